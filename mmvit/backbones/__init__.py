@@ -1,0 +1,5 @@
+"""The families, one file each."""
+
+from .pvt import PVT
+
+__all__ = ["PVT"]

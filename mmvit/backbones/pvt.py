@@ -1,0 +1,197 @@
+"""Pyramid Vision Transformer (Wang et al., "Pyramid Vision Transformer: A Versatile Backbone for Dense Prediction without
+Convolutions", ICCV 2021, arXiv 2102.12122).
+
+Weights: the authors' files pvt_{tiny,small,medium,large}.pth of github.com/whai362/PVT, release v2 (Apache-2.0).
+
+Differences from the authors' code:
+- Each stage resizes its own position table from its own grid. Theirs compares every stage's token count with stage 1's and
+  fails at 448 x 448 and 224 x 896.
+- No class token: their detection code does not use it either. Its row of the last table is dropped on loading.
+- Any image size: the image is zero-padded to a multiple of 32 and the maps are cropped to ceil(size / stride).
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath, Mlp, trunc_normal_
+from torch import Tensor, nn
+
+from ..layers import Grid, drop_path_rates, init_transformer, merge_heads, resize_table, split_heads, to_map, to_tokens
+from ..pyramid import STRIDES, Pyramid, check_indices, resolve_arch
+from ..registry import MODELS
+
+TRAINED_SIZE = 224  # pixels: the image that the position tables belong to
+PATCHES = (4, 2, 2, 2)
+
+
+class PatchEmbed(nn.Module):
+    """Non-overlapping patches to tokens (section 3.2)."""
+
+    def __init__(self, in_channels: int, dim: int, patch: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, dim, kernel_size=patch, stride=patch)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, feature_map: Tensor) -> tuple[Tensor, Grid]:
+        patches = self.proj(feature_map)
+        return self.norm(to_tokens(patches)), tuple(patches.shape[-2:])
+
+
+class SpatialReductionAttention(nn.Module):
+    """Attention whose keys and values come from a map `reduction` times smaller on each side (section 3.3)."""
+
+    def __init__(self, dim: int, heads: int, reduction: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.reduction = reduction
+        if reduction > 1:
+            self.sr = nn.Conv2d(dim, dim, kernel_size=reduction, stride=reduction)
+            self.norm = nn.LayerNorm(dim)
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        query = split_heads(self.q(tokens), self.heads)  # (B, heads, h*w, d)
+        if self.reduction > 1:
+            tokens = self.norm(to_tokens(self.sr(to_map(tokens, grid))))  # (B, h*w / reduction^2, C)
+        key, value = (split_heads(part, self.heads) for part in self.kv(tokens).chunk(2, dim=2))
+        return self.proj(merge_heads(F.scaled_dot_product_attention(query, key, value)))
+
+
+class Block(nn.Module):
+    def __init__(self, dim: int, heads: int, mlp_ratio: int, reduction: int, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = SpatialReductionAttention(dim, heads, reduction)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = Mlp(dim, mlp_ratio * dim)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), grid))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+
+
+class Stage(nn.Module):
+    def __init__(self, in_channels: int, dim: int, patch: int, trained_grid: Grid, blocks: Iterable[Block]) -> None:
+        super().__init__()
+        self.patch_embed = PatchEmbed(in_channels, dim, patch)
+        self.trained_grid = trained_grid
+        self.pos_embed = nn.Parameter(torch.zeros(1, trained_grid[0] * trained_grid[1], dim))
+        self.blocks = nn.ModuleList(blocks)
+
+    def embed(self, feature_map: Tensor) -> tuple[Tensor, Grid]:
+        tokens, grid = self.patch_embed(feature_map)
+        return tokens + resize_table(self.pos_embed, self.trained_grid, grid, mode="bilinear"), grid
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A row of table 1: blocks of each stage; the rest is the same in all of the paper's models."""
+
+    depths: tuple[int, ...]
+    dims: tuple[int, ...] = (64, 128, 320, 512)
+    heads: tuple[int, ...] = (1, 2, 5, 8)
+    mlp_ratios: tuple[int, ...] = (8, 8, 4, 4)
+    reductions: tuple[int, ...] = (8, 4, 2, 1)
+
+
+ARCHS = {
+    "tiny": Sizes(depths=(2, 2, 2, 2)),
+    "small": Sizes(depths=(3, 4, 6, 3)),
+    "medium": Sizes(depths=(3, 4, 18, 3)),
+    "large": Sizes(depths=(3, 8, 27, 3)),
+}
+
+
+@MODELS.register_module()
+class PVT(Pyramid):
+    """PVT as a pyramid: maps of 64, 128, 320, 512 channels at strides 4, 8, 16, 32.
+
+    Args:
+        arch: tiny, small, medium or large, or a full set of `Sizes` as a dict.
+        drop_path_rate: of the last block, rising from 0. The authors' detection code has 0.1 for tiny and small, 0 for
+            medium and large.
+        in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg: see `Pyramid`.
+
+    Raises:
+        ValueError: unknown arch, impossible out_indices or frozen_stages.
+    """
+
+    pad_to = 32
+    table_mode = "bilinear"
+    input_conv = "stages.0.patch_embed.proj.weight"
+    classifier = ("cls_token", "norm", "head")
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] | Sizes,
+        *,
+        in_channels: int = 3,
+        out_indices: Iterable[int] = (0, 1, 2, 3),
+        drop_path_rate: float = 0.0,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        sizes = resolve_arch("PVT", arch, ARCHS)
+        out_indices = check_indices(out_indices)
+        super().__init__(
+            in_channels=in_channels,
+            out_indices=out_indices,
+            out_channels=tuple(sizes.dims[level] for level in out_indices),
+            out_strides=tuple(STRIDES[level] for level in out_indices),
+            frozen_stages=frozen_stages,
+            norm_eval=norm_eval,
+            with_cp=with_cp,
+            init_cfg=init_cfg,
+        )
+        rates = drop_path_rates(drop_path_rate, sizes.depths)
+        inputs = (in_channels, *sizes.dims)
+        self.stages = nn.ModuleList(
+            Stage(
+                inputs[stage],
+                dim := sizes.dims[stage],
+                PATCHES[stage],
+                (TRAINED_SIZE // STRIDES[stage],) * 2,
+                [
+                    Block(dim, sizes.heads[stage], sizes.mlp_ratios[stage], sizes.reductions[stage], rate)
+                    for rate in rates[stage]
+                ],
+            )
+            for stage in range(out_indices[-1] + 1)
+        )
+        self.freeze()
+
+    def stage_parts(self, stage: int) -> Iterable[nn.Module]:
+        return [self.stages[stage]]
+
+    def init_parts(self) -> None:
+        self.apply(init_transformer)
+        for stage in self.stages:
+            trunc_normal_(stage.pos_embed, std=0.02)
+
+    def forward_maps(self, images: Tensor) -> list[Tensor]:
+        maps, feature_map = [], images
+        for stage in self.stages:
+            tokens, grid = stage.embed(feature_map)
+            for block in stage.blocks:
+                tokens = self.run_block(block, tokens, grid)
+            feature_map = to_map(tokens, grid)
+            maps.append(feature_map)
+        return maps
+
+    @staticmethod
+    def our_name(released: str) -> str:
+        """`block3.0.attn.q.weight` is `stages.2.blocks.0.attn.q.weight`; our own names stay."""
+        found = re.match(r"(patch_embed|pos_embed|block)([1-4])(?![^.])(.*)", released)
+        if not found:
+            return released
+        part, stage, rest = found.groups()
+        return f"stages.{int(stage) - 1}.{'blocks' if part == 'block' else part}{rest}"

@@ -1,0 +1,21 @@
+"""What lets plain wheels do the work of a compiled mmcv, and current torch read mmengine's checkpoints.
+
+`operators` supplies `mmcv._ext` where none was compiled, `checkpoints` names the harmless classes of mmengine's checkpoints to
+torch, `engine` mends what in mmengine no longer fits current Python packages. `MMVIT_COMPAT=0` in the environment, set before
+`import mmvit`, switches all of it off.
+"""
+
+import os
+
+from . import checkpoints, engine, operators
+
+SWITCH = "MMVIT_COMPAT"
+
+
+def install() -> None:
+    """Puts everything in place; a second call changes nothing."""
+    if os.environ.get(SWITCH, "1") == "0":
+        return
+    operators.install()
+    checkpoints.install()
+    engine.install()

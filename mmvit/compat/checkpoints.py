@@ -1,0 +1,61 @@
+"""Checkpoints under torch's `weights_only=True`, which refuses every class that it was not told about.
+
+mmengine's checkpoints hold, besides tensors: `HistoryBuffer` (logged values), NumPy arrays and scalars, and the buffer's four
+statistics, pickled as `getattr(HistoryBuffer, name)`. Exactly these are allowed; `getattr` only for exactly that use, because
+the real one would reach anything. The forks of mmengine fall back to unsafe unpickling: that way out is closed.
+"""
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import mmengine.runner.checkpoint as mmengine_checkpoint
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+STATISTICS = ("mean", "max", "min", "current")
+
+
+def statistic(owner: type, name: str) -> Any:
+    """What a checkpoint may ask of `getattr`: a statistic of `HistoryBuffer`."""
+    if owner is not HistoryBuffer or name not in STATISTICS:
+        raise ValueError(f"a checkpoint asks for getattr({owner!r}, {name!r}); only statistics of HistoryBuffer are allowed")
+    return getattr(HistoryBuffer, name)
+
+
+def allowed() -> list[Any]:
+    """Harmless classes and functions that mmengine's checkpoints contain, as torch's unpickler takes them.
+
+    NumPy's private module is spelt `numpy.core` in files written by NumPy 1 and `numpy._core` in those of NumPy 2.
+    """
+    multiarray = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray
+    named = [
+        (function, f"{module}.multiarray.{function.__name__}")
+        for function in (multiarray._reconstruct, multiarray.scalar)
+        for module in ("numpy.core", "numpy._core")
+    ]
+    dtypes = sorted({type(np.dtype(kind)) for kind in np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"}, key=repr)
+    return [HistoryBuffer, np.ndarray, np.dtype, *dtypes, *named, (statistic, "builtins.getattr")]
+
+
+def safe_load(file: str | Path | BinaryIO, map_location: Any = "cpu") -> Any:
+    """`torch.load` with `weights_only=True` and mmengine's harmless classes allowed.
+
+    Raises:
+        pickle.UnpicklingError: the file holds anything else. Nothing of it was run.
+    """
+    known = torch.serialization.get_safe_globals()  # what the context would take away again when it ends
+    with torch.serialization.safe_globals([entry for entry in allowed() if entry not in known]):
+        return torch.load(file, map_location=map_location, weights_only=True)
+
+
+def install() -> None:
+    """Allows mmengine's classes for all of torch's safe loading, and makes the forks' loader safe in every case."""
+    torch.serialization.add_safe_globals(allowed())
+    if hasattr(mmengine_checkpoint, "_safe_torch_load"):
+        mmengine_checkpoint._safe_torch_load = _load_for_forks
+
+
+def _load_for_forks(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
+    """Stands for the forks' loader, whose way out of a refusal is unsafe; whatever it is asked for, it loads safely."""
+    return safe_load(file, map_location)

@@ -1,0 +1,72 @@
+"""What in mmengine no longer fits current Python packages.
+
+- mmengine 0.10 asks `pkg_resources` which packages are installed and where; setuptools 81 and later do not bring it.
+  The three functions that ask are answered from `importlib.metadata`.
+- `_base_ = 'mmseg::...'` looks for a distribution of the official name, from a fixed table; the forks are called otherwise.
+"""
+
+import sys
+from collections.abc import Callable
+from importlib import metadata, util
+from pathlib import Path
+
+import mmengine.config.utils
+import mmengine.utils.package_utils as package_utils
+
+FORKS = {"mmdet": "onedl-mmdetection", "mmseg": "onedl-mmsegmentation"}
+
+
+def is_installed(package: str) -> bool:
+    """Whether a distribution or an importable package of that name is there."""
+    if _has_distribution(package):
+        return True
+    spec = util.find_spec(package)
+    return spec is not None and spec.origin is not None
+
+
+def package2module(package: str) -> str:
+    """Import name of a distribution.
+
+    Raises:
+        ValueError: it does not tell.
+    """
+    top_level = (metadata.distribution(package).read_text("top_level.txt") or "").split()
+    if not top_level:
+        raise ValueError(f"cannot infer the module name of {package}")
+    return top_level[0]
+
+
+def get_installed_path(package: str) -> str:
+    """Folder of a distribution's or package's modules.
+
+    Raises:
+        importlib.metadata.PackageNotFoundError: neither is there.
+    """
+    module = package2module(package) if _has_distribution(package) and util.find_spec(package) is None else package
+    spec = util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise metadata.PackageNotFoundError(package)
+    return str(Path(spec.origin).parent)
+
+
+def install() -> None:
+    """Replaces the functions wherever they were imported to; completes the table of distribution names."""
+    if util.find_spec("pkg_resources") is None:
+        for answer in (is_installed, package2module, get_installed_path):
+            _replace(getattr(package_utils, answer.__name__), answer)
+    names = mmengine.config.utils.MODULE2PACKAGE
+    names.update({module: fork for module, fork in FORKS.items() if _has_distribution(fork)})
+
+
+def _has_distribution(package: str) -> bool:
+    try:
+        metadata.distribution(package)
+    except (metadata.PackageNotFoundError, ValueError):
+        return False
+    return True
+
+
+def _replace(original: Callable, replacement: Callable) -> None:
+    for module in [module for name, module in sys.modules.items() if name.startswith("mm")]:
+        if getattr(module, original.__name__, None) is original:
+            setattr(module, original.__name__, replacement)

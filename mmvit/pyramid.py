@@ -1,0 +1,203 @@
+"""What every backbone of this package is.
+
+A `Pyramid` turns images (B, in_channels, H, W) into a tuple of maps (B, C_i, ceil(H / s_i), ceil(W / s_i)), one for each of
+`out_indices`, for every H, W >= 32. What it promises can be read without running it: `out_channels` and `out_strides`.
+
+A family derives from it, builds its modules in the constructor, ends that with `self.freeze()`, and defines `forward_maps`,
+`stage_parts` and the class attributes below.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, ClassVar, TypeVar
+
+import torch.nn.functional as F
+from mmengine.logging import print_log
+from mmengine.model import BaseModule, initialize
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from . import weights
+
+STRIDES = (4, 8, 16, 32)
+SMALLEST = 32  # pixels a side: one token of the coarsest map
+
+Sizes = TypeVar("Sizes")
+
+
+class Pyramid(BaseModule):
+    """Base of the backbones.
+
+    Args:
+        in_channels: channels of the images.
+        out_indices: which of the four levels to return, rising; stages that no level needs are not built.
+        out_channels: channels of each returned map.
+        out_strides: stride of each returned map.
+        frozen_stages: so many leading stages (the stem with the first) get no gradient and stay in eval mode.
+        norm_eval: batch norms stay in eval mode under `train()`.
+        with_cp: activation checkpointing, block by block, while training.
+        init_cfg: `dict(type='Pretrained', checkpoint=PATH_OR_URL)` loads a released file exactly (see `weights`);
+            other types are mmengine's initialisers.
+    """
+
+    pad_to: ClassVar[int] = 1  # images are zero-padded at the bottom and right to a multiple of this
+    table_mode: ClassVar[str]  # how position tables (tensors named pos_embed) are interpolated
+    input_conv: ClassVar[str]  # the weight that meets the image
+    classifier: ClassVar[tuple[str, ...]]  # first parts of the released names that only a classifier uses
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        out_indices: tuple[int, ...],
+        out_channels: tuple[int, ...],
+        out_strides: tuple[int, ...],
+        frozen_stages: int,
+        norm_eval: bool,
+        with_cp: bool,
+        init_cfg: dict | list[dict] | None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if not -1 <= frozen_stages <= len(STRIDES):
+            raise ValueError(f"frozen_stages={frozen_stages}: expected -1 (none) to {len(STRIDES)} (all)")
+        self.in_channels = in_channels
+        self.out_indices = out_indices
+        self.out_channels = out_channels
+        self.out_strides = out_strides
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.with_cp = with_cp
+
+    def forward_maps(self, images: Tensor) -> list[Tensor]:
+        """Maps of all built levels for padded images (B, in_channels, H', W')."""
+        raise NotImplementedError
+
+    def stage_parts(self, stage: int) -> Iterable[nn.Module]:
+        """Modules of a stage, the stem with the first: what `frozen_stages` freezes."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, in_channels, H, W) to maps (B, out_channels[i], ceil(H / out_strides[i]), ceil(W / out_strides[i])).
+
+        Raises:
+            ValueError: images of another rank or channel count, or smaller than 32 pixels on a side.
+        """
+        self._check(images)
+        height, width = images.shape[-2:]
+        if self.pad_to > 1:
+            images = F.pad(images, (0, -width % self.pad_to, 0, -height % self.pad_to))
+        maps = self.forward_maps(images)
+        return tuple(
+            maps[level][..., : -(-height // stride), : -(-width // stride)]
+            for level, stride in zip(self.out_indices, self.out_strides, strict=True)
+        )
+
+    def _check(self, images: Tensor) -> None:
+        if images.ndim != 4 or images.shape[1] != self.in_channels:
+            raise ValueError(
+                f"{type(self).__name__} takes images (B, {self.in_channels}, H, W), got {tuple(images.shape)}; "
+                "other channel counts need in_channels=..."
+            )
+        if min(images.shape[-2:]) < SMALLEST:
+            raise ValueError(
+                f"{type(self).__name__} takes images of at least {SMALLEST} x {SMALLEST} pixels, "
+                f"got {images.shape[-2]} x {images.shape[-1]}; pad or enlarge them"
+            )
+
+    def run_block(self, block: Callable[..., Tensor], features: Tensor, *extra: Any) -> Tensor:
+        """`block(features, *extra)`, its activations recomputed in the backward pass under `with_cp`."""
+        if self.with_cp and self.training and features.requires_grad:
+            return checkpoint(block, features, *extra, use_reentrant=False)
+        return block(features, *extra)
+
+    def frozen_parts(self) -> Iterable[nn.Module]:
+        """Modules of the `frozen_stages` leading stages, as far as they are built."""
+        for stage in range(min(self.frozen_stages, max(self.out_indices) + 1)):
+            yield from self.stage_parts(stage)
+
+    def freeze(self) -> None:
+        """Takes the frozen stages' parameters out of training; the last line of every constructor."""
+        for part in self.frozen_parts():
+            part.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Pyramid":
+        """As `nn.Module.train`, except that frozen stages (and, under `norm_eval`, batch norms) stay in eval mode."""
+        super().train(mode)
+        if mode:
+            for part in self.frozen_parts():
+                part.eval()
+            if self.norm_eval:
+                for module in self.modules():
+                    if isinstance(module, _BatchNorm):
+                        module.eval()
+        return self
+
+    @staticmethod
+    def our_name(released: str) -> str:
+        """Name here of a tensor of the authors' files; names of ours stay as they are."""
+        raise NotImplementedError
+
+    def ignores(self, name: str) -> bool:
+        """Whether a tensor (by our name) of a file belongs to a classifier or to a stage that `out_indices` leaves unbuilt."""
+        first, _, rest = name.partition(".")
+        return first in self.classifier or (first == "stages" and int(rest.partition(".")[0]) > self.out_indices[-1])
+
+    def is_fresh(self, name: str) -> bool:
+        """Whether a tensor of the model has no counterpart in released files and keeps its initial values."""
+        return False
+
+    def init_parts(self) -> None:
+        """Initial values of all parameters, as the authors start training."""
+        raise NotImplementedError
+
+    def init_weights(self) -> None:
+        """Initial values, then the released file that `init_cfg` names; what was loaded is logged.
+
+        Raises:
+            weights.CheckpointError: the file does not fit this arch exactly; nothing was loaded then.
+        """
+        if self.is_init:
+            return
+        self.init_parts()
+        initialisers = [self.init_cfg] if isinstance(self.init_cfg, Mapping) else list(self.init_cfg or ())
+        pretrained = [cfg for cfg in initialisers if cfg["type"] == "Pretrained"]
+        initialize(self, [cfg for cfg in initialisers if cfg not in pretrained])
+        for cfg in pretrained:
+            options = {key: value for key, value in cfg.items() if key != "type"}
+            print_log(str(weights.load_pretrained(self, **options)), logger="current")
+        self.is_init = True
+
+
+def resolve_arch(family: str, arch: str | Mapping[str, Any] | Sizes, table: Mapping[str, Sizes]) -> Sizes:
+    """The sizes that `arch` means: a name of the `table`, or a full set of sizes as a mapping or as the sizes' own type.
+
+    Raises:
+        ValueError: an unknown name, or a set of sizes with unknown or missing entries.
+    """
+    if isinstance(arch, str):
+        if arch not in table:
+            raise ValueError(f"{family} has no arch {arch!r}; it has {', '.join(table)}, or give a full set of sizes")
+        return table[arch]
+    sizes_type = type(next(iter(table.values())))
+    if is_dataclass(arch) and isinstance(arch, sizes_type):
+        return arch
+    if not isinstance(arch, Mapping):
+        raise ValueError(f"arch={arch!r}: expected one of {', '.join(table)}, or a full set of sizes as a dict")
+    names = [field.name for field in fields(sizes_type)]
+    wrong = sorted(set(names) ^ set(arch))
+    if wrong:
+        raise ValueError(f"a set of sizes for {family} has exactly {', '.join(names)}; unknown or missing: {', '.join(wrong)}")
+    return sizes_type(**{name: tuple(value) if isinstance(value, list) else value for name, value in arch.items()})
+
+
+def check_indices(out_indices: Iterable[int]) -> tuple[int, ...]:
+    """`out_indices` as a tuple.
+
+    Raises:
+        ValueError: empty, not rising, or outside 0..3.
+    """
+    indices = tuple(out_indices)
+    if not indices or list(indices) != sorted(set(indices)) or indices[0] < 0 or indices[-1] >= len(STRIDES):
+        raise ValueError(f"out_indices={indices}: expected a rising choice of 0, 1, 2, 3, such as (0, 1, 2, 3)")
+    return indices

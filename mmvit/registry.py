@@ -1,0 +1,17 @@
+"""How a config finds our classes: registries of scope ``mmvit`` below mmengine's roots.
+
+``type='mmvit.PVT'`` makes mmengine import ``mmvit.registry``, find these children and import their ``locations``. This file
+imports nothing that can fail for a reason worth seeing, because mmengine swallows an ImportError raised while it is imported;
+one raised by a location surfaces as itself.
+"""
+
+from mmengine.registry import HOOKS as ROOT_HOOKS
+from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
+from mmengine.registry import Registry
+
+SCOPE = "mmvit"
+
+MODELS = Registry("model", parent=ROOT_MODELS, scope=SCOPE, locations=["mmvit.backbones"])
+HOOKS = Registry("hook", parent=ROOT_HOOKS, scope=SCOPE, locations=["mmvit.engine.hooks"])
+TRANSFORMS = Registry("transform", parent=ROOT_TRANSFORMS, scope=SCOPE, locations=["mmvit.engine.transforms"])

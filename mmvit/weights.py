@@ -1,0 +1,269 @@
+"""Where a backbone's numbers come from: read a released file safely, rename, load exactly, report.
+
+Released files differ in container (a bare dict, or one under `state_dict`, `model`, `state_dict_ema`, `model_ema`), in key
+prefix (`module.`, `backbone.`), in the size of their position tables and in input channels. All of these are accepted; what
+the backbone has no place for is dropped by name, and anything else that does not fit is an error that loads nothing.
+Nothing is ever unpickled beyond tensors and the plain values of mmengine's checkpoints (`weights_only=True`).
+"""
+
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isqrt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
+from urllib.parse import urlparse
+
+import torch
+from timm.models import adapt_input_conv
+from torch import Tensor
+
+from .compat.checkpoints import safe_load
+from .errors import InputError
+from .layers import Grid, resize_table
+
+if TYPE_CHECKING:
+    from .pyramid import Pyramid
+
+CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # averaged weights are the ones that authors report
+PREFIXES = ("module.", "backbone.")
+
+
+class CheckpointError(InputError):
+    """A checkpoint cannot be had, cannot be read, or does not fit the model. Nothing was loaded."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What `load_pretrained` did. Names of `loaded` are the model's, names of `dropped` the file's."""
+
+    source: str
+    loaded: tuple[str, ...]
+    dropped: tuple[str, ...]
+    missing: tuple[str, ...]  # tensors of the model that no released file has; they keep their initial values
+    adapted: tuple[str, ...]  # resized position tables, input convolutions of other channel counts
+
+    def __str__(self) -> str:
+        lines = [f"{self.source}: {len(self.loaded)} tensors loaded, {len(self.dropped)} dropped, {len(self.missing)} missing"]
+        for what in ("adapted", "dropped", "missing"):
+            if names := getattr(self, what):
+                lines.append(f"  {what}: {', '.join(names)}")
+        return "\n".join(lines)
+
+
+def load_pretrained(
+    model: "Pyramid", checkpoint: str | Path, prefix: str | None = None, sha256: str | None = None
+) -> LoadReport:
+    """Loads a released file, one of ours, or a detector's backbone into `model`.
+
+    Args:
+        model: a backbone of this package.
+        checkpoint: path, or http(s) or file URL (downloaded once into torch's hub directory).
+        prefix: keys to take, such as `'backbone.'`; all others are dropped. None finds `module.` and `backbone.` itself.
+        sha256: expected digest of a downloaded file, or its beginning.
+
+    Raises:
+        CheckpointError: unreadable, or not exactly the tensors of this arch (both lists are in the message).
+    """
+    state = read_state(checkpoint, sha256=sha256)
+    taken, dropped = _select(state, str(checkpoint), prefix)
+    target = model.state_dict()
+    found, origin, adapted, misfits, unknown = {}, {}, [], [], []
+    for released, value in taken.items():
+        name = model.our_name(released)
+        if name not in target:
+            (dropped if model.ignores(name) else unknown).append(released)
+            continue
+        if name in found:
+            raise CheckpointError(f"{checkpoint}: both {origin[name]} and {released} are {name}; expected one of them")
+        fitted = _fit(model, name, value, target[name])
+        if fitted is None:
+            misfits.append(f"{released} {tuple(value.shape)}, expected {tuple(target[name].shape)}")
+            continue
+        if fitted.shape != value.shape:
+            adapted.append(f"{name} {tuple(value.shape)} -> {tuple(fitted.shape)}")
+        found[name], origin[name] = fitted, released
+    missing = [name for name in target if name not in found]
+    lacking = [name for name in missing if not model.is_fresh(name)]
+    if unknown or misfits or lacking or not found:
+        raise CheckpointError(
+            _explain(str(checkpoint), f"{type(model).__name__} backbone", len(found), lacking, unknown, misfits)
+        )
+    model.load_state_dict(found, strict=False)  # exactness was checked above, fresh tensors apart
+    return LoadReport(str(checkpoint), tuple(found), tuple(dropped), tuple(missing), tuple(adapted))
+
+
+def require_match(model: torch.nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Checks that `state` is exactly the state of `model`, which mmengine's own loading does not.
+
+    Raises:
+        CheckpointError: another architecture's or another config's checkpoint; the message lists what differs.
+    """
+    target = model.state_dict()
+    misfits = [
+        f"{name} {tuple(value.shape)}, expected {tuple(target[name].shape)}"
+        for name, value in state.items()
+        if name in target and target[name].shape != value.shape
+    ]
+    lacking = [name for name in target if name not in state]
+    unknown = [name for name in state if name not in target]
+    if misfits or lacking or unknown:
+        matched = len(target) - len(lacking) - len(misfits)
+        raise CheckpointError(_explain(source, "model of this config", matched, lacking, unknown, misfits))
+
+
+def read_state(source: str | Path, sha256: str | None = None) -> dict[str, Tensor]:
+    """The tensors of a checkpoint file or URL under their own names, whatever container they lie in.
+
+    Raises:
+        CheckpointError: see `fetch` and `read_checkpoint`, or no tensors inside.
+    """
+    content: Any = read_checkpoint(fetch(source, sha256))
+    for container in CONTAINERS:
+        if isinstance(content, Mapping) and isinstance(content.get(container), Mapping):
+            content = content[container]
+            break
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{source} holds a {type(content).__name__}, expected a dict of tensors")
+    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise CheckpointError(f"{source} holds no tensors: neither by itself nor under {', '.join(CONTAINERS)}")
+    return tensors
+
+
+def read_checkpoint(path: Path) -> Any:
+    """Content of a `.safetensors` file or of one written by `torch.save`, on the CPU, without running any code from it.
+
+    Raises:
+        CheckpointError: truncated, no checkpoint, or one that holds classes other than tensors and plain values.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return safe_load(path)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} was not loaded: it is no checkpoint, or it holds something other than tensors and plain values, which "
+            f"could run code. Expected a file written by torch.save(state_dict). torch says: {str(error).splitlines()[0]}"
+        ) from error
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} ({path.stat().st_size} bytes) cannot be read as a checkpoint: truncated, or no file of torch.save or "
+            f"safetensors. Get it again. ({type(error).__name__}: {error})"
+        ) from error
+
+
+def fetch(source: str | Path, sha256: str | None = None) -> Path:
+    """Local path of a checkpoint; URLs are downloaded once to torch's hub directory, whole or not at all.
+
+    Raises:
+        CheckpointError: no such file, unreachable URL, or another digest than `sha256`.
+    """
+    text = str(source)
+    if not text.startswith(("http://", "https://", "file://")):
+        path = Path(text).expanduser()
+        if not path.is_file():
+            raise CheckpointError(f"checkpoint {text}: no such file (looked in {path.resolve().parent})")
+        return path
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(text).path).name
+    if _downloads_here():
+        if not path.is_file():
+            _download(text, path, sha256)
+        _wait_for_download()
+    else:
+        _wait_for_download()
+    return path
+
+
+def _download(url: str, path: Path, sha256: str | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256, progress=os.isatty(2))
+    except (URLError, OSError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{url} could not be downloaded ({error}). Fetch it elsewhere and put it at {path}, or name a local file: "
+            "--cfg-options model.backbone.init_cfg.checkpoint=PATH, or train from random weights: "
+            "--cfg-options model.backbone.init_cfg=None"
+        ) from error
+
+
+def _downloads_here() -> bool:
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return not distributed or int(os.environ.get("LOCAL_RANK", 0)) == 0
+
+
+def _wait_for_download() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def _select(state: dict[str, Tensor], source: str, prefix: str | None) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors under the prefix, without it, and the names of the others."""
+    if prefix is not None:
+        taken = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        if not taken:
+            raise CheckpointError(f"{source}: no key starts with prefix={prefix!r}; keys are such as {_some(list(state))}")
+        return taken, [name for name in state if not name.startswith(prefix)]
+    taken, dropped = state, []
+    for candidate in PREFIXES:
+        if any(name.startswith(candidate) for name in taken):
+            dropped += [name for name in taken if not name.startswith(candidate)]
+            taken = {name.removeprefix(candidate): value for name, value in taken.items() if name.startswith(candidate)}
+    return taken, dropped
+
+
+def _fit(model: "Pyramid", name: str, value: Tensor, target: Tensor) -> Tensor | None:
+    """`value` in the shape of `target`, or None where that would not be the same network."""
+    if name.endswith("pos_embed"):
+        return fit_table(value, target, model.table_mode)
+    if name == model.input_conv and value.shape[1] == 3 and value.shape[2:] == target.shape[2:]:
+        value = adapt_input_conv(target.shape[1], value)
+    return value if value.shape == target.shape else None
+
+
+def fit_table(table: Tensor, target: Tensor, mode: str) -> Tensor | None:
+    """A position table (1, N, C), (1, N + 1, C) with a class token's row first, or (1, h, w, C), made to fit `target`.
+
+    The class token's row is dropped where the target has none. None where the tables cannot mean the same thing.
+    """
+    if table.shape == target.shape:
+        return table
+    if table.ndim == 4:
+        table = table.flatten(1, 2)
+    if table.ndim != 3 or table.shape[2] != target.shape[2]:
+        return None
+    (old_class_rows, old), (class_rows, new) = _rows(table.shape[1]), _rows(target.shape[1])
+    if old is None or new is None or class_rows > old_class_rows:
+        return None
+    grid = resize_table(table[:, old_class_rows:].float(), old, new, mode).to(table.dtype)
+    return torch.cat([table[:, :class_rows], grid], dim=1)
+
+
+def _rows(count: int) -> tuple[int, Grid | None]:
+    """Class-token rows (0 or 1) and the square grid that `count` rows stand for, None where they stand for no square."""
+    for class_rows in (0, 1):
+        side = isqrt(count - class_rows)
+        if side > 0 and side * side == count - class_rows:
+            return class_rows, (side, side)
+    return 0, None
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def _explain(source: str, what: str, matched: int, lacking: list[str], unknown: list[str], misfits: list[str]) -> str:
+    lines = [f"{source} does not fit the {what} ({matched} tensors match); nothing was loaded. Is it another arch's file?"]
+    for title, names in (
+        ("missing in the file", lacking),
+        ("not in the model", unknown),
+        ("of another shape", misfits),
+    ):
+        if names:
+            lines.append(f"  {len(names)} {title}: {_some(names)}")
+    return "\n".join(lines)
