@@ -1,0 +1,39 @@
+# make demo: install, train on the embedded dataset, evaluate, draw.   make test: install, run the suite.   make check: lint.
+PYTHON ?= python3.11
+STACK ?= openmmlab
+VENV ?= .venv-$(STACK)
+CONFIG ?= configs/retinanet_pvt_small_coco.py
+
+NAME = $(basename $(notdir $(CONFIG)))_demo
+BIN = $(VENV)/bin
+READY = $(VENV)/ready
+
+.PHONY: demo test test-stack check format clean
+
+demo: $(READY)
+	$(BIN)/python tools/train.py $(CONFIG) --demo
+	$(BIN)/python tools/test.py $(CONFIG) $$(cat work_dirs/$(NAME)/last_checkpoint) --demo
+	@echo "figures: work_dirs/$(NAME)/predictions.png work_dirs/$(NAME)/curves.png"
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-stack: $(READY)
+	$(BIN)/python -m pytest -m stack
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install -c constraints.txt -e '.[$(STACK),dev]'
+	touch $@
+
+clean:
+	rm -rf .venv-* .pytest_cache .ruff_cache .mypy_cache

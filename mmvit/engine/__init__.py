@@ -1,0 +1,1 @@
+"""What the command line tools do: configuration, checks before the run, the run itself, progress."""

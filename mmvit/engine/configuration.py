@@ -1,0 +1,194 @@
+"""From the command line's words to the config of a run."""
+
+from argparse import ArgumentError, ArgumentParser, Namespace
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.runner import find_latest_checkpoint
+
+from ..demo import recipe
+from ..demo.spec import DemoSpec
+from ..errors import InputError
+
+Launcher = Literal["none", "pytorch", "slurm", "mpi"]
+DEMO_ROOT = Path("data/demo")
+
+
+@dataclass
+class TrainOptions:
+    """What `tools/train.py` was asked for; the same names as its options."""
+
+    config: Path
+    work_dir: Path | None = None
+    resume: str | None = None  # None, 'auto' (the newest of the work dir) or a path
+    amp: bool = False
+    auto_scale_lr: bool = False
+    cfg_options: dict[str, Any] = field(default_factory=dict)
+    launcher: Launcher = "none"
+    demo: bool = False
+    tensorboard: bool = False
+
+
+@dataclass
+class TestOptions:
+    """What `tools/test.py` was asked for; the same names as its options."""
+
+    config: Path
+    checkpoint: Path
+    work_dir: Path | None = None
+    out: Path | None = None
+    show_dir: Path | None = None
+    tta: bool = False
+    cfg_options: dict[str, Any] = field(default_factory=dict)
+    launcher: Launcher = "none"
+    demo: bool = False
+
+
+class OptionsAction(DictAction):
+    """mmengine's `KEY=VALUE` options, with a message for what it cannot parse instead of an endless recursion."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None) -> None:
+        for pair in values or ():
+            try:
+                if "dict(" in pair or "{" in pair:
+                    raise ValueError("a dict as a value")
+                super().__call__(parser, namespace, [pair], option_string)
+            except (RecursionError, AssertionError, ValueError) as error:
+                raise ArgumentError(
+                    self,
+                    f"{pair!r} was not understood. Expected KEY=VALUE with numbers, words, [lists] or (tuples), no spaces, "
+                    "such as optim_wrapper.optimizer.lr=1e-4 or train_dataloader.batch_size=4. A dict cannot be a value: "
+                    "name its entries (KEY.type=NAME KEY.option=VALUE), or write a config of your own",
+                ) from error
+
+
+def train_config(options: TrainOptions) -> Config:
+    """The config of a training run.
+
+    Raises:
+        InputError: no such config or checkpoint, an option that the config cannot take, or mixed precision without a GPU.
+    """
+    cfg = _prepare(options)
+    if options.amp:
+        _use_amp(cfg)
+    if options.auto_scale_lr:
+        if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
+            raise InputError(f"--auto-scale-lr: {options.config} has no auto_scale_lr.base_batch_size to scale from")
+        cfg.auto_scale_lr.enable = True
+    if options.tensorboard:
+        cfg.visualizer.vis_backends = [*cfg.visualizer.vis_backends, dict(type="TensorboardVisBackend")]
+    if options.resume is not None:
+        _resume(cfg, options.resume)
+    return cfg
+
+
+def test_config(options: TestOptions) -> Config:
+    """The config of an evaluation run.
+
+    Raises:
+        InputError: no such config or checkpoint, or an option that the config cannot take.
+    """
+    cfg = _prepare(options)
+    if not options.checkpoint.is_file():
+        raise InputError(f"checkpoint {options.checkpoint}: no such file. Training writes them to work_dirs/CONFIG_NAME")
+    cfg.load_from = str(options.checkpoint)
+    cfg.resume = False
+    _without_pretrained(cfg)
+    segments = cfg.get("default_scope") == "mmseg"
+    if options.show_dir is not None:
+        cfg.default_hooks.visualization.draw = True
+        if segments:
+            cfg.visualizer.save_dir = str(options.show_dir)
+        else:
+            cfg.default_hooks.visualization.test_out_dir = str(options.show_dir.resolve())
+    if options.tta:
+        if "tta_model" not in cfg or "tta_pipeline" not in cfg:
+            raise InputError(f"--tta: {options.config} has no tta_model and tta_pipeline")
+        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+        cfg.model = dict(cfg.tta_model, module=cfg.model)
+    if options.out is not None and segments:
+        cfg.test_evaluator.output_dir = str(options.out)
+    return cfg
+
+
+def load_config(path: Path) -> Config:
+    """A config file.
+
+    Raises:
+        InputError: no such file (the nearest names are suggested), or one that does not parse.
+    """
+    if not path.is_file():
+        names = {file.stem: file for file in sorted(path.parent.glob("*.py"))} if path.parent.is_dir() else {}
+        near = get_close_matches(path.stem, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(str(names[name]) for name in near)}?" if near else f"see {path.parent}/"
+        raise InputError(f"config {path}: no such file; {hint}")
+    try:
+        return Config.fromfile(path)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"config {path} does not parse: {type(error).__name__}: {error}") from error
+
+
+def _prepare(options: TrainOptions | TestOptions) -> Config:
+    cfg = load_config(options.config)
+    name = options.config.stem
+    if options.demo:
+        recipe.apply(cfg, DEMO_ROOT, DemoSpec())
+        name += "_demo"
+    try:
+        cfg.merge_from_dict(options.cfg_options)
+    except Exception as error:
+        raise InputError(f"--cfg-options {options.cfg_options} do not fit {options.config}: {error}") from error
+    cfg.launcher = options.launcher
+    cfg.work_dir = str(options.work_dir or cfg.get("work_dir") or Path("work_dirs") / name)
+    for split in ("train", "val", "test"):
+        if (loader := cfg.get(f"{split}_dataloader")) and loader.get("num_workers") == 0:
+            loader.persistent_workers = False  # torch refuses to keep workers that there are none of
+    cfg.custom_hooks = [*(cfg.get("custom_hooks") or ()), dict(type="mmvit.ProgressHook")]
+    if not torch.cuda.is_available():
+        _run_on_cpu(cfg)
+    return cfg
+
+
+def _run_on_cpu(cfg: Config) -> None:
+    """Several processes talk through gloo, and DDP must not be given a device number."""
+    cfg.env_cfg = dict(cfg.get("env_cfg") or {}, dist_cfg=dict(backend="gloo"))
+    if cfg.launcher != "none":
+        cfg.model_wrapper_cfg = dict(
+            type="MMDistributedDataParallel",
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get("find_unused_parameters", False),
+        )
+
+
+def _use_amp(cfg: Config) -> None:
+    if not torch.cuda.is_available():
+        raise InputError("--amp: mixed precision needs a GPU here, mmengine refuses it on a CPU; leave the option out")
+    wrapper = cfg.optim_wrapper.get("type", "OptimWrapper")
+    if wrapper not in ("OptimWrapper", "AmpOptimWrapper"):
+        raise InputError(f"--amp: expected optim_wrapper.type OptimWrapper, the config has {wrapper}")
+    cfg.optim_wrapper.type = "AmpOptimWrapper"
+    cfg.optim_wrapper.loss_scale = "dynamic"
+
+
+def _resume(cfg: Config, resume: str) -> None:
+    checkpoint = find_latest_checkpoint(cfg.work_dir) if resume == "auto" else resume
+    if resume != "auto" and not Path(resume).is_file():
+        raise InputError(f"--resume {resume}: no such file. Give a checkpoint, or nothing to take the newest of {cfg.work_dir}")
+    cfg.resume = True
+    cfg.load_from = checkpoint
+    if checkpoint is not None:
+        _without_pretrained(cfg)
+
+
+def _without_pretrained(cfg: Config) -> None:
+    """The checkpoint holds the whole model: the released file under the backbone need not be read before it."""
+    for part in cfg.model.values():
+        if isinstance(part, dict) and (part.get("init_cfg") or {}).get("type") == "Pretrained":
+            part.init_cfg = None

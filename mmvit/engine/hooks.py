@@ -1,0 +1,129 @@
+"""Progress on an interactive terminal."""
+
+import logging
+import resource
+import sys
+from collections.abc import Sequence
+
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from ..registry import HOOKS
+
+WINDOW = 20  # iterations that the shown loss is averaged over
+
+
+@HOOKS.register_module()
+class ProgressHook(Hook):
+    """A live bar with ETA, loss, learning rate and memory in an interactive terminal; nothing at all when piped.
+
+    While it is up, the plain log lines go to the log file only; results of a validation are printed above the bar.
+    """
+
+    priority = "VERY_LOW"  # after the hooks that compute what it shows
+
+    def __init__(self) -> None:
+        self.progress: Progress | None = None
+        self.tasks: dict[str, TaskID] = {}
+        self.silenced: list[tuple[logging.Handler, int]] = []
+
+    def before_run(self, runner: Runner) -> None:
+        if not (sys.stdout.isatty() and is_main_process()):
+            return
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=Console(),
+        )
+        for handler in runner.logger.handlers:
+            if type(handler) is logging.StreamHandler:
+                self.silenced.append((handler, handler.level))
+                handler.setLevel(logging.WARNING)
+        self.progress.start()
+
+    def before_train(self, runner: Runner) -> None:
+        self._begin("train", runner.max_iters, runner.iter)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        self._advance("train", runner.iter + 1, _figures(runner))
+
+    def before_val(self, runner: Runner) -> None:
+        self._begin("val", len(runner.val_dataloader))
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Sequence | None = None
+    ) -> None:
+        self._advance("val", batch_idx + 1)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        self._end("val", runner, metrics)
+
+    def before_test(self, runner: Runner) -> None:
+        self._begin("test", len(runner.test_dataloader))
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Sequence | None = None
+    ) -> None:
+        self._advance("test", batch_idx + 1)
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        self._end("test", runner, metrics)
+
+    def after_run(self, runner: Runner) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Takes the bar down and gives the terminal back to the logger; also after an error."""
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None
+        for handler, level in self.silenced:
+            handler.setLevel(level)
+        self.silenced.clear()
+
+    def _begin(self, task: str, total: int, completed: int = 0) -> None:
+        if self.progress is not None:
+            self.tasks[task] = self.progress.add_task(task, total=total, completed=completed, figures="")
+
+    def _advance(self, task: str, completed: int, figures: str = "") -> None:
+        if self.progress is not None:
+            self.progress.update(self.tasks[task], completed=completed, figures=figures)
+
+    def _end(self, task: str, runner: Runner, metrics: dict[str, float] | None) -> None:
+        if self.progress is not None:
+            self.progress.remove_task(self.tasks.pop(task))
+            figures = "  ".join(f"{name} {value:.4g}" for name, value in (metrics or {}).items())
+            self.progress.print(f"{task} after {runner.iter} iterations: {figures}")
+
+
+def _figures(runner: Runner) -> str:
+    scalars = runner.message_hub.log_scalars
+    loss = f"loss {scalars['train/loss'].mean(WINDOW):.3f}" if "train/loss" in scalars else ""
+    rate = f"lr {scalars['train/lr'].current():.2e}" if "train/lr" in scalars else ""
+    return f"{loss}  {rate}  {_memory_mb():.0f} MB"
+
+
+def _memory_mb() -> float:
+    """Peak memory of this process: allocated by tensors on the GPU where there is one, else resident, MB."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,206 @@
+"""Checks of a config's files before anything expensive begins: datasets, annotations, checkpoints.
+
+Only what the run will read is checked, on the first process of each machine. A COCO annotation file is parsed once more than
+mmdet does it: seconds, against a day of training lost on a name.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS
+
+from .. import weights
+from ..errors import InputError
+
+SOURCES = {
+    "CocoDataset": (
+        "annotations/instances_{train,val}2017.json, train2017/*.jpg, val2017/*.jpg",
+        "train2017.zip, val2017.zip and annotations_trainval2017.zip from https://cocodataset.org/#download",
+    ),
+    "ADE20KDataset": (
+        "images/{training,validation}/*.jpg, annotations/{training,validation}/*.png",
+        "ADEChallengeData2016.zip from http://sceneparsing.csail.mit.edu",
+    ),
+    "CityscapesDataset": (
+        "leftImg8bit/{train,val}/CITY/*_leftImg8bit.png, gtFine/{train,val}/CITY/*_gtFine_labelTrainIds.png",
+        "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from https://www.cityscapes-dataset.com, "
+        "labelTrainIds by the cityscapesscripts package",
+    ),
+}
+
+
+def check(cfg: Config, splits: tuple[str, ...]) -> None:
+    """Checks what a run over `splits` (train, val, test) reads.
+
+    Raises:
+        InputError: something is missing or wrong; the message has the paths, their config keys and what to do.
+    """
+    if int(os.environ.get("LOCAL_RANK", 0)) != 0:
+        return
+    leaves = [leaf for split in splits for leaf in _leaves(cfg.get(f"{split}_dataloader"), f"{split}_dataloader")]
+    _check_paths(leaves)
+    classes_found = {}
+    for key, dataset in leaves:
+        if _is_coco(dataset):
+            classes_found[key] = _check_coco(key, dataset, cfg.get("default_scope"))
+    _check_same_classes(classes_found)
+    _check_checkpoints(cfg)
+
+
+def _leaves(loader: ConfigDict | None, key: str) -> Iterator[tuple[str, ConfigDict]]:
+    """Datasets under a data loader and their keys, wrappers (RepeatDataset, ConcatDataset, ...) opened."""
+    if not loader:
+        return
+    pending = [(f"{key}.dataset", loader.dataset)]
+    while pending:
+        key, dataset = pending.pop()
+        inner = [("dataset", dataset.get("dataset"))]
+        inner += [(f"datasets.{index}", part) for index, part in enumerate(dataset.get("datasets") or ())]
+        inner = [(f"{key}.{name}", part) for name, part in inner if isinstance(part, dict)]
+        if inner:
+            pending += inner
+        else:
+            yield key, dataset
+
+
+def _paths(key: str, dataset: ConfigDict) -> Iterator[tuple[str, Path]]:
+    """Config keys and paths of a dataset's annotation file and image folders."""
+    root = dataset.get("data_root") or ""
+    if dataset.get("ann_file"):
+        yield f"{key}.ann_file", Path(root, dataset.ann_file)
+    for name, folder in (dataset.get("data_prefix") or {}).items():
+        if folder is not None and (root or folder):
+            yield f"{key}.data_prefix.{name}", Path(root, folder)
+
+
+def _is_remote(path: Path) -> bool:
+    return ":/" in str(path)
+
+
+def _check_paths(leaves: list[tuple[str, ConfigDict]]) -> None:
+    lost = [
+        (name, path, dataset)
+        for key, dataset in leaves
+        for name, path in _paths(key, dataset)
+        if not _is_remote(path) and not path.exists()
+    ]
+    if not lost:
+        return
+    dataset = lost[0][2]
+    kind, root = str(dataset.type).rpartition(".")[2], dataset.get("data_root") or "."
+    lines = [f"dataset not found: {len(lost)} paths of this config are missing"]
+    lines += [f"  {path}   ({name})" for name, path, _ in lost]
+    if kind in SOURCES:
+        layout, source = SOURCES[kind]
+        lines += [f"Expected under {root} (data_root): {layout}", f"To be had as {source}."]
+    lines += [
+        f"Put or link it there (ln -s /where/it/is {str(root).rstrip('/')}), or change the keys above in a config of your own "
+        "or with --cfg-options.",
+        "--demo needs no data: it trains the same model on an embedded dataset.",
+    ]
+    raise InputError("\n".join(lines))
+
+
+def _is_coco(dataset: ConfigDict) -> bool:
+    return bool(dataset.get("ann_file")) and "Coco" in str(dataset.type) and not _is_remote(_ann_file(dataset))
+
+
+def _ann_file(dataset: ConfigDict) -> Path:
+    return Path(dataset.get("data_root") or "", dataset.ann_file)
+
+
+def _check_coco(key: str, dataset: ConfigDict, scope: str | None) -> list[str]:
+    """Category names of a COCO annotation file that the dataset's classes know, in the dataset's order."""
+    path = _ann_file(dataset)
+    content = _read_json(path, f"{key}.ann_file")
+    known = {category["name"] for category in content["categories"]}
+    classes = _classes(dataset, scope)
+    found = [name for name in classes if name in known]
+    if classes and not found:
+        raise InputError(
+            f"{path} ({key}.ann_file): none of its categories ({_some(sorted(known))}) is a class of {dataset.type} "
+            f"({_some(classes)}). Name yours with {key}.metainfo.classes=(...), and set model.bbox_head.num_classes"
+        )
+    if len(found) < len(classes):
+        print_log(
+            f"{path}: {len(classes) - len(found)} of the {len(classes)} classes of {dataset.type} have no category there: "
+            f"{_some([name for name in classes if name not in known])}",
+            logger="current",
+            level=30,
+        )
+    folder = Path(dataset.get("data_root") or "", (dataset.get("data_prefix") or {}).get("img") or "")
+    if not _is_remote(folder):
+        _check_images([image["file_name"] for image in content["images"]], folder, path, f"{key}.data_prefix.img")
+    return found
+
+
+def _check_same_classes(found: dict[str, list[str]]) -> None:
+    """mmdet numbers the classes by the categories that a file has: two files with other subsets would disagree."""
+    keys = list(found)
+    for key in keys[1:]:
+        if found[key] != found[keys[0]]:
+            differing = sorted(set(found[key]) ^ set(found[keys[0]]))
+            raise InputError(
+                f"{keys[0]} and {key} have different categories ({_some(differing)} in one of them only), so labels would "
+                "mean different classes. Give both annotation files the same categories"
+            )
+
+
+def _read_json(path: Path, key: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path} ({key}) is no valid JSON: {error}. Expected COCO's annotations; get the file again"
+        ) from error
+    expected = ("images", "annotations", "categories")
+    lacking = [name for name in expected if not isinstance(content, dict) or not isinstance(content.get(name), list)]
+    if lacking:
+        raise InputError(
+            f"{path} ({key}): no list {', '.join(lacking)} in it. Expected COCO's format with {', '.join(expected)}"
+        )
+    if not content["images"]:
+        raise InputError(f"{path} ({key}): its list of images is empty")
+    return content
+
+
+def _classes(dataset: ConfigDict, scope: str | None) -> list[str]:
+    given = (dataset.get("metainfo") or {}).get("classes")
+    if given is None:
+        with DATASETS.switch_scope_and_registry(scope) as registry:
+            given = registry.get(dataset.type).METAINFO.get("classes", ())
+    return [given] if isinstance(given, str) else list(given)
+
+
+def _check_images(names: list[str], folder: Path, annotations: Path, key: str) -> None:
+    present = {entry.relative_to(folder).as_posix() for entry in _files(folder)}
+    lost = [name for name in names if Path(name).as_posix() not in present]
+    if lost:
+        raise InputError(
+            f"{annotations} names {len(lost)} images (of {len(names)}) that are not in {folder} ({key}): {_some(lost)}. "
+            "Complete the folder, or take them out of the annotations"
+        )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for parent, _, names in os.walk(folder, followlinks=True):
+        yield from (Path(parent, name) for name in names)
+
+
+def _check_checkpoints(cfg: Config) -> None:
+    """Files that `init_cfg` of our backbones names are fetched now, so that an unreachable one stops the run at once."""
+    for part in cfg.model.values():
+        if isinstance(part, dict) and str(part.get("type", "")).startswith("mmvit."):
+            settings = part.get("init_cfg") or {}
+            if isinstance(settings, dict) and settings.get("type") == "Pretrained":
+                weights.fetch(settings.checkpoint, settings.get("sha256"))
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + rest
