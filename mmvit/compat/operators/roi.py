@@ -1,0 +1,223 @@
+"""Regions of interest: `roi_align_forward/backward`, `roi_pool_forward/backward`.
+
+Semantics: mmcv's csrc/pytorch/cpu/roi_align.cpp and csrc/common/cuda/roi_pool_cuda_kernel.cuh. Maps are (B, C, H, W),
+rois (N, 5): index into the batch, then x1, y1, x2, y2 in pixels of the image, of which `spatial_scale` makes the map's.
+
+Differences from mmcv's CPU code: aligned RoIs of negative size do not raise in `roi_align`, as they do not on its GPU.
+With `sampling_ratio` 0 in float64, the mean counts a bin's samples from its exact size; mmcv rounds that to float32.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torchvision  # noqa: F401  registers torch.ops.torchvision
+from torch import Tensor
+
+from mmvit.compat.operators.kernel import SLICE_ELEMENTS, corners, fetch, interpolate, kernel, pixel_rows, single, wide
+
+# What mmcv's CPU version starts its search for the largest sample from, hence what an empty bin yields.
+LOWEST_SAMPLE = -10000.0
+
+
+@kernel
+def roi_align_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
+    """Fill `output` (N, C, aligned_height, aligned_width) with the mean (`pool_mode` 1) or maximum (0) of samples.
+
+    `sampling_ratio` is the samples along each side of a bin, 0 for about one a pixel. The maximum also fills `argmax_y`
+    and `argmax_x`, shaped like `output`, with the position of the sample on the map, -1 where there is none.
+    """
+    maps, boxes = wide(input).contiguous(), wide(rois).to(wide(input))
+    size = (aligned_height, aligned_width)
+    if pool_mode == 1:
+        pooled = torch.ops.torchvision.roi_align(maps, boxes, single(spatial_scale), *size, sampling_ratio, aligned)
+        output.copy_(pooled)
+        return
+    for chosen, ys, xs in sample_grids(boxes, size, spatial_scale, sampling_ratio, aligned, maps.shape[1]):
+        values, y, x = _largest_samples(maps, boxes[chosen, 0].long(), ys, xs)
+        output[chosen], argmax_y[chosen], argmax_x[chosen] = values.to(output), y.to(argmax_y), x.to(argmax_x)
+
+
+def sample_grids(
+    rois: Tensor, size: tuple[int, int], spatial_scale: float, sampling_ratio: int, aligned: bool, channels: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Sample positions on the map, for as many RoIs at a time as have equally many samples a bin and fit into memory.
+
+    Yields indices (n,) of RoIs, rows (n, bins down, samples down) and columns (n, bins across, samples across).
+    """
+    shift = 0.5 if aligned else 0.0
+    start = rois[:, [2, 1]] * single(spatial_scale) - shift
+    extent = rois[:, [4, 3]] * single(spatial_scale) - shift - start
+    if not aligned:
+        extent = extent.clamp(min=1)
+    step = extent / torch.tensor(size, device=rois.device, dtype=rois.dtype)
+    # mmcv rounds up in float32 whatever the type.
+    samples = torch.full_like(step, sampling_ratio) if sampling_ratio > 0 else step.float().ceil().clamp(min=0)
+    for down, across in samples.long().unique(dim=0).tolist():
+        members = (samples == samples.new_tensor([down, across])).all(1).nonzero().flatten()
+        elements = channels * size[0] * size[1] * max(down * across, 1)
+        for chosen in members.split(max(SLICE_ELEMENTS // elements, 1)):
+            yield (
+                chosen,
+                _positions(start[chosen, 0], step[chosen, 0], size[0], down),
+                _positions(start[chosen, 1], step[chosen, 1], size[1], across),
+            )
+
+
+def _positions(start: Tensor, step: Tensor, bins: int, samples: int) -> Tensor:
+    """(n, bins, samples): the samples lie evenly within each bin."""
+    start, step = start[:, None, None], step[:, None, None]
+    bin_index = torch.arange(bins, device=start.device, dtype=start.dtype)[:, None]
+    sample_index = torch.arange(samples, device=start.device, dtype=start.dtype)
+    return start + bin_index * step + (sample_index + 0.5) * step / max(samples, 1)
+
+
+def _largest_samples(maps: Tensor, batch: Tensor, ys: Tensor, xs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest sample of each bin and its position, all (n, C, bins down, bins across). Of equal ones the first."""
+    channels, height, width = maps.shape[1:]
+    (rois, rows, down), (_, columns, across) = ys.shape, xs.shape
+    shape = (rois, channels, rows, columns)
+    if down * across == 0:
+        nothing = maps.new_full(shape, -1)
+        return maps.new_full(shape, LOWEST_SAMPLE), nothing, nothing
+    y = ys[:, :, None, :, None].expand(rois, rows, columns, down, across).flatten(3)
+    x = xs[:, None, :, None, :].expand(rois, rows, columns, down, across).flatten(3)
+    around = corners(y, x, height, width)
+    first_pixel = (batch * (height * width))[:, None, None, None]
+    pixels = pixel_rows(maps)
+    values = interpolate(pixels, [first_pixel + place for place in around.pixels(width)], around)
+    values = torch.where(values.isnan(), -torch.inf, values)
+    largest, index = values.max(3)
+    found = largest > LOWEST_SAMPLE
+    best_y, best_x = (torch.where(found, at.gather(3, index), -1) for at in (y, x))
+    return largest.clamp(min=LOWEST_SAMPLE).movedim(3, 1), best_y.movedim(3, 1), best_x.movedim(3, 1)
+
+
+@kernel
+def roi_align_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    grad_input: Tensor,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
+    """Add to `grad_input` (B, C, H, W) what `grad_output`, shaped like the output, sends to the samples' pixels."""
+    grad, boxes = wide(grad_output).contiguous(), wide(rois).to(wide(grad_output))
+    if pool_mode == 1:
+        added = torch.ops.torchvision._roi_align_backward(
+            grad,
+            boxes,
+            single(spatial_scale),
+            aligned_height,
+            aligned_width,
+            *grad_input.shape,
+            sampling_ratio,
+            aligned,
+        )
+        grad_input.add_(added)
+        return
+    height, width = grad_input.shape[2:]
+    y, x = wide(argmax_y).to(grad), wide(argmax_x).to(grad)
+    around = corners(y, x, height, width)
+    plane = _planes(boxes, grad_input.shape)
+    added = torch.zeros_like(grad_input, dtype=grad.dtype).flatten()
+    for weight, pixel in zip(around.weights(), around.pixels(width), strict=True):
+        share = torch.where(y == -1, 0, grad * weight)
+        added.index_add_(0, (plane + pixel).flatten(), share.flatten())
+    grad_input.add_(added.view_as(grad_input))
+
+
+def _planes(rois: Tensor, shape: torch.Size) -> Tensor:
+    """(N, C, 1, 1): where in the flattened maps the plane of each RoI and channel begins."""
+    channels, height, width = shape[1:]
+    plane = rois[:, 0].long()[:, None] * channels + torch.arange(channels, device=rois.device)
+    return (plane * (height * width))[..., None, None]
+
+
+@kernel
+def roi_pool_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    argmax: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+) -> None:
+    """Fill `output` (N, C, pooled_height, pooled_width) with the largest pixel of each bin, `argmax` with its index.
+
+    Bins are whole pixels and may share them; x2, y2 belong to the RoI. An empty bin gives 0 and index -1; a RoI without
+    area leaves its rows of both as they are.
+    """
+    maps, boxes = wide(input), wide(rois).to(wide(input))
+    height, width = maps.shape[2:]
+    start = boxes[:, [2, 1]] * single(spatial_scale)
+    extent = (boxes[:, [4, 3]] + 1) * single(spatial_scale) - start
+    top, bottom = _pixel_bins(start[:, 0], extent[:, 0], pooled_height, height)
+    left, right = _pixel_bins(start[:, 1], extent[:, 1], pooled_width, width)
+    members = (extent > 0).all(1).nonzero().flatten()
+    if len(members) == 0:
+        return
+    down, across = (max(int((high - low)[members].max()), 1) for low, high in ((top, bottom), (left, right)))
+    elements = maps.shape[1] * pooled_height * pooled_width * down * across
+    pixels = pixel_rows(maps)
+    lowest = torch.finfo(torch.float32).min
+    for chosen in members.split(max(SLICE_ELEMENTS // elements, 1)):
+        y, y_inside = _bin_pixels(top[chosen], bottom[chosen], down, height)
+        x, x_inside = _bin_pixels(left[chosen], right[chosen], across, width)
+        pixel = (y[:, :, None, :, None] * width + x[:, None, :, None, :]).flatten(3)
+        inside = (y_inside[:, :, None, :, None] & x_inside[:, None, :, None, :]).flatten(3)[..., None]
+        first_pixel = (boxes[chosen, 0].long() * (height * width))[:, None, None, None]
+        values = fetch(pixels, first_pixel + pixel)
+        values = torch.where(inside & ~values.isnan(), values, -torch.inf)
+        largest, index = values.max(3)
+        found = largest > lowest
+        argmax[chosen] = torch.where(found, pixel.gather(3, index), -1).movedim(3, 1).to(argmax)
+        output[chosen] = torch.where(inside.any(3), largest.clamp(min=lowest), 0).movedim(3, 1).to(output)
+
+
+def _pixel_bins(start: Tensor, extent: Tensor, bins: int, size: int) -> tuple[Tensor, Tensor]:
+    """First pixels and ends (N, bins) of the bins, clipped to the map."""
+    edges = torch.arange(bins + 1, device=start.device, dtype=start.dtype) * (extent / bins)[:, None] + start[:, None]
+    return edges[:, :-1].floor().clamp(0, size).long(), edges[:, 1:].ceil().clamp(0, size).long()
+
+
+def _bin_pixels(low: Tensor, high: Tensor, count: int, size: int) -> tuple[Tensor, Tensor]:
+    """`count` pixels (n, bins, count) from the first of each bin on, and which of them belong to it."""
+    pixels = low[..., None] + torch.arange(count, device=low.device)
+    return pixels.clamp(max=size - 1), pixels < high[..., None]
+
+
+@kernel
+def roi_pool_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    argmax: Tensor,
+    grad_input: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+) -> None:
+    """Add each element of `grad_output` to the pixel of `grad_input` (B, C, H, W) that `argmax` names, -1 for none."""
+    plane = _planes(wide(rois), grad_input.shape)
+    share = torch.where(argmax == -1, 0, wide(grad_output))
+    added = torch.zeros_like(grad_input, dtype=share.dtype).flatten()
+    added.index_add_(0, (plane + argmax.clamp(min=0)).flatten(), share.flatten())
+    grad_input.add_(added.view_as(grad_input))
