@@ -1,0 +1,156 @@
+"""The demo's scenes in the true shape of COCO (instances), ADE20K and Cityscapes (label maps)."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as rle
+from scipy import ndimage
+
+from mmvit.demo.scenes import Scene
+from mmvit.demo.spec import CLASSES
+
+IGNORED = 255  # in Cityscapes train ids; ADE20K's 0
+CITY = "digits"
+
+_ADE_FOLDERS = {"train": "training", "val": "validation"}
+
+
+def write_split(root: Path, split: str, scenes: Iterable[Scene], first_image_id: int) -> int:
+    """Write 'train' or 'val' in all three formats under `root`; return how many images.
+
+    Image and annotation ids of the two splits differ as long as `first_image_id` makes the image ids differ.
+    """
+    for folder in _folders(root, split):
+        folder.mkdir(parents=True)
+    images, annotations = [], []
+    for image_id, scene in enumerate(scenes, first_image_id):
+        _write_scene(root, split, image_id, scene)
+        images.append(_image_record(image_id, scene))
+        annotations += _annotation_records(image_id, scene)
+    records = {
+        "info": {"description": "mmvit demo: handwritten digits on photographs", "version": "1.0", "year": 2024},
+        "licenses": [{"id": 1, "name": "as scikit-learn and scikit-image ship their sample data", "url": ""}],
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": index, "name": name, "supercategory": "digit"} for index, name in enumerate(CLASSES, 1)],
+    }
+    path = root / "coco/annotations" / f"instances_{split}2017.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(records))
+    return len(images)
+
+
+def _folders(root: Path, split: str) -> tuple[Path, Path, Path, Path, Path]:
+    """COCO images, ADE20K images and label maps, Cityscapes images and label maps."""
+    ade, cityscapes = root / "ade/ADEChallengeData2016", root / "cityscapes"
+    return (
+        root / "coco" / f"{split}2017",
+        ade / "images" / _ADE_FOLDERS[split],
+        ade / "annotations" / _ADE_FOLDERS[split],
+        cityscapes / "leftImg8bit" / split / CITY,
+        cityscapes / "gtFine" / split / CITY,
+    )
+
+
+def _write_scene(root: Path, split: str, image_id: int, scene: Scene) -> None:
+    coco, ade_images, ade_maps, city_images, city_maps = _folders(root, split)
+    jpeg = _encode(scene.image, "JPEG", quality=95, subsampling=0)
+    (coco / _file_name(image_id)).write_bytes(jpeg)
+    ade_name = f"ADE_{split}_{image_id:08d}"
+    (ade_images / f"{ade_name}.jpg").write_bytes(jpeg)
+    train_ids = label_map(scene)
+    ade_ids = train_ids + np.uint8(1)  # 255 wraps to 0, which is what ADE20K ignores
+    (ade_maps / f"{ade_name}.png").write_bytes(_encode(ade_ids, "PNG"))
+    city_name = f"{CITY}_{image_id:06d}_000000"
+    (city_images / f"{city_name}_leftImg8bit.png").write_bytes(_encode(scene.image, "PNG", compress_level=1))
+    (city_maps / f"{city_name}_gtFine_labelTrainIds.png").write_bytes(_encode(train_ids, "PNG"))
+
+
+def _encode(pixels: np.ndarray, kind: str, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def label_map(scene: Scene) -> np.ndarray:
+    """Cityscapes train ids, (H, W) uint8: 0 background, 1 to 10 the digits, 255 a rim one pixel wide around them."""
+    labels = np.zeros(scene.image.shape[:2], dtype=np.uint8)
+    labels[ndimage.binary_dilation(np.any([digit.mask for digit in scene.digits], axis=0))] = IGNORED
+    for digit in scene.digits:
+        labels[digit.mask] = digit.label + 1
+    return labels
+
+
+def _file_name(image_id: int) -> str:
+    return f"{image_id:012d}.jpg"
+
+
+def _image_record(image_id: int, scene: Scene) -> dict:
+    """COCO's record of an image, and which photograph it shows."""
+    height, width = scene.image.shape[:2]
+    record = {"id": image_id, "file_name": _file_name(image_id), "width": width, "height": height, "license": 1}
+    return {**record, "photograph": scene.photograph}
+
+
+def _annotation_records(image_id: int, scene: Scene) -> list[dict]:
+    """COCO's records of an image's digits, boxes in pixels (x, y, w, h), and which scan each is."""
+    return [
+        {
+            "id": image_id * 100 + index,
+            "image_id": image_id,
+            "category_id": digit.label + 1,
+            "bbox": _box(digit.mask),
+            "area": int(np.count_nonzero(digit.mask)),
+            "iscrowd": 0,
+            "segmentation": _segmentation(digit.mask),
+            "scan": digit.scan,
+        }
+        for index, digit in enumerate(scene.digits)
+    ]
+
+
+def _box(mask: np.ndarray) -> list[int]:
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    (top, bottom), (left, right) = rows[[0, -1]].tolist(), columns[[0, -1]].tolist()
+    return [left, top, right - left + 1, bottom - top + 1]
+
+
+def _segmentation(mask: np.ndarray) -> list[list[int]] | dict:
+    """A polygon where one says the mask exactly, otherwise a compressed run-length code."""
+    if (polygon := outline(mask)) is not None:
+        return [polygon]
+    code = rle.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": code["size"], "counts": code["counts"].decode()}
+
+
+def outline(mask: np.ndarray) -> list[int] | None:
+    """The polygon x, y, x, y, ... along the pixels' edges, or None unless the mask is one piece without a hole.
+
+    pycocotools fills such a polygon to exactly the mask. Pieces that touch only at a corner count as apart.
+    """
+    inside = np.pad(mask, 1).astype(np.int8)
+    across, down = np.diff(inside, axis=1)[1:-1], np.diff(inside, axis=0)[:, 1:-1]
+    steps: dict[tuple[int, int], tuple[int, int]] = {}  # corner to next corner, mask to the right
+    edges = [((x, y), (x + 1, y)) for y, x in np.argwhere(down > 0).tolist()]
+    edges += [((x + 1, y), (x, y)) for y, x in np.argwhere(down < 0).tolist()]
+    edges += [((x, y + 1), (x, y)) for y, x in np.argwhere(across > 0).tolist()]
+    edges += [((x, y), (x, y + 1)) for y, x in np.argwhere(across < 0).tolist()]
+    steps.update(edges)
+    if len(steps) < len(edges):  # a corner left twice: two pieces or a hole meet there
+        return None
+    polygon: list[int] = []
+    start = before = edges[0][0]
+    corner, walked = steps[start], 1
+    while True:
+        after = steps[corner]
+        if after[0] - corner[0] != corner[0] - before[0]:
+            polygon += corner
+        if corner == start:
+            return polygon if walked == len(edges) else None
+        before, corner, walked = corner, after, walked + 1

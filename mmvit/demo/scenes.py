@@ -1,0 +1,196 @@
+"""Scenes of the demo: scanned handwritten digits over crops of photographs.
+
+Both come inside the wheels of scikit-learn and scikit-image and are read where those are installed: nothing is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import skimage
+import sklearn.datasets
+from PIL import Image
+from scipy import ndimage
+
+from mmvit.demo.spec import DemoSpec
+
+SPLITS = ("train", "val")
+TRAIN_DIGITS = 1500  # the first scans; val has the last 297
+PHOTOGRAPHS = {
+    "train": (
+        "china.jpg",
+        "flower.jpg",
+        "astronaut.png",
+        "brick.png",
+        "camera.png",
+        "chelsea.png",
+        "grass.png",
+        "hubble_deep_field.jpg",
+        "ihc.png",
+        "moon.png",
+    ),
+    "val": ("coffee.png", "gravel.png", "rocket.jpg"),
+}
+
+_LUMA = np.array([0.299, 0.587, 0.114])
+_DARKEST, _LIGHTEST = 8.0, 247.0  # luma of digits
+_BACKGROUND_RANGE = 110.0  # luma between the 2nd and 98th percentile of a crop, at most
+_ATTEMPTS = 96  # at a place for a digit, of which
+_PLACES_OF_A_SHAPE = 4  # try the same scan, size and turn
+
+
+@dataclass(frozen=True)
+class Digit:
+    """A painted digit: its class, the index of its scan in `load_digits`, and the pixels seen of it, (H, W) bool.
+
+    `luma` is that of its full ink, `area` its count of pixels before later digits hid some.
+    """
+
+    label: int
+    scan: int
+    luma: float
+    area: int
+    mask: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An image, (H, W, 3) uint8 RGB, the digits seen in it, in painting order, and the photograph behind them."""
+
+    image: np.ndarray
+    digits: tuple[Digit, ...]
+    photograph: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a split draws from: scans (N, 8, 8) in 0 to 1, their indices and classes (N,), photographs by file name."""
+
+    scans: np.ndarray
+    indices: np.ndarray
+    labels: np.ndarray
+    photographs: dict[str, Image.Image]
+
+
+def load_sources(split: str) -> Sources:
+    """Read the scans and photographs of 'train' or 'val'; the two share neither.
+
+    Raises:
+        FileNotFoundError: If the installed scikit-image or scikit-learn no longer ships one of the photographs.
+    """
+    scans = sklearn.datasets.load_digits()
+    first, last = (0, TRAIN_DIGITS) if split == "train" else (TRAIN_DIGITS, len(scans.target))
+    indices = np.arange(first, last)
+    photographs = {name: _read_photograph(name) for name in PHOTOGRAPHS[split]}
+    return Sources(scans.images[indices] / 16.0, indices, scans.target[indices], photographs)
+
+
+def _read_photograph(name: str) -> Image.Image:
+    folders = (Path(skimage.__file__).parent / "data", Path(sklearn.datasets.__file__).parent / "images")
+    for folder in folders:
+        if (folder / name).is_file():
+            with Image.open(folder / name) as photograph:
+                return photograph.convert("RGB")
+    places = " or ".join(map(str, folders))
+    raise FileNotFoundError(f"no {name} in {places}: pip install 'mmvit[demo]' for versions that ship it")
+
+
+def scenes(split: str, spec: DemoSpec) -> Iterator[Scene]:
+    """Yield the scenes of 'train' or 'val', each a function of the seed, the split and its own index only."""
+    sources = load_sources(split)
+    for index in range(spec.train_images if split == "train" else spec.val_images):
+        yield compose(sources, spec, np.random.default_rng((spec.seed, SPLITS.index(split), index)))
+
+
+def compose(sources: Sources, spec: DemoSpec, rng: np.random.Generator) -> Scene:
+    """Draw one scene.
+
+    Raises:
+        RuntimeError: If no digit found a legible place.
+    """
+    photograph = list(sources.photographs)[rng.integers(len(sources.photographs))]
+    canvas = _crop(sources.photographs[photograph], spec.image_size, rng)
+    behind = canvas @ _LUMA
+    digits: list[Digit] = []
+    for _ in range(rng.integers(spec.digits_per_image[0], spec.digits_per_image[1] + 1)):
+        for attempt in range(_ATTEMPTS):
+            if attempt % _PLACES_OF_A_SHAPE == 0:
+                pick = int(rng.integers(len(sources.scans)))
+                shape = _enlarge(sources.scans[pick], spec, rng)
+            alpha = _place(shape, spec.image_size, rng)
+            full = alpha > 0.5
+            left = [replace(digit, mask=digit.mask & ~full) for digit in digits]
+            if any(np.count_nonzero(digit.mask) < spec.min_visible * digit.area for digit in left):
+                continue
+            luma = _legible_luma(alpha > 0, behind, digits, spec.min_contrast, rng)
+            if luma is None:
+                continue
+            canvas += alpha[..., None] * (_tint(luma, rng) - canvas)
+            label, scan = int(sources.labels[pick]), int(sources.indices[pick])
+            digits = [*left, Digit(label, scan, luma, np.count_nonzero(full), full)]
+            break
+    if not digits:
+        raise RuntimeError(f"no legible place for a digit on {photograph} with {spec}")
+    return Scene(np.rint(canvas).clip(0, 255).astype(np.uint8), tuple(digits), photograph)
+
+
+def _crop(photograph: Image.Image, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A random square of a photograph, at times mirrored, contrast held down: (size, size, 3) float, 0 to 255."""
+    side = int(rng.uniform(0.3, 0.95) * min(photograph.size))
+    left, top = (int(rng.integers(extent - side + 1)) for extent in photograph.size)
+    crop = photograph.resize((size, size), Image.Resampling.BICUBIC, (left, top, left + side, top + side))
+    pixels = np.asarray(crop, dtype=np.float64)
+    if rng.random() < 0.5:
+        pixels = pixels[:, ::-1]
+    low, high = np.percentile(pixels @ _LUMA, (2, 98))
+    middle = (low + high) / 2
+    return middle + (pixels - middle) * min(1.0, _BACKGROUND_RANGE / max(high - low, 1.0))
+
+
+def _enlarge(scan: np.ndarray, spec: DemoSpec, rng: np.random.Generator) -> np.ndarray:
+    """A scan enlarged by cubic splines, turned, contrast doubled about half ink: (h, w) opacity, cut to the ink."""
+    size = rng.uniform(*spec.digit_size)
+    angle = np.deg2rad(rng.uniform(-spec.max_rotation, spec.max_rotation))
+    padded = np.pad(scan, 2)
+    cells = len(scan) / size  # of the scan, per pixel
+    turn = cells * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    extent = int(1.5 * size)
+    centre = np.full(2, (len(padded) - 1) / 2) - turn @ np.full(2, (extent - 1) / 2)
+    ink = ndimage.affine_transform(padded, turn, centre, (extent, extent), order=3)
+    alpha = (2 * ink - 0.5).clip(0, 1)  # soft enough to keep the small holes of 6, 8 and 9 open
+    rows, columns = (np.flatnonzero(alpha.any(axis)) for axis in (1, 0))
+    return alpha[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _place(alpha: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Put an opacity patch wholly inside an empty (size, size) map."""
+    placed = np.zeros((size, size))
+    top, left = (int(rng.integers(size - extent + 1)) for extent in alpha.shape)
+    placed[top : top + alpha.shape[0], left : left + alpha.shape[1]] = alpha
+    return placed
+
+
+def _legible_luma(
+    ink: np.ndarray, behind: np.ndarray, digits: list[Digit], contrast: float, rng: np.random.Generator
+) -> float | None:
+    """A luma apart from the photograph and from the digits touched, or None where one draw of it found none."""
+    around = ndimage.binary_dilation(ink, iterations=3)
+    low, high = np.percentile(behind[around], (5, 95))
+    dark, light = max(0.0, low - contrast - _DARKEST), max(0.0, _LIGHTEST - high - contrast)
+    if dark + light <= 0:
+        return None
+    draw = rng.uniform(0, dark + light)
+    luma = _DARKEST + draw if draw < dark else _LIGHTEST - (draw - dark)
+    touched = (digit.luma for digit in digits if (digit.mask & around).any())
+    return luma if all(abs(luma - other) >= contrast for other in touched) else None
+
+
+def _tint(luma: float, rng: np.random.Generator) -> np.ndarray:
+    """A random RGB colour of the given luma, from grey to nine tenths of the way to the edge of the RGB cube."""
+    direction = rng.normal(size=3)
+    direction -= direction @ _LUMA  # the weights sum to 1, so this leaves luma as it is
+    room = np.where(direction > 0, 255 - luma, luma) / np.maximum(np.abs(direction), 1e-9)
+    return luma + direction * room.min() * rng.uniform(0, 0.9)
