@@ -9,7 +9,7 @@ A family derives from it, builds its modules in the constructor, ends that with 
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch.nn.functional as F
 from mmengine.logging import print_log
@@ -20,10 +20,13 @@ from torch.utils.checkpoint import checkpoint
 
 from . import weights
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 STRIDES = (4, 8, 16, 32)
 SMALLEST = 32  # pixels a side: one token of the coarsest map
 
-Sizes = TypeVar("Sizes")
+Sizes = TypeVar("Sizes", bound="DataclassInstance")
 
 
 class Pyramid(BaseModule):
@@ -41,6 +44,7 @@ class Pyramid(BaseModule):
             other types are mmengine's initialisers.
     """
 
+    _is_init: bool  # mmengine's; whether init_weights was called
     pad_to: ClassVar[int] = 1  # images are zero-padded at the bottom and right to a multiple of this
     table_mode: ClassVar[str]  # how position tables (tensors named pos_embed) are interpolated
     input_conv: ClassVar[str]  # the weight that meets the image
@@ -157,7 +161,7 @@ class Pyramid(BaseModule):
         Raises:
             weights.CheckpointError: the file does not fit this arch exactly; nothing was loaded then.
         """
-        if self.is_init:
+        if self._is_init:
             return
         self.init_parts()
         initialisers = [self.init_cfg] if isinstance(self.init_cfg, Mapping) else list(self.init_cfg or ())
@@ -166,7 +170,7 @@ class Pyramid(BaseModule):
         for cfg in pretrained:
             options = {key: value for key, value in cfg.items() if key != "type"}
             print_log(str(weights.load_pretrained(self, **options)), logger="current")
-        self.is_init = True
+        self._is_init = True
 
 
 def resolve_arch(family: str, arch: str | Mapping[str, Any] | Sizes, table: Mapping[str, Sizes]) -> Sizes:

@@ -70,7 +70,11 @@ def load_pretrained(
     state = read_state(checkpoint, sha256=sha256)
     taken, dropped = _select(state, str(checkpoint), prefix)
     target = model.state_dict()
-    found, origin, adapted, misfits, unknown = {}, {}, [], [], []
+    found: dict[str, Tensor] = {}
+    origin: dict[str, str] = {}
+    adapted: list[str] = []
+    misfits: list[str] = []
+    unknown: list[str] = []
     for released, value in taken.items():
         name = model.our_name(released)
         if name not in target:
@@ -232,22 +236,22 @@ def fit_table(table: Tensor, target: Tensor, mode: str) -> Tensor | None:
     """
     if table.shape == target.shape:
         return table
+    old_class_rows, old = _table_layout(table)
+    class_rows, new = _table_layout(target)
+    if old is None or new is None or class_rows > old_class_rows or table.shape[-1] != target.shape[-1]:
+        return None
+    rows = table.reshape(1, -1, table.shape[-1])
+    grid = resize_table(rows[:, old_class_rows:].float(), old, new, mode).to(table.dtype)
+    return torch.cat([rows[:, :class_rows], grid], dim=1).reshape(target.shape)
+
+
+def _table_layout(table: Tensor) -> tuple[int, Grid | None]:
+    """Class-token rows (0 or 1) and grid of a position table; no grid where its rows make no square."""
     if table.ndim == 4:
-        table = table.flatten(1, 2)
-    if table.ndim != 3 or table.shape[2] != target.shape[2]:
-        return None
-    (old_class_rows, old), (class_rows, new) = _rows(table.shape[1]), _rows(target.shape[1])
-    if old is None or new is None or class_rows > old_class_rows:
-        return None
-    grid = resize_table(table[:, old_class_rows:].float(), old, new, mode).to(table.dtype)
-    return torch.cat([table[:, :class_rows], grid], dim=1)
-
-
-def _rows(count: int) -> tuple[int, Grid | None]:
-    """Class-token rows (0 or 1) and the square grid that `count` rows stand for, None where they stand for no square."""
+        return 0, (table.shape[1], table.shape[2])
     for class_rows in (0, 1):
-        side = isqrt(count - class_rows)
-        if side > 0 and side * side == count - class_rows:
+        side = isqrt(table.shape[1] - class_rows)
+        if side > 0 and side * side == table.shape[1] - class_rows:
             return class_rows, (side, side)
     return 0, None
 

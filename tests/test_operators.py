@@ -15,7 +15,10 @@ import mmcv.ops
 import torch
 from mmcv.utils.ext_loader import check_ops_exist
 
-pytestmark = pytest.mark.skipif(not operators.is_supplied(), reason="a compiled mmcv is installed here and takes over")
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.skipif(not operators.is_supplied(), reason="a compiled mmcv is installed here and takes over"),
+]
 
 
 def run(*scripts: str) -> str:

@@ -13,6 +13,8 @@ from mmvit.compat import operators
 operators.install()
 from mmcv import ops
 
+pytestmark = pytest.mark.stack
+
 
 def wave(*shape: int, phase: float = 0.0) -> torch.Tensor:
     """Numbers without a pattern that no random generator can change."""

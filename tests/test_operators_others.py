@@ -16,6 +16,8 @@ from mmcv import ops
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 from mmcv.ops.psa_mask import psa_mask
 
+pytestmark = pytest.mark.stack
+
 
 def wave(*shape: int, phase: float = 0.0) -> torch.Tensor:
     """Numbers without a pattern that no random generator can change."""

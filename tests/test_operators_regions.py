@@ -15,6 +15,8 @@ from mmvit.compat import operators
 operators.install()
 from mmcv import ops
 
+pytestmark = pytest.mark.stack
+
 ROIS = torch.tensor([[0.0, 1.3, 0.7, 21.9, 17.2], [1, -6, 3, 11, 40], [1, 9, 9, 9, 9]])
 
 

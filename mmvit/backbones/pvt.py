@@ -11,7 +11,7 @@ Differences from the authors' code:
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,9 +85,12 @@ class Stage(nn.Module):
         self.pos_embed = nn.Parameter(torch.zeros(1, trained_grid[0] * trained_grid[1], dim))
         self.blocks = nn.ModuleList(blocks)
 
-    def embed(self, feature_map: Tensor) -> tuple[Tensor, Grid]:
+    def forward(self, feature_map: Tensor, run_block: Callable[..., Tensor]) -> Tensor:
         tokens, grid = self.patch_embed(feature_map)
-        return tokens + resize_table(self.pos_embed, self.trained_grid, grid, mode="bilinear"), grid
+        tokens = tokens + resize_table(self.pos_embed, self.trained_grid, grid, mode="bilinear")
+        for block in self.blocks:
+            tokens = run_block(block, tokens, grid)
+        return to_map(tokens, grid)
 
 
 @dataclass(frozen=True)
@@ -178,14 +181,10 @@ class PVT(Pyramid):
             trunc_normal_(stage.pos_embed, std=0.02)
 
     def forward_maps(self, images: Tensor) -> list[Tensor]:
-        maps, feature_map = [], images
+        maps = [images]
         for stage in self.stages:
-            tokens, grid = stage.embed(feature_map)
-            for block in stage.blocks:
-                tokens = self.run_block(block, tokens, grid)
-            feature_map = to_map(tokens, grid)
-            maps.append(feature_map)
-        return maps
+            maps.append(stage(maps[-1], self.run_block))
+        return maps[1:]
 
     @staticmethod
     def our_name(released: str) -> str:

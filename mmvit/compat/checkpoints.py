@@ -5,6 +5,7 @@ statistics, pickled as `getattr(HistoryBuffer, name)`. Exactly these are allowed
 the real one would reach anything. The forks of mmengine fall back to unsafe unpickling: that way out is closed.
 """
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,7 +29,7 @@ def allowed() -> list[Any]:
 
     NumPy's private module is spelt `numpy.core` in files written by NumPy 1 and `numpy._core` in those of NumPy 2.
     """
-    multiarray = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray
+    multiarray = import_module("numpy._core.multiarray" if hasattr(np, "_core") else "numpy.core.multiarray")
     named = [
         (function, f"{module}.multiarray.{function.__name__}")
         for function in (multiarray._reconstruct, multiarray.scalar)

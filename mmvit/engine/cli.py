@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import InputError, message_of
-from .configuration import OptionsAction
+from .configuration import OptionsAction, TestOptions, TrainOptions
 
-Options = TypeVar("Options")
+Options = TypeVar("Options", TrainOptions, TestOptions)
 
 
 def add_common(parser: ArgumentParser) -> None:

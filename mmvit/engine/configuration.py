@@ -73,6 +73,8 @@ def train_config(options: TrainOptions) -> Config:
         InputError: no such config or checkpoint, an option that the config cannot take, or mixed precision without a GPU.
     """
     cfg = _prepare(options)
+    if options.demo:
+        cfg.custom_hooks = [*cfg.custom_hooks, dict(type="mmvit.DemoReportHook")]
     if options.amp:
         _use_amp(cfg)
     if options.auto_scale_lr:
@@ -191,4 +193,4 @@ def _without_pretrained(cfg: Config) -> None:
     """The checkpoint holds the whole model: the released file under the backbone need not be read before it."""
     for part in cfg.model.values():
         if isinstance(part, dict) and (part.get("init_cfg") or {}).get("type") == "Pretrained":
-            part.init_cfg = None
+            part["init_cfg"] = None

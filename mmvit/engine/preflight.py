@@ -198,7 +198,7 @@ def _check_checkpoints(cfg: Config) -> None:
         if isinstance(part, dict) and str(part.get("type", "")).startswith("mmvit."):
             settings = part.get("init_cfg") or {}
             if isinstance(settings, dict) and settings.get("type") == "Pretrained":
-                weights.fetch(settings.checkpoint, settings.get("sha256"))
+                weights.fetch(settings["checkpoint"], settings.get("sha256"))
 
 
 def _some(names: list[str], most: int = 5) -> str:

@@ -1,0 +1,134 @@
+"""What a demo run ends with: its figures in one line, a contact sheet of predictions beside ground truth, and curves."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from ..registry import HOOKS
+from .spec import CLASSES
+
+SHOWN = 12  # images on the contact sheet
+LEAST_SCORE = 0.3  # of a prediction that is drawn
+METRIC = "coco/bbox_mAP_50"
+
+
+@HOOKS.register_module()
+class DemoReportHook(Hook):
+    """Writes `predictions.png` and `curves.png` to the work dir after training and tells the figures at the very end."""
+
+    priority = "LOWEST"  # after the progress bar has given the terminal back
+
+    def __init__(self) -> None:
+        self.closing_line = ""
+
+    def before_train(self, runner: Runner) -> None:
+        self.started = time.monotonic()
+
+    def after_train(self, runner: Runner) -> None:
+        if not is_main_process():
+            return
+        minutes = (time.monotonic() - self.started) / 60
+        folder = Path(runner.work_dir)
+        log = read_scalars(folder)
+        draw_curves(log, folder / "curves.png")
+        draw_contact_sheet(list(predictions(runner, SHOWN)), folder / "predictions.png")
+        figures = [entry for entry in log if METRIC in entry]
+        last = figures[-1] if figures else {}
+        reached = f"AP50 {last[METRIC]:.3f}, box AP {last['coco/bbox_mAP']:.3f} on val" if last else "no detections on val"
+        self.closing_line = (
+            f"demo: {reached} after {minutes:.1f} min of training from random weights ({runner.iter} iterations, "
+            f"{torch.get_num_threads()} threads); see {folder / 'predictions.png'} and {folder / 'curves.png'}"
+        )
+
+    def after_run(self, runner: Runner) -> None:
+        if self.closing_line:
+            runner.logger.info(self.closing_line)
+
+
+def read_scalars(work_dir: Path) -> list[dict[str, float]]:
+    """What mmengine logged in a work dir, resumed runs joined, one entry a step and kind (loss or metric), by step."""
+    entries = {}
+    for file in sorted(work_dir.glob("*/vis_data/scalars.json")):
+        for line in file.read_text().splitlines():
+            entry = json.loads(line)
+            entries[entry["step"], "loss" in entry] = entry
+    return [entries[key] for key in sorted(entries)]
+
+
+def draw_curves(log: list[dict[str, float]], target: Path) -> None:
+    """Loss and AP50 against iterations."""
+    figure, (left, right) = _figure(1, 2, (9, 3.4))
+    for axes, name, title in ((left, "loss", "training loss"), (right, METRIC, "AP50 on val")):
+        entries = [entry for entry in log if name in entry]
+        axes.plot([entry["step"] for entry in entries], [entry[name] for entry in entries], marker=".")
+        axes.set_title(title)
+        axes.set_xlabel("iterations")
+        axes.grid(alpha=0.3)
+    left.set_ylim(bottom=0)
+    right.set_ylim(0, 1)
+    figure.savefig(target, dpi=120)
+
+
+def predictions(runner: Runner, count: int) -> Iterator[Any]:
+    """The first `count` validation images with ground truth and the model's predictions, as mmdet's data samples."""
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model.eval()
+    for batch in runner.val_dataloader:
+        with torch.no_grad():
+            for sample in model.val_step(batch):
+                yield sample
+                count -= 1
+                if count == 0:
+                    return
+
+
+def draw_contact_sheet(samples: list[Any], target: Path) -> None:
+    """Pairs of ground truth (left) and predictions (right), three pairs a row."""
+    pairs = 3
+    rows = -(-len(samples) // pairs)
+    figure, grid = _figure(rows, 2 * pairs, (2.2 * 2 * pairs, 2.4 * rows))
+    cells = np.atleast_2d(grid).reshape(-1)
+    for axes in cells:
+        axes.axis("off")
+    for index, sample in enumerate(samples):
+        image = _read_image(sample.img_path)
+        truth, found = sample.gt_instances, sample.pred_instances
+        found = found[found.scores >= LEAST_SCORE]
+        _draw_boxes(cells[2 * index], image, truth.bboxes, [CLASSES[label] for label in truth.labels], "lime")
+        names = [f"{CLASSES[label]} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True)]
+        _draw_boxes(cells[2 * index + 1], image, found.bboxes, names, "yellow")
+    for axes, title in zip(cells[: 2 * pairs], ["ground truth", "predictions"] * pairs, strict=True):
+        axes.set_title(title, fontsize=8)
+    figure.savefig(target, dpi=120)
+
+
+def _draw_boxes(axes: Any, image: np.ndarray, boxes: Any, names: list[str], color: str) -> None:
+    axes.imshow(image)
+    corners = torch.as_tensor(getattr(boxes, "tensor", boxes)).cpu().tolist()
+    for (left, top, right, bottom), name in zip(corners, names, strict=True):
+        axes.plot([left, right, right, left, left], [top, top, bottom, bottom, top], color=color, linewidth=1)
+        axes.text(left, top, name, color="black", backgroundcolor=color, fontsize=6, va="bottom", clip_on=True)
+
+
+def _read_image(path: str) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws to files, whatever display there is
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns)

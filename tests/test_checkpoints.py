@@ -1,0 +1,85 @@
+"""mmengine's checkpoints under `weights_only=True`, on both stacks."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
+
+from mmvit.compat.checkpoints import safe_load
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    history = HistoryBuffer()
+    for value in (3.0, 1.0, 2.0):
+        history.update(value)
+    content = {
+        "state_dict": {"weight": torch.ones(2)},
+        "message_hub": {"log_scalars": {"train/loss": history}, "resumed_keys": {"train/loss": True}},
+        "meta": {"seed": np.int64(3), "rates": np.array([0.1, 0.2]), "flag": np.bool_(True), "half": np.float16(0.5)},
+    }
+    torch.save(content, tmp_path / "run.pth")
+    return tmp_path / "run.pth"
+
+
+def test_mmengine_loads_its_own(checkpoint: Path) -> None:
+    content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location="cpu")
+    history = content["message_hub"]["log_scalars"]["train/loss"]
+    assert history.min() == 1.0
+    assert history.statistics("mean") == 2.0
+    assert content["meta"]["seed"] == 3
+    assert content["meta"]["rates"].tolist() == [0.1, 0.2]
+
+
+def test_loading_twice_and_through_torch(checkpoint: Path) -> None:
+    safe_load(checkpoint)
+    assert torch.load(checkpoint, weights_only=True)["meta"]["half"] == 0.5
+    model = torch.nn.Linear(1, 2, bias=False)
+    model.weight.data.zero_()
+    torch.save({"state_dict": {"weight": torch.ones(2, 1)}}, checkpoint)
+    load_checkpoint(model, str(checkpoint), map_location="cpu")
+    assert model.weight.sum() == 2
+
+
+def test_numpy_1_names_load(checkpoint: Path, tmp_path: Path) -> None:
+    """NumPy 1 pickled its functions as `numpy.core`; the file is rewritten as it would have been."""
+    import zipfile
+
+    old = tmp_path / "old.pth"
+    with zipfile.ZipFile(checkpoint) as source, zipfile.ZipFile(old, "w", zipfile.ZIP_STORED) as target:
+        for item in source.infolist():
+            content = source.read(item)
+            if item.filename.endswith("data.pkl"):
+                assert b"cnumpy._core.multiarray\n" in content
+                content = content.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
+            target.writestr(item.filename, content)
+    assert safe_load(old)["meta"]["seed"] == 3
+
+
+class Call:
+    def __init__(self, function: object, *arguments: object) -> None:
+        self.reduced = function, arguments
+
+    def __reduce__(self) -> tuple:
+        return self.reduced
+
+
+@pytest.mark.parametrize("attack", ["mkdir", "getattr"])
+def test_hostile_files_are_refused(tmp_path: Path, attack: str) -> None:
+    """Also by the forks' loader, which by itself falls back to unsafe unpickling."""
+    planted = tmp_path / "planted"
+    calls = {
+        "mkdir": Call(os.mkdir, str(planted)),
+        "getattr": Call(getattr, HistoryBuffer, "__init__"),  # one step from there to everything
+    }
+    torch.save({"state_dict": {}, "payload": calls[attack]}, tmp_path / "file.pth")
+    with pytest.raises((pickle.UnpicklingError, ValueError)):
+        CheckpointLoader.load_checkpoint(str(tmp_path / "file.pth"), map_location="cpu")
+    assert not planted.exists()

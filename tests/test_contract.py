@@ -1,0 +1,227 @@
+"""What every backbone promises, over every family: all archs on the meta device, tiny copies for behaviour."""
+
+import copy
+from math import ceil
+
+import pytest
+import torch
+from families import FAMILIES, Family
+from torch.nn.modules.batchnorm import _BatchNorm
+
+each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+each_arch = pytest.mark.parametrize(
+    ("family", "arch"),
+    [(family, arch) for family in FAMILIES for arch in family.archs],
+    ids=lambda part: getattr(part, "name", part),
+)
+SIZES = [(32, 32), (64, 96), (50, 33), (65, 130), (448, 64)]
+
+
+def images(height: int, width: int, batch: int = 2, channels: int = 3, seed: int = 0) -> torch.Tensor:
+    return torch.randn(batch, channels, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+@each_arch
+def test_arch_keeps_its_promises(family: Family, arch: str) -> None:
+    with torch.device("meta"):
+        model = family.build(arch)
+        maps = model(torch.empty(2, 3, 224, 250))
+    assert model.out_strides == (4, 8, 16, 32)
+    for feature_map, channels, stride in zip(maps, model.out_channels, model.out_strides, strict=True):
+        assert feature_map.shape == (2, channels, ceil(224 / stride), ceil(250 / stride))
+
+
+@each_arch
+def test_parameter_count_is_the_published(family: Family, arch: str) -> None:
+    with torch.device("meta"):
+        model = family.build(arch)
+    released = {family.released(name): value.shape for name, value in model.state_dict().items()}
+    assert len(released) == len(model.state_dict())
+    total = sum(parameter.numel() for parameter in model.parameters())
+    total += sum(torch.Size(shape).numel() for shape in family.classifier(model).values())
+    assert total / 1e6 == pytest.approx(family.parameters[arch], abs=0.051)  # the papers round to 0.1
+
+
+@each_family
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_any_size(family: Family, size: tuple[int, int]) -> None:
+    model = family.build()
+    model.init_weights()
+    for feature_map, channels, stride in zip(model(images(*size)), model.out_channels, model.out_strides, strict=True):
+        assert feature_map.shape == (2, channels, ceil(size[0] / stride), ceil(size[1] / stride))
+        assert feature_map.isfinite().all()
+
+
+@each_family
+def test_wide_is_not_tall(family: Family) -> None:
+    """Rows and columns are told apart: the transposed image does not give the transposed maps."""
+    model = family.build().eval()
+    model.init_weights()
+    wide = images(64, 160)
+    for from_wide, from_tall in zip(model(wide), model(wide.transpose(2, 3)), strict=True):
+        assert from_wide.shape == from_tall.transpose(2, 3).shape
+        assert not torch.allclose(from_wide, from_tall.transpose(2, 3), atol=1e-3)
+
+
+@each_family
+def test_images_of_a_batch_do_not_mix(family: Family) -> None:
+    model = family.build().eval()
+    batch = images(64, 96, batch=3)
+    for together, alone in zip(model(batch), model(batch[1:2]), strict=True):
+        torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=1e-4)
+
+
+@each_family
+@pytest.mark.parametrize("bad", [(2, 4, 64, 64), (2, 3, 31, 64), (2, 3, 64, 31), (3, 64, 64)], ids=str)
+def test_bad_images_are_refused(family: Family, bad: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="takes images"):
+        family.build()(torch.zeros(bad))
+
+
+@each_family
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(arch="giant"),
+        dict(arch=dict(depths=[1])),
+        dict(out_indices=()),
+        dict(out_indices=(1, 0)),
+        dict(out_indices=(4,)),
+        dict(frozen_stages=5),
+    ],
+    ids=str,
+)
+def test_bad_options_are_refused(family: Family, options: dict) -> None:
+    with pytest.raises(ValueError, match=r"arch|sizes|out_indices|frozen_stages"):
+        family.build(**options)
+
+
+@each_family
+def test_unknown_keywords_are_refused(family: Family) -> None:
+    with pytest.raises(TypeError, match="drop_path"):
+        family.build(drop_path=0.1)
+
+
+@each_family
+@pytest.mark.parametrize("out_indices", [(0,), (2,), (1, 3), (0, 1, 2), (3,)], ids=str)
+def test_out_indices(family: Family, out_indices: tuple[int, ...]) -> None:
+    full, part = family.build().eval(), family.build(out_indices=list(out_indices)).eval()
+    assert part.out_indices == out_indices
+    assert part.out_channels == tuple(full.out_channels[level] for level in out_indices)
+    assert part.out_strides == tuple(full.out_strides[level] for level in out_indices)
+    part.load_state_dict({name: value for name, value in full.state_dict().items() if name in part.state_dict()})
+    everything = full(images(64, 96))
+    for got, level in zip(part(images(64, 96)), out_indices, strict=True):
+        torch.testing.assert_close(got, everything[level])
+    sum(feature_map.sum() for feature_map in part(images(64, 96))).backward()
+    assert [name for name, parameter in part.named_parameters() if parameter.grad is None] == []
+
+
+@each_family
+def test_every_parameter_learns(family: Family) -> None:
+    model = family.build(drop_path_rate=0.3)
+    model.init_weights()
+    sum((feature_map**2).mean() for feature_map in model(images(64, 96))).backward()
+    idle = [name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    assert idle == []
+
+
+@each_family
+@pytest.mark.parametrize("frozen_stages", [-1, 0, 1, 2, 4])
+def test_frozen_stages(family: Family, frozen_stages: int) -> None:
+    model = family.build(frozen_stages=frozen_stages, drop_path_rate=0.5)
+    model.init_weights()
+    model.train()
+    frozen = {
+        id(parameter)
+        for stage in range(max(frozen_stages, 0))
+        for part in model.stage_parts(stage)
+        for parameter in part.parameters()
+    }
+    assert bool(frozen) == (frozen_stages > 0)
+    for name, parameter in model.named_parameters():
+        assert parameter.requires_grad == (id(parameter) not in frozen), name
+    for stage in range(4):
+        for part in model.stage_parts(stage):
+            assert all(module.training == (stage >= frozen_stages) for module in part.modules())
+    maps = model(images(64, 64))
+    if frozen_stages < 4:
+        sum(feature_map.sum() for feature_map in maps if feature_map.requires_grad).backward()
+        assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)
+    else:
+        assert not any(feature_map.requires_grad for feature_map in maps)
+
+
+@each_family
+def test_norm_eval_holds_batch_norms(family: Family) -> None:
+    model = family.build(norm_eval=True).train()
+    assert model.training
+    assert not any(module.training for module in model.modules() if isinstance(module, _BatchNorm))
+
+
+@each_family
+def test_checkpointing_changes_memory_only(family: Family) -> None:
+    plain = family.build(drop_path_rate=0.5)
+    plain.init_weights()
+    saving = family.build(drop_path_rate=0.5, with_cp=True)
+    saving.load_state_dict(plain.state_dict())
+    kept = []
+    for model in (plain, saving):
+        model.train()
+        torch.manual_seed(1)
+        count = 0
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal count
+            count += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            loss = sum((feature_map**2).mean() for feature_map in model(images(64, 96)))
+        kept.append(count)
+        loss.backward()
+    for (name, one), other in zip(plain.named_parameters(), saving.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, msg=name)
+    assert kept[1] < 0.5 * kept[0]
+
+
+@each_family
+def test_input_channels(family: Family) -> None:
+    model = family.build(in_channels=4)
+    assert model(images(64, 64, channels=4))[0].shape[1] == model.out_channels[0]
+
+
+@each_family
+def test_state_dict_round_trip_and_copy(family: Family) -> None:
+    model = family.build().eval()
+    model.init_weights()
+    other = family.build().eval()
+    other.load_state_dict(copy.deepcopy(model).state_dict())
+    for one, two in zip(model(images(64, 64)), other(images(64, 64)), strict=True):
+        torch.testing.assert_close(one, two)
+
+
+@each_family
+def test_built_without_touching_the_random_state_of_others(family: Family) -> None:
+    """The meta device has no numbers to draw: a constructor that computes with tensors fails there."""
+    with torch.device("meta"):
+        family.build(drop_path_rate=0.3, frozen_stages=2, out_indices=(1, 2))
+
+
+@each_family
+def test_init_weights_is_reproducible(family: Family) -> None:
+    models = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        models.append(family.build())
+        models[-1].init_weights()
+    for (name, one), two in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
+        assert torch.equal(one, two), name
+
+
+@each_family
+def test_compiles_without_graph_breaks(family: Family) -> None:
+    model = family.build().eval()
+    model.init_weights()
+    explained = torch._dynamo.explain(model)(images(64, 96))
+    assert explained.graph_break_count == 0, explained.break_reasons

@@ -1,0 +1,236 @@
+"""The command lines as a user runs them: subprocesses in a folder of their own, true files, few iterations."""
+
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from families import FAMILIES, released_state
+from test_preflight import write_coco
+
+pytestmark = pytest.mark.stack
+
+HOME = Path(__file__).parent.parent
+TINY = "configs/retinanet_pvt_tiny_coco.py"
+EASY = [
+    "model.test_cfg.score_thr=0.0",  # after four iterations nothing scores 0.05
+    "val_dataloader.dataset.indices=12",
+    "test_dataloader.dataset.indices=12",
+]
+SHORT = [
+    *EASY,
+    "train_cfg.max_iters=4",
+    "train_cfg.val_interval=4",
+    "default_hooks.checkpoint.interval=2",
+    "default_hooks.logger.interval=1",
+]
+SMALL_IMAGES = [
+    f"{split}_dataloader.dataset.pipeline.{at}.scale=(96,64)" for split, at in (("train", 2), ("val", 1), ("test", 1))
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's folder, with the repository's configs and tools in it."""
+    folder = tmp_path_factory.mktemp("user")
+    for name in ("configs", "tools"):
+        (folder / name).symlink_to(HOME / name)
+    return folder
+
+
+def run(folder: Path, *words: str | Path, status: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, *map(str, words)], cwd=folder, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def demo(folder: Path) -> str:
+    """Output of a demo training of four iterations with everything on."""
+    return run(folder, "tools/train.py", TINY, "--demo", "--tensorboard", "--cfg-options", *SHORT)
+
+
+def test_demo_trains_evaluates_and_draws(folder: Path, demo: str) -> None:
+    work_dir = folder / "work_dirs" / "retinanet_pvt_tiny_coco_demo"
+    assert re.search(
+        r"demo: AP50 0\.\d+, box AP 0\.\d+ on val after [\d.]+ min of training from random weights \(4 iterations", demo
+    )
+    assert re.search(r"Iter\(train\) \[4/4\].*loss: \d", demo), "plain lines when piped"
+    assert "\x1b[" not in demo
+    assert (work_dir / "iter_4.pth").is_file()
+    for name in ("predictions.png", "curves.png"):
+        assert (work_dir / name).read_bytes().startswith(b"\x89PNG")
+    assert list(work_dir.glob("*/vis_data/events.out.tfevents*"))
+    assert (folder / "data" / "demo" / "coco" / "annotations" / "instances_val2017.json").is_file()
+
+
+def test_checkpoint_is_evaluated_dumped_and_shown(folder: Path, demo: str) -> None:
+    checkpoint = "work_dirs/retinanet_pvt_tiny_coco_demo/iter_4.pth"
+    said = run(
+        folder,
+        "tools/test.py",
+        TINY,
+        checkpoint,
+        "--demo",
+        "--out",
+        "predictions.pkl",
+        "--show-dir",
+        "shown",
+        "--cfg-options",
+        *EASY,
+    )
+    assert re.search(r"coco/bbox_mAP_50: 0\.\d+", said)
+    with (folder / "predictions.pkl").open("rb") as file:
+        assert len(pickle.load(file)) == 12
+    assert len(list((folder / "shown").rglob("*.jpg"))) == 12
+    said = run(folder, "tools/test.py", TINY, checkpoint, "--demo", "--tta", "--cfg-options", *EASY)
+    assert re.search(r"coco/bbox_mAP_50: 0\.\d+", said)
+
+
+def test_another_models_checkpoint_is_refused(folder: Path, demo: str) -> None:
+    checkpoint = "work_dirs/retinanet_pvt_tiny_coco_demo/iter_4.pth"
+    said = run(folder, "tools/test.py", TINY.replace("tiny", "small"), checkpoint, "--demo", status=2)
+    assert f"error: {checkpoint} does not fit the model of this config" in said
+    assert "missing in the file: backbone.stages.0.blocks.2.norm1.weight" in said
+
+
+def test_killed_training_resumes(folder: Path, demo: str) -> None:
+    words = [
+        "tools/train.py",
+        TINY,
+        "--demo",
+        "--work-dir",
+        "killed",
+        "--cfg-options",
+        "default_hooks.checkpoint.interval=2",
+        "train_cfg.val_interval=100000",
+        "default_hooks.logger.interval=1",
+    ]
+    process = subprocess.Popen([sys.executable, *words, "train_cfg.max_iters=100000"], cwd=folder, stdout=subprocess.DEVNULL)
+    marker = folder / "killed" / "last_checkpoint"
+    deadline = time.monotonic() + 300
+    while not marker.is_file():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    saved = int(re.search(r"iter_(\d+)\.pth", marker.read_text())[1])
+    said = run(folder, *words, f"train_cfg.max_iters={saved + 2}", "--resume")
+    assert re.search(rf"resumed epoch: 0, iter: {saved}\b", said)
+    trained = [int(number) for number in re.findall(r"Iter\(train\) \[ *(\d+)/", said)]
+    assert trained == [saved + 1, saved + 2]
+
+
+def test_two_processes_on_cpu(folder: Path, demo: str) -> None:
+    said = run(
+        folder,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "tools/train.py",
+        TINY,
+        "--demo",
+        "--launcher",
+        "pytorch",
+        "--work-dir",
+        "two",
+        "--cfg-options",
+        *SHORT,
+        "train_dataloader.batch_size=1",
+    )
+    assert "GPU number: 2" in said  # mmengine's word for processes
+    assert re.search(r"coco/bbox_mAP_50: 0\.\d+", said)
+    assert (folder / "two" / "iter_4.pth").is_file()
+
+
+@pytest.fixture
+def coco(folder: Path) -> Path:
+    root = folder / "data" / "coco"
+    if not root.exists():
+        write_coco(root, images=4)
+    return root
+
+
+def test_coco_folder_trains_from_the_authors_file(folder: Path, coco: Path) -> None:
+    model = FAMILIES[0].build("tiny")
+    torch.save(released_state(FAMILIES[0], model), folder / "pvt_tiny.pth")
+    said = run(
+        folder,
+        "tools/train.py",
+        TINY,
+        "--cfg-options",
+        "model.backbone.init_cfg.checkpoint=pvt_tiny.pth",
+        "train_cfg.max_epochs=1",
+        "default_hooks.logger.interval=1",
+        *SMALL_IMAGES,
+    )
+    assert f"pvt_tiny.pth: {len(model.state_dict())} tensors loaded, 5 dropped, 0 missing" in said
+    assert re.search(r"Epoch\(train\) +\[1\]\[2/2\]", said)
+    work_dir = folder / "work_dirs" / "retinanet_pvt_tiny_coco"
+    said = run(folder, "tools/test.py", TINY, work_dir / "epoch_1.pth", "--cfg-options", EASY[0], *SMALL_IMAGES)
+    assert "coco/bbox_mAP_50" in said
+
+
+def test_unreadable_image_is_named(folder: Path, coco: Path) -> None:
+    victim = coco / "train2017" / "000000000002.jpg"
+    whole = victim.read_bytes()
+    victim.write_bytes(b"no image")
+    try:
+        said = run(
+            folder,
+            "tools/train.py",
+            TINY,
+            "--work-dir",
+            "unreadable",
+            "--cfg-options",
+            "model.backbone.init_cfg=None",
+            "train_cfg.max_epochs=1",
+            *SMALL_IMAGES,
+            status=2,
+        )
+    finally:
+        victim.write_bytes(whole)
+    assert said.strip().splitlines()[-1].startswith("error: image data/coco/train2017/000000000002.jpg: it cannot be decoded")
+
+
+def test_nothing_there(folder: Path, tmp_path: Path) -> None:
+    said = run(tmp_path, HOME / "tools" / "train.py", HOME / TINY, status=2)
+    assert said.startswith("error: dataset not found")
+    assert "Traceback" not in said
+    said = run(
+        tmp_path, HOME / "tools" / "train.py", HOME / TINY, "--cfg-options", "custom_hooks=[dict(type='EMAHook')]", status=2
+    )
+    assert "was not understood" in said
+
+
+def test_users_own_config_through_mmdets_script(folder: Path, coco: Path) -> None:
+    """A config of the user's on mmdet's bases, run by the script that mmdet ships, after `import mmvit`."""
+    import mmdet
+
+    (folder / "own.py").write_text(
+        "_base_ = ['mmdet::_base_/models/retinanet_r50_fpn.py', 'mmdet::_base_/datasets/coco_detection.py',\n"
+        "          'mmdet::_base_/schedules/schedule_1x.py', 'mmdet::_base_/default_runtime.py']\n"
+        "model = dict(\n"
+        "    backbone=dict(_delete_=True, type='mmvit.PVT', arch='tiny', frozen_stages=1),\n"
+        "    neck=dict(in_channels=[64, 128, 320, 512]))\n"
+    )
+    script = Path(mmdet.__file__).parent / ".mim" / "tools" / "train.py"
+    (folder / "own_train.py").write_text(
+        f"import mmvit\nimport runpy\n\nrunpy.run_path({str(script)!r}, run_name='__main__')\n"
+    )
+    said = run(
+        folder, "own_train.py", "own.py", "--work-dir", "own", "--cfg-options", "train_cfg.max_epochs=1", EASY[0], *SMALL_IMAGES
+    )
+    assert re.search(r"coco/bbox_mAP_50: -?\d", said)
+    assert os.path.getsize(folder / "own" / "epoch_1.pth") > 1e6

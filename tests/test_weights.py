@@ -1,0 +1,280 @@
+"""Loading released files: every container and prefix, exactly, with a report, or not at all."""
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from families import FAMILIES, Family, released_state
+from safetensors.torch import save_file
+
+from mmvit.weights import CheckpointError, LoadReport, fetch, fit_table, load_pretrained, read_state
+
+each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    def write_file(content: object, name: str = "file.pth") -> Path:
+        torch.save(content, tmp_path / name)
+        return tmp_path / name
+
+    return write_file
+
+
+def sources(family: Family, seed: int = 5) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+    torch.manual_seed(seed)
+    model = family.build()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
+    return model, released_state(family, model)
+
+
+def assert_same(model: torch.nn.Module, expected: torch.nn.Module) -> None:
+    for name, value in expected.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value), name
+
+
+WRAPPINGS: dict[str, Callable[[dict], dict]] = {
+    "bare": lambda state: state,
+    "state_dict": lambda state: {"state_dict": state, "epoch": 3, "arch": "x"},
+    "model": lambda state: {"model": state, "args": None},
+    "state_dict_ema": lambda state: {"state_dict_ema": state},
+    "model_ema": lambda state: {"model_ema": state},
+    "module.": lambda state: {"state_dict": {f"module.{name}": value for name, value in state.items()}},
+    "backbone.": lambda state: {"state_dict": {f"backbone.{name}": value for name, value in state.items()}},
+    "module.backbone.": lambda state: {f"module.backbone.{name}": value for name, value in state.items()},
+    "average first": lambda state: {"state_dict": {k: v + 1 for k, v in state.items()}, "state_dict_ema": state},
+}
+
+
+@each_family
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_released_files_load(family: Family, write: Callable, wrapping: str) -> None:
+    expected, state = sources(family)
+    model = family.build(init_cfg=dict(type="Pretrained", checkpoint=str(write(WRAPPINGS[wrapping](state)))))
+    model.init_weights()
+    assert_same(model, expected)
+
+
+@each_family
+def test_report_names_what_was_dropped(family: Family, write: Callable) -> None:
+    expected, state = sources(family)
+    report = load_pretrained(family.build(), write(state))
+    assert isinstance(report, LoadReport)
+    assert set(report.loaded) == set(expected.state_dict())
+    assert set(report.dropped) == set(family.classifier(expected))
+    assert report.missing == ()
+    assert f"{len(report.loaded)} tensors loaded, {len(report.dropped)} dropped, 0 missing" in str(report)
+    for name in report.dropped:
+        assert name in str(report)
+
+
+@each_family
+def test_own_files_and_safetensors_load(family: Family, tmp_path: Path, write: Callable) -> None:
+    expected, state = sources(family)
+    again = family.build()
+    load_pretrained(again, write(expected.state_dict()))
+    assert_same(again, expected)
+    save_file({name: value.contiguous() for name, value in state.items()}, tmp_path / "file.safetensors")
+    again = family.build()
+    load_pretrained(again, tmp_path / "file.safetensors")
+    assert_same(again, expected)
+
+
+@each_family
+def test_detectors_checkpoint_as_source(family: Family, write: Callable) -> None:
+    expected, _ = sources(family)
+    state = {f"backbone.{name}": value for name, value in expected.state_dict().items()}
+    state["neck.conv.weight"] = torch.zeros(2)
+    for prefix in (None, "backbone."):
+        model = family.build()
+        report = load_pretrained(model, write({"state_dict": state, "meta": {"epoch": 1}}), prefix=prefix)
+        assert_same(model, expected)
+        assert report.dropped == ("neck.conv.weight",)
+    with pytest.raises(CheckpointError, match=r"no key starts with prefix='student\.'"):
+        load_pretrained(family.build(), write(state), prefix="student.")
+
+
+@each_family
+def test_unbuilt_stages_are_dropped_by_name(family: Family, write: Callable) -> None:
+    expected, state = sources(family)
+    model = family.build(out_indices=(0, 1))
+    report = load_pretrained(model, write(state))
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, expected.state_dict()[name])
+    assert len(report.loaded) + len(report.dropped) == len(state)
+
+
+@each_family
+@pytest.mark.parametrize("channels", [1, 4, 6])
+def test_other_input_channels(family: Family, write: Callable, channels: int) -> None:
+    expected, state = sources(family)
+    model = family.build(in_channels=channels)
+    report = load_pretrained(model, write(state))
+    name = model.input_conv
+    assert [text.split()[0] for text in report.adapted] == [name]
+    three, adapted = expected.state_dict()[name], model.state_dict()[name]
+    if channels == 1:
+        torch.testing.assert_close(adapted, three.sum(1, keepdim=True))
+    else:  # repeated, and scaled so that equal channels give the same response
+        torch.testing.assert_close(adapted[:, :3], three * 3 / channels)
+
+
+def damaged(state: dict) -> dict[str, dict]:
+    first, last = next(iter(state)), [name for name in state if name.endswith("weight")][10]
+    return {
+        "missing in the file": {name: value for name, value in state.items() if name != last},
+        "not in the model": {**state, "surprise.weight": torch.zeros(1)},
+        "of another shape": {**state, last: torch.zeros(3, 3, 3)},
+        "0 tensors match": {f"unrelated.{name}": value for name, value in state.items()},
+        "holds no tensors": {"epoch": 1},
+        "another table": {**state, first: torch.zeros(1, 7, state[first].shape[-1])},
+    }
+
+
+@each_family
+@pytest.mark.parametrize("damage", list(damaged({f"{i}.weight": torch.zeros(1) for i in range(12)})))
+def test_what_does_not_fit_loads_nothing(family: Family, write: Callable, damage: str) -> None:
+    _, state = sources(family)
+    file = write(damaged(state)[damage])
+    model = family.build()
+    model.init_weights()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(CheckpointError) as raised:
+        load_pretrained(model, file)
+    assert str(file) in str(raised.value)
+    assert damage in str(raised.value) or damage == "another table"
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+@each_family
+def test_both_lists_are_told(family: Family, write: Callable) -> None:
+    _, state = sources(family)
+    name = list(state)[4]
+    state["renamed.tensor"] = state.pop(name)
+    with pytest.raises(CheckpointError) as raised:
+        load_pretrained(family.build(), write(state))
+    assert "1 missing in the file" in str(raised.value)
+    assert "1 not in the model: renamed.tensor" in str(raised.value)
+
+
+@each_family
+def test_another_archs_file_fails(family: Family, write: Callable) -> None:
+    deeper = dict(family.tiny, depths=[depth + 1 for depth in family.tiny["depths"]])
+    torch.manual_seed(0)
+    state = released_state(family, family.build(deeper))
+    with pytest.raises(CheckpointError, match="not in the model"):
+        load_pretrained(family.build(), write(state))
+    _, state = sources(family)
+    with pytest.raises(CheckpointError, match="missing in the file"):
+        load_pretrained(family.build(deeper), write(state))
+
+
+@pytest.mark.parametrize(
+    ("table", "target"),
+    [
+        ((1, 196, 8), (1, 49, 8)),
+        ((1, 197, 8), (1, 49, 8)),
+        ((1, 50, 8), (1, 49, 8)),
+        ((1, 577, 8), (1, 197, 8)),
+        ((1, 14, 14, 8), (1, 49, 8)),
+        ((1, 14, 10, 8), (1, 49, 8)),
+        ((1, 28, 28, 8), (1, 14, 14, 8)),
+    ],
+    ids=str,
+)
+def test_position_tables_of_other_sizes(table: tuple, target: tuple) -> None:
+    ramp = torch.linspace(0, 1, 8)
+    fitted = fit_table(ramp.expand(table), torch.zeros(target), "bilinear")
+    torch.testing.assert_close(fitted, ramp.expand(target))
+
+
+def test_position_tables_keep_their_direction() -> None:
+    rows = torch.arange(4.0).reshape(1, 4, 1, 1).expand(1, 4, 6, 2)
+    fitted = fit_table(rows, torch.zeros(1, 4, 2), "bilinear").reshape(2, 2, 2)
+    assert (fitted[1] > fitted[0]).all()
+    assert torch.equal(fitted[:, 0], fitted[:, 1])
+
+
+@pytest.mark.parametrize(("table", "target"), [((1, 196, 8), (1, 197, 8)), ((1, 196, 6), (1, 49, 8)), ((1, 51, 8), (1, 49, 8))])
+def test_tables_that_cannot_mean_the_same(table: tuple, target: tuple) -> None:
+    assert fit_table(torch.zeros(table), torch.zeros(target), "bilinear") is None
+
+
+def test_class_row_is_the_first() -> None:
+    table = torch.cat([torch.full((1, 1, 4), 9.0), torch.zeros(1, 16, 4)], dim=1)
+    assert not fit_table(table, torch.zeros(1, 16, 4), "bilinear").any()
+    kept = fit_table(table, torch.zeros(1, 5, 4), "bicubic")
+    assert kept[0, 0, 0] == 9
+    assert not kept[:, 1:].any()
+
+
+class Bomb:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.target),)
+
+
+def test_no_code_of_a_file_runs(tmp_path: Path, write: Callable) -> None:
+    planted = tmp_path / "planted"
+    file = write({"state_dict": {"weight": torch.zeros(1)}, "meta": Bomb(planted)})
+    with pytest.raises(CheckpointError, match="could run code"):
+        read_state(file)
+    (tmp_path / "bare.pth").write_bytes(pickle.dumps(Bomb(planted)))
+    with pytest.raises(CheckpointError):
+        read_state(tmp_path / "bare.pth")
+    assert not planted.exists()
+
+
+def test_broken_files_are_named(tmp_path: Path, write: Callable) -> None:
+    whole = write({"weight": torch.zeros(1000)})
+    (tmp_path / "half.pth").write_bytes(whole.read_bytes()[:2000])
+    (tmp_path / "page.pth").write_text("<html>404</html>")
+    (tmp_path / "empty.pth").write_bytes(b"")
+    (tmp_path / "half.safetensors").write_bytes(b"\x10\0\0\0")
+    for name in ("half.pth", "page.pth", "empty.pth", "half.safetensors"):
+        with pytest.raises(CheckpointError, match=name):
+            read_state(tmp_path / name)
+    with pytest.raises(CheckpointError, match="no such file"):
+        read_state(tmp_path / "absent.pth")
+    with pytest.raises(CheckpointError, match="holds a list"):
+        read_state(write([1, 2]))
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    return tmp_path / "hub" / "checkpoints"
+
+
+def test_urls_are_downloaded_once(hub: Path, write: Callable) -> None:
+    remote = write({"weight": torch.ones(2)}, "remote.pth")
+    assert torch.equal(read_state(remote.as_uri())["weight"], torch.ones(2))
+    remote.unlink()
+    assert fetch(remote.as_uri()) == hub / "remote.pth"
+    assert torch.equal(read_state(remote.as_uri())["weight"], torch.ones(2))
+
+
+def test_failed_downloads_leave_nothing(hub: Path, write: Callable) -> None:
+    remote = write({"weight": torch.ones(2)}, "remote.pth")
+    with pytest.raises(CheckpointError, match="invalid hash"):
+        fetch(remote.as_uri(), sha256="0" * 64)
+    with pytest.raises(CheckpointError, match="put it at"):
+        fetch("http://127.0.0.1:9/absent.pth")
+    assert list(hub.glob("*")) == []
+
+
+@each_family
+def test_half_precision_files_load_into_float32(family: Family, write: Callable) -> None:
+    expected, state = sources(family)
+    model = family.build()
+    load_pretrained(model, write({name: value.half() for name, value in state.items()}))
+    for name, value in expected.state_dict().items():
+        assert model.state_dict()[name].dtype == torch.float32
+        torch.testing.assert_close(model.state_dict()[name], value, atol=2e-3, rtol=2e-3)
