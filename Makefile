@@ -33,6 +33,8 @@ format: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install -c constraints.txt -e '.[$(STACK),dev]'
+	# mmcv asks for opencv-python, which needs the system's libGL; the headless build of the same modules needs nothing.
+	$(BIN)/pip install --force-reinstall --no-deps -c constraints.txt opencv-python-headless
 	touch $@
 
 clean:

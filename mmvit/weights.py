@@ -6,6 +6,7 @@ the backbone has no place for is dropped by name, and anything else that does no
 Nothing is ever unpickled beyond tensors and the plain values of mmengine's checkpoints (`weights_only=True`).
 """
 
+import hashlib
 import os
 import pickle
 from collections.abc import Mapping
@@ -73,7 +74,7 @@ def load_pretrained(
     found: dict[str, Tensor] = {}
     origin: dict[str, str] = {}
     adapted: list[str] = []
-    misfits: list[str] = []
+    misfits: dict[str, str] = {}
     unknown: list[str] = []
     for released, value in taken.items():
         name = model.our_name(released)
@@ -84,16 +85,16 @@ def load_pretrained(
             raise CheckpointError(f"{checkpoint}: both {origin[name]} and {released} are {name}; expected one of them")
         fitted = _fit(model, name, value, target[name])
         if fitted is None:
-            misfits.append(f"{released} {tuple(value.shape)}, expected {tuple(target[name].shape)}")
+            misfits[name] = f"{released} {tuple(value.shape)}, expected {tuple(target[name].shape)}"
             continue
         if fitted.shape != value.shape:
             adapted.append(f"{name} {tuple(value.shape)} -> {tuple(fitted.shape)}")
         found[name], origin[name] = fitted, released
-    missing = [name for name in target if name not in found]
+    missing = [name for name in target if name not in found and name not in misfits]
     lacking = [name for name in missing if not model.is_fresh(name)]
     if unknown or misfits or lacking or not found:
         raise CheckpointError(
-            _explain(str(checkpoint), f"{type(model).__name__} backbone", len(found), lacking, unknown, misfits)
+            _explain(str(checkpoint), f"{type(model).__name__} backbone", len(found), lacking, unknown, [*misfits.values()])
         )
     model.load_state_dict(found, strict=False)  # exactness was checked above, fresh tensors apart
     return LoadReport(str(checkpoint), tuple(found), tuple(dropped), tuple(missing), tuple(adapted))
@@ -172,15 +173,25 @@ def fetch(source: str | Path, sha256: str | None = None) -> Path:
         path = Path(text).expanduser()
         if not path.is_file():
             raise CheckpointError(f"checkpoint {text}: no such file (looked in {path.resolve().parent})")
+        _check_digest(path, sha256)
         return path
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(text).path).name
-    if _downloads_here():
+    if not _distributed() or int(os.environ.get("LOCAL_RANK", 0)) == 0:
         if not path.is_file():
             _download(text, path, sha256)
-        _wait_for_download()
-    else:
-        _wait_for_download()
+        _check_digest(path, sha256)
+    if _distributed():
+        torch.distributed.barrier()  # the other processes of this machine use what the first one fetched
     return path
+
+
+def _check_digest(path: Path, sha256: str | None) -> None:
+    if sha256 is None:
+        return
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(sha256):
+        raise CheckpointError(f"{path} has sha256 {digest}, expected {sha256}: another file, or a damaged one; get it again")
 
 
 def _download(url: str, path: Path, sha256: str | None) -> None:
@@ -195,14 +206,8 @@ def _download(url: str, path: Path, sha256: str | None) -> None:
         ) from error
 
 
-def _downloads_here() -> bool:
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return not distributed or int(os.environ.get("LOCAL_RANK", 0)) == 0
-
-
-def _wait_for_download() -> None:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def _select(state: dict[str, Tensor], source: str, prefix: str | None) -> tuple[dict[str, Tensor], list[str]]:

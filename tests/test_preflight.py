@@ -1,10 +1,12 @@
 """What a run reads is checked before it begins; each fault stops it with path, key and remedy."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from PIL import Image
 
@@ -15,12 +17,11 @@ from mmvit.errors import InputError
 pytestmark = pytest.mark.stack
 
 LEAF = Path(__file__).parent.parent / "configs" / "retinanet_pvt_tiny_coco.py"
-NAMES = ["person", "car", "dog"]
 TestOptions.__test__ = False
 test_config.__test__ = False
 
 
-def write_coco(root: Path, names: list[str] = NAMES, images: int = 2) -> None:
+def write_coco(root: Path, names: Sequence[str] = CocoDataset.METAINFO["classes"], images: int = 2) -> None:
     for split in ("train2017", "val2017"):
         (root / split).mkdir(parents=True)
         content = dict(
@@ -90,7 +91,7 @@ def test_missing_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cfg: C
     ("content", "told"),
     [
         ('{"images": [', "no valid JSON"),
-        ("[]", "no list images, annotations, categories"),
+        ("[]", "no list images, categories, annotations"),
         ('{"images": [], "annotations": [], "categories": []}', "list of images is empty"),
     ],
 )
@@ -99,6 +100,15 @@ def test_bad_annotation_files(root: Path, cfg: Config, content: str, told: str) 
     message = fault(cfg)
     assert told in message
     assert "instances_train2017.json (train_dataloader.dataset.ann_file)" in message
+
+
+def test_test_dev_has_no_annotations(root: Path, cfg: Config) -> None:
+    file = root / "annotations" / "instances_val2017.json"
+    content = json.loads(file.read_text())
+    del content["annotations"]
+    file.write_text(json.dumps(content))
+    preflight.check(cfg, ("test",))
+    assert "no list annotations" in fault(cfg)
 
 
 def test_annotations_that_name_missing_images(root: Path, cfg: Config) -> None:
@@ -121,7 +131,7 @@ def test_splits_of_other_categories(root: Path, cfg: Config) -> None:
     content = json.loads(file.read_text())
     content["categories"].pop()
     file.write_text(json.dumps(content))
-    assert "different categories (dog in one of them only)" in fault(cfg)
+    assert "different categories (toothbrush in one of them only)" in fault(cfg)
 
 
 def test_missing_checkpoint(root: Path, cfg: Config) -> None:
@@ -138,6 +148,8 @@ def test_options_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="--amp"):
             train_config(TrainOptions(LEAF, amp=True))
+        with pytest.raises(InputError, match="--launcher slurm"):
+            train_config(TrainOptions(LEAF, launcher="slurm"))
 
 
 def test_options_reach_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

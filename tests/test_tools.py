@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -103,6 +105,7 @@ def test_another_models_checkpoint_is_refused(folder: Path, demo: str) -> None:
 
 
 def test_killed_training_resumes(folder: Path, demo: str) -> None:
+    """The first half runs on a terminal, where a live bar stands for the plain lines."""
     words = [
         "tools/train.py",
         TINY,
@@ -114,20 +117,36 @@ def test_killed_training_resumes(folder: Path, demo: str) -> None:
         "train_cfg.val_interval=100000",
         "default_hooks.logger.interval=1",
     ]
-    process = subprocess.Popen([sys.executable, *words, "train_cfg.max_iters=100000"], cwd=folder, stdout=subprocess.DEVNULL)
     marker = folder / "killed" / "last_checkpoint"
-    deadline = time.monotonic() + 300
-    while not marker.is_file():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    shown = watch_until(marker, folder, [*words, "train_cfg.max_iters=100000"])
+    assert re.search(r"/100000 .*loss \d\.\d+  lr \d\.\d+e-0\d  \d+ MB", shown)
+    assert "Iter(train)" not in shown
     saved = int(re.search(r"iter_(\d+)\.pth", marker.read_text())[1])
     said = run(folder, *words, f"train_cfg.max_iters={saved + 2}", "--resume")
     assert re.search(rf"resumed epoch: 0, iter: {saved}\b", said)
     trained = [int(number) for number in re.findall(r"Iter\(train\) \[ *(\d+)/", said)]
     assert trained == [saved + 1, saved + 2]
+    other = TINY.replace("tiny", "small")
+    said = run(folder, "tools/train.py", other, "--demo", "--resume", marker.read_text(), status=2)
+    assert "does not fit the model of this config" in said
+
+
+def watch_until(marker: Path, folder: Path, words: list[str]) -> str:
+    """Runs a tool on a pseudo-terminal, kills it once the file `marker` is there, and returns what it showed."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, *words], cwd=folder, stdout=theirs, env={**os.environ, "COLUMNS": "150"})
+    os.close(theirs)
+    shown = b""
+    deadline = time.monotonic() + 300
+    while not marker.is_file():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        if select.select([ours], [], [], 0.2)[0]:
+            shown += os.read(ours, 65536)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    os.close(ours)
+    return re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown).decode(errors="replace")
 
 
 def test_two_processes_on_cpu(folder: Path, demo: str) -> None:

@@ -265,6 +265,12 @@ def test_failed_downloads_leave_nothing(hub: Path, write: Callable) -> None:
     remote = write({"weight": torch.ones(2)}, "remote.pth")
     with pytest.raises(CheckpointError, match="invalid hash"):
         fetch(remote.as_uri(), sha256="0" * 64)
+    fetch(remote.as_uri())
+    with pytest.raises(CheckpointError, match="has sha256"):  # the file in the cache
+        fetch(remote.as_uri(), sha256="0" * 64)
+    with pytest.raises(CheckpointError, match="has sha256"):
+        fetch(remote, sha256="0" * 64)
+    (hub / "remote.pth").unlink()
     with pytest.raises(CheckpointError, match="put it at"):
         fetch("http://127.0.0.1:9/absent.pth")
     assert list(hub.glob("*")) == []

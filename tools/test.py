@@ -4,7 +4,8 @@ import os
 from argparse import ArgumentParser
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: waiting threads must not take the data workers' cores
+if int(os.environ.get("LOCAL_WORLD_SIZE", 1)) > 1:  # before torch: threads that wait must not take the other processes' cores
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import mmvit  # noqa: F401  (its compat must be in place before mmdet is imported)
 from mmvit.engine.cli import add_common, options_from, run

@@ -30,13 +30,13 @@ class DemoSpec:
     """
 
     seed: int = 0
-    image_size: int = 128
-    train_images: int = 800
+    image_size: int = 96
+    train_images: int = 1200
     val_images: int = 100
-    digits_per_image: tuple[int, int] = (3, 6)
-    digit_size: tuple[int, int] = (24, 64)
-    max_rotation: float = 12.0
-    min_contrast: float = 60.0
+    digits_per_image: tuple[int, int] = (3, 5)
+    digit_size: tuple[int, int] = (32, 60)
+    max_rotation: float = 10.0
+    min_contrast: float = 80.0
     min_visible: float = 0.85
 
     def __post_init__(self) -> None:

@@ -11,7 +11,6 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import find_latest_checkpoint
 
 from ..demo import recipe
-from ..demo.spec import DemoSpec
 from ..errors import InputError
 
 Launcher = Literal["none", "pytorch", "slurm", "mpi"]
@@ -140,7 +139,7 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
     cfg = load_config(options.config)
     name = options.config.stem
     if options.demo:
-        recipe.apply(cfg, DEMO_ROOT, DemoSpec())
+        recipe.apply(cfg, DEMO_ROOT)
         name += "_demo"
     try:
         cfg.merge_from_dict(options.cfg_options)
@@ -158,7 +157,13 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
 
 
 def _run_on_cpu(cfg: Config) -> None:
-    """Several processes talk through gloo, and DDP must not be given a device number."""
+    """Several processes talk through gloo, and DDP must not be given a device number.
+
+    Raises:
+        InputError: a launcher that mmengine starts on GPUs only.
+    """
+    if cfg.launcher in ("slurm", "mpi"):
+        raise InputError(f"--launcher {cfg.launcher}: mmengine needs GPUs for it; on CPUs use torchrun and --launcher pytorch")
     cfg.env_cfg = dict(cfg.get("env_cfg") or {}, dist_cfg=dict(backend="gloo"))
     if cfg.launcher != "none":
         cfg.model_wrapper_cfg = dict(
@@ -183,6 +188,10 @@ def _resume(cfg: Config, resume: str) -> None:
     checkpoint = find_latest_checkpoint(cfg.work_dir) if resume == "auto" else resume
     if resume != "auto" and not Path(resume).is_file():
         raise InputError(f"--resume {resume}: no such file. Give a checkpoint, or nothing to take the newest of {cfg.work_dir}")
+    if checkpoint is not None and not Path(checkpoint).is_file():
+        raise InputError(
+            f"--resume: {cfg.work_dir}/last_checkpoint names {checkpoint}, which is not there. Give another with --resume PATH"
+        )
     cfg.resume = True
     cfg.load_from = checkpoint
     if checkpoint is not None:

@@ -1,6 +1,7 @@
 """Training and evaluation through mmengine's Runner, detection and segmentation alike."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -12,6 +13,7 @@ from mmengine.runner import Runner
 
 from .. import weights
 from ..demo.dataset import build as build_demo
+from ..errors import InputError
 from . import preflight
 from .configuration import DEMO_ROOT, TestOptions, TrainOptions, test_config, train_config
 from .hooks import ProgressHook
@@ -25,9 +27,12 @@ def train(options: TrainOptions) -> None:
     """
     cfg = train_config(options)
     if options.demo:
-        build_demo(DEMO_ROOT)
+        _build_demo()
     preflight.check(cfg, ("train", "val") if cfg.get("val_dataloader") else ("train",))
-    _run(_runner(cfg), "train")
+    runner = _runner(cfg)
+    if cfg.resume and cfg.load_from is not None:
+        _require_match(runner, cfg.load_from)
+    _run(runner, "train")
 
 
 def test(options: TestOptions) -> Mapping[str, float]:
@@ -38,13 +43,20 @@ def test(options: TestOptions) -> Mapping[str, float]:
     """
     cfg = test_config(options)
     if options.demo:
-        build_demo(DEMO_ROOT)
+        _build_demo()
     preflight.check(cfg, ("test",))
     runner = _runner(cfg)
-    _require_match(runner, options)
+    _require_match(runner, options.checkpoint)
     if options.out is not None and cfg.get("default_scope") != "mmseg":
         runner.test_evaluator.metrics.append(_dump(cfg, options))
     return _run(runner, "test")
+
+
+def _build_demo() -> None:
+    try:
+        build_demo(DEMO_ROOT)
+    except (ImportError, FileExistsError) as error:
+        raise InputError(f"--demo: {error}") from error
 
 
 def _runner(cfg: Config) -> Runner:
@@ -67,14 +79,13 @@ def _start_processes(cfg: Config) -> None:
         torch.distributed.init_process_group("gloo")
 
 
-def _require_match(runner: Runner, options: TestOptions) -> None:
+def _require_match(runner: Runner, checkpoint: str | Path) -> None:
+    """mmengine loads what fits and goes on; evaluating or resuming another model is an error here."""
     model = runner.model
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
-    state = weights.read_state(options.checkpoint)
-    weights.require_match(
-        model, {name.removeprefix("module."): value for name, value in state.items()}, str(options.checkpoint)
-    )
+    state = weights.read_state(checkpoint)
+    weights.require_match(model, {name.removeprefix("module."): value for name, value in state.items()}, str(checkpoint))
 
 
 def _dump(cfg: Config, options: TestOptions) -> DumpResults:
