@@ -24,7 +24,13 @@ from .version import __version__
 
 compat.install()
 
-PUBLIC = {"PVT": ".backbones", "CheckpointError": ".weights", "InputError": ".errors"}
+PUBLIC = {
+    "PVT": ".backbones",
+    "PVTv2": ".backbones",
+    "VAN": ".backbones",
+    "CheckpointError": ".weights",
+    "InputError": ".errors",
+}
 __all__ = ["__version__", *PUBLIC]
 
 

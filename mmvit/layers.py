@@ -3,6 +3,10 @@
 Layouts: tokens are (B, N, C), row-major over their grid (h, w); maps are (B, C, h, w).
 """
 
+from collections.abc import Callable, Mapping
+from math import sqrt
+from typing import Any
+
 import torch.nn.functional as F
 from timm.layers import trunc_normal_
 from torch import Tensor, nn
@@ -54,3 +58,31 @@ def init_transformer(module: nn.Module) -> None:
     elif isinstance(module, nn.LayerNorm):
         nn.init.ones_(module.weight)
         nn.init.zeros_(module.bias)
+
+
+def init_convolution(module: nn.Module) -> None:
+    """Convolutions normal with the variance 2 / fan-out (He et al., arXiv 1502.01852), without bias."""
+    if isinstance(module, nn.Conv2d):
+        fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
+        nn.init.normal_(module.weight, std=sqrt(2 / fan_out))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+BATCH_NORMS = {"BN": nn.BatchNorm2d, "SyncBN": nn.SyncBatchNorm}
+
+
+def batch_norm(norm_cfg: Mapping[str, Any] | None) -> Callable[[int], nn.Module]:
+    """Maker of batch norms over so many channels, from a config such as `dict(type='SyncBN', requires_grad=False, eps=1e-5)`.
+
+    None means `dict(type='BN')`.
+
+    Raises:
+        ValueError: a type that is none of BN and SyncBN.
+    """
+    options = dict(norm_cfg or {})
+    kind = options.pop("type", "BN")
+    if kind not in BATCH_NORMS:
+        raise ValueError(f"norm_cfg type {kind!r}: expected one of {', '.join(BATCH_NORMS)}")
+    learns = options.pop("requires_grad", True)
+    return lambda channels: BATCH_NORMS[kind](channels, **options).requires_grad_(learns)

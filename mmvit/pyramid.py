@@ -3,13 +3,13 @@
 A `Pyramid` turns images (B, in_channels, H, W) into a tuple of maps (B, C_i, ceil(H / s_i), ceil(W / s_i)), one for each of
 `out_indices`, for every H, W >= 32. What it promises can be read without running it: `out_channels` and `out_strides`.
 
-A family derives from it, builds its modules in the constructor, ends that with `self.freeze()`, and defines `forward_maps`,
-`stage_parts` and the class attributes below.
+A family derives from it, builds its `stages` in the constructor, ends that with `self.freeze()`, and defines `forward_maps`,
+`init_parts`, `our_name` and the class attributes below.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar
 
 import torch.nn.functional as F
 from mmengine.logging import print_log
@@ -29,21 +29,39 @@ SMALLEST = 32  # pixels a side: one token of the coarsest map
 Sizes = TypeVar("Sizes", bound="DataclassInstance")
 
 
+class PyramidOptions(TypedDict, total=False):
+    """Keywords that every backbone takes besides its own; see `Pyramid`."""
+
+    in_channels: int
+    out_indices: Iterable[int]
+    frozen_stages: int
+    norm_eval: bool
+    with_cp: bool
+    init_cfg: dict | list[dict] | None
+
+
 class Pyramid(BaseModule):
     """Base of the backbones.
 
     Args:
+        channels: channels of the four levels.
+        strides: strides of the four levels.
         in_channels: channels of the images.
         out_indices: which of the four levels to return, rising; stages that no level needs are not built.
-        out_channels: channels of each returned map.
-        out_strides: stride of each returned map.
         frozen_stages: so many leading stages (the stem with the first) get no gradient and stay in eval mode.
         norm_eval: batch norms stay in eval mode under `train()`.
         with_cp: activation checkpointing, block by block, while training.
         init_cfg: `dict(type='Pretrained', checkpoint=PATH_OR_URL)` loads a released file exactly (see `weights`);
             other types are mmengine's initialisers.
+
+    Attributes:
+        out_channels, out_strides: channels and stride of each returned map, aligned with `out_indices`.
+
+    Raises:
+        ValueError: impossible `out_indices` or `frozen_stages`.
     """
 
+    stages: nn.ModuleList
     _is_init: bool  # mmengine's; whether init_weights was called
     pad_to: ClassVar[int] = 1  # images are zero-padded at the bottom and right to a multiple of this
     table_mode: ClassVar[str]  # how position tables (tensors named pos_embed) are interpolated
@@ -52,23 +70,23 @@ class Pyramid(BaseModule):
 
     def __init__(
         self,
+        channels: tuple[int, ...],
+        strides: tuple[int, ...] = STRIDES,
         *,
-        in_channels: int,
-        out_indices: tuple[int, ...],
-        out_channels: tuple[int, ...],
-        out_strides: tuple[int, ...],
-        frozen_stages: int,
-        norm_eval: bool,
-        with_cp: bool,
-        init_cfg: dict | list[dict] | None,
+        in_channels: int = 3,
+        out_indices: Iterable[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         if not -1 <= frozen_stages <= len(STRIDES):
             raise ValueError(f"frozen_stages={frozen_stages}: expected -1 (none) to {len(STRIDES)} (all)")
         self.in_channels = in_channels
-        self.out_indices = out_indices
-        self.out_channels = out_channels
-        self.out_strides = out_strides
+        self.out_indices = _check_indices(out_indices)
+        self.out_channels = tuple(channels[level] for level in self.out_indices)
+        self.out_strides = tuple(strides[level] for level in self.out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
@@ -79,7 +97,7 @@ class Pyramid(BaseModule):
 
     def stage_parts(self, stage: int) -> Iterable[nn.Module]:
         """Modules of a stage, the stem with the first: what `frozen_stages` freezes."""
-        raise NotImplementedError
+        return [self.stages[stage]]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Images (B, in_channels, H, W) to maps (B, out_channels[i], ceil(H / out_strides[i]), ceil(W / out_strides[i])).
@@ -195,7 +213,7 @@ def resolve_arch(family: str, arch: str | Mapping[str, Any] | Sizes, table: Mapp
     return sizes_type(**{name: tuple(value) if isinstance(value, list) else value for name, value in arch.items()})
 
 
-def check_indices(out_indices: Iterable[int]) -> tuple[int, ...]:
+def _check_indices(out_indices: Iterable[int]) -> tuple[int, ...]:
     """`out_indices` as a tuple.
 
     Raises:

@@ -9,6 +9,7 @@ Nothing is ever unpickled beyond tensors and the plain values of mmengine's chec
 import hashlib
 import os
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isqrt
@@ -98,6 +99,15 @@ def load_pretrained(
         )
     model.load_state_dict(found, strict=False)  # exactness was checked above, fresh tensors apart
     return LoadReport(str(checkpoint), tuple(found), tuple(dropped), tuple(missing), tuple(adapted))
+
+
+def stage_name(released: str) -> str:
+    """Our name where the released one numbers its stages: `block3.0.attn.q.weight` is `stages.2.blocks.0.attn.q.weight`."""
+    found = re.match(r"(patch_embed|pos_embed|block|norm)([1-4])(?![^.])(.*)", released)
+    if not found:
+        return released
+    part, stage, rest = found.groups()
+    return f"stages.{int(stage) - 1}.{'blocks' if part == 'block' else part}{rest}"
 
 
 def require_match(model: torch.nn.Module, state: Mapping[str, Tensor], source: str) -> None:

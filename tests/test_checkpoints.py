@@ -2,7 +2,11 @@
 
 import os
 import pickle
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -71,15 +75,33 @@ class Call:
         return self.reduced
 
 
+@pytest.fixture
+def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Base URL under which this machine serves the test's folder to itself."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_urls_load(checkpoint: Path, address: str) -> None:
+    content = CheckpointLoader.load_checkpoint(f"{address}/{checkpoint.name}", map_location="cpu")
+    assert content["message_hub"]["log_scalars"]["train/loss"].max() == 3.0
+
+
 @pytest.mark.parametrize("attack", ["mkdir", "getattr"])
-def test_hostile_files_are_refused(tmp_path: Path, attack: str) -> None:
-    """Also by the forks' loader, which by itself falls back to unsafe unpickling."""
+@pytest.mark.parametrize("way", ["file", "url"])
+def test_hostile_files_are_refused(tmp_path: Path, address: str, attack: str, way: str) -> None:
+    """By both stacks' loaders, which by themselves unpickle what comes from a URL, and the forks' what was refused."""
     planted = tmp_path / "planted"
     calls = {
         "mkdir": Call(os.mkdir, str(planted)),
         "getattr": Call(getattr, HistoryBuffer, "__init__"),  # one step from there to everything
     }
     torch.save({"state_dict": {}, "payload": calls[attack]}, tmp_path / "file.pth")
+    source = {"file": str(tmp_path / "file.pth"), "url": f"{address}/file.pth"}
     with pytest.raises((pickle.UnpicklingError, ValueError)):
-        CheckpointLoader.load_checkpoint(str(tmp_path / "file.pth"), map_location="cpu")
+        CheckpointLoader.load_checkpoint(source[way], map_location="cpu")
     assert not planted.exists()

@@ -39,7 +39,9 @@ def test_parameter_count_is_the_published(family: Family, arch: str) -> None:
     assert len(released) == len(model.state_dict())
     total = sum(parameter.numel() for parameter in model.parameters())
     total += sum(torch.Size(shape).numel() for shape in family.classifier(model).values())
-    assert total / 1e6 == pytest.approx(family.parameters[arch], abs=0.051)  # the papers round to 0.1
+    if arch in family.parameters:
+        published = family.parameters[arch]
+        assert total / 1e6 == pytest.approx(published, abs=0.051 if published < 100 else 0.51)  # as the papers round
 
 
 @each_family
@@ -225,3 +227,23 @@ def test_compiles_without_graph_breaks(family: Family) -> None:
     model.init_weights()
     explained = torch._dynamo.explain(model)(images(64, 96))
     assert explained.graph_break_count == 0, explained.break_reasons
+
+
+def test_norm_cfg_reaches_the_batch_norms() -> None:
+    van = next(family for family in FAMILIES if family.name == "VAN")
+    kinds = {type(module) for module in van.build(norm_cfg=dict(type="SyncBN")).modules() if isinstance(module, _BatchNorm)}
+    assert kinds == {torch.nn.SyncBatchNorm}
+    frozen = van.build(norm_cfg=dict(type="BN", requires_grad=False, eps=1e-3))
+    norms = [module for module in frozen.modules() if isinstance(module, _BatchNorm)]
+    assert norms
+    assert all(norm.eps == 1e-3 and not norm.weight.requires_grad for norm in norms)
+    with pytest.raises(ValueError, match="norm_cfg type 'GN'"):
+        van.build(norm_cfg=dict(type="GN"))
+
+
+def test_layer_scales_start_small() -> None:
+    van = next(family for family in FAMILIES if family.name == "VAN").build()
+    van.init_weights()
+    scales = [value for name, value in van.named_parameters() if "layer_scale" in name]
+    assert len(scales) == 2 * 5
+    assert all((scale == 1e-2).all() for scale in scales)

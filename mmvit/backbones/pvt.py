@@ -10,10 +10,9 @@ Differences from the authors' code:
 - Any image size: the image is zero-padded to a multiple of 32 and the maps are cropped to ceil(size / stride).
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +20,9 @@ from timm.layers import DropPath, Mlp, trunc_normal_
 from torch import Tensor, nn
 
 from ..layers import Grid, drop_path_rates, init_transformer, merge_heads, resize_table, split_heads, to_map, to_tokens
-from ..pyramid import STRIDES, Pyramid, check_indices, resolve_arch
+from ..pyramid import STRIDES, Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
+from ..weights import stage_name
 
 TRAINED_SIZE = 224  # pixels: the image that the position tables belong to
 PATCHES = (4, 2, 2, 2)
@@ -104,14 +104,6 @@ class Sizes:
     reductions: tuple[int, ...] = (8, 4, 2, 1)
 
 
-ARCHS = {
-    "tiny": Sizes(depths=(2, 2, 2, 2)),
-    "small": Sizes(depths=(3, 4, 6, 3)),
-    "medium": Sizes(depths=(3, 4, 18, 3)),
-    "large": Sizes(depths=(3, 8, 27, 3)),
-}
-
-
 @MODELS.register_module()
 class PVT(Pyramid):
     """PVT as a pyramid: maps of 64, 128, 320, 512 channels at strides 4, 8, 16, 32.
@@ -120,7 +112,7 @@ class PVT(Pyramid):
         arch: tiny, small, medium or large, or a full set of `Sizes` as a dict.
         drop_path_rate: of the last block, rising from 0. The authors' detection code has 0.1 for tiny and small, 0 for
             medium and large.
-        in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg: see `Pyramid`.
+        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
 
     Raises:
         ValueError: unknown arch, impossible out_indices or frozen_stages.
@@ -132,31 +124,12 @@ class PVT(Pyramid):
     classifier = ("cls_token", "norm", "head")
 
     def __init__(
-        self,
-        arch: str | Mapping[str, Any] | Sizes,
-        *,
-        in_channels: int = 3,
-        out_indices: Iterable[int] = (0, 1, 2, 3),
-        drop_path_rate: float = 0.0,
-        frozen_stages: int = -1,
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        self, arch: str | Mapping[str, Any] | Sizes, *, drop_path_rate: float = 0.0, **options: Unpack[PyramidOptions]
     ) -> None:
         sizes = resolve_arch("PVT", arch, ARCHS)
-        out_indices = check_indices(out_indices)
-        super().__init__(
-            in_channels=in_channels,
-            out_indices=out_indices,
-            out_channels=tuple(sizes.dims[level] for level in out_indices),
-            out_strides=tuple(STRIDES[level] for level in out_indices),
-            frozen_stages=frozen_stages,
-            norm_eval=norm_eval,
-            with_cp=with_cp,
-            init_cfg=init_cfg,
-        )
+        super().__init__(sizes.dims, **options)
         rates = drop_path_rates(drop_path_rate, sizes.depths)
-        inputs = (in_channels, *sizes.dims)
+        inputs = (self.in_channels, *sizes.dims)
         self.stages = nn.ModuleList(
             Stage(
                 inputs[stage],
@@ -168,12 +141,9 @@ class PVT(Pyramid):
                     for rate in rates[stage]
                 ],
             )
-            for stage in range(out_indices[-1] + 1)
+            for stage in range(self.out_indices[-1] + 1)
         )
         self.freeze()
-
-    def stage_parts(self, stage: int) -> Iterable[nn.Module]:
-        return [self.stages[stage]]
 
     def init_parts(self) -> None:
         self.apply(init_transformer)
@@ -188,9 +158,12 @@ class PVT(Pyramid):
 
     @staticmethod
     def our_name(released: str) -> str:
-        """`block3.0.attn.q.weight` is `stages.2.blocks.0.attn.q.weight`; our own names stay."""
-        found = re.match(r"(patch_embed|pos_embed|block)([1-4])(?![^.])(.*)", released)
-        if not found:
-            return released
-        part, stage, rest = found.groups()
-        return f"stages.{int(stage) - 1}.{'blocks' if part == 'block' else part}{rest}"
+        return stage_name(released)
+
+
+ARCHS = {
+    "tiny": Sizes(depths=(2, 2, 2, 2)),
+    "small": Sizes(depths=(3, 4, 6, 3)),
+    "medium": Sizes(depths=(3, 4, 18, 3)),
+    "large": Sizes(depths=(3, 8, 27, 3)),
+}

@@ -2,7 +2,8 @@
 
 mmengine's checkpoints hold, besides tensors: `HistoryBuffer` (logged values), NumPy arrays and scalars, and the buffer's four
 statistics, pickled as `getattr(HistoryBuffer, name)`. Exactly these are allowed; `getattr` only for exactly that use, because
-the real one would reach anything. The forks of mmengine fall back to unsafe unpickling: that way out is closed.
+the real one would reach anything. Two ways around are closed: the forks of mmengine fall back to unsafe unpickling, and both
+stacks load from URLs through a function of torch's whose default is unsafe still.
 """
 
 from importlib import import_module
@@ -51,10 +52,16 @@ def safe_load(file: str | Path | BinaryIO, map_location: Any = "cpu") -> Any:
 
 
 def install() -> None:
-    """Allows mmengine's classes for all of torch's safe loading, and makes the forks' loader safe in every case."""
+    """Allows mmengine's classes for all of torch's safe loading, and makes every loader of mmengine use it."""
     torch.serialization.add_safe_globals(allowed())
+    mmengine_checkpoint.load_url = _load_url
     if hasattr(mmengine_checkpoint, "_safe_torch_load"):
         mmengine_checkpoint._safe_torch_load = _load_for_forks
+
+
+def _load_url(*args: Any, **kwargs: Any) -> Any:
+    """Stands for `torch.hub.load_state_dict_from_url` in mmengine; whatever it is asked for, it loads safely."""
+    return torch.hub.load_state_dict_from_url(*args, **{**kwargs, "weights_only": True})
 
 
 def _load_for_forks(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:

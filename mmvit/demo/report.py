@@ -12,12 +12,14 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torchvision.ops import nms
 
 from ..registry import HOOKS
 from .spec import CLASSES
 
 SHOWN = 12  # images on the contact sheet
 LEAST_SCORE = 0.3  # of a prediction that is drawn
+MOST_OVERLAP = 0.5  # IoU of predictions that are both drawn
 METRIC = "coco/bbox_mAP_50"
 
 
@@ -103,6 +105,7 @@ def draw_contact_sheet(samples: list[Any], target: Path) -> None:
         image = _read_image(sample.img_path)
         truth, found = sample.gt_instances, sample.pred_instances
         found = found[found.scores >= LEAST_SCORE]
+        found = found[nms(found.bboxes, found.scores, MOST_OVERLAP)]  # of all classes together: the best guess a digit
         _draw_boxes(cells[2 * index], image, truth.bboxes, [CLASSES[label] for label in truth.labels], "lime")
         names = [f"{CLASSES[label]} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True)]
         _draw_boxes(cells[2 * index + 1], image, found.bboxes, names, "yellow")
@@ -113,6 +116,7 @@ def draw_contact_sheet(samples: list[Any], target: Path) -> None:
 
 def _draw_boxes(axes: Any, image: np.ndarray, boxes: Any, names: list[str], color: str) -> None:
     axes.imshow(image)
+    axes.autoscale(False)
     corners = torch.as_tensor(getattr(boxes, "tensor", boxes)).cpu().tolist()
     for (left, top, right, bottom), name in zip(corners, names, strict=True):
         axes.plot([left, right, right, left, left], [top, top, bottom, bottom, top], color=color, linewidth=1)

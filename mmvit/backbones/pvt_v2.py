@@ -1,0 +1,182 @@
+"""PVT v2 (Wang et al., "PVT v2: Improved Baselines with Pyramid Vision Transformer", CVMJ 2022, arXiv 2106.13797).
+
+Weights: the authors' files pvt_v2_{b0,b1,b2,b2_li,b3,b4,b5}.pth of github.com/whai362/PVT, release v2 (Apache-2.0).
+
+Differences from the authors' code: none in what it computes. Maps whose sides the reduction does not divide lose the rest at
+the bottom and right, as theirs do.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+import torch.nn.functional as F
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+from ..layers import Grid, drop_path_rates, init_convolution, init_transformer, merge_heads, split_heads, to_map, to_tokens
+from ..pyramid import Pyramid, PyramidOptions, resolve_arch
+from ..registry import MODELS
+from ..weights import stage_name
+
+POOLED = 7  # side of the map that linear attention takes keys and values from
+
+
+class OverlapPatchEmbed(nn.Module):
+    """Overlapping patches to tokens (section 3.2): a strided convolution that is padded by half its kernel."""
+
+    def __init__(self, in_channels: int, dim: int, patch: int, stride: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, dim, kernel_size=patch, stride=stride, padding=patch // 2)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, feature_map: Tensor) -> tuple[Tensor, Grid]:
+        patches = self.proj(feature_map)
+        return self.norm(to_tokens(patches)), tuple(patches.shape[-2:])
+
+
+class SpatialReductionAttention(nn.Module):
+    """Attention to a smaller map: by a strided convolution, or (linear, section 3.1) by pooling to 7 x 7 in every stage."""
+
+    def __init__(self, dim: int, heads: int, reduction: int, linear: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.linear = linear
+        self.reduces = linear or reduction > 1
+        if self.reduces:
+            kernel = 1 if linear else reduction
+            self.sr = nn.Conv2d(dim, dim, kernel_size=kernel, stride=kernel)
+            self.norm = nn.LayerNorm(dim)
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        query = split_heads(self.q(tokens), self.heads)  # (B, heads, h*w, d)
+        if self.reduces:
+            tokens = self.reduce(to_map(tokens, grid))
+        key, value = (split_heads(part, self.heads) for part in self.kv(tokens).chunk(2, dim=2))
+        return self.proj(merge_heads(F.scaled_dot_product_attention(query, key, value)))
+
+    def reduce(self, feature_map: Tensor) -> Tensor:
+        if not self.linear:
+            return self.norm(to_tokens(self.sr(feature_map)))  # (B, h*w / reduction^2, C)
+        pooled = F.adaptive_avg_pool2d(feature_map, POOLED)
+        return F.gelu(self.norm(to_tokens(self.sr(pooled))))  # (B, 49, C)
+
+
+class ConvolutionalMlp(nn.Module):
+    """A depthwise 3 x 3 convolution between the two layers (section 3.3) stands for the position tables."""
+
+    def __init__(self, dim: int, hidden: int, linear: bool) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.dwconv = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, groups=hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+        self.linear = linear
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        hidden = self.fc1(tokens)
+        if self.linear:
+            hidden = F.relu(hidden)
+        return self.fc2(F.gelu(to_tokens(self.dwconv(to_map(hidden, grid)))))
+
+
+class Block(nn.Module):
+    def __init__(self, dim: int, heads: int, mlp_ratio: int, reduction: int, linear: bool, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = SpatialReductionAttention(dim, heads, reduction, linear)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = ConvolutionalMlp(dim, mlp_ratio * dim, linear)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), grid))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens), grid))
+
+
+class Stage(nn.Module):
+    def __init__(self, patch_embed: OverlapPatchEmbed, blocks: Iterable[Block], dim: int) -> None:
+        super().__init__()
+        self.patch_embed = patch_embed
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+
+    def forward(self, feature_map: Tensor, run_block: Callable[..., Tensor]) -> Tensor:
+        tokens, grid = self.patch_embed(feature_map)
+        for block in self.blocks:
+            tokens = run_block(block, tokens, grid)
+        return to_map(self.norm(tokens), grid)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A column of table 1; `linear` is the paper's suffix -Li."""
+
+    depths: tuple[int, ...]
+    dims: tuple[int, ...] = (64, 128, 320, 512)
+    heads: tuple[int, ...] = (1, 2, 5, 8)
+    mlp_ratios: tuple[int, ...] = (8, 8, 4, 4)
+    reductions: tuple[int, ...] = (8, 4, 2, 1)
+    linear: bool = False
+
+
+@MODELS.register_module()
+class PVTv2(Pyramid):
+    """PVT v2 as a pyramid of strides 4, 8, 16, 32.
+
+    Args:
+        arch: b0, b1, b2, b2_li, b3, b4 or b5, or a full set of `Sizes` as a dict.
+        drop_path_rate: of the last block, rising from 0. The authors' detection code has 0.1.
+        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
+
+    Raises:
+        ValueError: unknown arch, impossible out_indices or frozen_stages.
+    """
+
+    input_conv = "stages.0.patch_embed.proj.weight"
+    classifier = ("head",)
+
+    def __init__(
+        self, arch: str | Mapping[str, Any] | Sizes, *, drop_path_rate: float = 0.0, **options: Unpack[PyramidOptions]
+    ) -> None:
+        sizes = resolve_arch("PVTv2", arch, ARCHS)
+        super().__init__(sizes.dims, **options)
+        rates = drop_path_rates(drop_path_rate, sizes.depths)
+        inputs = (self.in_channels, *sizes.dims)
+        self.stages = nn.ModuleList()
+        for stage in range(self.out_indices[-1] + 1):
+            dim, heads = sizes.dims[stage], sizes.heads[stage]
+            patch, stride = (7, 4) if stage == 0 else (3, 2)
+            blocks = [
+                Block(dim, heads, sizes.mlp_ratios[stage], sizes.reductions[stage], sizes.linear, rate) for rate in rates[stage]
+            ]
+            self.stages.append(Stage(OverlapPatchEmbed(inputs[stage], dim, patch, stride), blocks, dim))
+        self.freeze()
+
+    def init_parts(self) -> None:
+        self.apply(init_transformer)
+        self.apply(init_convolution)
+
+    def forward_maps(self, images: Tensor) -> list[Tensor]:
+        maps = [images]
+        for stage in self.stages:
+            maps.append(stage(maps[-1], self.run_block))
+        return maps[1:]
+
+    @staticmethod
+    def our_name(released: str) -> str:
+        """`block3.0.mlp.dwconv.dwconv.weight` is `stages.2.blocks.0.mlp.dwconv.weight`; our own names stay."""
+        return stage_name(released).replace(".dwconv.dwconv.", ".dwconv.")
+
+
+ARCHS = {
+    "b0": Sizes(depths=(2, 2, 2, 2), dims=(32, 64, 160, 256)),
+    "b1": Sizes(depths=(2, 2, 2, 2)),
+    "b2": Sizes(depths=(3, 4, 6, 3)),
+    "b2_li": Sizes(depths=(3, 4, 6, 3), linear=True),
+    "b3": Sizes(depths=(3, 4, 18, 3)),
+    "b4": Sizes(depths=(3, 8, 27, 3)),
+    "b5": Sizes(depths=(3, 6, 40, 3), mlp_ratios=(4, 4, 4, 4)),
+}

@@ -1,0 +1,184 @@
+"""Visual Attention Network (Guo et al., "Visual Attention Network", CVMJ 2023, arXiv 2202.09741).
+
+Weights: the authors' files van_{tiny_754,small_811,base_828,large_839}.pth.tar (b0 to b3) of
+huggingface.co/Visual-Attention-Network (Apache-2.0); b4 to b6 were not released with a stable link.
+
+Differences from the authors' code:
+- Everything stays a map: the norms of the stage outputs run over the channels of the map instead of over tokens.
+- BatchNorm2d where theirs has SyncBN by default, so that it trains on a CPU; `norm_cfg=dict(type='SyncBN')` switches.
+- eps 1e-5 in the norms of the stage outputs, as in their dense-prediction code; their classifier has 1e-6.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath, LayerNorm2d
+from torch import Tensor, nn
+
+from ..layers import batch_norm, drop_path_rates, init_convolution, init_transformer
+from ..pyramid import Pyramid, PyramidOptions, resolve_arch
+from ..registry import MODELS
+from ..weights import stage_name
+
+LAYER_SCALE = 1e-2  # initial value
+
+
+class PatchEmbed(nn.Module):
+    """Overlapping patches, then a batch norm (section 3.2)."""
+
+    def __init__(self, in_channels: int, dim: int, patch: int, stride: int, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, dim, kernel_size=patch, stride=stride, padding=patch // 2)
+        self.norm = norm(dim)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        return self.norm(self.proj(feature_map))
+
+
+class LargeKernelAttention(nn.Module):
+    """A 21 x 21 kernel in three steps (section 3.1, K = 21, d = 3): depthwise, depthwise and dilated, pointwise."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.conv0 = nn.Conv2d(dim, dim, kernel_size=5, padding=2, groups=dim)
+        self.conv_spatial = nn.Conv2d(dim, dim, kernel_size=7, padding=9, dilation=3, groups=dim)
+        self.conv1 = nn.Conv2d(dim, dim, kernel_size=1)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        return feature_map * self.conv1(self.conv_spatial(self.conv0(feature_map)))
+
+
+class Attention(nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.proj_1 = nn.Conv2d(dim, dim, kernel_size=1)
+        self.spatial_gating_unit = LargeKernelAttention(dim)
+        self.proj_2 = nn.Conv2d(dim, dim, kernel_size=1)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        return feature_map + self.proj_2(self.spatial_gating_unit(F.gelu(self.proj_1(feature_map))))
+
+
+class ConvolutionalMlp(nn.Module):
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(dim, hidden, kernel_size=1)
+        self.dwconv = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, groups=hidden)
+        self.fc2 = nn.Conv2d(hidden, dim, kernel_size=1)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.dwconv(self.fc1(feature_map))))
+
+
+class Block(nn.Module):
+    def __init__(self, dim: int, mlp_ratio: int, drop_path: float, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.norm1 = norm(dim)
+        self.attn = Attention(dim)
+        self.layer_scale_1 = nn.Parameter(torch.zeros(dim))
+        self.norm2 = norm(dim)
+        self.mlp = ConvolutionalMlp(dim, mlp_ratio * dim)
+        self.layer_scale_2 = nn.Parameter(torch.zeros(dim))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        attended = self.layer_scale_1[:, None, None] * self.attn(self.norm1(feature_map))
+        feature_map = feature_map + self.drop_path(attended)
+        mixed = self.layer_scale_2[:, None, None] * self.mlp(self.norm2(feature_map))
+        return feature_map + self.drop_path(mixed)
+
+
+class Stage(nn.Module):
+    def __init__(self, patch_embed: PatchEmbed, blocks: Iterable[Block], dim: int) -> None:
+        super().__init__()
+        self.patch_embed = patch_embed
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = LayerNorm2d(dim, eps=1e-5)
+
+    def forward(self, feature_map: Tensor, run_block: Callable[..., Tensor]) -> Tensor:
+        feature_map = self.patch_embed(feature_map)
+        for block in self.blocks:
+            feature_map = run_block(block, feature_map)
+        return self.norm(feature_map)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A column of table 2."""
+
+    depths: tuple[int, ...]
+    dims: tuple[int, ...] = (64, 128, 320, 512)
+    mlp_ratios: tuple[int, ...] = (8, 8, 4, 4)
+
+
+@MODELS.register_module()
+class VAN(Pyramid):
+    """VAN as a pyramid of strides 4, 8, 16, 32.
+
+    Args:
+        arch: b0 to b6, or a full set of `Sizes` as a dict.
+        drop_path_rate: of the last block, rising from 0. The authors' UperNet configs have 0.1 for b0 to b2, 0.3 for b3, 0.4
+            for b4 and b5, 0.5 for b6.
+        norm_cfg: the batch norms inside, such as `dict(type='SyncBN')`; with `requires_grad=False` they do not learn.
+        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
+
+    Raises:
+        ValueError: unknown arch, impossible out_indices or frozen_stages.
+    """
+
+    input_conv = "stages.0.patch_embed.proj.weight"
+    classifier = ("head",)
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] | Sizes,
+        *,
+        drop_path_rate: float = 0.0,
+        norm_cfg: Mapping[str, Any] | None = None,
+        **options: Unpack[PyramidOptions],
+    ) -> None:
+        sizes = resolve_arch("VAN", arch, ARCHS)
+        super().__init__(sizes.dims, **options)
+        norm = batch_norm(norm_cfg)
+        rates = drop_path_rates(drop_path_rate, sizes.depths)
+        inputs = (self.in_channels, *sizes.dims)
+        self.stages = nn.ModuleList()
+        for stage in range(self.out_indices[-1] + 1):
+            dim = sizes.dims[stage]
+            patch, stride = (7, 4) if stage == 0 else (3, 2)
+            blocks = [Block(dim, sizes.mlp_ratios[stage], rate, norm) for rate in rates[stage]]
+            self.stages.append(Stage(PatchEmbed(inputs[stage], dim, patch, stride, norm), blocks, dim))
+        self.freeze()
+
+    def init_parts(self) -> None:
+        self.apply(init_transformer)
+        self.apply(init_convolution)
+        for module in self.modules():
+            if isinstance(module, Block):
+                nn.init.constant_(module.layer_scale_1, LAYER_SCALE)
+                nn.init.constant_(module.layer_scale_2, LAYER_SCALE)
+
+    def forward_maps(self, images: Tensor) -> list[Tensor]:
+        maps = [images]
+        for stage in self.stages:
+            maps.append(stage(maps[-1], self.run_block))
+        return maps[1:]
+
+    @staticmethod
+    def our_name(released: str) -> str:
+        """`block3.0.mlp.dwconv.dwconv.weight` is `stages.2.blocks.0.mlp.dwconv.weight`; our own names stay."""
+        return stage_name(released).replace(".dwconv.dwconv.", ".dwconv.")
+
+
+ARCHS = {
+    "b0": Sizes(depths=(3, 3, 5, 2), dims=(32, 64, 160, 256)),
+    "b1": Sizes(depths=(2, 2, 4, 2)),
+    "b2": Sizes(depths=(3, 3, 12, 3)),
+    "b3": Sizes(depths=(3, 5, 27, 3)),
+    "b4": Sizes(depths=(3, 6, 40, 3)),
+    "b5": Sizes(depths=(3, 3, 24, 3), dims=(96, 192, 480, 768)),
+    "b6": Sizes(depths=(6, 6, 90, 6), dims=(96, 192, 384, 768)),
+}
