@@ -165,6 +165,13 @@ def test_options_reach_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert train_config(TrainOptions(LEAF, demo=True)).work_dir == "work_dirs/retinanet_pvt_tiny_coco_demo"
 
 
+def test_demo_of_another_kind_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "segmenter.py"
+    file.write_text("model = dict(type='EncoderDecoder')\ntrain_dataloader = dict(dataset=dict(type='ADE20KDataset'))")
+    with pytest.raises(InputError, match="got EncoderDecoder on ADE20KDataset"):
+        train_config(TrainOptions(file, demo=True))
+
+
 def test_resuming_needs_no_released_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({}, "epoch_1.pth")

@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from ..errors import InputError
 from .spec import CLASSES
 
 BATCH = 4
@@ -33,7 +34,15 @@ def apply(cfg: Config, root: Path) -> None:
     Args:
         cfg: a config whose datasets are COCO's.
         root: where the demo dataset lies.
+
+    Raises:
+        InputError: a config that is no detector on COCO; demos of other heads are not there yet.
     """
+    kind = cfg.train_dataloader.dataset.get("type")
+    if "bbox_head" not in cfg.model or kind != "CocoDataset":
+        raise InputError(
+            f"--demo: expected a one-stage detector (model.bbox_head) on CocoDataset, got {cfg.model.type} on {kind}"
+        )
     cfg.model.backbone.init_cfg = None
     cfg.model.backbone.drop_path_rate = 0.0  # nothing to regularise in a few passes over the data
     cfg.model.bbox_head.num_classes = len(CLASSES)

@@ -129,8 +129,6 @@ def load_config(path: Path) -> Config:
         raise InputError(f"config {path}: no such file; {hint}")
     try:
         return Config.fromfile(path)
-    except InputError:
-        raise
     except Exception as error:
         raise InputError(f"config {path} does not parse: {type(error).__name__}: {error}") from error
 
@@ -201,5 +199,6 @@ def _resume(cfg: Config, resume: str) -> None:
 def _without_pretrained(cfg: Config) -> None:
     """The checkpoint holds the whole model: the released file under the backbone need not be read before it."""
     for part in cfg.model.values():
-        if isinstance(part, dict) and (part.get("init_cfg") or {}).get("type") == "Pretrained":
-            part["init_cfg"] = None
+        if isinstance(part, dict) and part.get("init_cfg"):
+            settings = part["init_cfg"] if isinstance(part["init_cfg"], list) else [part["init_cfg"]]
+            part["init_cfg"] = [entry for entry in settings if entry.get("type") != "Pretrained"] or None
