@@ -45,7 +45,6 @@ class Pyramid(BaseModule):
 
     Args:
         channels: channels of the four levels.
-        strides: strides of the four levels.
         in_channels: channels of the images.
         out_indices: which of the four levels to return, rising; stages that no level needs are not built.
         frozen_stages: so many leading stages (the stem with the first) get no gradient and stay in eval mode.
@@ -71,7 +70,6 @@ class Pyramid(BaseModule):
     def __init__(
         self,
         channels: tuple[int, ...],
-        strides: tuple[int, ...] = STRIDES,
         *,
         in_channels: int = 3,
         out_indices: Iterable[int] = (0, 1, 2, 3),
@@ -86,7 +84,7 @@ class Pyramid(BaseModule):
         self.in_channels = in_channels
         self.out_indices = _check_indices(out_indices)
         self.out_channels = tuple(channels[level] for level in self.out_indices)
-        self.out_strides = tuple(strides[level] for level in self.out_indices)
+        self.out_strides = tuple(STRIDES[level] for level in self.out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp

@@ -16,9 +16,11 @@ from ..errors import InputError
 from .spec import CLASSES
 
 BATCH = 4
-SECONDS = 440  # of training that the number of iterations is made for, validations apart
-SECONDS_AN_ITERATION = 0.165  # two cores, batch 4, 96 pixels: so much for the neck, the head and everything else,
-SECONDS_A_MILLION = 0.0115  # and so much more for a million parameters of the backbone (measured: tiny 0.34, small 0.47)
+# Iterations are shared out by what a bare step costs at its best on two cores (batch 4, 96 pixels). Whole runs, with data,
+# validations and a busier machine, took 1.3 to 1.5 times SECONDS: PVT small 9.9 min, tiny 11.0 min.
+SECONDS = 440
+SECONDS_AN_ITERATION = 0.165  # for the neck, the head and everything else,
+SECONDS_A_MILLION = 0.0115  # and this much more for a million parameters of the backbone
 WARM_UP = 50
 LEARNING_RATE = 3.5e-4
 BETAS = (0.9, 0.98)  # 0.98: the size of the gradients changes within tens of iterations
