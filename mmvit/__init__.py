@@ -27,7 +27,12 @@ compat.install()
 PUBLIC = {
     "PVT": ".backbones",
     "PVTv2": ".backbones",
+    "VOLO": ".backbones",
+    "ShuntedTransformer": ".backbones",
+    "T2TViT": ".backbones",
     "VAN": ".backbones",
+    "create": ".zoo",
+    "list_archs": ".zoo",
     "CheckpointError": ".weights",
     "InputError": ".errors",
 }

@@ -3,12 +3,12 @@
 Layouts: tokens are (B, N, C), row-major over their grid (h, w); maps are (B, C, h, w).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import sqrt
-from typing import Any
+from typing import Any, cast
 
 import torch.nn.functional as F
-from timm.layers import trunc_normal_
+from timm.layers import LayerNorm2d, trunc_normal_
 from torch import Tensor, nn
 
 Grid = tuple[int, int]
@@ -49,6 +49,86 @@ def drop_path_rates(rate: float, depths: tuple[int, ...]) -> list[list[float]]:
     return [[next(rates) for _ in range(depth)] for depth in depths]
 
 
+class SelfAttention(nn.Module):
+    """Multi-head self-attention (Vaswani et al., arXiv 1706.03762) of tokens (B, N, C); no biases in q, k and v."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        query, key, value = (split_heads(part, self.heads) for part in self.qkv(tokens).chunk(3, dim=2))
+        return self.proj(merge_heads(F.scaled_dot_product_attention(query, key, value)))
+
+
+def convolutional_stem(in_channels: int, dim: int, repeats: int, norm: Callable[[int], nn.Module]) -> list[nn.Module]:
+    """Convolution k7 s2, then `repeats` times k3 s1, each without bias and followed by a norm and ReLU: image to stride 2."""
+    parts: list[nn.Module] = []
+    for index in range(1 + repeats):
+        inputs, kernel, stride = (dim, 3, 1) if index else (in_channels, 7, 2)
+        convolution = nn.Conv2d(inputs, dim, kernel, stride=stride, padding=kernel // 2, bias=False)
+        parts += [convolution, norm(dim), nn.ReLU(inplace=True)]
+    return parts
+
+
+class Tap(nn.Module):
+    """The end of a block as a level of the pyramid: a norm, then from stride `old` to stride `new`.
+
+    Rescaling as in BEiT (arXiv 2106.08254, appendix) and ViTDet (arXiv 2203.16527, section 3): transposed convolutions up,
+    max-pooling down.
+
+    Raises:
+        ValueError: a `new` stride other than a quarter, half, once or twice the old.
+    """
+
+    def __init__(self, dim: int, old: int, new: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        if new == old:
+            self.rescale: nn.Module = nn.Identity()
+        elif 2 * new == old:
+            self.rescale = nn.ConvTranspose2d(dim, dim, kernel_size=2, stride=2)
+        elif 4 * new == old:
+            self.rescale = nn.Sequential(
+                nn.ConvTranspose2d(dim, dim, kernel_size=2, stride=2),
+                LayerNorm2d(dim, eps=1e-5),
+                nn.GELU(),
+                nn.ConvTranspose2d(dim, dim, kernel_size=2, stride=2),
+            )
+        elif new == 2 * old:
+            self.rescale = nn.MaxPool2d(kernel_size=2, stride=2)
+        else:
+            raise ValueError(f"strides: a map of stride {old} cannot be brought to {new}; expected {old // 4} to {2 * old}")
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """(B, h*w, C) tokens to a (B, C, h * old / new, w * old / new) map."""
+        return self.rescale(to_map(self.norm(tokens), grid))
+
+
+class Taps(nn.ModuleDict):
+    """The taps of those `levels` that a pyramid returns; the other arguments have one entry for each of the four levels."""
+
+    def __init__(self, levels: Iterable[int], channels: tuple[int, ...], old: tuple[int, ...], new: tuple[int, ...]) -> None:
+        super().__init__({str(level): Tap(channels[level], old[level], new[level]) for level in levels})
+
+    def at(self, level: int) -> Tap:
+        return cast(Tap, self[str(level)])
+
+
+def check_strides(strides: Iterable[int] | None, bare: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of the four levels of a tapped network, whose taps lie at the strides `bare`; None means those.
+
+    Raises:
+        ValueError: another number of strides than four.
+    """
+    levels = bare if strides is None else tuple(strides)
+    if len(levels) != len(bare):
+        raise ValueError(f"strides={levels}: expected one for each of the {len(bare)} levels, or None for {bare}")
+    return levels
+
+
 def init_transformer(module: nn.Module) -> None:
     """Linear layers truncated normal (std 0.02) without bias, norms to identity: what all these papers start from."""
     if isinstance(module, nn.Linear):
@@ -61,7 +141,14 @@ def init_transformer(module: nn.Module) -> None:
 
 
 def init_convolution(module: nn.Module) -> None:
-    """Convolutions normal with the variance 2 / fan-out (He et al., arXiv 1502.01852), without bias."""
+    """Convolutions normal with the variance 2 / fan-out (He et al., arXiv 1502.01852), without bias.
+
+    Transposed ones, whose windows do not overlap and which no ReLU follows, keep the variance of their input.
+    """
+    if isinstance(module, nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, std=sqrt(1 / module.in_channels))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
     if isinstance(module, nn.Conv2d):
         fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
         nn.init.normal_(module.weight, std=sqrt(2 / fan_out))

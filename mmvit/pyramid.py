@@ -5,12 +5,17 @@ A `Pyramid` turns images (B, in_channels, H, W) into a tuple of maps (B, C_i, ce
 
 A family derives from it, builds its `stages` in the constructor, ends that with `self.freeze()`, and defines `forward_maps`,
 `init_parts`, `our_name` and the class attributes below.
+
+Two kinds of networks are among the families. Four stages, each at its own stride, give the pyramid as they stand. A network
+whose blocks stay at one stride (VOLO, T2T-ViT) is *tapped* four times, and each tap is brought to its level's stride
+(`layers.Tap`): what that adds is fresh, no released file has it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar
 
+import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmengine.model import BaseModule, initialize
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 STRIDES = (4, 8, 16, 32)
+LAST = len(STRIDES) - 1  # the level whose tap has a released norm
 SMALLEST = 32  # pixels a side: one token of the coarsest map
 
 Sizes = TypeVar("Sizes", bound="DataclassInstance")
@@ -45,9 +51,11 @@ class Pyramid(BaseModule):
 
     Args:
         channels: channels of the four levels.
+        strides: strides of the four levels.
         in_channels: channels of the images.
         out_indices: which of the four levels to return, rising; stages that no level needs are not built.
-        frozen_stages: so many leading stages (the stem with the first) get no gradient and stay in eval mode.
+        frozen_stages: so many leading stages (the stem with the first) get no gradient and stay in eval mode. What a tap adds
+            to a stage is fresh and goes on learning.
         norm_eval: batch norms stay in eval mode under `train()`.
         with_cp: activation checkpointing, block by block, while training.
         init_cfg: `dict(type='Pretrained', checkpoint=PATH_OR_URL)` loads a released file exactly (see `weights`);
@@ -62,15 +70,17 @@ class Pyramid(BaseModule):
 
     stages: nn.ModuleList
     _is_init: bool  # mmengine's; whether init_weights was called
+    family: ClassVar[str]  # first part of the names of released files and configs: `volo` of volo_d1
     pad_to: ClassVar[int] = 1  # images are zero-padded at the bottom and right to a multiple of this
     table_mode: ClassVar[str]  # how position tables (tensors named pos_embed) are interpolated
-    input_conv: ClassVar[str]  # the weight that meets the image
+    input_tensors: ClassVar[tuple[str, ...]]  # our names of the tensors whose size follows from in_channels
     classifier: ClassVar[tuple[str, ...]]  # first parts of the released names that only a classifier uses
 
     def __init__(
         self,
         channels: tuple[int, ...],
         *,
+        strides: tuple[int, ...] = STRIDES,
         in_channels: int = 3,
         out_indices: Iterable[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
@@ -84,13 +94,13 @@ class Pyramid(BaseModule):
         self.in_channels = in_channels
         self.out_indices = _check_indices(out_indices)
         self.out_channels = tuple(channels[level] for level in self.out_indices)
-        self.out_strides = tuple(STRIDES[level] for level in self.out_indices)
+        self.out_strides = tuple(strides[level] for level in self.out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
 
-    def forward_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps of all built levels for padded images (B, in_channels, H', W')."""
+    def forward_maps(self, images: Tensor) -> Sequence[Tensor] | Mapping[int, Tensor]:
+        """Map of each level, those of `out_indices` at least, for padded images (B, in_channels, H', W')."""
         raise NotImplementedError
 
     def stage_parts(self, stage: int) -> Iterable[nn.Module]:
@@ -127,7 +137,7 @@ class Pyramid(BaseModule):
 
     def run_block(self, block: Callable[..., Tensor], features: Tensor, *extra: Any) -> Tensor:
         """`block(features, *extra)`, its activations recomputed in the backward pass under `with_cp`."""
-        if self.with_cp and self.training and features.requires_grad:
+        if self.with_cp and self.training and torch.is_grad_enabled():
             return checkpoint(block, features, *extra, use_reentrant=False)
         return block(features, *extra)
 
@@ -161,11 +171,15 @@ class Pyramid(BaseModule):
     def ignores(self, name: str) -> bool:
         """Whether a tensor (by our name) of a file belongs to a classifier or to a stage that `out_indices` leaves unbuilt."""
         first, _, rest = name.partition(".")
-        return first in self.classifier or (first == "stages" and int(rest.partition(".")[0]) > self.out_indices[-1])
+        number = rest.partition(".")[0]
+        if first == "stages":
+            return int(number) > self.out_indices[-1]
+        return first in self.classifier or (first in ("taps", "laterals") and int(number) not in self.out_indices)
 
     def is_fresh(self, name: str) -> bool:
         """Whether a tensor of the model has no counterpart in released files and keeps its initial values."""
-        return False
+        first, _, rest = name.partition(".")
+        return first == "laterals" or (first == "taps" and not rest.startswith(f"{LAST}.norm."))
 
     def init_parts(self) -> None:
         """Initial values of all parameters, as the authors start training."""

@@ -38,6 +38,26 @@ class CheckpointError(InputError):
 
 
 @dataclass(frozen=True)
+class Released:
+    """A file that the authors published: a row of a family's `RELEASED`.
+
+    Attributes:
+        arch: whose file it is.
+        top1: ImageNet-1k accuracy in percent, as the authors give it.
+        licence: of the repository that it comes from; None where there is none.
+        url: its address; None where it lies in a `folder` that only a browser opens.
+        img_size: side in pixels of the images that it was last trained on.
+    """
+
+    arch: str
+    top1: float
+    licence: str | None = None
+    url: str | None = None
+    folder: str | None = None
+    img_size: int = 224
+
+
+@dataclass(frozen=True)
 class LoadReport:
     """What `load_pretrained` did. Names of `loaded` are the model's, names of `dropped` the file's."""
 
@@ -239,9 +259,27 @@ def _fit(model: "Pyramid", name: str, value: Tensor, target: Tensor) -> Tensor |
     """`value` in the shape of `target`, or None where that would not be the same network."""
     if name.endswith("pos_embed"):
         return fit_table(value, target, model.table_mode)
-    if name == model.input_conv and value.shape[1] == 3 and value.shape[2:] == target.shape[2:]:
-        value = adapt_input_conv(target.shape[1], value)
+    if name in model.input_tensors:
+        value = fit_inputs(value, model.in_channels)
     return value if value.shape == target.shape else None
+
+
+def fit_inputs(value: Tensor, channels: int) -> Tensor:
+    """A tensor that meets RGB images made to meet images of `channels` channels.
+
+    As timm does: convolutions (D, 3, k, k) and linear layers over unfolded patches (D, 3 * k * k) are summed for one channel,
+    for others repeated and scaled by 3 / channels; norms of patches (3 * k * k,) are averaged or repeated.
+    """
+    if channels == 3:
+        return value
+    if value.ndim == 4:
+        return adapt_input_conv(channels, value)
+    planes = value.unflatten(-1, (3, -1))  # the patch of each colour
+    if value.ndim == 2:
+        return adapt_input_conv(channels, planes.unsqueeze(-1)).flatten(1)
+    if channels == 1:
+        return planes.mean(0)
+    return planes.repeat(-(-channels // 3), 1)[:channels].flatten()
 
 
 def fit_table(table: Tensor, target: Tensor, mode: str) -> Tensor | None:

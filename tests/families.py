@@ -4,6 +4,7 @@
 millions; `classifier` are the shapes of the released tensors that a backbone drops.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,24 +23,41 @@ class Family:
     parameters: dict[str, float]
     golden: tuple[str, ...]
     classifier: Callable[[Pyramid], dict[str, tuple[int, ...]]]
-    released: Callable[[str], str]  # our name of a tensor to the authors'
-    module: Any = field(init=False)
+    released: Callable[[str], str | None]  # our name of a tensor to the authors'; None where they have none
+    bare: dict[str, Any] = field(default_factory=dict)  # options that leave the authors' maps as they are
 
-    def __post_init__(self) -> None:
-        kind = getattr(mmvit.backbones, self.name)
-        object.__setattr__(self, "module", __import__(kind.__module__, fromlist=["ARCHS"]))
+    @property
+    def kind(self) -> type[Pyramid]:
+        return getattr(mmvit.backbones, self.name)
 
     def build(self, arch: Any = None, **options: Any) -> Pyramid:
         return MODELS.build(dict(type=f"mmvit.{self.name}", arch=self.tiny if arch is None else arch, **options))
 
     @property
     def archs(self) -> dict[str, Any]:
-        return self.module.ARCHS
+        return sys.modules[self.kind.__module__].ARCHS
 
 
 def pvt_classifier(model: Pyramid) -> dict[str, tuple[int, ...]]:
     dim = model.stages[-1].pos_embed.shape[2]
     return {**linear(dim), "cls_token": (1, 1, dim), "norm.weight": (dim,), "norm.bias": (dim,)}
+
+
+def volo_classifier(model: Pyramid) -> dict[str, tuple[int, ...]]:
+    dim = model.stages[-1].blocks[0].norm1.weight.shape[0]
+    ratio = model.stages[-1].blocks[0].mlp.fc1.weight.shape[0] // dim
+    state = {**linear(dim), "cls_token": (1, 1, dim), "aux_head.weight": (1000, dim), "aux_head.bias": (1000,)}
+    for block in ("post_network.0", "post_network.1"):
+        state |= {f"{block}.{norm}.{part}": (dim,) for norm in ("norm1", "norm2") for part in ("weight", "bias")}
+        state |= {f"{block}.attn.kv.weight": (2 * dim, dim), f"{block}.attn.q.weight": (dim, dim)}
+        state |= {f"{block}.attn.proj.weight": (dim, dim), f"{block}.attn.proj.bias": (dim,)}
+        state |= {f"{block}.mlp.fc1.weight": (ratio * dim, dim), f"{block}.mlp.fc1.bias": (ratio * dim,)}
+        state |= {f"{block}.mlp.fc2.weight": (dim, ratio * dim), f"{block}.mlp.fc2.bias": (dim,)}
+    return state
+
+
+def t2t_classifier(model: Pyramid) -> dict[str, tuple[int, ...]]:
+    return linear(model.taps["3"].norm.weight.shape[0])
 
 
 def head(model: Pyramid) -> dict[str, tuple[int, ...]]:
@@ -56,6 +74,24 @@ def released_name(name: str) -> str:
     part, dot, rest = rest.partition(".")
     rest = rest.replace(".dwconv.", ".dwconv.dwconv.")
     return f"{'block' if part == 'blocks' else part}{int(stage) + 1}{dot}{rest}"
+
+
+def volo_released_name(name: str) -> str | None:
+    if name.startswith("taps."):
+        return name.removeprefix("taps.3.") if name.startswith("taps.3.norm.") else None
+    if not name.startswith("stages."):
+        return name
+    if name.startswith("stages.1.downsample."):
+        rest = name.removeprefix("stages.1.downsample.")
+        return rest if rest == "pos_embed" else f"network.1.{rest}"
+    _, stage, _, rest = name.split(".", 3)
+    return f"network.{int(stage) + (stage != '0')}.{rest}"
+
+
+def t2t_released_name(name: str) -> str | None:
+    if name.startswith(("taps.", "laterals.")):
+        return name.removeprefix("taps.3.") if name.startswith("taps.3.norm.") else None
+    return name.removeprefix("embedding.")
 
 
 FAMILIES = [
@@ -86,6 +122,49 @@ FAMILIES = [
         released=released_name,
     ),
     Family(
+        name="VOLO",
+        tiny=dict(depths=[2, 1, 2, 1], dims=[16, 32], heads=[2, 4], mlp_ratio=3, stem_width=4),
+        parameters=dict(d1=27, d2=59, d3=86, d4=193, d5=296),
+        golden=("volo_d1",),
+        classifier=volo_classifier,
+        released=volo_released_name,
+        bare=dict(strides=None),
+    ),
+    Family(
+        name="ShuntedTransformer",
+        tiny=dict(
+            depths=[2, 1, 2, 1],
+            stem_repeats=1,
+            dims=[8, 16, 32, 32],
+            heads=[2, 2, 4, 4],
+            mlp_ratios=[4, 4, 2, 2],
+            reductions=[8, 4, 2, 1],
+        ),
+        parameters=dict(tiny=11.5, small=22.4, base=39.6),
+        golden=("shunted_small",),
+        classifier=head,
+        released=released_name,
+    ),
+    Family(
+        name="T2TViT",
+        tiny=dict(embed_dim=32, depths=[5], heads=4, mlp_ratio=2, tokens="performer", design="plain"),
+        parameters={
+            "7": 4.3,
+            "10": 5.9,
+            "12": 6.9,
+            "14": 21.5,
+            "19": 39.2,
+            "24": 64.1,
+            "t_14": 21.5,
+            "t_19": 39.2,
+            "t_24": 64.1,
+        },
+        golden=("t2t_vit_14", "t2t_vit_t_14"),
+        classifier=t2t_classifier,
+        released=t2t_released_name,
+        bare=dict(strides=None),
+    ),
+    Family(
         name="VAN",
         tiny=dict(depths=[1, 1, 2, 1], dims=[8, 16, 24, 32], mlp_ratios=[2, 2, 2, 2]),
         parameters=dict(b0=4.1, b1=13.9, b2=26.6, b3=44.8, b4=60.3, b5=90.0, b6=200),
@@ -98,6 +177,6 @@ FAMILIES = [
 
 def released_state(family: Family, model: Pyramid) -> dict[str, torch.Tensor]:
     """`model`'s tensors as the authors' file would hold them, the classifier's included."""
-    state = {family.released(name): value.clone() for name, value in model.state_dict().items()}
+    state = {released: value.clone() for name, value in model.state_dict().items() if (released := family.released(name))}
     state.update({name: torch.randn(shape) for name, shape in family.classifier(model).items()})
     return state

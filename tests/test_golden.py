@@ -23,8 +23,8 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def build(family: Family, variant: str, file: Path) -> torch.nn.Module:
-    arch = variant.removeprefix(family.module.__name__.rpartition(".")[2] + "_")
-    model = family.build(arch, init_cfg=dict(type="Pretrained", checkpoint=str(file))).double()
+    arch = variant.removeprefix(f"{family.kind.family}_")
+    model = family.build(arch, **family.bare, init_cfg=dict(type="Pretrained", checkpoint=str(file))).double()
     model.init_weights()
     return model.eval()
 

@@ -1,7 +1,7 @@
 """Pyramid Vision Transformer (Wang et al., "Pyramid Vision Transformer: A Versatile Backbone for Dense Prediction without
 Convolutions", ICCV 2021, arXiv 2102.12122).
 
-Weights: the authors' files pvt_{tiny,small,medium,large}.pth of github.com/whai362/PVT, release v2 (Apache-2.0).
+Weights: the authors' files of github.com/whai362/PVT, release v2 (Apache-2.0), see `RELEASED`.
 
 Differences from the authors' code:
 - Each stage resizes its own position table from its own grid. Theirs compares every stage's token count with stage 1's and
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..layers import Grid, drop_path_rates, init_transformer, merge_heads, resize_table, split_heads, to_map, to_tokens
 from ..pyramid import STRIDES, Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
-from ..weights import stage_name
+from ..weights import Released, stage_name
 
 TRAINED_SIZE = 224  # pixels: the image that the position tables belong to
 PATCHES = (4, 2, 2, 2)
@@ -118,9 +118,10 @@ class PVT(Pyramid):
         ValueError: unknown arch, impossible out_indices or frozen_stages.
     """
 
+    family = "pvt"
     pad_to = 32
     table_mode = "bilinear"
-    input_conv = "stages.0.patch_embed.proj.weight"
+    input_tensors = ("stages.0.patch_embed.proj.weight",)
     classifier = ("cls_token", "norm", "head")
 
     def __init__(
@@ -166,4 +167,12 @@ ARCHS = {
     "small": Sizes(depths=(3, 4, 6, 3)),
     "medium": Sizes(depths=(3, 4, 18, 3)),
     "large": Sizes(depths=(3, 8, 27, 3)),
+}
+
+URL = "https://github.com/whai362/PVT/releases/download/v2/"
+RELEASED = {  # accuracies: the paper's table 1
+    "tiny": Released("tiny", 75.1, "Apache-2.0", URL + "pvt_tiny.pth"),
+    "small": Released("small", 79.8, "Apache-2.0", URL + "pvt_small.pth"),
+    "medium": Released("medium", 81.2, "Apache-2.0", URL + "pvt_medium.pth"),
+    "large": Released("large", 81.7, "Apache-2.0", URL + "pvt_large.pth"),
 }

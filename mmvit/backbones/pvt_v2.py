@@ -1,6 +1,6 @@
 """PVT v2 (Wang et al., "PVT v2: Improved Baselines with Pyramid Vision Transformer", CVMJ 2022, arXiv 2106.13797).
 
-Weights: the authors' files pvt_v2_{b0,b1,b2,b2_li,b3,b4,b5}.pth of github.com/whai362/PVT, release v2 (Apache-2.0).
+Weights: the authors' files of github.com/whai362/PVT, release v2 (Apache-2.0), see `RELEASED`.
 
 Differences from the authors' code: none in what it computes. Maps whose sides the reduction does not divide lose the rest at
 the bottom and right, as theirs do.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..layers import Grid, drop_path_rates, init_convolution, init_transformer, merge_heads, split_heads, to_map, to_tokens
 from ..pyramid import Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
-from ..weights import stage_name
+from ..weights import Released, stage_name
 
 POOLED = 7  # side of the map that linear attention takes keys and values from
 
@@ -135,7 +135,8 @@ class PVTv2(Pyramid):
         ValueError: unknown arch, impossible out_indices or frozen_stages.
     """
 
-    input_conv = "stages.0.patch_embed.proj.weight"
+    family = "pvt_v2"
+    input_tensors = ("stages.0.patch_embed.proj.weight",)
     classifier = ("head",)
 
     def __init__(
@@ -179,4 +180,15 @@ ARCHS = {
     "b3": Sizes(depths=(3, 4, 18, 3)),
     "b4": Sizes(depths=(3, 8, 27, 3)),
     "b5": Sizes(depths=(3, 6, 40, 3), mlp_ratios=(4, 4, 4, 4)),
+}
+
+URL = "https://github.com/whai362/PVT/releases/download/v2/"
+RELEASED = {  # accuracies: the paper's table 2
+    "b0": Released("b0", 70.5, "Apache-2.0", URL + "pvt_v2_b0.pth"),
+    "b1": Released("b1", 78.7, "Apache-2.0", URL + "pvt_v2_b1.pth"),
+    "b2": Released("b2", 82.0, "Apache-2.0", URL + "pvt_v2_b2.pth"),
+    "b2_li": Released("b2_li", 82.1, "Apache-2.0", URL + "pvt_v2_b2_li.pth"),
+    "b3": Released("b3", 83.1, "Apache-2.0", URL + "pvt_v2_b3.pth"),
+    "b4": Released("b4", 83.6, "Apache-2.0", URL + "pvt_v2_b4.pth"),
+    "b5": Released("b5", 83.8, "Apache-2.0", URL + "pvt_v2_b5.pth"),
 }

@@ -1,7 +1,7 @@
 """Visual Attention Network (Guo et al., "Visual Attention Network", CVMJ 2023, arXiv 2202.09741).
 
-Weights: the authors' files van_{tiny_754,small_811,base_828,large_839}.pth.tar (b0 to b3) of
-huggingface.co/Visual-Attention-Network (Apache-2.0); b4 to b6 were not released with a stable link.
+Weights: the authors' files at huggingface.co/Visual-Attention-Network (Apache-2.0) for b0 to b3; those of b4 to b6 lie in a
+cloud folder, to be fetched by hand, see `RELEASED`.
 
 Differences from the authors' code:
 - Everything stays a map: the norms of the stage outputs run over the channels of the map instead of over tokens.
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..layers import batch_norm, drop_path_rates, init_convolution, init_transformer
 from ..pyramid import Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
-from ..weights import stage_name
+from ..weights import Released, stage_name
 
 LAYER_SCALE = 1e-2  # initial value
 
@@ -129,7 +129,8 @@ class VAN(Pyramid):
         ValueError: unknown arch, impossible out_indices or frozen_stages.
     """
 
-    input_conv = "stages.0.patch_embed.proj.weight"
+    family = "van"
+    input_tensors = ("stages.0.patch_embed.proj.weight",)
     classifier = ("head",)
 
     def __init__(
@@ -181,4 +182,16 @@ ARCHS = {
     "b4": Sizes(depths=(3, 6, 40, 3)),
     "b5": Sizes(depths=(3, 3, 24, 3), dims=(96, 192, 480, 768)),
     "b6": Sizes(depths=(6, 6, 90, 6), dims=(96, 192, 384, 768)),
+}
+
+URL = "https://huggingface.co/Visual-Attention-Network/VAN-{}-original/resolve/main/van_{}.pth.tar"
+FOLDER = "https://cloud.tsinghua.edu.cn/d/0100f0cea37d41ba8d08/"  # named in the README of VAN-Segmentation
+RELEASED = {  # accuracies: the paper's tables 5 and 6
+    "b0": Released("b0", 75.4, "Apache-2.0", URL.format("Tiny", "tiny_754")),
+    "b1": Released("b1", 81.1, "Apache-2.0", URL.format("Small", "small_811")),
+    "b2": Released("b2", 82.8, "Apache-2.0", URL.format("Base", "base_828")),
+    "b3": Released("b3", 83.9, "Apache-2.0", URL.format("Large", "large_839")),
+    "b4": Released("b4", 84.2, "Apache-2.0", folder=FOLDER),
+    "b5": Released("b5", 86.3, "Apache-2.0", folder=FOLDER),  # pre-trained on ImageNet-22k
+    "b6": Released("b6", 86.9, "Apache-2.0", folder=FOLDER),  # likewise
 }

@@ -1,0 +1,241 @@
+"""Shunted Transformer (Ren et al., "Shunted Self-Attention via Multi-Scale Token Aggregation", CVPR 2022, arXiv 2111.15193).
+
+Weights: the authors' files lie in a Google Drive folder, to be fetched by hand, see `RELEASED`. Their tree carries no licence.
+
+Differences from the authors' code:
+- Any image size: the image is zero-padded to a multiple of 32 and the maps are cropped to ceil(size / stride).
+- The four stages' normed outputs are the maps; their dense-prediction code was never released.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+from ..layers import (
+    Grid,
+    batch_norm,
+    convolutional_stem,
+    drop_path_rates,
+    init_convolution,
+    init_transformer,
+    merge_heads,
+    split_heads,
+    to_map,
+    to_tokens,
+)
+from ..pyramid import Pyramid, PyramidOptions, resolve_arch
+from ..registry import MODELS
+from ..weights import Released, stage_name
+
+
+class Stem(nn.Module):
+    """Convolutions to tokens at stride 4 (section 3.4)."""
+
+    def __init__(self, in_channels: int, dim: int, repeats: int, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(
+            *convolutional_stem(in_channels, dim, repeats, norm), nn.Conv2d(dim, dim, kernel_size=2, stride=2)
+        )
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Grid]:
+        patches = self.conv(images)
+        return self.norm(to_tokens(patches)), tuple(patches.shape[-2:])
+
+
+class PatchEmbed(nn.Module):
+    """Overlapping patches to tokens at twice the stride."""
+
+    def __init__(self, inputs: int, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(inputs, dim, kernel_size=3, stride=2, padding=1)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, feature_map: Tensor) -> tuple[Tensor, Grid]:
+        patches = self.proj(feature_map)
+        return self.norm(to_tokens(patches)), tuple(patches.shape[-2:])
+
+
+def depthwise(channels: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, kernel_size=3, padding=1, groups=channels)
+
+
+class ShuntedAttention(nn.Module):
+    """Half of the heads see keys of a coarse, half of a fine map (section 3.2); `reduction` is the coarse one's."""
+
+    def __init__(self, dim: int, heads: int, reduction: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(dim, dim)
+        self.sr1 = nn.Conv2d(dim, dim, kernel_size=reduction, stride=reduction)
+        self.norm1 = nn.LayerNorm(dim)
+        self.kv1 = nn.Linear(dim, dim)
+        self.local_conv1 = depthwise(dim // 2)
+        self.sr2 = nn.Conv2d(dim, dim, kernel_size=reduction // 2, stride=reduction // 2)
+        self.norm2 = nn.LayerNorm(dim)
+        self.kv2 = nn.Linear(dim, dim)
+        self.local_conv2 = depthwise(dim // 2)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        coarse_query, fine_query = self.q(tokens).chunk(2, dim=2)  # (B, h*w, C / 2): the first and the last heads
+        feature_map = to_map(tokens, grid)
+        coarse = self.attend(coarse_query, self.sr1(feature_map), self.norm1, self.kv1, self.local_conv1)
+        fine = self.attend(fine_query, self.sr2(feature_map), self.norm2, self.kv2, self.local_conv2)
+        return self.proj(torch.cat([coarse, fine], dim=2))
+
+    def attend(self, query: Tensor, reduced: Tensor, norm: nn.Module, kv: nn.Module, local: nn.Module) -> Tensor:
+        """`query` (B, h*w, C / 2) attends with half of the heads to the `reduced` map (B, C, h', w')."""
+        key, value = kv(F.gelu(norm(to_tokens(reduced)))).chunk(2, dim=2)  # (B, h'*w', C / 2)
+        height, width = reduced.shape[-2:]
+        value = value + to_tokens(local(to_map(value, (height, width))))
+        query, key, value = (split_heads(part, self.heads // 2) for part in (query, key, value))
+        return merge_heads(F.scaled_dot_product_attention(query, key, value))
+
+
+class Attention(nn.Module):
+    """Ordinary attention, and beside it a depthwise convolution of the values: what the last stage has."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.local_conv = depthwise(dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        key, value = self.kv(tokens).chunk(2, dim=2)
+        local = to_tokens(self.local_conv(to_map(value, grid)))
+        query, key, value = (split_heads(part, self.heads) for part in (self.q(tokens), key, value))
+        return self.proj(merge_heads(F.scaled_dot_product_attention(query, key, value)) + local)
+
+
+class DetailSpecificMlp(nn.Module):
+    """A depthwise convolution is added between the two layers (section 3.3)."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.dwconv = depthwise(hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        hidden = to_map(self.fc1(tokens), grid)
+        return self.fc2(F.gelu(to_tokens(hidden + self.dwconv(hidden))))
+
+
+class Block(nn.Module):
+    def __init__(self, dim: int, heads: int, mlp_ratio: int, reduction: int, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = ShuntedAttention(dim, heads, reduction) if reduction > 1 else Attention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = DetailSpecificMlp(dim, mlp_ratio * dim)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), grid))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens), grid))
+
+
+class Stage(nn.Module):
+    def __init__(self, patch_embed: Stem | PatchEmbed, blocks: Iterable[Block], dim: int) -> None:
+        super().__init__()
+        self.patch_embed = patch_embed
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+
+    def forward(self, feature_map: Tensor, run_block: Callable[..., Tensor]) -> Tensor:
+        tokens, grid = self.patch_embed(feature_map)
+        for block in self.blocks:
+            tokens = run_block(block, tokens, grid)
+        return to_map(self.norm(tokens), grid)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A column of table 1; `stem_repeats` are the 3 x 3 convolutions of the stem."""
+
+    depths: tuple[int, ...]
+    stem_repeats: int
+    dims: tuple[int, ...] = (64, 128, 256, 512)
+    heads: tuple[int, ...] = (2, 4, 8, 16)
+    mlp_ratios: tuple[int, ...] = (8, 8, 4, 4)
+    reductions: tuple[int, ...] = (8, 4, 2, 1)
+
+
+@MODELS.register_module()
+class ShuntedTransformer(Pyramid):
+    """Shunted Transformer as a pyramid: maps of 64, 128, 256, 512 channels at strides 4, 8, 16, 32.
+
+    Args:
+        arch: tiny, small or base, or a full set of `Sizes` as a dict.
+        drop_path_rate: of the last block, rising from 0. The paper has 0.1, 0.2, 0.3 for tiny, small, base.
+        norm_cfg: the batch norms of the stem, such as `dict(type='SyncBN')`; with `requires_grad=False` they do not learn.
+        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
+
+    Raises:
+        ValueError: unknown arch, impossible out_indices or frozen_stages.
+    """
+
+    family = "shunted"
+    pad_to = 32
+    input_tensors = ("stages.0.patch_embed.conv.0.weight",)
+    classifier = ("head",)
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] | Sizes,
+        *,
+        drop_path_rate: float = 0.0,
+        norm_cfg: Mapping[str, Any] | None = None,
+        **options: Unpack[PyramidOptions],
+    ) -> None:
+        sizes = resolve_arch("ShuntedTransformer", arch, ARCHS)
+        super().__init__(sizes.dims, **options)
+        rates = drop_path_rates(drop_path_rate, sizes.depths)
+        self.stages = nn.ModuleList()
+        for stage in range(self.out_indices[-1] + 1):
+            dim = sizes.dims[stage]
+            if stage == 0:
+                patch_embed: Stem | PatchEmbed = Stem(self.in_channels, dim, sizes.stem_repeats, batch_norm(norm_cfg))
+            else:
+                patch_embed = PatchEmbed(sizes.dims[stage - 1], dim)
+            shape = (dim, sizes.heads[stage], sizes.mlp_ratios[stage], sizes.reductions[stage])
+            self.stages.append(Stage(patch_embed, [Block(*shape, rate) for rate in rates[stage]], dim))
+        self.freeze()
+
+    def init_parts(self) -> None:
+        self.apply(init_transformer)
+        self.apply(init_convolution)
+
+    def forward_maps(self, images: Tensor) -> list[Tensor]:
+        maps = [images]
+        for stage in self.stages:
+            maps.append(stage(maps[-1], self.run_block))
+        return maps[1:]
+
+    @staticmethod
+    def our_name(released: str) -> str:
+        """`block3.0.mlp.dwconv.dwconv.weight` is `stages.2.blocks.0.mlp.dwconv.weight`; our own names stay."""
+        return stage_name(released).replace(".dwconv.dwconv.", ".dwconv.")
+
+
+ARCHS = {
+    "tiny": Sizes(depths=(1, 2, 4, 1), stem_repeats=0),
+    "small": Sizes(depths=(2, 4, 12, 1), stem_repeats=1),
+    "base": Sizes(depths=(3, 4, 24, 2), stem_repeats=2),
+}
+
+FOLDER = "https://drive.google.com/drive/folders/15iZKXFT7apjUSoN2WUMAbb0tvJgyh3YP"
+RELEASED = {  # accuracies: the authors' README
+    "tiny": Released("tiny", 79.8, folder=FOLDER),
+    "small": Released("small", 82.9, folder=FOLDER),
+    "base": Released("base", 84.0, folder=FOLDER),
+}

@@ -1,0 +1,499 @@
+"""Tokens-to-Token ViT (Yuan et al., "Tokens-to-Token ViT: Training Vision Transformers from Scratch on ImageNet", ICCV 2021,
+arXiv 2101.11986).
+
+Weights: the authors' files of github.com/yitu-opensource/T2T-ViT, release main (Clear BSD), see `RELEASED`.
+
+Differences from the authors' code:
+- A pyramid: the ends of the four quarters of the blocks are tapped at stride 16, normed, and brought to the strides that are
+  asked for (`layers.Tap`); the module's own token maps at strides 4 and 8 are added to the first two levels (`token_laterals`).
+  Their last norm is the last tap's; the rest of the taps and the laterals are fresh.
+- Any image size: their grid is the square root of the number of tokens, ours is the image's. The image is zero-padded to a
+  multiple of 32, the patches' part of the position table follows the grid, the maps are cropped. The class token stays.
+- Attention is scaled by head_dim ** -0.5, as their evaluation builds the models. Their functions scale by the whole width when
+  called with `pretrained=True`, which no script of theirs does.
+- Stochastic depth rises over all layers of the dense design, not over its four dense blocks.
+- The position table and the performer's `w`, which are not trained, are buffers here and frozen parameters there.
+- Performer features are computed in float32 under autocast: in half precision they overflow.
+Kept on purpose: transformer tokens scale by the *input* width, 147 ** -0.5 and 576 ** -0.5.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import pairwise
+from math import sqrt
+from typing import Any, NamedTuple, Unpack
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath, Mlp, trunc_normal_
+from torch import Tensor, nn
+
+from ..layers import (
+    Grid,
+    SelfAttention,
+    Taps,
+    check_strides,
+    drop_path_rates,
+    init_convolution,
+    init_transformer,
+    merge_heads,
+    resize_table,
+    split_heads,
+    to_map,
+    to_tokens,
+)
+from ..pyramid import LAST, STRIDES, Pyramid, PyramidOptions, resolve_arch
+from ..registry import MODELS
+from ..weights import Released
+
+STRIDE = 16
+TAP_STRIDES = (STRIDE,) * 4
+TOKEN_DIM = 64
+FEATURES = TOKEN_DIM // 2  # random features of the performer
+DROPOUT = 0.1  # in the performer
+SE_REDUCTION = 16
+GROWTH = 64  # channels that a layer of the dense design adds
+
+
+class Split(NamedTuple):
+    kernel: int
+    stride: int
+    padding: int
+
+
+FIRST, LATER = Split(kernel=7, stride=4, padding=2), Split(kernel=3, stride=2, padding=1)
+
+
+def soft_split(feature_map: Tensor, split: Split) -> Tensor:
+    """(B, C, h, w) map to overlapping patches (B, N, C * k * k), channel-major (section 3.1)."""
+    return F.unfold(feature_map, split.kernel, padding=split.padding, stride=split.stride).transpose(1, 2)
+
+
+class Performer(nn.Module):
+    """Attention of cost linear in N by positive random features (Choromanski et al., arXiv 2009.14794), then an MLP."""
+
+    w: Tensor
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(inputs)
+        self.kqv = nn.Linear(inputs, 3 * TOKEN_DIM)
+        self.register_buffer("w", torch.zeros(FEATURES, TOKEN_DIM))
+        self.proj = nn.Linear(TOKEN_DIM, TOKEN_DIM)
+        self.dropout = nn.Dropout(DROPOUT)
+        self.norm2 = nn.LayerNorm(TOKEN_DIM)
+        self.mlp = nn.Sequential(
+            nn.Linear(TOKEN_DIM, TOKEN_DIM), nn.GELU(), nn.Linear(TOKEN_DIM, TOKEN_DIM), nn.Dropout(DROPOUT)
+        )
+
+    def features(self, tokens: Tensor) -> Tensor:
+        """(B, N, 64) to positive features (B, N, 32) whose products approximate the softmax kernel."""
+        norms = tokens.square().sum(dim=2, keepdim=True) / 2
+        return torch.exp(tokens @ self.w.to(tokens.dtype).T - norms) / sqrt(FEATURES)
+
+    def attend(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Attention's output and the values, both (B, N, 64)."""
+        key, query, value = self.kqv(tokens).chunk(3, dim=2)
+        device = tokens.device.type
+        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+            exact = torch.promote_types(value.dtype, torch.float32)
+            key, query = self.features(key.to(exact)), self.features(query.to(exact))
+            weights = query @ key.sum(dim=1).unsqueeze(2)  # (B, N, 1)
+            mixed = query @ (key.transpose(1, 2) @ value.to(exact)) / (weights + 1e-8)
+        return mixed.to(value.dtype), value
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        mixed, value = self.attend(self.norm1(tokens))
+        tokens = value + self.dropout(self.proj(mixed))
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class TokenAttention(nn.Module):
+    """Single-head attention from wide patches to 64 channels; the values are its shortcut."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.scale = inputs**-0.5
+        self.qkv = nn.Linear(inputs, 3 * TOKEN_DIM, bias=False)
+        self.proj = nn.Linear(TOKEN_DIM, TOKEN_DIM)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        query, key, value = (part.unsqueeze(1) for part in self.qkv(tokens).chunk(3, dim=2))  # (B, 1, N, 64)
+        mixed = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        return (value + self.proj(mixed)).squeeze(1)
+
+
+class TokenTransformer(nn.Module):
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(inputs)
+        self.attn = TokenAttention(inputs)
+        self.norm2 = nn.LayerNorm(TOKEN_DIM)
+        self.mlp = Mlp(TOKEN_DIM, TOKEN_DIM)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = self.attn(self.norm1(tokens))
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class TokensToToken(nn.Module):
+    """Soft splits with attention between them: image to tokens at stride 16 (section 3.1)."""
+
+    def __init__(self, in_channels: int, dim: int, attention: type[Performer | TokenTransformer]) -> None:
+        super().__init__()
+        self.attention1 = attention(in_channels * FIRST.kernel**2)
+        self.attention2 = attention(TOKEN_DIM * LATER.kernel**2)
+        self.project = nn.Linear(TOKEN_DIM * LATER.kernel**2, dim)
+
+    def forward(self, images: Tensor, run_block: Callable[..., Tensor]) -> tuple[Tensor, Grid, list[Tensor]]:
+        """Tokens (B, N, dim), their grid, and the token maps (B, 64, h, w) of strides 4 and 8."""
+        height, width = images.shape[-2:]
+        fine = to_map(run_block(self.attention1, soft_split(images, FIRST)), (height // 4, width // 4))
+        coarse = to_map(run_block(self.attention2, soft_split(fine, LATER)), (height // 8, width // 8))
+        return self.project(soft_split(coarse, LATER)), (height // STRIDE, width // STRIDE), [fine, coarse]
+
+
+class ConvolutionTokens(nn.Module):
+    """Three convolutions in the module's place: the authors' comparison (section 4.3)."""
+
+    def __init__(self, in_channels: int, dim: int) -> None:
+        super().__init__()
+        self.soft_split0 = nn.Conv2d(in_channels, TOKEN_DIM, *FIRST)
+        self.soft_split1 = nn.Conv2d(TOKEN_DIM, TOKEN_DIM, *LATER)
+        self.project = nn.Conv2d(TOKEN_DIM, dim, *LATER)
+
+    def forward(self, images: Tensor, run_block: Callable[..., Tensor]) -> tuple[Tensor, Grid, list[Tensor]]:
+        fine = run_block(self.soft_split0, images)
+        coarse = run_block(self.soft_split1, fine)
+        patches = self.project(coarse)
+        return to_tokens(patches), tuple(patches.shape[-2:]), [fine, coarse]
+
+
+class ClassAndPosition(nn.Module):
+    """Puts the class token first and adds the fixed position table, whose first row is the class token's."""
+
+    pos_embed: Tensor
+
+    def __init__(self, dim: int, trained_grid: Grid) -> None:
+        super().__init__()
+        self.trained_grid = trained_grid
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.register_buffer("pos_embed", torch.zeros(1, 1 + trained_grid[0] * trained_grid[1], dim))
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """(B, N, C) tokens to (B, 1 + N, C)."""
+        table = resize_table(self.pos_embed[:, 1:], self.trained_grid, grid, mode="bicubic")
+        first = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
+        return torch.cat([first, tokens + table], dim=1)
+
+
+def sinusoids(rows: int, dim: int) -> Tensor:
+    """Fixed position table (1, rows, dim) (Vaswani et al., arXiv 1706.03762, section 3.5)."""
+    columns = torch.arange(dim, dtype=torch.float64)
+    angles = torch.arange(rows, dtype=torch.float64)[:, None] / 10000 ** (2 * (columns // 2) / dim)
+    return torch.where(columns % 2 == 0, angles.sin(), angles.cos()).unsqueeze(0)
+
+
+class SqueezeExcitation(nn.Module):
+    """Channels weighted by what all tokens hold on average (Hu et al., arXiv 1709.01507)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        squeeze, excite = nn.Linear(dim, dim // SE_REDUCTION, bias=False), nn.Linear(dim // SE_REDUCTION, dim, bias=False)
+        self.fc = nn.Sequential(squeeze, nn.ReLU(inplace=True), excite, nn.Sigmoid())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens * self.fc(tokens.mean(dim=1, keepdim=True))
+
+
+class SqueezeExcitedAttention(SelfAttention):
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__(dim, heads)
+        self.se_layer = SqueezeExcitation(dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.se_layer(super().forward(tokens))
+
+
+class CheapOperation(nn.Module):
+    """A factor for each channel, in the shape of a depthwise 1 x 1 convolution: the ghost's (Han et al., arXiv 1911.11907)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim, 1, 1))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens * self.weight.flatten()
+
+
+class GhostAttention(nn.Module):
+    """Half of the channels of queries, keys and values are scaled copies of the other half."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(dim, dim // 2, bias=False)
+        self.k = nn.Linear(dim, dim // 2, bias=False)
+        self.v = nn.Linear(dim, dim // 2, bias=False)
+        self.cheap_operation_q = CheapOperation(dim // 2)
+        self.cheap_operation_k = CheapOperation(dim // 2)
+        self.cheap_operation_v = CheapOperation(dim // 2)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        query = self.with_ghost(self.q(tokens), self.cheap_operation_q)
+        key = self.with_ghost(self.k(tokens), self.cheap_operation_k)
+        value = self.with_ghost(self.v(tokens), self.cheap_operation_v)
+        return self.proj(merge_heads(F.scaled_dot_product_attention(query, key, value)))
+
+    def with_ghost(self, half: Tensor, cheap_operation: nn.Module) -> Tensor:
+        return split_heads(torch.cat([half, cheap_operation(half)], dim=2), self.heads)
+
+
+class GhostMlp(nn.Module):
+    """The hidden layer is a narrow one and two scaled copies of it."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, dim)
+        self.cheap_operation2 = CheapOperation(dim)
+        self.cheap_operation3 = CheapOperation(dim)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        narrow = F.gelu(self.fc1(tokens))
+        copies = [F.gelu(self.cheap_operation2(narrow)), F.gelu(self.cheap_operation3(narrow))]
+        return self.fc2(torch.cat([narrow, *copies], dim=2))
+
+
+class Block(nn.Module):
+    def __init__(self, dim: int, heads: int, mlp_ratio: int, design: str, drop_path: float) -> None:
+        super().__init__()
+        attention, mlp = DESIGNS[design]
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = attention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = mlp(dim, mlp_ratio * dim)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens)))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+
+
+DESIGNS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
+    "plain": (SelfAttention, Mlp),
+    "se": (SqueezeExcitedAttention, Mlp),
+    "ghost": (GhostAttention, GhostMlp),
+    "dense": (SelfAttention, Mlp),
+}
+
+
+class DenseLayer(Block):
+    """A block whose output, narrowed, is appended to its input (section 3.2; Huang et al., arXiv 1608.06993)."""
+
+    def __init__(self, dim: int, heads: int, mlp_ratio: int, design: str, drop_path: float) -> None:
+        super().__init__(dim, heads, mlp_ratio, design, drop_path)
+        self.dense_linear = nn.Linear(dim, GROWTH)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return torch.cat([tokens, self.dense_linear(super().forward(tokens))], dim=2)
+
+
+class Transition(nn.Module):
+    """Halves the width between two dense blocks."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, dim // 2)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return F.gelu(self.linear(tokens))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A row of tables 1 and 2. `depths` has one entry, in the dense design one for each dense block."""
+
+    embed_dim: int
+    depths: tuple[int, ...]
+    heads: int
+    mlp_ratio: int = 3
+    tokens: str = "performer"
+    design: str = "plain"
+
+    def widths(self) -> list[int]:
+        """Channels after each entry of `blocks`: layers, and in the dense design the transitions between dense blocks."""
+        if self.design != "dense":
+            return [self.embed_dim] * sum(self.depths)
+        widths = [self.embed_dim]
+        for dense_block, layers in enumerate(self.depths):
+            if dense_block > 0:
+                widths.append(widths[-1] // 2)
+            for _ in range(layers):
+                widths.append(widths[-1] + GROWTH)
+        return widths[1:]
+
+
+@MODELS.register_module()
+class T2TViT(Pyramid):
+    """T2T-ViT as a pyramid.
+
+    Args:
+        arch: 7, 10, 12, 14, 19, 24 (performer tokens), t_14, t_19, t_24 (transformer tokens), the explored designs 14_resnext,
+            14_wide, 14_se, 16_ghost, dense, or a full set of `Sizes` as a dict.
+        tokens: performer, transformer or convolution: what turns the image into tokens; None means the arch's own.
+        strides: of the four levels; None leaves the taps as they are, all at stride 16.
+        token_laterals: add the token maps of strides 4 and 8 to the levels of these strides, through 1 x 1 convolutions.
+        pretrain_img_size: side in pixels of the images that the position table belongs to. The table of a file of another
+            size is resized to it on loading; with the file's own size (384) it stays exact.
+        drop_path_rate: of the last block, rising from 0. The authors train with 0.1.
+        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
+
+    Raises:
+        ValueError: unknown arch or tokens, impossible strides, out_indices or frozen_stages.
+    """
+
+    family = "t2t_vit"
+    pad_to = 32
+    table_mode = "bicubic"
+    input_tensors = (
+        "tokens_to_token.attention1.norm1.weight",
+        "tokens_to_token.attention1.norm1.bias",
+        "tokens_to_token.attention1.kqv.weight",
+        "tokens_to_token.attention1.attn.qkv.weight",
+        "tokens_to_token.soft_split0.weight",
+    )
+    classifier = ("head",)
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] | Sizes,
+        *,
+        tokens: str | None = None,
+        strides: Iterable[int] | None = STRIDES,
+        token_laterals: bool = True,
+        pretrain_img_size: int = 224,
+        drop_path_rate: float = 0.0,
+        **options: Unpack[PyramidOptions],
+    ) -> None:
+        sizes = resolve_arch("T2TViT", arch, ARCHS)
+        widths = sizes.widths()
+        ends = [-(-len(widths) * quarter // 4) for quarter in range(1, 5)]  # entries of `blocks` before each tap
+        channels = tuple(widths[end - 1] for end in ends)
+        strides = check_strides(strides, TAP_STRIDES)
+        super().__init__(channels, strides=strides, **options)
+        self.ends = ends
+        self.tokens_to_token = token_module(tokens or sizes.tokens, self.in_channels, sizes.embed_dim)
+        self.embedding = ClassAndPosition(sizes.embed_dim, (pretrain_img_size // STRIDE, pretrain_img_size // STRIDE))
+        rates = iter(drop_path_rates(drop_path_rate, (sum(sizes.depths),))[0])
+        self.blocks = nn.ModuleList()
+        for dim, new in pairwise([sizes.embed_dim, *widths[: ends[self.out_indices[-1]]]]):
+            if new < dim:
+                self.blocks.append(Transition(dim))
+            else:
+                kind = DenseLayer if new > dim else Block
+                self.blocks.append(kind(dim, sizes.heads, sizes.mlp_ratio, sizes.design, next(rates)))
+        self.taps = Taps(self.out_indices, channels, TAP_STRIDES, strides)
+        self.laterals = nn.ModuleDict(
+            {
+                str(level): nn.Conv2d(TOKEN_DIM, channels[level], kernel_size=1)
+                for level in self.out_indices
+                if token_laterals and level < 2 and strides[level] == STRIDES[level]
+            }
+        )
+        self.freeze()
+
+    def stage_parts(self, stage: int) -> Iterator[nn.Module]:
+        if stage == 0:
+            yield self.tokens_to_token
+            yield self.embedding
+        yield from self.blocks[self.ends[stage - 1] if stage else 0 : self.ends[stage]]
+        if stage == LAST and LAST in self.out_indices:
+            yield self.taps.at(LAST).norm
+
+    def init_parts(self) -> None:
+        self.apply(init_transformer)
+        self.apply(init_convolution)
+        trunc_normal_(self.embedding.cls_token, std=0.02)
+        rows, dim = self.embedding.pos_embed.shape[1:]
+        self.embedding.pos_embed.copy_(sinusoids(rows, dim))
+        for module in self.modules():
+            if isinstance(module, Performer):
+                nn.init.orthogonal_(module.w, gain=sqrt(FEATURES))
+            elif isinstance(module, CheapOperation):
+                nn.init.uniform_(module.weight, -1, 1)  # torch's own start of such a convolution
+
+    def forward_maps(self, images: Tensor) -> dict[int, Tensor]:
+        tokens, grid, token_maps = self.tokens_to_token(images, self.run_block)
+        tokens = self.embedding(tokens, grid)
+        maps = {}
+        for entry, block in enumerate(self.blocks, start=1):
+            tokens = self.run_block(block, tokens)
+            for level in self.out_indices:
+                if entry == self.ends[level]:
+                    maps[level] = self.taps.at(level)(tokens[:, 1:], grid)
+        for name, lateral in self.laterals.items():
+            level = int(name)
+            maps[level] = maps[level] + lateral(token_maps[level])
+        return maps
+
+    @staticmethod
+    def our_name(released: str) -> str:
+        if released in ("cls_token", "pos_embed"):
+            return f"embedding.{released}"
+        return f"taps.{LAST}.{released}" if released.startswith("norm.") else released
+
+    def ignores(self, name: str) -> bool:
+        first, _, rest = name.partition(".")
+        if first == "blocks":
+            return len(self.blocks) <= int(rest.partition(".")[0]) < self.ends[-1]
+        return super().ignores(name)
+
+
+def token_module(kind: str, in_channels: int, dim: int) -> nn.Module:
+    """What makes tokens of `dim` channels from images.
+
+    Raises:
+        ValueError: another kind than performer, transformer or convolution.
+    """
+    if kind == "convolution":
+        return ConvolutionTokens(in_channels, dim)
+    attentions: dict[str, type[Performer | TokenTransformer]] = dict(performer=Performer, transformer=TokenTransformer)
+    if kind not in attentions:
+        raise ValueError(f"T2TViT: tokens={kind!r}; expected performer, transformer or convolution")
+    return TokensToToken(in_channels, dim, attentions[kind])
+
+
+ARCHS = {
+    "7": Sizes(embed_dim=256, depths=(7,), heads=4, mlp_ratio=2),
+    "10": Sizes(embed_dim=256, depths=(10,), heads=4, mlp_ratio=2),
+    "12": Sizes(embed_dim=256, depths=(12,), heads=4, mlp_ratio=2),
+    "14": Sizes(embed_dim=384, depths=(14,), heads=6),
+    "19": Sizes(embed_dim=448, depths=(19,), heads=7),
+    "24": Sizes(embed_dim=512, depths=(24,), heads=8),
+    "t_14": Sizes(embed_dim=384, depths=(14,), heads=6, tokens="transformer"),
+    "t_19": Sizes(embed_dim=448, depths=(19,), heads=7, tokens="transformer"),
+    "t_24": Sizes(embed_dim=512, depths=(24,), heads=8, tokens="transformer"),
+    "14_resnext": Sizes(embed_dim=384, depths=(14,), heads=32),
+    "14_wide": Sizes(embed_dim=768, depths=(4,), heads=12),
+    "14_se": Sizes(embed_dim=384, depths=(14,), heads=6, design="se"),
+    "16_ghost": Sizes(embed_dim=384, depths=(16,), heads=6, design="ghost"),
+    "dense": Sizes(embed_dim=128, depths=(3, 6, 6, 4), heads=8, mlp_ratio=2, design="dense"),
+}
+
+URL = "https://github.com/yitu-opensource/T2T-ViT/releases/download/main/"
+LICENCE = "Clear BSD"
+RELEASED = {  # names and accuracies: the authors' README, section 2
+    "7": Released("7", 71.7, LICENCE, URL + "71.7_T2T_ViT_7.pth.tar"),
+    "10": Released("10", 75.2, LICENCE, URL + "75.2_T2T_ViT_10.pth.tar"),
+    "12": Released("12", 76.5, LICENCE, URL + "76.5_T2T_ViT_12.pth.tar"),
+    "14": Released("14", 81.5, LICENCE, URL + "81.5_T2T_ViT_14.pth.tar"),
+    "14_384": Released("14", 83.3, LICENCE, URL + "83.3_T2T_ViT_14.pth.tar", img_size=384),
+    "19": Released("19", 81.9, LICENCE, URL + "81.9_T2T_ViT_19.pth.tar"),
+    "24": Released("24", 82.3, LICENCE, URL + "82.3_T2T_ViT_24.pth.tar"),
+    "t_14": Released("t_14", 81.7, LICENCE, URL + "81.7_T2T_ViTt_14.pth.tar"),
+    "t_19": Released("t_19", 82.4, LICENCE, URL + "82.4_T2T_ViTt_19.pth.tar"),
+    "t_24": Released("t_24", 82.6, LICENCE, URL + "82.6_T2T_ViTt_24.pth.tar"),
+}

@@ -1,0 +1,260 @@
+"""Vision Outlooker (Yuan et al., "VOLO: Vision Outlooker for Visual Recognition", TPAMI 2022, arXiv 2106.13112).
+
+Weights: the authors' files of github.com/sail-sg/volo, release volo_1 (Apache-2.0), see `RELEASED`.
+
+Differences from the authors' code:
+- A pyramid, which they announced and never released: the ends of their four blocks are tapped at strides 8, 16, 16, 16,
+  normed, and brought to the strides that are asked for (`layers.Tap`). Their last norm is the last tap's; the rest is fresh.
+- No class token, class attention, auxiliary head or token labelling (sections 3.3 and 3.4): a classifier's.
+- Any image size: the image is zero-padded to a multiple of 32, the position table follows the grid, the maps are cropped.
+- Convolutions start from He's normal distribution instead of torch's default.
+Kept on purpose: outlookers get no drop path, because the authors' code never hands it on to them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath, Mlp, trunc_normal_
+from torch import Tensor, nn
+
+from ..layers import (
+    Grid,
+    SelfAttention,
+    Taps,
+    batch_norm,
+    check_strides,
+    convolutional_stem,
+    drop_path_rates,
+    init_convolution,
+    init_transformer,
+    resize_table,
+    to_map,
+    to_tokens,
+)
+from ..pyramid import LAST, STRIDES, Pyramid, PyramidOptions, resolve_arch
+from ..registry import MODELS
+from ..weights import Released
+
+TAP_STRIDES = (8, 16, 16, 16)
+KERNEL = 3  # side of the outlook window
+WINDOW = KERNEL * KERNEL
+OUTLOOK_STRIDE = 2
+
+
+class PatchEmbed(nn.Module):
+    """Convolutional stem to stride 8 (section 3.2)."""
+
+    def __init__(self, in_channels: int, width: int, dim: int, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(*convolutional_stem(in_channels, width, 2, norm))
+        self.proj = nn.Conv2d(width, dim, kernel_size=4, stride=4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.proj(self.conv(images))
+
+
+class OutlookAttention(nn.Module):
+    """Each window's centre says, by a linear layer, how its nine values mix (section 3.1, algorithm 1)."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = (dim // heads) ** -0.5
+        self.v = nn.Linear(dim, dim, bias=False)
+        self.attn = nn.Linear(dim, WINDOW * WINDOW * heads)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        window = dict(kernel_size=KERNEL, padding=KERNEL // 2, stride=OUTLOOK_STRIDE)
+        value = F.unfold(to_map(self.v(tokens), grid), **window)  # (B, C * 9, L), L windows
+        value = value.unflatten(1, (self.heads, -1, WINDOW)).permute(0, 1, 4, 3, 2)  # (B, heads, L, 9, d)
+        centres = F.avg_pool2d(to_map(tokens, grid), OUTLOOK_STRIDE, ceil_mode=True)
+        logits = self.attn(to_tokens(centres)).unflatten(2, (self.heads, WINDOW, WINDOW)).transpose(1, 2)
+        mixed = (logits * self.scale).softmax(dim=-1) @ value  # (B, heads, L, 9, d)
+        mixed = mixed.permute(0, 1, 4, 3, 2).flatten(1, 3)  # (B, C * 9, L)
+        return self.proj(to_tokens(F.fold(mixed, output_size=grid, **window)))
+
+
+class Outlooker(nn.Module):
+    def __init__(self, dim: int, heads: int, mlp_ratio: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = OutlookAttention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, mlp_ratio * dim)
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        tokens = tokens + self.attn(self.norm1(tokens), grid)
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class TransformerBlock(nn.Module):
+    def __init__(self, dim: int, heads: int, mlp_ratio: int, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = SelfAttention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, mlp_ratio * dim)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens)))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+
+
+class Downsample(nn.Module):
+    """Stride 8 to 16, and the position table of stride 16."""
+
+    def __init__(self, inputs: int, dim: int, trained_grid: Grid) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(inputs, dim, kernel_size=2, stride=2)
+        self.trained_grid = trained_grid
+        self.pos_embed = nn.Parameter(torch.zeros(1, *trained_grid, dim))
+
+    def forward(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
+        feature_map = self.proj(to_map(tokens, grid))
+        grid = tuple(feature_map.shape[-2:])
+        table = resize_table(self.pos_embed.flatten(1, 2), self.trained_grid, grid, mode="bicubic")
+        return to_tokens(feature_map) + table, grid
+
+
+class Stage(nn.Module):
+    """A block of the paper, after the downsampling where it changes the stride."""
+
+    def __init__(self, blocks: Iterable[nn.Module], downsample: Downsample | None = None) -> None:
+        super().__init__()
+        self.downsample = downsample
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, tokens: Tensor, grid: Grid, run_block: Callable[..., Tensor]) -> tuple[Tensor, Grid]:
+        if self.downsample is not None:
+            tokens, grid = self.downsample(tokens, grid)
+        for block in self.blocks:
+            tokens = run_block(block, tokens, grid)
+        return tokens, grid
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A column of table 2; `dims` and `heads` are those of the outlookers and those of the transformer."""
+
+    depths: tuple[int, ...]
+    dims: tuple[int, int]
+    heads: tuple[int, int]
+    mlp_ratio: int = 3
+    stem_width: int = 64
+
+
+@MODELS.register_module()
+class VOLO(Pyramid):
+    """VOLO as a pyramid.
+
+    Args:
+        arch: d1 to d5, or a full set of `Sizes` as a dict.
+        strides: of the four levels; None leaves the taps as they are, at strides 8, 16, 16, 16.
+        pretrain_img_size: side in pixels of the images that the position table belongs to. The table of a file of another
+            size is resized to it on loading; with the file's own size (384, 448, 512) it stays exact.
+        drop_path_rate: of the last block, rising from 0 over all blocks. The authors train with 0.1 (d1) to 0.75 (d5).
+        norm_cfg: the batch norms of the stem, such as `dict(type='SyncBN')`; with `requires_grad=False` they do not learn.
+        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
+
+    Raises:
+        ValueError: unknown arch, impossible strides, out_indices or frozen_stages.
+    """
+
+    family = "volo"
+    pad_to = 32
+    table_mode = "bicubic"
+    input_tensors = ("patch_embed.conv.0.weight",)
+    classifier = ("cls_token", "post_network", "head", "aux_head")
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] | Sizes,
+        *,
+        strides: Iterable[int] | None = STRIDES,
+        pretrain_img_size: int = 224,
+        drop_path_rate: float = 0.0,
+        norm_cfg: Mapping[str, Any] | None = None,
+        **options: Unpack[PyramidOptions],
+    ) -> None:
+        sizes = resolve_arch("VOLO", arch, ARCHS)
+        dim = sizes.dims[1]
+        channels = (sizes.dims[0], dim, dim, dim)
+        strides = check_strides(strides, TAP_STRIDES)
+        super().__init__(channels, strides=strides, **options)
+        rates = drop_path_rates(drop_path_rate, sizes.depths)
+        self.patch_embed = PatchEmbed(self.in_channels, sizes.stem_width, sizes.dims[0], batch_norm(norm_cfg))
+        self.stages = nn.ModuleList([Stage(Outlooker(sizes.dims[0], sizes.heads[0], sizes.mlp_ratio) for _ in rates[0])])
+        for stage in range(1, self.out_indices[-1] + 1):
+            blocks = [TransformerBlock(dim, sizes.heads[1], sizes.mlp_ratio, rate) for rate in rates[stage]]
+            grid = (pretrain_img_size // TAP_STRIDES[stage], pretrain_img_size // TAP_STRIDES[stage])
+            self.stages.append(Stage(blocks, Downsample(sizes.dims[0], dim, grid) if stage == 1 else None))
+        self.taps = Taps(self.out_indices, channels, TAP_STRIDES, strides)
+        self.freeze()
+
+    def stage_parts(self, stage: int) -> Iterator[nn.Module]:
+        if stage == 0:
+            yield self.patch_embed
+        yield self.stages[stage]
+        if stage == LAST and LAST in self.out_indices:
+            yield self.taps.at(LAST).norm
+
+    def init_parts(self) -> None:
+        self.apply(init_transformer)
+        self.apply(init_convolution)
+        for module in self.modules():
+            if isinstance(module, Downsample):
+                trunc_normal_(module.pos_embed, std=0.02)
+
+    def forward_maps(self, images: Tensor) -> dict[int, Tensor]:
+        patches = self.patch_embed(images)
+        tokens, grid = to_tokens(patches), tuple(patches.shape[-2:])
+        maps = {}
+        for level, stage in enumerate(self.stages):
+            tokens, grid = stage(tokens, grid, self.run_block)
+            if level in self.out_indices:
+                maps[level] = self.taps.at(level)(tokens, grid)
+        return maps
+
+    @staticmethod
+    def our_name(released: str) -> str:
+        """`network.0` is stage 0, `network.1` the downsampling before stage 1, `network.{2,3,4}` are stages 1 to 3."""
+        first, _, rest = released.partition(".")
+        if first == "pos_embed":
+            return "stages.1.downsample.pos_embed"
+        if first == "norm":
+            return f"taps.{LAST}.norm.{rest}"
+        if first != "network":
+            return released
+        number, _, rest = rest.partition(".")
+        if number == "1":
+            return f"stages.1.downsample.{rest}"
+        return f"stages.{max(int(number) - 1, 0)}.blocks.{rest}"
+
+
+ARCHS = {
+    "d1": Sizes(depths=(4, 4, 8, 2), dims=(192, 384), heads=(6, 12)),
+    "d2": Sizes(depths=(6, 4, 10, 4), dims=(256, 512), heads=(8, 16)),
+    "d3": Sizes(depths=(8, 8, 16, 4), dims=(256, 512), heads=(8, 16)),
+    "d4": Sizes(depths=(8, 8, 16, 4), dims=(384, 768), heads=(12, 16)),
+    "d5": Sizes(depths=(12, 12, 20, 4), dims=(384, 768), heads=(12, 16), mlp_ratio=4, stem_width=128),
+}
+
+URL = "https://github.com/sail-sg/volo/releases/download/volo_1/"
+RELEASED = {  # names and accuracies: the authors' README, section 2
+    "d1": Released("d1", 84.2, "Apache-2.0", URL + "d1_224_84.2.pth.tar"),
+    "d1_384": Released("d1", 85.2, "Apache-2.0", URL + "d1_384_85.2.pth.tar", img_size=384),
+    "d2": Released("d2", 85.2, "Apache-2.0", URL + "d2_224_85.2.pth.tar"),
+    "d2_384": Released("d2", 86.0, "Apache-2.0", URL + "d2_384_86.0.pth.tar", img_size=384),
+    "d3": Released("d3", 85.4, "Apache-2.0", URL + "d3_224_85.4.pth.tar"),
+    "d3_448": Released("d3", 86.3, "Apache-2.0", URL + "d3_448_86.3.pth.tar", img_size=448),
+    "d4": Released("d4", 85.7, "Apache-2.0", URL + "d4_224_85.7.pth.tar"),
+    "d4_448": Released("d4", 86.8, "Apache-2.0", URL + "d4_448_86.79.pth.tar", img_size=448),
+    "d5": Released("d5", 86.1, "Apache-2.0", URL + "d5_224_86.10.pth.tar"),
+    "d5_448": Released("d5", 87.0, "Apache-2.0", URL + "d5_448_87.0.pth.tar", img_size=448),
+    "d5_512": Released("d5", 87.1, "Apache-2.0", URL + "d5_512_87.07.pth.tar", img_size=512),
+}
