@@ -115,8 +115,9 @@ class Pyramid(BaseModule):
         """
         self._check(images)
         height, width = images.shape[-2:]
-        if self.pad_to > 1:
-            images = F.pad(images, (0, -width % self.pad_to, 0, -height % self.pad_to))
+        if self.pad_to > 1:  # written so that torch.export can see that the padded sides are multiples
+            right, bottom = ((side + self.pad_to - 1) // self.pad_to * self.pad_to - side for side in (width, height))
+            images = F.pad(images, (0, right, 0, bottom))
         maps = self.forward_maps(images)
         return tuple(
             maps[level][..., : -(-height // stride), : -(-width // stride)]

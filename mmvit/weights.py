@@ -12,15 +12,19 @@ import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from math import isqrt
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import NamedTemporaryFile
+from typing import IO, TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.parse import urlparse
+from urllib.request import Request, urlopen
 
 import torch
 from timm.models import adapt_input_conv
 from torch import Tensor
+from tqdm import tqdm
 
 from .compat.checkpoints import safe_load
 from .errors import InputError
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 
 CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # averaged weights are the ones that authors report
 PREFIXES = ("module.", "backbone.")
+TIMEOUT = 30  # seconds without an answer
+BLOCK = 1 << 20  # bytes
 
 
 class CheckpointError(InputError):
@@ -82,7 +88,8 @@ def load_pretrained(
 
     Args:
         model: a backbone of this package.
-        checkpoint: path, or http(s) or file URL (downloaded once into torch's hub directory).
+        checkpoint: path, http(s) or file URL (downloaded once into torch's hub directory), or `mmvit://NAME` for a released
+            file, see `zoo`.
         prefix: keys to take, such as `'backbone.'`; all others are dropped. None finds `module.` and `backbone.` itself.
         sha256: expected digest of a downloaded file, or its beginning.
 
@@ -199,6 +206,10 @@ def fetch(source: str | Path, sha256: str | None = None) -> Path:
         CheckpointError: no such file, unreachable URL, or another digest than `sha256`.
     """
     text = str(source)
+    if text.startswith("mmvit://"):
+        from .zoo import released_url  # the families import this module
+
+        text = released_url(text)
     if not text.startswith(("http://", "https://", "file://")):
         path = Path(text).expanduser()
         if not path.is_file():
@@ -215,25 +226,56 @@ def fetch(source: str | Path, sha256: str | None = None) -> Path:
     return path
 
 
-def _check_digest(path: Path, sha256: str | None) -> None:
+def _check_digest(path: Path, sha256: str | None, source: str | None = None) -> None:
     if sha256 is None:
         return
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not digest.startswith(sha256):
-        raise CheckpointError(f"{path} has sha256 {digest}, expected {sha256}: another file, or a damaged one; get it again")
+        raise CheckpointError(
+            f"{source or path} has sha256 {digest}, expected {sha256}: another file, or a damaged one; get it again"
+        )
 
 
 def _download(url: str, path: Path, sha256: str | None) -> None:
+    """Writes `url` to `path`: beside it first, and under its name only when all bytes came and their digest is right."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256, progress=os.isatty(2))
-    except (URLError, OSError, RuntimeError) as error:
+        with NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", suffix=".partial", delete=False) as file:
+            try:
+                _receive(url, file)
+                _check_digest(Path(file.name), sha256, url)
+                os.replace(file.name, path)
+            finally:
+                Path(file.name).unlink(missing_ok=True)
+    except (URLError, HTTPException, OSError) as error:
         raise CheckpointError(
             f"{url} could not be downloaded ({error}). Fetch it elsewhere and put it at {path}, or name a local file: "
             "--cfg-options model.backbone.init_cfg.checkpoint=PATH, or train from random weights: "
             "--cfg-options model.backbone.init_cfg=None"
         ) from error
+
+
+def _receive(url: str, file: IO[bytes]) -> None:
+    """The whole of `url` into `file`, with a bar on a terminal.
+
+    Torch's own function takes a connection that closes early for the end of the file.
+
+    Raises:
+        OSError: fewer bytes than the server announced.
+    """
+    request = Request(url, headers={"User-Agent": "mmvit"})
+    with urlopen(request, timeout=TIMEOUT) as response:
+        announced = int(response.headers.get("Content-Length") or 0)
+        name = Path(urlparse(url).path).name
+        with tqdm(desc=name, total=announced or None, unit="B", unit_scale=True, disable=not os.isatty(2)) as bar:
+            while block := response.read(BLOCK):
+                file.write(block)
+                bar.update(len(block))
+    file.flush()
+    os.fsync(file.fileno())
+    if announced and file.tell() != announced:
+        raise OSError(f"the connection closed after {file.tell()} of {announced} bytes")
 
 
 def _distributed() -> bool:

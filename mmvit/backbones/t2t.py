@@ -184,7 +184,7 @@ class ClassAndPosition(nn.Module):
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         """(B, N, C) tokens to (B, 1 + N, C)."""
         table = resize_table(self.pos_embed[:, 1:], self.trained_grid, grid, mode="bicubic")
-        first = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
+        first = (self.cls_token + self.pos_embed[:, :1]).expand(tokens.shape[0], -1, -1)
         return torch.cat([first, tokens + table], dim=1)
 
 

@@ -1,0 +1,26 @@
+"""What a network costs, counted on the meta device: nothing is computed, any size is quick."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Trained parameters, and multiply-adds for one image: what these papers call FLOPs."""
+
+    parameters: int
+    multiply_adds: int
+
+
+def complexity(model: nn.Module, height: int, width: int, channels: int = 3) -> Complexity:
+    """Cost of `model`, which lies on the meta device, for an image of `height` x `width` pixels.
+
+    Matrix products, attention and convolutions are counted; norms, activations and sums are not, as is usual.
+    """
+    model.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.empty(1, channels, height, width, device="meta"))
+    return Complexity(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops() // 2)

@@ -1,0 +1,201 @@
+"""A backbone as any PyTorch module: made by name, compiled, exported, in low precision, in several processes."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from families import FAMILIES, Family, released_state
+from torch.nn.parallel import DistributedDataParallel
+
+import mmvit
+from mmvit import zoo
+from mmvit.backbones.t2t import Performer
+from mmvit.weights import CheckpointError, fetch
+
+each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+
+
+def initialised(family: Family, **options: object) -> torch.nn.Module:
+    torch.manual_seed(0)
+    model = family.build(**options)
+    model.init_weights()
+    return model
+
+
+def images(height: int = 70, width: int = 100) -> torch.Tensor:
+    return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def assert_close(maps: tuple, expected: tuple) -> None:
+    for one, two in zip(maps, expected, strict=True):
+        torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)
+
+
+def test_all_archs_have_a_name() -> None:
+    names = mmvit.list_archs()
+    assert len(names) == len(set(names)) == 40
+    assert mmvit.list_archs("volo*") == [f"volo_d{size}" for size in range(1, 6)]
+    assert mmvit.list_archs("*_b2_li") == ["pvt_v2_b2_li"]
+    for name in names:
+        family, arch = zoo.find(name)
+        assert f"{family.family}_{arch}" == name
+
+
+def test_create_takes_a_file_and_options(tmp_path: Path) -> None:
+    row = next(family for family in FAMILIES if family.name == "PVTv2")
+    source = row.build("b0")
+    source.init_weights()
+    torch.save(released_state(row, source), tmp_path / "pvt_v2_b0.pth")
+    encoder = mmvit.create("pvt_v2_b0", checkpoint=tmp_path / "pvt_v2_b0.pth", out_indices=(1, 2))
+    assert encoder.out_channels == (64, 160)
+    assert [tuple(level.shape) for level in encoder(images(64, 64))] == [(2, 64, 8, 8), (2, 160, 4, 4)]
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(value, source.state_dict()[name])
+    with pytest.raises(mmvit.InputError, match=r"did you mean .*van_b2"):
+        mmvit.create("van_2")
+    with pytest.raises(TypeError, match="depth"):
+        mmvit.create("van_b0", depth=3)
+
+
+def test_names_of_released_files() -> None:
+    assert zoo.released_url("mmvit://volo_d1").endswith("/volo_1/d1_224_84.2.pth.tar")
+    assert zoo.released_url("mmvit://volo_d1_384").endswith("/volo_1/d1_384_85.2.pth.tar")
+    assert zoo.released_url("mmvit://pvt_v2_b2_li").endswith("/v2/pvt_v2_b2_li.pth")
+    with pytest.raises(CheckpointError, match=r"drive\.google\.com.*by hand"):
+        zoo.released_url("mmvit://shunted_small")
+    with pytest.raises(CheckpointError, match="released no file"):
+        zoo.released_url("mmvit://t2t_vit_dense")
+    with pytest.raises(CheckpointError, match="did you mean"):
+        zoo.released_url("mmvit://volo_d9")
+
+
+@each_family
+def test_rows_of_released_files(family: Family) -> None:
+    for key, row in zoo.released_of(family.kind).items():
+        assert row.arch in family.archs
+        assert key == (row.arch if row.img_size == 224 else f"{row.arch}_{row.img_size}")
+        assert bool(row.url) != bool(row.folder)
+        assert 70 < row.top1 < 90
+
+
+def test_init_cfg_takes_the_name_of_a_released_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    row = next(family for family in FAMILIES if family.name == "VOLO")
+    (tmp_path / "checkpoints").mkdir()
+    file = tmp_path / "checkpoints" / "d1_224_84.2.pth.tar"
+    source = row.build("d1")
+    torch.save({"state_dict": released_state(row, source)}, file)
+    assert fetch("mmvit://volo_d1") == file
+    model = row.build("d1", init_cfg=dict(type="Pretrained", checkpoint="mmvit://volo_d1"))
+    model.init_weights()
+    torch.testing.assert_close(model.stages[1].downsample.proj.weight, source.stages[1].downsample.proj.weight)
+
+
+def test_list_command() -> None:
+    def listed(*arguments: str) -> str:
+        command = [sys.executable, "-m", "mmvit", "list", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    lines = listed("volo_d[12]*").splitlines()
+    assert [line.split()[0] for line in lines] == ["name", "volo_d1", "volo_d1_384", "volo_d2", "volo_d2_384"]
+    url = "https://github.com/sail-sg/volo/releases/download/volo_1/d1_224_84.2.pth.tar"
+    assert lines[1].split() == ["volo_d1", "84.2", "224", "Apache-2.0", url]
+    shunted = listed("shunted*")
+    assert "none given" in shunted
+    assert "by hand from https://drive.google.com" in shunted
+
+
+@each_family
+def test_compiles_without_graph_breaks(family: Family) -> None:
+    torch._dynamo.reset()
+    model = initialised(family).eval()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    maps = compiled(images())
+    assert_close(maps, model(images()))
+    sum(level.square().mean() for level in maps).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@each_family
+def test_exports(family: Family) -> None:
+    torch._dynamo.reset()
+    model = initialised(family).eval()
+    assert_close(torch.export.export(model, (images(64, 96),)).module()(images(64, 96)), model(images(64, 96)))
+
+
+@each_family
+def test_exports_for_all_multiples_of_32(family: Family) -> None:
+    torch._dynamo.reset()
+    model = initialised(family).eval()
+    batch, rows, columns = (torch.export.Dim(name, min=2) for name in ("batch", "rows", "columns"))
+    shapes = {"images": {0: batch, 2: 32 * rows, 3: 32 * columns}}
+    program = torch.export.export(model, (images(96, 128),), dynamic_shapes=shapes).module()
+    for height, width in ((96, 128), (160, 64)):
+        assert_close(program(images(height, width)), model(images(height, width)))
+
+
+@each_family
+@pytest.mark.parametrize("scale", [0.0, 1e-6, 1.0, 6e4])
+def test_bfloat16_stays_finite(family: Family, scale: float) -> None:
+    model = initialised(family).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        maps = model(images() * scale)
+        loss = sum(level.float().square().mean() for level in maps)
+    loss.backward()
+    assert all(level.isfinite().all() for level in maps)
+    assert [name for name, parameter in model.named_parameters() if not parameter.grad.isfinite().all()] == []
+
+
+@each_family
+def test_bfloat16_is_near_float32(family: Family) -> None:
+    model = initialised(family).eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        maps = model(images())
+    with torch.no_grad():
+        for low, exact in zip(maps, model(images()), strict=True):
+            assert (low - exact).abs().mean() < 0.02 * exact.abs().mean()
+
+
+def test_performer_features_are_float32() -> None:
+    """Half precision would make infinities of exp's results and zeros of its small ones."""
+    torch.manual_seed(0)
+    performer = Performer(27).eval()
+    torch.nn.init.orthogonal_(performer.w, gain=32**0.5)
+    tokens = 4 * torch.randn(2, 500, 27)
+    with torch.no_grad():
+        expected = performer.double()(tokens.double()).float()
+        performer.float()
+        for dtype in (torch.bfloat16, torch.float16):
+            seen = []
+            features = performer.features
+            performer.features = lambda part: seen.append(features(part)) or seen[-1]  # noqa: B023
+            with torch.autocast("cpu", dtype):
+                low = performer(tokens)
+            performer.features = features
+            assert [part.dtype for part in seen] == [torch.float32, torch.float32]
+            assert (low.float() - expected).abs().mean() < 0.05 * expected.abs().mean()
+        for scale in (1e2, 1e4, 6e4):
+            assert performer(tokens * scale).isfinite().all()
+            key_and_query = scale * torch.randn(2, 500, 64)
+            assert performer.features(key_and_query).isfinite().all()
+
+
+@pytest.fixture
+def one_process(tmp_path: Path) -> Iterator[None]:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@each_family
+def test_distributed_without_unused_parameters(family: Family, one_process: None) -> None:
+    """DDP complains in the second step when a parameter got no gradient in the first."""
+    model = DistributedDataParallel(initialised(family, drop_path_rate=0.1, frozen_stages=1), find_unused_parameters=False)
+    optimiser = torch.optim.AdamW(model.parameters())
+    for _ in range(3):
+        optimiser.zero_grad()
+        sum(level.mean() for level in model(images())).backward()
+        optimiser.step()
