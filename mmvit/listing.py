@@ -40,7 +40,7 @@ def markdown(names: Sequence[str]) -> Iterator[str]:
     for name in names:
         family, arch = find(name)
         with torch.device("meta"):
-            model: Pyramid = family(arch)  # type: ignore[call-arg]  # every family takes arch first
+            model: Pyramid = family(arch)  # type: ignore[arg-type]  # every family takes arch first
         small, large = complexity(model, 224, 224), complexity(model, 800, 1280)
         cells = (
             f"`{name}`",

@@ -336,7 +336,8 @@ def fit_table(table: Tensor, target: Tensor, mode: str) -> Tensor | None:
     if old is None or new is None or class_rows > old_class_rows or table.shape[-1] != target.shape[-1]:
         return None
     rows = table.reshape(1, -1, table.shape[-1])
-    grid = resize_table(rows[:, old_class_rows:].float(), old, new, mode).to(table.dtype)
+    exact = torch.promote_types(table.dtype, torch.float32)  # half precision is not interpolated on every device
+    grid = resize_table(rows[:, old_class_rows:].to(exact), old, new, mode).to(table.dtype)
     return torch.cat([rows[:, :class_rows], grid], dim=1).reshape(target.shape)
 
 

@@ -73,7 +73,7 @@ def create(name: str, checkpoint: str | Path | None = None, **options: Any) -> P
     """
     family, arch = find(name)
     init_cfg = None if checkpoint is None else dict(type="Pretrained", checkpoint=str(checkpoint))
-    model = family(arch, init_cfg=init_cfg, **options)  # type: ignore[call-arg]  # every family takes arch first
+    model = family(arch, init_cfg=init_cfg, **options)  # type: ignore[arg-type]  # every family takes arch first
     model.init_weights()
     return model
 

@@ -1,8 +1,13 @@
-"""The authors' networks, number by number: their tensors through our loader, their outputs within rounding."""
+"""The authors' networks, number by number: their tensors through our loader, their outputs and gradients within rounding.
+
+`golden/VARIANT.json` holds digests of what the authors' code computes, `golden/gradients.json` two numbers for the gradient of
+every parameter, at 96 x 128 and batch 2: its norm and its product with `recipe.tensor_for(NAME.gradient)`.
+"""
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from families import FAMILIES, Family
@@ -22,6 +27,29 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return golden, model
 
 
+def test_gradients_are_the_authors(case: tuple) -> None:
+    golden, model = case
+    expected = json.loads((FOLDER / "gradients.json").read_text())[golden["variant"]]
+    image = torch.from_numpy(recipe.image(96, 128, batch=2)).requires_grad_()
+    model.zero_grad()
+    loss = sum((level * weights(number, level.shape)).mean() for number, level in enumerate(model(image)))
+    loss.backward()
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    ours = {name: gradients[model.our_name(name)] for name in expected if name != "image"} | {"image": image.grad}
+    for name, (norm, product) in expected.items():
+        gradient = ours[name].numpy()
+        if name == "pos_embed4":  # the class token's row, which gets no gradient, is not here
+            gradient = np.concatenate([np.zeros_like(gradient[:, :1]), gradient], axis=1)
+        error = np.vdot(gradient, recipe.tensor_for(f"{name}.gradient", gradient.shape)) - product
+        assert abs(np.linalg.norm(gradient) - norm) <= 1e-5 * norm, name
+        assert abs(error) <= 1e-5 * norm, name
+
+
+def weights(level: int, shape: torch.Size) -> torch.Tensor:
+    """What the loss multiplies a map with, so that its gradient is not the same everywhere."""
+    return torch.from_numpy(np.random.default_rng([77, level, *shape]).standard_normal(shape))
+
+
 def build(family: Family, variant: str, file: Path) -> torch.nn.Module:
     arch = variant.removeprefix(f"{family.kind.family}_")
     model = family.build(arch, **family.bare, init_cfg=dict(type="Pretrained", checkpoint=str(file))).double()
@@ -34,11 +62,20 @@ def build(family: Family, variant: str, file: Path) -> torch.nn.Module:
 def test_outputs_are_the_authors(case: tuple, size: str, dtype: torch.dtype, tolerance: float) -> None:
     golden, model = case
     height, width = map(int, size.split("x"))
+    seen = {}
+    if hasattr(model, "tokens_to_token"):  # T2T's files also hold the module's own token maps
+        note = model.tokens_to_token.register_forward_hook(lambda module, images, output: seen.update(tokens=output[2]))
     with torch.no_grad():
         maps = model.to(dtype)(torch.from_numpy(recipe.image(height, width)).to(dtype))
     model.double()
-    for level, feature_map in enumerate(maps, start=1):
-        expected = golden["outputs"][size][f"level{level}"]
+    found = {f"level{number}": level for number, level in enumerate(maps, start=1)}
+    for number, token_map in enumerate(seen.get("tokens", ()), start=1):
+        note.remove()
+        if f"token{number}" in golden["outputs"][size]:
+            found[f"token{number}"] = token_map[..., : -(-height // (2 << number)), : -(-width // (2 << number))]
+    assert found.keys() == golden["outputs"][size].keys()
+    for name, feature_map in found.items():
+        expected = golden["outputs"][size][name]
         digest = recipe.digest(feature_map.numpy())
         assert digest["shape"] == expected["shape"]
         assert digest["index"] == expected["index"]

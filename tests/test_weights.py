@@ -145,6 +145,24 @@ def test_twice_the_colours_give_the_same_maps(family: Family, write: Callable) -
         torch.testing.assert_close(two, one, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family.bare], ids=lambda family: family.name)
+def test_files_of_larger_images(family: Family, write: Callable) -> None:
+    """The table of a file trained at 128 pixels: exact in a model that is told so, resized in one that is not."""
+    torch.manual_seed(0)
+    source = family.build(pretrain_img_size=128).eval()
+    source.init_weights()
+    table = next(value for name, value in source.state_dict().items() if name.endswith("pos_embed"))
+    table.normal_()
+    file = write(released_state(family, source))
+    exact, resized = family.build(pretrain_img_size=128).eval(), family.build().eval()
+    assert not any("pos_embed" in text for text in load_pretrained(exact, file).adapted)
+    adapted = load_pretrained(resized, file).adapted
+    assert [text.partition(" ")[0].rpartition(".")[2] for text in adapted] == ["pos_embed"]
+    image = torch.randn(1, 3, 128, 128)
+    assert torch.equal(exact(image)[3], source(image)[3])
+    assert not torch.equal(resized(image)[3], source(image)[3])
+
+
 def damaged(state: dict) -> dict[str, dict]:
     first, last = next(iter(state)), [name for name in state if name.endswith("weight")][10]
     return {

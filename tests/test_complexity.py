@@ -1,0 +1,34 @@
+"""Costs are the published ones, and the README's table is what `python -m mmvit list --markdown` prints."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from families import FAMILIES, Family
+
+from mmvit.complexity import complexity
+from mmvit.listing import markdown
+from mmvit.zoo import list_archs
+
+README = Path(__file__).parent.parent / "README.md"
+# GFLOPs (multiply-adds) at 224 of whole classifiers, as the papers and the authors' READMEs have them.
+PUBLISHED = {
+    "PVT": dict(tiny=1.9, small=3.8, medium=6.7, large=9.8),
+    "PVTv2": dict(b0=0.6, b1=2.1, b2_li=3.9, b2=4.0, b3=6.9, b4=10.1, b5=11.8),
+    "VOLO": dict(d1=6.8, d2=14.1, d3=20.6, d4=43.8),
+    "T2TViT": {"7": 1.1, "10": 1.5, "12": 1.8, "14": 4.8, "19": 8.5, "24": 13.8, "t_14": 6.1, "t_19": 9.8, "t_24": 15.0},
+    "VAN": dict(b0=0.9, b1=2.5, b2=5.0, b3=9.0, b4=12.2, b5=17.2, b6=38.4),
+}
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family.name in PUBLISHED], ids=lambda family: family.name)
+def test_multiply_adds_are_the_published(family: Family) -> None:
+    for arch, published in PUBLISHED[family.name].items():
+        with torch.device("meta"):
+            counted = complexity(family.build(arch, **family.bare), 224, 224).multiply_adds / 1e9
+        assert counted == pytest.approx(published, abs=0.06, rel=0.015), arch
+
+
+def test_readme_has_the_table_of_archs() -> None:
+    table = "\n".join(markdown(list_archs()))
+    assert table in README.read_text(), "run: python -m mmvit list --markdown"
