@@ -1,0 +1,18 @@
+# Recipe: PVT's, as the author of Shunted Transformer says; the code was never released. Results: RMT's paper, table 5.
+# Drop path: ours, that of the paper's ImageNet training.
+# Weights: fetch them by hand from https://drive.google.com/drive/folders/15iZKXFT7apjUSoN2WUMAbb0tvJgyh3YP and put them where
+# init_cfg says.
+_base_ = ["_base_/heads/fpn.py", "_base_/datasets/ade20k.py", "_base_/schedules/fpn_40k.py", "_base_/runtime_segmentation.py"]
+model = dict(
+    data_preprocessor=dict(size=(512, 512)),
+    backbone=dict(
+        type="mmvit.ShuntedTransformer",
+        arch="small",
+        drop_path_rate=0.2,
+        init_cfg=dict(type="Pretrained", checkpoint="checkpoints/shunted_small.pth"),
+    ),
+    neck=dict(in_channels=[64, 128, 256, 512]),
+    decode_head=dict(num_classes=150),
+)
+train_dataloader = dict(batch_size=4)
+auto_scale_lr = dict(base_batch_size=32)

@@ -1,0 +1,24 @@
+# No published recipe; ours: the one of PVT's paper for Semantic FPN on ADE20K.
+# Drop path: ours, that of the authors' ImageNet training (README), which has none for d4 and d5: d3's.
+_base_ = [
+    "_base_/heads/fpn.py",
+    "_base_/datasets/cityscapes.py",
+    "_base_/schedules/fpn_80k.py",
+    "_base_/runtime_segmentation.py",
+]
+model = dict(
+    data_preprocessor=dict(size=(512, 1024)),
+    backbone=dict(
+        type="mmvit.VOLO",
+        arch="d1",
+        drop_path_rate=0.1,
+        init_cfg=dict(
+            type="Pretrained",
+            checkpoint="https://github.com/sail-sg/volo/releases/download/volo_1/d1_224_84.2.pth.tar",
+        ),
+    ),
+    neck=dict(in_channels=[192, 384, 384, 384]),
+    decode_head=dict(num_classes=19),
+)
+train_dataloader = dict(batch_size=2)
+auto_scale_lr = dict(base_batch_size=16)

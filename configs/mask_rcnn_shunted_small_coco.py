@@ -1,0 +1,22 @@
+# Recipe: PVT's, as the author of Shunted Transformer says; the code was never released.
+# Drop path: ours, that of the paper's ImageNet training.
+# Weights: fetch them by hand from https://drive.google.com/drive/folders/15iZKXFT7apjUSoN2WUMAbb0tvJgyh3YP and put them where
+# init_cfg says.
+_base_ = [
+    "_base_/heads/mask_rcnn.py",
+    "_base_/datasets/coco_instance.py",
+    "_base_/schedules/detection_1x.py",
+    "_base_/runtime_detection.py",
+]
+model = dict(
+    backbone=dict(
+        type="mmvit.ShuntedTransformer",
+        arch="small",
+        drop_path_rate=0.2,
+        init_cfg=dict(type="Pretrained", checkpoint="checkpoints/shunted_small.pth"),
+    ),
+    neck=dict(in_channels=[64, 128, 256, 512]),
+)
+train_dataloader = dict(batch_size=2)
+optim_wrapper = dict(optimizer=dict(lr=2e-4))
+auto_scale_lr = dict(base_batch_size=16)

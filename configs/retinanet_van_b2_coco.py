@@ -1,0 +1,23 @@
+# Recipe: VAN's paper, AdamW 1e-4, weight decay 0.05, batch 16, 1x. The detection code was never released.
+# Drop path: ours, that of the authors' UperNet configs.
+_base_ = [
+    "_base_/heads/retinanet.py",
+    "_base_/datasets/coco_detection.py",
+    "_base_/schedules/detection_1x.py",
+    "_base_/runtime_detection.py",
+]
+model = dict(
+    backbone=dict(
+        type="mmvit.VAN",
+        arch="b2",
+        drop_path_rate=0.1,
+        init_cfg=dict(
+            type="Pretrained",
+            checkpoint="https://huggingface.co/Visual-Attention-Network/VAN-Base-original/resolve/main/van_base_828.pth.tar",
+        ),
+    ),
+    neck=dict(in_channels=[64, 128, 320, 512]),
+)
+train_dataloader = dict(batch_size=2)
+optim_wrapper = dict(optimizer=dict(lr=1e-4, weight_decay=0.05))
+auto_scale_lr = dict(base_batch_size=16)

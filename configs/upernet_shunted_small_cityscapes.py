@@ -1,0 +1,23 @@
+# No published recipe; ours: VAN's for UperNet on ADE20K.
+# Drop path: ours, that of the paper's ImageNet training.
+# Weights: fetch them by hand from https://drive.google.com/drive/folders/15iZKXFT7apjUSoN2WUMAbb0tvJgyh3YP and put them where
+# init_cfg says.
+_base_ = [
+    "_base_/heads/upernet.py",
+    "_base_/datasets/cityscapes.py",
+    "_base_/schedules/upernet_160k.py",
+    "_base_/runtime_segmentation.py",
+]
+model = dict(
+    data_preprocessor=dict(size=(512, 1024)),
+    backbone=dict(
+        type="mmvit.ShuntedTransformer",
+        arch="small",
+        drop_path_rate=0.2,
+        init_cfg=dict(type="Pretrained", checkpoint="checkpoints/shunted_small.pth"),
+    ),
+    decode_head=dict(in_channels=[64, 128, 256, 512], num_classes=19),
+    auxiliary_head=dict(in_channels=256, num_classes=19),
+)
+train_dataloader = dict(batch_size=2)
+auto_scale_lr = dict(base_batch_size=16)

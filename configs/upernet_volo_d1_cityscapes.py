@@ -1,0 +1,26 @@
+# No published recipe, except that VOLO's authors say sliding-window test; ours: VAN's for UperNet on ADE20K, windows of the
+# training crop, moved by two thirds of it.
+# Drop path: ours, that of the authors' ImageNet training (README), which has none for d4 and d5: d3's.
+_base_ = [
+    "_base_/heads/upernet.py",
+    "_base_/datasets/cityscapes.py",
+    "_base_/schedules/upernet_160k.py",
+    "_base_/runtime_segmentation.py",
+]
+model = dict(
+    data_preprocessor=dict(size=(512, 1024)),
+    backbone=dict(
+        type="mmvit.VOLO",
+        arch="d1",
+        drop_path_rate=0.1,
+        init_cfg=dict(
+            type="Pretrained",
+            checkpoint="https://github.com/sail-sg/volo/releases/download/volo_1/d1_224_84.2.pth.tar",
+        ),
+    ),
+    decode_head=dict(in_channels=[192, 384, 384, 384], num_classes=19),
+    auxiliary_head=dict(in_channels=384, num_classes=19),
+    test_cfg=dict(mode="slide", crop_size=(512, 1024), stride=(341, 683)),
+)
+train_dataloader = dict(batch_size=2)
+auto_scale_lr = dict(base_batch_size=16)
