@@ -7,6 +7,7 @@ one raised by a location surfaces as itself.
 
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 from mmengine.registry import Registry
 
@@ -15,3 +16,9 @@ SCOPE = "mmvit"
 MODELS = Registry("model", parent=ROOT_MODELS, scope=SCOPE, locations=["mmvit.backbones"])
 HOOKS = Registry("hook", parent=ROOT_HOOKS, scope=SCOPE, locations=["mmvit.engine.hooks", "mmvit.demo.report"])
 TRANSFORMS = Registry("transform", parent=ROOT_TRANSFORMS, scope=SCOPE, locations=["mmvit.engine.transforms"])
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    "optimizer wrapper constructor",
+    parent=ROOT_OPTIM_WRAPPER_CONSTRUCTORS,
+    scope=SCOPE,
+    locations=["mmvit.engine.layer_decay"],
+)

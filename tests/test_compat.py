@@ -10,7 +10,12 @@ import mmengine.config.utils
 import pytest
 from mmengine.utils import get_installed_path, is_installed
 
+from mmvit.compat import engine
+from mmvit.errors import InputError
+
 pytestmark = pytest.mark.stack
+
+FOLDER = Path(__file__).parent.parent / "configs"
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess:
@@ -52,13 +57,21 @@ def test_missing_mmengine_names_the_extra() -> None:
     assert "mmvit[onedl]" in done.stderr
 
 
-def test_import_errors_surface_as_themselves() -> None:
+@pytest.mark.parametrize("start", ["import mmvit", "", "import mmvit, mmdet.registry"])
+def test_import_errors_surface_as_themselves(start: str, tmp_path: Path) -> None:
+    """A dependency that fails to import, with or without `import mmvit` first, from mmdet's scope, and asked for twice."""
+    (tmp_path / "timm.py").write_text("raise ImportError('timm is broken on this machine')")
+    registry = "mmdet" if "mmdet" in start else "mmengine"
     code = (
-        "import sys; sys.modules['timm.layers'] = None\n"
-        "from mmengine.registry import MODELS\nimport mmvit\nMODELS.build(dict(type='mmvit.PVT', arch='tiny'))"
+        f"{start}\nfrom {registry}.registry import MODELS\n"
+        "for attempt in range(2):\n"
+        "    try:\n"
+        "        MODELS.build(dict(type='mmvit.VAN', arch='b0'))\n"
+        "    except Exception as error:\n"
+        "        print(f'{type(error).__name__}: {error}')"
     )
-    done = run(code)
-    assert "timm.layers" in done.stderr.splitlines()[-1]
+    done = run(code, PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    assert done.stdout.strip().splitlines() == ["ImportError: timm is broken on this machine"] * 2, done.stderr
 
 
 def test_scope_needs_no_custom_imports() -> None:
@@ -86,10 +99,36 @@ def test_bases_of_other_packages_are_found() -> None:
     assert cfg.model.decode_head.type == "FPNHead"
 
 
+def test_our_configs_are_bases(tmp_path: Path) -> None:
+    """By name and by path; what is taken from a base by name keeps the meaning that mmdet gives to its types."""
+    from mmengine.config import Config
+
+    own = "model = dict(neck=dict(num_outs=4))\ntrain_dataloader = dict(dataset=dict(pipeline=_base_.train_pipeline))"
+    by_name = Config.fromstring(f"_base_ = 'mmvit::retinanet_pvt_small_coco.py'\n{own}", ".py")
+    path = os.path.relpath(FOLDER / "retinanet_pvt_small_coco.py", tmp_path)
+    (tmp_path / "by_path.py").write_text(f"_base_ = {path!r}\n{own}")
+    assert Config.fromfile(tmp_path / "by_path.py").to_dict() == by_name.to_dict()
+    assert by_name.model.neck.num_outs == 4
+    assert by_name.model.backbone.arch == "small"
+    assert "_scope_" not in by_name.pretty_text
+    by_name.dump(tmp_path / "dumped.py")
+    assert Config.fromfile(tmp_path / "dumped.py").to_dict() == by_name.to_dict()
+    part = Config.fromstring("_base_ = ['mmvit::_base_/heads/retinanet.py', 'mmdet::_base_/default_runtime.py']", ".py")
+    assert (part.model.type, part.default_scope) == ("RetinaNet", "mmdet")
+    with pytest.raises(InputError, match=r"no config retinanet_pvt_smal_coco; did you mean retinanet_pvt_small_coco"):
+        Config.fromstring("_base_ = 'mmvit::retinanet_pvt_smal_coco.py'", ".py")
+
+
+def test_installing_twice_changes_nothing() -> None:
+    from mmengine.config import Config
+
+    before = Config._get_cfg_path
+    engine.install()
+    assert Config._get_cfg_path is before
+
+
 def test_images_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     from mmengine.registry import TRANSFORMS
-
-    from mmvit.errors import InputError
 
     load = TRANSFORMS.build(dict(type="mmvit.LoadImage"))
     for name, content in (("empty.jpg", b""), ("page.jpg", b"<html></html>")):

@@ -1,31 +1,63 @@
-"""What the command line tools have in common: options, and how an error of the user's is told."""
+"""The commands `train` and `test`: options, which config is meant, and how an error of the user's is told."""
 
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..compat.engine import OURS, our_config
 from ..errors import InputError, message_of
 from .configuration import OptionsAction, TestOptions, TrainOptions
 
 Options = TypeVar("Options", TrainOptions, TestOptions)
 
 
-def add_common(parser: ArgumentParser) -> None:
-    """Arguments of both tools."""
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--work-dir", type=Path, help="folder of logs and checkpoints (default: work_dirs/CONFIG_NAME)")
+def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> int:
+    """Trains as the words of the command line say; returns the exit status."""
+    parser = ArgumentParser(prog, description="Trains a detector or segmenter.")
+    add_common(parser)
     parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=OptionsAction,
-        default={},
-        metavar="KEY=VALUE",
-        help="entries of the config to change, such as optim_wrapper.optimizer.lr=1e-4",
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="PATH",
+        help="go on from PATH, or from the newest checkpoint of the work dir",
     )
+    parser.add_argument("--amp", action="store_true", help="mixed precision on a GPU")
+    parser.add_argument(
+        "--auto-scale-lr",
+        action="store_true",
+        help="scale the learning rate from auto_scale_lr.base_batch_size to the batch at hand",
+    )
+    parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs beside the others")
+    asked = parser.parse_args(arguments)
+    from .launch import train  # not before it is needed: --help and the doctor do without
+
+    return run(train, TrainOptions, asked)
+
+
+def evaluation(arguments: Sequence[str], prog: str = "python -m mmvit test") -> int:
+    """Evaluates a checkpoint as the words of the command line say; returns the exit status."""
+    parser = ArgumentParser(prog, description="Evaluates a checkpoint.")
+    add_common(parser)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--out", type=Path, help="predictions: a .pkl file for detection, a folder of PNGs for segmentation")
+    parser.add_argument("--show-dir", type=Path, help="folder for images with predictions beside ground truth")
+    parser.add_argument("--tta", action="store_true", help="test-time augmentation: several scales and flips")
+    asked = parser.parse_args(arguments)
+    from .launch import test  # as above
+
+    return run(test, TestOptions, asked)
+
+
+def add_common(parser: ArgumentParser) -> None:
+    """Arguments of both commands."""
+    parser.add_argument("config", help="a file, or the name of one of mmvit's configs, such as retinanet_pvt_small_coco")
+    parser.add_argument("--work-dir", type=Path, help="folder of logs and checkpoints (default: work_dirs/CONFIG_NAME)")
+    add_cfg_options(parser)
     parser.add_argument(
         "--launcher",
         choices=("none", "pytorch", "slurm", "mpi"),
@@ -40,20 +72,46 @@ def add_common(parser: ArgumentParser) -> None:
     )
 
 
-def options_from(kind: type[Options], arguments: Namespace) -> Options:
-    """The parsed arguments as options of the tool; a launcher's local rank goes to the environment, where all look for it."""
-    os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
-    return kind(**{field.name: getattr(arguments, field.name) for field in fields(kind)})
+def add_cfg_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=OptionsAction,
+        default={},
+        metavar="KEY=VALUE",
+        help="entries of the config to change, such as optim_wrapper.optimizer.lr=1e-4",
+    )
 
 
-def run(tool: Callable[[Options], Any], options: Options) -> None:
-    """Runs a tool; an `InputError` ends it with its message alone and exit status 2."""
+def config_file(name: str) -> Path:
+    """The file that a user means: a path, `mmvit::NAME.py`, or without a folder the name of one of our configs.
+
+    A path that leads nowhere is returned as it is: loading it tells what is near.
+
+    Raises:
+        InputError: a bare name that is neither a file here nor a config of ours.
+    """
+    path = Path(name)
+    if name.startswith(OURS):
+        return our_config(name)
+    if path.is_file() or path.parent != Path():
+        return path
     try:
-        tool(options)
+        return our_config(name)
     except InputError as error:
-        sys.exit(_tell(error))
+        raise InputError(f"config {name}: no such file in {Path.cwd()}, and {error}") from error
 
 
-def _tell(error: InputError) -> int:
-    print(f"error: {message_of(error)}", file=sys.stderr)
-    return 2
+def run(command: Callable[[Options], Any], kind: type[Options], arguments: Namespace) -> int:
+    """Runs a command and returns its exit status: 2 after an `InputError`, whose message alone is shown.
+
+    A launcher's local rank goes to the environment, where all look for it.
+    """
+    os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
+    try:
+        arguments.config = config_file(arguments.config)
+        command(kind(**{field.name: getattr(arguments, field.name) for field in fields(kind)}))
+    except InputError as error:
+        print(f"error: {message_of(error)}", file=sys.stderr)
+        return 2
+    return 0

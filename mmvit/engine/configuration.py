@@ -137,7 +137,7 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
     cfg = load_config(options.config)
     name = options.config.stem
     if options.demo:
-        recipe.apply(cfg, DEMO_ROOT)
+        recipe.apply(cfg, DEMO_ROOT, from_file="model.backbone.init_cfg.checkpoint" in options.cfg_options)
         name += "_demo"
     try:
         cfg.merge_from_dict(options.cfg_options)

@@ -1,0 +1,56 @@
+"""`python -m mmvit COMMAND ...`: what the package does from the command line, without a checkout."""
+
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import NamedTuple
+
+from .version import __version__
+
+
+class Command(NamedTuple):
+    """A command: `function` of `module` takes the remaining words and returns the exit status."""
+
+    module: str  # imported only when the command is asked for
+    purpose: str
+    function: str = "main"
+
+
+COMMANDS = {
+    "train": Command("mmvit.engine.cli", "train the model of a config", "training"),
+    "test": Command("mmvit.engine.cli", "evaluate a checkpoint of a config's model", "evaluation"),
+    "list": Command("mmvit.listing", "archs, and the files that their authors released"),
+    "doctor": Command("mmvit.doctor", "check this installation, and a config's files"),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command that the first word names; its exit status, 2 for words that mean nothing."""
+    if not arguments:
+        print(usage(), file=sys.stderr)
+        return 2
+    name, *rest = arguments
+    if name in ("-h", "--help"):
+        print(usage())
+        return 0
+    if name == "--version":
+        print(__version__)
+        return 0
+    if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(COMMANDS)}"
+        print(f"error: python -m mmvit has no command {name!r}; {hint}", file=sys.stderr)
+        return 2
+    command = COMMANDS[name]
+    return getattr(import_module(command.module), command.function)(rest)
+
+
+def usage() -> str:
+    lines = ["usage: python -m mmvit COMMAND ...", ""]
+    lines += [f"  {name:8}  {command.purpose}" for name, command in COMMANDS.items()]
+    return "\n".join([*lines, "", "python -m mmvit COMMAND --help tells a command's options."])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

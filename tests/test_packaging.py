@@ -1,0 +1,129 @@
+"""What a user has who installed the wheel: configs, tools and commands, without a checkout. Built by way of the sdist."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mmvit.__main__ import COMMANDS, main
+from mmvit.compat.engine import shipped
+from mmvit.engine.cli import config_file
+from mmvit.errors import InputError
+
+pytestmark = pytest.mark.stack
+
+HOME = Path(__file__).parent.parent
+NAME = "retinanet_pvt_small_coco"
+TREE = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "NOTICE", "mmvit", "configs", "tools")
+SDIST = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+
+
+def run(*words: str | Path, cwd: Path, status: int = 0, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *map(str, words)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, unpacked; built from a copy, because a build writes into its tree."""
+    folder = tmp_path_factory.mktemp("packaging")
+    for name in TREE:
+        source, target = HOME / name, folder / "tree" / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            target.parent.mkdir(exist_ok=True)
+            shutil.copy(source, target)
+    run("-c", SDIST, folder, cwd=folder / "tree")
+    (sdist,) = folder.glob("mmvit-*.tar.gz")
+    run("-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-cache-dir", "-w", folder, sdist, cwd=folder)
+    (built,) = folder.glob("mmvit-*.whl")
+    zipfile.ZipFile(built).extractall(folder / "wheel")
+    return folder / "wheel"
+
+
+def files(folder: Path) -> set[str]:
+    """Files under a folder, caches and other hidden folders left out."""
+    found = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    return {path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)}
+
+
+def test_wheel_holds_configs_and_tools_and_nothing_else(wheel: Path) -> None:
+    for name in ("configs", "tools"):
+        assert files(wheel / "mmvit" / ".mim" / name) == files(HOME / name)
+    assert files(wheel / "mmvit") == files(HOME / "mmvit")
+    assert {entry.name.split("-")[0] for entry in wheel.iterdir()} == {"mmvit"}
+
+
+def test_a_checkout_is_found_as_it_is() -> None:
+    assert shipped("configs") == HOME / "configs"
+    assert shipped("tools") == HOME / "tools"
+
+
+def test_wheel_serves_configs_as_bases(wheel: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(f"_base_ = 'mmvit::{NAME}.py'\nmodel = dict(backbone=dict(init_cfg=None))\n")
+    code = (
+        "import mmvit\n"
+        "from mmengine.config import Config\nfrom mmengine.registry import MODELS\n"
+        "cfg = Config.fromfile('own.py')\ncfg.dump('dumped.py')\n"
+        "backbone = MODELS.build(Config.fromfile('dumped.py').model.backbone)\n"
+        "print(mmvit.__file__, type(backbone).__name__, backbone.out_channels)"
+    )
+    said = run("-c", code, cwd=tmp_path, PYTHONPATH=str(wheel))
+    assert said.strip().endswith(f"{wheel}/mmvit/__init__.py PVT (64, 128, 320, 512)")
+
+
+def test_wheel_has_the_commands(wheel: Path, tmp_path: Path) -> None:
+    said = run("-m", "mmvit", "train", f"mmvit::{NAME}.py", cwd=tmp_path, status=2, PYTHONPATH=str(wheel))
+    assert said.startswith("error: dataset not found: 4 paths"), "the config was found and read"
+    said = run("-m", "mmvit", "test", NAME, "absent.pth", cwd=tmp_path, status=2, PYTHONPATH=str(wheel))
+    assert "checkpoint absent.pth: no such file" in said
+    tool = wheel / "mmvit" / ".mim" / "tools" / "train.py"
+    assert "usage: tools/train.py" in run(tool, "--help", cwd=tmp_path, PYTHONPATH=str(wheel))
+
+
+def test_which_config_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ours = HOME / "configs" / f"{NAME}.py"
+    for name in (NAME, f"{NAME}.py", f"mmvit::{NAME}.py", f"mmvit::{NAME}"):
+        assert config_file(name) == ours
+    assert Config.fromfile(config_file("mmvit::_base_/heads/retinanet.py")).model.type == "RetinaNet"
+    assert config_file("nowhere/own.py") == Path("nowhere/own.py")
+    Path(f"{NAME}.py").touch()
+    assert config_file(f"{NAME}.py") == Path(f"{NAME}.py"), "a file of the user's comes first"
+    with pytest.raises(InputError, match=rf"retinanet_pvt_smal_coco: no such file in .*did you mean .*{NAME}"):
+        config_file("retinanet_pvt_smal_coco")
+
+
+def test_commands_tell_what_there_is(capsys: pytest.CaptureFixture) -> None:
+    assert main(["--help"]) == 0
+    told = capsys.readouterr().out
+    assert all(f"  {name} " in told for name in COMMANDS)
+    assert main([]) == 2
+    assert main(["trian"]) == 2
+    assert "no command 'trian'; did you mean train?" in capsys.readouterr().err
+    assert main(["zzz"]) == 2
+    assert "expected one of train, test" in capsys.readouterr().err
+    assert main(["--version"]) == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_there(name: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([name, "--help"])
+    assert stopped.value.code == 0
+    assert f"python -m mmvit {name}" in capsys.readouterr().out
