@@ -14,7 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 from families import FAMILIES, released_state
+from mmengine.config import Config
+from mmengine.registry import MODELS
 from test_preflight import write_coco
+
+from mmvit.weights import load_pretrained
+from mmvit.zoo import find
 
 pytestmark = pytest.mark.stack
 
@@ -199,6 +204,32 @@ def test_coco_folder_trains_from_the_authors_file(folder: Path, coco: Path) -> N
     work_dir = folder / "work_dirs" / "retinanet_pvt_tiny_coco"
     said = run(folder, "tools/test.py", TINY, work_dir / "epoch_1.pth", "--cfg-options", EASY[0], *SMALL_IMAGES)
     assert "coco/bbox_mAP_50" in said
+
+
+@pytest.mark.parametrize("name", ["pvt_tiny", "pvt_v2_b0", "volo_d1", "shunted_small", "t2t_vit_14", "van_b0"])
+def test_each_family_trains_from_a_released_file(folder: Path, demo: str, name: str) -> None:
+    config = f"configs/retinanet_{name}_coco.py"
+    kind, arch = find(name)
+    family = next(family for family in FAMILIES if family.kind is kind)
+    whole = family.build(arch)
+    whole.init_weights()
+    torch.save({"state_dict": released_state(family, whole)}, folder / f"{name}.pth.tar")
+    backbone = Config.fromfile(HOME / config).model.backbone
+    report = load_pretrained(MODELS.build({**backbone, "init_cfg": None}), folder / f"{name}.pth.tar")
+    said = run(
+        folder,
+        "tools/train.py",
+        config,
+        "--demo",
+        "--cfg-options",
+        f"model.backbone.init_cfg.checkpoint={name}.pth.tar",
+        "train_cfg.max_iters=3",
+        "train_cfg.val_interval=9",
+        "default_hooks.logger.interval=1",
+    )
+    assert str(report).splitlines()[0].removeprefix(f"{folder}/") in said
+    assert re.search(r"Iter\(train\) \[3/3\].*loss: \d", said)
+    assert "training from the file of init_cfg (3 iterations" in said
 
 
 def test_unreadable_image_is_named(folder: Path, coco: Path) -> None:

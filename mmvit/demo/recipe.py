@@ -1,105 +1,201 @@
-"""The demo: any detection config of this package, its model unchanged but for the classes, on the embedded dataset.
+"""The demo: any config of this package, its model unchanged but for the classes, on the embedded dataset.
 
 `apply` changes what the data force (paths, classes, pipelines), and what two CPU cores and random weights ask for: the
-schedule, the optimiser (AdamW, warm-up, cosine, gradient clipping) and the spread of the head's first weights. Neck and
-head learn at a lower rate than the backbone: their 3 x 3 convolutions sum over 2,304 inputs and have no norms. At 1e-3
-for all parts the loss blew up.
+schedule, the optimiser (AdamW, warm-up, cosine, gradient clipping), fewer proposals, and the spread of RetinaNet's first
+weights. Heads learn at a lower rate than the backbone where their 3 x 3 convolutions sum over 2,304 inputs and have no norms:
+at 1e-3 for all parts the loss blew up.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS
 
 from ..errors import InputError
-from .spec import CLASSES
+from .spec import CLASSES, SEGMENTATION_CLASSES, DemoSpec
 
 BATCH = 4
-# Iterations are shared out by what a bare step costs at its best on two cores (batch 4, 96 pixels). Whole runs, with data,
-# validations and a busier machine, took 1.3 to 1.5 times SECONDS: PVT small 9.9 min, tiny 11.0 min.
-SECONDS = 440
-SECONDS_AN_ITERATION = 0.165  # for the neck, the head and everything else,
-SECONDS_A_MILLION = 0.0115  # and this much more for a million parameters of the backbone
 WARM_UP = 50
-LEARNING_RATE = 3.5e-4
 BETAS = (0.9, 0.98)  # 0.98: the size of the gradients changes within tens of iterations
-CONVOLUTIONS_LR_MULT = 0.4  # of neck and head
-HEAD_STD = 0.03  # sqrt(2 / 2304): signals keep their size through the head; RetinaNet's own 0.01 divides them by 75
 VALIDATIONS = 4
 VAL_BATCH = 10
+RETINANET_STD = 0.03  # sqrt(2 / 2304): signals keep their size through the head; RetinaNet's own 0.01 divides them by 75
+PROPOSALS = 200  # of Mask R-CNN's first stage, and 128 an image in training: for images of 96 pixels
+SAMPLES = 128
+SECONDS = 440
+SECONDS_A_MILLION = 0.0115  # that a million parameters of the backbone add to an iteration
 
 
-def apply(cfg: Config, root: Path) -> None:
-    """Turns a detection config into its demo, in place.
+@dataclass(frozen=True)
+class Pace:
+    """How a kind of model trains here.
+
+    Iterations are shared out by what a bare step costs at its best on two cores (batch 4, 96 pixels). Whole runs, with data,
+    validations and a busier machine, took 1.3 to 1.5 times SECONDS: RetinaNet with PVT small 9.9 min, tiny 11.0 min.
+    """
+
+    seconds: float  # an iteration without the backbone's share
+    learning_rate: float
+    heads_lr_mult: float  # of all but the backbone
+
+
+PACES = {
+    "RetinaHead": Pace(seconds=0.165, learning_rate=3.5e-4, heads_lr_mult=0.4),
+    "MaskRCNN": Pace(seconds=0.9, learning_rate=3.5e-4, heads_lr_mult=0.4),
+    "UPerHead": Pace(seconds=0.6, learning_rate=5e-4, heads_lr_mult=1.0),
+    "SegformerHead": Pace(seconds=0.12, learning_rate=5e-4, heads_lr_mult=1.0),
+    "FPNHead": Pace(seconds=0.12, learning_rate=5e-4, heads_lr_mult=1.0),
+}
+
+
+@dataclass(frozen=True)
+class LabelMaps:
+    """Where a segmentation dataset's images and label maps lie, and how they are named."""
+
+    root: str
+    splits: dict[str, str]  # train and val to their folders
+    images: tuple[str, str]  # folder, suffix
+    maps: tuple[str, str]
+    reduce_zero_label: bool
+
+
+SEGMENTATION = {
+    "ADE20KDataset": LabelMaps(
+        "ade/ADEChallengeData2016",
+        dict(train="training", val="validation"),
+        ("images", ".jpg"),
+        ("annotations", ".png"),
+        reduce_zero_label=True,
+    ),
+    "CityscapesDataset": LabelMaps(
+        "cityscapes",
+        dict(train="train", val="val"),
+        ("leftImg8bit", "_leftImg8bit.png"),
+        ("gtFine", "_gtFine_labelTrainIds.png"),
+        reduce_zero_label=False,
+    ),
+}
+
+
+def apply(cfg: Config, root: Path, from_file: bool = False) -> None:
+    """Turns a config into its demo, in place.
 
     Args:
-        cfg: a config whose datasets are COCO's.
+        cfg: a config whose datasets are COCO's, ADE20K's or Cityscapes'.
         root: where the demo dataset lies.
+        from_file: keep the backbone's `init_cfg` instead of random weights.
 
     Raises:
-        InputError: a config that is no detector on COCO; demos of other heads are not there yet.
+        InputError: a model or a dataset that the demo does not serve.
     """
     kind = cfg.train_dataloader.dataset.get("type")
-    if "bbox_head" not in cfg.model or kind != "CocoDataset":
+    parts = [cfg.model.get(part, {}).get("type") for part in ("bbox_head", "decode_head")]
+    name = next((name for name in (cfg.model.type, *parts) if name in PACES), None)
+    fits = kind in SEGMENTATION if "decode_head" in cfg.model else kind == "CocoDataset"
+    if name is None or not fits:
         raise InputError(
-            f"--demo: expected a one-stage detector (model.bbox_head) on CocoDataset, got {cfg.model.type} on {kind}"
+            f"--demo: expected a model with one of {', '.join(PACES)} on CocoDataset, {' or '.join(SEGMENTATION)}, "
+            f"got {cfg.model.type} with {' and '.join(filter(None, parts)) or 'another head'} on {kind}"
         )
-    cfg.model.backbone.init_cfg = None
+    if not from_file:
+        cfg.model.backbone.init_cfg = None
     cfg.model.backbone.drop_path_rate = 0.0  # nothing to regularise in a few passes over the data
-    cfg.model.bbox_head.num_classes = len(CLASSES)
-    if cfg.model.bbox_head.type == "RetinaHead":
-        cfg.model.bbox_head.init_cfg = _head_init()
-    _data(cfg, root)
-    _schedule(cfg, _iterations(cfg))
+    if kind == "CocoDataset":
+        _detector(cfg.model)
+        _detection_data(cfg, f"{root.as_posix()}/coco/")
+    else:
+        _segmenter(cfg.model)
+        _segmentation_data(cfg, root, SEGMENTATION[kind])
+    _schedule(cfg, PACES[name])
 
 
-def _iterations(cfg: Config) -> int:
-    """So many that every backbone gets about the same time; the same number on every machine."""
-    with torch.device("meta"):
-        backbone = MODELS.build(cfg.model.backbone)
-    millions = sum(parameter.numel() for parameter in backbone.parameters()) / 1e6
-    return 10 * round(SECONDS / (SECONDS_AN_ITERATION + SECONDS_A_MILLION * millions) / 10)
-
-
-def _head_init() -> dict:
-    """RetinaNet's first weights with `HEAD_STD` in the stacked convolutions."""
+def _detector(model: ConfigDict) -> None:
+    if "roi_head" in model:
+        for head in ("bbox_head", "mask_head"):
+            if head in model.roi_head:
+                model.roi_head[head].num_classes = len(CLASSES)
+        model.train_cfg.rcnn.sampler.num = SAMPLES
+        for proposals in (model.train_cfg.rpn_proposal, model.test_cfg.rpn):
+            proposals.nms_pre = proposals.max_per_img = PROPOSALS
+        return
+    model.bbox_head.num_classes = len(CLASSES)
     outputs = [
         dict(type="Normal", name="retina_cls", std=0.01, bias_prob=0.01),
         dict(type="Normal", name="retina_reg", std=0.003),
     ]
-    return dict(type="Normal", layer="Conv2d", std=HEAD_STD, override=outputs)
+    model.bbox_head.init_cfg = dict(type="Normal", layer="Conv2d", std=RETINANET_STD, override=outputs)
 
 
-def _data(cfg: Config, root: Path) -> None:
-    data_root = f"{root.as_posix()}/coco/"
-    load = [dict(type="mmvit.LoadImage"), dict(type="LoadAnnotations", with_bbox=True)]
+def _segmenter(model: ConfigDict) -> None:
+    side = DemoSpec().image_size
+    model.data_preprocessor.size = (side, side)
+    for head in ("decode_head", "auxiliary_head"):
+        if head in model:
+            model[head].num_classes = len(SEGMENTATION_CLASSES)
+    if model.test_cfg.mode == "slide":  # windows of half the image, overlapping by half
+        model.test_cfg = dict(mode="slide", crop_size=(side // 2, side // 2), stride=(side // 4, side // 4))
+
+
+def _detection_data(cfg: Config, data_root: str) -> None:
+    masks = dict(with_mask=True, poly2mask=False) if "roi_head" in cfg.model else {}
+    load: list[dict] = [dict(type="mmvit.LoadImage"), dict(type="LoadAnnotations", with_bbox=True, **masks)]
     keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
     cfg.train_pipeline = [*load, dict(type="PackDetInputs")]
     resize = dict(type="Resize", scale_factor=1.0, keep_ratio=True)
     cfg.test_pipeline = [load[0], resize, load[1], dict(type="PackDetInputs", meta_keys=keys)]
-    sizes = [dict(type="Resize", scale_factor=factor, keep_ratio=True) for factor in (0.75, 1.0, 1.25)]
-    unflipped = dict(type="RandomFlip", prob=0.0)  # a flipped 2 is no 2
     pack = dict(type="PackDetInputs", meta_keys=(*keys, "flip", "flip_direction"))
-    cfg.tta_pipeline = [load[0], dict(type="TestTimeAug", transforms=[sizes, [unflipped], [load[1]], [pack]])]
-    for split, pipeline in (("train", cfg.train_pipeline), ("val", cfg.test_pipeline), ("test", cfg.test_pipeline)):
-        loader = cfg[f"{split}_dataloader"]
-        loader.num_workers = 1
-        loader.persistent_workers = True
-        dataset = loader.dataset
+    cfg.tta_pipeline = [load[0], _views(load[1], pack)]
+    for split in ("train", "val", "test"):
         year = "train2017" if split == "train" else "val2017"
+        dataset = cfg[f"{split}_dataloader"].dataset
         dataset.data_root = data_root
         dataset.ann_file = f"annotations/instances_{year}.json"
         dataset.data_prefix = dict(img=f"{year}/")
         dataset.metainfo = dict(classes=CLASSES)
-        dataset.pipeline = pipeline
-        if split == "val":
-            loader.batch_size = VAL_BATCH
         if split != "train":
             cfg[f"{split}_evaluator"].ann_file = data_root + dataset.ann_file
+    _loaders(cfg)
 
 
-def _schedule(cfg: Config, iterations: int) -> None:
+def _segmentation_data(cfg: Config, root: Path, layout: LabelMaps) -> None:
+    load: list[dict] = [dict(type="mmvit.LoadImage"), dict(type="LoadAnnotations", reduce_zero_label=layout.reduce_zero_label)]
+    cfg.train_pipeline = cfg.test_pipeline = [*load, dict(type="PackSegInputs")]
+    cfg.tta_pipeline = [load[0], _views(load[1], dict(type="PackSegInputs"))]
+    for split in ("train", "val", "test"):
+        folder = layout.splits["train" if split == "train" else "val"]
+        cfg[f"{split}_dataloader"].dataset = dict(
+            type="BaseSegDataset",  # ADE20KDataset and CityscapesDataset insist on their own classes
+            data_root=(root / layout.root).as_posix(),
+            data_prefix=dict(img_path=f"{layout.images[0]}/{folder}", seg_map_path=f"{layout.maps[0]}/{folder}"),
+            img_suffix=layout.images[1],
+            seg_map_suffix=layout.maps[1],
+            reduce_zero_label=layout.reduce_zero_label,
+            metainfo=dict(classes=SEGMENTATION_CLASSES),
+            test_mode=split != "train",
+        )
+    _loaders(cfg)
+
+
+def _views(annotations: dict, pack: dict) -> dict:
+    """Test-time augmentation in three sizes; flips are none, a flipped 2 is no 2."""
+    sizes = [dict(type="Resize", scale_factor=factor, keep_ratio=True) for factor in (0.75, 1.0, 1.25)]
+    return dict(type="TestTimeAug", transforms=[sizes, [dict(type="RandomFlip", prob=0.0)], [annotations], [pack]])
+
+
+def _loaders(cfg: Config) -> None:
+    for split in ("train", "val", "test"):
+        loader = cfg[f"{split}_dataloader"]
+        loader.num_workers = 1
+        loader.persistent_workers = True
+        loader.dataset.pipeline = cfg.train_pipeline if split == "train" else cfg.test_pipeline
+        if split == "val":
+            loader.batch_size = VAL_BATCH
+
+
+def _schedule(cfg: Config, pace: Pace) -> None:
+    iterations = _iterations(cfg, pace)
     cfg.train_dataloader.batch_size = BATCH
     cfg.train_dataloader.sampler = dict(type="InfiniteSampler", shuffle=True)
     cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=iterations // VALIDATIONS)
@@ -107,13 +203,14 @@ def _schedule(cfg: Config, iterations: int) -> None:
         dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=WARM_UP),
         dict(type="CosineAnnealingLR", by_epoch=False, begin=WARM_UP, end=iterations, eta_min_ratio=0.01),
     ]
+    heads = [part for part in cfg.model if part == "neck" or part.endswith("_head")]
     cfg.optim_wrapper = dict(
         type="OptimWrapper",
-        optimizer=dict(type="AdamW", lr=LEARNING_RATE, betas=BETAS, weight_decay=0.05, fused=True),
+        optimizer=dict(type="AdamW", lr=pace.learning_rate, betas=BETAS, weight_decay=0.05, fused=True),
         paramwise_cfg=dict(
             norm_decay_mult=0.0,
             bias_decay_mult=0.0,
-            custom_keys={part: dict(lr_mult=CONVOLUTIONS_LR_MULT) for part in ("neck", "bbox_head")},
+            custom_keys={part: dict(lr_mult=pace.heads_lr_mult) for part in heads},
         ),
         clip_grad=dict(max_norm=1.0),
     )
@@ -122,3 +219,11 @@ def _schedule(cfg: Config, iterations: int) -> None:
     )
     cfg.log_processor.by_epoch = False
     cfg.default_hooks.logger.log_metric_by_epoch = False
+
+
+def _iterations(cfg: Config, pace: Pace) -> int:
+    """So many that every backbone gets about the same time; the same number on every machine."""
+    with torch.device("meta"):
+        backbone = MODELS.build(cfg.model.backbone)
+    millions = sum(parameter.numel() for parameter in backbone.parameters()) / 1e6
+    return 10 * round(SECONDS / (pace.seconds + SECONDS_A_MILLION * millions) / 10)

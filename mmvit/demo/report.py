@@ -15,12 +15,19 @@ from mmengine.runner import Runner
 from torchvision.ops import nms
 
 from ..registry import HOOKS
-from .spec import CLASSES
+from .spec import CLASSES, SEGMENTATION_CLASSES
 
 SHOWN = 12  # images on the contact sheet
 LEAST_SCORE = 0.3  # of a prediction that is drawn
 MOST_OVERLAP = 0.5  # IoU of predictions that are both drawn
-METRIC = "coco/bbox_mAP_50"
+FIGURES = {  # metric in the log: name, digits; the first that is there is drawn over the iterations
+    "coco/bbox_mAP_50": ("AP50", ".3f"),
+    "coco/bbox_mAP": ("box AP", ".3f"),
+    "coco/segm_mAP": ("mask AP", ".3f"),
+    "mIoU": ("mIoU %", ".1f"),
+    "mAcc": ("mAcc %", ".1f"),
+    "aAcc": ("aAcc %", ".1f"),
+}
 
 
 @HOOKS.register_module()
@@ -43,11 +50,9 @@ class DemoReportHook(Hook):
         log = read_scalars(folder)
         draw_curves(log, folder / "curves.png")
         draw_contact_sheet(list(predictions(runner, SHOWN)), folder / "predictions.png")
-        figures = [entry for entry in log if METRIC in entry]
-        last = figures[-1] if figures else {}
-        reached = f"AP50 {last[METRIC]:.3f}, box AP {last['coco/bbox_mAP']:.3f} on val" if last else "no detections on val"
+        start = "the file of init_cfg" if runner.cfg.model.backbone.get("init_cfg") else "random weights"
         self.closing_line = (
-            f"demo: {reached} after {minutes:.1f} min of training from random weights ({runner.iter} iterations, "
+            f"demo: {figures_of(log)} after {minutes:.1f} min of training from {start} ({runner.iter} iterations, "
             f"{torch.get_num_threads()} threads); see {folder / 'predictions.png'} and {folder / 'curves.png'}"
         )
 
@@ -66,22 +71,34 @@ def read_scalars(work_dir: Path) -> list[dict[str, float]]:
     return [entries[key] for key in sorted(entries)]
 
 
+def figures_of(log: list[dict[str, float]]) -> str:
+    """The last validation's figures in words."""
+    validations = [entry for entry in log if any(metric in entry for metric in FIGURES)]
+    if not validations:
+        return "no detections on val"
+    last = validations[-1]
+    said = [f"{name} {last[metric]:{digits}}" for metric, (name, digits) in FIGURES.items() if metric in last]
+    return f"{', '.join(said)} on val"
+
+
 def draw_curves(log: list[dict[str, float]], target: Path) -> None:
-    """Loss and AP50 against iterations."""
+    """Loss and the first figure against iterations."""
+    metric = next((metric for metric in FIGURES if any(metric in entry for entry in log)), next(iter(FIGURES)))
+    name = FIGURES[metric][0]
     figure, (left, right) = _figure(1, 2, (9, 3.4))
-    for axes, name, title in ((left, "loss", "training loss"), (right, METRIC, "AP50 on val")):
-        entries = [entry for entry in log if name in entry]
-        axes.plot([entry["step"] for entry in entries], [entry[name] for entry in entries], marker=".")
+    for axes, key, title in ((left, "loss", "training loss"), (right, metric, f"{name} on val")):
+        entries = [entry for entry in log if key in entry]
+        axes.plot([entry["step"] for entry in entries], [entry[key] for entry in entries], marker=".")
         axes.set_title(title)
         axes.set_xlabel("iterations")
         axes.grid(alpha=0.3)
     left.set_ylim(bottom=0)
-    right.set_ylim(0, 1)
+    right.set_ylim(0, 100 if name.endswith("%") else 1)
     figure.savefig(target, dpi=120)
 
 
 def predictions(runner: Runner, count: int) -> Iterator[Any]:
-    """The first `count` validation images with ground truth and the model's predictions, as mmdet's data samples."""
+    """The first `count` validation images with ground truth and the model's predictions, as data samples."""
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     model.eval()
     for batch in runner.val_dataloader:
@@ -102,16 +119,24 @@ def draw_contact_sheet(samples: list[Any], target: Path) -> None:
     for axes in cells:
         axes.axis("off")
     for index, sample in enumerate(samples):
-        image = _read_image(sample.img_path)
-        truth, found = sample.gt_instances, sample.pred_instances
-        found = found[found.scores >= LEAST_SCORE]
-        found = found[nms(found.bboxes, found.scores, MOST_OVERLAP)]  # of all classes together: the best guess a digit
-        _draw_boxes(cells[2 * index], image, truth.bboxes, [CLASSES[label] for label in truth.labels], "lime")
-        names = [f"{CLASSES[label]} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True)]
-        _draw_boxes(cells[2 * index + 1], image, found.bboxes, names, "yellow")
+        left, right = cells[2 * index : 2 * index + 2]
+        draw = _draw_labels if "pred_sem_seg" in sample else _draw_instances
+        draw(left, right, _read_image(sample.img_path), sample)
     for axes, title in zip(cells[: 2 * pairs], ["ground truth", "predictions"] * pairs, strict=True):
         axes.set_title(title, fontsize=8)
     figure.savefig(target, dpi=120)
+
+
+def _draw_instances(left: Any, right: Any, image: np.ndarray, sample: Any) -> None:
+    truth, found = sample.gt_instances, sample.pred_instances
+    found = found[found.scores >= LEAST_SCORE]
+    found = found[nms(found.bboxes, found.scores, MOST_OVERLAP)]  # of all classes together: the best guess a digit
+    _draw_boxes(left, image, truth.bboxes, [CLASSES[label] for label in truth.labels], "lime")
+    names = [f"{CLASSES[label]} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True)]
+    if "masks" in found and len(found):
+        image = image.copy()
+        image[found.masks.any(dim=0).cpu().numpy()] //= 2  # what the masks cover is darkened
+    _draw_boxes(right, image, found.bboxes, names, "yellow")
 
 
 def _draw_boxes(axes: Any, image: np.ndarray, boxes: Any, names: list[str], color: str) -> None:
@@ -121,6 +146,17 @@ def _draw_boxes(axes: Any, image: np.ndarray, boxes: Any, names: list[str], colo
     for (left, top, right, bottom), name in zip(corners, names, strict=True):
         axes.plot([left, right, right, left, left], [top, top, bottom, bottom, top], color=color, linewidth=1)
         axes.text(left, top, name, color="black", backgroundcolor=color, fontsize=6, va="bottom", clip_on=True)
+
+
+def _draw_labels(left: Any, right: Any, image: np.ndarray, sample: Any) -> None:
+    for axes, labels in ((left, sample.gt_sem_seg), (right, sample.pred_sem_seg)):
+        classes = labels.data[0].cpu().numpy()
+        axes.imshow(image)
+        shown = np.ma.masked_where((classes == 0) | (classes >= len(SEGMENTATION_CLASSES)), classes)
+        axes.imshow(shown, cmap="tab10", vmin=1, vmax=len(CLASSES), alpha=0.7, interpolation="nearest")
+        for label in np.unique(shown.compressed()):
+            row, column = np.argwhere(classes == label).mean(axis=0)
+            axes.text(column, row, SEGMENTATION_CLASSES[label], color="white", fontsize=8, ha="center", va="center")
 
 
 def _read_image(path: str) -> np.ndarray:
