@@ -1,7 +1,7 @@
 """One row a family: what the contract, golden and weight tests run over.
 
-`tiny` is a full set of sizes of a copy that runs in milliseconds; `parameters` are the papers' counts with the classifier, in
-millions; `classifier` are the shapes of the released tensors that a backbone drops.
+`tiny` is a full set of sizes of a copy that runs in milliseconds; `classifier` are the shapes of the released tensors that a
+backbone drops.
 """
 
 import sys
@@ -20,7 +20,6 @@ from mmvit.pyramid import Pyramid
 class Family:
     name: str
     tiny: dict[str, Any]
-    parameters: dict[str, float]
     golden: tuple[str, ...]
     classifier: Callable[[Pyramid], dict[str, tuple[int, ...]]]
     released: Callable[[str], str | None]  # our name of a tensor to the authors'; None where they have none
@@ -100,7 +99,6 @@ FAMILIES = [
         tiny=dict(
             depths=[1, 1, 2, 1], dims=[8, 16, 24, 32], heads=[1, 2, 3, 4], mlp_ratios=[2, 2, 2, 2], reductions=[8, 4, 2, 1]
         ),
-        parameters=dict(tiny=13.2, small=24.5, medium=44.2, large=61.4),
         golden=("pvt_small",),
         classifier=pvt_classifier,
         released=released_name,
@@ -115,8 +113,6 @@ FAMILIES = [
             reductions=[8, 4, 2, 1],
             linear=False,
         ),
-        # The paper's 3.4 and 13.1 for b0 and b1 are not what its code builds; b1's golden file counts 13.5 without classifier.
-        parameters=dict(b1=14.0, b2=25.4, b2_li=22.6, b3=45.2, b4=62.6, b5=82.0),
         golden=("pvt_v2_b1", "pvt_v2_b2_li"),
         classifier=head,
         released=released_name,
@@ -124,7 +120,6 @@ FAMILIES = [
     Family(
         name="VOLO",
         tiny=dict(depths=[2, 1, 2, 1], dims=[16, 32], heads=[2, 4], mlp_ratio=3, stem_width=4),
-        parameters=dict(d1=27, d2=59, d3=86, d4=193, d5=296),
         golden=("volo_d1",),
         classifier=volo_classifier,
         released=volo_released_name,
@@ -140,7 +135,6 @@ FAMILIES = [
             mlp_ratios=[4, 4, 2, 2],
             reductions=[8, 4, 2, 1],
         ),
-        parameters=dict(tiny=11.5, small=22.4, base=39.6),
         golden=("shunted_small",),
         classifier=head,
         released=released_name,
@@ -148,17 +142,6 @@ FAMILIES = [
     Family(
         name="T2TViT",
         tiny=dict(embed_dim=32, depths=[5], heads=4, mlp_ratio=2, tokens="performer", design="plain"),
-        parameters={
-            "7": 4.3,
-            "10": 5.9,
-            "12": 6.9,
-            "14": 21.5,
-            "19": 39.2,
-            "24": 64.1,
-            "t_14": 21.5,
-            "t_19": 39.2,
-            "t_24": 64.1,
-        },
         golden=("t2t_vit_14", "t2t_vit_t_14", "t2t_vit_14_se", "t2t_vit_16_ghost", "t2t_vit_dense"),
         classifier=t2t_classifier,
         released=t2t_released_name,
@@ -167,7 +150,6 @@ FAMILIES = [
     Family(
         name="VAN",
         tiny=dict(depths=[1, 1, 2, 1], dims=[8, 16, 24, 32], mlp_ratios=[2, 2, 2, 2]),
-        parameters=dict(b0=4.1, b1=13.9, b2=26.6, b3=44.8, b4=60.3, b5=90.0, b6=200),
         golden=("van_b1",),
         classifier=head,
         released=released_name,
