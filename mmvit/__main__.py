@@ -21,6 +21,7 @@ COMMANDS = {
     "train": Command("mmvit.engine.cli", "train the model of a config", "training"),
     "test": Command("mmvit.engine.cli", "evaluate a checkpoint of a config's model", "evaluation"),
     "list": Command("mmvit.listing", "archs, and the files that their authors released"),
+    "config": Command("mmvit.leaves", "write a config for another pairing"),
     "doctor": Command("mmvit.doctor", "check this installation, and a config's files"),
 }
 

@@ -13,7 +13,7 @@ from mmengine.registry import Registry
 
 SCOPE = "mmvit"
 
-MODELS = Registry("model", parent=ROOT_MODELS, scope=SCOPE, locations=["mmvit.backbones"])
+MODELS = Registry("model", parent=ROOT_MODELS, scope=SCOPE, locations=["mmvit.backbones", "mmvit.engine.tta"])
 HOOKS = Registry("hook", parent=ROOT_HOOKS, scope=SCOPE, locations=["mmvit.engine.hooks", "mmvit.demo.report"])
 TRANSFORMS = Registry("transform", parent=ROOT_TRANSFORMS, scope=SCOPE, locations=["mmvit.engine.transforms"])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(

@@ -17,8 +17,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmvit.engine.configuration import load_config
 from mmvit.errors import InputError
-from mmvit.leaves import FAMILIES as ROWS
-from mmvit.leaves import HEADS, PAIRINGS, Leaf, parse
+from mmvit.leaves import parse
+from mmvit.pairings import FAMILIES as ROWS
+from mmvit.pairings import HEADS, PAIRINGS, Leaf
 from mmvit.zoo import released_of
 
 pytestmark = pytest.mark.stack
@@ -106,7 +107,8 @@ def test_a_run_has_what_it_needs(path: Path) -> None:
     leaf, cfg = parse(path.stem), load_config(path)
     segments = leaf.dataset != "coco"
     assert cfg.default_scope == ("mmseg" if segments else "mmdet")
-    assert cfg.tta_model.type == ("SegTTAModel" if segments else "DetTTAModel")
+    merges = "SegTTAModel" if segments else "mmvit.InstanceTTAModel" if leaf.head == "mask_rcnn" else "DetTTAModel"
+    assert cfg.tta_model.type == merges
     assert cfg.tta_pipeline[0].type == "mmvit.LoadImage"
     assert len(cfg.tta_pipeline[1].transforms[0]) > 1
     hook = cfg.default_hooks.checkpoint

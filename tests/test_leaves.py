@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from families import FAMILIES as TINY
 
-from mmvit import leaves
-from mmvit.compat.engine import shipped
 from mmvit.engine.configuration import load_config
 from mmvit.errors import InputError
-from mmvit.leaves import FAMILIES, HEADS, PAIRINGS, PUBLISHED, RECIPES, Leaf, MakeOptions, committed, make, parse, text
+from mmvit.leaves import channels_of, committed, main, make, parse, text
+from mmvit.pairings import FAMILIES, HEADS, PAIRINGS, PUBLISHED, RECIPES, Leaf
 from mmvit.zoo import archs_of, families, released_of
 
 pytestmark = pytest.mark.stack
@@ -19,6 +18,7 @@ pytestmark = pytest.mark.stack
 HOME = Path(__file__).parent.parent
 FOLDER = HOME / "configs"
 KINDS = {kind.family: kind for kind in families()}
+EVERY = [Leaf(head, name, arch, data) for head, data in PAIRINGS for name, kind in KINDS.items() for arch in archs_of(kind)]
 
 
 def test_the_committed_leaves_are_those_of_the_tables() -> None:
@@ -33,7 +33,7 @@ def test_committed_leaf_is_what_the_generator_writes(leaf: Leaf) -> None:
 
 def test_every_published_pairing_and_every_familys_small_arch_are_committed() -> None:
     names = {leaf.name for leaf in committed()}
-    assert {f"{head}_{family}_{arch}_{data}" for (head, family, data), archs in PUBLISHED.items() for arch in archs} <= names
+    assert {leaf.name for row in PUBLISHED for leaf in row.leaves()} <= names
     for kind in KINDS.values():
         for head, data in PAIRINGS:
             assert f"{head}_{kind.family}_{FAMILIES[kind.family].small}_{data}" in names
@@ -43,7 +43,7 @@ def test_tables_name_what_there_is() -> None:
     """A misspelt row would silently never hold."""
     assert set(FAMILIES) == set(KINDS) == {family.kind.family for family in TINY}
     rows = [((head, recipe.dataset), recipe.family, recipe.archs) for recipe in RECIPES for head in recipe.heads]
-    rows += [((head, data), family, archs) for (head, family, data), archs in PUBLISHED.items()]
+    rows += [((row.head, row.dataset), row.family, tuple(row.figures)) for row in PUBLISHED]
     rows += [(pairing, name, (family.small,)) for pairing in PAIRINGS for name, family in FAMILIES.items()]
     for pairing, family, archs in rows:
         assert pairing in PAIRINGS
@@ -52,23 +52,14 @@ def test_tables_name_what_there_is() -> None:
     for family, kind in KINDS.items():
         for arch in archs_of(kind):
             assert 0 <= FAMILIES[family].drop_path.of(arch) < 1
-    everything = [
-        Leaf(*pairing[:1], family, arch, pairing[1])
-        for pairing in PAIRINGS
-        for family in KINDS
-        for arch in archs_of(KINDS[family])
-    ]
     for index, recipe in enumerate(RECIPES):
-        covered = [leaf for leaf in everything if recipe.covers(leaf)]
+        covered = [leaf for leaf in EVERY if recipe.covers(leaf)]
         assert any(not any(earlier.covers(leaf) for earlier in RECIPES[:index]) for leaf in covered), recipe
 
 
 def test_every_valid_name_parses_to_its_parts() -> None:
-    for head, data in PAIRINGS:
-        for family, kind in KINDS.items():
-            for arch in archs_of(kind):
-                leaf = Leaf(head, family, arch, data)
-                assert parse(leaf.name) == parse(f"{leaf.name}.py") == leaf
+    for leaf in EVERY:
+        assert parse(leaf.name) == parse(f"{leaf.name}.py") == leaf
 
 
 @pytest.mark.parametrize(
@@ -92,40 +83,37 @@ def test_a_wrong_part_is_answered_with_the_valid_ones(name: str, said: str) -> N
     assert said in str(error.value)
 
 
-def test_a_valid_combination_is_written_once(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    options = MakeOptions(["upernet_t2t_vit_14_se_cityscapes", "mask_rcnn_van_b5_coco.py"], out=tmp_path / "own")
-    first, second = make(options)
-    assert capsys.readouterr().out.split() == [str(first), str(second)]
+def test_a_valid_combination_is_written_once(tmp_path: Path) -> None:
+    wanted, folder = [parse("upernet_t2t_vit_14_se_cityscapes"), parse("mask_rcnn_van_b5_coco.py")], tmp_path / "own"
+    first, second = make(wanted, folder)
     cfg = load_config(first)  # its bases are the package's: there is no _base_ here
     assert (cfg.model.backbone.arch, cfg.model.decode_head.num_classes, cfg.model.backbone.init_cfg) == ("14_se", 19, None)
     assert "released none" in first.read_text()
     cfg = load_config(second)
     assert cfg.model.backbone.init_cfg.checkpoint == "checkpoints/van_b5.pth"
     assert str(released_of(KINDS["van"])["b5"].folder) in second.read_text()
-    make(options)  # the same again is no harm
+    make(wanted, folder)  # the same again is no harm
     first.write_text("mine = True\n")
+    second.unlink()
     with pytest.raises(InputError, match=rf"{first.name}: there already, with other content; nothing was written"):
-        make(options)
+        make(wanted, folder)
     assert first.read_text() == "mine = True\n"
-    options.force = True
-    make(options)
+    assert not second.exists()
+    make(wanted, folder, force=True)
     assert first.read_text() == text(parse(first.stem), "mmvit::_base_")
-    with pytest.raises(InputError, match="no config named"):
-        make(MakeOptions())
 
 
-def test_all_are_the_committed(tmp_path: Path) -> None:
+def test_all_are_the_committed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "_base_").mkdir()
-    paths = make(MakeOptions(all=True, out=tmp_path))
-    assert {path.name: path.read_text() for path in paths} == {path.name: path.read_text() for path in FOLDER.glob("*.py")}
+    assert main(["--all", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / f"{leaf.name}.py") for leaf in committed()]
+    written = {path.name: path.read_text() for path in tmp_path.glob("*.py")}
+    assert written == {path.name: path.read_text() for path in FOLDER.glob("*.py")}
 
 
 def test_generated_code_is_formatted(tmp_path: Path) -> None:
-    names = [
-        f"{head}_{family}_{arch}_{data}" for head, data in PAIRINGS for family, kind in KINDS.items() for arch in archs_of(kind)
-    ]
     (tmp_path / "_base_").mkdir()
-    make(MakeOptions(names, out=tmp_path))
+    make(EVERY, tmp_path)
     for command in ("format --check", "check"):
         words = [sys.executable, "-m", "ruff", *command.split(), "--config", str(HOME / "pyproject.toml"), str(tmp_path)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -135,8 +123,7 @@ def test_generated_code_is_formatted(tmp_path: Path) -> None:
 def test_channels_are_read_from_the_model() -> None:
     for family in TINY:
         for arch in family.archs:
-            assert len(leaves.channels_of(family.kind, arch)) == 4
-    assert shipped("configs") == FOLDER
+            assert len(channels_of(family.kind, arch)) == 4
 
 
 def test_command_line(tmp_path: Path) -> None:
@@ -150,3 +137,6 @@ def test_command_line(tmp_path: Path) -> None:
     done = run("fpn_van_b7_cityscapes")
     assert done.returncode == 2
     assert done.stderr.startswith("error: fpn_van_b7_cityscapes: 'b7' is no arch of van; there are b")
+    done = run()
+    assert done.returncode == 2
+    assert "no config named" in done.stderr

@@ -136,7 +136,9 @@ def test_splits_of_other_categories(root: Path, cfg: Config) -> None:
 
 def test_missing_checkpoint(root: Path, cfg: Config) -> None:
     cfg.model.backbone.init_cfg = dict(type="Pretrained", checkpoint="nowhere/pvt_tiny.pth")
-    assert "nowhere/pvt_tiny.pth: no such file" in fault(cfg)
+    told = fault(cfg)
+    assert "nowhere/pvt_tiny.pth: no such file (model.backbone.init_cfg.checkpoint" in told
+    assert "for images of 224 pixels is https://github.com/whai362/PVT/releases/download/v2/pvt_tiny.pth" in told
 
 
 def test_options_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +170,7 @@ def test_options_reach_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_demo_of_another_kind_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "segmenter.py"
     file.write_text("model = dict(type='EncoderDecoder')\ntrain_dataloader = dict(dataset=dict(type='ADE20KDataset'))")
-    with pytest.raises(InputError, match="got EncoderDecoder on ADE20KDataset"):
+    with pytest.raises(InputError, match="got EncoderDecoder with another head on ADE20KDataset"):
         train_config(TrainOptions(file, demo=True))
 
 
@@ -177,3 +179,144 @@ def test_resuming_needs_no_released_file(tmp_path: Path, monkeypatch: pytest.Mon
     torch.save({}, "epoch_1.pth")
     assert train_config(TrainOptions(LEAF, resume="epoch_1.pth")).model.backbone.init_cfg is None
     assert train_config(TrainOptions(LEAF, resume="auto")).model.backbone.init_cfg is not None
+
+
+def write_label_maps(root: Path, image: str, labels: str, splits: tuple[str, str] = ("train", "val")) -> dict[str, Path]:
+    """Two empty images a split with label maps, at paths with {split} and {name}; the first files of train and of val."""
+    first = {}
+    for key, split in zip(("train", "val"), splits, strict=True):
+        for name in ("a", "b"):
+            for what, path in (("image", image), ("labels", labels)):
+                file = root / path.format(split=split, name=name)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch()
+                first.setdefault(f"{key} {what}", file)
+    return first
+
+
+LAYOUTS = {
+    "ade20k": (
+        Path("data/ade/ADEChallengeData2016"),
+        "images/{split}/{name}.jpg",
+        "annotations/{split}/{name}.png",
+        ("training", "validation"),
+    ),
+    "cityscapes": (
+        Path("data/cityscapes"),
+        "leftImg8bit/{split}/ulm/{name}_leftImg8bit.png",
+        "gtFine/{split}/ulm/{name}_gtFine_labelTrainIds.png",
+    ),
+}
+
+
+@pytest.fixture(params=LAYOUTS)
+def segmentation(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Config, dict[str, Path]]:
+    """A config, and the first files of a dataset in its layout."""
+    monkeypatch.chdir(tmp_path)
+    cfg = load_config(LEAF.parent / f"fpn_van_b2_{request.param}.py")
+    cfg.model.backbone.init_cfg = None
+    return cfg, write_label_maps(*LAYOUTS[request.param])
+
+
+def test_images_with_label_maps_pass(segmentation: tuple[Config, dict[str, Path]]) -> None:
+    cfg, _ = segmentation
+    preflight.check(cfg, ("train", "val", "test"))
+
+
+def test_missing_label_map(segmentation: tuple[Config, dict[str, Path]]) -> None:
+    cfg, first = segmentation
+    first["val labels"].unlink()
+    told = fault(cfg)
+    assert told.startswith("1 of the 2 images of data/")
+    assert f"the first that is missing is {first['val labels']} (val_dataloader.dataset.data_prefix.seg_map_path)" in told
+    assert "To be had as" in told
+    preflight.check(cfg, ("train",))
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_only_label_maps_that_are_read_must_be_there(segmentation: tuple[Config, dict[str, Path]], augmented: bool) -> None:
+    cfg, first = segmentation
+    first["val labels"].unlink()
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline if augmented else cfg.test_pipeline
+    with pytest.raises(InputError, match="test_dataloader"):
+        preflight.check(cfg, ("test",))
+    steps = cfg.tta_pipeline[1].transforms if augmented else cfg.test_dataloader.dataset.pipeline
+    steps.pop(2)
+    preflight.check(cfg, ("test",))
+
+
+def test_missing_image(segmentation: tuple[Config, dict[str, Path]]) -> None:
+    cfg, first = segmentation
+    first["train image"].unlink()
+    told = fault(cfg)
+    assert told.startswith("1 label maps of data/")
+    assert f"the first that is missing is {first['train image']} (train_dataloader.dataset.data_prefix.img_path)" in told
+
+
+def test_no_images_at_all(segmentation: tuple[Config, dict[str, Path]]) -> None:
+    cfg, first = segmentation
+    for file in first["val image"].parent.iterdir():
+        file.unlink()
+    assert "(val_dataloader.dataset.data_prefix.img_path) holds no image *" in fault(cfg)
+
+
+def test_label_maps_of_a_users_own_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its suffixes hold, and other files may lie beside; a list says which images count."""
+    monkeypatch.chdir(tmp_path)
+    cfg = load_config(LEAF.parent / "fpn_van_b2_cityscapes.py")
+    cfg.model.backbone.init_cfg = None
+    first = write_label_maps(Path("own"), "{split}/{name}_photo.tif", "{split}/{name}_parts.png")
+    own = dict(
+        type="BaseSegDataset",
+        data_root="own",
+        data_prefix=dict(img_path="train", seg_map_path="train"),
+        img_suffix="_photo.tif",
+        seg_map_suffix="_parts.png",
+        metainfo=dict(classes=("screw", "nut")),
+        pipeline=cfg.train_pipeline,
+    )
+    cfg.train_dataloader.dataset = own
+    (tmp_path / "own/train/overview_parts.png").touch()
+    preflight.check(cfg, ("train",))
+    first["train labels"].unlink()
+    with pytest.raises(InputError, match=r"is own/train/a_parts\.png"):
+        preflight.check(cfg, ("train",))
+    (tmp_path / "own/list.txt").write_text("b\n")
+    cfg.train_dataloader.dataset.ann_file = "list.txt"
+    preflight.check(cfg, ("train",))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "retinanet_shunted_small_coco",
+            ["https://drive.google.com/drive/folders/", "put it at checkpoints/shunted_small.pth"],
+        ),
+        ("upernet_van_b5_ade20k", ["https://cloud.tsinghua.edu.cn/", "put it at checkpoints/van_b5.pth"]),
+    ],
+)
+def test_files_to_be_fetched_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, told: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    cfg = load_config(LEAF.parent / f"{name}.py")
+    source = cfg.model.backbone.init_cfg.checkpoint
+    with pytest.raises(InputError) as raised:
+        preflight.check(cfg, ())
+    for part in (
+        f"checkpoint {source}: no such file (model.backbone.init_cfg.checkpoint, looked in {tmp_path / 'checkpoints'})",
+        *told,
+        "--cfg-options model.backbone.init_cfg.checkpoint=PATH",
+        "--cfg-options model.backbone.init_cfg=None",
+    ):
+        assert part in str(raised.value)
+    Path(source).parent.mkdir()
+    Path(source).touch()
+    preflight.check(cfg, ())
+
+
+def test_missing_checkpoint_in_a_list(cfg: Config) -> None:
+    cfg.model.backbone.init_cfg = [dict(type="Normal", layer="Conv2d"), dict(type="Pretrained", checkpoint="nowhere/x.pth")]
+    with pytest.raises(InputError, match=r"nowhere/x\.pth: no such file \(model\.backbone\.init_cfg\.1\.checkpoint"):
+        preflight.check(cfg, ())

@@ -7,6 +7,7 @@ at 1e-3 for all parts the loss blew up.
 """
 
 from dataclasses import dataclass
+from math import inf, sqrt
 from pathlib import Path
 
 import torch
@@ -22,8 +23,9 @@ BETAS = (0.9, 0.98)  # 0.98: the size of the gradients changes within tens of it
 VALIDATIONS = 4
 VAL_BATCH = 10
 RETINANET_STD = 0.03  # sqrt(2 / 2304): signals keep their size through the head; RetinaNet's own 0.01 divides them by 75
-PROPOSALS = 200  # of Mask R-CNN's first stage, and 128 an image in training: for images of 96 pixels
-SAMPLES = 128
+PROPOSALS = 200  # of Mask R-CNN's first stage, for images of 96 pixels with at most five digits;
+SAMPLES = 32  # of these in training, of which a quarter goes through the mask head,
+DETECTIONS = 20  # and so many in the end
 SECONDS = 440
 SECONDS_A_MILLION = 0.0115  # that a million parameters of the backbone add to an iteration
 
@@ -38,15 +40,16 @@ class Pace:
 
     seconds: float  # an iteration without the backbone's share
     learning_rate: float
-    heads_lr_mult: float  # of all but the backbone
+    heads_lr_mult: float = 1.0  # of all but the backbone
+    millions: float = inf  # parameters of the backbone from which on the rate falls with their square root
 
 
 PACES = {
     "RetinaHead": Pace(seconds=0.165, learning_rate=3.5e-4, heads_lr_mult=0.4),
-    "MaskRCNN": Pace(seconds=0.9, learning_rate=3.5e-4, heads_lr_mult=0.4),
-    "UPerHead": Pace(seconds=0.6, learning_rate=5e-4, heads_lr_mult=1.0),
-    "SegformerHead": Pace(seconds=0.12, learning_rate=5e-4, heads_lr_mult=1.0),
-    "FPNHead": Pace(seconds=0.12, learning_rate=5e-4, heads_lr_mult=1.0),
+    "MaskRCNN": Pace(seconds=0.75, learning_rate=3.5e-4, heads_lr_mult=0.4),
+    "UPerHead": Pace(seconds=1.4, learning_rate=2e-3, millions=4),
+    "SegformerHead": Pace(seconds=0.1, learning_rate=2e-3, millions=4),
+    "FPNHead": Pace(seconds=0.17, learning_rate=2e-3, millions=4),
 }
 
 
@@ -117,6 +120,7 @@ def _detector(model: ConfigDict) -> None:
             if head in model.roi_head:
                 model.roi_head[head].num_classes = len(CLASSES)
         model.train_cfg.rcnn.sampler.num = SAMPLES
+        model.test_cfg.rcnn.max_per_img = DETECTIONS
         for proposals in (model.train_cfg.rpn_proposal, model.test_cfg.rpn):
             proposals.nms_pre = proposals.max_per_img = PROPOSALS
         return
@@ -195,7 +199,11 @@ def _loaders(cfg: Config) -> None:
 
 
 def _schedule(cfg: Config, pace: Pace) -> None:
-    iterations = _iterations(cfg, pace)
+    with torch.device("meta"):
+        backbone = MODELS.build(cfg.model.backbone)
+    millions = sum(parameter.numel() for parameter in backbone.parameters()) / 1e6
+    iterations = 10 * round(SECONDS / (pace.seconds + SECONDS_A_MILLION * millions) / 10)  # the same on every machine
+    rate = pace.learning_rate * min(1.0, sqrt(pace.millions / millions))
     cfg.train_dataloader.batch_size = BATCH
     cfg.train_dataloader.sampler = dict(type="InfiniteSampler", shuffle=True)
     cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=iterations // VALIDATIONS)
@@ -206,7 +214,7 @@ def _schedule(cfg: Config, pace: Pace) -> None:
     heads = [part for part in cfg.model if part == "neck" or part.endswith("_head")]
     cfg.optim_wrapper = dict(
         type="OptimWrapper",
-        optimizer=dict(type="AdamW", lr=pace.learning_rate, betas=BETAS, weight_decay=0.05, fused=True),
+        optimizer=dict(type="AdamW", lr=rate, betas=BETAS, weight_decay=0.05, fused=True),
         paramwise_cfg=dict(
             norm_decay_mult=0.0,
             bias_decay_mult=0.0,
@@ -219,11 +227,3 @@ def _schedule(cfg: Config, pace: Pace) -> None:
     )
     cfg.log_processor.by_epoch = False
     cfg.default_hooks.logger.log_metric_by_epoch = False
-
-
-def _iterations(cfg: Config, pace: Pace) -> int:
-    """So many that every backbone gets about the same time; the same number on every machine."""
-    with torch.device("meta"):
-        backbone = MODELS.build(cfg.model.backbone)
-    millions = sum(parameter.numel() for parameter in backbone.parameters()) / 1e6
-    return 10 * round(SECONDS / (pace.seconds + SECONDS_A_MILLION * millions) / 10)

@@ -102,6 +102,7 @@ def test_config(options: TestOptions) -> Config:
     segments = cfg.get("default_scope") == "mmseg"
     if options.show_dir is not None:
         cfg.default_hooks.visualization.draw = True
+        cfg.default_hooks.visualization.interval = 1  # every image: mmseg's hook would take each 50th
         if segments:
             cfg.visualizer.save_dir = str(options.show_dir)
         else:

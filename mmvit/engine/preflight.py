@@ -17,6 +17,7 @@ from mmengine.registry import DATASETS
 
 from .. import weights
 from ..errors import InputError
+from ..zoo import families, released_of
 
 SOURCES = {
     "CocoDataset": (
@@ -49,6 +50,8 @@ def check(cfg: Config, splits: tuple[str, ...]) -> None:
     for key, dataset in leaves:
         if _is_coco(dataset):
             classes_found[key] = _check_coco(key, dataset, cfg.get("default_scope"))
+        elif _has_label_maps(dataset):
+            _check_label_maps(key, dataset, cfg.get("default_scope"))
     _check_same_classes(classes_found)
     _check_checkpoints(cfg)
 
@@ -93,18 +96,25 @@ def _check_paths(leaves: list[tuple[str, ConfigDict]]) -> None:
     if not lost:
         return
     dataset = lost[0][2]
-    kind, root = str(dataset.type).rpartition(".")[2], dataset.get("data_root") or "."
+    root = dataset.get("data_root") or "."
     lines = [f"dataset not found: {len(lost)} paths of this config are missing"]
     lines += [f"  {path}   ({name})" for name, path, _ in lost]
-    if kind in SOURCES:
-        layout, source = SOURCES[kind]
-        lines += [f"Expected under {root} (data_root): {layout}", f"To be had as {source}."]
+    lines += _told_of(dataset)
     lines += [
         f"Put or link it there (ln -s /where/it/is {str(root).rstrip('/')}), or change the keys above in a config of your own "
         "or with --cfg-options.",
         "--demo needs no data: it trains the same model on an embedded dataset.",
     ]
     raise InputError("\n".join(lines))
+
+
+def _told_of(dataset: ConfigDict) -> list[str]:
+    """Where the files of a known dataset lie, and where they come from, in a line each."""
+    kind = str(dataset.type).rpartition(".")[2]
+    if kind not in SOURCES:
+        return []
+    layout, source = SOURCES[kind]
+    return [f"Expected under {dataset.get('data_root') or '.'} (data_root): {layout}", f"To be had as {source}."]
 
 
 def _is_coco(dataset: ConfigDict) -> bool:
@@ -196,13 +206,95 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(parent, name) for name in names)
 
 
+def _has_label_maps(dataset: ConfigDict) -> bool:
+    """Whether a run reads images with label maps from this dataset, in mmseg's manner and from this machine."""
+    prefix = dataset.get("data_prefix") or {}
+    reads = "LoadAnnotations" in str(dataset.get("pipeline"))  # anywhere in it: test-time augmentation nests its steps
+    return reads and all(
+        prefix.get(name) is not None and not _is_remote(Path(dataset.get("data_root") or "", prefix[name]))
+        for name in ("img_path", "seg_map_path")
+    )
+
+
+def _check_label_maps(key: str, dataset: ConfigDict, scope: str | None) -> None:
+    with DATASETS.switch_scope_and_registry(scope) as registry:
+        kind = dataset.type if isinstance(dataset.type, type) else registry.get(dataset.type)
+    from mmseg.datasets import BaseSegDataset
+
+    if kind is None or not issubclass(kind, BaseSegDataset):
+        return
+    settings = {name: value for name, value in dataset.items() if name not in ("type", "_scope_")}
+    reader, told = kind(**{**settings, "pipeline": [], "lazy_init": True}), _told_of(dataset)
+    if fault := _unpaired(reader, key, known=bool(told)):
+        raise InputError("\n".join([fault, *told]))
+
+
+def _unpaired(reader: Any, key: str, known: bool) -> str | None:
+    """What images and label maps lack of each other, by their names.
+
+    Args:
+        reader: the dataset, which says by itself what it would read.
+        key: the dataset's in the config.
+        known: nothing but label maps ends as they do in this layout, so that each must have its image.
+    """
+    images, maps = (Path(reader.data_prefix[name]) for name in ("img_path", "seg_map_path"))
+    entries = reader.load_data_list()
+    if not entries:
+        return f"{images} ({key}.data_prefix.img_path) holds no image *{reader.img_suffix}"
+    wanted = {Path(entry["seg_map_path"]) for entry in entries}
+    present = {file for file in _files(maps) if file.name.endswith(reader.seg_map_suffix)}
+    lost = sorted(file for file in wanted - present if not file.exists())
+    if lost:
+        return (
+            f"{len(lost)} of the {len(entries)} images of {images} have no label map; the first that is missing is "
+            f"{lost[0]} ({key}.data_prefix.seg_map_path). Complete the folder, or take the images out"
+        )
+    alone = sorted(present - wanted)
+    if alone and known and not reader.ann_file:
+        image = f"{alone[0].relative_to(maps)}".removesuffix(reader.seg_map_suffix) + reader.img_suffix
+        return (
+            f"{len(alone)} label maps of {maps} have no image; the first that is missing is {images / image} "
+            f"({key}.data_prefix.img_path). Complete the folder, or take the label maps out"
+        )
+    return None
+
+
 def _check_checkpoints(cfg: Config) -> None:
     """Files that `init_cfg` of our backbones names are fetched now, so that an unreachable one stops the run at once."""
-    for part in cfg.model.values():
-        if isinstance(part, dict) and str(part.get("type", "")).startswith("mmvit."):
-            settings = part.get("init_cfg") or {}
-            if isinstance(settings, dict) and settings.get("type") == "Pretrained":
-                weights.fetch(settings["checkpoint"], settings.get("sha256"))
+    for name, part in cfg.model.items():
+        if not isinstance(part, dict) or not str(part.get("type", "")).startswith("mmvit."):
+            continue
+        settings = part.get("init_cfg") or []
+        listed = not isinstance(settings, dict)
+        for index, setting in enumerate(settings if listed else [settings]):
+            if setting.get("type") != "Pretrained":
+                continue
+            key = f"model.{name}.init_cfg{f'.{index}' if listed else ''}"
+            source = str(setting["checkpoint"])
+            if "://" not in source and not Path(source).expanduser().is_file():
+                raise InputError(_missing_checkpoint(key, source, part))
+            weights.fetch(source, setting.get("sha256"))
+
+
+def _missing_checkpoint(key: str, source: str, part: ConfigDict) -> str:
+    """What to say about a local checkpoint that is not there: above all, where the authors' files are."""
+    path = Path(source).expanduser()
+    lines = [f"checkpoint {source}: no such file ({key}.checkpoint, looked in {path.resolve().parent})"]
+    family = next((family for family in families() if f"mmvit.{family.__name__}" == part.type), None)
+    rows = released_of(family).values() if family else ()
+    for row in rows:
+        if row.arch == part.get("arch") and row.url:
+            lines.append(f"The authors' file for images of {row.img_size} pixels is {row.url}, which {key}.checkpoint may name")
+        elif row.arch == part.get("arch"):
+            lines.append(
+                f"The authors' file lies in a folder that only a browser opens, {row.folder}: fetch it by hand and put it "
+                f"at {path}"
+            )
+    lines += [
+        f"Another path: --cfg-options {key}.checkpoint=PATH",
+        f"Random weights: --cfg-options {key.partition('.init_cfg')[0]}.init_cfg=None",
+    ]
+    return "\n".join(lines)
 
 
 def _some(names: list[str], most: int = 5) -> str:

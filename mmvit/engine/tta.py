@@ -1,0 +1,63 @@
+"""Test-time augmentation of instance segmentation, which mmdet's own `DetTTAModel` refuses.
+
+Not a subclass of it: what a registry imports must not need mmdet, which a segmenter does without.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mmengine.model import BaseTTAModel
+from mmengine.structures import InstanceData
+
+from ..registry import MODELS
+
+if TYPE_CHECKING:
+    from mmdet.structures import DetDataSample
+
+AXES = {"horizontal": (-1,), "vertical": (-2,), "diagonal": (-2, -1)}  # of a mask, that a flip turns around
+
+
+@MODELS.register_module()
+class InstanceTTAModel(BaseTTAModel):
+    """Joins what a detector finds in several views of an image, sizes and flips, by non-maximum suppression.
+
+    Boxes, scores and labels come out as from `DetTTAModel`; a surviving box keeps the mask of the view that it comes from.
+
+    Args:
+        tta_cfg: `nms`, as mmcv's `batched_nms` takes it, and `max_per_img`, the most instances of an image.
+        options: `module`, the detector, which predicts at the image's own size, as mmdet's do by default.
+    """
+
+    def __init__(self, tta_cfg: Mapping[str, Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.tta_cfg = tta_cfg
+
+    def merge_preds(self, data_samples_list: Sequence[Sequence["DetDataSample"]]) -> list["DetDataSample"]:
+        """One sample an image, its first view's with the predictions of all; the inner lists are the views of an image."""
+        return [self._merge(views) for views in data_samples_list]
+
+    def _merge(self, views: Sequence["DetDataSample"]) -> "DetDataSample":
+        from mmcv.ops import batched_nms
+
+        found = InstanceData.cat([turned_back(view) for view in views])
+        if len(found):
+            most = self.tta_cfg["max_per_img"]
+            boxes, kept = batched_nms(found.bboxes, found.scores, found.labels, self.tta_cfg["nms"])
+            found = found[kept[:most]]
+            found.bboxes, found.scores = boxes[:most, :4], boxes[:most, 4]  # soft suppression lowers scores
+        merged = views[0]
+        merged.pred_instances = found
+        return merged
+
+
+def turned_back(view: "DetDataSample") -> InstanceData:
+    """A view's predictions where they lie in the image: boxes (N, 4), and masks (N, H, W) where it has them."""
+    from mmdet.structures.bbox import bbox_flip
+
+    found = view.pred_instances
+    if not view.get("flip"):
+        return found
+    turned = dict(found.items(), bboxes=bbox_flip(found.bboxes, view.ori_shape, view.flip_direction))
+    if "masks" in found:
+        turned["masks"] = found.masks.flip(AXES[view.flip_direction])
+    return found.new(**turned)

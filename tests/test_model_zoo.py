@@ -1,0 +1,99 @@
+"""The page of results is what the tables say, and the tables say where each number stands."""
+
+import re
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from mmvit.leaves import committed, parse, setup_of
+from mmvit.model_zoo import METRICS, REMARKS, RUNS, TITLES, Run, main, page, row_of
+from mmvit.pairings import HEADS, PAIRINGS, PUBLISHED, Published
+
+HOME = Path(__file__).parent.parent
+FILE = HOME / "docs" / "model_zoo.md"
+FIGURE = re.compile(r"\d\d\.\d\d?")
+EXAMPLE = Run(
+    config="mask_rcnn_pvt_tiny_coco",
+    figures=(36.7, 35.14),
+    test="single scale",
+    date="2026-01-31",
+    commit="0123abc",
+    machine="8 x H200, torch 2.14.1, openmmlab",
+    command="torchrun --nproc_per_node 8 tools/train.py configs/mask_rcnn_pvt_tiny_coco.py --launcher pytorch",
+)
+
+
+def test_page_is_what_the_tables_give(capsys: pytest.CaptureFixture) -> None:
+    assert main() == 0
+    assert FILE.read_text() == capsys.readouterr().out, f"python -m mmvit.model_zoo > {FILE} writes it anew"
+
+
+def test_every_committed_config_has_one_row() -> None:
+    rows = re.findall(r"^\| \[(\w+)\]\(\.\./configs/(\w+)\.py\)", FILE.read_text(), re.MULTILINE)
+    assert all(name == file for name, file in rows)
+    assert sorted(name for name, _ in rows) == sorted(leaf.name for leaf in committed())
+
+
+@pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: f"{row.head}-{row.family}-{row.source.name}-{row.under}")
+def test_published_numbers_are_figures_of_the_heads_metrics_and_have_a_source(row: Published) -> None:
+    assert row.figures
+    for figures in row.figures.values():
+        parts = figures.split(" / ")
+        assert len(parts) == len(METRICS[row.head])
+        assert all(FIGURE.fullmatch(part) for part in parts)
+    assert row.source.url.startswith("https://")
+    text = FILE.read_text()
+    assert f"[{row.source.name}]: {row.source.url}\n" in text
+    for leaf in row.leaves():
+        (line,) = re.findall(rf"^\| \[{leaf.name}\].*$", text, re.MULTILINE)
+        assert f"{row.figures[leaf.arch]} ([{row.source.name}]" in line
+
+
+def test_no_source_says_two_things_of_the_same() -> None:
+    said = [(leaf, row.source, row.test, row.under) for row in PUBLISHED for leaf in row.leaves()]
+    assert len(said) == len(set(said))
+
+
+def test_cells() -> None:
+    assert row_of(parse("fpn_pvt_tiny_ade20k"), ()) == (
+        "| [fpn_pvt_tiny_ade20k](../configs/fpn_pvt_tiny_ade20k.py) "
+        "| 35.7 ([PVT paper], 1e-4, 80,000 iterations, batch 16); 36.6 ([PVT repository]) | 8 x 4 | published | |"
+    )
+    assert row_of(parse("segformer_van_b2_cityscapes"), ()).endswith(".py) | | 8 x 1 | ours | |"), "nothing was published"
+    assert row_of(parse("upernet_van_b4_ade20k"), ()).endswith(
+        "| 52.2 ([VAN-Segmentation], multi-scale); 51.56 ([mmsegmentation, projects/van], single scale) | 8 x 4 | published | |"
+    )
+    assert row_of(parse(EXAMPLE.config), (EXAMPLE,)).endswith("| 36.7 / 35.1 (single scale, 2026-01-31) |")
+
+
+def test_a_run_is_a_row() -> None:
+    without, with_run = "\n".join(page(())), "\n".join(page((EXAMPLE,)))
+    assert "Runs made with this package" not in without
+    line = next(line for line in with_run.splitlines() if EXAMPLE.commit in line)
+    assert all(word in line for word in (EXAMPLE.date, EXAMPLE.config, EXAMPLE.machine, EXAMPLE.command, "36.7 / 35.1"))
+
+
+@pytest.mark.parametrize("run", [EXAMPLE, *RUNS], ids=lambda run: f"{run.config}-{run.date}")
+def test_runs_are_of_committed_configs_and_can_be_repeated(run: Run) -> None:
+    leaf = parse(run.config)
+    assert leaf in committed()
+    assert len(run.figures) == len(METRICS[leaf.head])
+    assert date.fromisoformat(run.date)
+    assert re.fullmatch(r"[0-9a-f]{7,40}", run.commit)
+    assert run.config in run.command
+    assert run.machine
+    assert run.test
+
+
+def test_tables_of_words_are_complete() -> None:
+    assert set(METRICS) == set(HEADS)
+    assert set(TITLES) == {part for pairing in PAIRINGS for part in pairing}
+    assert set(REMARKS) <= set(PAIRINGS)
+
+
+def test_recipes_of_ours_are_called_so() -> None:
+    for leaf in committed():
+        setup = setup_of(leaf)
+        assert setup.published == setup.note.startswith("Recipe: ")
+        assert setup.published or "ours: " in setup.note
