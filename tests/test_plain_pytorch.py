@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import mmvit
 from mmvit import zoo
-from mmvit.backbones.t2t import Performer
+from mmvit.backbones.t2t_tokens import Performer
 from mmvit.weights import CheckpointError, fetch
 
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)

@@ -83,6 +83,8 @@ def test_transformer_tokens_need_no_square_matrix() -> None:
 def test_unknown_tokens_are_refused() -> None:
     with pytest.raises(ValueError, match="performer, transformer or convolution"):
         T2T.build(tokens="linear")
+    with pytest.raises(ValueError, match="plain, se, ghost, dense"):
+        T2T.build(dict(T2T.tiny, design="sparse"))
 
 
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family.bare], ids=lambda family: family.name)

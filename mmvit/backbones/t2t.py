@@ -14,15 +14,14 @@ Differences from the authors' code:
 - Stochastic depth rises over all layers of the dense design, not over its four dense blocks.
 - The position table and the performer's `w`, which are not trained, are buffers here and frozen parameters there.
 - Performer features are computed in float32 under autocast: in half precision they overflow.
-Kept on purpose: transformer tokens scale by the *input* width, 147 ** -0.5 and 576 ** -0.5.
+Kept on purpose: transformer tokens (`t2t_tokens`) scale by the *input* width, 147 ** -0.5 and 576 ** -0.5.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
-from typing import Any, NamedTuple, Unpack
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -37,137 +36,16 @@ from ..layers import (
     drop_path_rates,
     init_convolution,
     init_transformer,
-    merge_heads,
     resize_table,
-    split_heads,
-    to_map,
-    to_tokens,
 )
 from ..pyramid import LAST, STRIDES, Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
 from ..weights import Released
+from .t2t_designs import CheapOperation, GhostAttention, GhostMlp, SqueezeExcitedAttention
+from .t2t_tokens import FEATURES, STRIDE, TOKEN_DIM, Performer, token_module
 
-STRIDE = 16
 TAP_STRIDES = (STRIDE,) * 4
-TOKEN_DIM = 64
-FEATURES = TOKEN_DIM // 2  # random features of the performer
-DROPOUT = 0.1  # in the performer
-SE_REDUCTION = 16
 GROWTH = 64  # channels that a layer of the dense design adds
-
-
-class Split(NamedTuple):
-    kernel: int
-    stride: int
-    padding: int
-
-
-FIRST, LATER = Split(kernel=7, stride=4, padding=2), Split(kernel=3, stride=2, padding=1)
-
-
-def soft_split(feature_map: Tensor, split: Split) -> Tensor:
-    """(B, C, h, w) map to overlapping patches (B, N, C * k * k), channel-major (section 3.1)."""
-    return F.unfold(feature_map, split.kernel, padding=split.padding, stride=split.stride).transpose(1, 2)
-
-
-class Performer(nn.Module):
-    """Attention of cost linear in N by positive random features (Choromanski et al., arXiv 2009.14794), then an MLP."""
-
-    w: Tensor
-
-    def __init__(self, inputs: int) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(inputs)
-        self.kqv = nn.Linear(inputs, 3 * TOKEN_DIM)
-        self.register_buffer("w", torch.zeros(FEATURES, TOKEN_DIM))
-        self.proj = nn.Linear(TOKEN_DIM, TOKEN_DIM)
-        self.dropout = nn.Dropout(DROPOUT)
-        self.norm2 = nn.LayerNorm(TOKEN_DIM)
-        self.mlp = nn.Sequential(
-            nn.Linear(TOKEN_DIM, TOKEN_DIM), nn.GELU(), nn.Linear(TOKEN_DIM, TOKEN_DIM), nn.Dropout(DROPOUT)
-        )
-
-    def features(self, tokens: Tensor) -> Tensor:
-        """(B, N, 64) to positive features (B, N, 32) whose products approximate the softmax kernel."""
-        norms = tokens.square().sum(dim=2, keepdim=True) / 2
-        return torch.exp(tokens @ self.w.to(tokens.dtype).T - norms) / sqrt(FEATURES)
-
-    def attend(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Attention's output and the values, both (B, N, 64)."""
-        key, query, value = self.kqv(tokens).chunk(3, dim=2)
-        device = tokens.device.type
-        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
-            exact = torch.promote_types(value.dtype, torch.float32)
-            key, query = self.features(key.to(exact)), self.features(query.to(exact))
-            weights = query @ key.sum(dim=1).unsqueeze(2)  # (B, N, 1)
-            mixed = query @ (key.transpose(1, 2) @ value.to(exact)) / (weights + 1e-8)
-        return mixed.to(value.dtype), value
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        mixed, value = self.attend(self.norm1(tokens))
-        tokens = value + self.dropout(self.proj(mixed))
-        return tokens + self.mlp(self.norm2(tokens))
-
-
-class TokenAttention(nn.Module):
-    """Single-head attention from wide patches to 64 channels; the values are its shortcut."""
-
-    def __init__(self, inputs: int) -> None:
-        super().__init__()
-        self.scale = inputs**-0.5
-        self.qkv = nn.Linear(inputs, 3 * TOKEN_DIM, bias=False)
-        self.proj = nn.Linear(TOKEN_DIM, TOKEN_DIM)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        query, key, value = (part.unsqueeze(1) for part in self.qkv(tokens).chunk(3, dim=2))  # (B, 1, N, 64)
-        mixed = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
-        return (value + self.proj(mixed)).squeeze(1)
-
-
-class TokenTransformer(nn.Module):
-    def __init__(self, inputs: int) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(inputs)
-        self.attn = TokenAttention(inputs)
-        self.norm2 = nn.LayerNorm(TOKEN_DIM)
-        self.mlp = Mlp(TOKEN_DIM, TOKEN_DIM)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        tokens = self.attn(self.norm1(tokens))
-        return tokens + self.mlp(self.norm2(tokens))
-
-
-class TokensToToken(nn.Module):
-    """Soft splits with attention between them: image to tokens at stride 16 (section 3.1)."""
-
-    def __init__(self, in_channels: int, dim: int, attention: type[Performer | TokenTransformer]) -> None:
-        super().__init__()
-        self.attention1 = attention(in_channels * FIRST.kernel**2)
-        self.attention2 = attention(TOKEN_DIM * LATER.kernel**2)
-        self.project = nn.Linear(TOKEN_DIM * LATER.kernel**2, dim)
-
-    def forward(self, images: Tensor, run_block: Callable[..., Tensor]) -> tuple[Tensor, Grid, list[Tensor]]:
-        """Tokens (B, N, dim), their grid, and the token maps (B, 64, h, w) of strides 4 and 8."""
-        height, width = images.shape[-2:]
-        fine = to_map(run_block(self.attention1, soft_split(images, FIRST)), (height // 4, width // 4))
-        coarse = to_map(run_block(self.attention2, soft_split(fine, LATER)), (height // 8, width // 8))
-        return self.project(soft_split(coarse, LATER)), (height // STRIDE, width // STRIDE), [fine, coarse]
-
-
-class ConvolutionTokens(nn.Module):
-    """Three convolutions in the module's place: the authors' comparison (section 4.3)."""
-
-    def __init__(self, in_channels: int, dim: int) -> None:
-        super().__init__()
-        self.soft_split0 = nn.Conv2d(in_channels, TOKEN_DIM, *FIRST)
-        self.soft_split1 = nn.Conv2d(TOKEN_DIM, TOKEN_DIM, *LATER)
-        self.project = nn.Conv2d(TOKEN_DIM, dim, *LATER)
-
-    def forward(self, images: Tensor, run_block: Callable[..., Tensor]) -> tuple[Tensor, Grid, list[Tensor]]:
-        fine = run_block(self.soft_split0, images)
-        coarse = run_block(self.soft_split1, fine)
-        patches = self.project(coarse)
-        return to_tokens(patches), tuple(patches.shape[-2:]), [fine, coarse]
 
 
 class ClassAndPosition(nn.Module):
@@ -193,78 +71,6 @@ def sinusoids(rows: int, dim: int) -> Tensor:
     columns = torch.arange(dim, dtype=torch.float64)
     angles = torch.arange(rows, dtype=torch.float64)[:, None] / 10000 ** (2 * (columns // 2) / dim)
     return torch.where(columns % 2 == 0, angles.sin(), angles.cos()).unsqueeze(0)
-
-
-class SqueezeExcitation(nn.Module):
-    """Channels weighted by what all tokens hold on average (Hu et al., arXiv 1709.01507)."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        squeeze, excite = nn.Linear(dim, dim // SE_REDUCTION, bias=False), nn.Linear(dim // SE_REDUCTION, dim, bias=False)
-        self.fc = nn.Sequential(squeeze, nn.ReLU(inplace=True), excite, nn.Sigmoid())
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return tokens * self.fc(tokens.mean(dim=1, keepdim=True))
-
-
-class SqueezeExcitedAttention(SelfAttention):
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__(dim, heads)
-        self.se_layer = SqueezeExcitation(dim)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.se_layer(super().forward(tokens))
-
-
-class CheapOperation(nn.Module):
-    """A factor for each channel, in the shape of a depthwise 1 x 1 convolution: the ghost's (Han et al., arXiv 1911.11907)."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(dim, 1, 1))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return tokens * self.weight.flatten()
-
-
-class GhostAttention(nn.Module):
-    """Half of the channels of queries, keys and values are scaled copies of the other half."""
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.q = nn.Linear(dim, dim // 2, bias=False)
-        self.k = nn.Linear(dim, dim // 2, bias=False)
-        self.v = nn.Linear(dim, dim // 2, bias=False)
-        self.cheap_operation_q = CheapOperation(dim // 2)
-        self.cheap_operation_k = CheapOperation(dim // 2)
-        self.cheap_operation_v = CheapOperation(dim // 2)
-        self.proj = nn.Linear(dim, dim)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        query = self.with_ghost(self.q(tokens), self.cheap_operation_q)
-        key = self.with_ghost(self.k(tokens), self.cheap_operation_k)
-        value = self.with_ghost(self.v(tokens), self.cheap_operation_v)
-        return self.proj(merge_heads(F.scaled_dot_product_attention(query, key, value)))
-
-    def with_ghost(self, half: Tensor, cheap_operation: nn.Module) -> Tensor:
-        return split_heads(torch.cat([half, cheap_operation(half)], dim=2), self.heads)
-
-
-class GhostMlp(nn.Module):
-    """The hidden layer is a narrow one and two scaled copies of it."""
-
-    def __init__(self, dim: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dim, dim)
-        self.cheap_operation2 = CheapOperation(dim)
-        self.cheap_operation3 = CheapOperation(dim)
-        self.fc2 = nn.Linear(hidden, dim)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        narrow = F.gelu(self.fc1(tokens))
-        copies = [F.gelu(self.cheap_operation2(narrow)), F.gelu(self.cheap_operation3(narrow))]
-        return self.fc2(torch.cat([narrow, *copies], dim=2))
 
 
 class Block(nn.Module):
@@ -379,6 +185,8 @@ class T2TViT(Pyramid):
         **options: Unpack[PyramidOptions],
     ) -> None:
         sizes = resolve_arch("T2TViT", arch, ARCHS)
+        if sizes.design not in DESIGNS:
+            raise ValueError(f"T2TViT: design={sizes.design!r}; expected one of {', '.join(DESIGNS)}")
         widths = sizes.widths()
         ends = [-(-len(widths) * quarter // 4) for quarter in range(1, 5)]  # entries of `blocks` before each tap
         channels = tuple(widths[end - 1] for end in ends)
@@ -450,20 +258,6 @@ class T2TViT(Pyramid):
         if first == "blocks":
             return len(self.blocks) <= int(rest.partition(".")[0]) < self.ends[-1]
         return super().ignores(name)
-
-
-def token_module(kind: str, in_channels: int, dim: int) -> nn.Module:
-    """What makes tokens of `dim` channels from images.
-
-    Raises:
-        ValueError: another kind than performer, transformer or convolution.
-    """
-    if kind == "convolution":
-        return ConvolutionTokens(in_channels, dim)
-    attentions: dict[str, type[Performer | TokenTransformer]] = dict(performer=Performer, transformer=TokenTransformer)
-    if kind not in attentions:
-        raise ValueError(f"T2TViT: tokens={kind!r}; expected performer, transformer or convolution")
-    return TokensToToken(in_channels, dim, attentions[kind])
 
 
 ARCHS = {

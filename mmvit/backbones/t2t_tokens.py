@@ -1,0 +1,146 @@
+"""Tokens-to-token modules of T2T-ViT (arXiv 2101.11986, section 3.1): from an image to tokens at stride 16. See `t2t`."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from math import sqrt
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from timm.layers import Mlp
+from torch import Tensor, nn
+
+from ..layers import Grid, to_map, to_tokens
+
+STRIDE = 16
+TOKEN_DIM = 64
+FEATURES = TOKEN_DIM // 2  # random features of the performer
+DROPOUT = 0.1  # in the performer
+
+
+class Split(NamedTuple):
+    kernel: int
+    stride: int
+    padding: int
+
+
+FIRST, LATER = Split(kernel=7, stride=4, padding=2), Split(kernel=3, stride=2, padding=1)
+
+
+def soft_split(feature_map: Tensor, split: Split) -> Tensor:
+    """(B, C, h, w) map to overlapping patches (B, N, C * k * k), channel-major (section 3.1)."""
+    return F.unfold(feature_map, split.kernel, padding=split.padding, stride=split.stride).transpose(1, 2)
+
+
+class Performer(nn.Module):
+    """Attention of cost linear in N by positive random features (Choromanski et al., arXiv 2009.14794), then an MLP."""
+
+    w: Tensor
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(inputs)
+        self.kqv = nn.Linear(inputs, 3 * TOKEN_DIM)
+        self.register_buffer("w", torch.zeros(FEATURES, TOKEN_DIM))
+        self.proj = nn.Linear(TOKEN_DIM, TOKEN_DIM)
+        self.dropout = nn.Dropout(DROPOUT)
+        self.norm2 = nn.LayerNorm(TOKEN_DIM)
+        self.mlp = nn.Sequential(
+            nn.Linear(TOKEN_DIM, TOKEN_DIM), nn.GELU(), nn.Linear(TOKEN_DIM, TOKEN_DIM), nn.Dropout(DROPOUT)
+        )
+
+    def features(self, tokens: Tensor) -> Tensor:
+        """(B, N, 64) to positive features (B, N, 32) whose products approximate the softmax kernel."""
+        norms = tokens.square().sum(dim=2, keepdim=True) / 2
+        return torch.exp(tokens @ self.w.to(tokens.dtype).T - norms) / sqrt(FEATURES)
+
+    def attend(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Attention's output and the values, both (B, N, 64)."""
+        key, query, value = self.kqv(tokens).chunk(3, dim=2)
+        device = tokens.device.type
+        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+            exact = torch.promote_types(value.dtype, torch.float32)
+            key, query = self.features(key.to(exact)), self.features(query.to(exact))
+            weights = query @ key.sum(dim=1).unsqueeze(2)  # (B, N, 1)
+            mixed = query @ (key.transpose(1, 2) @ value.to(exact)) / (weights + 1e-8)
+        return mixed.to(value.dtype), value
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        mixed, value = self.attend(self.norm1(tokens))
+        tokens = value + self.dropout(self.proj(mixed))
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class TokenAttention(nn.Module):
+    """Single-head attention from wide patches to 64 channels; the values are its shortcut."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.scale = inputs**-0.5
+        self.qkv = nn.Linear(inputs, 3 * TOKEN_DIM, bias=False)
+        self.proj = nn.Linear(TOKEN_DIM, TOKEN_DIM)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        query, key, value = (part.unsqueeze(1) for part in self.qkv(tokens).chunk(3, dim=2))  # (B, 1, N, 64)
+        mixed = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        return (value + self.proj(mixed)).squeeze(1)
+
+
+class TokenTransformer(nn.Module):
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(inputs)
+        self.attn = TokenAttention(inputs)
+        self.norm2 = nn.LayerNorm(TOKEN_DIM)
+        self.mlp = Mlp(TOKEN_DIM, TOKEN_DIM)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = self.attn(self.norm1(tokens))
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class TokensToToken(nn.Module):
+    """Soft splits with attention between them: image to tokens at stride 16 (section 3.1)."""
+
+    def __init__(self, in_channels: int, dim: int, attention: type[Performer | TokenTransformer]) -> None:
+        super().__init__()
+        self.attention1 = attention(in_channels * FIRST.kernel**2)
+        self.attention2 = attention(TOKEN_DIM * LATER.kernel**2)
+        self.project = nn.Linear(TOKEN_DIM * LATER.kernel**2, dim)
+
+    def forward(self, images: Tensor, run_block: Callable[..., Tensor]) -> tuple[Tensor, Grid, list[Tensor]]:
+        """Tokens (B, N, dim), their grid, and the token maps (B, 64, h, w) of strides 4 and 8."""
+        height, width = images.shape[-2:]
+        fine = to_map(run_block(self.attention1, soft_split(images, FIRST)), (height // 4, width // 4))
+        coarse = to_map(run_block(self.attention2, soft_split(fine, LATER)), (height // 8, width // 8))
+        return self.project(soft_split(coarse, LATER)), (height // STRIDE, width // STRIDE), [fine, coarse]
+
+
+class ConvolutionTokens(nn.Module):
+    """Three convolutions in the module's place: the authors' comparison (section 4.3)."""
+
+    def __init__(self, in_channels: int, dim: int) -> None:
+        super().__init__()
+        self.soft_split0 = nn.Conv2d(in_channels, TOKEN_DIM, *FIRST)
+        self.soft_split1 = nn.Conv2d(TOKEN_DIM, TOKEN_DIM, *LATER)
+        self.project = nn.Conv2d(TOKEN_DIM, dim, *LATER)
+
+    def forward(self, images: Tensor, run_block: Callable[..., Tensor]) -> tuple[Tensor, Grid, list[Tensor]]:
+        fine = run_block(self.soft_split0, images)
+        coarse = run_block(self.soft_split1, fine)
+        patches = self.project(coarse)
+        return to_tokens(patches), tuple(patches.shape[-2:]), [fine, coarse]
+
+
+def token_module(kind: str, in_channels: int, dim: int) -> nn.Module:
+    """What makes tokens of `dim` channels from images.
+
+    Raises:
+        ValueError: another kind than performer, transformer or convolution.
+    """
+    if kind == "convolution":
+        return ConvolutionTokens(in_channels, dim)
+    attentions: dict[str, type[Performer | TokenTransformer]] = dict(performer=Performer, transformer=TokenTransformer)
+    if kind not in attentions:
+        raise ValueError(f"T2TViT: tokens={kind!r}; expected performer, transformer or convolution")
+    return TokensToToken(in_channels, dim, attentions[kind])
