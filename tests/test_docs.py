@@ -98,7 +98,9 @@ def test_configs_build(block: Block, folders: dict[Path, Path]) -> None:
         assert [str(found) for found in check_channels(cfg) if not found.ok] == []
         groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
     assert isinstance(model.backbone, Pyramid)
-    assert model.data_preprocessor.mean.numel() == model.backbone.in_channels
+    normalise = [step for step in cfg.train_dataloader.dataset.pipeline if step["type"] == "Normalize"]
+    mean = normalise[0]["mean"] if normalise else model.data_preprocessor.mean.flatten()
+    assert len(mean) == model.backbone.in_channels
     assert sum(len(group["params"]) for group in groups) >= sum(value.requires_grad for value in model.parameters())
     source = cfg.model.backbone.init_cfg.checkpoint
     if source.startswith("mmvit://"):
