@@ -49,7 +49,7 @@ PACES = {
     "MaskRCNN": Pace(seconds=0.75, learning_rate=3.5e-4, heads_lr_mult=0.4),
     "UPerHead": Pace(seconds=1.4, learning_rate=2e-3, millions=4),
     "SegformerHead": Pace(seconds=0.1, learning_rate=2e-3, millions=4),
-    "FPNHead": Pace(seconds=0.17, learning_rate=2e-3, millions=4),
+    "FPNHead": Pace(seconds=0.22, learning_rate=2e-3, millions=4),
 }
 
 
