@@ -129,12 +129,15 @@ def load_pretrained(
 
 
 def stage_name(released: str) -> str:
-    """Our name where the released one numbers its stages: `block3.0.attn.q.weight` is `stages.2.blocks.0.attn.q.weight`."""
+    """Our name where the released one numbers its stages: `block3.0.mlp.dwconv.dwconv.weight` is
+    `stages.2.blocks.0.mlp.dwconv.weight`. Names of ours stay as they are.
+    """
     found = re.match(r"(patch_embed|pos_embed|block|norm)([1-4])(?![^.])(.*)", released)
     if not found:
         return released
     part, stage, rest = found.groups()
-    return f"stages.{int(stage) - 1}.{'blocks' if part == 'block' else part}{rest}"
+    name = f"stages.{int(stage) - 1}.{'blocks' if part == 'block' else part}{rest}"
+    return name.replace(".dwconv.dwconv.", ".dwconv.")
 
 
 def require_match(model: torch.nn.Module, state: Mapping[str, Tensor], source: str) -> None:

@@ -168,8 +168,7 @@ class PVTv2(Pyramid):
 
     @staticmethod
     def our_name(released: str) -> str:
-        """`block3.0.mlp.dwconv.dwconv.weight` is `stages.2.blocks.0.mlp.dwconv.weight`; our own names stay."""
-        return stage_name(released).replace(".dwconv.dwconv.", ".dwconv.")
+        return stage_name(released)
 
 
 ARCHS = {
