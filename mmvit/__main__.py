@@ -22,6 +22,8 @@ COMMANDS = {
     "test": Command("mmvit.engine.cli", "evaluate a checkpoint of a config's model", "evaluation"),
     "list": Command("mmvit.listing", "archs, and the files that their authors released"),
     "config": Command("mmvit.leaves", "write a config for another pairing"),
+    "benchmark": Command("mmvit.bench.cli", "time backbones beside what could be used instead", "benchmark"),
+    "get_flops": Command("mmvit.bench.cli", "count a config's multiply-adds and parameters", "get_flops"),
     "doctor": Command("mmvit.doctor", "check this installation, and a config's files"),
 }
 
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def usage() -> str:
     lines = ["usage: python -m mmvit COMMAND ...", ""]
-    lines += [f"  {name:8}  {command.purpose}" for name, command in COMMANDS.items()]
+    lines += [f"  {name:9}  {command.purpose}" for name, command in COMMANDS.items()]
     return "\n".join([*lines, "", "python -m mmvit COMMAND --help tells a command's options."])
 
 

@@ -1,0 +1,128 @@
+"""The commands `benchmark` and `get_flops`: their words."""
+
+import re
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import InputError, message_of
+from ..zoo import find
+
+
+def size_of(word: str) -> tuple[int, int]:
+    """Height and width of `800x1280`."""
+    match = re.fullmatch(r"(\d+)x(\d+)", word)
+    if match is None:
+        raise ArgumentTypeError(f"{word!r}: expected HEIGHTxWIDTH in pixels, such as 800x1280")
+    return int(match[1]), int(match[2])
+
+
+def at_least_one(word: str) -> int:
+    if not word.isdecimal() or int(word) < 1:
+        raise ArgumentTypeError(f"{word!r}: expected a whole number from 1")
+    return int(word)
+
+
+def benchmark(arguments: Sequence[str], prog: str = "python -m mmvit benchmark") -> int:
+    """Measures as the words of the command line say; returns the exit status."""
+    parser = ArgumentParser(prog, description="Times backbones, and measures their memory, beside what could be used instead.")
+    parser.add_argument("archs", nargs="+", metavar="ARCH", help="names of mmvit.list_archs(), such as van_b2")
+    parser.add_argument(
+        "--size", nargs="+", type=size_of, default=[(800, 1280)], metavar="HxW", help="pixels (default: 800x1280)"
+    )
+    parser.add_argument("--batch", type=at_least_one, default=1, help="images at a time")
+    parser.add_argument("--train", action="store_true", help="a training step, forward and backward, instead of inference")
+    parser.add_argument(
+        "--against",
+        default="written-out",
+        metavar="PEER,...",
+        help="some of written-out (the textbook form, as the authors have it), timm, mmdet, mmseg, mmpretrain; "
+        "'installed' for all that are here, 'none' for none",
+    )
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="bfloat16 is autocast")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--repeats", type=at_least_one, default=5, help="how often each candidate is timed, in turns")
+    parser.add_argument("--memory", action="store_true", help="also the peak memory of a step, in a process of its own each")
+    parser.add_argument("--compile", action="store_true", help="also mmvit under torch.compile")
+    parser.add_argument("--with-cp", action="store_true", help="also mmvit with activation checkpointing; needs --train")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="time and memory against pixels")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all that was measured")
+    parser.add_argument(
+        "--product", type=at_least_one, help="side of the matrices whose product stands for the machine's limit"
+    )
+    asked = parser.parse_args(arguments)
+    try:
+        run_benchmark(asked)
+    except InputError as error:
+        print(f"error: {message_of(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run_benchmark(asked: Namespace) -> None:
+    """Measures, prints, draws.
+
+    Raises:
+        InputError: an arch, a peer, a device or a folder that does not exist.
+    """
+    for name in asked.archs:
+        find(name)
+    for file in filter(None, (asked.plot, asked.json)):
+        if not file.absolute().parent.is_dir():
+            raise InputError(f"{file}: there is no folder {file.absolute().parent}")
+    if asked.with_cp and not asked.train:
+        raise InputError("--with-cp: checkpointing is something that training does, add --train")
+    from ..pyramid import SMALLEST
+    from . import measure, memory, peers, report  # not before they are needed: --help does without
+
+    names = peers.installed() if asked.against == "installed" else [name for name in asked.against.split(",") if name != "none"]
+    peers.check_peers(names)
+    measure.check_device(asked.device)
+    candidates = [*names, *([measure.COMPILED] * asked.compile), *([measure.WITH_CP] * asked.with_cp)]
+    settings = [
+        measure.Setting(name, height, width, asked.batch, asked.train, asked.dtype, asked.device)
+        for name in asked.archs
+        for height, width in asked.size
+    ]
+    for setting in settings:
+        if min(setting.height, setting.width) < SMALLEST:
+            raise InputError(f"--size {setting.height}x{setting.width}: images have at least {SMALLEST} pixels a side")
+    if asked.device == "cpu":
+        memory.limit_to_available()
+    about = dict(machine=report.machine(asked.device), measured=report.heading(settings[0], asked.repeats))
+    print("\n\n".join(about.values()), end="\n\n")
+    costs = [(setting, measure.cost_of(setting)) for setting in settings]
+    print("\n".join(report.costs_table(costs)), end="\n\n", flush=True)
+    rows: list[measure.Row] = []
+    for setting in settings:
+        print(f"{setting.name} at {setting.height} x {setting.width} ...", file=sys.stderr, flush=True)
+        rows += measure.measure(setting, candidates, repeats=asked.repeats, peaks=asked.memory, product=asked.product)
+    print("\n".join(report.rows_table(rows)), end="\n\n")
+    print("\n".join(report.means_table(rows)))
+    if asked.json:
+        report.write_json(rows, about, asked.json)
+    if asked.plot:
+        report.plot(rows, asked.plot)
+
+
+def get_flops(arguments: Sequence[str], prog: str = "python -m mmvit get_flops") -> int:
+    """Counts as the words of the command line say; returns the exit status."""
+    parser = ArgumentParser(prog, description="Parameters and multiply-adds of a config's backbone and of its whole model.")
+    parser.add_argument("config", help="a file, or the name of one of mmvit's configs, such as retinanet_pvt_small_coco")
+    parser.add_argument(
+        "--shape", nargs=2, type=at_least_one, default=(800, 1280), metavar=("H", "W"), help="pixels of an image"
+    )
+    asked = parser.parse_args(arguments)
+    try:
+        from ..engine.cli import config_file
+        from .flops import costs_of_config
+
+        height, width = asked.shape
+        for part, cost in costs_of_config(config_file(asked.config), height, width).items():
+            adds = f"{cost.multiply_adds / 1e9:8.1f} G multiply-adds at {height} x {width}"
+            print(f"{part:10}  {cost.parameters / 1e6:8.1f} M parameters  {adds}")
+    except InputError as error:
+        print(f"error: {message_of(error)}", file=sys.stderr)
+        return 2
+    return 0

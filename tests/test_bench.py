@@ -1,0 +1,281 @@
+"""The benchmark measures what it says: textbook forms and peers equal ours, costs are right, tools run. No time is tested."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from families import FAMILIES, Family
+from torch import Tensor, nn
+
+import mmvit
+from mmvit.backbones.pvt import SpatialReductionAttention
+from mmvit.backbones.volo import OutlookAttention
+from mmvit.bench import cli, measure, peers
+from mmvit.bench.flops import costs_of_config
+from mmvit.bench.written_out import FORMS, outlook_attention, reducing_attention, written_out
+from mmvit.complexity import complexity
+from mmvit.errors import InputError
+from mmvit.zoo import families
+
+HOME = Path(__file__).parent.parent
+OTHER_FORMS = {
+    "PVTv2": [dict(linear=True)],
+    "T2TViT": [
+        dict(tokens="transformer"),
+        dict(tokens="convolution"),
+        dict(design="se"),
+        dict(design="ghost", mlp_ratio=3),
+        dict(design="dense", depths=[1, 2, 1, 1]),
+    ],
+}
+CASES = [
+    pytest.param(family, change, id="-".join([family.name, *map(str, change.values())]))
+    for family in FAMILIES
+    for change in [{}, *OTHER_FORMS.get(family.name, [])]
+]
+
+
+def build(family: Family, change: dict[str, Any]) -> mmvit.pyramid.Pyramid:
+    """A tiny backbone, no tensor of which is all zeros or ones."""
+    torch.manual_seed(0)
+    model = family.build({**family.tiny, **change})
+    model.init_weights()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    return model
+
+
+@pytest.mark.parametrize(("family", "change"), CASES)
+def test_written_out_form_has_the_maps_and_gradients_of_the_model(family: Family, change: dict[str, Any]) -> None:
+    model = build(family, change).double()
+    textbook = written_out(model)
+    images = torch.rand(2, 3, 70, 100, dtype=torch.float64)
+    found: list[list[Tensor]] = []
+    for network in (model, textbook):
+        torch.manual_seed(0)  # of the performers' dropout
+        maps = network.train()(images)
+        torch.stack([feature_map.square().mean() for feature_map in maps]).sum().backward()
+        found.append([*maps, *(parameter.grad for parameter in network.parameters())])
+    for index, (ours, theirs) in enumerate(zip(*found, strict=True)):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12, msg=lambda text, index=index: f"{index}: {text}")
+    state = textbook.state_dict()
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, state.pop(name), rtol=1e-9, atol=1e-12)  # running statistics included
+    assert not state
+
+
+def test_every_family_has_a_written_out_form() -> None:
+    assert set(FORMS) == set(families())
+    with pytest.raises(TypeError, match="Linear has no written-out form"):
+        written_out(nn.Linear(1, 1))  # type: ignore[arg-type]
+
+
+def test_written_out_form_leaves_the_model_alone_and_does_not_checkpoint() -> None:
+    model = FAMILIES[0].build(with_cp=True)
+    textbook = written_out(model)
+    assert type(model) is FAMILIES[0].kind
+    assert (model.with_cp, textbook.with_cp) == (True, False)
+
+
+class Called(nn.Module):
+    """A function of a module, tokens and their grid, for images that are maps."""
+
+    def __init__(self, module: nn.Module, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.module = module
+        self.function = function
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        return self.function(self.module, feature_map.flatten(2).transpose(1, 2), tuple(feature_map.shape[2:]))
+
+
+def test_multiply_adds_of_an_attention_by_hand() -> None:
+    tokens, dim, reduction = 8 * 12, 16, 2
+    keys = tokens // reduction**2
+    by_hand = sum(
+        (
+            tokens * dim * dim,  # queries
+            keys * reduction**2 * dim * dim,  # the reducing convolution
+            keys * dim * 2 * dim,  # keys and values
+            2 * tokens * keys * dim,  # q k^T and its product with v, all heads
+            tokens * dim * dim,  # projection
+        )
+    )
+    with torch.device("meta"):
+        attention = SpatialReductionAttention(dim, heads=2, reduction=reduction)
+    textbook = Called(attention, lambda module, *given: reducing_attention(module, *given, module.sr))
+    for network in (Called(attention, lambda module, *given: module(*given)), textbook):
+        assert complexity(network, 8, 12, channels=dim).multiply_adds == by_hand
+
+
+def test_multiply_adds_of_an_outlook_attention_by_hand() -> None:
+    height, width, dim, heads = 8, 12, 16, 2
+    tokens, windows = height * width, height * width // 4
+    by_hand = sum(
+        (
+            2 * tokens * dim * dim,  # values and projection
+            windows * dim * 81 * heads,  # logits
+            windows * 9 * 9 * dim,  # nine values of each window by its 9 x 9 matrix
+        )
+    )
+    with torch.device("meta"):
+        attention = OutlookAttention(dim, heads)
+    assert complexity(Called(attention, outlook_attention), height, width, channels=dim).multiply_adds == by_hand
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_no_form_hides_its_multiply_adds(family: Family) -> None:
+    """A form that the counter does not see (attention, a performer, a depthwise convolution) would count less."""
+    with torch.device("meta"):
+        model = family.build()
+    ours, theirs = (complexity(network, 96, 128).multiply_adds for network in (model, written_out(model)))
+    assert ours == pytest.approx(theirs, rel=0.02)
+
+
+PEER_CASES = [
+    ("timm", "pvt_v2_b0"),
+    ("timm", "pvt_v2_b2_li"),
+    ("timm", "volo_d1"),
+    pytest.param("mmdet", "pvt_tiny", marks=pytest.mark.stack),
+    pytest.param("mmdet", "pvt_v2_b0", marks=pytest.mark.stack),
+    pytest.param("mmpretrain", "van_b0", marks=pytest.mark.stack),
+    pytest.param("mmpretrain", "t2t_vit_t_14", marks=pytest.mark.stack),
+]
+
+
+@pytest.mark.parametrize(("package", "name"), PEER_CASES)
+def test_peer_computes_the_same(package: str, name: str) -> None:
+    if package == "mmpretrain":
+        pytest.importorskip("mmpretrain")
+    setting = measure.Setting(name, 64, 96)
+    ours = measure.reference(setting).eval()
+    peer = peers.build_peer(package, name, ours, 64, 96)
+    assert peer is not None
+    assert peer.comparable
+    images = measure.images_of(setting)
+    with torch.no_grad():
+        assert measure.difference(peer.network, images, ours(images)) < 1e-5
+
+
+@pytest.mark.stack
+def test_a_different_network_is_not_compared() -> None:
+    model = mmvit.create("pvt_v2_b0")
+    peer = peers.build_peer("mmseg", "pvt_v2_b0", model, 64, 96)
+    assert peer is not None
+    assert not peer.comparable
+    assert "another network" in peer.remark
+    with torch.no_grad():
+        shapes = [feature_map.shape for feature_map in peer.network.eval()(torch.rand(1, 3, 64, 96))]
+        assert shapes == [feature_map.shape for feature_map in model.eval()(torch.rand(1, 3, 64, 96))]
+
+
+def test_what_a_peer_does_not_have_is_none() -> None:
+    for package, name in (("timm", "van_b0"), ("mmdet", "pvt_v2_b2_li"), ("mmseg", "pvt_v2_b2_li")):
+        if package in peers.installed():
+            assert peers.build_peer(package, name, mmvit.create(name), 64, 96) is None
+    assert peers.build_peer("timm", "volo_d1", mmvit.create("volo_d1"), 60, 96) is None, "timm's takes multiples of 16"
+
+
+def test_weights_that_do_not_fit_are_told() -> None:
+    model = mmvit.create("pvt_v2_b0")
+    with pytest.raises(RuntimeError, match=r"has no \['nowhere'\]"):
+        peers.give_weights(model, nn.Linear(2, 2), lambda name: "nowhere")
+
+
+def test_steps_are_timed_in_turns() -> None:
+    calls: list[str] = []
+    steps = {name: (lambda name=name: calls.append(name)) for name in "ab"}
+    seconds = measure.in_turns(steps, 3, "cpu")
+    assert calls == list("ababab")
+    assert [len(values) for values in seconds.values()] == [3, 3]
+    assert measure.spread([4.0, 1.0, 2.0, 3.0, 5.0]) == measure.Spread(3.0, 2.0, 4.0)
+    assert measure.geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
+
+
+def test_other_maps_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(network: nn.Module, images: Tensor, expected: Any) -> float:
+        return 0.5
+
+    monkeypatch.setattr(measure, "difference", wrong)
+    ours, theirs = measure.measure(measure.Setting("pvt_v2_b0", 32, 32), ["written-out"], repeats=1, product=16)
+    assert ours.seconds is not None
+    assert theirs.seconds is None
+    assert theirs.remark == "its maps differ by 5e-01: not timed"
+
+
+def test_out_of_memory_is_known() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+    assert measure.is_out_of_memory(caught.value)
+    assert not measure.is_out_of_memory(RuntimeError("shapes do not match"))
+
+
+def test_benchmark_as_a_command(tmp_path: Path) -> None:
+    figure, numbers = tmp_path / "figure.png", tmp_path / "numbers.json"
+    what = ["pvt_v2_b0", "--size", "32x64", "--against", "written-out,timm", "--train", "--with-cp", "--memory"]
+    words = [*what, "--repeats", "2", "--product", "32"]
+    command = [sys.executable, HOME / "tools" / "benchmark.py", *words, "--plot", figure, "--json", numbers]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "training step (forward and backward), float32, batch 1" in done.stdout
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if "32 x 64" in line]
+    assert [cells[2] for cells in table[1:]] == ["mmvit", "written-out", "timm", "mmvit, with_cp"]
+    rows = json.loads(numbers.read_text())["rows"]
+    for row in rows:
+        assert row["seconds"]["low"] <= row["seconds"]["median"] <= row["seconds"]["high"]
+        assert row["memory"] > 2**20
+        assert row["difference"] is None or row["difference"] < 1e-5
+    assert rows[0]["time"]["median"] == 1
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("van_b7", "no backbone is called 'van_b7'; did you mean"),
+        ("van_b0 --against torch", "--against torch: there is no such peer, expected some of written-out, timm"),
+        ("van_b0 --device gpu", "--device gpu: expected cpu, cuda or cuda:N"),
+        ("van_b0 --device cuda:99", "--device cuda:99: torch sees"),
+        ("van_b0 --size 16x64", "--size 16x64: images have at least 32 pixels a side"),
+        ("van_b0 --with-cp", "--with-cp: checkpointing is something that training does, add --train"),
+        ("van_b0 --plot nowhere/a.png", "there is no folder"),
+    ],
+)
+def test_what_cannot_be_measured_is_told(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.benchmark(words.split()) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+
+
+def test_a_peer_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "find_spec", lambda package: None)
+    with pytest.raises(InputError, match="--against timm: the package is not installed here"):
+        peers.check_peers(["written-out", "timm"])
+    assert peers.installed() == ["written-out"]
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("config", ["retinanet_pvt_tiny_coco", "mask_rcnn_pvt_tiny_coco", "fpn_pvt_small_ade20k"])
+def test_costs_of_a_config(config: str) -> None:
+    costs = costs_of_config(HOME / "configs" / f"{config}.py", 64, 96)
+    name = next(name for name in ("pvt_tiny", "pvt_small") if name in config)
+    assert costs["backbone"] == measure.cost_of(measure.Setting(name, 64, 96))
+    assert costs["model"].parameters > costs["backbone"].parameters
+    assert costs["model"].multiply_adds > costs["backbone"].multiply_adds
+
+
+@pytest.mark.stack
+def test_get_flops_as_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, HOME / "tools" / "get_flops.py", "retinanet_pvt_tiny_coco", "--shape", "64", "96"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()[-2:]] == ["backbone", "model"]
+    assert cli.get_flops(["retinanet_pvt_tin_coco"]) == 2
+    assert "error: config retinanet_pvt_tin_coco" in capsys.readouterr().err

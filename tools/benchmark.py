@@ -1,0 +1,9 @@
+"""Times backbones beside what could be used instead: python tools/benchmark.py van_b2 --against installed --train."""
+
+import sys
+
+import mmvit  # noqa: F401  (its compat must be in place before mmdet is imported)
+from mmvit.bench.cli import benchmark
+
+if __name__ == "__main__":
+    sys.exit(benchmark(sys.argv[1:], prog="tools/benchmark.py"))

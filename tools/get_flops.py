@@ -1,0 +1,9 @@
+"""Counts a config's parameters and multiply-adds: python tools/get_flops.py retinanet_pvt_small_coco --shape 800 1280."""
+
+import sys
+
+import mmvit  # noqa: F401  (its compat must be in place before mmdet is imported)
+from mmvit.bench.cli import get_flops
+
+if __name__ == "__main__":
+    sys.exit(get_flops(sys.argv[1:], prog="tools/get_flops.py"))
