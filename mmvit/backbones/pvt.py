@@ -170,7 +170,7 @@ ARCHS = {
 }
 
 URL = "https://github.com/whai362/PVT/releases/download/v2/"
-RELEASED = {  # accuracies: the paper's table 1
+RELEASED = {  # accuracies: the paper's
     "tiny": Released("tiny", 75.1, "Apache-2.0", URL + "pvt_tiny.pth"),
     "small": Released("small", 79.8, "Apache-2.0", URL + "pvt_small.pth"),
     "medium": Released("medium", 81.2, "Apache-2.0", URL + "pvt_medium.pth"),

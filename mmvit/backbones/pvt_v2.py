@@ -182,7 +182,7 @@ ARCHS = {
 }
 
 URL = "https://github.com/whai362/PVT/releases/download/v2/"
-RELEASED = {  # accuracies: the paper's table 2
+RELEASED = {  # accuracies: the paper's
     "b0": Released("b0", 70.5, "Apache-2.0", URL + "pvt_v2_b0.pth"),
     "b1": Released("b1", 78.7, "Apache-2.0", URL + "pvt_v2_b1.pth"),
     "b2": Released("b2", 82.0, "Apache-2.0", URL + "pvt_v2_b2.pth"),

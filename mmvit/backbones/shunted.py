@@ -34,7 +34,7 @@ from ..weights import Released, stage_name
 
 
 class Stem(nn.Module):
-    """Convolutions to tokens at stride 4 (section 3.4)."""
+    """Convolutions to tokens at stride 4."""
 
     def __init__(self, in_channels: int, dim: int, repeats: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class Attention(nn.Module):
 
 
 class DetailSpecificMlp(nn.Module):
-    """A depthwise convolution is added between the two layers (section 3.3)."""
+    """A depthwise convolution is added between the two layers: the detail-specific feed-forward."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class Stage(nn.Module):
 
 @dataclass(frozen=True)
 class Sizes:
-    """A column of table 1; `stem_repeats` are the 3 x 3 convolutions of the stem."""
+    """Sizes of one of the paper's models; `stem_repeats` are the 3 x 3 convolutions of the stem."""
 
     depths: tuple[int, ...]
     stem_repeats: int
@@ -176,7 +176,8 @@ class ShuntedTransformer(Pyramid):
 
     Args:
         arch: tiny, small or base, or a full set of `Sizes` as a dict.
-        drop_path_rate: of the last block, rising from 0. The paper has 0.1, 0.2, 0.3 for tiny, small, base.
+        drop_path_rate: of the last block, rising from 0. The authors' configs have 0.1, 0.2, 0.3 for tiny,
+            small, base.
         norm_cfg: the batch norms of the stem, such as `dict(type='SyncBN')`; with `requires_grad=False` they do not learn.
         options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
 

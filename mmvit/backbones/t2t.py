@@ -10,7 +10,7 @@ Differences from the authors' code:
 - Any image size: their grid is the square root of the number of tokens, ours is the image's. The image is zero-padded to a
   multiple of 32, the patches' part of the position table follows the grid, the maps are cropped. The class token stays.
 - Attention is scaled by head_dim ** -0.5, as their evaluation builds the models. Their functions scale by the whole width when
-  called with `pretrained=True`, which no script of theirs does.
+  called with `pretrained=True`, which their evaluation does not ask for.
 - Stochastic depth rises over all layers of the dense design, not over its four dense blocks.
 - The position table and the performer's `w`, which are not trained, are buffers here and frozen parameters there.
 - Performer features are computed in float32 under autocast: in half precision they overflow.
@@ -97,7 +97,7 @@ DESIGNS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = 
 
 
 class DenseLayer(Block):
-    """A block whose output, narrowed, is appended to its input (section 3.2; Huang et al., arXiv 1608.06993)."""
+    """A block whose output, narrowed, is appended to its input (Huang et al., arXiv 1608.06993)."""
 
     def __init__(self, dim: int, heads: int, mlp_ratio: int, design: str, drop_path: float) -> None:
         super().__init__(dim, heads, mlp_ratio, design, drop_path)
@@ -120,7 +120,7 @@ class Transition(nn.Module):
 
 @dataclass(frozen=True)
 class Sizes:
-    """A row of tables 1 and 2. `depths` has one entry, in the dense design one for each dense block."""
+    """Sizes of one of the authors' models. `depths` has one entry, in the dense design one for each dense block."""
 
     embed_dim: int
     depths: tuple[int, ...]
@@ -154,7 +154,7 @@ class T2TViT(Pyramid):
         token_laterals: add the token maps of strides 4 and 8 to the levels of these strides, through 1 x 1 convolutions.
         pretrain_img_size: side in pixels of the images that the position table belongs to. The table of a file of another
             size is resized to it on loading; with the file's own size (384) it stays exact.
-        drop_path_rate: of the last block, rising from 0. The authors train with 0.1.
+        drop_path_rate: of the last block, rising from 0. The authors' main.py has 0.1.
         options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
 
     Raises:

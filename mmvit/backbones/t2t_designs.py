@@ -1,4 +1,4 @@
-"""Block designs that T2T-ViT's authors explored (arXiv 2101.11986, section 3.2). See `t2t`."""
+"""Block designs that T2T-ViT's authors explored (arXiv 2101.11986). See `t2t`."""
 
 import torch
 import torch.nn.functional as F

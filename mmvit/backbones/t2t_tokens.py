@@ -1,4 +1,4 @@
-"""Tokens-to-token modules of T2T-ViT (arXiv 2101.11986, section 3.1): from an image to tokens at stride 16. See `t2t`."""
+"""Tokens-to-token modules of T2T-ViT (arXiv 2101.11986): from an image to tokens at stride 16. See `t2t`."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -28,7 +28,7 @@ FIRST, LATER = Split(kernel=7, stride=4, padding=2), Split(kernel=3, stride=2, p
 
 
 def soft_split(feature_map: Tensor, split: Split) -> Tensor:
-    """(B, C, h, w) map to overlapping patches (B, N, C * k * k), channel-major (section 3.1)."""
+    """(B, C, h, w) map to overlapping patches (B, N, C * k * k), channel-major."""
     return F.unfold(feature_map, split.kernel, padding=split.padding, stride=split.stride).transpose(1, 2)
 
 
@@ -100,7 +100,7 @@ class TokenTransformer(nn.Module):
 
 
 class TokensToToken(nn.Module):
-    """Soft splits with attention between them: image to tokens at stride 16 (section 3.1)."""
+    """Soft splits with attention between them: image to tokens at stride 16."""
 
     def __init__(self, in_channels: int, dim: int, attention: type[Performer | TokenTransformer]) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class TokensToToken(nn.Module):
 
 
 class ConvolutionTokens(nn.Module):
-    """Three convolutions in the module's place: the authors' comparison (section 4.3)."""
+    """Three convolutions in the module's place: the authors' comparison."""
 
     def __init__(self, in_channels: int, dim: int) -> None:
         super().__init__()

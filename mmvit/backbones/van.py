@@ -185,7 +185,7 @@ ARCHS = {
 
 URL = "https://huggingface.co/Visual-Attention-Network/VAN-{}-original/resolve/main/van_{}.pth.tar"
 FOLDER = "https://cloud.tsinghua.edu.cn/d/0100f0cea37d41ba8d08/"  # named in the README of VAN-Segmentation
-RELEASED = {  # accuracies: the paper's tables 5 and 6
+RELEASED = {  # accuracies: the paper's
     "b0": Released("b0", 75.4, "Apache-2.0", URL.format("Tiny", "tiny_754")),
     "b1": Released("b1", 81.1, "Apache-2.0", URL.format("Small", "small_811")),
     "b2": Released("b2", 82.8, "Apache-2.0", URL.format("Base", "base_828")),

@@ -5,7 +5,7 @@ Weights: the authors' files of github.com/sail-sg/volo, release volo_1 (Apache-2
 Differences from the authors' code:
 - A pyramid, which they announced and never released: the ends of their four blocks are tapped at strides 8, 16, 16, 16,
   normed, and brought to the strides that are asked for (`layers.Tap`). Their last norm is the last tap's; the rest is fresh.
-- No class token, class attention, auxiliary head or token labelling (sections 3.3 and 3.4): a classifier's.
+- No class token, class attention, auxiliary head or token labelling: these are a classifier's.
 - Any image size: the image is zero-padded to a multiple of 32, the position table follows the grid, the maps are cropped.
 - Convolutions start from He's normal distribution instead of torch's default.
 Kept on purpose: outlookers get no drop path, because the authors' code never hands it on to them.
@@ -45,7 +45,7 @@ OUTLOOK_STRIDE = 2
 
 
 class PatchEmbed(nn.Module):
-    """Convolutional stem to stride 8 (section 3.2)."""
+    """Convolutional stem to stride 8."""
 
     def __init__(self, in_channels: int, width: int, dim: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class PatchEmbed(nn.Module):
 
 
 class OutlookAttention(nn.Module):
-    """Each window's centre says, by a linear layer, how its nine values mix (section 3.1, algorithm 1)."""
+    """Each window's centre says, by a linear layer, how its nine values mix: outlook attention (algorithm 1)."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class Stage(nn.Module):
 
 @dataclass(frozen=True)
 class Sizes:
-    """A column of table 2; `dims` and `heads` are those of the outlookers and those of the transformer."""
+    """Sizes of one of the paper's models; `dims` and `heads` are those of the outlookers and those of the transformer."""
 
     depths: tuple[int, ...]
     dims: tuple[int, int]
@@ -157,7 +157,8 @@ class VOLO(Pyramid):
         strides: of the four levels; None leaves the taps as they are, at strides 8, 16, 16, 16.
         pretrain_img_size: side in pixels of the images that the position table belongs to. The table of a file of another
             size is resized to it on loading; with the file's own size (384, 448, 512) it stays exact.
-        drop_path_rate: of the last block, rising from 0 over all blocks. The authors train with 0.1 (d1) to 0.75 (d5).
+        drop_path_rate: of the last block, rising from 0 over all blocks. The authors' README trains d1 with
+            0.1, d2 with 0.2, d3 with 0.5.
         norm_cfg: the batch norms of the stem, such as `dict(type='SyncBN')`; with `requires_grad=False` they do not learn.
         options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
 

@@ -97,7 +97,7 @@ def run_stages(model: Pyramid, images: Tensor, run_stage: Callable[[Any, Tensor]
     return maps[1:]
 
 
-# PVT, section 3.3, and PVT v2, sections 3.1 and 3.3
+# PVT and PVT v2
 
 
 def reducing_attention(attention: Any, tokens: Tensor, grid: Grid, reduce: Callable[[Tensor], Tensor]) -> Tensor:
@@ -150,7 +150,7 @@ class WrittenPVTv2(PVTv2):
         return run_stages(self, images, pvt_v2_stage)
 
 
-# Shunted Transformer, sections 3.2 and 3.3
+# Shunted Transformer
 
 
 def shunted_attention(attention: Any, tokens: Tensor, grid: Grid) -> Tensor:
@@ -194,7 +194,7 @@ class WrittenShunted(ShuntedTransformer):
         return run_stages(self, images, shunted_stage)
 
 
-# VAN, section 3.1
+# VAN
 
 
 def large_kernel_attention(attention: Any, feature_map: Tensor) -> Tensor:
@@ -222,7 +222,7 @@ class WrittenVAN(VAN):
         return run_stages(self, images.contiguous(), van_stage)
 
 
-# VOLO, sections 3.1 and 3.2
+# VOLO
 
 
 def outlook_attention(attention: Any, tokens: Tensor, grid: Grid) -> Tensor:
@@ -270,7 +270,7 @@ class WrittenVOLO(VOLO):
         ), grid
 
 
-# T2T-ViT, sections 3.1 and 3.2
+# T2T-ViT
 
 
 def soft_split(feature_map: Tensor, split: dict[str, int]) -> Tensor:
