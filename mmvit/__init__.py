@@ -33,7 +33,7 @@ PUBLIC = {
     "VAN": ".backbones",
     "create": ".zoo",
     "list_archs": ".zoo",
-    "CheckpointError": ".weights",
+    "CheckpointError": ".errors",
     "InputError": ".errors",
 }
 __all__ = ["__version__", *PUBLIC]

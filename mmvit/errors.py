@@ -8,6 +8,10 @@ class InputError(ValueError):
     """
 
 
+class CheckpointError(InputError):
+    """A checkpoint cannot be had, cannot be read, or does not fit the model. Nothing was loaded."""
+
+
 def message_of(error: InputError) -> str:
     """The message as it was raised: a data worker of torch hands it on wrapped in the worker's traceback."""
     return str(error).rpartition(f"{type(error).__name__}: ")[2].strip()

@@ -6,28 +6,21 @@ the backbone has no place for is dropped by name, and anything else that does no
 Nothing is ever unpickled beyond tensors and the plain values of mmengine's checkpoints (`weights_only=True`).
 """
 
-import hashlib
-import os
 import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from math import isqrt
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import IO, TYPE_CHECKING, Any
-from urllib.error import URLError
-from urllib.parse import urlparse
-from urllib.request import Request, urlopen
+from typing import TYPE_CHECKING, Any
 
 import torch
 from timm.models import adapt_input_conv
 from torch import Tensor
-from tqdm import tqdm
 
 from .compat.checkpoints import safe_load
-from .errors import InputError
+from .downloads import fetch
+from .errors import CheckpointError
 from .layers import Grid, resize_table
 
 if TYPE_CHECKING:
@@ -35,12 +28,6 @@ if TYPE_CHECKING:
 
 CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # averaged weights are the ones that authors report
 PREFIXES = ("module.", "backbone.")
-TIMEOUT = 30  # seconds without an answer
-BLOCK = 1 << 20  # bytes
-
-
-class CheckpointError(InputError):
-    """A checkpoint cannot be had, cannot be read, or does not fit the model. Nothing was loaded."""
 
 
 @dataclass(frozen=True)
@@ -200,89 +187,6 @@ def read_checkpoint(path: Path) -> Any:
             f"{path} ({path.stat().st_size} bytes) cannot be read as a checkpoint: truncated, or no file of torch.save or "
             f"safetensors. Get it again. ({type(error).__name__}: {error})"
         ) from error
-
-
-def fetch(source: str | Path, sha256: str | None = None) -> Path:
-    """Local path of a checkpoint; URLs are downloaded once to torch's hub directory, whole or not at all.
-
-    Raises:
-        CheckpointError: no such file, unreachable URL, or another digest than `sha256`.
-    """
-    text = str(source)
-    if text.startswith("mmvit://"):
-        from .zoo import released_url  # the families import this module
-
-        text = released_url(text)
-    if not text.startswith(("http://", "https://", "file://")):
-        path = Path(text).expanduser()
-        if not path.is_file():
-            raise CheckpointError(f"checkpoint {text}: no such file (looked in {path.resolve().parent})")
-        _check_digest(path, sha256)
-        return path
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(text).path).name
-    if not _distributed() or int(os.environ.get("LOCAL_RANK", 0)) == 0:
-        if not path.is_file():
-            _download(text, path, sha256)
-        _check_digest(path, sha256)
-    if _distributed():
-        torch.distributed.barrier()  # the other processes of this machine use what the first one fetched
-    return path
-
-
-def _check_digest(path: Path, sha256: str | None, source: str | None = None) -> None:
-    if sha256 is None:
-        return
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(sha256):
-        raise CheckpointError(
-            f"{source or path} has sha256 {digest}, expected {sha256}: another file, or a damaged one; get it again"
-        )
-
-
-def _download(url: str, path: Path, sha256: str | None) -> None:
-    """Writes `url` to `path`: beside it first, and under its name only when all bytes came and their digest is right."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", suffix=".partial", delete=False) as file:
-            try:
-                _receive(url, file)
-                _check_digest(Path(file.name), sha256, url)
-                os.replace(file.name, path)
-            finally:
-                Path(file.name).unlink(missing_ok=True)
-    except (URLError, HTTPException, OSError) as error:
-        raise CheckpointError(
-            f"{url} could not be downloaded ({error}). Fetch it elsewhere and put it at {path}, or name a local file: "
-            "--cfg-options model.backbone.init_cfg.checkpoint=PATH, or train from random weights: "
-            "--cfg-options model.backbone.init_cfg=None"
-        ) from error
-
-
-def _receive(url: str, file: IO[bytes]) -> None:
-    """The whole of `url` into `file`, with a bar on a terminal.
-
-    Torch's own function takes a connection that closes early for the end of the file.
-
-    Raises:
-        OSError: fewer bytes than the server announced.
-    """
-    request = Request(url, headers={"User-Agent": "mmvit"})
-    with urlopen(request, timeout=TIMEOUT) as response:
-        announced = int(response.headers.get("Content-Length") or 0)
-        name = Path(urlparse(url).path).name
-        with tqdm(desc=name, total=announced or None, unit="B", unit_scale=True, disable=not os.isatty(2)) as bar:
-            while block := response.read(BLOCK):
-                file.write(block)
-                bar.update(len(block))
-    file.flush()
-    os.fsync(file.fileno())
-    if announced and file.tell() != announced:
-        raise OSError(f"the connection closed after {file.tell()} of {announced} bytes")
-
-
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def _select(state: dict[str, Tensor], source: str, prefix: str | None) -> tuple[dict[str, Tensor], list[str]]:

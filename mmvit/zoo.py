@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from . import backbones
-from .errors import InputError
+from .downloads import SCHEME
+from .errors import CheckpointError, InputError
 from .pyramid import Pyramid
-from .weights import CheckpointError, Released
-
-SCHEME = "mmvit://"
+from .weights import Released
 
 
 def families() -> list[type[Pyramid]]:

@@ -177,7 +177,7 @@ def test_missing_data_and_file() -> None:
     assert found["model"].ok
     assert found["data"].told.startswith("dataset not found: 6 paths")
     assert "data/coco/annotations/instances_train2017.json" in str(found["data"])
-    assert found["checkpoint"].told.startswith("absent.pth: no such file")
+    assert found["checkpoint"].told.startswith("checkpoint absent.pth: no such file")
 
 
 def test_models_that_do_not_build() -> None:

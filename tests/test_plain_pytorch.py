@@ -13,7 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 import mmvit
 from mmvit import zoo
 from mmvit.backbones.t2t_tokens import Performer
-from mmvit.weights import CheckpointError, fetch
+from mmvit.downloads import fetch
+from mmvit.errors import CheckpointError
 
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 

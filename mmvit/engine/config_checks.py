@@ -5,10 +5,8 @@ Apart from `mmvit.doctor`, which has to run where what this file imports is brok
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import urlparse
 from urllib.request import Request, urlopen
 
 import torch
@@ -18,15 +16,14 @@ from torch import nn
 
 from .. import weights
 from ..doctor import Finding, brief, guarded
+from ..downloads import AGENT, locate
 from ..errors import InputError
 from ..pyramid import Pyramid
-from ..zoo import SCHEME, released_url
 from . import preflight
 from .cli import config_file
 from .configuration import load_config
 
 TIMEOUT = 5  # seconds that a server has for its answer
-REMOTE = ("http://", "https://", "file://")
 
 
 def examine(config: str, options: Mapping[str, Any]) -> Iterator[Finding]:
@@ -171,8 +168,10 @@ def check_backbone_file(part: Mapping[str, Any], setting: Mapping[str, Any]) -> 
         InputError: it is not there, cannot be had, or is another model's.
     """
     source = str(setting["checkpoint"])
-    where = local_path(source)
+    url, where = locate(source)
     if not where.is_file():
+        if url is None:
+            raise InputError(preflight.missing_checkpoint("model.backbone.init_cfg", source, part))
         return whereabouts(source)
     backbone = MODELS.build(without_init(part))
     if not isinstance(backbone, Pyramid):
@@ -182,28 +181,19 @@ def check_backbone_file(part: Mapping[str, Any], setting: Mapping[str, Any]) -> 
     return f"{report}".splitlines()[0]
 
 
-def local_path(source: str) -> Path:
-    """Where a checkpoint lies, or will lie once it has been downloaded."""
-    url = released_url(source) if source.startswith(SCHEME) else source
-    if url.startswith(REMOTE):
-        return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
-    return Path(url).expanduser()
-
-
 def whereabouts(source: str) -> str:
     """What to say about a checkpoint that may have to be downloaded.
 
     Raises:
         InputError: no such file, or its server does not answer or does not give it away.
     """
-    where = local_path(source)
+    url, where = locate(source)
     if where.is_file():
         return f"{where} is there"
-    url = released_url(source) if source.startswith(SCHEME) else source
-    if not url.startswith(REMOTE):
+    if url is None:
         raise InputError(f"{source}: no such file (looked in {where.resolve().parent})")
     try:
-        with urlopen(Request(url, method="HEAD", headers={"User-Agent": "mmvit"}), timeout=TIMEOUT) as answer:
+        with urlopen(Request(url, method="HEAD", headers=AGENT), timeout=TIMEOUT) as answer:
             size = int(answer.headers.get("Content-Length") or 0)
     except (OSError, ValueError) as error:
         reason = f"HTTP status {error.code}" if isinstance(error, HTTPError) else f"{getattr(error, 'reason', error)}"

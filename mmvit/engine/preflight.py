@@ -15,7 +15,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
-from .. import weights
+from ..downloads import fetch
 from ..errors import InputError
 from ..zoo import families, released_of
 
@@ -272,11 +272,11 @@ def _check_checkpoints(cfg: Config) -> None:
             key = f"model.{name}.init_cfg{f'.{index}' if listed else ''}"
             source = str(setting["checkpoint"])
             if "://" not in source and not Path(source).expanduser().is_file():
-                raise InputError(_missing_checkpoint(key, source, part))
-            weights.fetch(source, setting.get("sha256"))
+                raise InputError(missing_checkpoint(key, source, part))
+            fetch(source, setting.get("sha256"))
 
 
-def _missing_checkpoint(key: str, source: str, part: ConfigDict) -> str:
+def missing_checkpoint(key: str, source: str, part: ConfigDict) -> str:
     """What to say about a local checkpoint that is not there: above all, where the authors' files are."""
     path = Path(source).expanduser()
     lines = [f"checkpoint {source}: no such file ({key}.checkpoint, looked in {path.resolve().parent})"]
