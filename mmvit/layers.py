@@ -10,18 +10,22 @@ from typing import Any, cast
 import torch.nn.functional as F
 from timm.layers import LayerNorm2d, trunc_normal_
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 Grid = tuple[int, int]
 
 
 def to_map(tokens: Tensor, grid: Grid) -> Tensor:
-    """(B, h*w, C) tokens as a (B, C, h, w) map."""
-    return tokens.transpose(1, 2).unflatten(2, grid)
+    """(B, h*w, C) tokens as a (B, C, h, w) map, a channels-last view.
+
+    In this order: a view that splits the last axis gives a batch of one a stride by which torch takes it for channels-first.
+    """
+    return tokens.unflatten(1, grid).permute(0, 3, 1, 2)
 
 
 def to_tokens(feature_map: Tensor) -> Tensor:
-    """(B, C, h, w) map as (B, h*w, C) tokens."""
-    return feature_map.flatten(2).transpose(1, 2)
+    """(B, C, h, w) map as (B, h*w, C) tokens, a view of a channels-last map."""
+    return feature_map.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def split_heads(tokens: Tensor, heads: int) -> Tensor:
@@ -32,6 +36,22 @@ def split_heads(tokens: Tensor, heads: int) -> Tensor:
 def merge_heads(tokens: Tensor) -> Tensor:
     """(B, heads, N, d) back to (B, N, heads * d)."""
     return tokens.transpose(1, 2).flatten(2)
+
+
+def to_windows(tokens: Tensor, grid: Grid, size: int) -> Tensor:
+    """(B, h*w, C) tokens as (B * windows, size * size, C), windows as in ViTDet (arXiv 2203.16527), filled up with 0."""
+    height, width = grid
+    padded = F.pad(tokens.unflatten(1, grid), (0, 0, 0, -width % size, 0, -height % size))
+    rows = padded.unflatten(2, (-1, size)).unflatten(1, (-1, size))  # (B, rows, size, columns, size, C)
+    return rows.transpose(2, 3).flatten(3, 4).flatten(0, 2)
+
+
+def from_windows(windows: Tensor, grid: Grid, size: int) -> Tensor:
+    """The (B, h*w, C) tokens that `to_windows` made the windows of."""
+    height, width = grid
+    rows, columns = -(-height // size), -(-width // size)
+    padded = windows.unflatten(1, (size, size)).unflatten(0, (-1, rows, columns)).transpose(2, 3)
+    return padded.flatten(3, 4).flatten(1, 2)[:, :height, :width].flatten(1, 2)
 
 
 def resize_table(table: Tensor, old: Grid, new: Grid, mode: str) -> Tensor:
@@ -129,6 +149,12 @@ def check_strides(strides: Iterable[int] | None, bare: tuple[int, ...]) -> tuple
     return levels
 
 
+def check_window(size: int | None) -> None:
+    """Raises ValueError for a side of attention windows that is not a whole number from 1; None stands for no windows."""
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise ValueError(f"window_size={size!r}: expected a number of tokens from 1, or None for the whole image")
+
+
 def init_transformer(module: nn.Module) -> None:
     """Linear layers truncated normal (std 0.02) without bias, norms to identity: what all these papers start from."""
     if isinstance(module, nn.Linear):
@@ -159,7 +185,7 @@ def init_convolution(module: nn.Module) -> None:
 BATCH_NORMS = {"BN": nn.BatchNorm2d, "SyncBN": nn.SyncBatchNorm}
 
 
-def batch_norm(norm_cfg: Mapping[str, Any] | None) -> Callable[[int], nn.Module]:
+def batch_norm(norm_cfg: Mapping[str, Any] | None) -> Callable[[int], _BatchNorm]:
     """Maker of batch norms over so many channels, from a config such as `dict(type='SyncBN', requires_grad=False, eps=1e-5)`.
 
     None means `dict(type='BN')`.
