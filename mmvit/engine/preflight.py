@@ -87,18 +87,19 @@ def _is_remote(path: Path) -> bool:
 
 
 def _check_paths(leaves: list[tuple[str, ConfigDict]]) -> None:
-    lost = [
-        (name, path, dataset)
-        for key, dataset in leaves
-        for name, path in _paths(key, dataset)
-        if not _is_remote(path) and not path.exists()
-    ]
+    lost: dict[Path, list[str]] = {}
+    affected = []
+    for key, dataset in leaves:
+        for name, path in _paths(key, dataset):
+            if not _is_remote(path) and not path.exists():
+                lost.setdefault(path, []).append(name)
+                affected.append(dataset)
     if not lost:
         return
-    dataset = lost[0][2]
+    dataset = affected[0]
     root = dataset.get("data_root") or "."
     lines = [f"dataset not found: {len(lost)} paths of this config are missing"]
-    lines += [f"  {path}   ({name})" for name, path, _ in lost]
+    lines += [f"  {path}   ({', '.join(names)})" for path, names in lost.items()]
     lines += _told_of(dataset)
     lines += [
         f"Put or link it there (ln -s /where/it/is {str(root).rstrip('/')}), or change the keys above in a config of your own "
