@@ -32,6 +32,7 @@ PUBLIC = {
     "T2TViT": ".backbones",
     "VAN": ".backbones",
     "create": ".zoo",
+    "fuse": ".fusion",
     "list_archs": ".zoo",
     "CheckpointError": ".errors",
     "InputError": ".errors",

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import mmvit
 from mmvit import zoo
-from mmvit.backbones.t2t_tokens import Performer
+from mmvit.backbones.t2t_tokens import Performer, Split
 from mmvit.downloads import fetch
 from mmvit.errors import CheckpointError
 
@@ -165,21 +165,21 @@ def test_performer_features_are_float32() -> None:
     torch.manual_seed(0)
     performer = Performer(27).eval()
     torch.nn.init.orthogonal_(performer.w, gain=32**0.5)
-    tokens = 4 * torch.randn(2, 500, 27)
+    feature_map, split = 4 * torch.randn(2, 3, 40, 50), Split(kernel=3, stride=2, padding=1)
     with torch.no_grad():
-        expected = performer.double()(tokens.double()).float()
+        expected = performer.double()(feature_map.double(), split).float()
         performer.float()
         for dtype in (torch.bfloat16, torch.float16):
             seen = []
             features = performer.features
             performer.features = lambda part: seen.append(features(part)) or seen[-1]  # noqa: B023
             with torch.autocast("cpu", dtype):
-                low = performer(tokens)
+                low = performer(feature_map, split)
             performer.features = features
             assert [part.dtype for part in seen] == [torch.float32, torch.float32]
             assert (low.float() - expected).abs().mean() < 0.05 * expected.abs().mean()
         for scale in (1e2, 1e4, 6e4):
-            assert performer(tokens * scale).isfinite().all()
+            assert performer(feature_map * scale, split).isfinite().all()
             key_and_query = scale * torch.randn(2, 500, 64)
             assert performer.features(key_and_query).isfinite().all()
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, trunc_normal_
 from torch import Tensor, nn
 
+from ..bands import mlp_in_bands
 from ..layers import Grid, drop_path_rates, init_transformer, merge_heads, resize_table, split_heads, to_map, to_tokens
 from ..pyramid import STRIDES, Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
@@ -74,7 +75,7 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), grid))
-        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+        return tokens + self.drop_path(mlp_in_bands([self.norm2, self.mlp], tokens))
 
 
 class Stage(nn.Module):

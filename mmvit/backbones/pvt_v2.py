@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from ..bands import mlp_in_bands
 from ..layers import Grid, drop_path_rates, init_convolution, init_transformer, merge_heads, split_heads, to_map, to_tokens
 from ..pyramid import Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
@@ -75,11 +76,13 @@ class ConvolutionalMlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
         self.linear = linear
 
-    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+    def forward(self, tokens: Tensor, grid: Grid, rows: slice = slice(None)) -> Tensor:
+        """(B, h*w, C) tokens to those of the `rows` of their grid."""
         hidden = self.fc1(tokens)
         if self.linear:
             hidden = F.relu(hidden)
-        return self.fc2(F.gelu(to_tokens(self.dwconv(to_map(hidden, grid)))))
+        hidden = self.dwconv(to_map(hidden, grid))[:, :, rows]
+        return self.fc2(F.gelu(to_tokens(hidden)))
 
 
 class Block(nn.Module):
@@ -93,7 +96,7 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), grid))
-        return tokens + self.drop_path(self.mlp(self.norm2(tokens), grid))
+        return tokens + self.drop_path(mlp_in_bands([self.norm2, self.mlp], tokens, grid))
 
 
 class Stage(nn.Module):

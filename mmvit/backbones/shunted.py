@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from ..bands import mlp_in_bands
 from ..layers import (
     Grid,
     batch_norm,
@@ -125,9 +126,11 @@ class DetailSpecificMlp(nn.Module):
         self.dwconv = depthwise(hidden)
         self.fc2 = nn.Linear(hidden, dim)
 
-    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+    def forward(self, tokens: Tensor, grid: Grid, rows: slice = slice(None)) -> Tensor:
+        """(B, h*w, C) tokens to those of the `rows` of their grid."""
         hidden = to_map(self.fc1(tokens), grid)
-        return self.fc2(F.gelu(to_tokens(hidden + self.dwconv(hidden))))
+        hidden = (hidden + self.dwconv(hidden))[:, :, rows]
+        return self.fc2(F.gelu(to_tokens(hidden)))
 
 
 class Block(nn.Module):
@@ -141,7 +144,7 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), grid))
-        return tokens + self.drop_path(self.mlp(self.norm2(tokens), grid))
+        return tokens + self.drop_path(mlp_in_bands([self.norm2, self.mlp], tokens, grid))
 
 
 class Stage(nn.Module):

@@ -28,15 +28,19 @@ import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, trunc_normal_
 from torch import Tensor, nn
 
+from ..bands import mlp_in_bands
 from ..layers import (
     Grid,
     SelfAttention,
     Taps,
     check_strides,
+    check_window,
     drop_path_rates,
+    from_windows,
     init_convolution,
     init_transformer,
     resize_table,
+    to_windows,
 )
 from ..pyramid import LAST, STRIDES, Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
@@ -74,7 +78,7 @@ def sinusoids(rows: int, dim: int) -> Tensor:
 
 
 class Block(nn.Module):
-    def __init__(self, dim: int, heads: int, mlp_ratio: int, design: str, drop_path: float) -> None:
+    def __init__(self, dim: int, heads: int, mlp_ratio: int, design: str, drop_path: float, window_size: int | None) -> None:
         super().__init__()
         attention, mlp = DESIGNS[design]
         self.norm1 = nn.LayerNorm(dim)
@@ -82,10 +86,22 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = mlp(dim, mlp_ratio * dim)
         self.drop_path = DropPath(drop_path)
+        self.window_size = window_size
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens)))
-        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """(B, 1 + h*w, C) tokens, the class token first, to as many."""
+        tokens = tokens + self.drop_path(self.attend(self.norm1(tokens), grid))
+        return tokens + self.drop_path(mlp_in_bands([self.norm2, self.mlp], tokens))
+
+    def attend(self, tokens: Tensor, grid: Grid) -> Tensor:
+        if self.window_size is None:
+            return self.attn(tokens)
+        patches = to_windows(tokens[:, 1:], grid, self.window_size)
+        count = patches.shape[0] // tokens.shape[0]  # windows of an image
+        everywhere = tokens[:, :1].repeat_interleave(count, dim=0)  # the class token is in each of them
+        mixed = self.attn(torch.cat([everywhere, patches], dim=1))
+        first = mixed[:, :1].unflatten(0, (-1, count)).mean(dim=1)
+        return torch.cat([first, from_windows(mixed[:, 1:], grid, self.window_size)], dim=1)
 
 
 DESIGNS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
@@ -99,12 +115,12 @@ DESIGNS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = 
 class DenseLayer(Block):
     """A block whose output, narrowed, is appended to its input (Huang et al., arXiv 1608.06993)."""
 
-    def __init__(self, dim: int, heads: int, mlp_ratio: int, design: str, drop_path: float) -> None:
-        super().__init__(dim, heads, mlp_ratio, design, drop_path)
+    def __init__(self, dim: int, heads: int, mlp_ratio: int, design: str, drop_path: float, window_size: int | None) -> None:
+        super().__init__(dim, heads, mlp_ratio, design, drop_path, window_size)
         self.dense_linear = nn.Linear(dim, GROWTH)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        return torch.cat([tokens, self.dense_linear(super().forward(tokens))], dim=2)
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        return torch.cat([tokens, self.dense_linear(super().forward(tokens, grid))], dim=2)
 
 
 class Transition(nn.Module):
@@ -114,7 +130,7 @@ class Transition(nn.Module):
         super().__init__()
         self.linear = nn.Linear(dim, dim // 2)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         return F.gelu(self.linear(tokens))
 
 
@@ -152,13 +168,16 @@ class T2TViT(Pyramid):
         tokens: performer, transformer or convolution: what turns the image into tokens; None means the arch's own.
         strides: of the four levels; None leaves the taps as they are, all at stride 16.
         token_laterals: add the token maps of strides 4 and 8 to the levels of these strides, through 1 x 1 convolutions.
+        window_size: side in tokens of the windows in which all but each tap's last block attend, as in ViTDet; the class token
+            is in all of them, and what they make of it is averaged. None for attention to the whole image, as the authors have
+            it, whose cost grows with the square of the pixels.
         pretrain_img_size: side in pixels of the images that the position table belongs to. The table of a file of another
             size is resized to it on loading; with the file's own size (384) it stays exact.
         drop_path_rate: of the last block, rising from 0. The authors' main.py has 0.1.
         options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
 
     Raises:
-        ValueError: unknown arch or tokens, impossible strides, out_indices or frozen_stages.
+        ValueError: unknown arch or tokens, impossible strides, window_size, out_indices or frozen_stages.
     """
 
     family = "t2t_vit"
@@ -180,6 +199,7 @@ class T2TViT(Pyramid):
         tokens: str | None = None,
         strides: Iterable[int] | None = STRIDES,
         token_laterals: bool = True,
+        window_size: int | None = None,
         pretrain_img_size: int = 224,
         drop_path_rate: float = 0.0,
         **options: Unpack[PyramidOptions],
@@ -191,18 +211,21 @@ class T2TViT(Pyramid):
         ends = [-(-len(widths) * quarter // 4) for quarter in range(1, 5)]  # entries of `blocks` before each tap
         channels = tuple(widths[end - 1] for end in ends)
         strides = check_strides(strides, TAP_STRIDES)
+        check_window(window_size)
         super().__init__(channels, strides=strides, **options)
         self.ends = ends
         self.tokens_to_token = token_module(tokens or sizes.tokens, self.in_channels, sizes.embed_dim)
         self.embedding = ClassAndPosition(sizes.embed_dim, (pretrain_img_size // STRIDE, pretrain_img_size // STRIDE))
         rates = iter(drop_path_rates(drop_path_rate, (sum(sizes.depths),))[0])
         self.blocks = nn.ModuleList()
-        for dim, new in pairwise([sizes.embed_dim, *widths[: ends[self.out_indices[-1]]]]):
+        entries = pairwise([sizes.embed_dim, *widths[: ends[self.out_indices[-1]]]])
+        for entry, (dim, new) in enumerate(entries, start=1):
             if new < dim:
                 self.blocks.append(Transition(dim))
             else:
                 kind = DenseLayer if new > dim else Block
-                self.blocks.append(kind(dim, sizes.heads, sizes.mlp_ratio, sizes.design, next(rates)))
+                window = None if entry in ends else window_size
+                self.blocks.append(kind(dim, sizes.heads, sizes.mlp_ratio, sizes.design, next(rates), window))
         self.taps = Taps(self.out_indices, channels, TAP_STRIDES, strides)
         self.laterals = nn.ModuleDict(
             {
@@ -238,7 +261,7 @@ class T2TViT(Pyramid):
         tokens = self.embedding(tokens, grid)
         maps = {}
         for entry, block in enumerate(self.blocks, start=1):
-            tokens = self.run_block(block, tokens)
+            tokens = self.run_block(block, tokens, grid)
             for level in self.out_indices:
                 if entry == self.ends[level]:
                     maps[level] = self.taps.at(level)(tokens[:, 1:], grid)

@@ -65,8 +65,9 @@ class Performer(nn.Module):
             mixed = query @ (key.transpose(1, 2) @ value.to(exact)) / (weights + 1e-8)
         return mixed.to(value.dtype), value
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        mixed, value = self.attend(self.norm1(tokens))
+    def forward(self, feature_map: Tensor, split: Split) -> Tensor:
+        """(B, C, h, w) map to (B, N, 64) tokens, one for each patch."""
+        mixed, value = self.attend(self.norm1(soft_split(feature_map, split)))
         tokens = value + self.dropout(self.proj(mixed))
         return tokens + self.mlp(self.norm2(tokens))
 
@@ -94,8 +95,9 @@ class TokenTransformer(nn.Module):
         self.norm2 = nn.LayerNorm(TOKEN_DIM)
         self.mlp = Mlp(TOKEN_DIM, TOKEN_DIM)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        tokens = self.attn(self.norm1(tokens))
+    def forward(self, feature_map: Tensor, split: Split) -> Tensor:
+        """(B, C, h, w) map to (B, N, 64) tokens, one for each patch."""
+        tokens = self.attn(self.norm1(soft_split(feature_map, split)))
         return tokens + self.mlp(self.norm2(tokens))
 
 
@@ -111,9 +113,11 @@ class TokensToToken(nn.Module):
     def forward(self, images: Tensor, run_block: Callable[..., Tensor]) -> tuple[Tensor, Grid, list[Tensor]]:
         """Tokens (B, N, dim), their grid, and the token maps (B, 64, h, w) of strides 4 and 8."""
         height, width = images.shape[-2:]
-        fine = to_map(run_block(self.attention1, soft_split(images, FIRST)), (height // 4, width // 4))
-        coarse = to_map(run_block(self.attention2, soft_split(fine, LATER)), (height // 8, width // 8))
-        return self.project(soft_split(coarse, LATER)), (height // STRIDE, width // STRIDE), [fine, coarse]
+        fine = to_map(run_block(self.attention1, images, FIRST), (height // 4, width // 4))
+        coarse = to_map(run_block(self.attention2, fine, LATER), (height // 8, width // 8))
+        kernels = self.project.weight.unflatten(1, (TOKEN_DIM, LATER.kernel, LATER.kernel))
+        patches = F.conv2d(coarse, kernels, self.project.bias, LATER.stride, LATER.padding)  # a soft split and a linear layer
+        return to_tokens(patches), (height // STRIDE, width // STRIDE), [fine, coarse]
 
 
 class ConvolutionTokens(nn.Module):

@@ -17,8 +17,13 @@ import torch
 import torch.nn.functional as F
 from timm.layers import DropPath, LayerNorm2d
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..layers import batch_norm, drop_path_rates, init_convolution, init_transformer
+from ..bands import mlp_in_bands
+from ..depthwise import depthwise
+from ..fusion import after_norm, before_scale, scale_and_shift
+from ..layers import Grid, batch_norm, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
 from ..pyramid import Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
 from ..weights import Released, stage_name
@@ -29,13 +34,16 @@ LAYER_SCALE = 1e-2  # initial value
 class PatchEmbed(nn.Module):
     """Overlapping patches, then a batch norm (section 3.2)."""
 
-    def __init__(self, in_channels: int, dim: int, patch: int, stride: int, norm: Callable[[int], nn.Module]) -> None:
+    def __init__(self, in_channels: int, dim: int, patch: int, stride: int, norm: Callable[[int], _BatchNorm]) -> None:
         super().__init__()
         self.proj = nn.Conv2d(in_channels, dim, kernel_size=patch, stride=stride, padding=patch // 2)
         self.norm = norm(dim)
 
     def forward(self, feature_map: Tensor) -> Tensor:
         return self.norm(self.proj(feature_map))
+
+    def fused(self) -> nn.Conv2d:
+        return fuse_conv_bn_eval(self.proj, self.norm)
 
 
 class LargeKernelAttention(nn.Module):
@@ -48,7 +56,8 @@ class LargeKernelAttention(nn.Module):
         self.conv1 = nn.Conv2d(dim, dim, kernel_size=1)
 
     def forward(self, feature_map: Tensor) -> Tensor:
-        return feature_map * self.conv1(self.conv_spatial(self.conv0(feature_map)))
+        local = depthwise(self.conv0, feature_map)
+        return feature_map * self.conv1(depthwise(self.conv_spatial, local))
 
 
 class Attention(nn.Module):
@@ -69,12 +78,14 @@ class ConvolutionalMlp(nn.Module):
         self.dwconv = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, groups=hidden)
         self.fc2 = nn.Conv2d(hidden, dim, kernel_size=1)
 
-    def forward(self, feature_map: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.dwconv(self.fc1(feature_map))))
+    def forward(self, tokens: Tensor, grid: Grid, rows: slice = slice(None)) -> Tensor:
+        """(B, h*w, C) tokens to those of the `rows` of their grid."""
+        hidden = self.dwconv(self.fc1(to_map(tokens, grid)))[:, :, rows]
+        return to_tokens(self.fc2(F.gelu(hidden)))
 
 
 class Block(nn.Module):
-    def __init__(self, dim: int, mlp_ratio: int, drop_path: float, norm: Callable[[int], nn.Module]) -> None:
+    def __init__(self, dim: int, mlp_ratio: int, drop_path: float, norm: Callable[[int], _BatchNorm]) -> None:
         super().__init__()
         self.norm1 = norm(dim)
         self.attn = Attention(dim)
@@ -84,11 +95,36 @@ class Block(nn.Module):
         self.layer_scale_2 = nn.Parameter(torch.zeros(dim))
         self.drop_path = DropPath(drop_path)
 
+    def fused(self) -> "FusedBlock":
+        return FusedBlock(self)
+
     def forward(self, feature_map: Tensor) -> Tensor:
         attended = self.layer_scale_1[:, None, None] * self.attn(self.norm1(feature_map))
         feature_map = feature_map + self.drop_path(attended)
-        mixed = self.layer_scale_2[:, None, None] * self.mlp(self.norm2(feature_map))
-        return feature_map + self.drop_path(mixed)
+        grid = (feature_map.shape[2], feature_map.shape[3])
+        mixed = to_map(mlp_in_bands([self.mlp], to_tokens(self.norm2(feature_map)), grid), grid)
+        return feature_map + self.drop_path(self.layer_scale_2[:, None, None] * mixed)
+
+
+class FusedBlock(nn.Module):
+    """A block for inference: batch norms and layer scales are in the 1 x 1 convolutions, and in the shortcut's scale."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        scale, shift = scale_and_shift(block.norm1)
+        self.shortcut = nn.Parameter(1 + block.layer_scale_1 * scale)  # attention's own shortcut is of the normed map
+        self.proj_1 = after_norm(block.norm1, block.attn.proj_1)
+        self.spatial_gating_unit = block.attn.spatial_gating_unit
+        self.proj_2 = before_scale(block.attn.proj_2, block.layer_scale_1, shift)
+        self.mlp = block.mlp
+        self.mlp.fc1 = after_norm(block.norm2, block.mlp.fc1)
+        self.mlp.fc2 = before_scale(block.mlp.fc2, block.layer_scale_2)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        gated = self.proj_2(self.spatial_gating_unit(F.gelu(self.proj_1(feature_map))))
+        feature_map = torch.addcmul(gated, feature_map, self.shortcut[:, None, None])
+        grid = (feature_map.shape[2], feature_map.shape[3])
+        return feature_map + to_map(mlp_in_bands([self.mlp], to_tokens(feature_map), grid), grid)
 
 
 class Stage(nn.Module):

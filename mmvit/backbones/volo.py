@@ -20,28 +20,31 @@ import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, trunc_normal_
 from torch import Tensor, nn
 
+from ..bands import mlp_in_bands
 from ..layers import (
     Grid,
     SelfAttention,
     Taps,
     batch_norm,
     check_strides,
+    check_window,
     convolutional_stem,
     drop_path_rates,
+    from_windows,
     init_convolution,
     init_transformer,
     resize_table,
     to_map,
     to_tokens,
+    to_windows,
 )
 from ..pyramid import LAST, STRIDES, Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
 from ..weights import Released
+from .volo_outlook import STRIDE as OUTLOOK_STRIDE
+from .volo_outlook import WINDOW, Outlook
 
 TAP_STRIDES = (8, 16, 16, 16)
-KERNEL = 3  # side of the outlook window
-WINDOW = KERNEL * KERNEL
-OUTLOOK_STRIDE = 2
 
 
 class PatchEmbed(nn.Module):
@@ -68,14 +71,12 @@ class OutlookAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        window = dict(kernel_size=KERNEL, padding=KERNEL // 2, stride=OUTLOOK_STRIDE)
-        value = F.unfold(to_map(self.v(tokens), grid), **window)  # (B, C * 9, L), L windows
-        value = value.unflatten(1, (self.heads, -1, WINDOW)).permute(0, 1, 4, 3, 2)  # (B, heads, L, 9, d)
-        centres = F.avg_pool2d(to_map(tokens, grid), OUTLOOK_STRIDE, ceil_mode=True)
-        logits = self.attn(to_tokens(centres)).unflatten(2, (self.heads, WINDOW, WINDOW)).transpose(1, 2)
-        mixed = (logits * self.scale).softmax(dim=-1) @ value  # (B, heads, L, 9, d)
-        mixed = mixed.permute(0, 1, 4, 3, 2).flatten(1, 3)  # (B, C * 9, L)
-        return self.proj(to_tokens(F.fold(mixed, output_size=grid, **window)))
+        values = self.v(tokens).unflatten(2, (self.heads, -1)).unflatten(1, grid)  # (B, h, w, heads, d)
+        centres = F.avg_pool2d(to_map(tokens, grid), OUTLOOK_STRIDE, ceil_mode=True)  # (B, C, h', w')
+        logits = self.attn(centres.permute(0, 2, 3, 1)).unflatten(3, (self.heads, WINDOW, WINDOW))
+        weights = (logits * self.scale).softmax(dim=-1)  # (B, h', w', heads, 9, 9)
+        mixed = Outlook.apply(weights.to(values.dtype), values)
+        return self.proj(mixed.flatten(3).flatten(1, 2))
 
 
 class Outlooker(nn.Module):
@@ -88,21 +89,27 @@ class Outlooker(nn.Module):
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         tokens = tokens + self.attn(self.norm1(tokens), grid)
-        return tokens + self.mlp(self.norm2(tokens))
+        return tokens + mlp_in_bands([self.norm2, self.mlp], tokens)
 
 
 class TransformerBlock(nn.Module):
-    def __init__(self, dim: int, heads: int, mlp_ratio: int, drop_path: float) -> None:
+    def __init__(self, dim: int, heads: int, mlp_ratio: int, drop_path: float, window_size: int | None) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim)
         self.attn = SelfAttention(dim, heads)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, mlp_ratio * dim)
         self.drop_path = DropPath(drop_path)
+        self.window_size = window_size
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens)))
-        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+        tokens = tokens + self.drop_path(self.attend(self.norm1(tokens), grid))
+        return tokens + self.drop_path(mlp_in_bands([self.norm2, self.mlp], tokens))
+
+    def attend(self, tokens: Tensor, grid: Grid) -> Tensor:
+        if self.window_size is None:
+            return self.attn(tokens)
+        return from_windows(self.attn(to_windows(tokens, grid, self.window_size)), grid, self.window_size)
 
 
 class Downsample(nn.Module):
@@ -155,6 +162,8 @@ class VOLO(Pyramid):
     Args:
         arch: d1 to d5, or a full set of `Sizes` as a dict.
         strides: of the four levels; None leaves the taps as they are, at strides 8, 16, 16, 16.
+        window_size: side in tokens of the windows in which all but each tap's last transformer block attend, as in ViTDet; None
+            for attention to the whole image, as the authors have it, whose cost grows with the square of the pixels.
         pretrain_img_size: side in pixels of the images that the position table belongs to. The table of a file of another
             size is resized to it on loading; with the file's own size (384, 448, 512) it stays exact.
         drop_path_rate: of the last block, rising from 0 over all blocks. The authors' README trains d1 with
@@ -163,7 +172,7 @@ class VOLO(Pyramid):
         options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
 
     Raises:
-        ValueError: unknown arch, impossible strides, out_indices or frozen_stages.
+        ValueError: unknown arch, impossible strides, window_size, out_indices or frozen_stages.
     """
 
     family = "volo"
@@ -177,6 +186,7 @@ class VOLO(Pyramid):
         arch: str | Mapping[str, Any] | Sizes,
         *,
         strides: Iterable[int] | None = STRIDES,
+        window_size: int | None = None,
         pretrain_img_size: int = 224,
         drop_path_rate: float = 0.0,
         norm_cfg: Mapping[str, Any] | None = None,
@@ -186,12 +196,17 @@ class VOLO(Pyramid):
         dim = sizes.dims[1]
         channels = (sizes.dims[0], dim, dim, dim)
         strides = check_strides(strides, TAP_STRIDES)
+        check_window(window_size)
         super().__init__(channels, strides=strides, **options)
         rates = drop_path_rates(drop_path_rate, sizes.depths)
         self.patch_embed = PatchEmbed(self.in_channels, sizes.stem_width, sizes.dims[0], batch_norm(norm_cfg))
         self.stages = nn.ModuleList([Stage(Outlooker(sizes.dims[0], sizes.heads[0], sizes.mlp_ratio) for _ in rates[0])])
         for stage in range(1, self.out_indices[-1] + 1):
-            blocks = [TransformerBlock(dim, sizes.heads[1], sizes.mlp_ratio, rate) for rate in rates[stage]]
+            windows = [window_size] * (len(rates[stage]) - 1) + [None]
+            blocks = [
+                TransformerBlock(dim, sizes.heads[1], sizes.mlp_ratio, rate, window)
+                for rate, window in zip(rates[stage], windows, strict=True)
+            ]
             grid = (pretrain_img_size // TAP_STRIDES[stage], pretrain_img_size // TAP_STRIDES[stage])
             self.stages.append(Stage(blocks, Downsample(sizes.dims[0], dim, grid) if stage == 1 else None))
         self.taps = Taps(self.out_indices, channels, TAP_STRIDES, strides)

@@ -1,0 +1,78 @@
+"""Outlook attention's window algebra: nine weights for each of the nine values of a 3 x 3 window. See `volo`.
+
+The textbook form unfolds the values into nine copies a window, multiplies, and folds what comes out back into a map. Here the
+windows are gathered once, in the order in which the product wants them, what comes out is added to the map in nine strided
+slices, and neither is kept: gathering and adding are each other's adjoint, so the backward pass is made of the same two.
+
+On a GPU, `MMVIT_TRITON=1` in the environment takes the kernels of `volo_triton` instead.
+"""
+
+import os
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+KERNEL = 3  # side of a window
+WINDOW = KERNEL * KERNEL
+STRIDE = 2  # windows are centred on every second token of every second row
+
+
+def gather(values: Tensor) -> Tensor:
+    """(B, h, w, heads, d) values as windows (B, h', w', heads, 9, d), zeros outside; h' = ceil(h / 2)."""
+    height, width = values.shape[1:3]
+    padded = F.pad(values, (0, 0, 0, 0, 1, width % 2, 1, height % 2))
+    windows = padded.unfold(1, KERNEL, STRIDE).unfold(2, KERNEL, STRIDE)  # (B, h', w', heads, d, 3, 3), a view
+    return windows.permute(0, 1, 2, 3, 5, 6, 4).flatten(4, 5)
+
+
+def scatter(windows: Tensor, height: int, width: int) -> Tensor:
+    """(B, h', w', heads, 9, d) windows summed into a (B, h, w, heads, d) map: the adjoint of `gather`."""
+    batch, rows, columns, heads, _, dim = windows.shape
+    padded = windows.new_zeros(batch, 2 * rows + 1, 2 * columns + 1, heads, dim)
+    for index in range(WINDOW):
+        top, left = divmod(index, KERNEL)
+        padded[:, top : top + 2 * rows : STRIDE, left : left + 2 * columns : STRIDE] += windows[..., index, :]
+    return padded[:, 1 : 1 + height, 1 : 1 + width]
+
+
+def mix(weights: Tensor, values: Tensor) -> Tensor:
+    """Row i of a window's (9, 9) weights says how its nine values mix at place i; overlapping windows are summed.
+
+    Args:
+        weights: (B, h', w', heads, 9, 9).
+        values: (B, h, w, heads, d), as the result.
+    """
+    return scatter(weights @ gather(values), *values.shape[1:3])
+
+
+def outer(left: Tensor, right: Tensor) -> Tensor:
+    """(B, h', w', heads, 9, 9) products of each window's nine vectors in two maps (B, h, w, heads, d)."""
+    return gather(left) @ gather(right).transpose(-1, -2)
+
+
+class Outlook(torch.autograd.Function):
+    """`mix` whose backward pass keeps weights and values only."""
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, values: Tensor) -> Tensor:
+        ctx.save_for_backward(weights, values)
+        if on_triton(values):
+            from . import volo_triton
+
+            return volo_triton.mix(weights, values)
+        return mix(weights, values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        weights, values = ctx.saved_tensors
+        if on_triton(values):
+            from . import volo_triton
+
+            return volo_triton.outer(gradient, values), volo_triton.mix(weights.transpose(-1, -2), gradient)
+        return outer(gradient, values), mix(weights.transpose(-1, -2), gradient)
+
+
+def on_triton(values: Tensor) -> bool:
+    return values.is_cuda and os.environ.get("MMVIT_TRITON") == "1"

@@ -1,0 +1,229 @@
+"""What makes the backbones fast changes nothing: bands, outlook attention, windows, folded norms. No time is tested."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from families import FAMILIES, Family
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import mmvit
+from mmvit import bands
+from mmvit.backbones.volo import OutlookAttention
+from mmvit.backbones.volo_outlook import Outlook, gather, scatter
+from mmvit.bench.written_out import outlook_attention
+from mmvit.layers import from_windows, to_windows
+from mmvit.pyramid import Pyramid
+
+each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+TAPPED = [family for family in FAMILIES if family.name in ("VOLO", "T2TViT")]
+each_tapped = pytest.mark.parametrize("family", TAPPED, ids=lambda family: family.name)
+
+
+def build(family: Family, **options: object) -> Pyramid:
+    """A tiny backbone in float64, no tensor of which is all zeros or ones, with statistics in its batch norms."""
+    torch.manual_seed(0)
+    model = family.build(**options)
+    model.init_weights()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                module.running_mean.normal_()
+                module.running_var.uniform_(0.5, 2)
+    return model.double()
+
+
+def images(height: int = 70, width: int = 100, batch: int = 2) -> Tensor:
+    return torch.randn(batch, 3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def use_bands(monkeypatch: pytest.MonkeyPatch, used: bool) -> None:
+    """Several bands in the tiny backbones, or none."""
+    monkeypatch.setattr(bands, "BAND", 10_000)
+    monkeypatch.setattr(bands, "WHOLE", 0 if used else 1 << 30)
+
+
+def step(model: nn.Module, inputs: Tensor) -> list[Tensor]:
+    """Maps, and the gradients of the inputs and of all parameters that learn."""
+    inputs = inputs.clone().requires_grad_()
+    torch.manual_seed(0)  # of drop path and the performers' dropout
+    maps = model(inputs)
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    loss = torch.stack([feature_map.double().square().mean() for feature_map in maps]).sum()
+    return [*maps, *torch.autograd.grad(loss, [inputs, *learning])]
+
+
+@each_family
+@pytest.mark.parametrize("options", [{}, dict(drop_path_rate=0.5), dict(with_cp=True), dict(frozen_stages=1)], ids=str)
+def test_bands_change_no_map_and_no_gradient(
+    family: Family, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build(family, **options).train()
+    use_bands(monkeypatch, False)
+    whole = step(model, images(300, 100))
+    use_bands(monkeypatch, True)
+    for ours, expected in zip(step(model, images(300, 100)), whole, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
+    with torch.no_grad():
+        for ours, expected in zip(
+            model.eval()(images(300, 100)), model(images(300, 100).clone().requires_grad_()), strict=True
+        ):
+            torch.testing.assert_close(ours, expected)
+
+
+@each_family
+def test_bands_keep_nothing_wide(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kept(used: bool) -> tuple[int, int]:
+        """Bytes kept for the backward pass, and bytes of all hidden layers' values."""
+        use_bands(monkeypatch, used)
+        tensors: dict[int, int] = {}
+        wide: list[int] = []
+
+        def note(tensor: Tensor) -> Tensor:
+            tensors[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        model = build(family).train()
+        for name, module in model.named_modules():
+            if name.endswith(".mlp.fc1"):
+                module.register_forward_hook(lambda layer, given, hidden: wide.append(hidden.nbytes))
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            model(images(300, 100))
+        return sum(tensors.values()), sum(wide)
+
+    whole, wide = kept(False)
+    assert kept(True)[0] < whole - wide
+
+
+@each_family
+def test_bands_under_autocast(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build(family).float().train()
+    found = []
+    for used in (False, True):
+        use_bands(monkeypatch, used)
+        with torch.autocast("cpu", torch.bfloat16):
+            found.append(step(model, images(300, 100).float()))
+    assert [tensor.dtype for tensor in found[0]] == [tensor.dtype for tensor in found[1]]
+    whole, narrow = (torch.cat([tensor.double().flatten() for tensor in tensors[4:]]) for tensors in found)
+    assert (narrow - whole).norm() < 0.02 * whole.norm()  # of all gradients; bfloat16 rounds to 0.004
+
+
+@pytest.mark.parametrize("grid", [(8, 12), (7, 12), (8, 11), (5, 5), (1, 1), (2, 3)])
+def test_outlook_is_unfold_product_fold(grid: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    attention = OutlookAttention(16, heads=2).double()
+    tokens = torch.randn(2, grid[0] * grid[1], 16, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn_like(tokens)
+    found = [
+        [mixed, *torch.autograd.grad(mixed, [tokens, *attention.parameters()], upstream)]
+        for mixed in (attention(tokens, grid), outlook_attention(attention, tokens, grid))
+    ]
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("grid", [(6, 4), (5, 7)])
+def test_gathering_and_adding_are_adjoint(grid: tuple[int, int]) -> None:
+    values = torch.randn(2, *grid, 3, 4, dtype=torch.float64)
+    windows = torch.randn_like(gather(values))
+    torch.testing.assert_close((gather(values) * windows).sum(), (values * scatter(windows, *grid)).sum())
+
+
+def test_outlook_has_first_and_second_derivatives() -> None:
+    weights = torch.randn(1, 2, 2, 1, 9, 9, dtype=torch.float64, requires_grad=True)
+    values = torch.randn(1, 4, 3, 1, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(Outlook.apply, (weights, values))
+    assert torch.autograd.gradgradcheck(Outlook.apply, (weights, values), nondet_tol=1e-12)
+
+
+TRITON = """
+import torch
+from mmvit.backbones import volo_outlook, volo_triton
+
+torch.manual_seed(0)
+for batch, height, width, heads, dim in ((2, 6, 8, 2, 32), (1, 5, 7, 3, 24), (1, 4, 40, 1, 16)):
+    rows, columns = (height + 1) // 2, (width + 1) // 2
+    values, other = torch.randn(2, batch, height, width, heads, dim)
+    weights = torch.randn(batch, rows, columns, heads, 9, 9)
+    for chosen in (weights, weights.transpose(-1, -2)):
+        torch.testing.assert_close(volo_triton.mix(chosen, values), volo_outlook.mix(chosen, values), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(volo_triton.outer(other, values), volo_outlook.outer(other, values), rtol=1e-4, atol=1e-4)
+print("equal")
+"""
+
+
+def test_triton_kernels_equal_their_reference_in_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton", reason="comes with PyTorch for Linux and CUDA")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    ran = subprocess.run([sys.executable, "-c", TRITON], capture_output=True, text=True)
+    assert ran.stdout == "equal\n", ran.stderr
+
+
+def test_windows_there_and_back() -> None:
+    tokens = torch.randn(2, 7 * 10, 3)
+    windows = to_windows(tokens, (7, 10), 4)
+    assert windows.shape == (2 * 2 * 3, 16, 3)
+    feature_map = tokens.unflatten(1, (7, 10))
+    torch.testing.assert_close(windows[1].unflatten(0, (4, 4)), feature_map[0, :4, 4:8])
+    assert not windows[3].unflatten(0, (4, 4))[3].any()  # the eighth row, which is not there
+    torch.testing.assert_close(from_windows(windows, (7, 10), 4), tokens)
+
+
+@each_tapped
+def test_a_window_as_large_as_the_image_is_global_attention(family: Family) -> None:
+    windowed, whole = (build(family, window_size=size).eval() for size in (4, None))
+    for ours, expected in zip(windowed(images(64, 64)), whole(images(64, 64)), strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+@each_tapped
+def test_all_but_the_last_block_of_a_tap_see_their_window_only(family: Family) -> None:
+    model = build(family, window_size=4)
+    blocks = [module for module in model.modules() if hasattr(module, "attend") and hasattr(module, "window_size")]
+    windowed = [index for index, block in enumerate(blocks) if block.window_size == 4]
+    assert windowed == {"VOLO": [1], "T2TViT": [0]}[family.name]  # the first of two blocks of a tap
+    grid, first = (8, 8), int(family.name == "T2TViT")  # the class token comes before the patches
+    tokens = torch.randn(1, first + 64, 32, dtype=torch.float64)
+    changed = tokens.clone()
+    changed[:, first, 0] += 1
+    for index, block in enumerate(blocks):
+        apart = (block(changed, grid) - block(tokens, grid))[0, first:].abs().sum(dim=1).unflatten(0, grid) > 1e-12
+        reach = 4 if index in windowed else 8
+        assert apart[:reach, :reach].all()
+        assert apart.sum() == reach**2
+
+
+@each_tapped
+@pytest.mark.parametrize("size", [0, -1, 2.5, "14"])
+def test_bad_windows_are_refused(family: Family, size: object) -> None:
+    with pytest.raises(ValueError, match=r"window_size=.*expected a number of tokens from 1"):
+        family.build(window_size=size)
+
+
+@each_family
+def test_fused_backbone_has_the_same_maps(family: Family) -> None:
+    model = build(family).eval()
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    fused = mmvit.fuse(model)
+    for ours, expected in zip(fused(images()), model(images()), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
+    assert not [name for name, module in fused.named_modules() if isinstance(module, _BatchNorm)]
+    assert not any(parameter.requires_grad for parameter in fused.parameters())
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+
+
+def test_a_fused_model_keeps_what_is_around_the_backbone() -> None:
+    backbone = build(next(family for family in FAMILIES if family.name == "VAN"))
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)).double()
+    model = nn.ModuleDict(dict(first=model, backbone=backbone)).eval()
+    fused = mmvit.fuse(model)
+    expected = backbone(model["first"](images()))
+    for ours, theirs in zip(fused["backbone"](fused["first"](images())), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    assert F.mse_loss(expected[0], torch.zeros_like(expected[0])) > 0
