@@ -5,9 +5,10 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError, message_of
-from ..zoo import find
+from ..zoo import families, find, list_archs
 
 
 def size_of(word: str) -> tuple[int, int]:
@@ -27,7 +28,12 @@ def at_least_one(word: str) -> int:
 def benchmark(arguments: Sequence[str], prog: str = "python -m mmvit benchmark") -> int:
     """Measures as the words of the command line say; returns the exit status."""
     parser = ArgumentParser(prog, description="Times backbones, and measures their memory, beside what could be used instead.")
-    parser.add_argument("archs", nargs="+", metavar="ARCH", help="names of mmvit.list_archs(), such as van_b2")
+    parser.add_argument(
+        "archs",
+        nargs="+",
+        metavar="ARCH",
+        help="names of mmvit.list_archs(), such as van_b2, or configs, whose backbones are taken",
+    )
     parser.add_argument(
         "--size", nargs="+", type=size_of, default=[(800, 1280)], metavar="HxW", help="pixels (default: 800x1280)"
     )
@@ -46,6 +52,8 @@ def benchmark(arguments: Sequence[str], prog: str = "python -m mmvit benchmark")
     parser.add_argument("--memory", action="store_true", help="also the peak memory of a step, in a process of its own each")
     parser.add_argument("--compile", action="store_true", help="also mmvit under torch.compile")
     parser.add_argument("--with-cp", action="store_true", help="also mmvit with activation checkpointing; needs --train")
+    parser.add_argument("--fuse", action="store_true", help="also mmvit.fuse of it; for inference")
+    parser.add_argument("--window-size", type=at_least_one, metavar="N", help="also with this option, in VOLO and T2T-ViT")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="time and memory against pixels")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all that was measured")
     parser.add_argument(
@@ -66,8 +74,9 @@ def run_benchmark(asked: Namespace) -> None:
     Raises:
         InputError: an arch, a peer, a device or a folder that does not exist.
     """
-    for name in asked.archs:
-        find(name)
+    if asked.fuse and asked.train:
+        raise InputError("--fuse: a fused backbone does not train, leave --train or --fuse out")
+    backbones = [backbone_of(name) for name in asked.archs]
     for file in filter(None, (asked.plot, asked.json)):
         if not file.absolute().parent.is_dir():
             raise InputError(f"{file}: there is no folder {file.absolute().parent}")
@@ -79,10 +88,13 @@ def run_benchmark(asked: Namespace) -> None:
     names = peers.installed() if asked.against == "installed" else [name for name in asked.against.split(",") if name != "none"]
     peers.check_peers(names)
     measure.check_device(asked.device)
-    candidates = [*names, *([measure.COMPILED] * asked.compile), *([measure.WITH_CP] * asked.with_cp)]
+    variants = {measure.COMPILED: asked.compile, measure.WITH_CP: asked.with_cp, measure.FUSED: asked.fuse}
+    candidates = [*names, *(variant for variant, wanted in variants.items() if wanted)]
+    if asked.window_size:
+        candidates.append(f"{measure.WINDOWS}{asked.window_size}")
     settings = [
-        measure.Setting(name, height, width, asked.batch, asked.train, asked.dtype, asked.device)
-        for name in asked.archs
+        measure.Setting(name, height, width, asked.batch, asked.train, asked.dtype, asked.device, options)
+        for name, options in backbones
         for height, width in asked.size
     ]
     for setting in settings:
@@ -104,6 +116,29 @@ def run_benchmark(asked: Namespace) -> None:
         report.write_json(rows, about, asked.json)
     if asked.plot:
         report.plot(rows, asked.plot)
+
+
+def backbone_of(name: str) -> tuple[str, dict[str, Any]]:
+    """Name in the zoo and options of a backbone, given by that name or by a config.
+
+    Raises:
+        InputError: neither; or the config's backbone is not one of ours, or of sizes of its own.
+    """
+    if name in list_archs() or not name.endswith(".py"):
+        find(name)
+        return name, {}
+    from ..engine.cli import config_file
+    from ..engine.configuration import load_config
+
+    backbone = dict(load_config(config_file(name)).get("model", {}).get("backbone") or {})
+    kinds = {f"mmvit.{kind.__name__}": kind for kind in families()}
+    kind, arch = kinds.get(str(backbone.pop("type", None))), backbone.pop("arch", None)
+    if kind is None or not isinstance(arch, str):
+        raise InputError(
+            f"{name}: model.backbone is not one of mmvit's by name; expected type='mmvit.VAN', arch='b2' or the like"
+        )
+    backbone.pop("init_cfg", None)
+    return f"{kind.family}_{arch}", backbone
 
 
 def get_flops(arguments: Sequence[str], prog: str = "python -m mmvit get_flops") -> int:

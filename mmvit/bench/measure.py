@@ -1,10 +1,11 @@
 """How candidates are measured: in one process, in turns, so that whatever else the machine does hits all alike."""
 
+import inspect
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import exp, log
 from time import perf_counter
 from typing import Any
@@ -14,12 +15,14 @@ from torch import Tensor, nn
 
 from ..complexity import Complexity, complexity
 from ..errors import InputError
+from ..fusion import fuse
 from ..pyramid import Pyramid
 from ..zoo import create, find
 from . import memory
 from .peers import Peer, build_peer
 
-OURS, WITH_CP, COMPILED = "mmvit", "mmvit, with_cp", "mmvit, compiled"
+OURS, WITH_CP, COMPILED, FUSED = "mmvit", "mmvit, with_cp", "mmvit, compiled", "mmvit, fused"
+WINDOWS = "mmvit, window_size="  # and a number
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TOLERANCE = 1e-3  # largest difference of two forms of the same map in float32, over the map's largest value
 BACKWARD = 2  # a backward pass computes twice what the forward pass does: gradients of activations and of weights
@@ -28,7 +31,10 @@ PRODUCT = {"cpu": 2048, "cuda": 8192}  # side of the square matrices whose produ
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured: images of `height` x `width` pixels, `batch` at a time; bfloat16 means autocast."""
+    """What is measured: images of `height` x `width` pixels, `batch` at a time; bfloat16 means autocast.
+
+    `name` is the zoo's, `options` are the backbone's.
+    """
 
     name: str
     height: int
@@ -37,6 +43,7 @@ class Setting:
     train: bool = False
     dtype: str = "float32"
     device: str = "cpu"
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def pixels(self) -> int:
@@ -90,7 +97,7 @@ def cost_of(setting: Setting) -> Complexity:
     """Parameters, and multiply-adds of an image."""
     family, arch = find(setting.name)
     with torch.device("meta"):
-        return complexity(family(arch), setting.height, setting.width)  # type: ignore[arg-type]  # every family takes arch first
+        return complexity(family(arch, **setting.options), setting.height, setting.width)  # type: ignore[arg-type]  # every family takes arch first
 
 
 def candidate_of(setting: Setting, candidate: str, model: Pyramid | None = None) -> Peer:
@@ -106,6 +113,10 @@ def candidate_of(setting: Setting, candidate: str, model: Pyramid | None = None)
         checkpointed = deepcopy(ours)
         checkpointed.with_cp = True
         return Peer(checkpointed)
+    if candidate == FUSED:
+        return Peer(fuse(ours))
+    if candidate.startswith(WINDOWS):
+        return Peer(in_windows(setting, ours, int(candidate.removeprefix(WINDOWS))), comparable=False)
     if candidate == COMPILED:
         return Peer(torch.compile(deepcopy(ours)))  # type: ignore[arg-type]  # a module of its own kind
     peer = build_peer(candidate, setting.name, deepcopy(ours).cpu(), setting.height, setting.width)
@@ -118,7 +129,21 @@ def candidate_of(setting: Setting, candidate: str, model: Pyramid | None = None)
 def reference(setting: Setting) -> Pyramid:
     """Our backbone with random weights, always the same."""
     torch.manual_seed(0)
-    return create(setting.name).to(setting.device)
+    return create(setting.name, **setting.options).to(setting.device)
+
+
+def in_windows(setting: Setting, model: Pyramid, size: int) -> Pyramid:
+    """The same backbone whose blocks attend in windows.
+
+    Raises:
+        InputError: a family without this option.
+    """
+    family, _ = find(setting.name)
+    if "window_size" not in inspect.signature(family).parameters:
+        raise InputError(f"{family.__name__} has no option window_size")
+    windowed = create(setting.name, **{**setting.options, "window_size": size}).to(setting.device)
+    windowed.load_state_dict(model.state_dict())
+    return windowed
 
 
 def images_of(setting: Setting) -> Tensor:
