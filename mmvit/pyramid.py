@@ -118,7 +118,7 @@ class Pyramid(BaseModule):
         if self.pad_to > 1:  # written so that torch.export can see that the padded sides are multiples
             right, bottom = ((side + self.pad_to - 1) // self.pad_to * self.pad_to - side for side in (width, height))
             images = F.pad(images, (0, right, 0, bottom))
-        maps = self.forward_maps(images)
+        maps = self.forward_maps(images.contiguous(memory_format=torch.channels_last))  # as tokens lie
         return tuple(
             maps[level][..., : -(-height // stride), : -(-width // stride)]
             for level, stride in zip(self.out_indices, self.out_strides, strict=True)

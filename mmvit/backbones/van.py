@@ -199,7 +199,7 @@ class VAN(Pyramid):
                 nn.init.constant_(module.layer_scale_2, LAYER_SCALE)
 
     def forward_maps(self, images: Tensor) -> list[Tensor]:
-        maps = [images.contiguous(memory_format=torch.channels_last)]  # in which depthwise convolutions and norms run fastest
+        maps = [images]
         for stage in self.stages:
             maps.append(stage(maps[-1], self.run_block))
         return maps[1:]
