@@ -9,14 +9,16 @@ Sublinear Memory Cost", arXiv 1604.06174).
 On other devices, and in compiled and exported programs, it runs over the whole image as ever.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.func import functional_call
 
-from .layers import Grid
+from .layers import Grid, eager_on_cpu
 
 BAND = 1 << 21  # hidden values of a band: 8 MB
 WHOLE = 4 * BAND  # up to so many, malloc keeps the memory for the next layer; beyond, the kernel clears it every time
@@ -40,7 +42,7 @@ def mlp_in_bands(layers: Sequence[nn.Module], tokens: Tensor, grid: Grid | None 
             grid that it has to compute as well. None of them draws random numbers or mixes images.
         tokens: (B, N, C), row-major over the grid.
     """
-    if tokens.device.type != "cpu" or torch.compiler.is_compiling():
+    if not eager_on_cpu(tokens):
         return run(layers, tokens, grid)
     rows, width = grid or (tokens.shape[1], 1)
     halo = 0 if grid is None else HALO
@@ -54,7 +56,7 @@ def mlp_in_bands(layers: Sequence[nn.Module], tokens: Tensor, grid: Grid | None 
     return InBands.apply(layers, bands, tokens, *parameters)
 
 
-def run(layers: Sequence[nn.Module], tokens: Tensor, grid: Grid | None, *rows: slice) -> Tensor:
+def run(layers: Sequence[Callable[..., Tensor]], tokens: Tensor, grid: Grid | None, *rows: slice) -> Tensor:
     *norms, mlp = layers
     for norm in norms:
         tokens = norm(tokens)
@@ -72,6 +74,10 @@ def band(start: int, stop: int, rows: int, width: int, halo: int) -> Band:
     )
 
 
+def called_with(layer: nn.Module, parameters: dict[str, Tensor], *arguments: Any) -> Tensor:
+    return functional_call(layer, parameters, arguments)
+
+
 class InBands(torch.autograd.Function):
     """Layers over the bands of (B, N, C) tokens, again in the backward pass. `parameters` are those of the layers."""
 
@@ -86,12 +92,18 @@ class InBands(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         tokens, *parameters = ctx.saved_tensors
-        learning = [parameter for parameter in parameters if parameter.requires_grad]
+        # Hooks on the parameters are for the sums that are returned, not for each band's part: others stand in for them here.
+        stand_ins = [
+            {name: parameter.detach().requires_grad_(parameter.requires_grad) for name, parameter in layer.named_parameters()}
+            for layer in ctx.layers
+        ]
+        layers = [partial(called_with, *pair) for pair in zip(ctx.layers, stand_ins, strict=True)]
+        learning = [parameter for own in stand_ins for parameter in own.values() if parameter.requires_grad]
         sums = [torch.zeros_like(tensor) for tensor in (tokens, *learning)]
         for part in ctx.bands:
             read = tokens[:, part.read].detach().requires_grad_()
             with torch.enable_grad(), torch.autocast("cpu", **ctx.autocast):
-                computed = run(ctx.layers, read, part.grid, part.rows)
+                computed = run(layers, read, part.grid, part.rows)
             found = torch.autograd.grad(computed, [read, *learning], gradient[:, part.write])
             sums[0][:, part.read] += found[0]
             for total, addend in zip(sums[1:], found[1:], strict=True):

@@ -13,13 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from .layers import eager_on_cpu
+
 BAND = 16  # rows
 Phase = tuple[slice, slice, slice, slice]
 
 
 def depthwise(convolution: nn.Conv2d, feature_map: Tensor) -> Tensor:
     """`convolution(feature_map)`, of stride 1, with one odd kernel for each channel, and padded so that the size stays."""
-    plain = feature_map.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
+    plain = not eager_on_cpu(feature_map) or torch.is_autocast_enabled("cpu")
     if plain or not feature_map.is_contiguous(memory_format=torch.channels_last):
         return convolution(feature_map)
     return Depthwise.apply(feature_map, convolution.weight, convolution.bias, convolution.dilation[0])

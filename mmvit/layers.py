@@ -7,12 +7,18 @@ from collections.abc import Callable, Iterable, Mapping
 from math import sqrt
 from typing import Any, cast
 
+import torch
 import torch.nn.functional as F
 from timm.layers import LayerNorm2d, trunc_normal_
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Grid = tuple[int, int]
+
+
+def eager_on_cpu(tensor: Tensor) -> bool:
+    """Whether what is done with the tensor runs at once and on a CPU: no part of a compiled, exported or traced program."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
 
 
 def to_map(tokens: Tensor, grid: Grid) -> Tensor:

@@ -235,6 +235,37 @@ def test_benchmark_as_a_command(tmp_path: Path) -> None:
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("name", ["t2t_vit_7", "van_b0"])
+def test_variants_of_ours_have_the_same_weights(name: str) -> None:
+    setting = measure.Setting(name, 224, 224)
+    ours = measure.reference(setting).eval()
+    images = measure.images_of(setting)
+    with torch.no_grad():
+        expected = ours(images)
+        assert measure.difference(measure.candidate_of(setting, measure.FUSED, ours).network, images, expected) < 1e-5
+        if name == "van_b0":
+            with pytest.raises(InputError, match="VAN has no option window_size"):
+                measure.candidate_of(setting, f"{measure.WINDOWS}14", ours)
+        else:  # a window of the whole grid of 14 x 14 tokens
+            windowed = measure.candidate_of(setting, f"{measure.WINDOWS}14", ours).network
+            assert measure.difference(windowed, images, expected) < 1e-5
+
+
+@pytest.mark.stack
+def test_a_config_is_measured_by_its_backbone(tmp_path: Path) -> None:
+    assert cli.backbone_of("van_b0") == ("van_b0", {})
+    name, options = cli.backbone_of("configs/segformer_pvt_v2_b2_ade20k.py")
+    assert name == "pvt_v2_b2"
+    assert (
+        measure.cost_of(measure.Setting(name, 64, 64, options=options)).parameters
+        == measure.cost_of(measure.Setting(name, 64, 64)).parameters
+    )
+    other = tmp_path / "resnet.py"
+    other.write_text("model = dict(backbone=dict(type='mmdet.ResNet', depth=50))\n")
+    with pytest.raises(InputError, match=r"model\.backbone is not one of mmvit's by name"):
+        cli.backbone_of(str(other))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -244,6 +275,8 @@ def test_benchmark_as_a_command(tmp_path: Path) -> None:
         ("van_b0 --device cuda:99", "--device cuda:99: torch sees"),
         ("van_b0 --size 16x64", "--size 16x64: images have at least 32 pixels a side"),
         ("van_b0 --with-cp", "--with-cp: checkpointing is something that training does, add --train"),
+        ("van_b0 --train --fuse", "--fuse: a fused backbone does not train"),
+        ("nowhere.py", "nowhere.py"),
         ("van_b0 --plot nowhere/a.png", "there is no folder"),
     ],
 )

@@ -15,7 +15,8 @@ from mmvit import bands
 from mmvit.backbones.volo import OutlookAttention
 from mmvit.backbones.volo_outlook import Outlook, gather, scatter
 from mmvit.bench.written_out import outlook_attention
-from mmvit.layers import from_windows, to_windows
+from mmvit.depthwise import depthwise
+from mmvit.layers import from_windows, to_map, to_tokens, to_windows
 from mmvit.pyramid import Pyramid
 
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
@@ -77,6 +78,22 @@ def test_bands_change_no_map_and_no_gradient(
 
 
 @each_family
+def test_hooks_on_parameters_see_one_gradient(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build(family).train()
+    seen: list[str] = []
+    for name, parameter in model.named_parameters():
+        parameter.register_hook(lambda gradient, name=name: seen.append(name) or 2 * gradient)
+    found = []
+    for used in (False, True):
+        use_bands(monkeypatch, used)
+        seen.clear()
+        found.append(step(model, images(300, 100)))
+        assert sorted(seen) == sorted(name for name, _ in model.named_parameters())
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
+
+
+@each_family
 def test_bands_keep_nothing_wide(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
     def kept(used: bool) -> tuple[int, int]:
         """Bytes kept for the backward pass, and bytes of all hidden layers' values."""
@@ -111,6 +128,36 @@ def test_bands_under_autocast(family: Family, monkeypatch: pytest.MonkeyPatch) -
     assert [tensor.dtype for tensor in found[0]] == [tensor.dtype for tensor in found[1]]
     whole, narrow = (torch.cat([tensor.double().flatten() for tensor in tensors[4:]]) for tensors in found)
     assert (narrow - whole).norm() < 0.02 * whole.norm()  # of all gradients; bfloat16 rounds to 0.004
+
+
+@pytest.mark.parametrize("size", [(40, 33), (2, 5), (1, 1)])
+@pytest.mark.parametrize(("kernel", "dilation"), [(5, 1), (7, 3), (3, 2)])
+def test_depthwise_is_the_convolution(size: tuple[int, int], kernel: int, dilation: int) -> None:
+    torch.manual_seed(0)
+    padding = dilation * (kernel // 2)
+    convolution = nn.Conv2d(6, 6, kernel, padding=padding, dilation=dilation, groups=6).double()
+    feature_map = torch.randn(2, 6, *size, dtype=torch.float64).contiguous(memory_format=torch.channels_last).requires_grad_()
+    wanted = [feature_map, *convolution.parameters()]
+    found = [
+        [mixed, *torch.autograd.grad(mixed.square().sum(), wanted)]
+        for mixed in (depthwise(convolution, feature_map), convolution(feature_map))
+    ]
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
+    for parameter in wanted[1:]:
+        parameter.requires_grad_(False)
+    (alone,) = torch.autograd.grad(depthwise(convolution, feature_map).square().sum(), feature_map)
+    torch.testing.assert_close(alone, found[1][1], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_maps_of_tokens_are_channels_last(batch: int) -> None:
+    """A convolution has to see it: torch asks the strides, and those of a batch of one can be anything."""
+    tokens = torch.randn(batch, 12, 8)
+    feature_map = to_map(tokens, (3, 4))
+    assert nn.Conv2d(8, 8, 1)(feature_map).stride(1) == 1
+    assert to_tokens(feature_map).data_ptr() == feature_map.data_ptr() == tokens.data_ptr()
+    assert torch.equal(to_tokens(feature_map), tokens)
 
 
 @pytest.mark.parametrize("grid", [(8, 12), (7, 12), (8, 11), (5, 5), (1, 1), (2, 3)])

@@ -200,3 +200,11 @@ def test_distributed_without_unused_parameters(family: Family, one_process: None
         optimiser.zero_grad()
         sum(level.mean() for level in model(images())).backward()
         optimiser.step()
+
+
+@each_family
+def test_traces_to_a_file(family: Family, tmp_path: Path) -> None:
+    model = initialised(family).eval()
+    with torch.no_grad():
+        torch.jit.trace(model, images(300, 100), check_trace=False).save(tmp_path / "traced.pt")
+        assert_close(torch.jit.load(tmp_path / "traced.pt")(images(300, 100)), model(images(300, 100)))

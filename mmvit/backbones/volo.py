@@ -42,7 +42,7 @@ from ..pyramid import LAST, STRIDES, Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
 from ..weights import Released
 from .volo_outlook import STRIDE as OUTLOOK_STRIDE
-from .volo_outlook import WINDOW, Outlook
+from .volo_outlook import WINDOW, outlook
 
 TAP_STRIDES = (8, 16, 16, 16)
 
@@ -75,7 +75,7 @@ class OutlookAttention(nn.Module):
         centres = F.avg_pool2d(to_map(tokens, grid), OUTLOOK_STRIDE, ceil_mode=True)  # (B, C, h', w')
         logits = self.attn(centres.permute(0, 2, 3, 1)).unflatten(3, (self.heads, WINDOW, WINDOW))
         weights = (logits * self.scale).softmax(dim=-1)  # (B, h', w', heads, 9, 9)
-        mixed = Outlook.apply(weights.to(values.dtype), values)
+        mixed = outlook(weights.to(values.dtype), values)
         return self.proj(mixed.flatten(3).flatten(1, 2))
 
 

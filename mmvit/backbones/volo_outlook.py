@@ -52,9 +52,14 @@ def outer(left: Tensor, right: Tensor) -> Tensor:
     return gather(left) @ gather(right).transpose(-1, -2)
 
 
-class Outlook(torch.autograd.Function):
-    """`mix` whose backward pass keeps weights and values only."""
+def outlook(weights: Tensor, values: Tensor) -> Tensor:
+    """As `mix`, with a backward pass that keeps weights and values only, or on Triton's kernels."""
+    if torch.jit.is_tracing():
+        return mix(weights, values)
+    return Outlook.apply(weights, values)
 
+
+class Outlook(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weights: Tensor, values: Tensor) -> Tensor:
         ctx.save_for_backward(weights, values)
