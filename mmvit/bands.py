@@ -9,7 +9,9 @@ Sublinear Memory Cost", arXiv 1604.06174).
 On other devices, and in compiled and exported programs, it runs over the whole image as ever.
 """
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,6 +34,17 @@ class Band(NamedTuple):
     write: slice
     rows: slice
     grid: Grid | None
+
+
+@contextmanager
+def whole_images() -> Iterator[None]:
+    """No bands: for whoever counts multiply-adds, of which overlapping bands do some twice."""
+    global WHOLE
+    limit, WHOLE = WHOLE, sys.maxsize
+    try:
+        yield
+    finally:
+        WHOLE = limit
 
 
 def mlp_in_bands(layers: Sequence[nn.Module], tokens: Tensor, grid: Grid | None = None) -> Tensor:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from families import FAMILIES, Family
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.flop_counter import FlopCounterMode
 
 import mmvit
 from mmvit import bands
@@ -75,6 +76,24 @@ def test_bands_change_no_map_and_no_gradient(
             model.eval()(images(300, 100)), model(images(300, 100).clone().requires_grad_()), strict=True
         ):
             torch.testing.assert_close(ours, expected)
+
+
+@each_family
+def test_multiply_adds_are_counted_without_bands(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, inputs = build(family), images(320, 96, batch=1)
+
+    def counted() -> int:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(inputs)
+        return counter.get_total_flops() // 2
+
+    use_bands(monkeypatch, False)
+    expected = counted()
+    use_bands(monkeypatch, True)
+    with bands.whole_images():
+        assert counted() == expected
+    assert counted() >= expected
+    assert bands.WHOLE == 0
 
 
 @each_family
