@@ -175,7 +175,7 @@ def test_configs_that_are_none(folder: Path, capsys: pytest.CaptureFixture) -> N
 def test_missing_data_and_file() -> None:
     found = findings(model__backbone__init_cfg__checkpoint="absent.pth")
     assert found["model"].ok
-    assert found["data"].told.startswith("dataset not found: 6 paths")
+    assert found["data"].told.startswith("dataset not found: 4 paths")
     assert "data/coco/annotations/instances_train2017.json" in str(found["data"])
     assert found["checkpoint"].told.startswith("checkpoint absent.pth: no such file")
 
