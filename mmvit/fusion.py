@@ -30,7 +30,7 @@ def fuse(model: Module) -> Module:
 def _fuse_children(module: nn.Module) -> None:
     for name, child in module.named_children():
         fused = getattr(child, "fused", None)
-        if fused is not None:
+        if callable(fused):
             setattr(module, name, fused())
         else:
             _fuse_children(child)
