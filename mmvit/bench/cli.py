@@ -32,7 +32,7 @@ def benchmark(arguments: Sequence[str], prog: str = "python -m mmvit benchmark")
         "archs",
         nargs="+",
         metavar="ARCH",
-        help="names of mmvit.list_archs(), such as van_b2, or configs, whose backbones are taken",
+        help="names of mmvit.list_archs(), such as van_b2, or config files (.py), whose backbones are taken",
     )
     parser.add_argument(
         "--size", nargs="+", type=size_of, default=[(800, 1280)], metavar="HxW", help="pixels (default: 800x1280)"
