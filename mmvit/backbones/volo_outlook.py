@@ -8,6 +8,7 @@ On a GPU, `MMVIT_TRITON=1` in the environment takes the kernels of `volo_triton`
 """
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -60,24 +61,25 @@ def outlook(weights: Tensor, values: Tensor) -> Tensor:
 
 
 class Outlook(torch.autograd.Function):
+    """`mix` of weights and values."""
+
     @staticmethod
     def forward(ctx: Any, weights: Tensor, values: Tensor) -> Tensor:
         ctx.save_for_backward(weights, values)
-        if on_triton(values):
-            from . import volo_triton
-
-            return volo_triton.mix(weights, values)
+        mix, _ = kernels(values)
         return mix(weights, values)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         weights, values = ctx.saved_tensors
-        if on_triton(values):
-            from . import volo_triton
-
-            return volo_triton.outer(gradient, values), volo_triton.mix(weights.transpose(-1, -2), gradient)
+        mix, outer = kernels(values)
         return outer(gradient, values), mix(weights.transpose(-1, -2), gradient)
 
 
-def on_triton(values: Tensor) -> bool:
-    return values.is_cuda and os.environ.get("MMVIT_TRITON") == "1"
+def kernels(values: Tensor) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    """What computes `mix` and `outer` where the values are."""
+    if values.is_cuda and os.environ.get("MMVIT_TRITON") == "1":
+        from . import volo_triton  # Triton does not come with every torch
+
+        return volo_triton.mix, volo_triton.outer
+    return mix, outer
