@@ -6,6 +6,7 @@ one raised by a location surfaces as itself.
 """
 
 from mmengine.registry import HOOKS as ROOT_HOOKS
+from mmengine.registry import LOOPS as ROOT_LOOPS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
@@ -14,7 +15,13 @@ from mmengine.registry import Registry
 SCOPE = "mmvit"
 
 MODELS = Registry("model", parent=ROOT_MODELS, scope=SCOPE, locations=["mmvit.backbones", "mmvit.engine.tta"])
-HOOKS = Registry("hook", parent=ROOT_HOOKS, scope=SCOPE, locations=["mmvit.engine.hooks", "mmvit.demo.report"])
+HOOKS = Registry(
+    "hook",
+    parent=ROOT_HOOKS,
+    scope=SCOPE,
+    locations=["mmvit.engine.hooks", "mmvit.engine.checkpointing", "mmvit.engine.finite", "mmvit.demo.report"],
+)
+LOOPS = Registry("loop", parent=ROOT_LOOPS, scope=SCOPE, locations=["mmvit.engine.loops"])
 TRANSFORMS = Registry("transform", parent=ROOT_TRANSFORMS, scope=SCOPE, locations=["mmvit.engine.transforms"])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     "optimizer wrapper constructor",

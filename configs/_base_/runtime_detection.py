@@ -4,7 +4,8 @@ default_hooks = dict(
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50),
     param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=3, save_best="coco/bbox_mAP"),
+    checkpoint=dict(type="mmvit.CheckpointHook", interval=1, max_keep_ckpts=3, save_best="coco/bbox_mAP"),
+    finite=dict(type="mmvit.FiniteLossHook"),
     sampler_seed=dict(type="DistSamplerSeedHook"),
     visualization=dict(type="DetVisualizationHook"),
 )

@@ -206,7 +206,7 @@ def _schedule(cfg: Config, pace: Pace) -> None:
     rate = pace.learning_rate * min(1.0, sqrt(pace.millions / millions))
     cfg.train_dataloader.batch_size = BATCH
     cfg.train_dataloader.sampler = dict(type="InfiniteSampler", shuffle=True)
-    cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=iterations // VALIDATIONS)
+    cfg.train_cfg = dict(type="mmvit.IterBasedTrainLoop", max_iters=iterations, val_interval=iterations // VALIDATIONS)
     cfg.param_scheduler = [
         dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=WARM_UP),
         dict(type="CosineAnnealingLR", by_epoch=False, begin=WARM_UP, end=iterations, eta_min_ratio=0.01),
@@ -223,7 +223,7 @@ def _schedule(cfg: Config, pace: Pace) -> None:
         clip_grad=dict(max_norm=1.0),
     )
     cfg.default_hooks.checkpoint = dict(
-        type="CheckpointHook", by_epoch=False, interval=iterations // VALIDATIONS, max_keep_ckpts=1
+        type="mmvit.CheckpointHook", by_epoch=False, interval=iterations // VALIDATIONS, max_keep_ckpts=1
     )
     cfg.log_processor.by_epoch = False
     cfg.default_hooks.logger.log_metric_by_epoch = False

@@ -2,7 +2,7 @@
 # decay 1e-4, 12 epochs, steps at 8 and 11, 500 iterations of warm-up from 0.001 of the rate, no gradient clipping, 8 GPUs x 2
 # images. A leaf gives batch size, rate and weight decay where its recipe has others.
 # Deviation: they decay all parameters; here norms, position tables, layer scales and class tokens are left out.
-train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=12, val_interval=1)
+train_cfg = dict(type="mmvit.EpochBasedTrainLoop", max_epochs=12, val_interval=1)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 

@@ -3,7 +3,7 @@
 # 4 images, evaluation every 4,000.
 # Contradiction: PVT's paper has 1e-4, 80,000 iterations and batch 16 (fpn_80k.py); code over paper, its results are higher.
 # Deviation: they decay all parameters; here norms, position tables, layer scales and class tokens are left out.
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=40000, val_interval=4000)
+train_cfg = dict(type="mmvit.IterBasedTrainLoop", max_iters=40000, val_interval=4000)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 

@@ -2,7 +2,7 @@
 # 6e-5, weight decay 0.01 but not on norms, 1,500 iterations of warm-up from 1e-6 of the rate, then polynomial decay of power 1
 # to 0, 160,000 iterations, 8 GPUs x 2 images, evaluation every 16,000.
 # Deviation: they decay layer scales and the batch norms of the heads, too; here neither, nor position tables and class tokens.
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=160000, val_interval=16000)
+train_cfg = dict(type="mmvit.IterBasedTrainLoop", max_iters=160000, val_interval=16000)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 

@@ -1,0 +1,73 @@
+"""Files that are whole or not there: mmengine's local storage with each file written beside its name and then renamed.
+
+mmengine writes in place, so that a run that is killed while it saves leaves half a checkpoint under the name of a whole one, or
+has overwritten the one before.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.fileio.io import backend_instances
+
+from ..errors import CheckpointError
+
+PARTIAL = ".partial"  # the same name each time: what a kill leaves is overwritten by the next attempt
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Writes a file so that its name means the whole old content or the whole new one, at any time.
+
+    Raises:
+        CheckpointError: no space, no permission, ...; what was there before is untouched.
+    """
+    target = Path(os.path.realpath(path))  # a link stays one
+    partial = target.with_name(target.name + PARTIAL)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+        _flush_names(target.parent)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path} could not be written ({error.strerror}): {len(content) / 1e6:.1f} MB, where "
+            f"{_free(target.parent) / 1e6:.1f} MB are free. Earlier files are untouched: make room, and go on with --resume"
+        ) from error
+
+
+def _flush_names(folder: Path) -> None:
+    """Makes a rename survive a power failure, where folders can be flushed."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _free(folder: Path) -> int:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+class WholeFiles(LocalBackend):
+    """mmengine's local storage, except for how it writes."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        write_whole(filepath, obj)
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = "utf-8") -> None:
+        write_whole(filepath, obj.encode(encoding))
+
+
+def install() -> None:
+    """Makes it mmengine's storage for plain paths."""
+    register_backend("local", WholeFiles, force=True, prefixes="")
+    backend_instances.clear()

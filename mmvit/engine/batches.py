@@ -1,0 +1,145 @@
+"""Batches of training data that are a function of (seed, rank, iteration): what makes a resumed run exact.
+
+mmengine's samplers already give an order that depends on the seed and the epoch only. What is added: the loader can begin at
+any batch of that order without loading the ones before, and each sample is drawn with random streams of its own
+(`randomness`), so that it matters neither which worker loads it nor what that worker did before.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from torch.utils.data import DataLoader, Dataset
+
+from ..errors import InputError
+from .randomness import Position, begin_streams
+
+
+class Draw(NamedTuple):
+    """A sample of a batch: its index in the dataset (`sample`), and the random streams that it is loaded with."""
+
+    sample: int
+    position: Position
+
+
+class Draws:
+    """What torch calls to load a batch, where a dataset has it as `__getitems__`."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __call__(self, batch: Sequence[Draw | int]) -> list[Any]:
+        return [self._load(entry) for entry in batch]
+
+    def _load(self, entry: Draw | int) -> Any:
+        if not isinstance(entry, Draw):  # another loader reads the same dataset
+            return self.dataset[entry]
+        begin_streams(entry.position)
+        return self.dataset[entry.sample]
+
+
+class Plan:
+    """A batch sampler's batches as lists of `Draw`, from any iteration on.
+
+    Attributes:
+        seed, rank: of the run; see `Position`.
+        epoch: that the sampler is at.
+        first: iteration of that epoch's first batch.
+        start: iteration of the first batch that is wanted; those before are counted, but not loaded.
+        endless: whether further epochs follow.
+    """
+
+    def __init__(self, batches: Any) -> None:
+        self.batches = batches
+        self.seed = self.rank = self.epoch = self.first = self.start = 0
+        self.endless = False
+        self.sampler: Any = getattr(batches, "sampler", None)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "batches":  # not there yet: in a copy that pickle is about to fill
+            raise AttributeError(name)
+        return getattr(self.batches, name)  # batch_size, drop_last, ...
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        """
+        Raises:
+            InputError: an epoch without a batch.
+        """
+        epoch, iteration = self.epoch, self.first
+        while True:
+            began = iteration
+            if hasattr(self.sampler, "set_epoch"):
+                self.sampler.set_epoch(epoch)
+            begin_streams(Position(self.seed, self.rank, iteration))  # torch's own samplers draw from the global generator
+            for indices in self.batches:
+                if iteration >= self.start:
+                    yield [Draw(index, Position(self.seed, self.rank, iteration, at)) for at, index in enumerate(indices, 1)]
+                iteration += 1
+            if iteration == began:
+                raise _nothing()
+            if not self.endless:
+                return
+            epoch += 1
+
+
+class PlannedLoader(DataLoader):
+    """A training loader whose batches follow a `Plan`. It begins to load when the first batch is asked for."""
+
+    batch_sampler: Plan
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        yield from super().__iter__()
+
+    def begin(self, seed: int, rank: int) -> None:
+        """Sets the seed of the order and of all samples."""
+        plan = self.batch_sampler
+        plan.seed, plan.rank = seed, rank
+        if hasattr(plan.sampler, "seed"):
+            plan.sampler.seed = seed
+
+    def epoch(self, epoch: int, first: int, start: int) -> Iterator[Any]:
+        """Batches of an epoch.
+
+        Args:
+            epoch: its number, which the order depends on.
+            first: iteration of its first batch.
+            start: iteration to begin at.
+        """
+        plan = self.batch_sampler
+        plan.epoch, plan.first, plan.start, plan.endless = epoch, first, start, False
+        return iter(self)
+
+    def epochs(self, start: int) -> Iterator[Any]:
+        """Batches of all epochs, one after the other, from iteration `start` on."""
+        plan = self.batch_sampler
+        plan.epoch, plan.first, plan.start, plan.endless = 0, 0, start, True
+        return iter(self)
+
+
+def planned(loader: DataLoader) -> PlannedLoader:
+    """The same loader after a plan. The dataset stays the same object, which hooks may change as they do elsewhere.
+
+    Raises:
+        InputError: a loader without batches of indices, or without samples.
+    """
+    if loader.batch_sampler is None:
+        raise InputError(
+            "train_dataloader: mmvit's loops need a dataset with indices and a batch_size, got an iterable dataset or "
+            "batch_size=None; take train_cfg.type='mmengine.IterBasedTrainLoop', whose resume is not exact"
+        )
+    dataset: Any = loader.dataset
+    if len(dataset) == 0:
+        raise _nothing()  # some samplers would look for its first index for ever
+    dataset.__getitems__ = Draws(dataset)
+    names = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context")
+    options = {name: getattr(loader, name) for name in (*names, "prefetch_factor", "persistent_workers", "pin_memory_device")}
+    return PlannedLoader(dataset, batch_sampler=Plan(loader.batch_sampler), **options)
+
+
+def _nothing() -> InputError:
+    return InputError(
+        "train_dataloader gives no batch: its dataset is empty, nothing of it is left after filter_cfg, or it is smaller than "
+        "a batch with drop_last; python -m mmvit doctor CONFIG --data tells what it holds"
+    )

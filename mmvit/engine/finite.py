@@ -1,0 +1,152 @@
+"""Losses and gradients that are not finite: found before they reach the weights, and told by the module that they come from."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce, get_rank, is_distributed
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..registry import HOOKS
+from .checkpointing import first_nonfinite, last_checkpoint
+from .randomness import Position, begin_streams
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Leaves out a training step whose loss is NaN or infinite on any process, and stops the run after several in a row.
+
+    Such a step changes no weight. It stops at once where going on could not help: a weight or a statistic of a batch norm is no
+    longer finite, or gradients are not although the loss is. Mixed precision has its own way with gradients: its scaler leaves
+    such a step out.
+
+    Args:
+        patience: steps in a row that may be left out; the run stops at the next.
+    """
+
+    def __init__(self, patience: int = 3) -> None:
+        self.patience = patience
+        self.left_out = 0
+        self.batch: Any = None
+
+    def before_train(self, runner: Runner) -> None:
+        self.runner = runner
+        self.update = runner.optim_wrapper.update_params
+        runner.optim_wrapper.update_params = self._update_params
+        self.handle = runner.optim_wrapper.optimizer.register_step_pre_hook(self._check_gradients)
+
+    def after_train(self, runner: Runner) -> None:
+        runner.optim_wrapper.update_params = self.update
+        self.handle.remove()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        self.batch = data_batch
+
+    def _update_params(self, loss: Tensor, *arguments: Any, **options: Any) -> None:
+        if not on_any_process(not bool(torch.isfinite(loss.detach()).all())):
+            self.left_out = 0
+            self.update(loss, *arguments, **options)
+            return
+        self.left_out += 1
+        what = f"iteration {self.runner.iter + 1}: the loss is {float(loss):g}"
+        if name := first_nonfinite(self._model().state_dict()):
+            raise InputError(f"{what}, and {name} holds values that are not finite. {self._advice()}")
+        source = self._source()
+        if self.left_out > self.patience:
+            raise InputError(f"{what}, for the {self.left_out}th time in a row. {source}. {self._advice()}")
+        self.runner.logger.warning(f"{what}; this step is left out ({self.left_out} of {self.patience} in a row). {source}")
+
+    def _check_gradients(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        gradients = [entry.grad for group in optimizer.param_groups for entry in group["params"] if entry.grad is not None]
+        if torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+            return
+        parameters = {name: entry.grad for name, entry in self._model().named_parameters() if entry.grad is not None}
+        name = first_nonfinite(parameters)
+        if name is None:
+            return  # finite ones whose squares are not: clipping deals with them
+        raise InputError(
+            f"iteration {self.runner.iter + 1}: the gradient of {name} is not finite, although the loss is. {self._advice()}"
+        )
+
+    def _source(self) -> str:
+        """The first module that makes values that are not finite out of finite ones, on the batch at hand."""
+        begin_streams(Position(getattr(self.runner.train_loop, "seed", self.runner.seed), get_rank(), self.runner.iter))
+        model: Any = self._model()
+        with torch.no_grad(), watched(model) as found:
+            try:
+                losses = model._run_forward(model.data_preprocessor(self.batch, True), mode="loss")
+            except Exception as error:
+                return f"The forward pass fails when it is repeated: {type(error).__name__}: {error}"
+        if found:
+            return f"The first values that are not finite come from {found[0]}"
+        bad = [name for name, value in losses.items() if isinstance(value, Tensor) and not torch.isfinite(value).all()]
+        if bad:
+            return f"All modules give finite values; what is made of them for {', '.join(bad)} is not finite"
+        return "On this process, the same batch gives a finite loss when it is repeated"
+
+    def _model(self) -> nn.Module:
+        model = self.runner.model
+        return model.module if is_model_wrapper(model) else model
+
+    def _advice(self) -> str:
+        return (
+            f"The last good checkpoint is {last_checkpoint(self.runner) or 'none'}: go on from it with --resume and a lower "
+            "optim_wrapper.optimizer.lr, a longer warm-up, or optim_wrapper.clip_grad.max_norm=1"
+        )
+
+
+class watched:  # noqa: N801  (a context manager that reads as a word)
+    """Within it, modules whose output is not finite while their input is are listed by name, in the order they are run."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.found: list[str] = []
+
+    def __enter__(self) -> list[str]:
+        self.handles = [
+            module.register_forward_hook(self._looker(name or type(module).__name__))
+            for name, module in self.model.named_modules()
+        ]
+        return self.found
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def _looker(self, name: str) -> Callable[..., None]:
+        def look(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not self.found and not all_finite(output):
+                kind = type(module).__name__
+                given = "" if all_finite(inputs) else ", whose input is not finite either"
+                self.found.append(f"{name} ({kind}){given}")
+
+        return look
+
+
+def all_finite(values: Any) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors_in(values))
+
+
+def tensors_in(values: Any) -> Iterator[Tensor]:
+    """Floating-point tensors of nested lists, tuples and dicts."""
+    if isinstance(values, Tensor):
+        if values.is_floating_point():
+            yield values
+    elif isinstance(values, dict):
+        yield from tensors_in(list(values.values()))
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from tensors_in(value)
+
+
+def on_any_process(here: bool) -> bool:
+    """Whether something holds on any process of the training. All of them have to ask."""
+    if not is_distributed():
+        return here
+    flag = torch.tensor(int(here))
+    all_reduce(flag, "max")
+    return bool(flag)

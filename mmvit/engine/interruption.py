@@ -1,0 +1,56 @@
+"""SIGTERM and Ctrl-C between two training iterations instead of within one."""
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+
+import torch
+from mmengine.dist import all_reduce, is_distributed
+from mmengine.logging import print_log
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interruption:
+    """A context in which the first SIGTERM or SIGINT is noted, and a second one acts as ever.
+
+    Outside of the main thread, where Python allows no handlers, it notes nothing.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.process = os.getpid()
+        self.before: dict[int, signal._HANDLER] = {}
+
+    def __enter__(self) -> "Interruption":
+        if threading.current_thread() is threading.main_thread():
+            self.before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._restore()
+
+    def agreed(self) -> int:
+        """The signal that any process of the training got; 0 for none. All processes have to ask."""
+        if not is_distributed():
+            return self.number
+        number = torch.tensor(self.number)
+        all_reduce(number, "max")
+        return int(number)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self.process:
+            return  # a data worker, to which a terminal sends Ctrl-C as well: it ends with its process
+        self._restore()
+        self.number = number
+        print_log(
+            f"{signal.Signals(number).name}: saving and stopping after this iteration (a validation that runs is finished "
+            "first); the same again stops at once",
+            logger="current",
+        )
+
+    def _restore(self) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        self.before = {}

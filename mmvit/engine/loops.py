@@ -1,0 +1,159 @@
+"""mmengine's training loops, resumed bit for bit.
+
+What differs from mmengine's:
+- Random numbers are a function of (seed, rank, iteration): see `randomness` and `batches`. The seed is the run's, which
+  mmengine's checkpoints carry; the number of processes has to be the same.
+- A resumed run begins at the very batch, also in the middle of an epoch, and loads none of those before.
+- A validation that a kill took away is made up for.
+- SIGTERM and Ctrl-C save and exit, with status 128 + the signal's number.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mmengine.dist import broadcast_object_list, get_rank
+from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import EpochBasedTrainLoop as EpochBased
+from mmengine.runner import IterBasedTrainLoop as IterBased
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ..registry import LOOPS
+from .batches import PlannedLoader, planned
+from .checkpointing import save_interrupted
+from .interruption import Interruption
+from .randomness import Position, begin_streams
+
+VALIDATED = "validated_iter"  # in the message hub: iteration that the last validation began after
+EPOCH_BEGAN = "epoch_began"  # likewise: an epoch and the iteration of its first batch
+
+
+class Exact(BaseLoop):
+    """What both loops add to mmengine's."""
+
+    runner: Runner
+    dataloader: PlannedLoader
+    interruption: Interruption
+    seed: int
+    run_iter: Callable[..., None]
+    _iter: int
+
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict, **settings: Any) -> None:
+        if isinstance(dataloader, dict):
+            different = runner._randomness_cfg.get("diff_rank_seed", False)
+            loader = runner.build_dataloader(dataloader, seed=runner.seed, diff_rank_seed=different)
+        else:
+            loader = dataloader
+        super().__init__(runner, planned(loader), **settings)
+
+    def begin(self) -> None:
+        """Takes up the seed, which may be a checkpoint's by now. Rank 0's: `diff_rank_seed` gives each rank another one."""
+        seeds = [self.runner.seed]
+        broadcast_object_list(seeds)
+        self.seed = seeds[0]
+        self.dataloader.begin(self.seed, get_rank())
+
+    def train_iteration(self, *arguments: Any) -> None:
+        """mmengine's `run_iter` with the random streams of this iteration; leaves afterwards if that is asked for."""
+        begin_streams(Position(self.seed, get_rank(), self._iter))
+        self.run_iter(*arguments)
+        if number := self.interruption.agreed():
+            self.leave(number)
+
+    def fetched(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The batches; one that does not come because a signal ended the data workers, too, is no error."""
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError:
+                if self.interruption.number:
+                    self.leave(self.interruption.number)
+                raise
+            yield batch
+
+    def leave(self, number: int) -> None:
+        """Saves the state between two iterations and ends the program."""
+        save_interrupted(self.runner)
+        sys.exit(128 + number)
+
+    def validate_if(self, due: bool) -> None:
+        """Validates, unless that was done after this iteration.
+
+        It is noted before: the checkpoint that a validation writes when it found the best one so far comes after all that a
+        validation changes.
+        """
+        hub = self.runner.message_hub
+        done = hub.runtime_info.get(VALIDATED) == self._iter
+        if due and not done and self._iter and self.runner.val_loop is not None:
+            hub.update_info(VALIDATED, self._iter)
+            self.runner.val_loop.run()
+
+
+@LOOPS.register_module()
+class EpochBasedTrainLoop(Exact, EpochBased):
+    """mmengine's loop over epochs, with its options: `max_epochs`, `val_begin`, `val_interval`, `dynamic_intervals`."""
+
+    def run(self) -> nn.Module:
+        """Trains, from where a checkpoint left off, and returns the model."""
+        self.runner.call_hook("before_train")
+        self.begin()
+        with Interruption() as self.interruption:
+            self._validate_if_due()
+            while self._epoch < self._max_epochs and not self.stop_training:
+                self.run_epoch()
+                self._validate_if_due()
+        self.runner.call_hook("after_train")
+        return self.runner.model
+
+    def run_epoch(self) -> None:
+        self.runner.call_hook("before_train_epoch")
+        self.runner.model.train()
+        first = self._first_iteration()
+        batches = self.dataloader.epoch(self._epoch, first, start=self._iter)
+        for number, batch in enumerate(self.fetched(batches), self._iter - first):
+            self.train_iteration(number, batch)
+        self.runner.call_hook("after_train_epoch")
+        self._epoch += 1
+
+    def _first_iteration(self) -> int:
+        """Iteration at which this epoch began: now, unless the checkpoint is from its middle."""
+        epoch, first = self.runner.message_hub.runtime_info.get(EPOCH_BEGAN, (None, 0))
+        if epoch != self._epoch:
+            first = self._iter
+            self.runner.message_hub.update_info(EPOCH_BEGAN, [self._epoch, first])
+        return first
+
+    def _validate_if_due(self) -> None:
+        self._decide_current_val_interval()
+        ended = self.runner.message_hub.runtime_info.get(EPOCH_BEGAN, [None])[0] != self._epoch
+        at = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
+        self.validate_if(ended and self._epoch >= self.val_begin and at)
+
+
+@LOOPS.register_module()
+class IterBasedTrainLoop(Exact, IterBased):
+    """mmengine's loop over iterations, with its options: `max_iters`, `val_begin`, `val_interval`, `dynamic_intervals`."""
+
+    def run(self) -> nn.Module:
+        """Trains, from where a checkpoint left off, and returns the model."""
+        self.runner.call_hook("before_train")
+        self.begin()
+        self.runner.call_hook("before_train_epoch")  # the whole training is one epoch to mmengine's hooks
+        self.dataloader_iterator = self.fetched(self.dataloader.epochs(start=self._iter))
+        with Interruption() as self.interruption:
+            self._validate_if_due()
+            while self._iter < self._max_iters and not self.stop_training:
+                self.runner.model.train()
+                self.train_iteration(next(self.dataloader_iterator))
+                self._validate_if_due()
+        self.runner.call_hook("after_train_epoch")
+        self.runner.call_hook("after_train")
+        return self.runner.model
+
+    def _validate_if_due(self) -> None:
+        self._decide_current_val_interval()
+        at = self._iter % self.val_interval == 0 or self._iter == self._max_iters
+        self.validate_if(self._iter >= self.val_begin and at)

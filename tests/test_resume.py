@@ -1,0 +1,396 @@
+"""A run that was killed and resumed ends with the very bits of one that was not; what it saves is whole at any moment."""
+
+import math
+import multiprocessing
+import os
+import random
+import resource
+import signal
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from families import FAMILIES
+from mmengine.dataset import BaseDataset
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
+from mmengine.runner import Runner, find_latest_checkpoint
+from torch import Tensor, nn
+
+from mmvit.compat.checkpoints import safe_load
+from mmvit.compat.storage import WholeFiles, write_whole
+from mmvit.engine.checkpointing import INTERRUPTED, first_nonfinite
+from mmvit.errors import CheckpointError, InputError
+
+pytestmark = pytest.mark.stack
+
+SAMPLES, BATCH = 11, 3  # four batches an epoch, the last of two samples
+
+
+class Killed(BaseException):
+    """What the tests end a run with: nothing in mmengine catches it."""
+
+
+@DATASETS.register_module()
+class Noise(BaseDataset):
+    """Images made of the global random streams of Python, NumPy and torch, as transforms draw from them."""
+
+    def load_data_list(self) -> list[dict]:
+        return [dict(number=number) for number in range(SAMPLES)]
+
+    def __getitem__(self, index: int) -> dict:
+        drawn = random.random() + np.random.rand() + torch.rand(3, 32, 32)
+        return dict(inputs=drawn + index, data_samples=index)
+
+
+@MODELS.register_module()
+class Classifier(BaseModel):
+    """A backbone with batch norm and drop path, and a head with dropout."""
+
+    def __init__(self, poison: int | None = None) -> None:
+        super().__init__()
+        family = next(family for family in FAMILIES if family.name == "VAN")
+        self.backbone = family.build(drop_path_rate=0.3, out_indices=(3,))
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(self.backbone.out_channels[0], 1))
+        self.poison = poison
+        self.seen = 0
+
+    def forward(self, inputs: Any, data_samples: Any = None, mode: str = "tensor") -> Any:
+        scores = self.head(self.backbone(torch.stack(list(inputs)))[0].mean((2, 3)))
+        if mode == "predict":
+            return list(scores)
+        if self.poison is not None:
+            self.seen += 1
+            scores = scores / (self.seen != self.poison)
+        return dict(loss=(scores - 1).square().mean())
+
+
+@METRICS.register_module()
+class Score(BaseMetric):
+    def process(self, data_batch: Any, data_samples: list[Tensor]) -> None:
+        self.results += [float(score) for score in data_samples]
+
+    def compute_metrics(self, results: list[float]) -> dict[str, float]:
+        return dict(score=-abs(sum(results)))
+
+
+@HOOKS.register_module()
+class KillHook(Hook):
+    """Ends the run as it is about to do something for the `at`-th time."""
+
+    priority = "LOWEST"
+
+    def __init__(self, at: int, moment: str = "after_train_iter") -> None:
+        self.left = at
+        setattr(self, moment, self.count)
+
+    def count(self, *_: Any, **__: Any) -> None:
+        self.left -= 1
+        if not self.left:
+            raise Killed
+
+
+def runner(work_dir: Path, hooks: list | None = None, **changes: Any) -> Runner:
+    """A runner of three epochs, by iterations where `by_epoch` is false, that saves after each iteration or epoch."""
+    runner.count += 1  # type: ignore[attr-defined]
+    by_epoch = changes.pop("by_epoch", True)
+    workers = changes.pop("workers", 0)
+    sampler = changes.pop("sampler", "DefaultSampler")
+    checkpoint = dict(
+        type="mmvit.CheckpointHook", by_epoch=False, interval=1, max_keep_ckpts=1, save_best="score", rule="greater"
+    )
+    train_cfg = (
+        dict(type="mmvit.EpochBasedTrainLoop", max_epochs=3, val_interval=1)
+        if by_epoch
+        else dict(type="mmvit.IterBasedTrainLoop", max_iters=11, val_interval=4)
+    )
+    options: dict[str, Any] = dict(
+        model=dict(type="Classifier", poison=changes.pop("poison", None)),
+        work_dir=str(work_dir),
+        train_dataloader=dict(
+            batch_size=BATCH,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            sampler=dict(type=sampler, shuffle=True),
+            dataset=dict(type="Noise", serialize_data=False),
+        ),
+        val_dataloader=dict(
+            batch_size=5,
+            num_workers=0,
+            sampler=dict(type="DefaultSampler", shuffle=False),
+            dataset=dict(type="Noise", serialize_data=False),
+        ),
+        val_evaluator=dict(type="Score"),
+        train_cfg=train_cfg,
+        val_cfg=dict(),
+        optim_wrapper=dict(optimizer=dict(type="AdamW", lr=1e-2), clip_grad=dict(max_norm=1.0)),
+        param_scheduler=[
+            dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=5),
+            dict(type="CosineAnnealingLR", by_epoch=by_epoch, T_max=3),
+        ],
+        default_hooks=dict(checkpoint={**checkpoint, **changes.pop("checkpoint", {})}),
+        custom_hooks=[dict(type="EMAHook"), *(hooks or [])],
+        log_level="ERROR",
+        randomness=dict(seed=changes.pop("seed", 7)),
+        experiment_name=f"resume {runner.count}",  # type: ignore[attr-defined]
+    )
+    return Runner(**{**options, **changes})
+
+
+runner.count = 0  # type: ignore[attr-defined]
+
+
+def train(run: Runner) -> None:
+    """Trains; its data workers end with it, for which the garbage collector would need seconds."""
+    try:
+        run.train()
+    finally:
+        loop = run.train_loop
+        loop.dataloader_iterator = loop.dataloader._iterator = None
+
+
+def kill(run: Runner) -> None:
+    with pytest.raises(Killed):
+        train(run)
+
+
+def resumed(work_dir: Path, **changes: Any) -> Runner:
+    return runner(work_dir, resume=True, load_from=find_latest_checkpoint(str(work_dir)), **changes)
+
+
+def outcome(work_dir: Path) -> dict[str, Any]:
+    """All of a finished run that has to be equal, with exact floats."""
+    saved = safe_load(find_latest_checkpoint(str(work_dir)))
+    scalars = saved["message_hub"]["log_scalars"]
+    return {
+        "progress": (saved["meta"]["epoch"], saved["meta"]["iter"], saved["meta"]["seed"]),
+        "losses": scalars["train/loss"].data[0].tolist(),
+        "rates": scalars["train/lr"].data[0].tolist(),
+        "schedulers": saved["param_schedulers"],
+        "best": saved["message_hub"]["runtime_info"]["best_score"],
+        **{f"{part}.{name}": value for part in ("state_dict", "ema_state_dict") for name, value in saved[part].items()},
+        **flat("optimizer", saved["optimizer"]),
+    }
+
+
+def flat(name: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {key: leaf for part, inner in value.items() for key, leaf in flat(f"{name}.{part}", inner).items()}
+    return {name: value}
+
+
+def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    assert one.keys() == other.keys()
+    return [
+        name
+        for name, value in one.items()
+        if not (torch.equal(value, other[name]) if isinstance(value, Tensor) else value == other[name])
+    ]
+
+
+WAYS = {
+    "epochs": dict(by_epoch=True),
+    "epochs, workers": dict(by_epoch=True, workers=2),
+    "iterations": dict(by_epoch=False, sampler="InfiniteSampler"),
+    "iterations, workers": dict(by_epoch=False, sampler="InfiniteSampler", workers=2),
+    "iterations over epochs": dict(by_epoch=False),
+    "without a seed": dict(by_epoch=True, seed=None),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_anywhere_ends_with_the_same_bits(tmp_path: Path, way: str) -> None:
+    options = WAYS[way]
+    if options.get("seed", 7) is None:  # drawn as the run begins, kept in its checkpoints
+        kill(runner(tmp_path / "killed", [dict(type="KillHook", at=2)], **options))
+        seed = safe_load(find_latest_checkpoint(str(tmp_path / "killed")))["meta"]["seed"]
+        train(runner(tmp_path / "whole", **{**options, "seed": seed}))
+    else:
+        train(runner(tmp_path / "whole", **options))
+    for at in (1, 2, 4, 3):  # within an epoch, at its end, at the end of the next, within it
+        kill(resumed(tmp_path / "killed", hooks=[dict(type="KillHook", at=at)], **options))
+    train(resumed(tmp_path / "killed", **options))
+    whole, killed = outcome(tmp_path / "whole"), outcome(tmp_path / "killed")
+    assert len(whole["losses"]) == whole["progress"][1] > 10
+    assert differing(whole, killed) == []
+
+
+def test_stock_loops_differ_after_a_kill(tmp_path: Path) -> None:
+    """What the test above would not notice if nothing here were random."""
+    options = dict(train_cfg=dict(type="EpochBasedTrainLoop", max_epochs=3, val_interval=1))
+    train(runner(tmp_path / "whole", **options))
+    kill(runner(tmp_path / "killed", [dict(type="KillHook", at=4)], **options))
+    train(resumed(tmp_path / "killed", **options))
+    assert "losses" in differing(outcome(tmp_path / "whole"), outcome(tmp_path / "killed"))
+
+
+def test_a_validation_that_was_killed_is_made_up_for(tmp_path: Path) -> None:
+    for by_epoch in (True, False):
+        folder = tmp_path / str(by_epoch)
+        train(runner(folder / "whole", by_epoch=by_epoch))
+        kill(runner(folder / "killed", [dict(type="KillHook", at=2, moment="after_val_iter")], by_epoch=by_epoch))
+        train(resumed(folder / "killed", by_epoch=by_epoch))
+        assert differing(outcome(folder / "whole"), outcome(folder / "killed")) == []
+
+
+MOMENTS = {
+    "half written": (os, "fsync"),
+    "whole, but not yet named": (Path, "replace"),
+    "the outdated not yet removed": (WholeFiles, "remove"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_one_checkpoint_at_least_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """With `max_keep_ckpts=1`, a run that is killed while it saves leaves a whole checkpoint, and nothing for ever."""
+    train(runner(tmp_path / "whole"))
+    for at in (4, 7, 11):
+        folder = tmp_path / str(at)
+        with monkeypatch.context() as patch:
+            patch.setattr(*MOMENTS[moment], killing(getattr(*MOMENTS[moment]), at))
+            kill(runner(folder))
+        assert safe_load(find_latest_checkpoint(str(folder)))["meta"]["iter"] > 0
+        train(resumed(folder))
+        assert differing(outcome(tmp_path / "whole"), outcome(folder)) == []
+        assert files(folder) == files(tmp_path / "whole")
+
+
+def killing(function: Callable, at: int) -> Callable:
+    """The function, except that its call number `at` is killed before it does anything."""
+    calls = iter(range(1, at + 1))
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        if next(calls, None) == at:
+            raise Killed
+        return function(*arguments, **options)
+
+    return call
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.suffix in (".pth", ".partial")} | {
+        find_latest_checkpoint(str(folder))[len(str(folder)) :]
+    }
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit on a file's size stands for a full disk: the system refuses to write on in both cases."""
+    path = tmp_path / "iter_1.pth"
+    write_whole(path, b"old")
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+        with pytest.raises(CheckpointError, match=r"iter_1.pth could not be written .*: 2\.0 MB, where .* MB are free"):
+            write_whole(path, bytes(2_000_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["iter_1.pth"]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("by_epoch", [True, False])
+def test_signals_save_and_exit(tmp_path: Path, by_epoch: bool, workers: int) -> None:
+    """With regular checkpoints far apart, a run that gets SIGTERM, then one that gets Ctrl-C, lose no iteration."""
+    rare = dict(by_epoch=by_epoch, workers=workers, checkpoint=dict(interval=100))
+    train(runner(tmp_path / "whole", **rare))
+    for hook, status in (("SIGTERM", 143), ("SIGINT", 130)):
+        with pytest.raises(SystemExit) as left:
+            train(resumed(tmp_path / "stopped", hooks=[dict(type="SignalHook", at=3, name=hook)], **rare))
+        assert left.value.code == status
+        assert Path(find_latest_checkpoint(str(tmp_path / "stopped"))).name == INTERRUPTED
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert safe_load(tmp_path / "stopped" / INTERRUPTED)["meta"]["iter"] == 6
+    train(resumed(tmp_path / "stopped", **rare))
+    assert differing(outcome(tmp_path / "whole"), outcome(tmp_path / "stopped")) == []
+    assert not (tmp_path / "stopped" / INTERRUPTED).exists(), "the regular checkpoint after it takes its place"
+
+
+@HOOKS.register_module()
+class SignalHook(KillHook):
+    """Sends the signal of that name to this process and to its data workers, as a terminal does for Ctrl-C."""
+
+    def __init__(self, at: int, name: str) -> None:
+        super().__init__(at, "before_train_iter")
+        self.number = signal.Signals[name]
+
+    def count(self, *_: Any, **__: Any) -> None:
+        self.left -= 1
+        if not self.left:
+            workers = multiprocessing.active_children() if self.number == signal.SIGINT else []
+            for process in (os.getpid(), *(worker.pid for worker in workers)):
+                os.kill(process, self.number)
+
+
+def test_a_loss_that_is_not_finite_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The third loss is infinite: no weight changes, the others are trained on, and the module is named."""
+    hooks = [dict(type="mmvit.FiniteLossHook"), dict(type="KillHook", at=3)]
+    run = runner(tmp_path, hooks, poison=3, log_level="WARNING")
+    kept: list[Tensor] = []
+    run.register_hook(Watch(kept))
+    kill(run)
+    assert [torch.equal(*pair) for pair in pairwise(kept)] == [False, True]
+    assert "iteration 3: the loss is inf; this step is left out (1 of 3 in a row)" in capsys.readouterr().out
+
+
+class Watch(Hook):
+    def __init__(self, kept: list[Tensor]) -> None:
+        self.kept = kept
+
+    def after_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
+        self.kept.append(runner.model.head[1].weight.detach().clone())
+
+
+def test_losses_that_stay_infinite_stop_the_run(tmp_path: Path) -> None:
+    run = runner(tmp_path, [dict(type="mmvit.FiniteLossHook", patience=2), dict(type="BreakHook", at=3)])
+    with pytest.raises(InputError, match=r"iteration 5: the loss is nan, for the 3th time in a row") as raised:
+        train(run)
+    said = str(raised.value)
+    assert "The first values that are not finite come from head.1 (Linear)." in said
+    assert f"The last good checkpoint is {tmp_path}/iter_4.pth" in said
+    assert first_nonfinite(safe_load(find_latest_checkpoint(str(tmp_path)))["state_dict"]) is None
+
+
+@HOOKS.register_module()
+class BreakHook(KillHook):
+    """Makes a module's output NaN from an iteration on."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(at, "before_train_iter")
+
+    def count(self, runner: Runner, **_: Any) -> None:
+        self.left -= 1
+        if not self.left:
+            runner.model.head[1].register_forward_hook(lambda module, inputs, output: output * math.nan)
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
+    """Without the hook that guards the loss, the checkpoint hook still refuses, and the last good one stays."""
+    with pytest.raises(CheckpointError, match=r"not saved: \S+ has values that are not finite after iteration 3") as raised:
+        train(runner(tmp_path, poison=3))
+    assert f"The last good checkpoint is {tmp_path}/iter_2.pth" in str(raised.value)
+    assert first_nonfinite(safe_load(tmp_path / "iter_2.pth")["state_dict"]) is None
+
+
+def test_a_gradient_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    """The root of 0 is 0, its derivative infinite."""
+    run = runner(tmp_path, [dict(type="mmvit.FiniteLossHook")])
+    run.model.head[1].bias.register_hook(lambda gradient: gradient / 0)
+    with pytest.raises(InputError, match=r"iteration 1: the gradient of head.1.bias is not finite, although the loss is"):
+        train(run)
+
+
+def test_a_loader_without_batches_is_told(tmp_path: Path) -> None:
+    run = runner(tmp_path, by_epoch=False)
+    run._train_dataloader["drop_last"] = True
+    run._train_dataloader["batch_size"] = SAMPLES + 1
+    with pytest.raises(InputError, match="train_dataloader gives no batch"):
+        run.train()
