@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def test_another_models_checkpoint_is_refused(folder: Path, demo: str) -> None:
 
 
 def test_killed_training_resumes(folder: Path, demo: str) -> None:
-    """The first half runs on a terminal, where a live bar stands for the plain lines."""
+    """The first half runs on a terminal, where a live bar stands for the plain lines; it is asked to end, and saves."""
     words = [
         "tools/train.py",
         TINY,
@@ -128,31 +129,37 @@ def test_killed_training_resumes(folder: Path, demo: str) -> None:
     shown = watch_until(marker, folder, [*words, "train_cfg.max_iters=100000"])
     assert re.search(r"/100000 .*loss \d\.\d+  lr \d\.\d+e-0\d  \d+ MB", shown)
     assert "Iter(train)" not in shown
-    saved = int(re.search(r"iter_(\d+)\.pth", marker.read_text())[1])
+    assert "SIGTERM: saving and stopping after this iteration" in shown
+    saved = int(re.search(r"stopped after (\d+) iterations", shown)[1])
+    assert Path(marker.read_text()) == folder / "killed" / "interrupted.pth"
     said = run(folder, *words, f"train_cfg.max_iters={saved + 2}", "--resume")
     assert re.search(rf"resumed epoch: 0, iter: {saved}\b", said)
     trained = [int(number) for number in re.findall(r"Iter\(train\) \[ *(\d+)/", said)]
     assert trained == [saved + 1, saved + 2]
+    assert not (folder / "killed" / "interrupted.pth").exists()
     other = TINY.replace("tiny", "small")
     said = run(folder, "tools/train.py", other, "--demo", "--resume", marker.read_text(), status=2)
     assert "does not fit the model of this config" in said
 
 
 def watch_until(marker: Path, folder: Path, words: list[str]) -> str:
-    """Runs a tool on a pseudo-terminal, kills it once the file `marker` is there, and returns what it showed."""
+    """Runs a tool on a pseudo-terminal, asks it to end once the file `marker` is there, and returns what it showed."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen([sys.executable, *words], cwd=folder, stdout=theirs, env={**os.environ, "COLUMNS": "150"})
     os.close(theirs)
     shown = b""
+    asked = False
     deadline = time.monotonic() + 300
-    while not marker.is_file():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        if select.select([ours], [], [], 0.2)[0]:
-            shown += os.read(ours, 65536)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with suppress(OSError):  # which Linux raises once the tool has closed its end
+        while time.monotonic() < deadline:
+            if select.select([ours], [], [], 0.2)[0]:
+                shown += os.read(ours, 65536)
+            if not asked and marker.is_file():
+                process.send_signal(signal.SIGTERM)
+                asked = True
+    process.wait(60)
     os.close(ours)
+    assert process.returncode == 128 + signal.SIGTERM
     return re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown).decode(errors="replace")
 
 

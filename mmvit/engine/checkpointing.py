@@ -40,9 +40,9 @@ class CheckpointHook(MMEngineCheckpointHook):
         """
         if name := first_nonfinite(checkpoint["state_dict"]):
             raise CheckpointError(
-                f"not saved: {name} has values that are not finite after iteration {checkpoint['meta']['iter']}. The last good checkpoint is "
-                f"{last_checkpoint(runner) or 'none'}: go on from it with --resume, at a lower learning rate or with "
-                "optim_wrapper.clip_grad.max_norm=1"
+                f"not saved: {name} has values that are not finite after iteration {checkpoint['meta']['iter']}. "
+                f"The last good checkpoint is {last_checkpoint(runner) or 'none'}: go on from it with --resume, at a lower "
+                "learning rate or with optim_wrapper.clip_grad.max_norm=1"
             )
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
@@ -123,7 +123,7 @@ def save_interrupted(runner: Runner) -> None:
     runner.save_checkpoint(folder, INTERRUPTED, meta=meta, by_epoch=False, **place)
     path = f"{str(folder).rstrip('/')}/{INTERRUPTED}"
     publish(runner, path)
-    runner.logger.info(f"stopped after {runner.iter} iterations; saved {path}, go on with --resume")
+    runner.logger.warning(f"stopped after {runner.iter} iterations; saved {path}, go on with --resume")
 
 
 def publish(runner: Runner, checkpoint: str) -> None:

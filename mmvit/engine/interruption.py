@@ -1,5 +1,6 @@
 """SIGTERM and Ctrl-C between two training iterations instead of within one."""
 
+import logging
 import os
 import signal
 import threading
@@ -48,6 +49,7 @@ class Interruption:
             f"{signal.Signals(number).name}: saving and stopping after this iteration (a validation that runs is finished "
             "first); the same again stops at once",
             logger="current",
+            level=logging.WARNING,  # which a live bar leaves on the terminal
         )
 
     def _restore(self) -> None:
