@@ -41,8 +41,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         if name := first_nonfinite(checkpoint["state_dict"]):
             raise CheckpointError(
                 f"not saved: {name} has values that are not finite after iteration {checkpoint['meta']['iter']}. "
-                f"The last good checkpoint is {last_checkpoint(runner) or 'none'}: go on from it with --resume, at a lower "
-                "learning rate or with optim_wrapper.clip_grad.max_norm=1"
+                f"{advice(runner.work_dir)}"
             )
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
@@ -132,10 +131,18 @@ def publish(runner: Runner, checkpoint: str) -> None:
         write_whole(Path(runner.work_dir, LAST), str(checkpoint).encode())
 
 
-def last_checkpoint(runner: Runner) -> str | None:
+def last_checkpoint(work_dir: str | Path) -> str | None:
     """The checkpoint that a resumed run would begin from."""
-    file = Path(runner.work_dir, LAST)
+    file = Path(work_dir, LAST)
     return file.read_text().strip() if file.is_file() else None
+
+
+def advice(work_dir: str | Path) -> str:
+    """What to do about a training that blew up."""
+    return (
+        f"The last good checkpoint is {last_checkpoint(work_dir) or 'none'}: go on from it with --resume and a lower "
+        "optim_wrapper.optimizer.lr, a longer warm-up, or optim_wrapper.clip_grad.max_norm=1"
+    )
 
 
 def first_nonfinite(state: dict[str, Any]) -> str | None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..registry import HOOKS
-from .checkpointing import first_nonfinite, last_checkpoint
+from .checkpointing import advice, first_nonfinite
 from .randomness import Position, begin_streams
 
 
@@ -54,10 +54,10 @@ class FiniteLossHook(Hook):
         self.left_out += 1
         what = f"iteration {self.runner.iter + 1}: the loss is {float(loss):g}"
         if name := first_nonfinite(self._model().state_dict()):
-            raise InputError(f"{what}, and {name} holds values that are not finite. {self._advice()}")
+            raise InputError(f"{what}, and {name} holds values that are not finite. {advice(self.runner.work_dir)}")
         source = self._source()
         if self.left_out > self.patience:
-            raise InputError(f"{what}, for the {self.left_out}th time in a row. {source}. {self._advice()}")
+            raise InputError(f"{what}, for the {self.left_out}th time in a row. {source}. {advice(self.runner.work_dir)}")
         self.runner.logger.warning(f"{what}; this step is left out ({self.left_out} of {self.patience} in a row). {source}")
 
     def _check_gradients(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
@@ -69,7 +69,8 @@ class FiniteLossHook(Hook):
         if name is None:
             return  # finite ones whose squares are not: clipping deals with them
         raise InputError(
-            f"iteration {self.runner.iter + 1}: the gradient of {name} is not finite, although the loss is. {self._advice()}"
+            f"iteration {self.runner.iter + 1}: the gradient of {name} is not finite, although the loss is. "
+            f"{advice(self.runner.work_dir)}"
         )
 
     def _source(self) -> str:
@@ -91,12 +92,6 @@ class FiniteLossHook(Hook):
     def _model(self) -> nn.Module:
         model = self.runner.model
         return model.module if is_model_wrapper(model) else model
-
-    def _advice(self) -> str:
-        return (
-            f"The last good checkpoint is {last_checkpoint(self.runner) or 'none'}: go on from it with --resume and a lower "
-            "optim_wrapper.optimizer.lr, a longer warm-up, or optim_wrapper.clip_grad.max_norm=1"
-        )
 
 
 class watched:  # noqa: N801  (a context manager that reads as a word)

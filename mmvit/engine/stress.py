@@ -21,13 +21,13 @@ from tempfile import mkdtemp
 from typing import Any
 
 import torch
-from mmengine.runner import find_latest_checkpoint
 from torch import Tensor
 
 from ..compat.checkpoints import safe_load
 from ..compat.storage import PARTIAL
 from ..demo.dataset import build as build_demo
 from ..errors import InputError
+from .checkpointing import last_checkpoint
 from .cli import config_file
 from .configuration import DEMO_ROOT, TrainOptions, train_config
 
@@ -175,7 +175,7 @@ def killed(training: Training, moments: random.Random, seconds: float, most: int
         for process in processes:
             process.join()
         half = any(training.folder.glob(f"*{PARTIAL}"))
-        last = find_latest_checkpoint(str(training.folder))
+        last = last_checkpoint(training.folder)
         now = safe_load(last)["meta"]["iter"] if last else 0
         if now < reached:
             raise InputError(f"{training.folder}: {reached} iterations were saved, {last} has {now} after a kill")
@@ -215,7 +215,9 @@ def _train(options: TrainOptions, environment: dict[str, Any]) -> None:
 
 def outcome(work_dir: Path) -> dict[str, Any]:
     """All of a finished training that has to be equal: progress, losses, rates, and every tensor of its last checkpoint."""
-    saved = safe_load(find_latest_checkpoint(str(work_dir)))
+    last = last_checkpoint(work_dir)
+    assert last is not None
+    saved = safe_load(last)
     hub = saved["message_hub"]
     scalars = {name: hub["log_scalars"][name].data[0].tolist() for name in ("train/loss", "train/lr")}
     states = {part: saved[part] for part in ("state_dict", "ema_state_dict", "optimizer", "param_schedulers") if part in saved}
