@@ -360,6 +360,13 @@ def test_a_gradient_that_is_not_finite_is_named(tmp_path: Path) -> None:
         train(run)
 
 
+def test_masks_of_attention_may_be_infinite(tmp_path: Path) -> None:
+    run = runner(tmp_path, [dict(type="KillHook", at=1)])
+    run.model.register_buffer("mask", torch.full((2,), -math.inf))
+    kill(run)
+    assert (tmp_path / "iter_1.pth").is_file()
+
+
 def test_a_loader_without_batches_is_told(tmp_path: Path) -> None:
     run = runner(tmp_path, by_epoch=False)
     run._train_dataloader["drop_last"] = True

@@ -8,12 +8,13 @@ import os
 import shutil
 from pathlib import Path
 
+from mmengine.dist import get_rank
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.fileio.io import backend_instances
 
 from ..errors import CheckpointError
 
-PARTIAL = ".partial"  # the same name each time: what a kill leaves is overwritten by the next attempt
+PARTIAL = ".partial"
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
@@ -23,7 +24,9 @@ def write_whole(path: str | Path, content: bytes) -> None:
         CheckpointError: no space, no permission, ...; what was there before is untouched.
     """
     target = Path(os.path.realpath(path))  # a link stays one
-    partial = target.with_name(target.name + PARTIAL)
+    # One name for each process of a training, since some files are written by all of them, and the same each time: what a kill
+    # leaves is overwritten by the next attempt.
+    partial = target.with_name(f"{target.name}.{get_rank()}{PARTIAL}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torchvision.ops import nms
 
@@ -43,13 +42,14 @@ class DemoReportHook(Hook):
         self.started = time.monotonic()
 
     def after_train(self, runner: Runner) -> None:
+        samples = list(predictions(runner, SHOWN))  # by all processes: each may have a share of the model only
         if not is_main_process():
             return
         minutes = (time.monotonic() - self.started) / 60
         folder = Path(runner.work_dir)
         log = read_scalars(folder)
         draw_curves(log, folder / "curves.png")
-        draw_contact_sheet(list(predictions(runner, SHOWN)), folder / "predictions.png")
+        draw_contact_sheet(samples, folder / "predictions.png")
         start = "the file of init_cfg" if runner.cfg.model.backbone.get("init_cfg") else "random weights"
         self.closing_line = (
             f"demo: {figures_of(log)} after {minutes:.1f} min of training from {start} ({runner.iter} iterations, "
@@ -99,11 +99,10 @@ def draw_curves(log: list[dict[str, float]], target: Path) -> None:
 
 def predictions(runner: Runner, count: int) -> Iterator[Any]:
     """The first `count` validation images with ground truth and the model's predictions, as data samples."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    model.eval()
+    runner.model.eval()
     for batch in runner.val_dataloader:
         with torch.no_grad():
-            for sample in model.val_step(batch):
+            for sample in runner.model.val_step(batch):
                 yield sample
                 count -= 1
                 if count == 0:

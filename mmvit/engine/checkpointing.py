@@ -3,13 +3,16 @@
 That each file is whole or not there at all is `compat.storage`'s work.
 """
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 
 from ..compat.storage import write_whole
 from ..errors import CheckpointError
@@ -38,7 +41,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         Raises:
             CheckpointError: a weight is NaN or infinite.
         """
-        if name := first_nonfinite(checkpoint["state_dict"]):
+        if name := first_nonfinite(checkpoint["state_dict"], buffers_of(bare(runner.model))):
             raise CheckpointError(
                 f"not saved: {name} has values that are not finite after iteration {checkpoint['meta']['iter']}. "
                 f"{advice(runner.work_dir)}"
@@ -137,6 +140,11 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
     return file.read_text().strip() if file.is_file() else None
 
 
+def bare(model: Any) -> Any:
+    """A model without what spreads it over processes."""
+    return model.module if is_model_wrapper(model) else model
+
+
 def advice(work_dir: str | Path) -> str:
     """What to do about a training that blew up."""
     return (
@@ -145,9 +153,15 @@ def advice(work_dir: str | Path) -> str:
     )
 
 
-def first_nonfinite(state: dict[str, Any]) -> str | None:
-    """Name of the first tensor of a state that holds a NaN or an infinity."""
+def first_nonfinite(state: Mapping[str, Any], buffers: Collection[str] = ()) -> str | None:
+    """Name of the first tensor of a state that holds a NaN, or an infinity where it is no buffer: masks of attention do."""
     for name, value in state.items():
-        if isinstance(value, torch.Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
-            return name
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            good = ~value.isnan() if name in buffers else value.isfinite()
+            if not good.all():
+                return name
     return None
+
+
+def buffers_of(model: nn.Module) -> set[str]:
+    return {name for name, _ in model.named_buffers()}

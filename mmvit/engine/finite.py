@@ -6,13 +6,12 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce, get_rank, is_distributed
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ..errors import InputError
 from ..registry import HOOKS
-from .checkpointing import advice, first_nonfinite
+from .checkpointing import advice, bare, buffers_of, first_nonfinite
 from .randomness import Position, begin_streams
 
 
@@ -53,7 +52,8 @@ class FiniteLossHook(Hook):
             return
         self.left_out += 1
         what = f"iteration {self.runner.iter + 1}: the loss is {float(loss):g}"
-        if name := first_nonfinite(self._model().state_dict()):
+        model = bare(self.runner.model)
+        if name := first_nonfinite(model.state_dict(), buffers_of(model)):
             raise InputError(f"{what}, and {name} holds values that are not finite. {advice(self.runner.work_dir)}")
         source = self._source()
         if self.left_out > self.patience:
@@ -64,7 +64,7 @@ class FiniteLossHook(Hook):
         gradients = [entry.grad for group in optimizer.param_groups for entry in group["params"] if entry.grad is not None]
         if torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
             return
-        parameters = {name: entry.grad for name, entry in self._model().named_parameters() if entry.grad is not None}
+        parameters = {name: entry.grad for name, entry in bare(self.runner.model).named_parameters() if entry.grad is not None}
         name = first_nonfinite(parameters)
         if name is None:
             return  # finite ones whose squares are not: clipping deals with them
@@ -76,7 +76,7 @@ class FiniteLossHook(Hook):
     def _source(self) -> str:
         """The first module that makes values that are not finite out of finite ones, on the batch at hand."""
         begin_streams(Position(getattr(self.runner.train_loop, "seed", self.runner.seed), get_rank(), self.runner.iter))
-        model: Any = self._model()
+        model: Any = bare(self.runner.model)
         with torch.no_grad(), watched(model) as found:
             try:
                 losses = model._run_forward(model.data_preprocessor(self.batch, True), mode="loss")
@@ -88,10 +88,6 @@ class FiniteLossHook(Hook):
         if bad:
             return f"All modules give finite values; what is made of them for {', '.join(bad)} is not finite"
         return "On this process, the same batch gives a finite loss when it is repeated"
-
-    def _model(self) -> nn.Module:
-        model = self.runner.model
-        return model.module if is_model_wrapper(model) else model
 
 
 class watched:  # noqa: N801  (a context manager that reads as a word)

@@ -193,7 +193,7 @@ def _wait(processes: list[Any], folder: Path, moments: random.Random, seconds: f
     while time.monotonic() < deadline:
         if not any(process.is_alive() for process in processes):
             return True
-        wrote, writes = writes, saving and any(folder.glob(f"*.pth{PARTIAL}"))
+        wrote, writes = writes, saving and any(folder.glob(f"*.pth.*{PARTIAL}"))
         saves -= writes and not wrote
         if not saves:
             time.sleep(moments.uniform(0, 0.05))
