@@ -1,6 +1,7 @@
 """`python -m mmvit doctor [CONFIG]`: what is installed, whether it works together, and whether a config's run can begin.
 
-A line for each check: `ok`, or `FIX` with what is wrong and what to do. Nothing is downloaded, nothing is written.
+A line for each check: `ok`, or `FIX` with what is wrong and what to do. Nothing is downloaded, nothing is written. With
+`--data` every image and label map of the config's datasets is opened: minutes for a large one.
 """
 
 import os
@@ -49,29 +50,32 @@ def main(arguments: Sequence[str]) -> int:
     parser = ArgumentParser("python -m mmvit doctor", description="Checks this installation, and a config's files.")
     parser.add_argument("config", nargs="?", help="a file, or the name of one of mmvit's configs")
     add_cfg_options(parser)
+    parser.add_argument("--data", action="store_true", help="open every image and label map of the config's datasets, too")
     asked = parser.parse_args(arguments)
+    if asked.data and asked.config is None:
+        parser.error("--data needs a CONFIG, whose datasets are meant")
     wrong = 0
     warnings.simplefilter("ignore")  # of mmdet and mmseg about themselves: between the lines they would look like findings
-    for finding in examine(asked.config, asked.cfg_options):
+    for finding in examine(asked.config, asked.cfg_options, asked.data):
         print(finding, flush=True)
         wrong += not finding.ok
     print(f"{wrong} to fix" if wrong else "all is well")
     return 1 if wrong else 0
 
 
-def examine(config: str | None = None, options: Mapping[str, Any] | None = None) -> Iterator[Finding]:
-    """The findings about the installation, and about a config where one is named."""
+def examine(config: str | None = None, options: Mapping[str, Any] | None = None, data: bool = False) -> Iterator[Finding]:
+    """The findings about the installation, about a config where one is named, and about each file of its `data`."""
     for what, check in CHECKS.items():
         yield from guarded(what, check)
     if config is not None:
-        yield from guarded("config", examine_config, config, options or {})
+        yield from guarded("config", examine_config, config, options or {}, data)
 
 
-def examine_config(config: str, options: Mapping[str, Any]) -> Iterable[Finding]:
+def examine_config(config: str, options: Mapping[str, Any], data: bool) -> Iterable[Finding]:
     """See `engine.config_checks`, whose imports fail where the installation does."""
     from .engine import config_checks
 
-    return config_checks.examine(config, options)
+    return config_checks.examine(config, options, data)
 
 
 def guarded(what: str, check: Callable[..., Iterable[Finding]], *arguments: Any) -> Iterator[Finding]:

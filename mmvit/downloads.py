@@ -5,16 +5,21 @@ URLs are kept in torch's hub directory under their last part, where a file that 
 
 import hashlib
 import os
+import time
+from contextlib import suppress
+from glob import escape
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 from urllib.error import URLError
 from urllib.parse import urlparse
 from urllib.request import Request, urlopen
+from uuid import uuid4
 
 import torch
 from tqdm import tqdm
 
+from .archives import read_checkpoint
 from .errors import CheckpointError
 
 SCHEME = "mmvit://"
@@ -22,6 +27,7 @@ REMOTE = ("http://", "https://", "file://")
 AGENT = {"User-Agent": "mmvit"}  # some servers refuse Python's own
 TIMEOUT = 30  # seconds without an answer
 BLOCK = 1 << 20  # bytes
+ABANDONED = 3600  # seconds without a new byte: far longer than TIMEOUT lets a living download be
 
 
 def locate(source: str | Path) -> tuple[str | None, Path]:
@@ -44,7 +50,7 @@ def fetch(source: str | Path, sha256: str | None = None) -> Path:
     """Local path of a checkpoint; URLs are downloaded once, whole or not at all.
 
     Raises:
-        CheckpointError: no such file, unreachable URL, or another digest than `sha256`.
+        CheckpointError: no such file, unreachable URL, another digest than `sha256`, or no checkpoint at the URL.
     """
     url, path = locate(source)
     if url is None:
@@ -66,22 +72,30 @@ def _check_digest(path: Path, sha256: str | None, source: str | None = None) -> 
         return
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(sha256):
+    if not digest.startswith(sha256.lower()):
         raise CheckpointError(
             f"{source or path} has sha256 {digest}, expected {sha256}: another file, or a damaged one; get it again"
         )
 
 
 def _download(url: str, path: Path, sha256: str | None) -> None:
-    """Writes `url` to `path`: beside it first, and under its name only when all bytes came and their digest is right."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    """Writes `url` to `path`: beside it first, and under its name only when all bytes came and are a checkpoint's.
+
+    An interrupted download begins anew. Others that fetch the same file, on this machine or one that shares the folder, each
+    write their own.
+    """
+    partial = path.with_name(f"{uuid4().hex}.partial.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clear_abandoned(path)
         with partial.open("wb") as file:  # not a temporary file of Python's, which nobody else may read
             _receive(url, file)
         _check_digest(partial, sha256, url)
+        read_checkpoint(partial, url)  # not every server announces a length, and some answer with a page
         partial.replace(path)
-    except (URLError, HTTPException, OSError) as error:
+    except CheckpointError:
+        raise
+    except (URLError, HTTPException, OSError, ValueError) as error:
         raise CheckpointError(
             f"{url} could not be downloaded ({error}). Fetch it elsewhere and put it at {path}, or name a local file: "
             "--cfg-options model.backbone.init_cfg.checkpoint=PATH, or train from random weights: "
@@ -89,6 +103,14 @@ def _download(url: str, path: Path, sha256: str | None) -> None:
         ) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _clear_abandoned(path: Path) -> None:
+    """Removes what killed downloads of this file left behind."""
+    for partial in path.parent.glob(f"*.partial.{escape(path.name)}"):
+        with suppress(FileNotFoundError):  # another process clears, too, or finishes
+            if time.time() - partial.stat().st_mtime > ABANDONED:
+                partial.unlink()
 
 
 def _receive(url: str, file: IO[bytes]) -> None:
@@ -100,7 +122,8 @@ def _receive(url: str, file: IO[bytes]) -> None:
         OSError: fewer bytes than the server announced.
     """
     with urlopen(Request(url, headers=AGENT), timeout=TIMEOUT) as response:
-        announced = int(response.headers.get("Content-Length") or 0)
+        length = response.headers.get("Content-Length") or ""
+        announced = int(length) if length.isdecimal() else 0
         name = Path(urlparse(url).path).name
         with tqdm(desc=name, total=announced or None, unit="B", unit_scale=True, disable=not os.isatty(2)) as bar:
             while block := response.read(BLOCK):

@@ -13,6 +13,8 @@ from timm.layers import LayerNorm2d, trunc_normal_
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from .errors import InputError
+
 Grid = tuple[int, int]
 
 
@@ -106,7 +108,7 @@ class Tap(nn.Module):
     max-pooling down.
 
     Raises:
-        ValueError: a `new` stride other than a quarter, half, once or twice the old.
+        InputError: a `new` stride other than a quarter, half, once or twice the old.
     """
 
     def __init__(self, dim: int, old: int, new: int) -> None:
@@ -126,7 +128,7 @@ class Tap(nn.Module):
         elif new == 2 * old:
             self.rescale = nn.MaxPool2d(kernel_size=2, stride=2)
         else:
-            raise ValueError(f"strides: a map of stride {old} cannot be brought to {new}; expected {old // 4} to {2 * old}")
+            raise InputError(f"strides: a map of stride {old} cannot be brought to {new}; expected {old // 4} to {2 * old}")
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         """(B, h*w, C) tokens to a (B, C, h * old / new, w * old / new) map."""
@@ -147,18 +149,18 @@ def check_strides(strides: Iterable[int] | None, bare: tuple[int, ...]) -> tuple
     """Strides of the four levels of a tapped network, whose taps lie at the strides `bare`; None means those.
 
     Raises:
-        ValueError: another number of strides than four.
+        InputError: another number of strides than four.
     """
     levels = bare if strides is None else tuple(strides)
     if len(levels) != len(bare):
-        raise ValueError(f"strides={levels}: expected one for each of the {len(bare)} levels, or None for {bare}")
+        raise InputError(f"strides={levels}: expected one for each of the {len(bare)} levels, or None for {bare}")
     return levels
 
 
 def check_window(size: int | None) -> None:
     """Raises ValueError for a side of attention windows that is not a whole number from 1; None stands for no windows."""
     if size is not None and (not isinstance(size, int) or size < 1):
-        raise ValueError(f"window_size={size!r}: expected a number of tokens from 1, or None for the whole image")
+        raise InputError(f"window_size={size!r}: expected a number of tokens from 1, or None for the whole image")
 
 
 def init_transformer(module: nn.Module) -> None:
@@ -197,11 +199,11 @@ def batch_norm(norm_cfg: Mapping[str, Any] | None) -> Callable[[int], _BatchNorm
     None means `dict(type='BN')`.
 
     Raises:
-        ValueError: a type that is none of BN and SyncBN.
+        InputError: a type that is none of BN and SyncBN.
     """
     options = dict(norm_cfg or {})
     kind = options.pop("type", "BN")
     if kind not in BATCH_NORMS:
-        raise ValueError(f"norm_cfg type {kind!r}: expected one of {', '.join(BATCH_NORMS)}")
+        raise InputError(f"norm_cfg type {kind!r}: expected one of {', '.join(BATCH_NORMS)}")
     learns = options.pop("requires_grad", True)
     return lambda channels: BATCH_NORMS[kind](channels, **options).requires_grad_(learns)

@@ -11,9 +11,11 @@ whose blocks stay at one stride (VOLO, T2T-ViT) is *tapped* four times, and each
 (`layers.Tap`): what that adds is fresh, no released file has it.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, TypeVar, get_args, is_typeddict
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from . import weights
+from .errors import InputError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -32,7 +35,18 @@ STRIDES = (4, 8, 16, 32)
 LAST = len(STRIDES) - 1  # the level whose tap has a released norm
 SMALLEST = 32  # pixels a side: one token of the coarsest map
 
+OTHERS = """
+depth num_stages style strides dilations deep_stem avg_down norm_cfg conv_cfg act_cfg contract_dilation dcn stage_with_dcn
+plugins stem_channels base_channels base_width groups zero_init_residual multi_grid pretrained embed_dims embed_dim depths
+num_layers num_heads window_size patch_size patch_sizes sr_ratios mlp_ratio mlp_ratios qkv_bias qk_scale drop_rate
+attn_drop_rate patch_norm use_abs_pos_embed ape convert_weights pretrain_img_size widen_factor deepen_factor
+""".split()  # noqa: SIM905  (options of ResNet, Swin, MiT and mmdet's PVT, which a merge with a base config brings here)
+
 Sizes = TypeVar("Sizes", bound="DataclassInstance")
+
+
+class UnknownOptionError(InputError, TypeError):
+    """A keyword that a backbone does not take: a TypeError to Python, the user's mistake to the command line tools."""
 
 
 class PyramidOptions(TypedDict, total=False):
@@ -65,7 +79,7 @@ class Pyramid(BaseModule):
         out_channels, out_strides: channels and stride of each returned map, aligned with `out_indices`.
 
     Raises:
-        ValueError: impossible `out_indices` or `frozen_stages`.
+        InputError: impossible `out_indices` or `frozen_stages`, or an option that the family does not take.
     """
 
     stages: nn.ModuleList
@@ -75,6 +89,13 @@ class Pyramid(BaseModule):
     table_mode: ClassVar[str]  # how position tables (tensors named pos_embed) are interpolated
     input_tensors: ClassVar[tuple[str, ...]]  # our names of the tensors whose size follows from in_channels
     classifier: ClassVar[tuple[str, ...]]  # first parts of the released names that only a classifier uses
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Checks the names of the options first, because families look at the values of some before this class sees any."""
+        taken = _keywords(cls)
+        if taken is not None and (unknown := {name: value for name, value in options.items() if name not in taken}):
+            raise UnknownOptionError(_explain_unknown(cls.__name__, unknown, taken))
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -89,8 +110,8 @@ class Pyramid(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if not -1 <= frozen_stages <= len(STRIDES):
-            raise ValueError(f"frozen_stages={frozen_stages}: expected -1 (none) to {len(STRIDES)} (all)")
+        if frozen_stages not in range(-1, len(STRIDES) + 1):
+            raise InputError(f"frozen_stages={frozen_stages!r}: expected -1 (none) to {len(STRIDES)} (all)")
         self.in_channels = in_channels
         self.out_indices = _check_indices(out_indices)
         self.out_channels = tuple(channels[level] for level in self.out_indices)
@@ -208,31 +229,62 @@ def resolve_arch(family: str, arch: str | Mapping[str, Any] | Sizes, table: Mapp
     """The sizes that `arch` means: a name of the `table`, or a full set of sizes as a mapping or as the sizes' own type.
 
     Raises:
-        ValueError: an unknown name, or a set of sizes with unknown or missing entries.
+        InputError: an unknown name, or a set of sizes with unknown or missing entries.
     """
+    if isinstance(arch, int) and str(arch) in table:
+        arch = str(arch)  # as the command line gives a T2T-ViT's name
     if isinstance(arch, str):
         if arch not in table:
-            raise ValueError(f"{family} has no arch {arch!r}; it has {', '.join(table)}, or give a full set of sizes")
+            near = get_close_matches(arch, table, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"{family} has no arch {arch!r}; it has {', '.join(table)}, or give a full set of sizes{hint}")
         return table[arch]
     sizes_type = type(next(iter(table.values())))
     if is_dataclass(arch) and isinstance(arch, sizes_type):
         return arch
     if not isinstance(arch, Mapping):
-        raise ValueError(f"arch={arch!r}: expected one of {', '.join(table)}, or a full set of sizes as a dict")
+        raise InputError(f"arch={arch!r}: expected one of {', '.join(table)}, or a full set of sizes as a dict")
     names = [field.name for field in fields(sizes_type)]
     wrong = sorted(set(names) ^ set(arch))
     if wrong:
-        raise ValueError(f"a set of sizes for {family} has exactly {', '.join(names)}; unknown or missing: {', '.join(wrong)}")
+        raise InputError(f"a set of sizes for {family} has exactly {', '.join(names)}; unknown or missing: {', '.join(wrong)}")
     return sizes_type(**{name: tuple(value) if isinstance(value, list) else value for name, value in arch.items()})
+
+
+def _keywords(kind: type[Pyramid]) -> list[str] | None:
+    """Names of the options that a backbone takes; None where its constructor does not tell, as a user's own may not."""
+    taken = []
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if parameter.kind is not parameter.VAR_KEYWORD:
+            taken.append(name)
+        elif (typed := get_args(parameter.annotation)) and is_typeddict(typed[0]):  # Unpack[...]
+            taken += typed[0].__annotations__
+        else:
+            return None
+    return taken
+
+
+def _explain_unknown(family: str, unknown: Mapping[str, Any], taken: Sequence[str]) -> str:
+    told = [f"{family} has no option {', '.join(f'{name}={value!r}' for name, value in unknown.items())}"]
+    foreign = [name for name in unknown if name in OTHERS]
+    for name in unknown:
+        if name not in foreign and (near := get_close_matches(name, taken, n=1)):
+            told.append(f"instead of {name} did you mean {near[0]}?")
+    if foreign:
+        told.append(
+            f"other backbones have {', '.join(foreign)}: where a base config's was merged into this one, write "
+            f"backbone=dict(_delete_=True, type='mmvit.{family}', ...)"
+        )
+    return "; ".join([*told, f"its options are {', '.join(taken)}"])
 
 
 def _check_indices(out_indices: Iterable[int]) -> tuple[int, ...]:
     """`out_indices` as a tuple.
 
     Raises:
-        ValueError: empty, not rising, or outside 0..3.
+        InputError: empty, not rising, or outside 0..3.
     """
-    indices = tuple(out_indices)
-    if not indices or list(indices) != sorted(set(indices)) or indices[0] < 0 or indices[-1] >= len(STRIDES):
-        raise ValueError(f"out_indices={indices}: expected a rising choice of 0, 1, 2, 3, such as (0, 1, 2, 3)")
+    indices = tuple(out_indices) if isinstance(out_indices, Iterable) else (out_indices,)
+    if not indices or any(index not in range(len(STRIDES)) for index in indices) or list(indices) != sorted(set(indices)):
+        raise InputError(f"out_indices={out_indices!r}: expected a rising choice of 0, 1, 2, 3, such as (0, 1, 2, 3)")
     return indices

@@ -9,8 +9,10 @@ from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import LOOPS as ROOT_LOOPS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import RUNNERS as ROOT_RUNNERS
+from mmengine.registry import STRATEGIES as ROOT_STRATEGIES
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
-from mmengine.registry import Registry
+from mmengine.registry import Registry, build_runner_from_cfg
 
 SCOPE = "mmvit"
 
@@ -19,10 +21,22 @@ HOOKS = Registry(
     "hook",
     parent=ROOT_HOOKS,
     scope=SCOPE,
-    locations=["mmvit.engine.hooks", "mmvit.engine.checkpointing", "mmvit.engine.finite", "mmvit.demo.report"],
+    locations=[
+        "mmvit.engine.hooks",
+        "mmvit.engine.checkpointing",
+        "mmvit.engine.finite",
+        "mmvit.engine.label_checks",
+        "mmvit.demo.report",
+    ],
 )
 LOOPS = Registry("loop", parent=ROOT_LOOPS, scope=SCOPE, locations=["mmvit.engine.loops"])
-TRANSFORMS = Registry("transform", parent=ROOT_TRANSFORMS, scope=SCOPE, locations=["mmvit.engine.transforms"])
+TRANSFORMS = Registry(
+    "transform", parent=ROOT_TRANSFORMS, scope=SCOPE, locations=["mmvit.engine.transforms", "mmvit.engine.label_maps"]
+)
+RUNNERS = Registry(
+    "runner", build_func=build_runner_from_cfg, parent=ROOT_RUNNERS, scope=SCOPE, locations=["mmvit.engine.fsdp"]
+)
+STRATEGIES = Registry("strategy", parent=ROOT_STRATEGIES, scope=SCOPE, locations=["mmvit.engine.fsdp"])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     "optimizer wrapper constructor",
     parent=ROOT_OPTIM_WRAPPER_CONSTRUCTORS,

@@ -3,12 +3,11 @@
 Released files differ in container (a bare dict, or one under `state_dict`, `model`, `state_dict_ema`, `model_ema`), in key
 prefix (`module.`, `backbone.`), in the size of their position tables and in input channels. All of these are accepted; what
 the backbone has no place for is dropped by name, and anything else that does not fit is an error that loads nothing.
-Nothing is ever unpickled beyond tensors and the plain values of mmengine's checkpoints (`weights_only=True`).
+Files are read by `archives`, which runs no code of theirs and believes none of their claims.
 """
 
-import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 from timm.models import adapt_input_conv
 from torch import Tensor
 
-from .compat.checkpoints import safe_load
+from .archives import read_checkpoint, require_real
 from .downloads import fetch
 from .errors import CheckpointError
 from .layers import Grid, resize_table
@@ -81,7 +80,8 @@ def load_pretrained(
         sha256: expected digest of a downloaded file, or its beginning.
 
     Raises:
-        CheckpointError: unreadable, or not exactly the tensors of this arch (both lists are in the message).
+        CheckpointError: unreadable, not exactly the tensors of this arch (both lists are in the message), or NaN or infinite
+            numbers in them.
     """
     state = read_state(checkpoint, sha256=sha256)
     taken, dropped = _select(state, str(checkpoint), prefix)
@@ -111,6 +111,7 @@ def load_pretrained(
         raise CheckpointError(
             _explain(str(checkpoint), f"{type(model).__name__} backbone", len(found), lacking, unknown, [*misfits.values()])
         )
+    _require_finite(found, target, str(checkpoint))
     model.load_state_dict(found, strict=False)  # exactness was checked above, fresh tensors apart
     return LoadReport(str(checkpoint), tuple(found), tuple(dropped), tuple(missing), tuple(adapted))
 
@@ -128,10 +129,13 @@ def stage_name(released: str) -> str:
 
 
 def require_match(model: torch.nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Checks that `state` is exactly the state of `model`, which mmengine's own loading does not.
+    """Checks that `state` is exactly the state of `model`, which mmengine's own loading does not, and fit to compute with.
+
+    Buffers may be infinite, as masks of attention are.
 
     Raises:
-        CheckpointError: another architecture's or another config's checkpoint; the message lists what differs.
+        CheckpointError: another architecture's or another config's checkpoint, the message lists what differs; or NaN or
+            infinite numbers in it.
     """
     target = model.state_dict()
     misfits = [
@@ -144,15 +148,18 @@ def require_match(model: torch.nn.Module, state: Mapping[str, Tensor], source: s
     if misfits or lacking or unknown:
         matched = len(target) - len(lacking) - len(misfits)
         raise CheckpointError(_explain(source, "model of this config", matched, lacking, unknown, misfits))
+    learnt = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    _require_finite(state, target, source, may_be_infinite=target.keys() - learnt)
 
 
 def read_state(source: str | Path, sha256: str | None = None) -> dict[str, Tensor]:
     """The tensors of a checkpoint file or URL under their own names, whatever container they lie in.
 
     Raises:
-        CheckpointError: see `fetch` and `read_checkpoint`, or no tensors inside.
+        CheckpointError: see `fetch`, `read_checkpoint` and `require_real`, or no tensors inside.
     """
-    content: Any = read_checkpoint(fetch(source, sha256))
+    path = fetch(source, sha256)
+    content: Any = read_checkpoint(path)
     for container in CONTAINERS:
         if isinstance(content, Mapping) and isinstance(content.get(container), Mapping):
             content = content[container]
@@ -162,31 +169,30 @@ def read_state(source: str | Path, sha256: str | None = None) -> dict[str, Tenso
     tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
         raise CheckpointError(f"{source} holds no tensors: neither by itself nor under {', '.join(CONTAINERS)}")
+    require_real(tensors, path, source)
     return tensors
 
 
-def read_checkpoint(path: Path) -> Any:
-    """Content of a `.safetensors` file or of one written by `torch.save`, on the CPU, without running any code from it.
+def _require_finite(
+    values: Mapping[str, Tensor], target: Mapping[str, Tensor], source: str, may_be_infinite: Collection[str] = ()
+) -> None:
+    """Refuses numbers that are NaN or infinite, or become so in the `target`'s precision. The shapes are the target's.
 
     Raises:
-        CheckpointError: truncated, no checkpoint, or one that holds classes other than tensors and plain values.
+        CheckpointError: names the tensors.
     """
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        return safe_load(path)
-    except pickle.UnpicklingError as error:
+    wrong = []
+    for name, value in values.items():
+        if not target[name].is_floating_point():
+            continue
+        value = value.to(target[name].dtype)
+        if not bool((~value.isnan() if name in may_be_infinite else value.isfinite()).all()):
+            wrong.append(name)
+    if wrong:
         raise CheckpointError(
-            f"{path} was not loaded: it is no checkpoint, or it holds something other than tensors and plain values, which "
-            f"could run code. Expected a file written by torch.save(state_dict). torch says: {str(error).splitlines()[0]}"
-        ) from error
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} ({path.stat().st_size} bytes) cannot be read as a checkpoint: truncated, or no file of torch.save or "
-            f"safetensors. Get it again. ({type(error).__name__}: {error})"
-        ) from error
+            f"{source}: {len(wrong)} tensors hold NaN or infinite numbers, nothing was loaded: {_some(wrong)}. The file is "
+            "damaged, or of a training that diverged: get it again, or take an earlier checkpoint"
+        )
 
 
 def _select(state: dict[str, Tensor], source: str, prefix: str | None) -> tuple[dict[str, Tensor], list[str]]:

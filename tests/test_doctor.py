@@ -17,7 +17,7 @@ from test_preflight import write_coco
 
 from mmvit import doctor
 from mmvit.doctor import check_stack, check_timm, examine, main
-from mmvit.engine.config_checks import misfits
+from mmvit.engine.model_checks import misfits
 
 pytestmark = pytest.mark.stack
 
@@ -221,7 +221,7 @@ def test_channels_that_do_not_fit() -> None:
 def test_channels_of_necks_and_heads(model: dict[str, Any], told: list[str]) -> None:
     found = list(misfits(model, (8, 16, 24, 32)))
     assert len(found) == len(told)
-    assert all(re.search(expected, line) for expected, line in zip(told, found, strict=True))
+    assert all(re.search(expected, str(misfit)) for expected, misfit in zip(told, found, strict=True))
 
 
 def test_other_backbones_are_left_alone(folder: Path) -> None:

@@ -29,6 +29,7 @@ from timm.layers import DropPath, Mlp, trunc_normal_
 from torch import Tensor, nn
 
 from ..bands import mlp_in_bands
+from ..errors import InputError
 from ..layers import (
     Grid,
     SelfAttention,
@@ -206,7 +207,7 @@ class T2TViT(Pyramid):
     ) -> None:
         sizes = resolve_arch("T2TViT", arch, ARCHS)
         if sizes.design not in DESIGNS:
-            raise ValueError(f"T2TViT: design={sizes.design!r}; expected one of {', '.join(DESIGNS)}")
+            raise InputError(f"T2TViT: design={sizes.design!r}; expected one of {', '.join(DESIGNS)}")
         widths = sizes.widths()
         ends = [-(-len(widths) * quarter // 4) for quarter in range(1, 5)]  # entries of `blocks` before each tap
         channels = tuple(widths[end - 1] for end in ends)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from timm.layers import Mlp
 from torch import Tensor, nn
 
+from ..errors import InputError
 from ..layers import Grid, to_map, to_tokens
 
 STRIDE = 16
@@ -140,11 +141,11 @@ def token_module(kind: str, in_channels: int, dim: int) -> nn.Module:
     """What makes tokens of `dim` channels from images.
 
     Raises:
-        ValueError: another kind than performer, transformer or convolution.
+        InputError: another kind than performer, transformer or convolution.
     """
     if kind == "convolution":
         return ConvolutionTokens(in_channels, dim)
     attentions: dict[str, type[Performer | TokenTransformer]] = dict(performer=Performer, transformer=TokenTransformer)
     if kind not in attentions:
-        raise ValueError(f"T2TViT: tokens={kind!r}; expected performer, transformer or convolution")
+        raise InputError(f"T2TViT: tokens={kind!r}; expected performer, transformer or convolution")
     return TokensToToken(in_channels, dim, attentions[kind])

@@ -164,7 +164,7 @@ def _detection_data(cfg: Config, data_root: str) -> None:
 
 
 def _segmentation_data(cfg: Config, root: Path, layout: LabelMaps) -> None:
-    load: list[dict] = [dict(type="mmvit.LoadImage"), dict(type="LoadAnnotations", reduce_zero_label=layout.reduce_zero_label)]
+    load: list[dict] = [dict(type="mmvit.LoadImage"), dict(type="mmvit.LoadLabelMap")]
     cfg.train_pipeline = cfg.test_pipeline = [*load, dict(type="PackSegInputs")]
     cfg.tta_pipeline = [load[0], _views(load[1], dict(type="PackSegInputs"))]
     for split in ("train", "val", "test"):

@@ -99,6 +99,8 @@ def test_config(options: TestOptions) -> Config:
     cfg.load_from = str(options.checkpoint)
     cfg.resume = False
     _without_pretrained(cfg)
+    if cfg.get("runner_type") == "mmvit.FSDPRunner":  # it saves whole models, which need no sharing out to be evaluated
+        cfg.pop("runner_type")
     segments = cfg.get("default_scope") == "mmseg"
     if options.show_dir is not None:
         cfg.default_hooks.visualization.draw = True
@@ -149,7 +151,8 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
     for split in ("train", "val", "test"):
         if (loader := cfg.get(f"{split}_dataloader")) and loader.get("num_workers") == 0:
             loader.persistent_workers = False  # torch refuses to keep workers that there are none of
-    cfg.custom_hooks = [*(cfg.get("custom_hooks") or ()), dict(type="mmvit.ProgressHook")]
+    ours = [dict(type="mmvit.CheckLabelsHook"), dict(type="mmvit.ProgressHook")]
+    cfg.custom_hooks = [*(cfg.get("custom_hooks") or ()), *ours]
     if not torch.cuda.is_available():
         _run_on_cpu(cfg)
     return cfg
@@ -161,8 +164,8 @@ def _run_on_cpu(cfg: Config) -> None:
     Raises:
         InputError: a launcher that mmengine starts on GPUs only.
     """
-    if cfg.launcher in ("slurm", "mpi"):
-        raise InputError(f"--launcher {cfg.launcher}: mmengine needs GPUs for it; on CPUs use torchrun and --launcher pytorch")
+    if cfg.launcher == "mpi":
+        raise InputError("--launcher mpi: mmengine needs GPUs for it; on CPUs use torchrun and --launcher pytorch")
     cfg.env_cfg = dict(cfg.get("env_cfg") or {}, dist_cfg=dict(backend="gloo"))
     if cfg.launcher != "none":
         cfg.model_wrapper_cfg = dict(

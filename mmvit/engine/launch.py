@@ -1,6 +1,9 @@
 """Training and evaluation through mmengine's Runner, detection and segmentation alike."""
 
+import os
+import subprocess
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,15 +11,19 @@ import torch
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.registry import RUNNERS
+from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import Runner
 
 from .. import weights
+from ..archives import read_checkpoint
 from ..demo.dataset import build as build_demo
+from ..downloads import fetch
 from ..errors import InputError
 from . import preflight
 from .configuration import DEMO_ROOT, TestOptions, TrainOptions, test_config, train_config
 from .hooks import ProgressHook
+
+SLURM = {"RANK": "PROCID", "WORLD_SIZE": "NTASKS", "LOCAL_RANK": "LOCALID"}  # torch's names to srun's
 
 
 def train(options: TrainOptions) -> None:
@@ -26,11 +33,13 @@ def train(options: TrainOptions) -> None:
         InputError: a file, key or value of the user's is wrong.
     """
     cfg = train_config(options)
+    _start_processes(cfg)
     if options.demo:
         _build_demo()
     preflight.check(cfg, ("train", "val") if cfg.get("val_dataloader") else ("train",))
     runner = _runner(cfg)
     if cfg.resume and cfg.load_from is not None:
+        require_progress(cfg.load_from)
         _require_match(runner, cfg.load_from)
     _run(runner, "train")
 
@@ -42,9 +51,12 @@ def test(options: TestOptions) -> Mapping[str, float]:
         InputError: a file, key or value of the user's is wrong, or the checkpoint is of another model.
     """
     cfg = test_config(options)
+    _start_processes(cfg)
     if options.demo:
         _build_demo()
     preflight.check(cfg, ("test",))
+    if options.out is not None and cfg.get("default_scope") == "mmseg":
+        options.out.mkdir(parents=True, exist_ok=True)  # mmseg's first process makes it when others may be writing already
     runner = _runner(cfg)
     _require_match(runner, options.checkpoint)
     if options.out is not None and cfg.get("default_scope") != "mmseg":
@@ -60,7 +72,6 @@ def _build_demo() -> None:
 
 
 def _runner(cfg: Config) -> Runner:
-    _start_processes(cfg)
     return Runner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)
 
 
@@ -74,14 +85,55 @@ def _run(runner: Runner, what: Literal["train", "test"]) -> Any:
 
 
 def _start_processes(cfg: Config) -> None:
-    """mmengine binds each process to a GPU as it starts them; without one, torch's own start with gloo does."""
-    if cfg.launcher == "pytorch" and not torch.cuda.is_available():
-        torch.distributed.init_process_group("gloo")
+    """mmengine binds each process to a GPU as it starts them; without one, torch's own start with gloo does.
+
+    It comes before all checks: when a process finds a fault and leaves, the others notice, instead of waiting for it to join.
+    """
+    if torch.cuda.is_available() or cfg.launcher == "none":
+        return
+    if cfg.launcher == "slurm":
+        os.environ.update(_slurm_tasks())
+    torch.distributed.init_process_group("gloo")
+
+
+def _slurm_tasks() -> dict[str, str]:
+    """The variables by which torch's processes find each other, from srun's; MASTER_ADDR and MASTER_PORT may be given.
+
+    Raises:
+        InputError: srun did not start this process.
+    """
+    try:
+        found = {name: os.environ[f"SLURM_{told}"] for name, told in SLURM.items()}
+        nodes = ["scontrol", "show", "hostnames", os.environ["SLURM_NODELIST"]]
+        host = (
+            os.environ.get("MASTER_ADDR") or subprocess.run(nodes, capture_output=True, text=True, check=True).stdout.split()[0]
+        )
+    except (KeyError, OSError, subprocess.CalledProcessError) as error:
+        raise InputError(f"--launcher slurm: expected srun's variables and its scontrol ({error}); start with srun") from error
+    return {**found, "MASTER_ADDR": host, "MASTER_PORT": os.environ.get("MASTER_PORT", "29500")}
+
+
+def require_progress(checkpoint: str) -> None:
+    """Checks that training can go on from a checkpoint, where mmengine would stop at a key or begin anew.
+
+    Raises:
+        InputError: weights alone.
+    """
+    content = read_checkpoint(fetch(checkpoint))
+    lacking = [part for part in ("meta", "message_hub", "optimizer") if part not in content]
+    if lacking:
+        raise InputError(
+            f"--resume {checkpoint}: no {', '.join(lacking)} in it. Expected a checkpoint from which training can go on, which "
+            f"best_*.pth and released files are not. To begin anew from its weights: --cfg-options load_from={checkpoint}"
+        )
 
 
 def _require_match(runner: Runner, checkpoint: str | Path) -> None:
     """mmengine loads what fits and goes on; evaluating or resuming another model is an error here."""
     model = runner.model
+    if isinstance(model, dict):  # a FlexibleRunner builds its model as it begins
+        with torch.device("meta"):
+            model = MODELS.build(deepcopy(model))
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     state = weights.read_state(checkpoint)

@@ -4,12 +4,12 @@ Only what the run will read is checked, on the first process of each machine. A 
 mmdet does it: seconds, against a day of training lost on a name.
 """
 
-import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
@@ -18,6 +18,8 @@ from mmengine.registry import DATASETS
 from ..downloads import fetch
 from ..errors import InputError
 from ..zoo import families, released_of
+from .annotations import check_annotations, check_lists, read, some
+from .model_checks import require_fit
 
 SOURCES = {
     "CocoDataset": (
@@ -34,6 +36,7 @@ SOURCES = {
         "labelTrainIds by the cityscapesscripts package",
     ),
 }
+LOADERS = ("LoadAnnotations", "LoadLabelMap")
 
 
 def check(cfg: Config, splits: tuple[str, ...]) -> None:
@@ -44,30 +47,33 @@ def check(cfg: Config, splits: tuple[str, ...]) -> None:
     """
     if int(os.environ.get("LOCAL_RANK", 0)) != 0:
         return
-    leaves = [leaf for split in splits for leaf in _leaves(cfg.get(f"{split}_dataloader"), f"{split}_dataloader")]
+    leaves = list(datasets_of(cfg, splits))
+    require_fit(cfg, [leaf for leaf in leaves if leaf[0].startswith("train_")])
     _check_paths(leaves)
     classes_found = {}
     for key, dataset in leaves:
-        if _is_coco(dataset):
+        if is_coco(dataset):
             classes_found[key] = _check_coco(key, dataset, cfg.get("default_scope"))
-        elif _has_label_maps(dataset):
+        elif reads_label_maps(dataset):
             _check_label_maps(key, dataset, cfg.get("default_scope"))
     _check_same_classes(classes_found)
     _check_checkpoints(cfg)
 
 
-def _leaves(loader: ConfigDict | None, key: str) -> Iterator[tuple[str, ConfigDict]]:
-    """Datasets under a data loader and their keys, wrappers (RepeatDataset, ConcatDataset, ...) opened."""
-    if not loader:
-        return
-    pending = [(f"{key}.dataset", loader.dataset)]
+def datasets_of(cfg: Config, splits: Iterable[str]) -> Iterator[tuple[str, ConfigDict]]:
+    """Datasets of some splits and their keys, wrappers (RepeatDataset, ConcatDataset, ...) opened."""
+    pending = [
+        (f"{split}_dataloader.dataset", cfg[f"{split}_dataloader"].dataset)
+        for split in splits
+        if cfg.get(f"{split}_dataloader")
+    ]
     while pending:
-        key, dataset = pending.pop()
+        key, dataset = pending.pop(0)
         inner = [("dataset", dataset.get("dataset"))]
         inner += [(f"datasets.{index}", part) for index, part in enumerate(dataset.get("datasets") or ())]
         inner = [(f"{key}.{name}", part) for name, part in inner if isinstance(part, dict)]
         if inner:
-            pending += inner
+            pending = inner + pending
         else:
             yield key, dataset
 
@@ -111,45 +117,89 @@ def _check_paths(leaves: list[tuple[str, ConfigDict]]) -> None:
 
 def _told_of(dataset: ConfigDict) -> list[str]:
     """Where the files of a known dataset lie, and where they come from, in a line each."""
-    kind = str(dataset.type).rpartition(".")[2]
+    kind = name_of(dataset.type)
     if kind not in SOURCES:
         return []
     layout, source = SOURCES[kind]
     return [f"Expected under {dataset.get('data_root') or '.'} (data_root): {layout}", f"To be had as {source}."]
 
 
-def _is_coco(dataset: ConfigDict) -> bool:
-    return bool(dataset.get("ann_file")) and "Coco" in str(dataset.type) and not _is_remote(_ann_file(dataset))
+def is_coco(dataset: ConfigDict) -> bool:
+    return bool(dataset.get("ann_file")) and "Coco" in str(dataset.type) and not _is_remote(ann_file(dataset))
 
 
-def _ann_file(dataset: ConfigDict) -> Path:
+def ann_file(dataset: ConfigDict) -> Path:
     return Path(dataset.get("data_root") or "", dataset.ann_file)
 
 
 def _check_coco(key: str, dataset: ConfigDict, scope: str | None) -> list[str]:
     """Category names of a COCO annotation file that the dataset's classes know, in the dataset's order."""
-    path = _ann_file(dataset)
-    content = _read_json(path, f"{key}.ann_file")
+    told = f"{ann_file(dataset)} ({key}.ann_file)"
+    content = read(ann_file(dataset), told, annotated=not key.startswith("test_"))
+    classes = classes_of(dataset, scope)
+    check_lists(content, told, classes)
     known = {category["name"] for category in content["categories"]}
-    classes = _classes(dataset, scope)
     found = [name for name in classes if name in known]
     if classes and not found:
         raise InputError(
-            f"{path} ({key}.ann_file): none of its categories ({_some(sorted(known))}) is a class of {dataset.type} "
-            f"({_some(classes)}). Name yours with {key}.metainfo.classes=(...), and set model.bbox_head.num_classes"
+            f"{told}: none of its categories ({some(sorted(known))}) is a class of {dataset.type} "
+            f"({some(classes)}). Name yours with {key}.metainfo.classes=(...), and set model.bbox_head.num_classes"
         )
     if len(found) < len(classes):
         print_log(
-            f"{path} ({key}.ann_file): {len(classes) - len(found)} of the {len(classes)} classes of {dataset.type} have no "
-            f"category there ({_some([name for name in classes if name not in known])}). mmdet's evaluation fails once such a "
+            f"{told}: {len(classes) - len(found)} of the {len(classes)} classes of {dataset.type} have no "
+            f"category there ({some([name for name in classes if name not in known])}). mmdet's evaluation fails once such a "
             "class is predicted: complete the file's categories, empty ones will do, or name your classes in metainfo.classes",
             logger="current",
             level=logging.WARNING,
         )
-    folder = Path(dataset.get("data_root") or "", (dataset.get("data_prefix") or {}).get("img") or "")
+    if reads_boxes(dataset, scope):
+        check_annotations(content, told, classes, reads_masks(dataset))
+    folder = image_folder(dataset)
     if not _is_remote(folder):
-        _check_images([image["file_name"] for image in content["images"]], folder, path, f"{key}.data_prefix.img")
+        _check_images([image["file_name"] for image in content["images"]], folder, told, f"{key}.data_prefix.img")
     return found
+
+
+def image_folder(dataset: ConfigDict) -> Path:
+    return Path(dataset.get("data_root") or "", (dataset.get("data_prefix") or {}).get("img") or "")
+
+
+def reads_boxes(dataset: ConfigDict, scope: str | None) -> bool:
+    """Whether annotations are read as `CocoDataset` does: captions and panoptic segments are others."""
+    from mmdet.datasets import CocoDataset
+
+    kind = _kind(dataset, scope)
+    return issubclass(kind, CocoDataset) and kind.parse_data_info is CocoDataset.parse_data_info
+
+
+def reads_masks(dataset: ConfigDict) -> bool:
+    return any(step.get("with_mask") for step in steps_of(dataset.get("pipeline")))
+
+
+def _kind(dataset: ConfigDict, scope: str | None) -> Any:
+    if isinstance(dataset.type, type):
+        return dataset.type
+    with DATASETS.switch_scope_and_registry(scope) as registry:
+        kind = registry.get(dataset.type)
+    if kind is None:
+        raise InputError(f"dataset type {dataset.type} is in none of the registries of default_scope {scope}")
+    return kind
+
+
+def steps_of(part: Any) -> Iterator[Mapping[str, Any]]:
+    """The steps of a pipeline, those that test-time augmentation nests included."""
+    if isinstance(part, Mapping):
+        yield part
+        part = list(part.values())
+    if isinstance(part, list | tuple):
+        for entry in part:
+            yield from steps_of(entry)
+
+
+def name_of(kind: Any) -> str:
+    """A type's name without its scope."""
+    return getattr(kind, "__name__", str(kind)).rpartition(".")[2]
 
 
 def _check_same_classes(found: dict[str, list[str]]) -> None:
@@ -159,47 +209,38 @@ def _check_same_classes(found: dict[str, list[str]]) -> None:
         if found[key] != found[keys[0]]:
             differing = sorted(set(found[key]) ^ set(found[keys[0]]))
             raise InputError(
-                f"{keys[0]} and {key} have different categories ({_some(differing)} in one of them only), so labels would "
+                f"{keys[0]} and {key} have different categories ({some(differing)} in one of them only), so labels would "
                 "mean different classes. Give both annotation files the same categories"
             )
 
 
-def _read_json(path: Path, key: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} ({key}) is no valid JSON: {error}. Expected COCO's annotations; get the file again"
-        ) from error
-    expected = ["images", "categories"]
-    if not key.startswith("test_"):
-        expected.append("annotations")  # which COCO's test-dev does not give away
-    lacking = [name for name in expected if not isinstance(content, dict) or not isinstance(content.get(name), list)]
-    if lacking:
-        raise InputError(
-            f"{path} ({key}): no list {', '.join(lacking)} in it. Expected COCO's format with {', '.join(expected)}"
-        )
-    if not content["images"]:
-        raise InputError(f"{path} ({key}): its list of images is empty")
-    return content
-
-
-def _classes(dataset: ConfigDict, scope: str | None) -> list[str]:
+def classes_of(dataset: ConfigDict, scope: str | None) -> list[str]:
     given = (dataset.get("metainfo") or {}).get("classes")
     if given is None:
-        with DATASETS.switch_scope_and_registry(scope) as registry:
-            given = registry.get(dataset.type).METAINFO.get("classes", ())
-    return [given] if isinstance(given, str) else list(given)
+        given = _kind(dataset, scope).METAINFO.get("classes", ())
+    classes = [given] if isinstance(given, str) else list(given)
+    if numbers := [name for name in classes if not isinstance(name, str)]:
+        raise InputError(
+            f"metainfo.classes of {dataset.type} has {some(numbers)}, {type(numbers[0]).__name__} and no text, as names of "
+            "categories are. Write them in quotes, in a config of your own: --cfg-options makes numbers of digits"
+        )
+    return classes
 
 
-def _check_images(names: list[str], folder: Path, annotations: Path, key: str) -> None:
+def _check_images(names: list[str], folder: Path, annotations: str, key: str) -> None:
     present = {entry.relative_to(folder).as_posix() for entry in _files(folder)}
     lost = [name for name in names if Path(name).as_posix() not in present]
     if lost:
+        alike = next((name for name in present if _letters(name) == _letters(lost[0])), None)
+        hint = f" The folder has {alike!a}: other capitals or another Unicode form than {lost[0]!a}." if alike else ""
         raise InputError(
-            f"{annotations} names {len(lost)} images (of {len(names)}) that are not in {folder} ({key}): {_some(lost)}. "
+            f"{annotations} names {len(lost)} images (of {len(names)}) that are not in {folder} ({key}): {some(lost)}.{hint} "
             "Complete the folder, or take them out of the annotations"
         )
+
+
+def _letters(name: str) -> str:
+    return normalize("NFC", name).casefold()
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -207,25 +248,32 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(parent, name) for name in names)
 
 
-def _has_label_maps(dataset: ConfigDict) -> bool:
+def reads_label_maps(dataset: ConfigDict) -> bool:
     """Whether a run reads images with label maps from this dataset, in mmseg's manner and from this machine."""
     prefix = dataset.get("data_prefix") or {}
-    reads = "LoadAnnotations" in str(dataset.get("pipeline"))  # anywhere in it: test-time augmentation nests its steps
-    return reads and all(
+    loads = any(name_of(step.get("type")) in LOADERS for step in steps_of(dataset.get("pipeline")))
+    return loads and all(
         prefix.get(name) is not None and not _is_remote(Path(dataset.get("data_root") or "", prefix[name]))
         for name in ("img_path", "seg_map_path")
     )
 
 
-def _check_label_maps(key: str, dataset: ConfigDict, scope: str | None) -> None:
-    with DATASETS.switch_scope_and_registry(scope) as registry:
-        kind = dataset.type if isinstance(dataset.type, type) else registry.get(dataset.type)
+def label_map_reader(dataset: ConfigDict, scope: str | None) -> Any:
+    """mmseg's dataset for a config, unread, or None where its type is not one of mmseg's."""
+    kind = _kind(dataset, scope)
     from mmseg.datasets import BaseSegDataset
 
-    if kind is None or not issubclass(kind, BaseSegDataset):
-        return
+    if not issubclass(kind, BaseSegDataset):
+        return None
     settings = {name: value for name, value in dataset.items() if name not in ("type", "_scope_")}
-    reader, told = kind(**{**settings, "pipeline": [], "lazy_init": True}), _told_of(dataset)
+    return kind(**{**settings, "pipeline": [], "lazy_init": True})
+
+
+def _check_label_maps(key: str, dataset: ConfigDict, scope: str | None) -> None:
+    reader = label_map_reader(dataset, scope)
+    if reader is None:
+        return
+    told = _told_of(dataset)
     if fault := _unpaired(reader, key, known=bool(told)):
         raise InputError("\n".join([fault, *told]))
 
@@ -296,8 +344,3 @@ def missing_checkpoint(key: str, source: str, part: ConfigDict) -> str:
         f"Random weights: --cfg-options {key.partition('.init_cfg')[0]}.init_cfg=None",
     ]
     return "\n".join(lines)
-
-
-def _some(names: list[str], most: int = 5) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(str, names[:most])) + rest

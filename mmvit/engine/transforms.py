@@ -1,26 +1,78 @@
 """Reading images so that a bad one is named."""
 
+from pathlib import Path
+
 from mmcv.transforms import LoadImageFromFile
+from PIL import Image, UnidentifiedImageError
 
 from ..errors import InputError
 from ..registry import TRANSFORMS
 
+ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
+MOST_UNEQUAL = 400  # long to short side: beyond it, resizing can leave one pixel, which mmdet and mmseg cannot flip, or none
+
 
 @TRANSFORMS.register_module()
 class LoadImage(LoadImageFromFile):
-    """mmcv's `LoadImageFromFile`, except that an image that is missing or cannot be decoded stops the run by name."""
+    """mmcv's `LoadImageFromFile`, except that an image that cannot be used stops the run by name.
+
+    With the defaults every image becomes 8-bit BGR, as OpenCV reads it: grey ones get three equal channels, palettes their
+    colours, CMYK is converted, transparency is left away with the colours beneath it kept, and of 16 bits the upper 8 stay,
+    so that ten or twelve bits in a 16-bit file come out nearly black. EXIF's orientation is applied to JPEG, PNG and TIFF.
+    """
 
     def transform(self, results: dict) -> dict | None:
         """Adds `img` (H, W, 3), `img_shape` and `ori_shape` to `results`, which name the file as `img_path`.
 
         Raises:
-            InputError: the file is missing, empty, truncated beyond decoding, or no image.
+            InputError: the file is missing, empty, truncated, or no image; it is of another size than `height` and `width`
+                where the dataset told them; one side is more than 400 times the other.
         """
+        path = results["img_path"]
         try:
-            return super().transform(results)
+            loaded = super().transform(results)
         except Exception as error:
             reason = "no such file" if isinstance(error, FileNotFoundError) else "it cannot be decoded as an image"
             raise InputError(
-                f"image {results['img_path']}: {reason}. Expected a JPEG, PNG or other image that OpenCV reads; "
+                f"image {path}: {reason}. Expected a JPEG, PNG or other image that OpenCV reads; "
                 "replace the file or take it out of the annotations"
             ) from error
+        if loaded is not None:
+            _check_size(path, loaded["ori_shape"], (results.get("height"), results.get("width")))
+        return loaded
+
+
+def _check_size(path: str, shape: tuple[int, int], annotated: tuple[int | None, int | None]) -> None:
+    """Whether boxes and masks lie where they were drawn, and resizing leaves something of the image."""
+    if None not in annotated and shape != annotated:
+        raise InputError(
+            f"image {path}: {size(shape)} pixels (height x width){turned(path)}, but annotated as {size(annotated)}: its boxes "
+            "and masks would lie elsewhere. Correct height and width in the annotations, and the boxes if they were drawn on "
+            "another size, or replace the image"
+        )
+    if max(shape) > MOST_UNEQUAL * min(shape):
+        raise InputError(
+            f"image {path}: {size(shape)} pixels (height x width), of which resizing would leave a pixel or nothing. "
+            f"Expected sides of at most {MOST_UNEQUAL} to 1; cut the image into pieces or take it out"
+        )
+
+
+def size(shape: tuple) -> str:
+    return " x ".join(map(str, shape))
+
+
+def turned(path: str) -> str:
+    """Words on EXIF's orientation, where it turned an image of this machine by a quarter."""
+    orientation = orientation_of(path)
+    return f", turned upright from {orientation} of EXIF's orientations" if orientation > 4 else ""
+
+
+def orientation_of(path: str) -> int:
+    """EXIF's orientation: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 with the sides exchanged."""
+    if not Path(path).is_file():
+        return 1
+    try:
+        with Image.open(path) as image:
+            return image.getexif().get(ORIENTATION, 1)
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
+        return 1  # of a kind that Pillow does not know

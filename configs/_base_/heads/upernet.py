@@ -13,6 +13,7 @@ model = dict(
         bgr_to_rgb=True,
         pad_val=0,
         seg_pad_val=255,
+        test_cfg=dict(size=(32, 32)),  # the backbones' least: narrower images are padded to it
     ),
     decode_head=dict(
         type="UPerHead",

@@ -1,0 +1,123 @@
+"""What holds for every input and every valid config, over a thousand random ones of each run: the same ones each time."""
+
+from math import ceil
+from typing import Any
+
+import pytest
+import torch
+from families import FAMILIES, Family
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from mmvit.engine.model_checks import channel_faults, class_faults, our_backbone, without_init
+from mmvit.engine.preflight import datasets_of
+from mmvit.leaves import parse, text
+from mmvit.pairings import PAIRINGS, Leaf
+from mmvit.zoo import archs_of, families
+
+SIDES = st.integers(min_value=32, max_value=200)  # from the least that the contract takes
+LAYOUTS = ("contiguous", "channels last", "strided", "turned")
+WINDOWS = ("VOLO", "T2TViT")  # families with attention in windows
+TAPPED = dict.fromkeys(WINDOWS, (None, (4, 8, 16, 32), (8, 8, 16, 32), (4, 8, 16, 16)))
+seeded = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
+
+@st.composite
+def backbones(draw: st.DrawFn) -> tuple[Family, dict[str, Any]]:
+    """A family and options of its tiny copy."""
+    family = draw(st.sampled_from(FAMILIES))
+    options: dict[str, Any] = dict(
+        out_indices=sorted(draw(st.sets(st.integers(0, 3), min_size=1))),
+        frozen_stages=draw(st.integers(-1, 4)),
+        norm_eval=draw(st.booleans()),
+        with_cp=draw(st.booleans()),
+        in_channels=draw(st.sampled_from((3, 3, 3, 1, 4))),
+        drop_path_rate=draw(st.sampled_from((0.0, 0.1, 0.9))),
+    )
+    if family.name in WINDOWS:
+        options["window_size"] = draw(st.sampled_from((None, None, 1, 3, 7)))
+        options["strides"] = draw(st.sampled_from(TAPPED[family.name]))
+        options["pretrain_img_size"] = draw(st.sampled_from((224, 64)))
+    if family.name == "T2TViT":
+        options["tokens"] = draw(st.sampled_from((None, "transformer", "convolution")))
+        options["token_laterals"] = draw(st.booleans())
+    return family, options
+
+
+def laid_out(images: torch.Tensor, layout: str) -> torch.Tensor:
+    """The same numbers in another layout of the memory."""
+    if layout == "channels last":
+        return images.contiguous(memory_format=torch.channels_last)
+    if layout == "strided":  # every second column of wider images
+        return torch.stack([images, images], dim=-1).flatten(-2)[..., ::2]
+    if layout == "turned":
+        return images.transpose(2, 3).contiguous().transpose(2, 3)
+    return images
+
+
+@settings(seeded, max_examples=1000)
+@given(
+    which=backbones(),
+    height=SIDES,
+    width=SIDES,
+    batch=st.integers(1, 3),
+    layout=st.sampled_from(LAYOUTS),
+    training=st.booleans(),
+)
+def test_maps_are_as_promised(
+    which: tuple[Family, dict[str, Any]], height: int, width: int, batch: int, layout: str, training: bool
+) -> None:
+    family, options = which
+    torch.manual_seed(0)
+    if batch * ceil(height / 32) * ceil(width / 32) == 1:
+        training = False  # a batch norm has no statistics of a single value: torch refuses
+    model = family.build(**options).train(training)
+    images = laid_out(torch.randn(batch, model.in_channels, height, width), layout)
+    before = images.clone()
+    with torch.set_grad_enabled(training):
+        maps = model(images)
+    assert torch.equal(images, before), "the caller's images stay as they are"
+    assert len(maps) == len(model.out_channels) == len(model.out_strides) == len(options["out_indices"])
+    for feature_map, channels, stride in zip(maps, model.out_channels, model.out_strides, strict=True):
+        assert feature_map.shape == (batch, channels, ceil(height / stride), ceil(width / stride))
+        assert feature_map.isfinite().all()
+
+
+@st.composite
+def leaves(draw: st.DrawFn) -> Leaf:
+    """Any valid name of a config, whether the repository has it or not."""
+    head, dataset = draw(st.sampled_from(sorted(PAIRINGS)))
+    kind = draw(st.sampled_from(families()))
+    return Leaf(head, kind.family, draw(st.sampled_from(sorted(archs_of(kind)))), dataset)
+
+
+@pytest.mark.stack
+@settings(seeded, max_examples=24)
+@given(
+    leaf=leaves(),
+    options=st.fixed_dictionaries(
+        {},
+        optional=dict(
+            frozen_stages=st.integers(-1, 4),
+            norm_eval=st.booleans(),
+            with_cp=st.booleans(),
+            drop_path_rate=st.floats(0, 0.9),
+            in_channels=st.integers(1, 6),
+        ),
+    ),
+)
+def test_valid_configs_build(leaf: Leaf, options: dict[str, Any]) -> None:
+    assert parse(leaf.name) == leaf
+    cfg = Config.fromstring(text(leaf, bases="mmvit::_base_"), ".py")
+    cfg.model.backbone.update(options)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        backbone = our_backbone(cfg.model)
+        assert backbone is not None
+        assert channel_faults(cfg.model, backbone) == []
+        assert class_faults(cfg.model, datasets_of(cfg, ("train",))) == []
+        with torch.device("meta"):
+            model = MODELS.build(without_init(cfg.model))
+    assert type(model.backbone).family == leaf.family
+    assert model.backbone.out_channels == backbone.out_channels
