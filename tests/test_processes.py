@@ -31,8 +31,11 @@ from torch.distributed import destroy_process_group, init_process_group
 
 from mmvit.engine.cli import training
 from mmvit.engine.configuration import TestOptions, TrainOptions, train_config
+from mmvit.engine.finite import on_any_process
+from mmvit.engine.interruption import Interruption
 from mmvit.engine.launch import test as evaluate
 from mmvit.engine.launch import train
+from mmvit.engine.stress import differing, outcome
 from mmvit.errors import InputError
 
 pytestmark = pytest.mark.stack
@@ -72,13 +75,14 @@ model = dict(
     test_cfg=dict(score_thr=0.0),
 )
 load = [dict(type="mmvit.LoadImage"), dict(type="LoadAnnotations", with_bbox=True)]
+flip = dict(type="RandomFlip", prob=0.5)
 meta = dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"))
 scale = dict(type="Resize", scale=(96, 64), keep_ratio=True)
 train_dataloader = dict(
     **loader,
     sampler=dict(_delete_=True, type="InfiniteSampler", shuffle=False),
     batch_sampler=None,
-    dataset=dict(pipeline=[*load, scale, dict(type="PackDetInputs")]),
+    dataset=dict(pipeline=[*load, scale, flip, dict(type="PackDetInputs")]),
 )
 val_dataloader = test_dataloader = dict(**loader, dataset=dict(pipeline=[load[0], scale, load[1], meta]))
 train_cfg = dict(_delete_=True, type="mmvit.IterBasedTrainLoop", max_iters=4, val_interval=2)
@@ -192,6 +196,13 @@ def statistics(rank: int) -> dict[str, float]:
     return far
 
 
+def agreements(rank: int) -> tuple[bool, bool, int]:
+    """What all processes take for true when the second one alone has a loss that is not finite, and a signal."""
+    interruption = Interruption()
+    interruption.number = rank * signal.SIGTERM
+    return on_any_process(rank == 1), on_any_process(False), interruption.agreed()
+
+
 def free_port() -> int:
     with socket.socket() as place:
         place.bind(("localhost", 0))
@@ -261,6 +272,7 @@ def as_one_of_two(rank: int, folder: Path, free: list[int]) -> None:
         families = {family.name: family for family in FAMILIES}
         answers["gradients"] = {case: difference(families[case[1]], case[0], rank, wrapper) for case in CASES}
         answers["statistics"] = statistics(rank)
+        answers["agreed"] = agreements(rank)
 
     def test_options(name: str, launcher: str) -> TestOptions:
         out = Path(f"{name}_{launcher}").with_suffix(".pkl" if name == "detector" else "")
@@ -273,6 +285,8 @@ def as_one_of_two(rank: int, folder: Path, free: list[int]) -> None:
         answers.setdefault(name, {})["pytorch"] = together(evaluate, test_options(name, "pytorch"))
     for name, work_dir, resume, iterations in (
         ("detector", "whole", None, 4),
+        ("detector", "stopped", None, 2),
+        ("detector", "stopped", "auto", 4),
         ("sharded", "sharded", None, 4),
         ("sharded", "resumed", None, 2),
         ("sharded", "resumed", "auto", 4),
@@ -333,7 +347,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def answers(folder: Path) -> dict[str, Any]:
-    ports = [free_port() for _ in range(10)]
+    ports = [free_port() for _ in range(12)]
     torch.multiprocessing.spawn(as_one_of_two, (folder, ports), nprocs=2)
     failures = [torch.load(folder / f"failures_{rank}.pt") for rank in range(2)]
     return torch.load(folder / "answers.pt") | {name: [found[name] for found in failures] for name in failures[0]}
@@ -347,6 +361,11 @@ def test_gradients_of_two_are_those_of_one(variant: str, family: str, answers: d
 @pytest.mark.parametrize("family", [family.name for family in NORMED])
 def test_synchronised_norms_keep_the_statistics_of_all(family: str, answers: dict[str, Any]) -> None:
     assert answers["statistics"][family] < 1e-6
+
+
+def test_all_processes_know_what_one_found(answers: dict[str, Any]) -> None:
+    """Seen from the first one, which found nothing."""
+    assert answers["agreed"] == (True, False, signal.SIGTERM)
 
 
 @pytest.mark.parametrize(("name", "metric"), [("detector", "coco/bbox_mAP_50"), ("segmenter", "mIoU")])
@@ -385,6 +404,10 @@ def test_sharded_training_is_unsharded_training(folder: Path, answers: dict[str,
     ]
     assert rates[0] == rates[1]
     assert len({decay for _, decay, _ in rates[0]}) == 2
+
+
+def test_training_resumes_bit_for_bit(folder: Path, answers: dict[str, Any]) -> None:
+    assert differing(outcome(folder / "whole"), outcome(folder / "stopped")) == []
 
 
 def test_sharded_training_resumes_bit_for_bit(folder: Path, answers: dict[str, Any]) -> None:

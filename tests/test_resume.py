@@ -323,7 +323,7 @@ class Watch(Hook):
 
 def test_losses_that_stay_infinite_stop_the_run(tmp_path: Path) -> None:
     run = runner(tmp_path, [dict(type="mmvit.FiniteLossHook", patience=2), dict(type="BreakHook", at=3)])
-    with pytest.raises(InputError, match=r"iteration 5: the loss is nan, for the 3th time in a row") as raised:
+    with pytest.raises(InputError, match=r"iteration 5: the loss is nan, for 3 steps in a row") as raised:
         train(run)
     said = str(raised.value)
     assert "The first values that are not finite come from head.1 (Linear)." in said

@@ -1,6 +1,7 @@
 """Losses and gradients that are not finite: found before they reach the weights, and told by the module that they come from."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -57,7 +58,7 @@ class FiniteLossHook(Hook):
             raise InputError(f"{what}, and {name} holds values that are not finite. {advice(self.runner.work_dir)}")
         source = self._source()
         if self.left_out > self.patience:
-            raise InputError(f"{what}, for the {self.left_out}th time in a row. {source}. {advice(self.runner.work_dir)}")
+            raise InputError(f"{what}, for {self.left_out} steps in a row. {source}. {advice(self.runner.work_dir)}")
         self.runner.logger.warning(f"{what}; this step is left out ({self.left_out} of {self.patience} in a row). {source}")
 
     def _check_gradients(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
@@ -74,7 +75,7 @@ class FiniteLossHook(Hook):
         )
 
     def _source(self) -> str:
-        """The first module that makes values that are not finite out of finite ones, on the batch at hand."""
+        """Words on the first module whose output is not finite, on the batch at hand."""
         begin_streams(Position(getattr(self.runner.train_loop, "seed", self.runner.seed), get_rank(), self.runner.iter))
         model: Any = bare(self.runner.model)
         with torch.no_grad(), watched(model) as found:
@@ -84,38 +85,31 @@ class FiniteLossHook(Hook):
                 return f"The forward pass fails when it is repeated: {type(error).__name__}: {error}"
         if found:
             return f"The first values that are not finite come from {found[0]}"
-        bad = [name for name, value in losses.items() if isinstance(value, Tensor) and not torch.isfinite(value).all()]
+        bad = [name for name, value in losses.items() if not all_finite(value)]
         if bad:
             return f"All modules give finite values; what is made of them for {', '.join(bad)} is not finite"
         return "On this process, the same batch gives a finite loss when it is repeated"
 
 
-class watched:  # noqa: N801  (a context manager that reads as a word)
-    """Within it, modules whose output is not finite while their input is are listed by name, in the order they are run."""
+@contextmanager
+def watched(model: nn.Module) -> Iterator[list[str]]:
+    """The first module whose output is not finite, by its name, in a list that is filled as the model runs."""
+    found: list[str] = []
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.found: list[str] = []
-
-    def __enter__(self) -> list[str]:
-        self.handles = [
-            module.register_forward_hook(self._looker(name or type(module).__name__))
-            for name, module in self.model.named_modules()
-        ]
-        return self.found
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self.handles:
-            handle.remove()
-
-    def _looker(self, name: str) -> Callable[..., None]:
+    def looker(name: str) -> Callable[..., None]:
         def look(module: nn.Module, inputs: Any, output: Any) -> None:
-            if not self.found and not all_finite(output):
-                kind = type(module).__name__
+            if not found and not all_finite(output):
                 given = "" if all_finite(inputs) else ", whose input is not finite either"
-                self.found.append(f"{name} ({kind}){given}")
+                found.append(f"{name} ({type(module).__name__}){given}")
 
         return look
+
+    handles = [module.register_forward_hook(looker(name or "the model")) for name, module in model.named_modules()]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def all_finite(values: Any) -> bool:
