@@ -21,7 +21,7 @@ test: $(READY)
 	$(PYTEST)
 
 test-stack: $(READY)
-	$(PYTEST) -m stack
+	$(PYTEST) -m "stack and not once"
 
 check: $(READY)
 	$(BIN)/ruff format --check .

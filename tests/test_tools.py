@@ -297,7 +297,12 @@ def test_coco_folder_trains_from_the_authors_file(folder: Path, coco: Path) -> N
     assert "coco/bbox_mAP_50" in said
 
 
-@pytest.mark.parametrize("name", ["pvt_tiny", "pvt_v2_b0", "volo_d1", "shunted_small", "t2t_vit_14", "van_b0"])
+ONCE = [
+    pytest.param(name, marks=pytest.mark.once) for name in ("pvt_tiny", "pvt_v2_b0", "shunted_small", "t2t_vit_14", "volo_d1")
+]
+
+
+@pytest.mark.parametrize("name", [*ONCE, "van_b0"])
 def test_each_family_trains_from_a_released_file(folder: Path, demo: str, name: str) -> None:
     config = f"configs/retinanet_{name}_coco.py"
     kind, arch = find(name)
@@ -347,7 +352,7 @@ def test_unreadable_image_is_named(folder: Path, coco: Path) -> None:
 
 def test_nothing_there(folder: Path, tmp_path: Path) -> None:
     said = run(tmp_path, HOME / "tools" / "train.py", HOME / TINY, status=2)
-    assert said.startswith("error: dataset not found")
+    assert re.search(r"^error: dataset not found", said, re.MULTILINE)  # after what the forks remark on their own imports
     assert "Traceback" not in said
     said = run(
         tmp_path, HOME / "tools" / "train.py", HOME / TINY, "--cfg-options", "custom_hooks=[dict(type='EMAHook')]", status=2
