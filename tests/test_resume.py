@@ -202,13 +202,22 @@ def test_stock_loops_differ_after_a_kill(tmp_path: Path) -> None:
     assert "train/loss.4" in differing(outcome(tmp_path / "whole"), outcome(tmp_path / "killed"))
 
 
-def test_a_validation_that_was_killed_is_made_up_for(tmp_path: Path) -> None:
-    for by_epoch in (True, False):
-        folder = tmp_path / str(by_epoch)
-        train(runner(folder / "whole", by_epoch=by_epoch))
-        kill(runner(folder / "killed", [dict(type="KillHook", at=2, moment="after_val_iter")], by_epoch=by_epoch))
-        train(resumed(folder / "killed", by_epoch=by_epoch))
-        assert differing(outcome(folder / "whole"), outcome(folder / "killed")) == []
+@pytest.mark.parametrize("by_epoch", [True, False])
+def test_a_validation_that_was_killed_is_made_up_for(tmp_path: Path, by_epoch: bool) -> None:
+    options = dict(by_epoch=by_epoch, checkpoint=dict(by_epoch=by_epoch))
+    train(runner(tmp_path / "whole", **options))
+    kill(runner(tmp_path / "killed", [dict(type="KillHook", at=2, moment="after_val_iter")], **options))
+    train(resumed(tmp_path / "killed", **options))
+    assert differing(outcome(tmp_path / "whole"), outcome(tmp_path / "killed")) == []
+
+
+def test_the_best_metric_is_kept_after_a_kill_before_it(tmp_path: Path) -> None:
+    """The one validation comes after the last checkpoint, which is written again with what it found."""
+    options = dict(train_cfg=dict(type="mmvit.EpochBasedTrainLoop", max_epochs=2, val_begin=2))
+    train(runner(tmp_path / "whole", **options))
+    kill(runner(tmp_path / "killed", [dict(type="KillHook", at=8)], **options))
+    train(resumed(tmp_path / "killed", **options))
+    assert differing(outcome(tmp_path / "whole"), outcome(tmp_path / "killed")) == []
 
 
 MOMENTS = {
@@ -222,7 +231,7 @@ MOMENTS = {
 def test_one_checkpoint_at_least_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     """With `max_keep_ckpts=1`, a run that is killed while it saves leaves a whole checkpoint, and nothing for ever."""
     train(runner(tmp_path / "whole"))
-    for at in (4, 7, 11):
+    for at in (4, 8, 11):  # of the removals, the eighth is of the best checkpoint so far
         folder = tmp_path / str(at)
         with monkeypatch.context() as patch:
             patch.setattr(*MOMENTS[moment], killing(getattr(*MOMENTS[moment]), at))

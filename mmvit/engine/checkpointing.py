@@ -35,6 +35,7 @@ class CheckpointHook(MMEngineCheckpointHook):
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
         self._remove_outdated_best(runner)  # which a kill may have left
+        self.last_ckpt = runner.message_hub.runtime_info.get("last_ckpt")  # or mmengine would not save a best metric in it
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """

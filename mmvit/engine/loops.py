@@ -89,6 +89,7 @@ class Exact(BaseLoop):
         done = hub.runtime_info.get(VALIDATED) == self._iter
         if due and not done and self._iter and self.runner.val_loop is not None:
             hub.update_info(VALIDATED, self._iter)
+            begin_streams(Position(self.seed, get_rank(), self._iter))
             self.runner.val_loop.run()
 
 

@@ -7,6 +7,7 @@ checkpoint; the next one resumes. What has to hold is checked after each kill an
 
 import os
 import random
+import re
 import signal
 import socket
 import sys
@@ -33,6 +34,7 @@ from .configuration import DEMO_ROOT, TrainOptions, train_config
 
 ITERATIONS = 12
 EPOCHS = 3  # of as many iterations as fit
+MEASURED = re.compile("time|memory")  # what is logged of the machine, and differs from run to run
 TIMEOUT = 600  # seconds without an end of a process
 PROCESSES = get_context("forkserver")  # begins a process in a moment, from one that has imported everything
 PROCESSES.set_forkserver_preload(["mmvit.engine.launch", "mmvit.engine.loops", "mmvit.engine.stress"])
@@ -214,12 +216,12 @@ def _train(options: TrainOptions, environment: dict[str, Any]) -> None:
 
 
 def outcome(work_dir: Path) -> dict[str, Any]:
-    """All of a finished training that has to be equal: progress, losses, rates, and every tensor of its last checkpoint."""
+    """What has to be equal of finished trainings: progress, all that was logged, every tensor of the last checkpoint."""
     last = last_checkpoint(work_dir)
     assert last is not None
     saved = safe_load(last)
     hub = saved["message_hub"]
-    scalars = {name: hub["log_scalars"][name].data[0].tolist() for name in ("train/loss", "train/lr")}
+    scalars = {name: logged.data[0].tolist() for name, logged in hub["log_scalars"].items() if not MEASURED.search(name)}
     states = {part: saved[part] for part in ("state_dict", "ema_state_dict", "optimizer", "param_schedulers") if part in saved}
     progress = {name: saved["meta"][name] for name in ("epoch", "iter", "seed")}
     return flat("", {**progress, **scalars, "best": hub["runtime_info"].get("best_score"), **states})
