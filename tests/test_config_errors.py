@@ -16,7 +16,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmvit.backbones import PVT, VOLO, T2TViT
 from mmvit.engine.cli import training
 from mmvit.engine.configuration import load_config
-from mmvit.engine.model_checks import class_faults, classes_of, require_fit
+from mmvit.engine.model_checks import class_faults, known_classes, require_fit
 from mmvit.engine.preflight import datasets_of
 from mmvit.errors import InputError
 
@@ -338,7 +338,7 @@ def test_cascades_and_wrapped_datasets() -> None:
         wrapped["dataset"]["datasets"] = [coco, dict(coco, metainfo=dict(classes=("screw",)))]
         config = Config(dict(train_dataloader=dict(dataset=wrapped)))
         assert class_faults(model, datasets_of(config, ("train",))) == [], "which of them is meant cannot be known"
-        assert classes_of(dict(type="CocoDataset"))[:2] == ["person", "bicycle"]
+        assert known_classes(dict(type="CocoDataset"))[:2] == ["person", "bicycle"]
 
 
 @pytest.mark.stack

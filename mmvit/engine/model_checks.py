@@ -198,7 +198,7 @@ def class_faults(model: Mapping[str, Any], datasets: Datasets) -> list[str]:
 
     None where the datasets do not tell theirs, or differ.
     """
-    known = [(key, dataset, classes_of(dataset)) for key, dataset in datasets]
+    known = [(key, dataset, known_classes(dataset)) for key, dataset in datasets]
     if not known or any(classes is None or len(classes) != len(known[0][2] or ()) for _, _, classes in known):
         return []
     where, dataset, classes = known[0]
@@ -213,7 +213,7 @@ def class_faults(model: Mapping[str, Any], datasets: Datasets) -> list[str]:
     ]
 
 
-def classes_of(dataset: Mapping[str, Any]) -> list[str] | None:
+def known_classes(dataset: Mapping[str, Any]) -> list[str] | None:
     """Classes of a dataset by its config or its type; None where neither tells.
 
     Nor do panoptic ones, which have classes of things and of stuff, for different heads.
