@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mmengine.dist import broadcast_object_list, get_rank
+from mmengine.dist import barrier, broadcast_object_list, get_rank
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner import EpochBasedTrainLoop as EpochBased
 from mmengine.runner import IterBasedTrainLoop as IterBased
@@ -58,8 +58,11 @@ class Exact(BaseLoop):
         """mmengine's `run_iter` with the random streams of this iteration; leaves afterwards if that is asked for."""
         begin_streams(Position(self.seed, get_rank(), self._iter))
         self.run_iter(*arguments)
-        if number := self.interruption.agreed():
-            self.leave(number)
+        number = self.interruption.agreed()
+        if number and self.runner.optim_wrapper.should_update():  # or gradients that are being accumulated would be lost
+            save_interrupted(self.runner)
+            barrier()  # a launcher that sees one process end would end the one that saves
+            sys.exit(128 + number)
 
     def fetched(self, batches: Iterator[Any]) -> Iterator[Any]:
         """The batches; one that does not come because a signal ended the data workers, too, is no error."""
@@ -69,15 +72,11 @@ class Exact(BaseLoop):
             except StopIteration:
                 return
             except RuntimeError:
-                if self.interruption.number:
-                    self.leave(self.interruption.number)
-                raise
+                if not self.interruption.number:
+                    raise
+                save_interrupted(self.runner)
+                sys.exit(128 + self.interruption.number)
             yield batch
-
-    def leave(self, number: int) -> None:
-        """Saves the state between two iterations and ends the program."""
-        save_interrupted(self.runner)
-        sys.exit(128 + number)
 
     def validate_if(self, due: bool) -> None:
         """Validates, unless that was done after this iteration.
