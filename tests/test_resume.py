@@ -297,7 +297,7 @@ def test_signals_save_and_exit(tmp_path: Path, by_epoch: bool, workers: int) -> 
 
 @HOOKS.register_module()
 class SignalHook(KillHook):
-    """Sends the signal of that name to this process and to its data workers, as a terminal does for Ctrl-C."""
+    """Sends a signal to this process and its data workers, as terminals do with Ctrl-C and torchrun with SIGTERM."""
 
     def __init__(self, at: int, name: str) -> None:
         super().__init__(at, "before_train_iter")
@@ -306,8 +306,7 @@ class SignalHook(KillHook):
     def count(self, *_: Any, **__: Any) -> None:
         self.left -= 1
         if not self.left:
-            workers = multiprocessing.active_children() if self.number == signal.SIGINT else []
-            for process in (os.getpid(), *(worker.pid for worker in workers)):
+            for process in (os.getpid(), *(worker.pid for worker in multiprocessing.active_children())):
                 os.kill(process, self.number)
 
 

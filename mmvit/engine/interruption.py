@@ -44,6 +44,8 @@ class Interruption:
         if os.getpid() != self.process:
             return  # a data worker, to which a terminal sends Ctrl-C as well: it ends with its process
         self._restore()
+        # torchrun and slurm signal data workers, too: torch would take their end for an error in the middle of this iteration.
+        self.before = {signal.SIGCHLD: signal.signal(signal.SIGCHLD, _pass) or signal.SIG_DFL}
         self.number = number
         print_log(
             f"{signal.Signals(number).name}: saving and stopping after this iteration (a validation that runs is finished "
@@ -56,3 +58,7 @@ class Interruption:
         for number, handler in self.before.items():
             signal.signal(number, handler)
         self.before = {}
+
+
+def _pass(number: int, frame: FrameType | None) -> None:
+    """A handler that does nothing; taking the handler away would make Python complain of a signal that is under way."""
