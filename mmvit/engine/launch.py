@@ -39,8 +39,8 @@ def train(options: TrainOptions) -> None:
     preflight.check(cfg, ("train", "val") if cfg.get("val_dataloader") else ("train",))
     runner = _runner(cfg)
     if cfg.resume and cfg.load_from is not None:
-        require_progress(cfg.load_from)
         _require_match(runner, cfg.load_from)
+        require_progress(cfg.load_from)
     _run(runner, "train")
 
 
