@@ -4,7 +4,7 @@ Layouts: tokens are (B, N, C), row-major over their grid (h, w); maps are (B, C,
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from math import sqrt
+from math import gcd, sqrt
 from typing import Any, cast
 
 import torch
@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .errors import InputError
 
 Grid = tuple[int, int]
+LEAST_QUERIES = 768  # of a call: with fewer, torch's attention works in smaller blocks
 
 
 def eager_on_cpu(tensor: Tensor) -> bool:
@@ -77,6 +78,36 @@ def drop_path_rates(rate: float, depths: tuple[int, ...]) -> list[list[float]]:
     return [[next(rates) for _ in range(depth)] for depth in depths]
 
 
+def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, *, heads: int, scale: float | None = None) -> Tensor:
+    """softmax(q k^T * scale) v for each head (Vaswani et al., arXiv 1706.03762, equation 1) of `heads` * d channels.
+
+    Args:
+        query: (B, N, C), as the result.
+        key: (B, M, C), as `value`.
+        scale: None means d ** -0.5.
+    """
+    parts = parts_of(query, heads)
+    if parts > 1:
+        query = query.unflatten(1, (parts, -1)).flatten(0, 1)  # (B * parts, N / parts, C)
+        key, value = (tokens.unsqueeze(1).expand(-1, parts, -1, -1).flatten(0, 1) for tokens in (key, value))
+    query, key, value = (split_heads(tokens, heads) for tokens in (query, key, value))
+    mixed = merge_heads(F.scaled_dot_product_attention(query, key, value, scale=scale))
+    return mixed.unflatten(0, (-1, parts)).flatten(1, 2) if parts > 1 else mixed
+
+
+def parts_of(query: Tensor, heads: int) -> int:
+    """How many parts of the queries attend by themselves, so that heads and parts occupy all threads alike.
+
+    On a CPU, torch's backward pass takes a head and an image by one thread.
+    """
+    if not (torch.is_grad_enabled() and query.requires_grad and eager_on_cpu(query)):
+        return 1
+    batch, number, _ = query.shape
+    threads = torch.get_num_threads()
+    parts = threads // gcd(batch * heads, threads)
+    return parts if number % parts == 0 and number // parts >= LEAST_QUERIES else 1
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention (Vaswani et al., arXiv 1706.03762) of tokens (B, N, C); no biases in q, k and v."""
 
@@ -87,8 +118,32 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        query, key, value = (split_heads(part, self.heads) for part in self.qkv(tokens).chunk(3, dim=2))
-        return self.proj(merge_heads(F.scaled_dot_product_attention(query, key, value)))
+        return self.proj(multi_head_attention(*self.qkv(tokens).chunk(3, dim=2), heads=self.heads))
+
+
+class MlpBase(nn.Module):
+    """From tokens (B, N, C) to `hidden` values, of which `fc2` makes tokens again."""
+
+    fc2: nn.Module
+
+    def hidden(self, tokens: Tensor, *where: Any) -> Tensor:
+        """(B, n, hidden); `where` says which n of the tokens, for an MLP that looks at its neighbours."""
+        raise NotImplementedError
+
+    def forward(self, tokens: Tensor, *where: Any) -> Tensor:
+        return self.fc2(self.hidden(tokens, *where))
+
+
+class Mlp(MlpBase):
+    """Two linear layers with GELU between them."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def hidden(self, tokens: Tensor, *where: Any) -> Tensor:
+        return F.gelu(self.fc1(tokens))
 
 
 def convolutional_stem(in_channels: int, dim: int, repeats: int, norm: Callable[[int], nn.Module]) -> list[nn.Module]:

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from typing import Any, Unpack
 
 import torch
-import torch.nn.functional as F
-from timm.layers import DropPath, Mlp, trunc_normal_
+from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
 from ..bands import mlp_in_bands
-from ..layers import Grid, drop_path_rates, init_transformer, merge_heads, resize_table, split_heads, to_map, to_tokens
+from ..layers import Grid, Mlp, drop_path_rates, init_transformer, multi_head_attention, resize_table, to_map, to_tokens
 from ..pyramid import STRIDES, Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
 from ..weights import Released, stage_name
@@ -57,11 +56,10 @@ class SpatialReductionAttention(nn.Module):
             self.norm = nn.LayerNorm(dim)
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        query = split_heads(self.q(tokens), self.heads)  # (B, heads, h*w, d)
+        query = self.q(tokens)
         if self.reduction > 1:
             tokens = self.norm(to_tokens(self.sr(to_map(tokens, grid))))  # (B, h*w / reduction^2, C)
-        key, value = (split_heads(part, self.heads) for part in self.kv(tokens).chunk(2, dim=2))
-        return self.proj(merge_heads(F.scaled_dot_product_attention(query, key, value)))
+        return self.proj(multi_head_attention(query, *self.kv(tokens).chunk(2, dim=2), heads=self.heads))
 
 
 class Block(nn.Module):
@@ -75,7 +73,7 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), grid))
-        return tokens + self.drop_path(mlp_in_bands([self.norm2, self.mlp], tokens))
+        return tokens + self.drop_path(mlp_in_bands([self.norm2], self.mlp, tokens))
 
 
 class Stage(nn.Module):

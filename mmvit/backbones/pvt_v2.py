@@ -15,7 +15,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from ..bands import mlp_in_bands
-from ..layers import Grid, drop_path_rates, init_convolution, init_transformer, merge_heads, split_heads, to_map, to_tokens
+from ..layers import Grid, MlpBase, drop_path_rates, init_convolution, init_transformer, multi_head_attention, to_map, to_tokens
 from ..pyramid import Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
 from ..weights import Released, stage_name
@@ -53,11 +53,10 @@ class SpatialReductionAttention(nn.Module):
             self.norm = nn.LayerNorm(dim)
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        query = split_heads(self.q(tokens), self.heads)  # (B, heads, h*w, d)
+        query = self.q(tokens)
         if self.reduces:
             tokens = self.reduce(to_map(tokens, grid))
-        key, value = (split_heads(part, self.heads) for part in self.kv(tokens).chunk(2, dim=2))
-        return self.proj(merge_heads(F.scaled_dot_product_attention(query, key, value)))
+        return self.proj(multi_head_attention(query, *self.kv(tokens).chunk(2, dim=2), heads=self.heads))
 
     def reduce(self, feature_map: Tensor) -> Tensor:
         if not self.linear:
@@ -66,7 +65,7 @@ class SpatialReductionAttention(nn.Module):
         return F.gelu(self.norm(to_tokens(self.sr(pooled))))  # (B, 49, C)
 
 
-class ConvolutionalMlp(nn.Module):
+class ConvolutionalMlp(MlpBase):
     """A depthwise 3 x 3 convolution between the two layers (section 3.3) stands for the position tables."""
 
     def __init__(self, dim: int, hidden: int, linear: bool) -> None:
@@ -76,13 +75,12 @@ class ConvolutionalMlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
         self.linear = linear
 
-    def forward(self, tokens: Tensor, grid: Grid, rows: slice = slice(None)) -> Tensor:
-        """(B, h*w, C) tokens to those of the `rows` of their grid."""
+    def hidden(self, tokens: Tensor, grid: Grid, inner: slice = slice(None)) -> Tensor:
+        """Of (B, h*w, C) tokens, those of the `inner` ones."""
         hidden = self.fc1(tokens)
         if self.linear:
             hidden = F.relu(hidden)
-        hidden = self.dwconv(to_map(hidden, grid))[:, :, rows]
-        return self.fc2(F.gelu(to_tokens(hidden)))
+        return F.gelu(to_tokens(self.dwconv(to_map(hidden, grid)))[:, inner])
 
 
 class Block(nn.Module):
@@ -96,7 +94,7 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), grid))
-        return tokens + self.drop_path(mlp_in_bands([self.norm2, self.mlp], tokens, grid))
+        return tokens + self.drop_path(mlp_in_bands([self.norm2], self.mlp, tokens, grid))
 
 
 class Stage(nn.Module):

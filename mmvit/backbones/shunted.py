@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from ..bands import mlp_in_bands
 from ..layers import (
     Grid,
+    MlpBase,
     batch_norm,
     convolutional_stem,
     drop_path_rates,
     init_convolution,
     init_transformer,
-    merge_heads,
-    split_heads,
+    multi_head_attention,
     to_map,
     to_tokens,
 )
@@ -95,8 +95,7 @@ class ShuntedAttention(nn.Module):
         key, value = kv(F.gelu(norm(to_tokens(reduced)))).chunk(2, dim=2)  # (B, h'*w', C / 2)
         height, width = reduced.shape[-2:]
         value = value + to_tokens(local(to_map(value, (height, width))))
-        query, key, value = (split_heads(part, self.heads // 2) for part in (query, key, value))
-        return merge_heads(F.scaled_dot_product_attention(query, key, value))
+        return multi_head_attention(query, key, value, heads=self.heads // 2)
 
 
 class Attention(nn.Module):
@@ -113,11 +112,10 @@ class Attention(nn.Module):
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         key, value = self.kv(tokens).chunk(2, dim=2)
         local = to_tokens(self.local_conv(to_map(value, grid)))
-        query, key, value = (split_heads(part, self.heads) for part in (self.q(tokens), key, value))
-        return self.proj(merge_heads(F.scaled_dot_product_attention(query, key, value)) + local)
+        return self.proj(multi_head_attention(self.q(tokens), key, value, heads=self.heads) + local)
 
 
-class DetailSpecificMlp(nn.Module):
+class DetailSpecificMlp(MlpBase):
     """A depthwise convolution is added between the two layers: the detail-specific feed-forward."""
 
     def __init__(self, dim: int, hidden: int) -> None:
@@ -126,11 +124,10 @@ class DetailSpecificMlp(nn.Module):
         self.dwconv = depthwise(hidden)
         self.fc2 = nn.Linear(hidden, dim)
 
-    def forward(self, tokens: Tensor, grid: Grid, rows: slice = slice(None)) -> Tensor:
-        """(B, h*w, C) tokens to those of the `rows` of their grid."""
+    def hidden(self, tokens: Tensor, grid: Grid, inner: slice = slice(None)) -> Tensor:
+        """Of (B, h*w, C) tokens, those of the `inner` ones."""
         hidden = to_map(self.fc1(tokens), grid)
-        hidden = (hidden + self.dwconv(hidden))[:, :, rows]
-        return self.fc2(F.gelu(to_tokens(hidden)))
+        return F.gelu(to_tokens(hidden + self.dwconv(hidden))[:, inner])
 
 
 class Block(nn.Module):
@@ -144,7 +141,7 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), grid))
-        return tokens + self.drop_path(mlp_in_bands([self.norm2, self.mlp], tokens, grid))
+        return tokens + self.drop_path(mlp_in_bands([self.norm2], self.mlp, tokens, grid))
 
 
 class Stage(nn.Module):

@@ -25,13 +25,15 @@ from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, Mlp, trunc_normal_
+from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
 from ..bands import mlp_in_bands
 from ..errors import InputError
 from ..layers import (
     Grid,
+    Mlp,
+    MlpBase,
     SelfAttention,
     Taps,
     check_strides,
@@ -92,7 +94,7 @@ class Block(nn.Module):
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         """(B, 1 + h*w, C) tokens, the class token first, to as many."""
         tokens = tokens + self.drop_path(self.attend(self.norm1(tokens), grid))
-        return tokens + self.drop_path(mlp_in_bands([self.norm2, self.mlp], tokens))
+        return tokens + self.drop_path(mlp_in_bands([self.norm2], self.mlp, tokens))
 
     def attend(self, tokens: Tensor, grid: Grid) -> Tensor:
         if self.window_size is None:
@@ -105,7 +107,7 @@ class Block(nn.Module):
         return torch.cat([first, from_windows(mixed[:, 1:], grid, self.window_size)], dim=1)
 
 
-DESIGNS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
+DESIGNS: dict[str, tuple[Callable[..., nn.Module], Callable[..., MlpBase]]] = {
     "plain": (SelfAttention, Mlp),
     "se": (SqueezeExcitedAttention, Mlp),
     "ghost": (GhostAttention, GhostMlp),

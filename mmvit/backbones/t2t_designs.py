@@ -1,10 +1,12 @@
 """Block designs that T2T-ViT's authors explored (arXiv 2101.11986). See `t2t`."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import SelfAttention, merge_heads, split_heads
+from ..layers import MlpBase, SelfAttention, multi_head_attention
 
 SE_REDUCTION = 16
 
@@ -59,13 +61,13 @@ class GhostAttention(nn.Module):
         query = self.with_ghost(self.q(tokens), self.cheap_operation_q)
         key = self.with_ghost(self.k(tokens), self.cheap_operation_k)
         value = self.with_ghost(self.v(tokens), self.cheap_operation_v)
-        return self.proj(merge_heads(F.scaled_dot_product_attention(query, key, value)))
+        return self.proj(multi_head_attention(query, key, value, heads=self.heads))
 
     def with_ghost(self, half: Tensor, cheap_operation: nn.Module) -> Tensor:
-        return split_heads(torch.cat([half, cheap_operation(half)], dim=2), self.heads)
+        return torch.cat([half, cheap_operation(half)], dim=2)
 
 
-class GhostMlp(nn.Module):
+class GhostMlp(MlpBase):
     """The hidden layer is a narrow one and two scaled copies of it."""
 
     def __init__(self, dim: int, hidden: int) -> None:
@@ -75,7 +77,7 @@ class GhostMlp(nn.Module):
         self.cheap_operation3 = CheapOperation(dim)
         self.fc2 = nn.Linear(hidden, dim)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def hidden(self, tokens: Tensor, *where: Any) -> Tensor:
         narrow = F.gelu(self.fc1(tokens))
         copies = [F.gelu(self.cheap_operation2(narrow)), F.gelu(self.cheap_operation3(narrow))]
-        return self.fc2(torch.cat([narrow, *copies], dim=2))
+        return torch.cat([narrow, *copies], dim=2)

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from timm.layers import Mlp
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..layers import Grid, to_map, to_tokens
+from ..layers import Grid, Mlp, multi_head_attention, to_map, to_tokens
 
 STRIDE = 16
 TOKEN_DIM = 64
@@ -83,9 +82,8 @@ class TokenAttention(nn.Module):
         self.proj = nn.Linear(TOKEN_DIM, TOKEN_DIM)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        query, key, value = (part.unsqueeze(1) for part in self.qkv(tokens).chunk(3, dim=2))  # (B, 1, N, 64)
-        mixed = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
-        return (value + self.proj(mixed)).squeeze(1)
+        query, key, value = self.qkv(tokens).chunk(3, dim=2)  # (B, N, 64)
+        return value + self.proj(multi_head_attention(query, key, value, heads=1, scale=self.scale))
 
 
 class TokenTransformer(nn.Module):

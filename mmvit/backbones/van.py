@@ -23,7 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ..bands import mlp_in_bands
 from ..depthwise import depthwise
 from ..fusion import after_norm, before_scale, scale_and_shift
-from ..layers import Grid, batch_norm, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
+from ..layers import Grid, MlpBase, batch_norm, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
 from ..pyramid import Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
 from ..weights import Released, stage_name
@@ -71,17 +71,22 @@ class Attention(nn.Module):
         return feature_map + self.proj_2(self.spatial_gating_unit(F.gelu(self.proj_1(feature_map))))
 
 
-class ConvolutionalMlp(nn.Module):
+class ConvolutionalMlp(MlpBase):
+    fc2: nn.Conv2d
+
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
         self.fc1 = nn.Conv2d(dim, hidden, kernel_size=1)
         self.dwconv = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, groups=hidden)
         self.fc2 = nn.Conv2d(hidden, dim, kernel_size=1)
 
-    def forward(self, tokens: Tensor, grid: Grid, rows: slice = slice(None)) -> Tensor:
-        """(B, h*w, C) tokens to those of the `rows` of their grid."""
-        hidden = self.dwconv(self.fc1(to_map(tokens, grid)))[:, :, rows]
-        return to_tokens(self.fc2(F.gelu(hidden)))
+    def hidden(self, tokens: Tensor, grid: Grid, inner: slice = slice(None)) -> Tensor:
+        """Of (B, h*w, C) tokens, those of the `inner` ones."""
+        return F.gelu(to_tokens(self.dwconv(self.fc1(to_map(tokens, grid))))[:, inner])
+
+    def forward(self, tokens: Tensor, grid: Grid, *where: Any) -> Tensor:
+        hidden = self.hidden(tokens, grid, *where)
+        return to_tokens(self.fc2(to_map(hidden, (-1, grid[1]))))
 
 
 class Block(nn.Module):
@@ -102,7 +107,7 @@ class Block(nn.Module):
         attended = self.layer_scale_1[:, None, None] * self.attn(self.norm1(feature_map))
         feature_map = feature_map + self.drop_path(attended)
         grid = (feature_map.shape[2], feature_map.shape[3])
-        mixed = to_map(mlp_in_bands([self.mlp], to_tokens(self.norm2(feature_map)), grid), grid)
+        mixed = to_map(mlp_in_bands([], self.mlp, to_tokens(self.norm2(feature_map)), grid), grid)
         return feature_map + self.drop_path(self.layer_scale_2[:, None, None] * mixed)
 
 
@@ -124,7 +129,7 @@ class FusedBlock(nn.Module):
         gated = self.proj_2(self.spatial_gating_unit(F.gelu(self.proj_1(feature_map))))
         feature_map = torch.addcmul(gated, feature_map, self.shortcut[:, None, None])
         grid = (feature_map.shape[2], feature_map.shape[3])
-        return feature_map + to_map(mlp_in_bands([self.mlp], to_tokens(feature_map), grid), grid)
+        return feature_map + to_map(mlp_in_bands([], self.mlp, to_tokens(feature_map), grid), grid)
 
 
 class Stage(nn.Module):

@@ -17,12 +17,13 @@ from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, Mlp, trunc_normal_
+from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
 from ..bands import mlp_in_bands
 from ..layers import (
     Grid,
+    Mlp,
     SelfAttention,
     Taps,
     batch_norm,
@@ -89,7 +90,7 @@ class Outlooker(nn.Module):
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         tokens = tokens + self.attn(self.norm1(tokens), grid)
-        return tokens + mlp_in_bands([self.norm2, self.mlp], tokens)
+        return tokens + mlp_in_bands([self.norm2], self.mlp, tokens)
 
 
 class TransformerBlock(nn.Module):
@@ -104,7 +105,7 @@ class TransformerBlock(nn.Module):
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         tokens = tokens + self.drop_path(self.attend(self.norm1(tokens), grid))
-        return tokens + self.drop_path(mlp_in_bands([self.norm2, self.mlp], tokens))
+        return tokens + self.drop_path(mlp_in_bands([self.norm2], self.mlp, tokens))
 
     def attend(self, tokens: Tensor, grid: Grid) -> Tensor:
         if self.window_size is None:
