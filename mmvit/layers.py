@@ -4,7 +4,7 @@ Layouts: tokens are (B, N, C), row-major over their grid (h, w); maps are (B, C,
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from math import gcd, sqrt
+from math import sqrt
 from typing import Any, cast
 
 import torch
@@ -16,7 +16,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .errors import InputError
 
 Grid = tuple[int, int]
-LEAST_QUERIES = 768  # of a call: with fewer, torch's attention works in smaller blocks
 
 
 def eager_on_cpu(tensor: Tensor) -> bool:
@@ -37,32 +36,6 @@ def to_tokens(feature_map: Tensor) -> Tensor:
     return feature_map.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def split_heads(tokens: Tensor, heads: int) -> Tensor:
-    """(B, N, C) tokens as (B, heads, N, C / heads)."""
-    return tokens.unflatten(2, (heads, -1)).transpose(1, 2)
-
-
-def merge_heads(tokens: Tensor) -> Tensor:
-    """(B, heads, N, d) back to (B, N, heads * d)."""
-    return tokens.transpose(1, 2).flatten(2)
-
-
-def to_windows(tokens: Tensor, grid: Grid, size: int) -> Tensor:
-    """(B, h*w, C) tokens as (B * windows, size * size, C), windows as in ViTDet (arXiv 2203.16527), filled up with 0."""
-    height, width = grid
-    padded = F.pad(tokens.unflatten(1, grid), (0, 0, 0, -width % size, 0, -height % size))
-    rows = padded.unflatten(2, (-1, size)).unflatten(1, (-1, size))  # (B, rows, size, columns, size, C)
-    return rows.transpose(2, 3).flatten(3, 4).flatten(0, 2)
-
-
-def from_windows(windows: Tensor, grid: Grid, size: int) -> Tensor:
-    """The (B, h*w, C) tokens that `to_windows` made the windows of."""
-    height, width = grid
-    rows, columns = -(-height // size), -(-width // size)
-    padded = windows.unflatten(1, (size, size)).unflatten(0, (-1, rows, columns)).transpose(2, 3)
-    return padded.flatten(3, 4).flatten(1, 2)[:, :height, :width].flatten(1, 2)
-
-
 def resize_table(table: Tensor, old: Grid, new: Grid, mode: str) -> Tensor:
     """Position table (1, old_h * old_w, C) interpolated to (1, new_h * new_w, C); itself when the grids agree."""
     if old == new:
@@ -76,49 +49,6 @@ def drop_path_rates(rate: float, depths: tuple[int, ...]) -> list[list[float]]:
     last = max(sum(depths) - 1, 1)
     rates = iter([rate * block / last for block in range(sum(depths))])
     return [[next(rates) for _ in range(depth)] for depth in depths]
-
-
-def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, *, heads: int, scale: float | None = None) -> Tensor:
-    """softmax(q k^T * scale) v for each head (Vaswani et al., arXiv 1706.03762, equation 1) of `heads` * d channels.
-
-    Args:
-        query: (B, N, C), as the result.
-        key: (B, M, C), as `value`.
-        scale: None means d ** -0.5.
-    """
-    parts = parts_of(query, heads)
-    if parts > 1:
-        query = query.unflatten(1, (parts, -1)).flatten(0, 1)  # (B * parts, N / parts, C)
-        key, value = (tokens.unsqueeze(1).expand(-1, parts, -1, -1).flatten(0, 1) for tokens in (key, value))
-    query, key, value = (split_heads(tokens, heads) for tokens in (query, key, value))
-    mixed = merge_heads(F.scaled_dot_product_attention(query, key, value, scale=scale))
-    return mixed.unflatten(0, (-1, parts)).flatten(1, 2) if parts > 1 else mixed
-
-
-def parts_of(query: Tensor, heads: int) -> int:
-    """How many parts of the queries attend by themselves, so that heads and parts occupy all threads alike.
-
-    On a CPU, torch's backward pass takes a head and an image by one thread.
-    """
-    if not (torch.is_grad_enabled() and query.requires_grad and eager_on_cpu(query)):
-        return 1
-    batch, number, _ = query.shape
-    threads = torch.get_num_threads()
-    parts = threads // gcd(batch * heads, threads)
-    return parts if number % parts == 0 and number // parts >= LEAST_QUERIES else 1
-
-
-class SelfAttention(nn.Module):
-    """Multi-head self-attention (Vaswani et al., arXiv 1706.03762) of tokens (B, N, C); no biases in q, k and v."""
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.proj = nn.Linear(dim, dim)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.proj(multi_head_attention(*self.qkv(tokens).chunk(3, dim=2), heads=self.heads))
 
 
 class MlpBase(nn.Module):
@@ -210,12 +140,6 @@ def check_strides(strides: Iterable[int] | None, bare: tuple[int, ...]) -> tuple
     if len(levels) != len(bare):
         raise InputError(f"strides={levels}: expected one for each of the {len(bare)} levels, or None for {bare}")
     return levels
-
-
-def check_window(size: int | None) -> None:
-    """Raises ValueError for a side of attention windows that is not a whole number from 1; None stands for no windows."""
-    if size is not None and (not isinstance(size, int) or size < 1):
-        raise InputError(f"window_size={size!r}: expected a number of tokens from 1, or None for the whole image")
 
 
 def init_transformer(module: nn.Module) -> None:

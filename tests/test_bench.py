@@ -244,10 +244,10 @@ def test_variants_of_ours_have_the_same_weights(name: str) -> None:
         expected = ours(images)
         assert measure.difference(measure.candidate_of(setting, measure.FUSED, ours).network, images, expected) < 1e-5
         if name == "van_b0":
-            with pytest.raises(InputError, match="VAN has no option window_size"):
-                measure.candidate_of(setting, f"{measure.WINDOWS}14", ours)
-        else:  # a window of the whole grid of 14 x 14 tokens
-            windowed = measure.candidate_of(setting, f"{measure.WINDOWS}14", ours).network
+            with pytest.raises(InputError, match="VAN has no option max_keys"):
+                measure.candidate_of(setting, f"{measure.OPTIONS}max_keys=100", ours)
+        else:  # a window of the whole grid of 14 x 14 tokens, and a key for each of them
+            windowed = measure.candidate_of(setting, f"{measure.OPTIONS}window_size=14, max_keys=196", ours).network
             assert measure.difference(windowed, images, expected) < 1e-5
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,18 +10,24 @@ import torch.nn.functional as F
 from families import FAMILIES, Family
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import prune
 from torch.utils.flop_counter import FlopCounterMode
 
 import mmvit
-from mmvit import bands
+from mmvit import attention, bands
+from mmvit.attention import from_windows, to_windows
 from mmvit.backbones.volo import OutlookAttention
 from mmvit.backbones.volo_outlook import Outlook, gather, scatter
+from mmvit.bench import measure
 from mmvit.bench.written_out import outlook_attention
 from mmvit.depthwise import depthwise
-from mmvit.layers import from_windows, to_map, to_tokens, to_windows
+from mmvit.layers import Mlp, to_map, to_tokens
 from mmvit.pyramid import Pyramid
 
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+each_attentive = pytest.mark.parametrize(
+    "family", [family for family in FAMILIES if family.name != "VAN"], ids=lambda family: family.name
+)
 TAPPED = [family for family in FAMILIES if family.name in ("VOLO", "T2TViT")]
 each_tapped = pytest.mark.parametrize("family", TAPPED, ids=lambda family: family.name)
 
@@ -149,6 +156,62 @@ def test_bands_under_autocast(family: Family, monkeypatch: pytest.MonkeyPatch) -
     assert (narrow - whole).norm() < 0.02 * whole.norm()  # of all gradients; bfloat16 rounds to 0.004
 
 
+class Adapted(nn.Linear):
+    """A linear layer with something of its own added, as adapters have it."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens) + tokens.mean(dim=2, keepdim=True)
+
+
+@pytest.mark.parametrize("change", ["pruned", "replaced"])
+def test_a_changed_last_layer_keeps_its_gradients(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    mlp = Mlp(6, 50).double()
+    if change == "pruned":
+        prune.random_unstructured(mlp.fc2, "weight", amount=0.5)
+    else:
+        mlp.fc2 = Adapted(50, 6).double()
+    tokens = torch.randn(1, 1000, 6, dtype=torch.float64)
+    found = []
+    for used in (False, True):
+        use_bands(monkeypatch, used)
+        mapped = bands.mlp_in_bands([], mlp, tokens)
+        found.append([mapped, *torch.autograd.grad(mapped.square().sum(), list(mlp.parameters()))])
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+def attention_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:
+    """Will hold the batch, the queries and the keys of each call of torch's attention."""
+    calls: list[tuple[int, int, int]] = []
+    original = F.scaled_dot_product_attention
+
+    def noted(query: Tensor, key: Tensor, value: Tensor, **options: object) -> Tensor:
+        calls.append((query.shape[0], query.shape[2], key.shape[2]))
+        return original(query, key, value, **options)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", noted)
+    return calls
+
+
+def test_queries_in_parts_occupy_all_threads_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "LEAST_QUERIES", 5)
+    calls = attention_calls(monkeypatch)
+    torch.manual_seed(0)
+    tokens = [torch.randn(2, number, 12, dtype=torch.float64, requires_grad=True) for number in (20, 7, 7)]
+    found = []
+    for threads in (1, 4, 8):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        mixed = attention.multi_head_attention(*tokens, heads=3)
+        found.append([mixed, *torch.autograd.grad(mixed.square().sum(), tokens)])
+    with torch.no_grad():
+        attention.multi_head_attention(*tokens, heads=3)
+    assert calls == [(2, 20, 7), (4, 10, 7), (8, 5, 7), (2, 20, 7)]  # 2 x 3 heads, 4 x 3 and 8 x 3
+    for ours in found[1:]:
+        for tensor, expected in zip(ours, found[0], strict=True):
+            torch.testing.assert_close(tensor, expected)
+
+
 @pytest.mark.parametrize("size", [(40, 33), (2, 5), (1, 1)])
 @pytest.mark.parametrize(("kernel", "dilation"), [(5, 1), (7, 3), (3, 2)])
 def test_depthwise_is_the_convolution(size: tuple[int, int], kernel: int, dilation: int) -> None:
@@ -269,6 +332,55 @@ def test_all_but_the_last_block_of_a_tap_see_their_window_only(family: Family) -
 def test_bad_windows_are_refused(family: Family, size: object) -> None:
     with pytest.raises(ValueError, match=r"window_size=.*expected a number of tokens from 1"):
         family.build(window_size=size)
+
+
+def test_keys_are_averaged_over_the_least_squares() -> None:
+    tokens = torch.randn(2, 1 + 5 * 7, 3)
+    assert attention.averaged(tokens, (5, 7), 35) is tokens
+    fewer = attention.averaged(tokens, (5, 7), 12)
+    feature_map = tokens[:, 1:].unflatten(1, (5, 7))
+    assert fewer.shape == (2, 1 + 3 * 4, 3)
+    torch.testing.assert_close(fewer[:, 0], tokens[:, 0])
+    torch.testing.assert_close(fewer[:, 1], feature_map[:, :2, :2].mean(dim=(1, 2)))
+    torch.testing.assert_close(fewer[:, 4], feature_map[:, :2, 6:].mean(dim=(1, 2)))  # what is left at the right
+    torch.testing.assert_close(fewer[:, 12], feature_map[:, 4, 6])
+    torch.testing.assert_close(attention.averaged(tokens, (5, 7), 1)[:, 1], feature_map.mean(dim=(1, 2)))
+
+
+@each_attentive
+def test_attention_sees_so_many_keys_at_most(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = attention_calls(monkeypatch)
+    whole, limited, ample = (build(family, max_keys=keys).eval() for keys in (None, 6, 10_000))
+    with torch.no_grad():
+        expected = whole(images(256, 256))
+        seen = {keys for *_, keys in calls}
+        calls.clear()
+        coarse = limited(images(256, 256))
+        class_token = int(family.name == "T2TViT")
+        assert max(seen) >= 64
+        assert max(keys for *_, keys in calls) <= 6 + class_token
+        for ours, other in zip(expected, coarse, strict=True):
+            assert ours.shape == other.shape
+        assert any((ours - other).abs().max() > 1e-6 for ours, other in zip(expected, coarse, strict=True))
+        for ours, other in zip(expected, ample(images(256, 256)), strict=True):
+            torch.testing.assert_close(ours, other)
+
+
+@pytest.mark.parametrize("name", ["pvt_small", "pvt_v2_b2", "shunted_small", "volo_d1", "t2t_vit_14", "t2t_vit_t_14"])
+def test_with_so_many_keys_the_cost_grows_with_the_pixels(name: str) -> None:
+    """From the fewest pixels at which the limit of the keys holds; attention to all of them grows with the square."""
+    settings = [measure.Setting(name, 800, 1280, options=dict(max_keys=1000)), measure.Setting(name, 1600, 2560)]
+    settings.append(replace(settings[1], options=settings[0].options))
+    small, square, large = (measure.cost_of(setting).multiply_adds for setting in settings)
+    assert 3.9 < large / small < 4.1
+    assert square > 1.5 * large
+
+
+@each_attentive
+@pytest.mark.parametrize("keys", [0, -1, 2.5, "14"])
+def test_bad_numbers_of_keys_are_refused(family: Family, keys: object) -> None:
+    with pytest.raises(ValueError, match=r"max_keys=.*expected a number of keys from 1"):
+        family.build(max_keys=keys)
 
 
 @each_family

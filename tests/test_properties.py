@@ -36,6 +36,8 @@ def backbones(draw: st.DrawFn) -> tuple[Family, dict[str, Any]]:
         in_channels=draw(st.sampled_from((3, 3, 3, 1, 4))),
         drop_path_rate=draw(st.sampled_from((0.0, 0.1, 0.9))),
     )
+    if family.name != "VAN":
+        options["max_keys"] = draw(st.sampled_from((None, None, 1, 5, 60)))
     if family.name in WINDOWS:
         options["window_size"] = draw(st.sampled_from((None, None, 1, 3, 7)))
         options["strides"] = draw(st.sampled_from(TAPPED[family.name]))

@@ -18,8 +18,9 @@ import torch
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
+from ..attention import AttentionBase, limit_keys
 from ..bands import mlp_in_bands
-from ..layers import Grid, Mlp, drop_path_rates, init_transformer, multi_head_attention, resize_table, to_map, to_tokens
+from ..layers import Grid, Mlp, drop_path_rates, init_transformer, resize_table, to_map, to_tokens
 from ..pyramid import STRIDES, Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
 from ..weights import Released, stage_name
@@ -41,7 +42,7 @@ class PatchEmbed(nn.Module):
         return self.norm(to_tokens(patches)), tuple(patches.shape[-2:])
 
 
-class SpatialReductionAttention(nn.Module):
+class SpatialReductionAttention(AttentionBase):
     """Attention whose keys and values come from a map `reduction` times smaller on each side (section 3.3)."""
 
     def __init__(self, dim: int, heads: int, reduction: int) -> None:
@@ -58,8 +59,10 @@ class SpatialReductionAttention(nn.Module):
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         query = self.q(tokens)
         if self.reduction > 1:
-            tokens = self.norm(to_tokens(self.sr(to_map(tokens, grid))))  # (B, h*w / reduction^2, C)
-        return self.proj(multi_head_attention(query, *self.kv(tokens).chunk(2, dim=2), heads=self.heads))
+            reduced = self.sr(to_map(tokens, grid))
+            tokens, grid = self.norm(to_tokens(reduced)), tuple(reduced.shape[-2:])  # (B, h*w / reduction^2, C)
+        key, value = self.kv(tokens).chunk(2, dim=2)
+        return self.proj(self.attend(query, key, value, grid, heads=self.heads))
 
 
 class Block(nn.Module):
@@ -109,12 +112,15 @@ class PVT(Pyramid):
 
     Args:
         arch: tiny, small, medium or large, or a full set of `Sizes` as a dict.
+        max_keys: how many keys attention to a whole map sees at most; where it has more, keys and values are averaged over
+            squares of tokens (`attention.limit_keys`). None for all, as the authors have it: the cost grows with the square of
+            the pixels.
         drop_path_rate: of the last block, rising from 0. The authors' detection code has 0.1 for tiny and small, 0 for
             medium and large.
         options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
 
     Raises:
-        ValueError: unknown arch, impossible out_indices or frozen_stages.
+        ValueError: unknown arch, impossible max_keys, out_indices or frozen_stages.
     """
 
     family = "pvt"
@@ -124,7 +130,12 @@ class PVT(Pyramid):
     classifier = ("cls_token", "norm", "head")
 
     def __init__(
-        self, arch: str | Mapping[str, Any] | Sizes, *, drop_path_rate: float = 0.0, **options: Unpack[PyramidOptions]
+        self,
+        arch: str | Mapping[str, Any] | Sizes,
+        *,
+        max_keys: int | None = None,
+        drop_path_rate: float = 0.0,
+        **options: Unpack[PyramidOptions],
     ) -> None:
         sizes = resolve_arch("PVT", arch, ARCHS)
         super().__init__(sizes.dims, **options)
@@ -143,6 +154,7 @@ class PVT(Pyramid):
             )
             for stage in range(self.out_indices[-1] + 1)
         )
+        limit_keys(self, max_keys)
         self.freeze()
 
     def init_parts(self) -> None:

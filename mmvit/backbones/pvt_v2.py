@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from ..attention import AttentionBase, limit_keys
 from ..bands import mlp_in_bands
-from ..layers import Grid, MlpBase, drop_path_rates, init_convolution, init_transformer, multi_head_attention, to_map, to_tokens
+from ..layers import Grid, MlpBase, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
 from ..pyramid import Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
 from ..weights import Released, stage_name
@@ -36,7 +37,7 @@ class OverlapPatchEmbed(nn.Module):
         return self.norm(to_tokens(patches)), tuple(patches.shape[-2:])
 
 
-class SpatialReductionAttention(nn.Module):
+class SpatialReductionAttention(AttentionBase):
     """Attention to a smaller map: by a strided convolution, or (linear, section 3.1) by pooling to 7 x 7 in every stage."""
 
     def __init__(self, dim: int, heads: int, reduction: int, linear: bool) -> None:
@@ -55,14 +56,15 @@ class SpatialReductionAttention(nn.Module):
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         query = self.q(tokens)
         if self.reduces:
-            tokens = self.reduce(to_map(tokens, grid))
-        return self.proj(multi_head_attention(query, *self.kv(tokens).chunk(2, dim=2), heads=self.heads))
+            tokens, grid = self.reduce(to_map(tokens, grid))
+        key, value = self.kv(tokens).chunk(2, dim=2)
+        return self.proj(self.attend(query, key, value, grid, heads=self.heads))
 
-    def reduce(self, feature_map: Tensor) -> Tensor:
-        if not self.linear:
-            return self.norm(to_tokens(self.sr(feature_map)))  # (B, h*w / reduction^2, C)
-        pooled = F.adaptive_avg_pool2d(feature_map, POOLED)
-        return F.gelu(self.norm(to_tokens(self.sr(pooled))))  # (B, 49, C)
+    def reduce(self, feature_map: Tensor) -> tuple[Tensor, Grid]:
+        """(B, h*w / reduction^2, C) tokens of a smaller map, 49 of them in the linear form, and their grid."""
+        reduced = self.sr(F.adaptive_avg_pool2d(feature_map, POOLED) if self.linear else feature_map)
+        tokens = self.norm(to_tokens(reduced))
+        return F.gelu(tokens) if self.linear else tokens, tuple(reduced.shape[-2:])
 
 
 class ConvolutionalMlp(MlpBase):
@@ -129,11 +131,14 @@ class PVTv2(Pyramid):
 
     Args:
         arch: b0, b1, b2, b2_li, b3, b4 or b5, or a full set of `Sizes` as a dict.
+        max_keys: how many keys attention to a whole map sees at most; where it has more, keys and values are averaged over
+            squares of tokens (`attention.limit_keys`). None for all, as the authors have it: the cost grows with the square of
+            the pixels.
         drop_path_rate: of the last block, rising from 0. The authors' detection code has 0.1.
         options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
 
     Raises:
-        ValueError: unknown arch, impossible out_indices or frozen_stages.
+        ValueError: unknown arch, impossible max_keys, out_indices or frozen_stages.
     """
 
     family = "pvt_v2"
@@ -141,7 +146,12 @@ class PVTv2(Pyramid):
     classifier = ("head",)
 
     def __init__(
-        self, arch: str | Mapping[str, Any] | Sizes, *, drop_path_rate: float = 0.0, **options: Unpack[PyramidOptions]
+        self,
+        arch: str | Mapping[str, Any] | Sizes,
+        *,
+        max_keys: int | None = None,
+        drop_path_rate: float = 0.0,
+        **options: Unpack[PyramidOptions],
     ) -> None:
         sizes = resolve_arch("PVTv2", arch, ARCHS)
         super().__init__(sizes.dims, **options)
@@ -155,6 +165,7 @@ class PVTv2(Pyramid):
                 Block(dim, heads, sizes.mlp_ratios[stage], sizes.reductions[stage], sizes.linear, rate) for rate in rates[stage]
             ]
             self.stages.append(Stage(OverlapPatchEmbed(inputs[stage], dim, patch, stride), blocks, dim))
+        limit_keys(self, max_keys)
         self.freeze()
 
     def init_parts(self) -> None:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from ..attention import AttentionBase, limit_keys
 from ..bands import mlp_in_bands
 from ..layers import (
     Grid,
@@ -25,7 +26,6 @@ from ..layers import (
     drop_path_rates,
     init_convolution,
     init_transformer,
-    multi_head_attention,
     to_map,
     to_tokens,
 )
@@ -66,7 +66,7 @@ def depthwise(channels: int) -> nn.Conv2d:
     return nn.Conv2d(channels, channels, kernel_size=3, padding=1, groups=channels)
 
 
-class ShuntedAttention(nn.Module):
+class ShuntedAttention(AttentionBase):
     """Half of the heads see keys of a coarse, half of a fine map (section 3.2); `reduction` is the coarse one's."""
 
     def __init__(self, dim: int, heads: int, reduction: int) -> None:
@@ -86,19 +86,19 @@ class ShuntedAttention(nn.Module):
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         coarse_query, fine_query = self.q(tokens).chunk(2, dim=2)  # (B, h*w, C / 2): the first and the last heads
         feature_map = to_map(tokens, grid)
-        coarse = self.attend(coarse_query, self.sr1(feature_map), self.norm1, self.kv1, self.local_conv1)
-        fine = self.attend(fine_query, self.sr2(feature_map), self.norm2, self.kv2, self.local_conv2)
+        coarse = self.attend_to(coarse_query, self.sr1(feature_map), self.norm1, self.kv1, self.local_conv1)
+        fine = self.attend_to(fine_query, self.sr2(feature_map), self.norm2, self.kv2, self.local_conv2)
         return self.proj(torch.cat([coarse, fine], dim=2))
 
-    def attend(self, query: Tensor, reduced: Tensor, norm: nn.Module, kv: nn.Module, local: nn.Module) -> Tensor:
+    def attend_to(self, query: Tensor, reduced: Tensor, norm: nn.Module, kv: nn.Module, local: nn.Module) -> Tensor:
         """`query` (B, h*w, C / 2) attends with half of the heads to the `reduced` map (B, C, h', w')."""
         key, value = kv(F.gelu(norm(to_tokens(reduced)))).chunk(2, dim=2)  # (B, h'*w', C / 2)
-        height, width = reduced.shape[-2:]
-        value = value + to_tokens(local(to_map(value, (height, width))))
-        return multi_head_attention(query, key, value, heads=self.heads // 2)
+        grid = (reduced.shape[2], reduced.shape[3])
+        value = value + to_tokens(local(to_map(value, grid)))
+        return self.attend(query, key, value, grid, heads=self.heads // 2)
 
 
-class Attention(nn.Module):
+class Attention(AttentionBase):
     """Ordinary attention, and beside it a depthwise convolution of the values: what the last stage has."""
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -112,7 +112,7 @@ class Attention(nn.Module):
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         key, value = self.kv(tokens).chunk(2, dim=2)
         local = to_tokens(self.local_conv(to_map(value, grid)))
-        return self.proj(multi_head_attention(self.q(tokens), key, value, heads=self.heads) + local)
+        return self.proj(self.attend(self.q(tokens), key, value, grid, heads=self.heads) + local)
 
 
 class DetailSpecificMlp(MlpBase):
@@ -176,13 +176,16 @@ class ShuntedTransformer(Pyramid):
 
     Args:
         arch: tiny, small or base, or a full set of `Sizes` as a dict.
+        max_keys: how many keys attention to a whole map sees at most; where it has more, keys and values are averaged over
+            squares of tokens (`attention.limit_keys`). None for all, as the authors have it: the cost grows with the square of
+            the pixels.
         drop_path_rate: of the last block, rising from 0. The authors' configs have 0.1, 0.2, 0.3 for tiny,
             small, base.
         norm_cfg: the batch norms of the stem, such as `dict(type='SyncBN')`; with `requires_grad=False` they do not learn.
         options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
 
     Raises:
-        ValueError: unknown arch, impossible out_indices or frozen_stages.
+        ValueError: unknown arch, impossible max_keys, out_indices or frozen_stages.
     """
 
     family = "shunted"
@@ -194,6 +197,7 @@ class ShuntedTransformer(Pyramid):
         self,
         arch: str | Mapping[str, Any] | Sizes,
         *,
+        max_keys: int | None = None,
         drop_path_rate: float = 0.0,
         norm_cfg: Mapping[str, Any] | None = None,
         **options: Unpack[PyramidOptions],
@@ -210,6 +214,7 @@ class ShuntedTransformer(Pyramid):
                 patch_embed = PatchEmbed(sizes.dims[stage - 1], dim)
             shape = (dim, sizes.heads[stage], sizes.mlp_ratios[stage], sizes.reductions[stage])
             self.stages.append(Stage(patch_embed, [Block(*shape, rate) for rate in rates[stage]], dim))
+        limit_keys(self, max_keys)
         self.freeze()
 
     def init_parts(self) -> None:

@@ -28,23 +28,10 @@ import torch.nn.functional as F
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
+from ..attention import SelfAttention, check_window, from_windows, limit_keys, to_windows
 from ..bands import mlp_in_bands
 from ..errors import InputError
-from ..layers import (
-    Grid,
-    Mlp,
-    MlpBase,
-    SelfAttention,
-    Taps,
-    check_strides,
-    check_window,
-    drop_path_rates,
-    from_windows,
-    init_convolution,
-    init_transformer,
-    resize_table,
-    to_windows,
-)
+from ..layers import Grid, Mlp, MlpBase, Taps, check_strides, drop_path_rates, init_convolution, init_transformer, resize_table
 from ..pyramid import LAST, STRIDES, Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
 from ..weights import Released
@@ -98,7 +85,7 @@ class Block(nn.Module):
 
     def attend(self, tokens: Tensor, grid: Grid) -> Tensor:
         if self.window_size is None:
-            return self.attn(tokens)
+            return self.attn(tokens, grid)
         patches = to_windows(tokens[:, 1:], grid, self.window_size)
         count = patches.shape[0] // tokens.shape[0]  # windows of an image
         everywhere = tokens[:, :1].repeat_interleave(count, dim=0)  # the class token is in each of them
@@ -176,11 +163,14 @@ class T2TViT(Pyramid):
             it, whose cost grows with the square of the pixels.
         pretrain_img_size: side in pixels of the images that the position table belongs to. The table of a file of another
             size is resized to it on loading; with the file's own size (384) it stays exact.
+        max_keys: how many keys attention to a whole map sees at most; where it has more, keys and values are averaged over
+            squares of tokens (`attention.limit_keys`). None for all, as the authors have it: the cost grows with the square of
+            the pixels.
         drop_path_rate: of the last block, rising from 0. The authors' main.py has 0.1.
         options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
 
     Raises:
-        ValueError: unknown arch or tokens, impossible strides, window_size, out_indices or frozen_stages.
+        ValueError: unknown arch or tokens, impossible strides, window_size, max_keys, out_indices or frozen_stages.
     """
 
     family = "t2t_vit"
@@ -204,6 +194,7 @@ class T2TViT(Pyramid):
         token_laterals: bool = True,
         window_size: int | None = None,
         pretrain_img_size: int = 224,
+        max_keys: int | None = None,
         drop_path_rate: float = 0.0,
         **options: Unpack[PyramidOptions],
     ) -> None:
@@ -237,6 +228,7 @@ class T2TViT(Pyramid):
                 if token_laterals and level < 2 and strides[level] == STRIDES[level]
             }
         )
+        limit_keys(self, max_keys)
         self.freeze()
 
     def stage_parts(self, stage: int) -> Iterator[nn.Module]:

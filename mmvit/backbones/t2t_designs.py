@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import MlpBase, SelfAttention, multi_head_attention
+from ..attention import AttentionBase, SelfAttention
+from ..layers import Grid, MlpBase
 
 SE_REDUCTION = 16
 
@@ -28,8 +29,8 @@ class SqueezeExcitedAttention(SelfAttention):
         super().__init__(dim, heads)
         self.se_layer = SqueezeExcitation(dim)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.se_layer(super().forward(tokens))
+    def forward(self, tokens: Tensor, grid: Grid | None = None) -> Tensor:
+        return self.se_layer(super().forward(tokens, grid))
 
 
 class CheapOperation(nn.Module):
@@ -43,7 +44,7 @@ class CheapOperation(nn.Module):
         return tokens * self.weight.flatten()
 
 
-class GhostAttention(nn.Module):
+class GhostAttention(AttentionBase):
     """Half of the channels of queries, keys and values are scaled copies of the other half."""
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -57,11 +58,11 @@ class GhostAttention(nn.Module):
         self.cheap_operation_v = CheapOperation(dim // 2)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, grid: Grid | None = None) -> Tensor:
         query = self.with_ghost(self.q(tokens), self.cheap_operation_q)
         key = self.with_ghost(self.k(tokens), self.cheap_operation_k)
         value = self.with_ghost(self.v(tokens), self.cheap_operation_v)
-        return self.proj(multi_head_attention(query, key, value, heads=self.heads))
+        return self.proj(self.attend(query, key, value, grid, heads=self.heads))
 
     def with_ghost(self, half: Tensor, cheap_operation: nn.Module) -> Tensor:
         return torch.cat([half, cheap_operation(half)], dim=2)

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..attention import AttentionBase
 from ..errors import InputError
-from ..layers import Grid, Mlp, multi_head_attention, to_map, to_tokens
+from ..layers import Grid, Mlp, to_map, to_tokens
 
 STRIDE = 16
 TOKEN_DIM = 64
@@ -72,7 +73,7 @@ class Performer(nn.Module):
         return tokens + self.mlp(self.norm2(tokens))
 
 
-class TokenAttention(nn.Module):
+class TokenAttention(AttentionBase):
     """Single-head attention from wide patches to 64 channels; the values are its shortcut."""
 
     def __init__(self, inputs: int) -> None:
@@ -81,9 +82,9 @@ class TokenAttention(nn.Module):
         self.qkv = nn.Linear(inputs, 3 * TOKEN_DIM, bias=False)
         self.proj = nn.Linear(TOKEN_DIM, TOKEN_DIM)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         query, key, value = self.qkv(tokens).chunk(3, dim=2)  # (B, N, 64)
-        return value + self.proj(multi_head_attention(query, key, value, heads=1, scale=self.scale))
+        return value + self.proj(self.attend(query, key, value, grid, heads=1, scale=self.scale))
 
 
 class TokenTransformer(nn.Module):
@@ -96,7 +97,9 @@ class TokenTransformer(nn.Module):
 
     def forward(self, feature_map: Tensor, split: Split) -> Tensor:
         """(B, C, h, w) map to (B, N, 64) tokens, one for each patch."""
-        tokens = self.attn(self.norm1(soft_split(feature_map, split)))
+        height, width = feature_map.shape[-2:]
+        grid = (height // split.stride, width // split.stride)
+        tokens = self.attn(self.norm1(soft_split(feature_map, split)), grid)
         return tokens + self.mlp(self.norm2(tokens))
 
 

@@ -20,24 +20,21 @@ import torch.nn.functional as F
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
+from ..attention import SelfAttention, check_window, from_windows, limit_keys, to_windows
 from ..bands import mlp_in_bands
 from ..layers import (
     Grid,
     Mlp,
-    SelfAttention,
     Taps,
     batch_norm,
     check_strides,
-    check_window,
     convolutional_stem,
     drop_path_rates,
-    from_windows,
     init_convolution,
     init_transformer,
     resize_table,
     to_map,
     to_tokens,
-    to_windows,
 )
 from ..pyramid import LAST, STRIDES, Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
@@ -109,7 +106,7 @@ class TransformerBlock(nn.Module):
 
     def attend(self, tokens: Tensor, grid: Grid) -> Tensor:
         if self.window_size is None:
-            return self.attn(tokens)
+            return self.attn(tokens, grid)
         return from_windows(self.attn(to_windows(tokens, grid, self.window_size)), grid, self.window_size)
 
 
@@ -167,13 +164,16 @@ class VOLO(Pyramid):
             for attention to the whole image, as the authors have it, whose cost grows with the square of the pixels.
         pretrain_img_size: side in pixels of the images that the position table belongs to. The table of a file of another
             size is resized to it on loading; with the file's own size (384, 448, 512) it stays exact.
+        max_keys: how many keys attention to a whole map sees at most; where it has more, keys and values are averaged over
+            squares of tokens (`attention.limit_keys`). None for all, as the authors have it: the cost grows with the square of
+            the pixels.
         drop_path_rate: of the last block, rising from 0 over all blocks. The authors' README trains d1 with
             0.1, d2 with 0.2, d3 with 0.5.
         norm_cfg: the batch norms of the stem, such as `dict(type='SyncBN')`; with `requires_grad=False` they do not learn.
         options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
 
     Raises:
-        ValueError: unknown arch, impossible strides, window_size, out_indices or frozen_stages.
+        ValueError: unknown arch, impossible strides, window_size, max_keys, out_indices or frozen_stages.
     """
 
     family = "volo"
@@ -189,6 +189,7 @@ class VOLO(Pyramid):
         strides: Iterable[int] | None = STRIDES,
         window_size: int | None = None,
         pretrain_img_size: int = 224,
+        max_keys: int | None = None,
         drop_path_rate: float = 0.0,
         norm_cfg: Mapping[str, Any] | None = None,
         **options: Unpack[PyramidOptions],
@@ -211,6 +212,7 @@ class VOLO(Pyramid):
             grid = (pretrain_img_size // TAP_STRIDES[stage], pretrain_img_size // TAP_STRIDES[stage])
             self.stages.append(Stage(blocks, Downsample(sizes.dims[0], dim, grid) if stage == 1 else None))
         self.taps = Taps(self.out_indices, channels, TAP_STRIDES, strides)
+        limit_keys(self, max_keys)
         self.freeze()
 
     def stage_parts(self, stage: int) -> Iterator[nn.Module]:

@@ -19,6 +19,14 @@ def size_of(word: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def options_of(word: str) -> str:
+    """`window_size=14,max_keys=4000` as a row of the table names it."""
+    parts = word.split(",")
+    if not all(re.fullmatch(r"[a-z_]+=[1-9]\d*", part) for part in parts):
+        raise ArgumentTypeError(f"{word!r}: expected NAME=NUMBER,... of options that the backbone takes, such as max_keys=4000")
+    return ", ".join(parts)
+
+
 def at_least_one(word: str) -> int:
     if not word.isdecimal() or int(word) < 1:
         raise ArgumentTypeError(f"{word!r}: expected a whole number from 1")
@@ -53,7 +61,14 @@ def benchmark(arguments: Sequence[str], prog: str = "python -m mmvit benchmark")
     parser.add_argument("--compile", action="store_true", help="also mmvit under torch.compile")
     parser.add_argument("--with-cp", action="store_true", help="also mmvit with activation checkpointing; needs --train")
     parser.add_argument("--fuse", action="store_true", help="also mmvit.fuse of it; for inference")
-    parser.add_argument("--window-size", type=at_least_one, metavar="N", help="also with this option, in VOLO and T2T-ViT")
+    parser.add_argument(
+        "--with-options",
+        nargs="+",
+        type=options_of,
+        default=[],
+        metavar="NAME=N,...",
+        help="also mmvit with these options, such as window_size=14 or window_size=14,max_keys=4000",
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="time and memory against pixels")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all that was measured")
     parser.add_argument(
@@ -90,8 +105,7 @@ def run_benchmark(asked: Namespace) -> None:
     measure.check_device(asked.device)
     variants = {measure.COMPILED: asked.compile, measure.WITH_CP: asked.with_cp, measure.FUSED: asked.fuse}
     candidates = [*names, *(variant for variant, wanted in variants.items() if wanted)]
-    if asked.window_size:
-        candidates.append(f"{measure.WINDOWS}{asked.window_size}")
+    candidates += [f"{measure.OPTIONS}{words}" for words in asked.with_options]
     settings = [
         measure.Setting(name, height, width, asked.batch, asked.train, asked.dtype, asked.device, options)
         for name, options in backbones

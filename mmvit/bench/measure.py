@@ -22,7 +22,7 @@ from . import memory
 from .peers import Peer, build_peer
 
 OURS, WITH_CP, COMPILED, FUSED = "mmvit", "mmvit, with_cp", "mmvit, compiled", "mmvit, fused"
-WINDOWS = "mmvit, window_size="  # and a number
+OPTIONS = "mmvit, "  # and options, such as window_size=14
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TOLERANCE = 1e-3  # largest difference of two forms of the same map in float32, over the map's largest value
 BACKWARD = 2  # a backward pass computes twice what the forward pass does: gradients of activations and of weights
@@ -115,8 +115,8 @@ def candidate_of(setting: Setting, candidate: str, model: Pyramid | None = None)
         return Peer(checkpointed)
     if candidate == FUSED:
         return Peer(fuse(ours))
-    if candidate.startswith(WINDOWS):
-        return Peer(in_windows(setting, ours, int(candidate.removeprefix(WINDOWS))), comparable=False)
+    if candidate.startswith(OPTIONS) and "=" in candidate:
+        return Peer(with_options(setting, ours, candidate.removeprefix(OPTIONS)), comparable=False)
     if candidate == COMPILED:
         return Peer(torch.compile(deepcopy(ours)))  # type: ignore[arg-type]  # a module of its own kind
     peer = build_peer(candidate, setting.name, deepcopy(ours).cpu(), setting.height, setting.width)
@@ -132,18 +132,20 @@ def reference(setting: Setting) -> Pyramid:
     return create(setting.name, **setting.options).to(setting.device)
 
 
-def in_windows(setting: Setting, model: Pyramid, size: int) -> Pyramid:
-    """The same backbone whose blocks attend in windows.
+def with_options(setting: Setting, model: Pyramid, words: str) -> Pyramid:
+    """The same backbone with the options of `words`, such as `window_size=14, max_keys=4000`.
 
     Raises:
-        InputError: a family without this option.
+        InputError: a family without such an option.
     """
     family, _ = find(setting.name)
-    if "window_size" not in inspect.signature(family).parameters:
-        raise InputError(f"{family.__name__} has no option window_size")
-    windowed = create(setting.name, **{**setting.options, "window_size": size}).to(setting.device)
-    windowed.load_state_dict(model.state_dict())
-    return windowed
+    options = {name.strip(): int(value) for name, _, value in (word.partition("=") for word in words.split(","))}
+    for name in options:
+        if name not in inspect.signature(family).parameters:
+            raise InputError(f"{family.__name__} has no option {name}")
+    variant = create(setting.name, **{**setting.options, **options}).to(setting.device)
+    variant.load_state_dict(model.state_dict())
+    return variant
 
 
 def images_of(setting: Setting) -> Tensor:
