@@ -16,8 +16,8 @@ from mmengine.registry import MODELS, DefaultScope
 from mmvit.backbones import PVT, VOLO, T2TViT
 from mmvit.engine.cli import training
 from mmvit.engine.configuration import load_config
+from mmvit.engine.dataset_configs import datasets_of
 from mmvit.engine.model_checks import class_faults, known_classes, require_fit
-from mmvit.engine.preflight import datasets_of
 from mmvit.errors import InputError
 
 CONFIGS = Path(__file__).parent.parent / "configs"

@@ -194,11 +194,17 @@ def attention_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int
     return calls
 
 
-def test_queries_in_parts_occupy_all_threads_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("batch", "batches"),
+    [(1, [1, 4, 1, 1]), (2, [2, 4, 8, 2])],  # 4 x 3 heads for 4 threads; 20 queries have no 8 parts; 4 x 3 and 8 x 3 heads
+)
+def test_queries_in_parts_occupy_all_threads_and_change_nothing(
+    batch: int, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(attention, "LEAST_QUERIES", 5)
     calls = attention_calls(monkeypatch)
     torch.manual_seed(0)
-    tokens = [torch.randn(2, number, 12, dtype=torch.float64, requires_grad=True) for number in (20, 7, 7)]
+    tokens = [torch.randn(batch, number, 12, dtype=torch.float64, requires_grad=True) for number in (20, 7, 7)]
     found = []
     for threads in (1, 4, 8):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
@@ -206,7 +212,7 @@ def test_queries_in_parts_occupy_all_threads_and_change_nothing(monkeypatch: pyt
         found.append([mixed, *torch.autograd.grad(mixed.square().sum(), tokens)])
     with torch.no_grad():
         attention.multi_head_attention(*tokens, heads=3)
-    assert calls == [(2, 20, 7), (4, 10, 7), (8, 5, 7), (2, 20, 7)]  # 2 x 3 heads, 4 x 3 and 8 x 3
+    assert calls == [(many, 20 * batch // many, 7) for many in batches]
     for ours in found[1:]:
         for tensor, expected in zip(ours, found[0], strict=True):
             torch.testing.assert_close(tensor, expected)

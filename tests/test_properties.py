@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+from mmvit.engine.dataset_configs import datasets_of
 from mmvit.engine.model_checks import channel_faults, class_faults, our_backbone, without_init
-from mmvit.engine.preflight import datasets_of
 from mmvit.leaves import parse, text
 from mmvit.pairings import PAIRINGS, Leaf
 from mmvit.zoo import archs_of, families

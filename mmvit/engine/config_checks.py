@@ -17,7 +17,7 @@ from ..doctor import Finding, brief, guarded
 from ..downloads import AGENT, locate
 from ..errors import InputError
 from ..pyramid import Pyramid
-from . import data_checks, preflight
+from . import data_checks, dataset_configs, preflight
 from .cli import config_file
 from .configuration import load_config
 from .model_checks import build, channel_faults, class_faults, our_backbone, without_init
@@ -72,7 +72,7 @@ def check_channels(cfg: Config) -> Iterator[Finding]:
 
 def check_classes(cfg: Config) -> Iterator[Finding]:
     """Whether the heads have as many classes as the training data."""
-    if wrong := class_faults(cfg.model, preflight.datasets_of(cfg, ("train",))):
+    if wrong := class_faults(cfg.model, dataset_configs.datasets_of(cfg, ("train",))):
         yield Finding(False, "classes", "\n".join(wrong))
 
 

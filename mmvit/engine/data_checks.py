@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ..doctor import Finding
 from ..errors import InputError
-from . import annotations, preflight
+from . import annotations, dataset_configs
 from .annotations import some
 from .label_maps import IGNORED, LoadLabelMap
 from .transforms import ORIENTATION, LoadImage
@@ -61,7 +61,7 @@ class Source:
 def check(cfg: Config, splits: Sequence[str]) -> Iterator[Finding]:
     """Opens what `preflight.check` found to be there; each file once, where splits share a dataset."""
     shared: dict[str, tuple[list[str], ConfigDict]] = {}
-    for key, dataset in preflight.datasets_of(cfg, splits):
+    for key, dataset in dataset_configs.datasets_of(cfg, splits):
         shared.setdefault(str(sorted((name, str(value)) for name, value in dataset.items())), ([], dataset))[0].append(key)
     for keys, dataset in shared.values():
         told = ", ".join(keys)
@@ -77,11 +77,11 @@ def source_of(dataset: ConfigDict, scope: str | None) -> Source | None:
     load = reader_of(dataset, LoadImage, ("LoadImage", "LoadImageFromFile"))
     if load is None:
         return None
-    if preflight.is_coco(dataset) and preflight.reads_boxes(dataset, scope):
-        return coco_source(dataset, preflight.classes_of(dataset, scope), load)
-    if preflight.reads_label_maps(dataset) and (reader := preflight.label_map_reader(dataset, scope)) is not None:
+    if dataset_configs.is_coco(dataset) and dataset_configs.reads_boxes(dataset, scope):
+        return coco_source(dataset, dataset_configs.classes_of(dataset, scope), load)
+    if dataset_configs.reads_label_maps(dataset) and (reader := dataset_configs.label_map_reader(dataset, scope)) is not None:
         classes = reader.metainfo.get("classes") or ()
-        load_labels = reader_of(dataset, LoadLabelMap, preflight.LOADERS)
+        load_labels = reader_of(dataset, LoadLabelMap, dataset_configs.LOADERS)
         entries = [Entry(dict(entry)) for entry in reader.load_data_list()]
         return Source(entries, classes, None, partial(open_one, load, load_labels, len(classes)))
     return None
@@ -89,19 +89,19 @@ def source_of(dataset: ConfigDict, scope: str | None) -> Source | None:
 
 def reader_of(dataset: ConfigDict, kind: type, names: Sequence[str]) -> Any:
     """The step of a pipeline that reads a file, of our kind, which names what it cannot read."""
-    for step in preflight.steps_of(dataset.get("pipeline")):
-        if preflight.name_of(step.get("type")) in names:
+    for step in dataset_configs.steps_of(dataset.get("pipeline")):
+        if dataset_configs.name_of(step.get("type")) in names:
             return kind(**{name: value for name, value in step.items() if name in SHARED})
     return None
 
 
 def coco_source(dataset: ConfigDict, classes: Sequence[str], load: LoadImage) -> Source:
-    file = preflight.ann_file(dataset)
+    file = dataset_configs.ann_file(dataset)
     content = annotations.read(file, str(file), annotated=False)
     sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
     names = {category["id"]: category["name"] for category in content["categories"]}
     masks: dict[Hashable, dict[Hashable, Any]] = defaultdict(dict)
-    used, occurring, with_masks = 0, set(), preflight.reads_masks(dataset)
+    used, occurring, with_masks = 0, set(), dataset_configs.reads_masks(dataset)
     for entry in content.get("annotations") or ():
         if entry.get("ignore") or annotations.left_out(entry, sizes[entry["image_id"]], names, set(classes)):
             continue
@@ -111,7 +111,7 @@ def coco_source(dataset: ConfigDict, classes: Sequence[str], load: LoadImage) ->
     count = len(content.get("annotations") or ())
     told = f"{used} of {count} are used, {len(sizes) - len(masks)} of {len(sizes)} images have none"
     told += absent(classes, occurring)
-    folder = preflight.image_folder(dataset)
+    folder = dataset_configs.image_folder(dataset)
     entries = [
         Entry(
             dict(img_path=str(folder / image["file_name"]), height=image["height"], width=image["width"]),

@@ -6,19 +6,31 @@ mmdet does it: seconds, against a day of training lost on a name.
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from mmengine.registry import DATASETS
 
 from ..downloads import fetch
 from ..errors import InputError
 from ..zoo import families, released_of
 from .annotations import check_annotations, check_lists, read, some
+from .dataset_configs import (
+    ann_file,
+    classes_of,
+    datasets_of,
+    image_folder,
+    is_coco,
+    is_remote,
+    label_map_reader,
+    name_of,
+    reads_boxes,
+    reads_label_maps,
+    reads_masks,
+)
 from .model_checks import require_fit
 
 SOURCES = {
@@ -36,7 +48,6 @@ SOURCES = {
         "labelTrainIds by the cityscapesscripts package",
     ),
 }
-LOADERS = ("LoadAnnotations", "LoadLabelMap")
 
 
 def check(cfg: Config, splits: tuple[str, ...]) -> None:
@@ -60,24 +71,6 @@ def check(cfg: Config, splits: tuple[str, ...]) -> None:
     _check_checkpoints(cfg)
 
 
-def datasets_of(cfg: Config, splits: Iterable[str]) -> Iterator[tuple[str, ConfigDict]]:
-    """Datasets of some splits and their keys, wrappers (RepeatDataset, ConcatDataset, ...) opened."""
-    pending = [
-        (f"{split}_dataloader.dataset", cfg[f"{split}_dataloader"].dataset)
-        for split in splits
-        if cfg.get(f"{split}_dataloader")
-    ]
-    while pending:
-        key, dataset = pending.pop(0)
-        inner = [("dataset", dataset.get("dataset"))]
-        inner += [(f"datasets.{index}", part) for index, part in enumerate(dataset.get("datasets") or ())]
-        inner = [(f"{key}.{name}", part) for name, part in inner if isinstance(part, dict)]
-        if inner:
-            pending = inner + pending
-        else:
-            yield key, dataset
-
-
 def _paths(key: str, dataset: ConfigDict) -> Iterator[tuple[str, Path]]:
     """Config keys and paths of a dataset's annotation file and image folders."""
     root = dataset.get("data_root") or ""
@@ -88,16 +81,12 @@ def _paths(key: str, dataset: ConfigDict) -> Iterator[tuple[str, Path]]:
             yield f"{key}.data_prefix.{name}", Path(root, folder)
 
 
-def _is_remote(path: Path) -> bool:
-    return ":/" in str(path)
-
-
 def _check_paths(leaves: list[tuple[str, ConfigDict]]) -> None:
     lost: dict[Path, list[str]] = {}
     affected = []
     for key, dataset in leaves:
         for name, path in _paths(key, dataset):
-            if not _is_remote(path) and not path.exists():
+            if not is_remote(path) and not path.exists():
                 lost.setdefault(path, []).append(name)
                 affected.append(dataset)
     if not lost:
@@ -124,14 +113,6 @@ def _told_of(dataset: ConfigDict) -> list[str]:
     return [f"Expected under {dataset.get('data_root') or '.'} (data_root): {layout}", f"To be had as {source}."]
 
 
-def is_coco(dataset: ConfigDict) -> bool:
-    return bool(dataset.get("ann_file")) and "Coco" in str(dataset.type) and not _is_remote(ann_file(dataset))
-
-
-def ann_file(dataset: ConfigDict) -> Path:
-    return Path(dataset.get("data_root") or "", dataset.ann_file)
-
-
 def _check_coco(key: str, dataset: ConfigDict, scope: str | None) -> list[str]:
     """Category names of a COCO annotation file that the dataset's classes know, in the dataset's order."""
     told = f"{ann_file(dataset)} ({key}.ann_file)"
@@ -156,50 +137,9 @@ def _check_coco(key: str, dataset: ConfigDict, scope: str | None) -> list[str]:
     if reads_boxes(dataset, scope):
         check_annotations(content, told, classes, reads_masks(dataset))
     folder = image_folder(dataset)
-    if not _is_remote(folder):
+    if not is_remote(folder):
         _check_images([image["file_name"] for image in content["images"]], folder, told, f"{key}.data_prefix.img")
     return found
-
-
-def image_folder(dataset: ConfigDict) -> Path:
-    return Path(dataset.get("data_root") or "", (dataset.get("data_prefix") or {}).get("img") or "")
-
-
-def reads_boxes(dataset: ConfigDict, scope: str | None) -> bool:
-    """Whether annotations are read as `CocoDataset` does: captions and panoptic segments are others."""
-    from mmdet.datasets import CocoDataset
-
-    kind = _kind(dataset, scope)
-    return issubclass(kind, CocoDataset) and kind.parse_data_info is CocoDataset.parse_data_info
-
-
-def reads_masks(dataset: ConfigDict) -> bool:
-    return any(step.get("with_mask") for step in steps_of(dataset.get("pipeline")))
-
-
-def _kind(dataset: ConfigDict, scope: str | None) -> Any:
-    if isinstance(dataset.type, type):
-        return dataset.type
-    with DATASETS.switch_scope_and_registry(scope) as registry:
-        kind = registry.get(dataset.type)
-    if kind is None:
-        raise InputError(f"dataset type {dataset.type} is in none of the registries of default_scope {scope}")
-    return kind
-
-
-def steps_of(part: Any) -> Iterator[Mapping[str, Any]]:
-    """The steps of a pipeline, those that test-time augmentation nests included."""
-    if isinstance(part, Mapping):
-        yield part
-        part = list(part.values())
-    if isinstance(part, list | tuple):
-        for entry in part:
-            yield from steps_of(entry)
-
-
-def name_of(kind: Any) -> str:
-    """A type's name without its scope."""
-    return getattr(kind, "__name__", str(kind)).rpartition(".")[2]
 
 
 def _check_same_classes(found: dict[str, list[str]]) -> None:
@@ -212,19 +152,6 @@ def _check_same_classes(found: dict[str, list[str]]) -> None:
                 f"{keys[0]} and {key} have different categories ({some(differing)} in one of them only), so labels would "
                 "mean different classes. Give both annotation files the same categories"
             )
-
-
-def classes_of(dataset: ConfigDict, scope: str | None) -> list[str]:
-    given = (dataset.get("metainfo") or {}).get("classes")
-    if given is None:
-        given = _kind(dataset, scope).METAINFO.get("classes", ())
-    classes = [given] if isinstance(given, str) else list(given)
-    if numbers := [name for name in classes if not isinstance(name, str)]:
-        raise InputError(
-            f"metainfo.classes of {dataset.type} has {some(numbers)}, {type(numbers[0]).__name__} and no text, as names of "
-            "categories are. Write them in quotes, in a config of your own: --cfg-options makes numbers of digits"
-        )
-    return classes
 
 
 def _check_images(names: list[str], folder: Path, annotations: str, key: str) -> None:
@@ -246,27 +173,6 @@ def _letters(name: str) -> str:
 def _files(folder: Path) -> Iterator[Path]:
     for parent, _, names in os.walk(folder, followlinks=True):
         yield from (Path(parent, name) for name in names)
-
-
-def reads_label_maps(dataset: ConfigDict) -> bool:
-    """Whether a run reads images with label maps from this dataset, in mmseg's manner and from this machine."""
-    prefix = dataset.get("data_prefix") or {}
-    loads = any(name_of(step.get("type")) in LOADERS for step in steps_of(dataset.get("pipeline")))
-    return loads and all(
-        prefix.get(name) is not None and not _is_remote(Path(dataset.get("data_root") or "", prefix[name]))
-        for name in ("img_path", "seg_map_path")
-    )
-
-
-def label_map_reader(dataset: ConfigDict, scope: str | None) -> Any:
-    """mmseg's dataset for a config, unread, or None where its type is not one of mmseg's."""
-    kind = _kind(dataset, scope)
-    from mmseg.datasets import BaseSegDataset
-
-    if not issubclass(kind, BaseSegDataset):
-        return None
-    settings = {name: value for name, value in dataset.items() if name not in ("type", "_scope_")}
-    return kind(**{**settings, "pipeline": [], "lazy_init": True})
 
 
 def _check_label_maps(key: str, dataset: ConfigDict, scope: str | None) -> None:
