@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import mmvit
 from mmvit.backbones.pvt import SpatialReductionAttention
 from mmvit.backbones.volo import OutlookAttention
-from mmvit.bench import cli, measure, peers
+from mmvit.bench import cli, measure, peers, report
 from mmvit.bench.flops import costs_of_config
 from mmvit.bench.written_out import FORMS, outlook_attention, reducing_attention, written_out
 from mmvit.complexity import complexity
@@ -209,6 +209,22 @@ def test_other_maps_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert theirs.remark == "its maps differ by 5e-01: not timed"
 
 
+def test_growth_is_told_where_an_arch_has_several_sizes() -> None:
+    def row(name: str, side: int, candidate: str, seconds: float) -> measure.Row:
+        return measure.Row(measure.Setting(name, side, side), candidate, seconds=measure.spread([seconds]))
+
+    rows = [
+        row("van_b0", 64, "mmvit", 5),
+        row("van_b0", 32, "mmvit", 1),
+        row("van_b0", 32, "timm", 2),
+        row("van_b0", 64, "timm", 16),
+    ]
+    rows += [measure.Row(measure.Setting("van_b0", 64, 64), "mmdet"), row("van_b1", 32, "mmvit", 1)]
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report.growth_table(rows)]
+    assert table[2:] == [["van_b0", "mmvit", "4.00", "5.00"], ["van_b0", "timm", "4.00", "8.00"]]
+    assert report.growth_table(rows[-1:]) == []
+
+
 def test_out_of_memory_is_known() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
@@ -285,6 +301,13 @@ def test_what_cannot_be_measured_is_told(words: str, message: str, capsys: pytes
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert message in error
+
+
+@pytest.mark.parametrize("word", ["max_keys", "max_keys=all", "window_size=14,max_keys=0"])
+def test_options_that_are_no_numbers_are_refused(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.benchmark(["volo_d1", "--with-options", word])
+    assert f"'{word}': expected NAME=NUMBER,..." in capsys.readouterr().err
 
 
 def test_a_peer_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,8 @@ def run_benchmark(asked: Namespace) -> None:
         rows += measure.measure(setting, candidates, repeats=asked.repeats, peaks=asked.memory, product=asked.product)
     print("\n".join(report.rows_table(rows)), end="\n\n")
     print("\n".join(report.means_table(rows)))
+    if growth := report.growth_table(rows):
+        print("", *growth, sep="\n")
     if asked.json:
         report.write_json(rows, about, asked.json)
     if asked.plot:

@@ -116,6 +116,21 @@ def _table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
 
 
+def growth_table(rows: Sequence[Row]) -> list[str]:
+    """How the time of each candidate grows from an arch's fewest pixels to its most; no line where it has one size only."""
+    lines = []
+    for name, candidate in dict.fromkeys((row.setting.name, row.candidate) for row in rows):
+        sizes = {row.setting.pixels: row.seconds.median for row in rows if _is(row, name, candidate) and row.seconds}
+        least, most = min(sizes, default=0), max(sizes, default=0)
+        if most > least:
+            lines.append([name, candidate, f"{most / least:.2f}", f"{sizes[most] / sizes[least]:.2f}"])
+    return _table(("arch", "candidate", "pixels grow by", "time grows by"), lines) if lines else []
+
+
+def _is(row: Row, name: str, candidate: str) -> bool:
+    return (row.setting.name, row.candidate) == (name, candidate)
+
+
 def write_json(rows: Sequence[Row], about: dict[str, Any], file: Path) -> None:
     """All that was measured."""
     file.write_text(json.dumps({**about, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
