@@ -64,7 +64,9 @@ def mlp_in_bands(norms: Sequence[nn.Module], mlp: MlpBase, tokens: Tensor, grid:
 
 def bands_of(mlp: MlpBase, tokens: Tensor, grid: Grid | None) -> list[Band]:
     """No band where the whole image is as good."""
-    if not eager_on_cpu(tokens) or not is_plain(mlp.fc2):
+    if not eager_on_cpu(tokens) or not isinstance(mlp, MlpBase) or is_hooked(mlp) or is_hooked(mlp.fc2):
+        return []
+    if not is_plain(mlp.fc2):
         return []
     rows, width = grid or (tokens.shape[1], 1)
     halo = 0 if grid is None else HALO
@@ -73,6 +75,11 @@ def bands_of(mlp: MlpBase, tokens: Tensor, grid: Grid | None) -> list[Band]:
     if rows * row <= WHOLE or height >= rows:
         return []
     return [band(start, min(start + height, rows), rows, width, halo) for start in range(0, rows, height)]
+
+
+def is_hooked(module: nn.Module) -> bool:
+    """Whether hooks may change what it takes or gives: the backward pass does not call the MLP and its last layer."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def is_plain(layer: nn.Module) -> TypeGuard[nn.Linear | nn.Conv2d]:

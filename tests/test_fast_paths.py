@@ -163,14 +163,17 @@ class Adapted(nn.Linear):
         return super().forward(tokens) + tokens.mean(dim=2, keepdim=True)
 
 
-@pytest.mark.parametrize("change", ["pruned", "replaced"])
+@pytest.mark.parametrize("change", ["pruned", "replaced", "hooked", "hooked outside"])
 def test_a_changed_last_layer_keeps_its_gradients(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     mlp = Mlp(6, 50).double()
     if change == "pruned":
         prune.random_unstructured(mlp.fc2, "weight", amount=0.5)
-    else:
+    elif change == "replaced":
         mlp.fc2 = Adapted(50, 6).double()
+    else:
+        hooked = mlp.fc2 if change == "hooked" else mlp
+        hooked.register_forward_hook(lambda layer, given, narrow: narrow.square())
     tokens = torch.randn(1, 1000, 6, dtype=torch.float64)
     found = []
     for used in (False, True):
