@@ -60,9 +60,9 @@ def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, *, heads: in
 
 
 def parts_of(query: Tensor, heads: int) -> int:
-    """How many parts of the queries attend by themselves, so that heads and parts occupy all threads alike.
+    """How many parts of the queries attend by themselves, so that there are as many heads and parts for each thread.
 
-    On a CPU, torch's backward pass takes a head and an image by one thread.
+    On a CPU that makes the backward pass quicker where the heads of all images are no multiple of the threads.
     """
     if not (torch.is_grad_enabled() and query.requires_grad and eager_on_cpu(query)):
         return 1
