@@ -1,6 +1,6 @@
 """Puts configs/ and tools/ into the wheel, as mmvit/.mim like mmdet's and mmseg's; all else is in pyproject.toml.
 
-An editable install needs no copies: the package finds the folders beside itself (`mmvit.compat.engine.shipped`).
+An editable install needs no copies: the package finds the folders beside itself (`mmvit.recipes.files.shipped`).
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from shutil import copytree, ignore_patterns, rmtree
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-FOLDERS = ("configs", "tools")
+FOLDERS = ("benchmarks", "configs", "tools")
 
 
 class BuildWithFolders(build_py):

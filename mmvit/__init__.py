@@ -20,31 +20,29 @@ except ModuleNotFoundError as error:
     ) from error
 
 from . import compat
+from .recipes import files
 from .version import __version__
 
 compat.install()
+files.install()
 
+__all__ = ["__version__"]  # and what `__dir__` lists
 PUBLIC = {
-    "PVT": ".backbones",
-    "PVTv2": ".backbones",
-    "VOLO": ".backbones",
-    "ShuntedTransformer": ".backbones",
-    "T2TViT": ".backbones",
-    "VAN": ".backbones",
     "create": ".zoo",
-    "fuse": ".fusion",
     "list_archs": ".zoo",
     "CheckpointError": ".errors",
     "InputError": ".errors",
 }
-__all__ = ["__version__", *PUBLIC]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in PUBLIC:
-        raise AttributeError(f"module 'mmvit' has no attribute {name!r}")
-    return getattr(import_module(PUBLIC[name], __name__), name)
+    """Import what is public when it is asked for; names that begin with a capital may be a family's."""
+    if name in PUBLIC:
+        return getattr(import_module(PUBLIC[name], __name__), name)
+    if name[0].isupper():
+        return getattr(import_module(".backbones", __name__), name)
+    raise AttributeError(f"module 'mmvit' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return ["__version__", *PUBLIC, *dir(import_module(".backbones", __name__))]

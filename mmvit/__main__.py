@@ -18,18 +18,18 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "train": Command("mmvit.engine.cli", "train the model of a config", "training"),
-    "test": Command("mmvit.engine.cli", "evaluate a checkpoint of a config's model", "evaluation"),
-    "list": Command("mmvit.listing", "archs, and the files that their authors released"),
-    "config": Command("mmvit.leaves", "write a config for another pairing"),
-    "benchmark": Command("mmvit.bench.cli", "time backbones beside what could be used instead", "benchmark"),
-    "get_flops": Command("mmvit.bench.cli", "count a config's multiply-adds and parameters", "get_flops"),
-    "doctor": Command("mmvit.doctor", "check this installation, and a config's files"),
+    "train": Command("mmvit.commands.training", "train the model of a config", "training"),
+    "test": Command("mmvit.commands.training", "evaluate a checkpoint of a config's model", "evaluation"),
+    "list": Command("mmvit.commands.listing", "archs, and the files that their authors released"),
+    "config": Command("mmvit.commands.config", "write a config for another pairing"),
+    "get_flops": Command("mmvit.commands.get_flops", "count a config's multiply-adds and parameters"),
+    "doctor": Command("mmvit.commands.doctor", "check this installation, and a config's files"),
 }
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command that the first word names; its exit status, 2 for words that mean nothing."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments:
         print(usage(), file=sys.stderr)
         return 2
@@ -56,4 +56,4 @@ def usage() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,4 +1,8 @@
-"""The error that is the user's to mend."""
+"""Errors that the user can mend, and the words that their messages share."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any
 
 
 class InputError(ValueError):
@@ -15,3 +19,16 @@ class CheckpointError(InputError):
 def message_of(error: InputError) -> str:
     """The message as it was raised: a data worker of torch hands it on wrapped in the worker's traceback."""
     return str(error).rpartition(f"{type(error).__name__}: ")[2].strip()
+
+
+def nearest(name: str, names: Iterable[str], most: int = 3, cutoff: float = 0.4) -> str:
+    """Return a hint for a name that does not exist: the names that are like it, or all of them where none is."""
+    known = list(names)
+    near = get_close_matches(name, known, n=most, cutoff=cutoff)
+    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+
+
+def some(names: Sequence[Any], most: int = 5) -> str:
+    """Return the first few of many names, and how many more there are."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + rest

@@ -12,10 +12,10 @@ whose blocks stay at one stride (VOLO, T2T-ViT) is *tapped* four times, and each
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, TypeVar, get_args, is_typeddict
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypedDict, TypeVar, cast, get_args, is_typeddict
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from . import weights
 from .errors import InputError
+from .weights import loading, released
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -60,6 +60,32 @@ class PyramidOptions(TypedDict, total=False):
     init_cfg: dict | list[dict] | None
 
 
+Part = nn.Module | nn.Parameter
+
+
+class Layer(NamedTuple):
+    """A step of a network's depth: a block and the parts that lie beside it. The stem has no block."""
+
+    block: nn.Module | None
+    around: list[Part]
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        for part in (self.block, *self.around):
+            if isinstance(part, nn.Parameter):
+                yield part
+            elif part is not None:
+                yield from part.parameters()
+
+
+class StageBase(nn.Module):
+    """A stage of a pyramid: what comes before its blocks, the `blocks`, and the `norm` of its output, where it has one."""
+
+    blocks: nn.ModuleList
+
+
+FAMILIES: dict[str, type["Pyramid"]] = {}  # by the first part of their files' and configs' names
+
+
 class Pyramid(BaseModule):
     """Base of the backbones.
 
@@ -82,13 +108,25 @@ class Pyramid(BaseModule):
         InputError: impossible `out_indices` or `frozen_stages`, or an option that the family does not take.
     """
 
-    stages: nn.ModuleList
+    stages: nn.ModuleList  # of `StageBase`
+    tapped: ClassVar[bool] = False  # whether levels have parameters of their own: without a loss on them, they get no gradient
+    paper: ClassVar[str]  # its arXiv number
+    archs: ClassVar[Mapping[str, Any]]  # names and sizes of the paper's models
+    released: ClassVar[Mapping[str, released.Released]]  # the authors' files by arch, or by arch and image size
+    small: ClassVar[str]  # the arch that has a config for every head and dataset
     _is_init: bool  # mmengine's; whether init_weights was called
     family: ClassVar[str]  # first part of the names of released files and configs: `volo` of volo_d1
     pad_to: ClassVar[int] = 1  # images are zero-padded at the bottom and right to a multiple of this
     table_mode: ClassVar[str]  # how position tables (tensors named pos_embed) are interpolated
     input_tensors: ClassVar[tuple[str, ...]]  # our names of the tensors whose size follows from in_channels
     classifier: ClassVar[tuple[str, ...]]  # first parts of the released names that only a classifier uses
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Register a family; a subclass without a `family` of its own is a user's variant of one."""
+        super().__init_subclass__(**options)
+        if "family" in vars(cls):
+            FAMILIES[cls.family] = cls
+            released.register(cls.family, cls.archs, cls.released)
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
         """Checks the names of the options first, because families look at the values of some before this class sees any."""
@@ -121,8 +159,31 @@ class Pyramid(BaseModule):
         self.with_cp = with_cp
 
     def forward_maps(self, images: Tensor) -> Sequence[Tensor] | Mapping[int, Tensor]:
-        """Map of each level, those of `out_indices` at least, for padded images (B, in_channels, H', W')."""
-        raise NotImplementedError
+        """Return the map of each level, at least those of `out_indices`, for padded images (B, in_channels, H', W')."""
+        maps = [images]
+        for stage in self.stages:
+            maps.append(stage(maps[-1], self.run_block))
+        return maps[1:]
+
+    def layers(self) -> list[Layer]:
+        """Return the layers in order: the stem, then the blocks. What no layer has is fresh: taps and laterals.
+
+        Patch embeddings, downsamplings and position tables belong to the first block of their stage, in the first stage to
+        the stem; the norm of a stage's output belongs to its last block.
+        """
+        stem: list[Part] = []
+        layers = []
+        for number, stage in enumerate(cast(Iterable[StageBase], self.stages)):
+            blocks = [Layer(block, []) for block in stage.blocks]
+            before = blocks[0].around if number else stem
+            before += stage.parameters(recurse=False)
+            for name, part in stage.named_children():
+                if name == "norm":
+                    blocks[-1].around.append(part)
+                elif part is not stage.blocks:
+                    before.append(part)
+            layers += blocks
+        return [Layer(None, stem), *layers]
 
     def stage_parts(self, stage: int) -> Iterable[nn.Module]:
         """Modules of a stage, the stem with the first: what `frozen_stages` freezes."""
@@ -221,7 +282,7 @@ class Pyramid(BaseModule):
         initialize(self, [cfg for cfg in initialisers if cfg not in pretrained])
         for cfg in pretrained:
             options = {key: value for key, value in cfg.items() if key != "type"}
-            print_log(str(weights.load_pretrained(self, **options)), logger="current")
+            print_log(str(loading.load_pretrained(self, **options)), logger="current")
         self._is_init = True
 
 

@@ -22,16 +22,16 @@ HOOKS = Registry(
     parent=ROOT_HOOKS,
     scope=SCOPE,
     locations=[
-        "mmvit.engine.hooks",
-        "mmvit.engine.checkpointing",
+        "mmvit.engine.progress",
+        "mmvit.engine.checkpoints",
         "mmvit.engine.finite",
-        "mmvit.engine.label_checks",
+        "mmvit.engine.labels",
         "mmvit.demo.report",
     ],
 )
 LOOPS = Registry("loop", parent=ROOT_LOOPS, scope=SCOPE, locations=["mmvit.engine.loops"])
 TRANSFORMS = Registry(
-    "transform", parent=ROOT_TRANSFORMS, scope=SCOPE, locations=["mmvit.engine.transforms", "mmvit.engine.label_maps"]
+    "transform", parent=ROOT_TRANSFORMS, scope=SCOPE, locations=["mmvit.data.images", "mmvit.data.label_maps"]
 )
 RUNNERS = Registry(
     "runner", build_func=build_runner_from_cfg, parent=ROOT_RUNNERS, scope=SCOPE, locations=["mmvit.engine.fsdp"]

@@ -4,7 +4,6 @@
 backbone drops.
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,7 +33,7 @@ class Family:
 
     @property
     def archs(self) -> dict[str, Any]:
-        return sys.modules[self.kind.__module__].ARCHS
+        return dict(self.kind.archs)
 
 
 def pvt_classifier(model: Pyramid) -> dict[str, tuple[int, ...]]:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from families import FAMILIES, Family
 
+from mmvit.commands.listing import markdown
 from mmvit.complexity import complexity
-from mmvit.listing import markdown
 from mmvit.zoo import list_archs
 
 README = Path(__file__).parent.parent / "README.md"

@@ -14,11 +14,11 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 
 from mmvit.backbones import PVT, VOLO, T2TViT
-from mmvit.engine.cli import training
-from mmvit.engine.configuration import load_config
-from mmvit.engine.dataset_configs import datasets_of
-from mmvit.engine.model_checks import class_faults, known_classes, require_fit
+from mmvit.checks.dataset import datasets_of
+from mmvit.checks.model import class_faults, known_classes, require_fit
+from mmvit.commands.training import training
 from mmvit.errors import InputError
+from mmvit.recipes.files import load_config
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)

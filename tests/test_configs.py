@@ -15,12 +15,11 @@ from mmengine.structures import InstanceData, PixelData
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmvit.engine.configuration import load_config
 from mmvit.errors import InputError
-from mmvit.leaves import parse
-from mmvit.pairings import FAMILIES as ROWS
-from mmvit.pairings import HEADS, PAIRINGS, Leaf
-from mmvit.zoo import released_of
+from mmvit.recipes.configs import parse
+from mmvit.recipes.files import load_config
+from mmvit.recipes.tables import FAMILIES as ROWS
+from mmvit.recipes.tables import HEADS, PAIRINGS, Leaf
 
 pytestmark = pytest.mark.stack
 
@@ -80,7 +79,7 @@ def test_name_says_what_is_inside(path: Path) -> None:
         assert (dataset.type, dataset.data_root) == (kind, root)
         assert dataset.get("reduce_zero_label", False) == (leaf.dataset == "ade20k")
         assert dataset.pipeline[0].type == "mmvit.LoadImage"
-    released = released_of(BY_FAMILY[leaf.family].kind)[leaf.arch]
+    released = BY_FAMILY[leaf.family].kind.released[leaf.arch]
     assert cfg.model.backbone.init_cfg.checkpoint == released.url or (
         released.url is None
         and cfg.model.backbone.init_cfg.checkpoint == f"checkpoints/{leaf.family}_{leaf.arch}.pth"

@@ -20,13 +20,15 @@ from PIL import Image
 from pycocotools import mask as pycocotools_mask
 from torch import nn
 
-from mmvit import doctor
-from mmvit.engine import annotations, data_checks, preflight
-from mmvit.engine.configuration import TrainOptions, load_config, train_config
-from mmvit.engine.label_checks import CheckLabelsHook, strangers
-from mmvit.engine.label_maps import LoadLabelMap
-from mmvit.engine.transforms import LoadImage
+from mmvit.checks import annotations, preflight
+from mmvit.checks import files as data_checks
+from mmvit.commands.doctor import main
+from mmvit.data.images import LoadImage
+from mmvit.data.label_maps import LoadLabelMap
+from mmvit.engine.configuration import TrainOptions, train_config
+from mmvit.engine.labels import CheckLabelsHook, strangers
 from mmvit.errors import InputError
+from mmvit.recipes.files import load_config
 
 pytestmark = pytest.mark.stack
 
@@ -708,16 +710,16 @@ def test_doctors_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     cfg = write(tmp_path, coco())
     (tmp_path / "images" / "2.png").write_bytes(b"broken")
     cfg.dump(tmp_path / "own.py")
-    assert doctor.main([f"{tmp_path}/own.py"]) == 0
+    assert main([f"{tmp_path}/own.py"]) == 0
     capsys.readouterr()
-    assert doctor.main([f"{tmp_path}/own.py", "--data"]) == 1
+    assert main([f"{tmp_path}/own.py", "--data"]) == 1
     said = capsys.readouterr().out
     assert "FIX  files        train_dataloader.dataset: 1 images cannot be used" in said
     (tmp_path / "ann.json").write_text("")
-    assert doctor.main([f"{tmp_path}/own.py", "--data"]) == 1
+    assert main([f"{tmp_path}/own.py", "--data"]) == 1
     said = capsys.readouterr().out
     assert "FIX  data         " in said
     assert "opened" not in said
     with pytest.raises(SystemExit):
-        doctor.main(["--data"])
+        main(["--data"])
     assert "--data needs a CONFIG" in capsys.readouterr().err

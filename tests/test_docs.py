@@ -18,11 +18,12 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from mmvit.__main__ import COMMANDS
-from mmvit.engine.cli import config_file
-from mmvit.engine.config_checks import check_channels, without_init
-from mmvit.leaves import parse
+from mmvit.checks.config import check_channels, without_init
 from mmvit.pyramid import Pyramid
-from mmvit.zoo import list_archs, released_url
+from mmvit.recipes.configs import parse
+from mmvit.recipes.files import config_file
+from mmvit.weights.released import released_url
+from mmvit.zoo import list_archs
 
 pytestmark = pytest.mark.stack
 

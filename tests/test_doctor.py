@@ -15,9 +15,11 @@ import torch
 from families import FAMILIES, released_state
 from test_preflight import write_coco
 
-from mmvit import doctor
-from mmvit.doctor import check_stack, check_timm, examine, main
-from mmvit.engine.model_checks import misfits
+from mmvit.checks import doctor
+from mmvit.checks.doctor import check_stack, check_timm, examine
+from mmvit.checks.findings import Finding
+from mmvit.checks.model import misfits
+from mmvit.commands.doctor import main
 
 pytestmark = pytest.mark.stack
 
@@ -26,7 +28,7 @@ OFFICIAL = {"mmengine": "0.10.7", "mmcv-lite": "2.1.0", "mmdet": "3.3.0", "mmseg
 FORKS = {"onedl-mmengine": "0.10.12", "onedl-mmcv": "2.3.6", "onedl-mmdetection": "3.5.1", "onedl-mmsegmentation": "1.4.2"}
 
 
-def findings(**options: Any) -> dict[str, doctor.Finding]:
+def findings(**options: Any) -> dict[str, Finding]:
     """What is found about the leaf, with some of its entries changed."""
     found = {
         finding.what: finding for finding in examine(LEAF, {key.replace("__", "."): value for key, value in options.items()})

@@ -13,15 +13,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import prune
 from torch.utils.flop_counter import FlopCounterMode
 
-import mmvit
-from mmvit import attention, bands
-from mmvit.attention import from_windows, to_windows
+from benchmarks import candidates, measure
+from benchmarks.written_out import outlook_attention
+from mmvit.backbones.van_depthwise import depthwise
 from mmvit.backbones.volo import OutlookAttention
 from mmvit.backbones.volo_outlook import Outlook, gather, scatter
-from mmvit.bench import measure
-from mmvit.bench.written_out import outlook_attention
-from mmvit.depthwise import depthwise
-from mmvit.layers import Mlp, to_map, to_tokens
+from mmvit.layers import attention, bands
+from mmvit.layers.attention import from_windows, to_windows
+from mmvit.layers.parts import Mlp, to_map, to_tokens
 from mmvit.pyramid import Pyramid
 
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
@@ -378,7 +377,7 @@ def test_attention_sees_so_many_keys_at_most(family: Family, monkeypatch: pytest
 @pytest.mark.parametrize("name", ["pvt_small", "pvt_v2_b2", "shunted_small", "volo_d1", "t2t_vit_14", "t2t_vit_t_14"])
 def test_with_so_many_keys_the_cost_grows_with_the_pixels(name: str) -> None:
     """From the fewest pixels at which the limit of the keys holds; attention to all of them grows with the square."""
-    settings = [measure.Setting(name, 800, 1280, options=dict(max_keys=1000)), measure.Setting(name, 1600, 2560)]
+    settings = [candidates.Setting(name, 800, 1280, options=dict(max_keys=1000)), candidates.Setting(name, 1600, 2560)]
     settings.append(replace(settings[1], options=settings[0].options))
     small, square, large = (measure.cost_of(setting).multiply_adds for setting in settings)
     assert 3.9 < large / small < 4.1
@@ -390,27 +389,3 @@ def test_with_so_many_keys_the_cost_grows_with_the_pixels(name: str) -> None:
 def test_bad_numbers_of_keys_are_refused(family: Family, keys: object) -> None:
     with pytest.raises(ValueError, match=r"max_keys=.*expected a number of keys from 1"):
         family.build(max_keys=keys)
-
-
-@each_family
-def test_fused_backbone_has_the_same_maps(family: Family) -> None:
-    model = build(family).eval()
-    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    fused = mmvit.fuse(model)
-    for ours, expected in zip(fused(images()), model(images()), strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
-    assert not [name for name, module in fused.named_modules() if isinstance(module, _BatchNorm)]
-    assert not any(parameter.requires_grad for parameter in fused.parameters())
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, state[name]), name
-
-
-def test_a_fused_model_keeps_what_is_around_the_backbone() -> None:
-    backbone = build(next(family for family in FAMILIES if family.name == "VAN"))
-    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)).double()
-    model = nn.ModuleDict(dict(first=model, backbone=backbone)).eval()
-    fused = mmvit.fuse(model)
-    expected = backbone(model["first"](images()))
-    for ours, theirs in zip(fused["backbone"](fused["first"](images())), expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
-    assert F.mse_loss(expected[0], torch.zeros_like(expected[0])) > 0

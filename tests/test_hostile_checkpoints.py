@@ -24,12 +24,12 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from safetensors.torch import save_file
 
-from mmvit import downloads
-from mmvit.downloads import ABANDONED, fetch
+from mmvit.checks.model import require_fit
 from mmvit.engine import launch
-from mmvit.engine.model_checks import require_fit
 from mmvit.errors import CheckpointError, InputError
-from mmvit.weights import load_pretrained, read_state, require_match
+from mmvit.weights import downloads
+from mmvit.weights.downloads import ABANDONED, fetch
+from mmvit.weights.loading import load_pretrained, read_state, require_match
 
 PVT = FAMILIES[0]
 Write = Callable[..., Path]

@@ -262,7 +262,7 @@ def test_other_backbones_are_refused() -> None:
 def test_parts_without_a_place_are_refused() -> None:
     model = BY_NAME["VAN"].build()
     model.surprise = nn.Linear(2, 2)
-    with pytest.raises(InputError, match=r"surprise\.weight of VAN has no place among its layers; expected .* stages"):
+    with pytest.raises(InputError, match=r"surprise\.weight of VAN is in none of its layers; VAN.layers\(\) has to name"):
         optimise(model)
 
 

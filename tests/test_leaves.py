@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 from families import FAMILIES as TINY
 
-from mmvit.engine.configuration import load_config
+from mmvit.commands.config import main
 from mmvit.errors import InputError
-from mmvit.leaves import channels_of, committed, main, make, parse, text
-from mmvit.pairings import FAMILIES, HEADS, PAIRINGS, PUBLISHED, RECIPES, Leaf
-from mmvit.zoo import archs_of, families, released_of
+from mmvit.recipes.configs import channels_of, committed, make, parse, text
+from mmvit.recipes.files import load_config
+from mmvit.recipes.tables import DROP_PATHS, HEADS, PAIRINGS, PUBLISHED, RECIPES, Leaf
+from mmvit.zoo import families
 
 HOME = Path(__file__).parent.parent
 FOLDER = HOME / "configs"
 KINDS = {kind.family: kind for kind in families()}
-EVERY = [Leaf(head, name, arch, data) for head, data in PAIRINGS for name, kind in KINDS.items() for arch in archs_of(kind)]
+EVERY = [Leaf(head, name, arch, data) for head, data in PAIRINGS for name, kind in KINDS.items() for arch in kind.archs]
 
 
 def test_the_committed_leaves_are_those_of_the_tables() -> None:
@@ -34,22 +35,22 @@ def test_every_published_pairing_and_every_familys_small_arch_are_committed() ->
     assert {leaf.name for row in PUBLISHED for leaf in row.leaves()} <= names
     for kind in KINDS.values():
         for head, data in PAIRINGS:
-            assert f"{head}_{kind.family}_{FAMILIES[kind.family].small}_{data}" in names
+            assert f"{head}_{kind.family}_{kind.small}_{data}" in names
 
 
 def test_tables_name_what_there_is() -> None:
     """A misspelt row would silently never hold."""
-    assert set(FAMILIES) == set(KINDS) == {family.kind.family for family in TINY}
+    assert set(DROP_PATHS) == set(KINDS) == {family.kind.family for family in TINY}
     rows = [((head, recipe.dataset), recipe.family, recipe.archs) for recipe in RECIPES for head in recipe.heads]
     rows += [((row.head, row.dataset), row.family, tuple(row.figures)) for row in PUBLISHED]
-    rows += [(pairing, name, (family.small,)) for pairing in PAIRINGS for name, family in FAMILIES.items()]
+    rows += [(pairing, name, (kind.small,)) for pairing in PAIRINGS for name, kind in KINDS.items()]
     for pairing, family, archs in rows:
         assert pairing in PAIRINGS
-        assert set(archs) <= set(archs_of(KINDS[family]))
+        assert set(archs) <= set(KINDS[family].archs)
     assert {head for head, _ in PAIRINGS} == set(HEADS)
     for family, kind in KINDS.items():
-        for arch in archs_of(kind):
-            assert 0 <= FAMILIES[family].drop_path.of(arch) < 1
+        for arch in kind.archs:
+            assert 0 <= DROP_PATHS[family].of(arch) < 1
     for index, recipe in enumerate(RECIPES):
         covered = [leaf for leaf in EVERY if recipe.covers(leaf)]
         assert any(not any(earlier.covers(leaf) for earlier in RECIPES[:index]) for leaf in covered), recipe
@@ -89,7 +90,7 @@ def test_a_valid_combination_is_written_once(tmp_path: Path) -> None:
     assert "released none" in first.read_text()
     cfg = load_config(second)
     assert cfg.model.backbone.init_cfg.checkpoint == "checkpoints/van_b5.pth"
-    assert str(released_of(KINDS["van"])["b5"].folder) in second.read_text()
+    assert str(KINDS["van"].released["b5"].folder) in second.read_text()
     make(wanted, folder)  # the same again is no harm
     first.write_text("mine = True\n")
     second.unlink()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mmvit.leaves import committed, parse, setup_of
-from mmvit.model_zoo import METRICS, REMARKS, RUNS, TITLES, Run, main, page, row_of
-from mmvit.pairings import HEADS, PAIRINGS, PUBLISHED, Published
+from mmvit.recipes.configs import committed, parse, setup_of
+from mmvit.recipes.results import METRICS, REMARKS, RUNS, TITLES, Run, main, page, row_of
+from mmvit.recipes.tables import HEADS, PAIRINGS, PUBLISHED, Published
 
 HOME = Path(__file__).parent.parent
 FILE = HOME / "docs" / "model_zoo.md"

@@ -11,15 +11,25 @@ import pytest
 from mmengine.config import Config
 
 from mmvit.__main__ import COMMANDS, main
-from mmvit.compat.engine import shipped
-from mmvit.engine.cli import config_file
 from mmvit.errors import InputError
+from mmvit.recipes.files import config_file, shipped
 
 pytestmark = pytest.mark.stack
 
 HOME = Path(__file__).parent.parent
 NAME = "retinanet_pvt_small_coco"
-TREE = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "NOTICE", "mmvit", "configs", "tools")
+TREE = (
+    "pyproject.toml",
+    "setup.py",
+    "MANIFEST.in",
+    "README.md",
+    "LICENSE",
+    "NOTICE",
+    "mmvit",
+    "benchmarks",
+    "configs",
+    "tools",
+)
 SDIST = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
 
 
@@ -63,7 +73,7 @@ def files(folder: Path) -> set[str]:
 
 
 def test_wheel_holds_configs_and_tools_and_nothing_else(wheel: Path) -> None:
-    for name in ("configs", "tools"):
+    for name in ("benchmarks", "configs", "tools"):
         assert files(wheel / "mmvit" / ".mim" / name) == files(HOME / name)
     assert files(wheel / "mmvit") == files(HOME / "mmvit")
     assert {entry.name.split("-")[0] for entry in wheel.iterdir()} == {"mmvit"}
@@ -94,6 +104,8 @@ def test_wheel_has_the_commands(wheel: Path, tmp_path: Path) -> None:
     assert "checkpoint absent.pth: no such file" in said
     tool = wheel / "mmvit" / ".mim" / "tools" / "train.py"
     assert "usage: tools/train.py" in run(tool, "--help", cwd=tmp_path, PYTHONPATH=str(wheel))
+    tool = tool.with_name("benchmark.py")
+    assert "usage: tools/benchmark.py" in run(tool, "--help", cwd=tmp_path, PYTHONPATH=str(wheel))
 
 
 def test_which_config_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,11 @@ from families import FAMILIES, Family, released_state
 from torch.nn.parallel import DistributedDataParallel
 
 import mmvit
-from mmvit import zoo
 from mmvit.backbones.t2t_tokens import Performer, Split
-from mmvit.downloads import fetch
 from mmvit.errors import CheckpointError
+from mmvit.weights.downloads import fetch
+from mmvit.weights.released import released_url
+from mmvit.zoo import find
 
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
@@ -41,7 +42,7 @@ def test_all_archs_have_a_name() -> None:
     assert mmvit.list_archs("volo*") == [f"volo_d{size}" for size in range(1, 6)]
     assert mmvit.list_archs("*_b2_li") == ["pvt_v2_b2_li"]
     for name in names:
-        family, arch = zoo.find(name)
+        family, arch = find(name)
         assert f"{family.family}_{arch}" == name
 
 
@@ -62,20 +63,20 @@ def test_create_takes_a_file_and_options(tmp_path: Path) -> None:
 
 
 def test_names_of_released_files() -> None:
-    assert zoo.released_url("mmvit://volo_d1").endswith("/volo_1/d1_224_84.2.pth.tar")
-    assert zoo.released_url("mmvit://volo_d1_384").endswith("/volo_1/d1_384_85.2.pth.tar")
-    assert zoo.released_url("mmvit://pvt_v2_b2_li").endswith("/v2/pvt_v2_b2_li.pth")
+    assert released_url("mmvit://volo_d1").endswith("/volo_1/d1_224_84.2.pth.tar")
+    assert released_url("mmvit://volo_d1_384").endswith("/volo_1/d1_384_85.2.pth.tar")
+    assert released_url("mmvit://pvt_v2_b2_li").endswith("/v2/pvt_v2_b2_li.pth")
     with pytest.raises(CheckpointError, match=r"drive\.google\.com.*by hand"):
-        zoo.released_url("mmvit://shunted_small")
+        released_url("mmvit://shunted_small")
     with pytest.raises(CheckpointError, match="released no file"):
-        zoo.released_url("mmvit://t2t_vit_dense")
+        released_url("mmvit://t2t_vit_dense")
     with pytest.raises(CheckpointError, match="did you mean"):
-        zoo.released_url("mmvit://volo_d9")
+        released_url("mmvit://volo_d9")
 
 
 @each_family
 def test_rows_of_released_files(family: Family) -> None:
-    for key, row in zoo.released_of(family.kind).items():
+    for key, row in family.kind.released.items():
         assert row.arch in family.archs
         assert key == (row.arch if row.img_size == 224 else f"{row.arch}_{row.img_size}")
         assert bool(row.url) != bool(row.folder)

@@ -10,9 +10,11 @@ from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from PIL import Image
 
-from mmvit.engine import preflight
-from mmvit.engine.configuration import TestOptions, TrainOptions, load_config, test_config, train_config
+from mmvit.checks import preflight
+from mmvit.demo.recipe import DEMO
+from mmvit.engine.configuration import TestOptions, TrainOptions, test_config, train_config
 from mmvit.errors import InputError
+from mmvit.recipes.files import load_config
 
 pytestmark = pytest.mark.stack
 
@@ -165,14 +167,14 @@ def test_options_reach_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [backend.type for backend in cfg.visualizer.vis_backends] == ["LocalVisBackend", "TensorboardVisBackend"]
     assert cfg.resume is False
     assert train_config(TrainOptions(LEAF, resume="auto")).resume is True
-    assert train_config(TrainOptions(LEAF, demo=True)).work_dir == "work_dirs/retinanet_pvt_tiny_coco_demo"
+    assert train_config(TrainOptions(LEAF, variant=DEMO)).work_dir == "work_dirs/retinanet_pvt_tiny_coco_demo"
 
 
 def test_demo_of_another_kind_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "segmenter.py"
     file.write_text("model = dict(type='EncoderDecoder')\ntrain_dataloader = dict(dataset=dict(type='ADE20KDataset'))")
     with pytest.raises(InputError, match="got EncoderDecoder with another head on ADE20KDataset"):
-        train_config(TrainOptions(file, demo=True))
+        train_config(TrainOptions(file, variant=DEMO))
 
 
 def test_resuming_needs_no_released_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,13 +29,13 @@ from test_preflight import write_coco
 from torch import Tensor, nn
 from torch.distributed import destroy_process_group, init_process_group
 
-from mmvit.engine.cli import training
+from benchmarks.stress import differing, outcome
+from mmvit.commands.training import training
 from mmvit.engine.configuration import TestOptions, TrainOptions, train_config
 from mmvit.engine.finite import on_any_process
 from mmvit.engine.interruption import Interruption
 from mmvit.engine.launch import test as evaluate
 from mmvit.engine.launch import train
-from mmvit.engine.stress import differing, outcome
 from mmvit.errors import InputError
 
 pytestmark = pytest.mark.stack

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from mmvit.engine.dataset_configs import datasets_of
-from mmvit.engine.model_checks import channel_faults, class_faults, our_backbone, without_init
-from mmvit.leaves import parse, text
-from mmvit.pairings import PAIRINGS, Leaf
-from mmvit.zoo import archs_of, families
+from mmvit.checks.dataset import datasets_of
+from mmvit.checks.model import channel_faults, class_faults, our_backbone, without_init
+from mmvit.recipes.configs import parse, text
+from mmvit.recipes.tables import PAIRINGS, Leaf
+from mmvit.zoo import families
 
 SIDES = st.integers(min_value=32, max_value=200)  # from the least that the contract takes
 LAYOUTS = ("contiguous", "channels last", "strided", "turned")
@@ -92,7 +92,7 @@ def leaves(draw: st.DrawFn) -> Leaf:
     """Any valid name of a config, whether the repository has it or not."""
     head, dataset = draw(st.sampled_from(sorted(PAIRINGS)))
     kind = draw(st.sampled_from(families()))
-    return Leaf(head, kind.family, draw(st.sampled_from(sorted(archs_of(kind)))), dataset)
+    return Leaf(head, kind.family, draw(st.sampled_from(sorted(kind.archs))), dataset)
 
 
 @pytest.mark.stack

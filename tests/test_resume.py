@@ -23,10 +23,10 @@ from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import Tensor, nn
 
+from benchmarks.stress import differing, outcome
 from mmvit.compat.checkpoints import safe_load
 from mmvit.compat.storage import WholeFiles, write_whole
-from mmvit.engine.checkpointing import INTERRUPTED, first_nonfinite
-from mmvit.engine.stress import differing, outcome
+from mmvit.engine.checkpoints import INTERRUPTED, first_nonfinite
 from mmvit.errors import CheckpointError, InputError
 
 pytestmark = pytest.mark.stack

@@ -6,7 +6,7 @@ import pytest
 import torch
 from families import FAMILIES, released_state
 
-from mmvit.weights import load_pretrained
+from mmvit.weights.loading import load_pretrained
 
 T2T = next(family for family in FAMILIES if family.name == "T2TViT")
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -21,7 +21,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from test_preflight import write_coco
 
-from mmvit.weights import load_pretrained
+from mmvit.weights.loading import load_pretrained
 from mmvit.zoo import find
 
 pytestmark = pytest.mark.stack

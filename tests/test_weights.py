@@ -12,10 +12,10 @@ import torch
 from families import FAMILIES, Family, released_state
 from safetensors.torch import save_file
 
-from mmvit.downloads import fetch
 from mmvit.errors import CheckpointError
 from mmvit.pyramid import Pyramid
-from mmvit.weights import LoadReport, fit_table, load_pretrained, read_state
+from mmvit.weights.downloads import fetch
+from mmvit.weights.loading import LoadReport, fit_table, load_pretrained, read_state
 
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 

@@ -3,7 +3,7 @@
 import sys
 
 import mmvit  # noqa: F401  (its compat must be in place before mmdet is imported)
-from mmvit.bench.cli import get_flops
+from mmvit.commands.get_flops import main
 
 if __name__ == "__main__":
-    sys.exit(get_flops(sys.argv[1:], prog="tools/get_flops.py"))
+    sys.exit(main(sys.argv[1:], prog="tools/get_flops.py"))

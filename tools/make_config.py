@@ -3,7 +3,7 @@
 import sys
 
 import mmvit  # noqa: F401  (its compat must be in place before mmengine is used)
-from mmvit.leaves import main
+from mmvit.commands.config import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:], prog="tools/make_config.py"))

@@ -7,7 +7,7 @@ if int(os.environ.get("LOCAL_WORLD_SIZE", 1)) > 1:  # before torch: threads that
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import mmvit  # noqa: F401  (its compat must be in place before mmdet is imported)
-from mmvit.engine.cli import training
+from mmvit.commands.training import training
 
 if __name__ == "__main__":
     sys.exit(training(sys.argv[1:], prog="tools/train.py"))

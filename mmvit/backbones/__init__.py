@@ -1,10 +1,24 @@
-"""The families, one file each."""
+"""One file a family; the families register themselves as their files are imported (`pyramid.FAMILIES`).
 
-from .pvt import PVT
-from .pvt_v2 import PVTv2
-from .shunted import ShuntedTransformer
-from .t2t import T2TViT
-from .van import VAN
-from .volo import VOLO
+Every file of this folder is imported here, except for kernels, which need Triton.
+"""
 
-__all__ = ["PVT", "VAN", "VOLO", "PVTv2", "ShuntedTransformer", "T2TViT"]
+from importlib import import_module
+from pkgutil import iter_modules
+
+from ..pyramid import FAMILIES, Pyramid
+
+for _file in iter_modules(__path__):
+    if not _file.name.endswith("_triton"):
+        import_module(f"{__name__}.{_file.name}")
+
+
+def __getattr__(name: str) -> type[Pyramid]:
+    for family in FAMILIES.values():
+        if family.__name__ == name:
+            return family
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [family.__name__ for family in FAMILIES.values()]

@@ -18,12 +18,12 @@ import torch
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
-from ..attention import AttentionBase, limit_keys
-from ..bands import mlp_in_bands
-from ..layers import Grid, Mlp, drop_path_rates, init_transformer, resize_table, to_map, to_tokens
-from ..pyramid import STRIDES, Pyramid, PyramidOptions, resolve_arch
+from ..layers.attention import AttentionBase, limit_keys
+from ..layers.bands import mlp_in_bands
+from ..layers.parts import Grid, Mlp, drop_path_rates, init_transformer, resize_table, to_map, to_tokens
+from ..pyramid import STRIDES, Pyramid, PyramidOptions, StageBase, resolve_arch
 from ..registry import MODELS
-from ..weights import Released, stage_name
+from ..weights.released import Released, stage_name
 
 TRAINED_SIZE = 224  # pixels: the image that the position tables belong to
 PATCHES = (4, 2, 2, 2)
@@ -79,7 +79,7 @@ class Block(nn.Module):
         return tokens + self.drop_path(mlp_in_bands([self.norm2], self.mlp, tokens))
 
 
-class Stage(nn.Module):
+class Stage(StageBase):
     def __init__(self, in_channels: int, dim: int, patch: int, trained_grid: Grid, blocks: Iterable[Block]) -> None:
         super().__init__()
         self.patch_embed = PatchEmbed(in_channels, dim, patch)
@@ -106,6 +106,22 @@ class Sizes:
     reductions: tuple[int, ...] = (8, 4, 2, 1)
 
 
+ARCHS = {
+    "tiny": Sizes(depths=(2, 2, 2, 2)),
+    "small": Sizes(depths=(3, 4, 6, 3)),
+    "medium": Sizes(depths=(3, 4, 18, 3)),
+    "large": Sizes(depths=(3, 8, 27, 3)),
+}
+
+URL = "https://github.com/whai362/PVT/releases/download/v2/"
+RELEASED = {  # accuracies: the paper's
+    "tiny": Released("tiny", 75.1, "Apache-2.0", URL + "pvt_tiny.pth"),
+    "small": Released("small", 79.8, "Apache-2.0", URL + "pvt_small.pth"),
+    "medium": Released("medium", 81.2, "Apache-2.0", URL + "pvt_medium.pth"),
+    "large": Released("large", 81.7, "Apache-2.0", URL + "pvt_large.pth"),
+}
+
+
 @MODELS.register_module()
 class PVT(Pyramid):
     """PVT as a pyramid: maps of 64, 128, 320, 512 channels at strides 4, 8, 16, 32.
@@ -124,6 +140,10 @@ class PVT(Pyramid):
     """
 
     family = "pvt"
+    paper = "2102.12122"
+    archs = ARCHS
+    released = RELEASED
+    small = "small"
     pad_to = 32
     table_mode = "bilinear"
     input_tensors = ("stages.0.patch_embed.proj.weight",)
@@ -162,28 +182,6 @@ class PVT(Pyramid):
         for stage in self.stages:
             trunc_normal_(stage.pos_embed, std=0.02)
 
-    def forward_maps(self, images: Tensor) -> list[Tensor]:
-        maps = [images]
-        for stage in self.stages:
-            maps.append(stage(maps[-1], self.run_block))
-        return maps[1:]
-
     @staticmethod
     def our_name(released: str) -> str:
         return stage_name(released)
-
-
-ARCHS = {
-    "tiny": Sizes(depths=(2, 2, 2, 2)),
-    "small": Sizes(depths=(3, 4, 6, 3)),
-    "medium": Sizes(depths=(3, 4, 18, 3)),
-    "large": Sizes(depths=(3, 8, 27, 3)),
-}
-
-URL = "https://github.com/whai362/PVT/releases/download/v2/"
-RELEASED = {  # accuracies: the paper's
-    "tiny": Released("tiny", 75.1, "Apache-2.0", URL + "pvt_tiny.pth"),
-    "small": Released("small", 79.8, "Apache-2.0", URL + "pvt_small.pth"),
-    "medium": Released("medium", 81.2, "Apache-2.0", URL + "pvt_medium.pth"),
-    "large": Released("large", 81.7, "Apache-2.0", URL + "pvt_large.pth"),
-}

@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from ..attention import AttentionBase, limit_keys
-from ..bands import mlp_in_bands
-from ..layers import Grid, MlpBase, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
-from ..pyramid import Pyramid, PyramidOptions, resolve_arch
+from ..layers.attention import AttentionBase, limit_keys
+from ..layers.bands import mlp_in_bands
+from ..layers.parts import Grid, MlpBase, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
+from ..pyramid import Pyramid, PyramidOptions, StageBase, resolve_arch
 from ..registry import MODELS
-from ..weights import Released, stage_name
+from ..weights.released import Released, stage_name
 
 POOLED = 7  # side of the map that linear attention takes keys and values from
 
@@ -99,7 +99,7 @@ class Block(nn.Module):
         return tokens + self.drop_path(mlp_in_bands([self.norm2], self.mlp, tokens, grid))
 
 
-class Stage(nn.Module):
+class Stage(StageBase):
     def __init__(self, patch_embed: OverlapPatchEmbed, blocks: Iterable[Block], dim: int) -> None:
         super().__init__()
         self.patch_embed = patch_embed
@@ -125,6 +125,28 @@ class Sizes:
     linear: bool = False
 
 
+ARCHS = {
+    "b0": Sizes(depths=(2, 2, 2, 2), dims=(32, 64, 160, 256)),
+    "b1": Sizes(depths=(2, 2, 2, 2)),
+    "b2": Sizes(depths=(3, 4, 6, 3)),
+    "b2_li": Sizes(depths=(3, 4, 6, 3), linear=True),
+    "b3": Sizes(depths=(3, 4, 18, 3)),
+    "b4": Sizes(depths=(3, 8, 27, 3)),
+    "b5": Sizes(depths=(3, 6, 40, 3), mlp_ratios=(4, 4, 4, 4)),
+}
+
+URL = "https://github.com/whai362/PVT/releases/download/v2/"
+RELEASED = {  # accuracies: the paper's
+    "b0": Released("b0", 70.5, "Apache-2.0", URL + "pvt_v2_b0.pth"),
+    "b1": Released("b1", 78.7, "Apache-2.0", URL + "pvt_v2_b1.pth"),
+    "b2": Released("b2", 82.0, "Apache-2.0", URL + "pvt_v2_b2.pth"),
+    "b2_li": Released("b2_li", 82.1, "Apache-2.0", URL + "pvt_v2_b2_li.pth"),
+    "b3": Released("b3", 83.1, "Apache-2.0", URL + "pvt_v2_b3.pth"),
+    "b4": Released("b4", 83.6, "Apache-2.0", URL + "pvt_v2_b4.pth"),
+    "b5": Released("b5", 83.8, "Apache-2.0", URL + "pvt_v2_b5.pth"),
+}
+
+
 @MODELS.register_module()
 class PVTv2(Pyramid):
     """PVT v2 as a pyramid of strides 4, 8, 16, 32.
@@ -142,6 +164,10 @@ class PVTv2(Pyramid):
     """
 
     family = "pvt_v2"
+    paper = "2106.13797"
+    archs = ARCHS
+    released = RELEASED
+    small = "b2"
     input_tensors = ("stages.0.patch_embed.proj.weight",)
     classifier = ("head",)
 
@@ -172,34 +198,6 @@ class PVTv2(Pyramid):
         self.apply(init_transformer)
         self.apply(init_convolution)
 
-    def forward_maps(self, images: Tensor) -> list[Tensor]:
-        maps = [images]
-        for stage in self.stages:
-            maps.append(stage(maps[-1], self.run_block))
-        return maps[1:]
-
     @staticmethod
     def our_name(released: str) -> str:
         return stage_name(released)
-
-
-ARCHS = {
-    "b0": Sizes(depths=(2, 2, 2, 2), dims=(32, 64, 160, 256)),
-    "b1": Sizes(depths=(2, 2, 2, 2)),
-    "b2": Sizes(depths=(3, 4, 6, 3)),
-    "b2_li": Sizes(depths=(3, 4, 6, 3), linear=True),
-    "b3": Sizes(depths=(3, 4, 18, 3)),
-    "b4": Sizes(depths=(3, 8, 27, 3)),
-    "b5": Sizes(depths=(3, 6, 40, 3), mlp_ratios=(4, 4, 4, 4)),
-}
-
-URL = "https://github.com/whai362/PVT/releases/download/v2/"
-RELEASED = {  # accuracies: the paper's
-    "b0": Released("b0", 70.5, "Apache-2.0", URL + "pvt_v2_b0.pth"),
-    "b1": Released("b1", 78.7, "Apache-2.0", URL + "pvt_v2_b1.pth"),
-    "b2": Released("b2", 82.0, "Apache-2.0", URL + "pvt_v2_b2.pth"),
-    "b2_li": Released("b2_li", 82.1, "Apache-2.0", URL + "pvt_v2_b2_li.pth"),
-    "b3": Released("b3", 83.1, "Apache-2.0", URL + "pvt_v2_b3.pth"),
-    "b4": Released("b4", 83.6, "Apache-2.0", URL + "pvt_v2_b4.pth"),
-    "b5": Released("b5", 83.8, "Apache-2.0", URL + "pvt_v2_b5.pth"),
-}

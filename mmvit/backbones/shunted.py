@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from ..attention import AttentionBase, limit_keys
-from ..bands import mlp_in_bands
-from ..layers import (
+from ..layers.attention import AttentionBase, limit_keys
+from ..layers.bands import mlp_in_bands
+from ..layers.parts import (
     Grid,
     MlpBase,
     batch_norm,
@@ -29,9 +29,9 @@ from ..layers import (
     to_map,
     to_tokens,
 )
-from ..pyramid import Pyramid, PyramidOptions, resolve_arch
+from ..pyramid import Pyramid, PyramidOptions, StageBase, resolve_arch
 from ..registry import MODELS
-from ..weights import Released, stage_name
+from ..weights.released import Released, stage_name
 
 
 class Stem(nn.Module):
@@ -144,7 +144,7 @@ class Block(nn.Module):
         return tokens + self.drop_path(mlp_in_bands([self.norm2], self.mlp, tokens, grid))
 
 
-class Stage(nn.Module):
+class Stage(StageBase):
     def __init__(self, patch_embed: Stem | PatchEmbed, blocks: Iterable[Block], dim: int) -> None:
         super().__init__()
         self.patch_embed = patch_embed
@@ -170,6 +170,20 @@ class Sizes:
     reductions: tuple[int, ...] = (8, 4, 2, 1)
 
 
+ARCHS = {
+    "tiny": Sizes(depths=(1, 2, 4, 1), stem_repeats=0),
+    "small": Sizes(depths=(2, 4, 12, 1), stem_repeats=1),
+    "base": Sizes(depths=(3, 4, 24, 2), stem_repeats=2),
+}
+
+FOLDER = "https://drive.google.com/drive/folders/15iZKXFT7apjUSoN2WUMAbb0tvJgyh3YP"
+RELEASED = {  # accuracies: the authors' README
+    "tiny": Released("tiny", 79.8, folder=FOLDER),
+    "small": Released("small", 82.9, folder=FOLDER),
+    "base": Released("base", 84.0, folder=FOLDER),
+}
+
+
 @MODELS.register_module()
 class ShuntedTransformer(Pyramid):
     """Shunted Transformer as a pyramid: maps of 64, 128, 256, 512 channels at strides 4, 8, 16, 32.
@@ -189,6 +203,10 @@ class ShuntedTransformer(Pyramid):
     """
 
     family = "shunted"
+    paper = "2111.15193"
+    archs = ARCHS
+    released = RELEASED
+    small = "small"
     pad_to = 32
     input_tensors = ("stages.0.patch_embed.conv.0.weight",)
     classifier = ("head",)
@@ -221,26 +239,6 @@ class ShuntedTransformer(Pyramid):
         self.apply(init_transformer)
         self.apply(init_convolution)
 
-    def forward_maps(self, images: Tensor) -> list[Tensor]:
-        maps = [images]
-        for stage in self.stages:
-            maps.append(stage(maps[-1], self.run_block))
-        return maps[1:]
-
     @staticmethod
     def our_name(released: str) -> str:
         return stage_name(released)
-
-
-ARCHS = {
-    "tiny": Sizes(depths=(1, 2, 4, 1), stem_repeats=0),
-    "small": Sizes(depths=(2, 4, 12, 1), stem_repeats=1),
-    "base": Sizes(depths=(3, 4, 24, 2), stem_repeats=2),
-}
-
-FOLDER = "https://drive.google.com/drive/folders/15iZKXFT7apjUSoN2WUMAbb0tvJgyh3YP"
-RELEASED = {  # accuracies: the authors' README
-    "tiny": Released("tiny", 79.8, folder=FOLDER),
-    "small": Released("small", 82.9, folder=FOLDER),
-    "base": Released("base", 84.0, folder=FOLDER),
-}

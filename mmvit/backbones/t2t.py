@@ -28,13 +28,23 @@ import torch.nn.functional as F
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
-from ..attention import SelfAttention, check_window, from_windows, limit_keys, to_windows
-from ..bands import mlp_in_bands
 from ..errors import InputError
-from ..layers import Grid, Mlp, MlpBase, Taps, check_strides, drop_path_rates, init_convolution, init_transformer, resize_table
-from ..pyramid import LAST, STRIDES, Pyramid, PyramidOptions, resolve_arch
+from ..layers.attention import SelfAttention, check_window, from_windows, limit_keys, to_windows
+from ..layers.bands import mlp_in_bands
+from ..layers.parts import (
+    Grid,
+    Mlp,
+    MlpBase,
+    Taps,
+    check_strides,
+    drop_path_rates,
+    init_convolution,
+    init_transformer,
+    resize_table,
+)
+from ..pyramid import LAST, STRIDES, Layer, Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
-from ..weights import Released
+from ..weights.released import Released
 from .t2t_designs import CheapOperation, GhostAttention, GhostMlp, SqueezeExcitedAttention
 from .t2t_tokens import FEATURES, STRIDE, TOKEN_DIM, Performer, token_module
 
@@ -148,6 +158,39 @@ class Sizes:
         return widths[1:]
 
 
+ARCHS = {
+    "7": Sizes(embed_dim=256, depths=(7,), heads=4, mlp_ratio=2),
+    "10": Sizes(embed_dim=256, depths=(10,), heads=4, mlp_ratio=2),
+    "12": Sizes(embed_dim=256, depths=(12,), heads=4, mlp_ratio=2),
+    "14": Sizes(embed_dim=384, depths=(14,), heads=6),
+    "19": Sizes(embed_dim=448, depths=(19,), heads=7),
+    "24": Sizes(embed_dim=512, depths=(24,), heads=8),
+    "t_14": Sizes(embed_dim=384, depths=(14,), heads=6, tokens="transformer"),
+    "t_19": Sizes(embed_dim=448, depths=(19,), heads=7, tokens="transformer"),
+    "t_24": Sizes(embed_dim=512, depths=(24,), heads=8, tokens="transformer"),
+    "14_resnext": Sizes(embed_dim=384, depths=(14,), heads=32),
+    "14_wide": Sizes(embed_dim=768, depths=(4,), heads=12),
+    "14_se": Sizes(embed_dim=384, depths=(14,), heads=6, design="se"),
+    "16_ghost": Sizes(embed_dim=384, depths=(16,), heads=6, design="ghost"),
+    "dense": Sizes(embed_dim=128, depths=(3, 6, 6, 4), heads=8, mlp_ratio=2, design="dense"),
+}
+
+URL = "https://github.com/yitu-opensource/T2T-ViT/releases/download/main/"
+LICENCE = "Clear BSD"
+RELEASED = {  # names and accuracies: the authors' README, section 2
+    "7": Released("7", 71.7, LICENCE, URL + "71.7_T2T_ViT_7.pth.tar"),
+    "10": Released("10", 75.2, LICENCE, URL + "75.2_T2T_ViT_10.pth.tar"),
+    "12": Released("12", 76.5, LICENCE, URL + "76.5_T2T_ViT_12.pth.tar"),
+    "14": Released("14", 81.5, LICENCE, URL + "81.5_T2T_ViT_14.pth.tar"),
+    "14_384": Released("14", 83.3, LICENCE, URL + "83.3_T2T_ViT_14.pth.tar", img_size=384),
+    "19": Released("19", 81.9, LICENCE, URL + "81.9_T2T_ViT_19.pth.tar"),
+    "24": Released("24", 82.3, LICENCE, URL + "82.3_T2T_ViT_24.pth.tar"),
+    "t_14": Released("t_14", 81.7, LICENCE, URL + "81.7_T2T_ViTt_14.pth.tar"),
+    "t_19": Released("t_19", 82.4, LICENCE, URL + "82.4_T2T_ViTt_19.pth.tar"),
+    "t_24": Released("t_24", 82.6, LICENCE, URL + "82.6_T2T_ViTt_24.pth.tar"),
+}
+
+
 @MODELS.register_module()
 class T2TViT(Pyramid):
     """T2T-ViT as a pyramid.
@@ -174,6 +217,11 @@ class T2TViT(Pyramid):
     """
 
     family = "t2t_vit"
+    paper = "2101.11986"
+    archs = ARCHS
+    released = RELEASED
+    small = "14"
+    tapped = True
     pad_to = 32
     table_mode = "bicubic"
     input_tensors = (
@@ -239,6 +287,12 @@ class T2TViT(Pyramid):
         if stage == LAST and LAST in self.out_indices:
             yield self.taps.at(LAST).norm
 
+    def layers(self) -> list[Layer]:
+        blocks = [Layer(block, []) for block in self.blocks]
+        if LAST in self.out_indices:
+            blocks[-1].around.append(self.taps.at(LAST).norm)
+        return [Layer(None, [self.tokens_to_token, self.embedding]), *blocks]
+
     def init_parts(self) -> None:
         self.apply(init_transformer)
         self.apply(init_convolution)
@@ -276,36 +330,3 @@ class T2TViT(Pyramid):
         if first == "blocks":
             return len(self.blocks) <= int(rest.partition(".")[0]) < self.ends[-1]
         return super().ignores(name)
-
-
-ARCHS = {
-    "7": Sizes(embed_dim=256, depths=(7,), heads=4, mlp_ratio=2),
-    "10": Sizes(embed_dim=256, depths=(10,), heads=4, mlp_ratio=2),
-    "12": Sizes(embed_dim=256, depths=(12,), heads=4, mlp_ratio=2),
-    "14": Sizes(embed_dim=384, depths=(14,), heads=6),
-    "19": Sizes(embed_dim=448, depths=(19,), heads=7),
-    "24": Sizes(embed_dim=512, depths=(24,), heads=8),
-    "t_14": Sizes(embed_dim=384, depths=(14,), heads=6, tokens="transformer"),
-    "t_19": Sizes(embed_dim=448, depths=(19,), heads=7, tokens="transformer"),
-    "t_24": Sizes(embed_dim=512, depths=(24,), heads=8, tokens="transformer"),
-    "14_resnext": Sizes(embed_dim=384, depths=(14,), heads=32),
-    "14_wide": Sizes(embed_dim=768, depths=(4,), heads=12),
-    "14_se": Sizes(embed_dim=384, depths=(14,), heads=6, design="se"),
-    "16_ghost": Sizes(embed_dim=384, depths=(16,), heads=6, design="ghost"),
-    "dense": Sizes(embed_dim=128, depths=(3, 6, 6, 4), heads=8, mlp_ratio=2, design="dense"),
-}
-
-URL = "https://github.com/yitu-opensource/T2T-ViT/releases/download/main/"
-LICENCE = "Clear BSD"
-RELEASED = {  # names and accuracies: the authors' README, section 2
-    "7": Released("7", 71.7, LICENCE, URL + "71.7_T2T_ViT_7.pth.tar"),
-    "10": Released("10", 75.2, LICENCE, URL + "75.2_T2T_ViT_10.pth.tar"),
-    "12": Released("12", 76.5, LICENCE, URL + "76.5_T2T_ViT_12.pth.tar"),
-    "14": Released("14", 81.5, LICENCE, URL + "81.5_T2T_ViT_14.pth.tar"),
-    "14_384": Released("14", 83.3, LICENCE, URL + "83.3_T2T_ViT_14.pth.tar", img_size=384),
-    "19": Released("19", 81.9, LICENCE, URL + "81.9_T2T_ViT_19.pth.tar"),
-    "24": Released("24", 82.3, LICENCE, URL + "82.3_T2T_ViT_24.pth.tar"),
-    "t_14": Released("t_14", 81.7, LICENCE, URL + "81.7_T2T_ViTt_14.pth.tar"),
-    "t_19": Released("t_19", 82.4, LICENCE, URL + "82.4_T2T_ViTt_19.pth.tar"),
-    "t_24": Released("t_24", 82.6, LICENCE, URL + "82.6_T2T_ViTt_24.pth.tar"),
-}

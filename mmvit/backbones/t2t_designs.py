@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..attention import AttentionBase, SelfAttention
-from ..layers import Grid, MlpBase
+from ..layers.attention import AttentionBase, SelfAttention
+from ..layers.parts import Grid, MlpBase
 
 SE_REDUCTION = 16
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..attention import AttentionBase
 from ..errors import InputError
-from ..layers import Grid, Mlp, to_map, to_tokens
+from ..layers.attention import AttentionBase
+from ..layers.parts import Grid, Mlp, to_map, to_tokens
 
 STRIDE = 16
 TOKEN_DIM = 64

@@ -18,15 +18,13 @@ import torch.nn.functional as F
 from timm.layers import DropPath, LayerNorm2d
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..bands import mlp_in_bands
-from ..depthwise import depthwise
-from ..fusion import after_norm, before_scale, scale_and_shift
-from ..layers import Grid, MlpBase, batch_norm, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
-from ..pyramid import Pyramid, PyramidOptions, resolve_arch
+from ..layers.bands import mlp_in_bands
+from ..layers.parts import Grid, MlpBase, batch_norm, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
+from ..pyramid import Pyramid, PyramidOptions, StageBase, resolve_arch
 from ..registry import MODELS
-from ..weights import Released, stage_name
+from ..weights.released import Released, stage_name
+from .van_depthwise import depthwise
 
 LAYER_SCALE = 1e-2  # initial value
 
@@ -41,9 +39,6 @@ class PatchEmbed(nn.Module):
 
     def forward(self, feature_map: Tensor) -> Tensor:
         return self.norm(self.proj(feature_map))
-
-    def fused(self) -> nn.Conv2d:
-        return fuse_conv_bn_eval(self.proj, self.norm)
 
 
 class LargeKernelAttention(nn.Module):
@@ -100,9 +95,6 @@ class Block(nn.Module):
         self.layer_scale_2 = nn.Parameter(torch.zeros(dim))
         self.drop_path = DropPath(drop_path)
 
-    def fused(self) -> "FusedBlock":
-        return FusedBlock(self)
-
     def forward(self, feature_map: Tensor) -> Tensor:
         attended = self.layer_scale_1[:, None, None] * self.attn(self.norm1(feature_map))
         feature_map = feature_map + self.drop_path(attended)
@@ -111,28 +103,7 @@ class Block(nn.Module):
         return feature_map + self.drop_path(self.layer_scale_2[:, None, None] * mixed)
 
 
-class FusedBlock(nn.Module):
-    """A block for inference: batch norms and layer scales are in the 1 x 1 convolutions, and in the shortcut's scale."""
-
-    def __init__(self, block: Block) -> None:
-        super().__init__()
-        scale, shift = scale_and_shift(block.norm1)
-        self.shortcut = nn.Parameter(1 + block.layer_scale_1 * scale)  # attention's own shortcut is of the normed map
-        self.proj_1 = after_norm(block.norm1, block.attn.proj_1)
-        self.spatial_gating_unit = block.attn.spatial_gating_unit
-        self.proj_2 = before_scale(block.attn.proj_2, block.layer_scale_1, shift)
-        self.mlp = block.mlp
-        self.mlp.fc1 = after_norm(block.norm2, block.mlp.fc1)
-        self.mlp.fc2 = before_scale(block.mlp.fc2, block.layer_scale_2)
-
-    def forward(self, feature_map: Tensor) -> Tensor:
-        gated = self.proj_2(self.spatial_gating_unit(F.gelu(self.proj_1(feature_map))))
-        feature_map = torch.addcmul(gated, feature_map, self.shortcut[:, None, None])
-        grid = (feature_map.shape[2], feature_map.shape[3])
-        return feature_map + to_map(mlp_in_bands([], self.mlp, to_tokens(feature_map), grid), grid)
-
-
-class Stage(nn.Module):
+class Stage(StageBase):
     def __init__(self, patch_embed: PatchEmbed, blocks: Iterable[Block], dim: int) -> None:
         super().__init__()
         self.patch_embed = patch_embed
@@ -155,6 +126,29 @@ class Sizes:
     mlp_ratios: tuple[int, ...] = (8, 8, 4, 4)
 
 
+ARCHS = {
+    "b0": Sizes(depths=(3, 3, 5, 2), dims=(32, 64, 160, 256)),
+    "b1": Sizes(depths=(2, 2, 4, 2)),
+    "b2": Sizes(depths=(3, 3, 12, 3)),
+    "b3": Sizes(depths=(3, 5, 27, 3)),
+    "b4": Sizes(depths=(3, 6, 40, 3)),
+    "b5": Sizes(depths=(3, 3, 24, 3), dims=(96, 192, 480, 768)),
+    "b6": Sizes(depths=(6, 6, 90, 6), dims=(96, 192, 384, 768)),
+}
+
+URL = "https://huggingface.co/Visual-Attention-Network/VAN-{}-original/resolve/main/van_{}.pth.tar"
+FOLDER = "https://cloud.tsinghua.edu.cn/d/0100f0cea37d41ba8d08/"  # named in the README of VAN-Segmentation
+RELEASED = {  # accuracies: the paper's
+    "b0": Released("b0", 75.4, "Apache-2.0", URL.format("Tiny", "tiny_754")),
+    "b1": Released("b1", 81.1, "Apache-2.0", URL.format("Small", "small_811")),
+    "b2": Released("b2", 82.8, "Apache-2.0", URL.format("Base", "base_828")),
+    "b3": Released("b3", 83.9, "Apache-2.0", URL.format("Large", "large_839")),
+    "b4": Released("b4", 84.2, "Apache-2.0", folder=FOLDER),
+    "b5": Released("b5", 86.3, "Apache-2.0", folder=FOLDER),  # pre-trained on ImageNet-22k
+    "b6": Released("b6", 86.9, "Apache-2.0", folder=FOLDER),  # likewise
+}
+
+
 @MODELS.register_module()
 class VAN(Pyramid):
     """VAN as a pyramid of strides 4, 8, 16, 32.
@@ -171,6 +165,10 @@ class VAN(Pyramid):
     """
 
     family = "van"
+    paper = "2202.09741"
+    archs = ARCHS
+    released = RELEASED
+    small = "b2"
     input_tensors = ("stages.0.patch_embed.proj.weight",)
     classifier = ("head",)
 
@@ -203,35 +201,6 @@ class VAN(Pyramid):
                 nn.init.constant_(module.layer_scale_1, LAYER_SCALE)
                 nn.init.constant_(module.layer_scale_2, LAYER_SCALE)
 
-    def forward_maps(self, images: Tensor) -> list[Tensor]:
-        maps = [images]
-        for stage in self.stages:
-            maps.append(stage(maps[-1], self.run_block))
-        return maps[1:]
-
     @staticmethod
     def our_name(released: str) -> str:
         return stage_name(released)
-
-
-ARCHS = {
-    "b0": Sizes(depths=(3, 3, 5, 2), dims=(32, 64, 160, 256)),
-    "b1": Sizes(depths=(2, 2, 4, 2)),
-    "b2": Sizes(depths=(3, 3, 12, 3)),
-    "b3": Sizes(depths=(3, 5, 27, 3)),
-    "b4": Sizes(depths=(3, 6, 40, 3)),
-    "b5": Sizes(depths=(3, 3, 24, 3), dims=(96, 192, 480, 768)),
-    "b6": Sizes(depths=(6, 6, 90, 6), dims=(96, 192, 384, 768)),
-}
-
-URL = "https://huggingface.co/Visual-Attention-Network/VAN-{}-original/resolve/main/van_{}.pth.tar"
-FOLDER = "https://cloud.tsinghua.edu.cn/d/0100f0cea37d41ba8d08/"  # named in the README of VAN-Segmentation
-RELEASED = {  # accuracies: the paper's
-    "b0": Released("b0", 75.4, "Apache-2.0", URL.format("Tiny", "tiny_754")),
-    "b1": Released("b1", 81.1, "Apache-2.0", URL.format("Small", "small_811")),
-    "b2": Released("b2", 82.8, "Apache-2.0", URL.format("Base", "base_828")),
-    "b3": Released("b3", 83.9, "Apache-2.0", URL.format("Large", "large_839")),
-    "b4": Released("b4", 84.2, "Apache-2.0", folder=FOLDER),
-    "b5": Released("b5", 86.3, "Apache-2.0", folder=FOLDER),  # pre-trained on ImageNet-22k
-    "b6": Released("b6", 86.9, "Apache-2.0", folder=FOLDER),  # likewise
-}

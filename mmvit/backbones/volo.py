@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
-from ..attention import SelfAttention, check_window, from_windows, limit_keys, to_windows
-from ..bands import mlp_in_bands
-from ..layers import (
+from ..layers.attention import SelfAttention, check_window, from_windows, limit_keys, to_windows
+from ..layers.bands import mlp_in_bands
+from ..layers.parts import (
     Grid,
     Mlp,
     Taps,
@@ -36,9 +36,9 @@ from ..layers import (
     to_map,
     to_tokens,
 )
-from ..pyramid import LAST, STRIDES, Pyramid, PyramidOptions, resolve_arch
+from ..pyramid import LAST, STRIDES, Layer, Pyramid, PyramidOptions, StageBase, resolve_arch
 from ..registry import MODELS
-from ..weights import Released
+from ..weights.released import Released
 from .volo_outlook import STRIDE as OUTLOOK_STRIDE
 from .volo_outlook import WINDOW, outlook
 
@@ -126,7 +126,7 @@ class Downsample(nn.Module):
         return to_tokens(feature_map) + table, grid
 
 
-class Stage(nn.Module):
+class Stage(StageBase):
     """A block of the paper, after the downsampling where it changes the stride."""
 
     def __init__(self, blocks: Iterable[nn.Module], downsample: Downsample | None = None) -> None:
@@ -153,6 +153,30 @@ class Sizes:
     stem_width: int = 64
 
 
+ARCHS = {
+    "d1": Sizes(depths=(4, 4, 8, 2), dims=(192, 384), heads=(6, 12)),
+    "d2": Sizes(depths=(6, 4, 10, 4), dims=(256, 512), heads=(8, 16)),
+    "d3": Sizes(depths=(8, 8, 16, 4), dims=(256, 512), heads=(8, 16)),
+    "d4": Sizes(depths=(8, 8, 16, 4), dims=(384, 768), heads=(12, 16)),
+    "d5": Sizes(depths=(12, 12, 20, 4), dims=(384, 768), heads=(12, 16), mlp_ratio=4, stem_width=128),
+}
+
+URL = "https://github.com/sail-sg/volo/releases/download/volo_1/"
+RELEASED = {  # names and accuracies: the authors' README, section 2
+    "d1": Released("d1", 84.2, "Apache-2.0", URL + "d1_224_84.2.pth.tar"),
+    "d1_384": Released("d1", 85.2, "Apache-2.0", URL + "d1_384_85.2.pth.tar", img_size=384),
+    "d2": Released("d2", 85.2, "Apache-2.0", URL + "d2_224_85.2.pth.tar"),
+    "d2_384": Released("d2", 86.0, "Apache-2.0", URL + "d2_384_86.0.pth.tar", img_size=384),
+    "d3": Released("d3", 85.4, "Apache-2.0", URL + "d3_224_85.4.pth.tar"),
+    "d3_448": Released("d3", 86.3, "Apache-2.0", URL + "d3_448_86.3.pth.tar", img_size=448),
+    "d4": Released("d4", 85.7, "Apache-2.0", URL + "d4_224_85.7.pth.tar"),
+    "d4_448": Released("d4", 86.8, "Apache-2.0", URL + "d4_448_86.79.pth.tar", img_size=448),
+    "d5": Released("d5", 86.1, "Apache-2.0", URL + "d5_224_86.10.pth.tar"),
+    "d5_448": Released("d5", 87.0, "Apache-2.0", URL + "d5_448_87.0.pth.tar", img_size=448),
+    "d5_512": Released("d5", 87.1, "Apache-2.0", URL + "d5_512_87.07.pth.tar", img_size=512),
+}
+
+
 @MODELS.register_module()
 class VOLO(Pyramid):
     """VOLO as a pyramid.
@@ -177,6 +201,11 @@ class VOLO(Pyramid):
     """
 
     family = "volo"
+    paper = "2106.13112"
+    archs = ARCHS
+    released = RELEASED
+    small = "d1"
+    tapped = True
     pad_to = 32
     table_mode = "bicubic"
     input_tensors = ("patch_embed.conv.0.weight",)
@@ -222,6 +251,12 @@ class VOLO(Pyramid):
         if stage == LAST and LAST in self.out_indices:
             yield self.taps.at(LAST).norm
 
+    def layers(self) -> list[Layer]:
+        stem, *blocks = super().layers()
+        if LAST in self.out_indices:
+            blocks[-1].around.append(self.taps.at(LAST).norm)
+        return [Layer(None, [self.patch_embed, *stem.around]), *blocks]
+
     def init_parts(self) -> None:
         self.apply(init_transformer)
         self.apply(init_convolution)
@@ -253,27 +288,3 @@ class VOLO(Pyramid):
         if number == "1":
             return f"stages.1.downsample.{rest}"
         return f"stages.{max(int(number) - 1, 0)}.blocks.{rest}"
-
-
-ARCHS = {
-    "d1": Sizes(depths=(4, 4, 8, 2), dims=(192, 384), heads=(6, 12)),
-    "d2": Sizes(depths=(6, 4, 10, 4), dims=(256, 512), heads=(8, 16)),
-    "d3": Sizes(depths=(8, 8, 16, 4), dims=(256, 512), heads=(8, 16)),
-    "d4": Sizes(depths=(8, 8, 16, 4), dims=(384, 768), heads=(12, 16)),
-    "d5": Sizes(depths=(12, 12, 20, 4), dims=(384, 768), heads=(12, 16), mlp_ratio=4, stem_width=128),
-}
-
-URL = "https://github.com/sail-sg/volo/releases/download/volo_1/"
-RELEASED = {  # names and accuracies: the authors' README, section 2
-    "d1": Released("d1", 84.2, "Apache-2.0", URL + "d1_224_84.2.pth.tar"),
-    "d1_384": Released("d1", 85.2, "Apache-2.0", URL + "d1_384_85.2.pth.tar", img_size=384),
-    "d2": Released("d2", 85.2, "Apache-2.0", URL + "d2_224_85.2.pth.tar"),
-    "d2_384": Released("d2", 86.0, "Apache-2.0", URL + "d2_384_86.0.pth.tar", img_size=384),
-    "d3": Released("d3", 85.4, "Apache-2.0", URL + "d3_224_85.4.pth.tar"),
-    "d3_448": Released("d3", 86.3, "Apache-2.0", URL + "d3_448_86.3.pth.tar", img_size=448),
-    "d4": Released("d4", 85.7, "Apache-2.0", URL + "d4_224_85.7.pth.tar"),
-    "d4_448": Released("d4", 86.8, "Apache-2.0", URL + "d4_448_86.79.pth.tar", img_size=448),
-    "d5": Released("d5", 86.1, "Apache-2.0", URL + "d5_224_86.10.pth.tar"),
-    "d5_448": Released("d5", 87.0, "Apache-2.0", URL + "d5_448_87.0.pth.tar", img_size=448),
-    "d5_512": Released("d5", 87.1, "Apache-2.0", URL + "d5_512_87.07.pth.tar", img_size=512),
-}

@@ -1,5 +1,5 @@
 """A dataset to try everything on, without a download: see `mmvit.demo.dataset`."""
 
-from mmvit.demo.dataset import CLASSES, SEGMENTATION_CLASSES, DemoSpec, build
+from .dataset import CLASSES, SEGMENTATION_CLASSES, DemoSpec, build
 
 __all__ = ["CLASSES", "SEGMENTATION_CLASSES", "DemoSpec", "build"]

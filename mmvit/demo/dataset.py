@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
-from mmvit.demo.spec import CLASSES, SEGMENTATION_CLASSES, DemoSpec
+from .spec import CLASSES, SEGMENTATION_CLASSES, DemoSpec
 
 __all__ = ["CLASSES", "SEGMENTATION_CLASSES", "DemoSpec", "build"]
 
@@ -101,7 +101,7 @@ def _refuse_foreign(place: Path) -> None:
 def _write(fresh: Path, spec: DemoSpec) -> None:
     """Write a whole dataset to the new folder `fresh`, the stamp last."""
     try:
-        from mmvit.demo import formats, scenes
+        from . import formats, scenes
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA_MODULES:
             raise

@@ -12,8 +12,8 @@ from PIL import Image
 from pycocotools import mask as rle
 from scipy import ndimage
 
-from mmvit.demo.scenes import Scene
-from mmvit.demo.spec import CLASSES
+from .scenes import Scene
+from .spec import CLASSES
 
 IGNORED = 255  # in Cityscapes train ids; ADE20K's 0
 CITY = "digits"

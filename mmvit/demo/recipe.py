@@ -6,6 +6,7 @@ weights. Heads learn at a lower rate than the backbone where their 3 x 3 convolu
 at 1e-3 for all parts the loss blew up.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import inf, sqrt
 from pathlib import Path
@@ -14,9 +15,12 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS
 
+from ..engine.configuration import Variant
 from ..errors import InputError
+from .dataset import build
 from .spec import CLASSES, SEGMENTATION_CLASSES, DemoSpec
 
+ROOT = Path("data/demo")
 BATCH = 4
 WARM_UP = 50
 BETAS = (0.9, 0.98)  # 0.98: the size of the gradients changes within tens of iterations
@@ -227,3 +231,17 @@ def _schedule(cfg: Config, pace: Pace) -> None:
     )
     cfg.log_processor.by_epoch = False
     cfg.default_hooks.logger.log_metric_by_epoch = False
+
+
+def _change(cfg: Config, asked: Collection[str]) -> None:
+    apply(cfg, ROOT, from_file="model.backbone.init_cfg.checkpoint" in asked)
+
+
+def _prepare() -> None:
+    try:
+        build(ROOT)
+    except (ImportError, FileExistsError) as error:
+        raise InputError(f"--demo: {error}") from error
+
+
+DEMO = Variant("demo", _change, _prepare, hooks=("mmvit.DemoReportHook",))

@@ -15,7 +15,7 @@ import sklearn.datasets
 from PIL import Image
 from scipy import ndimage
 
-from mmvit.demo.spec import DemoSpec
+from .spec import DemoSpec
 
 SPLITS = ("train", "val")
 TRAIN_DIGITS = 1500  # the first scans; val has the last 297

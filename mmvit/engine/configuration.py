@@ -1,20 +1,34 @@
 """From the command line's words to the config of a run."""
 
-from argparse import ArgumentError, ArgumentParser, Namespace
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
-from ..demo import recipe
 from ..errors import InputError
+from ..recipes.files import load_config
 
 Launcher = Literal["none", "pytorch", "slurm", "mpi"]
-DEMO_ROOT = Path("data/demo")
+
+
+class Variant(NamedTuple):
+    """Another form of any config, such as the demo.
+
+    Attributes:
+        name: last part of the work dir's name.
+        change: changes a config in place, before the user's own options are applied, whose keys it is given.
+        prepare: makes the data; called once the processes have started.
+        hooks: hooks of a training besides the config's.
+    """
+
+    name: str
+    change: Callable[[Config, Collection[str]], None]
+    prepare: Callable[[], object]
+    hooks: tuple[str, ...] = ()
 
 
 @dataclass
@@ -28,7 +42,7 @@ class TrainOptions:
     auto_scale_lr: bool = False
     cfg_options: dict[str, Any] = field(default_factory=dict)
     launcher: Launcher = "none"
-    demo: bool = False
+    variant: Variant | None = None
     tensorboard: bool = False
 
 
@@ -44,25 +58,7 @@ class TestOptions:
     tta: bool = False
     cfg_options: dict[str, Any] = field(default_factory=dict)
     launcher: Launcher = "none"
-    demo: bool = False
-
-
-class OptionsAction(DictAction):
-    """mmengine's `KEY=VALUE` options, with a message for what it cannot parse instead of an endless recursion."""
-
-    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None) -> None:
-        for pair in values or ():
-            try:
-                if "dict(" in pair or "{" in pair:
-                    raise ValueError("a dict as a value")
-                super().__call__(parser, namespace, [pair], option_string)
-            except (RecursionError, AssertionError, ValueError) as error:
-                raise ArgumentError(
-                    self,
-                    f"{pair!r} was not understood. Expected KEY=VALUE with numbers, words, [lists] or (tuples), no spaces, "
-                    "such as optim_wrapper.optimizer.lr=1e-4 or train_dataloader.batch_size=4. A dict cannot be a value: "
-                    "name its entries (KEY.type=NAME KEY.option=VALUE), or write a config of your own",
-                ) from error
+    variant: Variant | None = None
 
 
 def train_config(options: TrainOptions) -> Config:
@@ -72,8 +68,8 @@ def train_config(options: TrainOptions) -> Config:
         InputError: no such config or checkpoint, an option that the config cannot take, or mixed precision without a GPU.
     """
     cfg = _prepare(options)
-    if options.demo:
-        cfg.custom_hooks = [*cfg.custom_hooks, dict(type="mmvit.DemoReportHook")]
+    if options.variant is not None:
+        cfg.custom_hooks = [*cfg.custom_hooks, *(dict(type=kind) for kind in options.variant.hooks)]
     if options.amp:
         _use_amp(cfg)
     if options.auto_scale_lr:
@@ -119,29 +115,12 @@ def test_config(options: TestOptions) -> Config:
     return cfg
 
 
-def load_config(path: Path) -> Config:
-    """A config file.
-
-    Raises:
-        InputError: no such file (the nearest names are suggested), or one that does not parse.
-    """
-    if not path.is_file():
-        names = {file.stem: file for file in sorted(path.parent.glob("*.py"))} if path.parent.is_dir() else {}
-        near = get_close_matches(path.stem, names, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(str(names[name]) for name in near)}?" if near else f"see {path.parent}/"
-        raise InputError(f"config {path}: no such file; {hint}")
-    try:
-        return Config.fromfile(path)
-    except Exception as error:
-        raise InputError(f"config {path} does not parse: {type(error).__name__}: {error}") from error
-
-
 def _prepare(options: TrainOptions | TestOptions) -> Config:
     cfg = load_config(options.config)
     name = options.config.stem
-    if options.demo:
-        recipe.apply(cfg, DEMO_ROOT, from_file="model.backbone.init_cfg.checkpoint" in options.cfg_options)
-        name += "_demo"
+    if options.variant is not None:
+        options.variant.change(cfg, options.cfg_options)
+        name += f"_{options.variant.name}"
     try:
         cfg.merge_from_dict(options.cfg_options)
     except Exception as error:

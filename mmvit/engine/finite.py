@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..registry import HOOKS
-from .checkpointing import advice, bare, buffers_of, first_nonfinite
+from .checkpoints import advice, buffers_of, first_nonfinite
+from .models import unwrapped
 from .randomness import Position, begin_streams
 
 
@@ -53,7 +54,7 @@ class FiniteLossHook(Hook):
             return
         self.left_out += 1
         what = f"iteration {self.runner.iter + 1}: the loss is {float(loss):g}"
-        model = bare(self.runner.model)
+        model = unwrapped(self.runner.model)
         if name := first_nonfinite(model.state_dict(), buffers_of(model)):
             raise InputError(f"{what}, and {name} holds values that are not finite. {advice(self.runner.work_dir)}")
         source = self._source()
@@ -65,7 +66,8 @@ class FiniteLossHook(Hook):
         gradients = [entry.grad for group in optimizer.param_groups for entry in group["params"] if entry.grad is not None]
         if torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
             return
-        parameters = {name: entry.grad for name, entry in bare(self.runner.model).named_parameters() if entry.grad is not None}
+        model = unwrapped(self.runner.model)
+        parameters = {name: entry.grad for name, entry in model.named_parameters() if entry.grad is not None}
         name = first_nonfinite(parameters)
         if name is None:
             return  # finite ones whose squares are not: clipping deals with them
@@ -77,7 +79,7 @@ class FiniteLossHook(Hook):
     def _source(self) -> str:
         """Words on the first module whose output is not finite, on the batch at hand."""
         begin_streams(Position(getattr(self.runner.train_loop, "seed", self.runner.seed), get_rank(), self.runner.iter))
-        model: Any = bare(self.runner.model)
+        model: Any = unwrapped(self.runner.model)
         with torch.no_grad(), watched(model) as found:
             try:
                 losses = model._run_forward(model.data_preprocessor(self.batch, True), mode="loss")

@@ -119,7 +119,6 @@ class FSDPStrategy(MMEngineStrategy):
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:
-    """The blocks of all backbones of this package in a model."""
+    """Return the blocks of all backbones of this package in a model."""
     backbones = [module for module in model.modules() if isinstance(module, Pyramid)]
-    lists = [part for backbone in backbones for name, part in backbone.named_modules() if name.rpartition(".")[2] == "blocks"]
-    return [block for part in lists for block in part.children()]
+    return [layer.block for backbone in backbones for layer in backbone.layers() if layer.block is not None]

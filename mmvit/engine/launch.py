@@ -10,18 +10,17 @@ from typing import Any, Literal
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import Runner
 
-from .. import weights
-from ..archives import read_checkpoint
-from ..demo.dataset import build as build_demo
-from ..downloads import fetch
+from ..checks import preflight
 from ..errors import InputError
-from . import preflight
-from .configuration import DEMO_ROOT, TestOptions, TrainOptions, test_config, train_config
-from .hooks import ProgressHook
+from ..weights import loading as weights
+from ..weights.archives import read_checkpoint
+from ..weights.downloads import fetch
+from .configuration import TestOptions, TrainOptions, test_config, train_config
+from .models import unwrapped
+from .progress import ProgressHook
 
 SLURM = {"RANK": "PROCID", "WORLD_SIZE": "NTASKS", "LOCAL_RANK": "LOCALID"}  # torch's names to srun's
 
@@ -34,8 +33,8 @@ def train(options: TrainOptions) -> None:
     """
     cfg = train_config(options)
     _start_processes(cfg)
-    if options.demo:
-        _build_demo()
+    if options.variant is not None:
+        options.variant.prepare()
     preflight.check(cfg, ("train", "val") if cfg.get("val_dataloader") else ("train",))
     runner = _runner(cfg)
     if cfg.resume and cfg.load_from is not None:
@@ -52,8 +51,8 @@ def test(options: TestOptions) -> Mapping[str, float]:
     """
     cfg = test_config(options)
     _start_processes(cfg)
-    if options.demo:
-        _build_demo()
+    if options.variant is not None:
+        options.variant.prepare()
     preflight.check(cfg, ("test",))
     if options.out is not None and cfg.get("default_scope") == "mmseg":
         options.out.mkdir(parents=True, exist_ok=True)  # mmseg's first process makes it when others may be writing already
@@ -62,13 +61,6 @@ def test(options: TestOptions) -> Mapping[str, float]:
     if options.out is not None and cfg.get("default_scope") != "mmseg":
         runner.test_evaluator.metrics.append(_dump(cfg, options))
     return _run(runner, "test")
-
-
-def _build_demo() -> None:
-    try:
-        build_demo(DEMO_ROOT)
-    except (ImportError, FileExistsError) as error:
-        raise InputError(f"--demo: {error}") from error
 
 
 def _runner(cfg: Config) -> Runner:
@@ -134,8 +126,7 @@ def _require_match(runner: Runner, checkpoint: str | Path) -> None:
     if isinstance(model, dict):  # a FlexibleRunner builds its model as it begins
         with torch.device("meta"):
             model = MODELS.build(deepcopy(model))
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
+    model = unwrapped(model)
     state = weights.read_state(checkpoint)
     weights.require_match(model, {name.removeprefix("module."): value for name, value in state.items()}, str(checkpoint))
 

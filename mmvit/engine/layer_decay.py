@@ -20,10 +20,9 @@ multiply what a layer gets, and its switches for parameters without decay, if th
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -31,8 +30,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from ..errors import InputError
 from ..pyramid import Pyramid
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
+from .models import unwrapped
 
-STEM = ("patch_embed", "tokens_to_token", "embedding")  # first parts of the names of what comes before all stages
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _NormBase)  # _NormBase: batch and instance norms
 NO_DECAY = ("pos_embed", "cls_token", "layer_scale")  # beginnings of the last part of a name
 OPTIONS = ("decay_rate", "verbose", "custom_keys")
@@ -153,61 +152,24 @@ def layers_below_top(model: nn.Module) -> dict[str, int]:
     below: dict[str, int] = defaultdict(int)
     backbones = [(prefix, module) for prefix, module in model.named_modules() if isinstance(module, Pyramid)]
     if not backbones:
-        inside = getattr(model, "backbone", model)
-        while is_model_wrapper(inside):
-            inside = inside.module
+        inside = unwrapped(getattr(model, "backbone", model))
         raise InputError(
             f"mmvit.LayerDecay knows the layers of mmvit's backbones (type='mmvit.PVT' and the others) alone, and found none "
             f"in {type(model).__name__} with {type(inside).__name__}. Leave optim_wrapper.constructor and paramwise_cfg out, "
             "or take the constructor that belongs to that backbone"
         )
     for prefix, backbone in backbones:
-        top = num_layers(backbone) + 1
-        for name, _ in backbone.named_parameters():
-            below[f"{prefix}.{name}" if prefix else name] = top - layer_of(backbone, name)
+        layers = backbone.layers()
+        layer_of = {id(parameter): number for number, layer in enumerate(layers) for parameter in layer.parameters()}
+        for name, parameter in backbone.named_parameters():
+            if id(parameter) in layer_of:
+                below[f"{prefix}.{name}" if prefix else name] = len(layers) - layer_of[id(parameter)]
+            elif not backbone.is_fresh(name):
+                raise InputError(
+                    f"mmvit.LayerDecay: {name} of {type(backbone).__name__} is in none of its layers; {type(backbone).__name__}"
+                    ".layers() has to name the part, or is_fresh() has to say that it starts from random values"
+                )
     return below
-
-
-def num_layers(backbone: Pyramid) -> int:
-    """Number of blocks."""
-    return sum(blocks_of_stages(backbone))
-
-
-def layer_of(backbone: Pyramid, name: str) -> int:
-    """Layer of a parameter of `backbone`: 0 for the stem, 1 to `num_layers` for the blocks, one more for fresh parts.
-
-    Raises:
-        InputError: a part that is none of stem, stages, blocks, taps and laterals.
-    """
-    counts = blocks_of_stages(backbone)
-    first, _, rest = name.partition(".")
-    if backbone.is_fresh(name):
-        return sum(counts) + 1
-    if first in STEM:
-        return 0
-    if first == "blocks":
-        return 1 + int(rest.partition(".")[0])
-    if first in ("stages", "taps"):
-        number, part, *inner = rest.split(".")
-        stage = int(number)
-        before = sum(counts[:stage])
-        if part == "blocks":
-            return before + 1 + int(inner[0])
-        if part == "norm":
-            return before + counts[stage]
-        return before + 1 if stage else 0
-    raise InputError(
-        f"mmvit.LayerDecay: {name} of {type(backbone).__name__} has no place among its layers; expected names that begin with "
-        f"{', '.join((*STEM, 'stages', 'blocks', 'taps', 'laterals'))}"
-    )
-
-
-def blocks_of_stages(backbone: Pyramid) -> list[int]:
-    """Number of blocks of each stage that is built; `ends` marks the stages where the blocks are one flat list."""
-    if hasattr(backbone, "stages"):
-        return [len(cast(nn.ModuleList, stage.blocks)) for stage in backbone.stages]
-    ends = [end for end in cast(list[int], backbone.ends) if end <= len(cast(nn.ModuleList, backbone.blocks))]
-    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def without_decay(model: nn.Module) -> Iterator[str]:

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from ..registry import LOOPS
 from .batches import PlannedLoader, planned
-from .checkpointing import save_interrupted
+from .checkpoints import save_interrupted
 from .interruption import Interruption
 from .randomness import Position, begin_streams
 

@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from mmvit.compat.operators.kernel import kernel, single, wide
+from .kernel import kernel, single, wide
 
 
 @kernel

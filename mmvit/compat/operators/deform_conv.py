@@ -15,7 +15,7 @@ import torch
 import torchvision  # noqa: F401  registers torch.ops.torchvision
 from torch import Tensor
 
-from mmvit.compat.operators.kernel import kernel, wide
+from .kernel import kernel, wide
 
 
 class _Geometry:

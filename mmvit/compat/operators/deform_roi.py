@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from mmvit.compat.operators.kernel import Corners, corners, fetch, interpolate, kernel, pixel_rows, single, wide
-from mmvit.compat.operators.roi import sample_grids
+from .kernel import Corners, corners, fetch, interpolate, kernel, pixel_rows, single, wide
+from .roi import sample_grids
 
 
 def _samples(

@@ -11,7 +11,7 @@ probabilities, is an error.
 import torch
 from torch import Tensor
 
-from mmvit.compat.operators.kernel import kernel, wide
+from .kernel import kernel, wide
 
 # The kernels' bound inside logarithms: the smallest normal float32, for every type.
 SMALLEST = torch.finfo(torch.float32).tiny

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmvit.compat.operators.kernel import kernel, wide
+from .kernel import kernel, wide
 
 
 @kernel

@@ -13,7 +13,7 @@ import torch
 import torchvision  # noqa: F401  registers torch.ops.torchvision
 from torch import Tensor
 
-from mmvit.compat.operators.kernel import SLICE_ELEMENTS, corners, fetch, interpolate, kernel, pixel_rows, single, wide
+from .kernel import SLICE_ELEMENTS, corners, fetch, interpolate, kernel, pixel_rows, single, wide
 
 # What mmcv's CPU version starts its search for the largest sample from, hence what an empty bin yields.
 LOWEST_SAMPLE = -10000.0

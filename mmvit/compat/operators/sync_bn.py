@@ -6,7 +6,7 @@ Semantics: mmcv's csrc/common/cuda/sync_bn_cuda_kernel.cuh. Input and output are
 import torch
 from torch import Tensor
 
-from mmvit.compat.operators.kernel import kernel
+from .kernel import kernel
 
 
 @kernel

@@ -1,0 +1,115 @@
+"""Peak memory of one step, measured in a process of its own: `python -m benchmarks.memory SETTING CANDIDATE`, both as JSON.
+
+On a CPU it is the process's high-water mark during the step above what it held before it. `getrusage`'s mark would not do on
+Linux: a child starts with that of the process that started it, so there it is the kernel's own mark of this address space,
+`VmHWM` of /proc/self/status, set back before the step. On a GPU it is the allocator's peak above what it held before.
+"""
+
+import ctypes
+import gc
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+HOME = Path(__file__).resolve().parent.parent
+OUT_OF_MEMORY = 3  # exit status
+
+
+def peak_in_own_process(setting: dict, candidate: str) -> int | None:
+    """Bytes at the peak of a step of `candidate`; None when the machine's memory does not suffice.
+
+    Raises:
+        RuntimeError: the process failed otherwise.
+    """
+    path = os.pathsep.join(filter(None, [str(HOME), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.memory", json.dumps(setting), json.dumps(candidate)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode in (OUT_OF_MEMORY, -9):  # ours, or the kernel's
+        return None
+    if done.returncode:
+        raise RuntimeError(f"the memory of {candidate} could not be measured:\n{done.stderr[-2000:]}")
+    return int(json.loads(done.stdout.splitlines()[-1]))
+
+
+def limit_to_available() -> None:
+    """Lets allocations fail that the machine's free memory does not hold, instead of the kernel ending the process."""
+    if not STATUS.is_file():
+        return
+    available = _kibibytes(Path("/proc/meminfo"), "MemAvailable") + _kibibytes(STATUS, "VmData")
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (available * 1024, hard))
+
+
+def resident() -> int:
+    """Bytes of this process in memory; elsewhere than on Linux the high-water mark so far."""
+    return _kibibytes(STATUS, "VmRSS") * 1024 if STATUS.is_file() else _usage()
+
+
+def high_water() -> int:
+    """Bytes: the most this process held in memory since the last `reset_high_water`, or since its start."""
+    return _kibibytes(STATUS, "VmHWM") * 1024 if STATUS.is_file() else _usage()
+
+
+def reset_high_water() -> None:
+    """Sets the kernel's mark back to what is held now; where that cannot be, it stays the mark since the start.
+
+    What building left free in the heap goes back to the kernel first: a step would fill it without being seen.
+    """
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+        if trim is not None:
+            trim(0)
+    if RESET.exists():
+        RESET.write_text("5")
+
+
+def _kibibytes(file: Path, key: str) -> int:
+    line = next(line for line in file.read_text().splitlines() if line.startswith(f"{key}:"))
+    return int(line.split()[1])
+
+
+def _usage() -> int:
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used if sys.platform == "darwin" else used * 1024
+
+
+def main(setting: str, candidate: str) -> int:
+    import torch
+
+    from . import candidates
+
+    asked = candidates.Setting(**json.loads(setting))
+    if asked.device == "cpu":
+        limit_to_available()
+    try:
+        network = candidates.candidate_of(asked, json.loads(candidate)).network
+        step = candidates.step_of(asked, network)
+        if asked.device == "cpu":
+            reset_high_water()
+            before = resident()
+            step()
+            print(max(high_water() - before, 0))
+        else:
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            step()
+            print(torch.cuda.max_memory_allocated() - before)
+    except (RuntimeError, MemoryError) as error:
+        if not candidates.is_out_of_memory(error):
+            raise
+        return OUT_OF_MEMORY
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,171 @@
+"""What the measurements say: tables in Markdown, a figure, JSON."""
+
+import json
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmvit.complexity import Complexity
+from mmvit.errors import InputError
+
+from .candidates import OURS, Setting
+from .measure import Row, Spread, geometric_mean
+
+COLUMNS = (
+    "arch",
+    "pixels",
+    "candidate",
+    "time (ms)",
+    "time / mmvit",
+    "quartiles",
+    "of the limit",
+    "peak memory (MiB)",
+    "memory / mmvit",
+    "maps",
+)
+
+
+def machine(device: str) -> str:
+    """The machine and the software, in a line."""
+    if device.startswith("cuda"):
+        name = torch.cuda.get_device_name(device)
+    else:
+        info = Path("/proc/cpuinfo")
+        lines = info.read_text().splitlines() if info.is_file() else []
+        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        name = f"{models[0] if models else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    return f"{name}, torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def heading(setting: Setting, repeats: int) -> str:
+    """What is measured, in a line."""
+    what = "training step (forward and backward)" if setting.train else "inference"
+    return f"{what}, {setting.dtype}, batch {setting.batch}, median of {repeats} repeats in turns"
+
+
+def costs_table(costs: Sequence[tuple[Setting, Complexity]]) -> list[str]:
+    """Parameters and multiply-adds of each arch and size."""
+    lines = [
+        [
+            setting.name,
+            _pixels(setting),
+            f"{cost.parameters / 1e6:.1f}",
+            f"{cost.multiply_adds / 1e9:.1f}" if cost.multiply_adds >= 1e8 else f"{cost.multiply_adds / 1e9:.3f}",
+        ]
+        for setting, cost in costs
+    ]
+    return _table(("arch", "pixels", "parameters (M)", "multiply-adds of an image (G)"), lines)
+
+
+def rows_table(rows: Iterable[Row]) -> list[str]:
+    """A row for each candidate at each size; ratios are the candidate's over mmvit's, so above 1 mmvit is the better one."""
+    return _table(COLUMNS, [_cells(row) for row in rows])
+
+
+def means_table(rows: Sequence[Row]) -> list[str]:
+    """Geometric means of the ratios over archs and sizes, and the smallest ones."""
+    lines = []
+    for candidate in dict.fromkeys(row.candidate for row in rows if row.candidate != OURS):
+        times = [row.time.median for row in rows if row.candidate == candidate and row.time]
+        memories = [row.memory_ratio for row in rows if row.candidate == candidate and row.memory_ratio]
+        cells = [candidate, str(len(times))]
+        for ratios in (times, memories):
+            cells += [f"{geometric_mean(ratios):.2f}", f"{min(ratios):.2f}"] if ratios else ["", ""]
+        if times or memories:
+            lines.append(cells)
+    return _table(("candidate", "rows", "time / mmvit", "least", "memory / mmvit", "least"), lines)
+
+
+def _cells(row: Row) -> list[str]:
+    maps = row.remark
+    if row.difference is not None and not maps.startswith("its maps differ"):
+        maps = f"equal to {row.difference:.0e}" + (f"; {maps}" if maps else "")
+    if row.seconds is None and row.candidate != OURS:
+        maps = maps or "not measured"
+    ratio = row.time if row.candidate != OURS else None
+    return [
+        row.setting.name,
+        _pixels(row.setting),
+        row.candidate,
+        f"{row.seconds.median * 1000:.1f}" if row.seconds else "",
+        f"{ratio.median:.2f}" if ratio else "",
+        _quartiles(ratio) if ratio else "",
+        f"{row.limit:.0%}" if row.limit else "",
+        f"{row.memory / 2**20:.0f}" if row.memory is not None else "",
+        f"{row.memory_ratio:.2f}" if row.memory_ratio and row.candidate != OURS else "",
+        maps,
+    ]
+
+
+def _pixels(setting: Setting) -> str:
+    return f"{setting.height} x {setting.width}"
+
+
+def _quartiles(ratio: Spread) -> str:
+    return f"{ratio.low:.2f} to {ratio.high:.2f}"
+
+
+def _table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table that also reads well as it stands; no lines, no table."""
+    if not lines:
+        return []
+    widths = [max(len(line[column]) for line in (columns, *lines)) for column in range(len(columns))]
+    rows = [columns, ["-" * width for width in widths], *lines]
+    return ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+
+
+def growth_table(rows: Sequence[Row]) -> list[str]:
+    """How the time of each candidate grows from an arch's fewest pixels to its most; no line where it has one size only."""
+    lines = []
+    for name, candidate in dict.fromkeys((row.setting.name, row.candidate) for row in rows):
+        sizes = {row.setting.pixels: row.seconds.median for row in rows if _is(row, name, candidate) and row.seconds}
+        least, most = min(sizes, default=0), max(sizes, default=0)
+        if most > least:
+            lines.append([name, candidate, f"{most / least:.2f}", f"{sizes[most] / sizes[least]:.2f}"])
+    return _table(("arch", "candidate", "pixels grow by", "time grows by"), lines) if lines else []
+
+
+def _is(row: Row, name: str, candidate: str) -> bool:
+    return (row.setting.name, row.candidate) == (name, candidate)
+
+
+def write_json(rows: Sequence[Row], about: dict[str, Any], file: Path) -> None:
+    """All that was measured."""
+    file.write_text(json.dumps({**about, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+
+
+def plot(rows: Sequence[Row], file: Path) -> None:
+    """Time, and peak memory where it was measured, against pixels: a row of axes for each arch, a line for each candidate.
+
+    Raises:
+        InputError: matplotlib is missing.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws to files, whatever display there is
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise InputError("--plot: matplotlib is not installed, see the extra mmvit[demo]") from error
+    archs = list(dict.fromkeys(row.setting.name for row in rows))
+    peaks = any(row.memory is not None for row in rows)
+    figure = Figure(figsize=(5 * (1 + peaks), 3.2 * len(archs)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for line, arch in zip(figure.subplots(len(archs), 1 + peaks, squeeze=False), archs, strict=True):
+        of_arch = [row for row in rows if row.setting.name == arch]
+        _draw(line[0], of_arch, "time (s)", lambda row: row.seconds and row.seconds.median)
+        if peaks:
+            _draw(line[1], of_arch, "peak memory (GiB)", lambda row: row.memory and row.memory / 2**30)
+    figure.savefig(file, dpi=120)
+
+
+def _draw(axes: Any, rows: Sequence[Row], label: str, value: Any) -> None:
+    for candidate in dict.fromkeys(row.candidate for row in rows):
+        points = sorted((row.setting.pixels / 1e6, value(row)) for row in rows if row.candidate == candidate and value(row))
+        if points:
+            axes.plot(*zip(*points, strict=True), marker="o", label=candidate)
+    axes.set(title=rows[0].setting.name, xlabel="megapixels", ylabel=label, xscale="log", yscale="log")
+    axes.legend(fontsize=7)
+    axes.grid(True, which="both", linewidth=0.3)

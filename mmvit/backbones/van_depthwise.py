@@ -1,0 +1,91 @@
+"""Depthwise convolutions of channels-last maps on a CPU, where oneDNN's forms of the large ones are slow.
+
+A dilated convolution of stride 1 is as many convolutions without dilation as it has phases: rows and columns that are congruent
+modulo the dilation see only each other. The gradient of the map is the convolution by the turned kernel. The gradient of the
+kernel is a sum over bands of rows, each of which the cache holds. All of it is torch's own convolution on parts of the map.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from ..layers.parts import eager_on_cpu
+
+BAND = 16  # rows
+Phase = tuple[slice, slice, slice, slice]
+
+
+def depthwise(convolution: nn.Conv2d, feature_map: Tensor) -> Tensor:
+    """`convolution(feature_map)`, of stride 1, with one odd kernel for each channel, and padded so that the size stays."""
+    plain = not eager_on_cpu(feature_map) or torch.is_autocast_enabled("cpu")
+    if plain or not feature_map.is_contiguous(memory_format=torch.channels_last):
+        return convolution(feature_map)
+    return Depthwise.apply(feature_map, convolution.weight, convolution.bias, convolution.dilation[0])
+
+
+class Depthwise(torch.autograd.Function):
+    """(B, C, h, w) map, (C, 1, k, k) kernels, (C,) bias and the dilation to a (B, C, h, w) map."""
+
+    @staticmethod
+    def forward(ctx: Any, feature_map: Tensor, kernels: Tensor, bias: Tensor, dilation: int) -> Tensor:
+        ctx.save_for_backward(feature_map, kernels)
+        ctx.dilation = dilation
+        return convolve(feature_map, kernels, bias, dilation)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        feature_map, kernels = ctx.saved_tensors
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        of_map, of_kernels, of_bias = ctx.needs_input_grad[:3]
+        return (
+            convolve(gradient, kernels.flip(2, 3), None, ctx.dilation) if of_map else None,
+            gradient_of_kernels(gradient, feature_map, kernels, ctx.dilation) if of_kernels else None,
+            gradient.sum(dim=(0, 2, 3)) if of_bias else None,
+            None,
+        )
+
+
+def phases(feature_map: Tensor, dilation: int) -> Iterator[Phase]:
+    height, width = feature_map.shape[2:]
+    whole = slice(None)
+    for top in range(min(dilation, height)):
+        for left in range(min(dilation, width)):
+            yield whole, whole, slice(top, None, dilation), slice(left, None, dilation)
+
+
+def convolve(feature_map: Tensor, kernels: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+    channels, padding = kernels.shape[0], kernels.shape[2] // 2
+    if dilation == 1:
+        return F.conv2d(feature_map, kernels, bias, padding=padding, groups=channels)
+    mixed = torch.empty_like(feature_map, memory_format=torch.channels_last)
+    for phase in phases(feature_map, dilation):
+        part = feature_map[phase].contiguous(memory_format=torch.channels_last)
+        mixed[phase] = F.conv2d(part, kernels, bias, padding=padding, groups=channels)
+    return mixed
+
+
+def gradient_of_kernels(gradient: Tensor, feature_map: Tensor, kernels: Tensor, dilation: int) -> Tensor:
+    total = torch.zeros_like(kernels)
+    for phase in phases(feature_map, dilation):
+        part, upstream = (tensor[phase].contiguous(memory_format=torch.channels_last) for tensor in (feature_map, gradient))
+        rows, halo = part.shape[2], kernels.shape[2] // 2
+        for start in range(0, rows, BAND):
+            stop = min(start + BAND, rows)
+            above, below = min(start, halo), min(rows - stop, halo)  # rows that are there
+            band = F.pad(part[:, :, start - above : stop + below], (0, 0, halo - above, halo - below))
+            total += kernel_gradient(upstream[:, :, start:stop], band, kernels, halo)
+    return total
+
+
+def kernel_gradient(gradient: Tensor, feature_map: Tensor, kernels: Tensor, padding: int) -> Tensor:
+    """Of the kernels of a convolution that pads columns only."""
+    channels, one = kernels.shape[0], [1, 1]
+    wanted = [False, True, False]
+    return torch.ops.aten.convolution_backward(
+        gradient, feature_map, kernels, [channels], one, [0, padding], one, False, [0, 0], channels, wanted
+    )[1]

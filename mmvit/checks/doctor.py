@@ -1,0 +1,175 @@
+"""`python -m mmvit doctor [CONFIG]`: what is installed, whether it works together, and whether a config's run can begin.
+
+A line for each check: `ok`, or `FIX` with what is wrong and what to do. Nothing is downloaded, nothing is written. With
+`--data` every image and label map of the config's datasets is opened: minutes for a large one.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from importlib import import_module, metadata, util
+from io import StringIO
+from typing import Any
+
+import torch
+
+from .. import compat
+from ..compat import operators
+from .findings import Finding, brief, guarded
+
+OFFICIAL = ("mmengine", "mmcv-lite", "mmcv", "mmdet", "mmsegmentation")
+FORKS = ("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentation")
+PARTS = {name: (f"{name}.models", f"{name}.datasets") for name in ("mmdet", "mmseg")}
+EXTRAS = "pip install 'mmvit[openmmlab]' (official) or pip install 'mmvit[onedl]' (maintained forks)"
+LEAST_PYTHON, LEAST_TORCH = (3, 11), (2, 6)
+
+
+def examine(config: str | None = None, options: Mapping[str, Any] | None = None, data: bool = False) -> Iterator[Finding]:
+    """The findings about the installation, about a config where one is named, and about each file of its `data`."""
+    for what, check in CHECKS.items():
+        yield from guarded(what, check)
+    if config is not None:
+        yield from guarded("config", examine_config, config, options or {}, data)
+
+
+def examine_config(config: str, options: Mapping[str, Any], data: bool) -> Iterable[Finding]:
+    """See `engine.config_checks`, whose imports fail where the installation does."""
+    from . import config as config_checks
+
+    return config_checks.examine(config, options, data)
+
+
+def version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def installed(distributions: Sequence[str]) -> dict[str, str]:
+    """Versions of those of the distributions that are there."""
+    return {name: found for name in distributions if (found := version(name)) is not None}
+
+
+def check_python() -> Iterator[Finding]:
+    found = sys.version.split()[0]
+    least = ".".join(map(str, LEAST_PYTHON))
+    ok = sys.version_info >= LEAST_PYTHON
+    yield Finding(ok, "python", found if ok else f"{found}; mmvit needs {least} or later: make a virtual environment with it")
+
+
+def check_torch() -> Iterator[Finding]:
+    """Whether torchvision's operators are there: its build has to be the one for this build of torch."""
+    least = ".".join(map(str, LEAST_TORCH))
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < LEAST_TORCH:
+        yield Finding(False, "torch", f"{torch.__version__}; mmvit needs {least} or later: pip install -U torch torchvision")
+        return
+    try:
+        import torchvision
+
+        torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+    except Exception as error:
+        advice = "torch and torchvision do not belong together: install both from the same place, pip install torch torchvision"
+        yield Finding(False, "torch", f"{torch.__version__}, torchvision {version('torchvision')}: {brief(error)}; {advice}")
+        return
+    yield Finding(True, "torch", f"{torch.__version__}, torchvision {torchvision.__version__}")
+
+
+def check_stack() -> Iterator[Finding]:
+    official, forks = installed(OFFICIAL), installed(FORKS)
+    found = official | forks
+    listed = ", ".join(f"{name} {number}" for name, number in found.items())
+    remove = f"pip uninstall -y {' '.join(found)}, then {EXTRAS}"
+    if official and forks:
+        told = f"both stacks are installed and write over each other's files ({listed}). {remove}"
+    elif "mmcv" in found and "mmcv-lite" in found:
+        told = f"mmcv and mmcv-lite write over each other's files ({listed}). {remove}"
+    elif not any("mmcv" in name for name in found):
+        told = f"there is no mmcv ({listed or 'nothing of a stack was installed by pip'}). {EXTRAS}"
+    elif not any("mmdet" in name or "mmseg" in name for name in found):
+        told = f"there is neither mmdet nor mmsegmentation ({listed}). {EXTRAS}"
+    else:
+        lacking = [name for name in ("mmdet", "mmseg") if not any(name in distribution for distribution in found)]
+        without = f"; without {lacking[0]}, whose configs will not run" if lacking else ""
+        yield Finding(True, "stack", f"{'maintained forks' if forks else 'official'}: {listed}{without}")
+        yield from check_imports(["mmcv", *(name for name in ("mmdet", "mmseg") if name not in lacking)])
+        return
+    yield Finding(False, "stack", told)
+
+
+def check_imports(packages: Iterable[str]) -> Iterator[Finding]:
+    """A line for each package of which the parts that a run uses do not import, with what is known to help."""
+    for package in packages:
+        try:
+            with redirect_stdout(StringIO()):  # where the forks remark on what they lack and do not need
+                for module in PARTS.get(package, (package,)):
+                    import_module(module)
+        except Exception as error:
+            told = f"does not import: {brief(error)}"
+            if "libGL" in told:
+                told += "; pip install --force-reinstall --no-deps opencv-python-headless"
+            elif isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("mm"):
+                told += f"; install what has it, pip install {error.name.partition('.')[0]} if it is called so"
+            yield Finding(False, package, told)
+
+
+def check_timm() -> Iterator[Finding]:
+    found = version("timm")
+    if found is None or found.startswith("0."):
+        yield Finding(False, "timm", f"{found}; mmvit needs 1.0 or later: pip install -U timm")
+        return
+    import_module("timm.layers")
+    yield Finding(True, "timm", found)
+
+
+def check_compat() -> Iterator[Finding]:
+    setting = os.environ.get(compat.SWITCH)
+    if setting == "0":
+        told = "resuming mmengine's checkpoints and mmvit:: bases fail, and operators are not supplied"
+        yield Finding(False, "compat", f"switched off by {compat.SWITCH}=0: {told}; unset it, unless you mean it")
+    else:
+        yield Finding(True, "compat", "on")
+
+
+def check_operators() -> Iterator[Finding]:
+    """Which `mmcv._ext` is in use."""
+    if operators.is_supplied():
+        yield Finding(True, "operators", "supplied by mmvit, from torchvision and plain torch; mmcv is not compiled")
+        return
+    spec = util.find_spec(operators.NAME)
+    if spec is None:
+        told = f"mmcv is not compiled, and nothing stands for it; unset {compat.SWITCH}, or install a compiled mmcv"
+        yield Finding(False, "operators", told)
+    else:
+        import_module(operators.NAME)
+        yield Finding(True, "operators", f"compiled: {spec.origin}")
+
+
+def check_device() -> Iterator[Finding]:
+    if not torch.cuda.is_available():
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        yield Finding(
+            True, "device", f"CPU with {cores} cores, of which torch uses {torch.get_num_threads()}; no GPU that torch can use"
+        )
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        about = torch.cuda.get_device_properties(index)
+        told = f"GPU {index}: {about.name}, {about.total_memory / 2**30:.0f} GiB"
+        try:
+            torch.ones(1, device=f"cuda:{index}").add(1).item()
+        except RuntimeError as error:
+            told += f" cannot compute: {brief(error)}; install the torch that was built for this GPU and its driver"
+            yield Finding(False, "device", told)
+        else:
+            yield Finding(True, "device", told)
+
+
+CHECKS: dict[str, Callable[[], Iterable[Finding]]] = {
+    "python": check_python,
+    "torch": check_torch,
+    "stack": check_stack,
+    "timm": check_timm,
+    "compat": check_compat,
+    "operators": check_operators,
+    "device": check_device,
+}

@@ -1,0 +1,254 @@
+"""Every image, label map and mask of a config's datasets, opened for `python -m mmvit doctor CONFIG --data`.
+
+After the checks of `preflight`, which open none: those come before each run, this before the first.
+"""
+
+import multiprocessing
+import os
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.config import Config, ConfigDict
+from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
+
+from ..data.images import ORIENTATION, LoadImage
+from ..data.label_maps import IGNORED, LoadLabelMap
+from ..errors import InputError, some
+from . import annotations
+from . import dataset as dataset_configs
+from .findings import Finding
+
+NEARLY_BLACK = 32  # a 16-bit image whose brightest value is less than this of 255 holds fewer bits than it says
+CHUNK = 16  # images that a process is given at once
+SHARED = ("color_type", "imdecode_backend", "backend_args")  # of the options of reading
+LINES = 3  # items of a finding that are told in full
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An image, and what its dataset says of it, as the first steps of a pipeline take it."""
+
+    results: dict[str, Any]
+    masks: Mapping[Hashable, Any] = field(default_factory=dict)  # `segmentation` of the annotations by their ids
+
+
+@dataclass
+class Opened:
+    """What is seen in an image, and in what belongs to it."""
+
+    traits: list[str] = field(default_factory=list)  # what training handles
+    labels: frozenset[int] = frozenset()  # of its label map, as training gets them, without the ignored one
+    faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # what must be mended, by kind
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset whose files can be opened."""
+
+    entries: list[Entry]
+    classes: Sequence[str]
+    annotated: str | None  # words on its annotations; None: it has label maps
+    open_one: Callable[[Entry], Opened]
+
+
+def check(cfg: Config, splits: Sequence[str]) -> Iterator[Finding]:
+    """Opens what `preflight.check` found to be there; each file once, where splits share a dataset."""
+    shared: dict[str, tuple[list[str], ConfigDict]] = {}
+    for key, dataset in dataset_configs.datasets_of(cfg, splits):
+        shared.setdefault(str(sorted((name, str(value)) for name, value in dataset.items())), ([], dataset))[0].append(key)
+    for keys, dataset in shared.values():
+        told = ", ".join(keys)
+        source = source_of(dataset, cfg.get("default_scope"))
+        if source is None:
+            yield Finding(True, "images", f"{told}: not opened; {dataset.type} and how it is read are not known here")
+        else:
+            yield from findings(told, source, open_all(source, told))
+
+
+def source_of(dataset: ConfigDict, scope: str | None) -> Source | None:
+    """What a dataset reads in a run, or None for kinds of datasets and of reading that are not known here."""
+    load = reader_of(dataset, LoadImage, ("LoadImage", "LoadImageFromFile"))
+    if load is None:
+        return None
+    if dataset_configs.is_coco(dataset) and dataset_configs.reads_boxes(dataset, scope):
+        return coco_source(dataset, dataset_configs.classes_of(dataset, scope), load)
+    if dataset_configs.reads_label_maps(dataset) and (reader := dataset_configs.label_map_reader(dataset, scope)) is not None:
+        classes = reader.metainfo.get("classes") or ()
+        load_labels = reader_of(dataset, LoadLabelMap, dataset_configs.LOADERS)
+        entries = [Entry(dict(entry)) for entry in reader.load_data_list()]
+        return Source(entries, classes, None, partial(open_one, load, load_labels, len(classes)))
+    return None
+
+
+def reader_of(dataset: ConfigDict, kind: type, names: Sequence[str]) -> Any:
+    """The step of a pipeline that reads a file, of our kind, which names what it cannot read."""
+    for step in dataset_configs.steps_of(dataset.get("pipeline")):
+        if dataset_configs.name_of(step.get("type")) in names:
+            return kind(**{name: value for name, value in step.items() if name in SHARED})
+    return None
+
+
+def coco_source(dataset: ConfigDict, classes: Sequence[str], load: LoadImage) -> Source:
+    file = dataset_configs.ann_file(dataset)
+    content = annotations.read(file, str(file), annotated=False)
+    sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    masks: dict[Hashable, dict[Hashable, Any]] = defaultdict(dict)
+    used, occurring, with_masks = 0, set(), dataset_configs.reads_masks(dataset)
+    for entry in content.get("annotations") or ():
+        if entry.get("ignore") or annotations.left_out(entry, sizes[entry["image_id"]], names, set(classes)):
+            continue
+        used += 1
+        occurring.add(names[entry["category_id"]])
+        masks[entry["image_id"]].update({entry["id"]: entry["segmentation"]} if with_masks else {})
+    count = len(content.get("annotations") or ())
+    told = f"{used} of {count} are used, {len(sizes) - len(masks)} of {len(sizes)} images have none"
+    told += absent(classes, occurring)
+    folder = dataset_configs.image_folder(dataset)
+    entries = [
+        Entry(
+            dict(img_path=str(folder / image["file_name"]), height=image["height"], width=image["width"]),
+            masks.get(image["id"], {}),
+        )
+        for image in content["images"]
+    ]
+    return Source(entries, classes, told, partial(open_one, load, None, len(classes)))
+
+
+def absent(classes: Sequence[str], occurring: set[str]) -> str:
+    missing = [name for name in classes if name not in occurring]
+    return f"; {len(missing)} of {len(classes)} classes never occur: {some(missing)}" if missing else "; every class occurs"
+
+
+def open_all(source: Source, told: str) -> list[Opened]:
+    """What is seen in each image, with a bar on a terminal."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    forks = "fork" in multiprocessing.get_all_start_methods()  # a fresh process would import torch first, for nothing
+    context = multiprocessing.get_context("fork" if forks else None)
+    with ProcessPoolExecutor(cores, context, initializer=quietly) as pool:
+        opened = pool.map(source.open_one, source.entries, chunksize=CHUNK)
+        return list(tqdm(opened, told, total=len(source.entries), unit="image", disable=None))
+
+
+def quietly() -> None:
+    """One thread a process, and nothing from libpng or OpenCV on the terminal: what they say is told as a finding."""
+    cv2.setNumThreads(0)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def open_one(load: LoadImage, load_labels: LoadLabelMap | None, classes: int, entry: Entry) -> Opened:
+    seen, results = Opened(), dict(entry.results)
+    path = results["img_path"]
+    try:
+        results = load.transform(results) or results
+        seen.traits = traits(path, results["img"])
+        if "16-bit" in seen.traits and results["img"].max() < NEARLY_BLACK:
+            seen.faults["images come out nearly black: of 16 bits only the upper 8 are read; convert them to 8 bits"].append(
+                path
+            )
+    except InputError as error:
+        seen.faults["images cannot be used"].append(f"{error}")
+        results.pop("ori_shape", None)
+    if load_labels is not None:
+        try:
+            labels = np.unique(load_labels.transform(results)["gt_seg_map"]).tolist()
+        except InputError as error:
+            seen.faults["label maps cannot be used"].append(f"{error}")
+            labels = []
+        seen.labels = frozenset(label for label in labels if label != IGNORED)
+        if strange := [label for label in sorted(seen.labels) if label >= classes]:
+            shift = "; in the file each is one more" if results["reduce_zero_label"] else ""
+            found = f"{results['seg_map_path']}: {some(strange)}{shift}"
+            seen.faults[f"label maps have labels of no class, which are 0 to {classes - 1} and {IGNORED}"].append(found)
+        if labels and not seen.labels:
+            seen.traits.append("with a label map in which all is ignored")
+    for number, mask in entry.masks.items():
+        if fault := rle_fault(mask):
+            seen.faults["RLEs do not decode"].append(f"annotation {number} of {path}: {fault}")
+    return seen
+
+
+def traits(path: str, image: np.ndarray) -> list[str]:
+    """What is out of the ordinary in an image, and handled by reading it, as `LoadImage` says."""
+    found = ["1 pixel wide or high"] if min(image.shape[:2]) == 1 else []
+    try:
+        with Image.open(path) as header:
+            mode, raw = header.mode, str(header.tile[0][3]) if header.tile else ""
+            if mode in ("1", "L", "LA", "I", "I;16", "I;16B", "F"):
+                found.append("grey")
+            if ";16" in raw and header.format in ("PNG", "TIFF"):
+                found.append("16-bit")
+            if mode in ("RGBA", "LA", "PA") or "transparency" in header.info:
+                found.append("with transparency")
+            if mode == "CMYK":
+                found.append("CMYK")
+            if header.getexif().get(ORIENTATION, 1) != 1:
+                found.append("turned by their EXIF orientation")
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
+        found.append("of a kind that Pillow does not know")
+    return found
+
+
+def rle_fault(mask: Any) -> str | None:
+    """Why an RLE cannot be decoded: pycocotools fails on some, and makes noise of others. None for polygons."""
+    if not isinstance(mask, dict) or mask.get("size") is None:
+        return None
+    try:
+        lengths = runs(mask["counts"]) if isinstance(mask["counts"], str) else mask["counts"]
+        pixels = mask["size"][0] * mask["size"][1]
+        if min(lengths, default=0) < 0 or sum(lengths) != pixels:
+            return f"its runs have {sum(lengths)} pixels, expected {pixels} of size {mask['size']}"
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        return f"its counts are no run lengths ({error})"
+    return None
+
+
+def runs(counts: str) -> list[int]:
+    """Run lengths of a compressed RLE: groups of six bits, five of them a number's, from the third on as differences."""
+    lengths: list[int] = []
+    number = shift = 0
+    for letter in counts:
+        bits = ord(letter) - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f"{letter!r} in it")
+        number |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            number -= 1 << shift
+        lengths.append(number + (lengths[-2] if len(lengths) > 2 else 0))
+        number = shift = 0
+    if shift:
+        raise ValueError("it ends within a number")
+    return lengths
+
+
+def findings(told: str, source: Source, opened: Sequence[Opened]) -> Iterator[Finding]:
+    """Lines about a dataset: what was opened, what of it is handled, and each kind of fault."""
+    items: dict[str, list[str]] = defaultdict(list)
+    for entry, seen in zip(source.entries, opened, strict=True):
+        for trait in seen.traits:
+            items[trait].append(entry.results["img_path"])
+    handled = [f"{len(paths)} {trait} ({some(paths, LINES)})" for trait, paths in items.items()]
+    lines = [f"{told}: {len(opened)} opened" + ("; handled, as mmvit.LoadImage says:" if handled else ""), *handled]
+    yield Finding(True, "images", "\n".join(lines))
+    if source.annotated is not None:
+        yield Finding(True, "annotations", f"{told}: {source.annotated}")
+    else:
+        occurring = {source.classes[label] for seen in opened for label in seen.labels if label < len(source.classes)}
+        yield Finding(True, "label maps", f"{told}: {len(opened)} opened{absent(source.classes, occurring)}")
+    faults: dict[str, list[str]] = defaultdict(list)
+    for seen in opened:
+        for kind, found in seen.faults.items():
+            faults[kind] += found
+    for kind, found in faults.items():
+        more = [f"and {len(found) - LINES} more"] if len(found) > LINES else []
+        yield Finding(False, "files", "\n".join([f"{told}: {len(found)} {kind}", *found[:LINES], *more]))

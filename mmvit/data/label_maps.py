@@ -1,0 +1,88 @@
+"""Reading label maps so that one that does not fit is named."""
+
+from typing import Any
+
+import cv2
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine import fileio
+
+from ..errors import InputError
+from ..registry import TRANSFORMS
+from .images import size, turned
+
+IGNORED = 255
+EXPECTED = "Expected an image with one channel, the number of each pixel's class, as large as the image that it belongs to"
+
+
+@TRANSFORMS.register_module()
+class LoadLabelMap(BaseTransform):
+    """mmseg's `LoadAnnotations` with the same labels, except that a label map that cannot be used stops the run by name.
+
+    mmseg takes a map of another size as it is, makes 0 of a label 256, and of a map one pixel wide a row. Whether label 0 is
+    ignored, and which classes are others' (`metainfo.classes`), the dataset says.
+
+    Args:
+        imdecode_backend: as mmcv's `imfrombytes` takes it.
+        backend_args: of the files' storage, as mmengine's `fileio` takes them.
+    """
+
+    def __init__(self, imdecode_backend: str = "pillow", backend_args: dict[str, Any] | None = None) -> None:
+        self.imdecode_backend = imdecode_backend
+        self.backend_args = backend_args
+
+    def transform(self, results: dict) -> dict:
+        """Adds `gt_seg_map` (H, W), uint8, as large as the image was when it was loaded.
+
+        Raises:
+            InputError: the file is missing or cannot be decoded, has several channels or values beyond 255, or another size
+                than the image.
+        """
+        labels = self._read(results["seg_map_path"], results.get("img_path"))
+        shape = results.get("ori_shape", labels.shape)
+        if labels.shape != shape:
+            image = results["img_path"]
+            raise InputError(
+                f"label map {results['seg_map_path']}: {size(labels.shape)} pixels (height x width), but its image {image} has "
+                f"{size(shape)}{turned(image)}. {EXPECTED}; make it anew from that image, or take both out"
+            )
+        table = label_table(results["reduce_zero_label"], results.get("label_map"))
+        results["gt_seg_map"] = labels if table is None else cv2.LUT(labels, table)
+        results["seg_fields"].append("gt_seg_map")
+        return results
+
+    def _read(self, path: str, image: str | None) -> np.ndarray:
+        where = f"label map {path}" + (f" of image {image}" if image else "")
+        try:
+            content = fileio.get(path, backend_args=self.backend_args)
+            labels = mmcv.imfrombytes(content, flag="unchanged", backend=self.imdecode_backend)
+        except Exception as error:
+            labels, reason = None, "no such file" if isinstance(error, FileNotFoundError) else "it cannot be decoded"
+        else:
+            reason = "it cannot be decoded"
+        if labels is None:
+            raise InputError(f"{where}: {reason}. {EXPECTED}; replace the file, or take both out")
+        if labels.ndim == 3 and labels.shape[2] == 1:
+            labels = labels[..., 0]
+        if labels.ndim != 2:
+            raise InputError(
+                f"{where}: {labels.shape[2]} channels, as colours have. {EXPECTED}; convert the colours to numbers of classes"
+            )
+        if labels.dtype not in (np.uint8, bool):
+            numbers = labels.astype(np.uint8)
+            if (numbers != labels).any():
+                raise InputError(
+                    f"{where}: values from {labels.min()} to {labels.max()} ({labels.dtype}). {EXPECTED}, whole numbers from 0 "
+                    f"to {IGNORED}"
+                )
+            return numbers
+        return labels.astype(np.uint8, copy=False)
+
+
+def label_table(reduce_zero_label: bool, label_map: dict[int, int] | None) -> np.ndarray | None:
+    """The label (256,), uint8, that each value of a file stands for, or None where they are the same, as mmseg has it."""
+    if not reduce_zero_label and not label_map:
+        return None
+    labels = [IGNORED, *range(IGNORED - 1), IGNORED] if reduce_zero_label else list(range(IGNORED + 1))
+    return np.array([(label_map or {}).get(label, label) for label in labels], dtype=np.uint8)

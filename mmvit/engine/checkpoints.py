@@ -1,0 +1,163 @@
+"""Checkpoints in an order that never leaves none: the new one stands before the old one goes.
+
+That each file is whole or not there at all is `compat.storage`'s work.
+"""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.runner import Runner
+from torch import nn
+
+from ..compat.storage import write_whole
+from ..errors import CheckpointError
+from ..registry import HOOKS
+from .models import unwrapped
+
+LAST = "last_checkpoint"  # file of the work dir that names the checkpoint to resume from
+INTERRUPTED = "interrupted.pth"
+KEPT = "keep_ckpt_ids"  # mmengine's, in the message hub: steps of the checkpoints that are there
+OUTDATED = "outdated_best"  # likewise: best checkpoints that a better one is about to follow
+
+
+@HOOKS.register_module()
+class CheckpointHook(MMEngineCheckpointHook):
+    """mmengine's hook, with all of its options, safe against a kill at any moment.
+
+    A checkpoint is written whole, then named in `last_checkpoint`, and only then are the outdated ones removed, the best one so
+    far included. One whose weights are not finite is refused.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        self._remove_outdated_best(runner)  # which a kill may have left
+        self.last_ckpt = runner.message_hub.runtime_info.get("last_ckpt")  # or mmengine would not save a best metric in it
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """
+        Raises:
+            CheckpointError: a weight is NaN or infinite.
+        """
+        if name := first_nonfinite(checkpoint["state_dict"], buffers_of(unwrapped(runner.model))):
+            raise CheckpointError(
+                f"not saved: {name} has values that are not finite after iteration {checkpoint['meta']['iter']}. "
+                f"{advice(runner.work_dir)}"
+            )
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        there = self._steps_with(step)
+        outdated = there[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
+        runner.message_hub.update_info(KEPT, there)  # with the outdated ones: a run killed before they go removes them resumed
+        filename = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)
+        runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            filename,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        publish(runner, self.last_ckpt)
+        self._remove([self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)) for old in outdated])
+        self._remove([self.file_backend.join_path(self.out_dir, INTERRUPTED)])
+        if self.max_keep_ckpts > 0:
+            self.keep_ckpt_ids.extend(there)  # a deque that lets go of the outdated ones
+            runner.message_hub.update_info(KEPT, list(self.keep_ckpt_ids))
+
+    def _steps_with(self, step: int) -> list[int]:
+        """Steps of the checkpoints that are there, with this one as the newest."""
+        before = list(self.keep_ckpt_ids) if self.max_keep_ckpts > 0 else []
+        return [other for other in before if other != step] + [step]
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+        before = self._best()
+        runner.message_hub.update_info(OUTDATED, [path for path in before.values() if path])
+        self._set_best(dict.fromkeys(before))  # or mmengine would remove them first
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        finally:
+            now = self._best()
+            self._set_best({name: now.get(name) or path for name, path in before.items()})
+        self._remove_outdated_best(runner)
+
+    def _remove_outdated_best(self, runner: Runner) -> None:
+        best = self._best().values()
+        self._remove([path for path in runner.message_hub.runtime_info.get(OUTDATED, ()) if path not in best])
+
+    def _best(self) -> dict[str, str | None]:
+        """Paths of the best checkpoints so far by the metric that they are best in."""
+        if not self.save_best:
+            return {}
+        if len(self.key_indicators) == 1:
+            return {"": self.best_ckpt_path}
+        return dict(self.best_ckpt_path_dict)
+
+    def _set_best(self, paths: dict[str, str | None]) -> None:
+        if "" in paths:
+            self.best_ckpt_path = paths[""]
+        else:
+            self.best_ckpt_path_dict = paths
+
+    def _remove(self, paths: list[str]) -> None:
+        if not is_main_process():
+            return
+        for path in paths:
+            if self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+            elif self.file_backend.isdir(path):  # of strategies that save a file a process
+                self.file_backend.rmtree(path)
+
+
+def save_interrupted(runner: Runner) -> None:
+    """Saves the state between two iterations, beside the regular checkpoints, where `--resume` finds it."""
+    hook = next((hook for hook in runner.hooks if isinstance(hook, MMEngineCheckpointHook)), None)
+    folder = (hook and hook.out_dir) or runner.work_dir
+    place = dict(backend_args=hook.backend_args) if hook else {}
+    meta = dict(epoch=runner.epoch, iter=runner.iter)
+    runner.save_checkpoint(folder, INTERRUPTED, meta=meta, by_epoch=False, **place)
+    path = f"{str(folder).rstrip('/')}/{INTERRUPTED}"
+    publish(runner, path)
+    runner.logger.warning(f"stopped after {runner.iter} iterations; saved {path}, go on with --resume")
+
+
+def publish(runner: Runner, checkpoint: str) -> None:
+    """Names a checkpoint as the one to resume from."""
+    if is_main_process():
+        write_whole(Path(runner.work_dir, LAST), str(checkpoint).encode())
+
+
+def last_checkpoint(work_dir: str | Path) -> str | None:
+    """The checkpoint that a resumed run would begin from."""
+    file = Path(work_dir, LAST)
+    return file.read_text().strip() if file.is_file() else None
+
+
+def advice(work_dir: str | Path) -> str:
+    """What to do about a training that blew up."""
+    return (
+        f"The last good checkpoint is {last_checkpoint(work_dir) or 'none'}: go on from it with --resume and a lower "
+        "optim_wrapper.optimizer.lr, a longer warm-up, or optim_wrapper.clip_grad.max_norm=1"
+    )
+
+
+def first_nonfinite(state: Mapping[str, Any], buffers: Collection[str] = ()) -> str | None:
+    """Name of the first tensor of a state that holds a NaN, or an infinity where it is no buffer: masks of attention do."""
+    for name, value in state.items():
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            good = ~value.isnan() if name in buffers else value.isfinite()
+            if not good.all():
+                return name
+    return None
+
+
+def buffers_of(model: nn.Module) -> set[str]:
+    return {name for name, _ in model.named_buffers()}

@@ -1,0 +1,68 @@
+"""What the model of a config costs, backbone and whole."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..complexity import Complexity, complexity
+from ..errors import InputError
+from ..layers.bands import whole_images
+from ..pyramid import SMALLEST
+from ..recipes.files import load_config
+
+
+def costs_of_config(file: Path, height: int, width: int) -> dict[str, Complexity]:
+    """Cost of `backbone` and `model` for one image of `height` x `width` pixels.
+
+    The whole model is counted in its tensors mode: heads with their predictions, without what turns those into boxes. On the
+    meta device where that can be; a two-stage detector computes on the CPU, since what it costs follows from its proposals.
+
+    Raises:
+        InputError: the config cannot be read or has no such model, or the image is too small.
+    """
+    cfg = load_config(file)
+    if "backbone" not in cfg.get("model", {}):
+        raise InputError(f"{file}: model.backbone is missing; expected a config of a detector or segmenter")
+    if min(height, width) < SMALLEST:
+        raise InputError(f"--shape {height} {width}: images have at least {SMALLEST} pixels a side")
+    scope = cfg.get("default_scope", "mmdet")
+    init_default_scope(scope)
+    model_cfg = Config(dict(model=cfg.model)).model
+    with torch.device("meta"):
+        backbone = MODELS.build(model_cfg.backbone)
+    return dict(backbone=complexity(backbone, height, width), model=whole_model(model_cfg, scope, height, width))
+
+
+def whole_model(model_cfg: Any, scope: str, height: int, width: int) -> Complexity:
+    """Cost of a detector or segmenter, on the meta device if it can."""
+    try:
+        with torch.device("meta"):
+            return counted(MODELS.build(model_cfg), scope, torch.empty(1, 3, height, width, device="meta"))
+    except (RuntimeError, NotImplementedError):  # what no meta tensor has: values
+        return counted(MODELS.build(model_cfg), scope, torch.zeros(1, 3, height, width))
+
+
+def counted(model: nn.Module, scope: str, images: Tensor) -> Complexity:
+    model.eval()
+    forward: Callable[..., Any] = model._forward  # type: ignore[assignment]  # of mmdet's and mmseg's base classes
+    with torch.no_grad(), whole_images(), FlopCounterMode(display=False) as counter:
+        forward(images, samples(scope, images))
+    return Complexity(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops() // 2)
+
+
+def samples(scope: str, images: Tensor) -> list[Any]:
+    """A sample for each image, with the shapes that heads ask for."""
+    height, width = images.shape[2:]
+    shape = (height, width)
+    meta = dict(img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=shape, scale_factor=(1.0, 1.0))
+    if scope == "mmseg":
+        from mmseg.structures import SegDataSample as Sample
+    else:
+        from mmdet.structures import DetDataSample as Sample  # type: ignore[assignment]
+    return [Sample(metainfo=meta) for _ in images]

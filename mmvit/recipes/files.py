@@ -1,0 +1,93 @@
+"""Config files: which one a name means, and reading it.
+
+`_base_ = 'mmvit::NAME.py'` in a config means a config of this package. mmengine knows such prefixes from a fixed table of
+packages, and reads a model index for each; `install` answers for ours.
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import wraps
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..errors import InputError
+
+PACKAGE = Path(__file__).parent.parent
+OURS = "mmvit::"  # prefix of the name of a config of this package
+
+
+def shipped(folder: str) -> Path:
+    """Our `configs` or `tools`: inside of an installed package, beside the package of a checkout."""
+    inside = PACKAGE / ".mim" / folder
+    return inside if inside.is_dir() else PACKAGE.parent / folder
+
+
+def our_config(name: str) -> Path:
+    """File of a config of this package, such as `mmvit::retinanet_pvt_small_coco.py`; prefix and suffix may be left out.
+
+    Raises:
+        InputError: there is none of that name; the nearest are suggested.
+    """
+    folder = shipped("configs")
+    name = name.removeprefix(OURS).removesuffix(".py")
+    file = folder / f"{name}.py"
+    if not file.is_file():
+        near = get_close_matches(name, [leaf.stem for leaf in sorted(folder.glob("*.py"))], n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"they lie in {folder}"
+        raise InputError(f"mmvit has no config {name}; {hint}")
+    return file
+
+
+def config_file(name: str) -> Path:
+    """The file that a user means: a path, `mmvit::NAME.py`, or without a folder the name of one of our configs.
+
+    A path that leads nowhere is returned as it is: loading it tells what is near.
+
+    Raises:
+        InputError: a bare name that is neither a file here nor a config of ours.
+    """
+    path = Path(name)
+    if name.startswith(OURS):
+        return our_config(name)
+    if path.is_file() or path.parent != Path():
+        return path
+    try:
+        return our_config(name)
+    except InputError as error:
+        raise InputError(f"config {name}: no such file in {Path.cwd()}, and {error}") from error
+
+
+def load_config(path: Path) -> Config:
+    """A config file.
+
+    Raises:
+        InputError: no such file (the nearest names are suggested), or one that does not parse.
+    """
+    if not path.is_file():
+        names = {file.stem: file for file in sorted(path.parent.glob("*.py"))} if path.parent.is_dir() else {}
+        near = get_close_matches(path.stem, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(str(names[name]) for name in near)}?" if near else f"see {path.parent}/"
+        raise InputError(f"config {path}: no such file; {hint}")
+    try:
+        return Config.fromfile(path)
+    except Exception as error:
+        raise InputError(f"config {path} does not parse: {type(error).__name__}: {error}") from error
+
+
+def install() -> None:
+    """Let `_base_` name configs of this package; a second call changes nothing."""
+    if not hasattr(Config._get_cfg_path, "__wrapped__"):
+        Config._get_cfg_path = staticmethod(_with_ours(Config._get_cfg_path))
+
+
+def _with_ours(get_cfg_path: Callable) -> Callable:
+    """mmengine's way from a base's name to its file and scope. Ours have no scope: their types belong to mmdet and mmseg."""
+
+    @wraps(get_cfg_path)
+    def answer(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        if cfg_path.startswith(OURS):
+            return str(our_config(cfg_path)), None
+        return get_cfg_path(cfg_path, filename)
+
+    return answer

@@ -1,0 +1,151 @@
+"""The page of results: `python -m mmvit.recipes.results > docs/model_zoo.md`.
+
+What was published comes from `pairings.PUBLISHED`; what was obtained with this package is `RUNS`, where a run is a row.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..zoo import list_archs
+from .configs import committed, setup_of
+from .tables import GPUS, PAIRINGS, PUBLISHED, Leaf, Published
+
+TITLES = {
+    "retinanet": "RetinaNet",
+    "mask_rcnn": "Mask R-CNN",
+    "upernet": "UperNet",
+    "segformer": "SegFormer head",
+    "fpn": "Semantic FPN",
+    "coco": "COCO 2017",
+    "ade20k": "ADE20K",
+    "cityscapes": "Cityscapes",
+}
+METRICS = {
+    "retinanet": ("box AP",),
+    "mask_rcnn": ("box AP", "mask AP"),
+    "upernet": ("mIoU",),
+    "segformer": ("mIoU",),
+    "fpn": ("mIoU",),
+}
+REMARKS = {  # what was published without a place in the tables
+    ("upernet", "cityscapes"): "VOLO's abstract has 84.3 mIoU on Cityscapes without the arch: it is in no row.",
+}
+
+INTRODUCTION = f"""\
+# Results
+
+Every config of `configs/`, with what was published for its pairing and what was obtained with this package. This page is
+written by `python -m mmvit.recipes.results > docs/model_zoo.md`; a test compares it with the tables in the package.
+
+- **published**: percent on the validation set, as the source in brackets prints it; in brackets, too, whether it was tested
+  at a single scale or at several, where that is known, and conditions that are not the config's or that its name does not
+  tell. An empty cell: no number was published. Where a paper and its repository have different numbers, both are there.
+- **GPUs x images**: of the recipe, images a GPU; `auto_scale_lr` scales from their product. All recipes are for {GPUS} GPUs.
+- **recipe**: published, or ours where there is none. The lists below the tables say whose it is, and what contradicts what.
+- **this package**: results of full training runs that were made and recorded, and only those.
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A full training run of a committed config with this package.
+
+    Attributes:
+        config: name of the leaf.
+        figures: in the order of the head's METRICS, percent.
+        test: of the evaluation: single scale, or test-time augmentation.
+        date: year-month-day on which it ended.
+        commit: of this repository.
+        machine: GPUs, and the versions of torch and of the stack.
+        command: as it was typed.
+    """
+
+    config: str
+    figures: tuple[float, ...]
+    test: str
+    date: str
+    commit: str
+    machine: str
+    command: str
+
+
+RUNS: tuple[Run, ...] = ()  # none was made at full scale so far
+
+
+def main() -> int:
+    print("\n".join(page(RUNS)))
+    return 0
+
+
+def page(runs: Sequence[Run]) -> Iterator[str]:
+    """Lines of the page."""
+    yield INTRODUCTION
+    for (head, dataset), leaves in _by_pairing():
+        metrics = " / ".join(METRICS[head])
+        yield f"## {TITLES[head]} on {TITLES[dataset]}\n"
+        yield f"| config | {metrics}, published | GPUs x images | recipe | {metrics}, this package |"
+        yield f"|{' --- |' * 5}"
+        yield from (row_of(leaf, runs) for leaf in leaves)
+        yield ""
+        yield from _notes(leaves)
+        if (head, dataset) in REMARKS:
+            yield f"\n{REMARKS[head, dataset]}"
+        yield ""
+    if runs:
+        yield from _records(runs)
+    for name, url in sorted({(row.source.name, row.source.url) for row in PUBLISHED}):
+        yield f"[{name}]: {url}"
+
+
+def row_of(leaf: Leaf, runs: Sequence[Run]) -> str:
+    """A config's line of its table."""
+    setup = setup_of(leaf)
+    cells = (
+        f"[{leaf.name}](../configs/{leaf.name}.py)",
+        "; ".join(_quote(row, leaf.arch) for row in PUBLISHED if leaf in row.leaves()),
+        f"{GPUS} x {setup.images}",
+        "published" if setup.published else "ours",
+        "; ".join(f"{_figures(run)} ({run.test}, {run.date})" for run in runs if run.config == leaf.name),
+    )
+    return "".join(f"| {cell} " if cell else "| " for cell in cells) + "|"
+
+
+def _by_pairing() -> Iterator[tuple[tuple[str, str], list[Leaf]]]:
+    """The committed leaves of each pairing, in the order of the tables, families and archs in theirs."""
+    archs = list_archs()
+    for head, dataset in PAIRINGS:
+        leaves = [leaf for leaf in committed() if (leaf.head, leaf.dataset) == (head, dataset)]
+        yield (head, dataset), sorted(leaves, key=lambda leaf: archs.index(f"{leaf.family}_{leaf.arch}"))
+
+
+def _quote(row: Published, arch: str) -> str:
+    where = ", ".join(filter(None, (f"[{row.source.name}]", row.test, row.under)))
+    return f"{row.figures[arch]} ({where})"
+
+
+def _figures(run: Run) -> str:
+    return " / ".join(f"{figure:.1f}" for figure in run.figures)
+
+
+def _notes(leaves: Sequence[Leaf]) -> Iterator[str]:
+    """A line for each recipe: the archs that it is for, and its source as the config has it."""
+    archs: dict[str, list[str]] = {}
+    for leaf in leaves:
+        archs.setdefault(setup_of(leaf).note, []).append(f"`{leaf.family}_{leaf.arch}`")
+    for note, names in archs.items():
+        yield f"- {', '.join(names)}. {note}.".replace("*", r"\*")
+
+
+def _records(runs: Sequence[Run]) -> Iterator[str]:
+    yield "## Runs made with this package\n"
+    yield "| date | config | result | commit | machine | command |"
+    yield f"|{' --- |' * 6}"
+    for run in runs:
+        cells = run.date, run.config, f"{_figures(run)}, {run.test}", run.commit, run.machine, f"`{run.command}`"
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
