@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from families import FAMILIES, Family, released_state
+from makers import each_family
 from torch.nn.parallel import DistributedDataParallel
 
 import mmvit
@@ -16,8 +17,6 @@ from mmvit.errors import CheckpointError
 from mmvit.weights.downloads import fetch
 from mmvit.weights.released import released_url
 from mmvit.zoo import find
-
-each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 
 def initialised(family: Family, **options: object) -> torch.nn.Module:

@@ -17,16 +17,15 @@ from pathlib import Path
 import pytest
 import torch
 from families import FAMILIES, released_state
+from makers import HOME, write_coco
 from mmengine.config import Config
 from mmengine.registry import MODELS
-from test_preflight import write_coco
 
 from mmvit.weights.loading import load_pretrained
 from mmvit.zoo import find
 
 pytestmark = pytest.mark.stack
 
-HOME = Path(__file__).parent.parent
 TINY = "configs/retinanet_pvt_tiny_coco.py"
 EASY = [
     "model.test_cfg.score_thr=0.0",  # after four iterations nothing scores 0.05

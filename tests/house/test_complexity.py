@@ -1,16 +1,15 @@
 """Costs are the published ones, and the README's table is what `python -m mmvit list --markdown` prints."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from families import FAMILIES, Family
+from makers import HOME
 
 from mmvit.commands.listing import markdown
 from mmvit.complexity import complexity
 from mmvit.zoo import list_archs
 
-README = Path(__file__).parent.parent / "README.md"
+README = HOME / "README.md"
 # GFLOPs (multiply-adds) at 224 of whole classifiers, as the papers and the authors' READMEs have them.
 PUBLISHED = {
     "PVT": dict(tiny=1.9, small=3.8, medium=6.7, large=9.8),

@@ -21,11 +21,11 @@ import pytest
 import torch
 import yapf.yapflib.yapf_api
 from families import FAMILIES, Family
+from makers import HOME, write_coco
 from mmengine.config import Config
 from mmengine.model import BaseModel, MMDistributedDataParallel, convert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
-from test_preflight import write_coco
 from torch import Tensor, nn
 from torch.distributed import destroy_process_group, init_process_group
 
@@ -42,7 +42,6 @@ pytestmark = pytest.mark.stack
 TestOptions.__test__ = False
 evaluate.__test__ = False
 
-HOME = Path(__file__).parent.parent
 BATCH = 2  # of one of two processes
 STEPS = 2  # DDP tells of parameters without a gradient when the next step begins
 PATIENCE = 60  # seconds that a job may take to end once a process of it has failed

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from makers import HOME
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -32,7 +33,7 @@ from mmvit.recipes.files import load_config
 
 pytestmark = pytest.mark.stack
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = HOME / "configs"
 NAMES = ("screw", "nut")
 STRANGE_NAME = "Über 鸟 mit Leerzeichen"
 COLOUR = (200, 100, 50)

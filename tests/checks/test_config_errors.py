@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from families import FAMILIES, Family
+from families import Family
+from makers import HOME, each_family
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 
@@ -20,8 +21,7 @@ from mmvit.commands.training import training
 from mmvit.errors import InputError
 from mmvit.recipes.files import load_config
 
-CONFIGS = Path(__file__).parent.parent / "configs"
-each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+CONFIGS = HOME / "configs"
 
 
 def short(value: Any) -> str:

@@ -10,14 +10,13 @@ from threading import Thread
 import pytest
 import torch
 from families import FAMILIES, Family, released_state
+from makers import each_family
 from safetensors.torch import save_file
 
 from mmvit.errors import CheckpointError
 from mmvit.pyramid import Pyramid
 from mmvit.weights.downloads import fetch
 from mmvit.weights.loading import LoadReport, fit_table, load_pretrained, read_state
-
-each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from families import FAMILIES, Family
+from makers import each_family
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import prune
@@ -23,7 +24,6 @@ from mmvit.layers.attention import from_windows, to_windows
 from mmvit.layers.parts import Mlp, to_map, to_tokens
 from mmvit.pyramid import Pyramid
 
-each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 each_attentive = pytest.mark.parametrize(
     "family", [family for family in FAMILIES if family.name != "VAN"], ids=lambda family: family.name
 )

@@ -2,15 +2,14 @@
 
 import re
 from datetime import date
-from pathlib import Path
 
 import pytest
+from makers import HOME
 
 from mmvit.recipes.configs import committed, parse, setup_of
 from mmvit.recipes.results import METRICS, REMARKS, RUNS, TITLES, Run, main, page, row_of
 from mmvit.recipes.tables import HEADS, PAIRINGS, PUBLISHED, Published
 
-HOME = Path(__file__).parent.parent
 FILE = HOME / "docs" / "model_zoo.md"
 FIGURE = re.compile(r"\d\d\.\d\d?")
 EXAMPLE = Run(

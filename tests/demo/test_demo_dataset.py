@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from makers import HOME
 
 from mmvit.demo.dataset import CLASSES, SEGMENTATION_CLASSES, DemoSpec, build
 
@@ -285,7 +286,7 @@ def test_a_missing_library_is_named_with_the_remedy(tmp_path):
         "except ImportError as error: assert 'sklearn' in str(error) and \"'mmvit[demo]'\" in str(error), error\n"
         "else: raise SystemExit('built without scikit-learn')"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=HOME)
     assert not any(tmp_path.iterdir())
 
 
@@ -297,7 +298,7 @@ def test_importing_and_checking_add_no_heavy_library(root):
         "heavy = {'numpy', 'sklearn', 'skimage', 'scipy', 'PIL', 'pycocotools'} & (set(sys.modules) - before)\n"
         "assert not heavy, heavy"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=HOME)
 
 
 @pytest.mark.parametrize(

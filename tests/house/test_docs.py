@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from makers import HOME
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
@@ -27,7 +28,6 @@ from mmvit.zoo import list_archs
 
 pytestmark = pytest.mark.stack
 
-HOME = Path(__file__).parent.parent
 PAGES = [HOME / "README.md", *sorted((HOME / "docs").glob("*.md"))]
 OURS = ("configs/", "tools/", "tests/", "docs/", "mmvit/")  # what a command calls a file of the repository
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

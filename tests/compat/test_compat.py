@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mmengine.config.utils
 import pytest
+from makers import HOME
 from mmengine.utils import get_installed_path, is_installed
 
 from mmvit.compat import engine
@@ -15,7 +16,7 @@ from mmvit.errors import InputError
 
 pytestmark = pytest.mark.stack
 
-FOLDER = Path(__file__).parent.parent / "configs"
+FOLDER = HOME / "configs"
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess:

@@ -13,7 +13,7 @@ import torch
 from families import FAMILIES, Family
 from golden import recipe
 
-FOLDER = Path(__file__).parent / "golden"
+FOLDER = Path(__file__).parent.parent / "golden"
 CASES = [(family, variant) for family in FAMILIES for variant in family.golden]
 
 

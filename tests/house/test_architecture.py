@@ -7,8 +7,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from makers import HOME
 
-ROOT = Path(__file__).parent.parent
 # From the bottom up. A file may import from its own room and from those above it in this list; see docs/architecture.md.
 ROOMS = (
     "errors version",
@@ -32,11 +32,11 @@ LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms.spli
 
 
 def files() -> list[Path]:
-    return [file for folder in ("mmvit", "benchmarks") for file in sorted((ROOT / folder).rglob("*.py"))]
+    return [file for folder in ("mmvit", "benchmarks") for file in sorted((HOME / folder).rglob("*.py"))]
 
 
 def module_of(file: Path) -> str:
-    parts = file.relative_to(ROOT).with_suffix("").parts
+    parts = file.relative_to(HOME).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -45,7 +45,7 @@ MODULES = {module_of(file) for file in files()}
 
 def imports_of(file: Path) -> Iterator[str]:
     """Modules of ours that a file imports, also inside of functions."""
-    package = [*file.relative_to(ROOT).parts[:-1]]
+    package = [*file.relative_to(HOME).parts[:-1]]
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -96,9 +96,9 @@ def test_nothing_goes_round_in_a_circle() -> None:
 
 
 def source_of(module: str) -> str:
-    path = ROOT / module.replace(".", "/")
+    path = HOME / module.replace(".", "/")
     return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
 
 
 def test_the_package_has_few_files_at_its_top() -> None:
-    assert len(list((ROOT / "mmvit").glob("*.py"))) <= 9
+    assert len(list((HOME / "mmvit").glob("*.py"))) <= 9

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from families import FAMILIES as TINY
+from makers import HOME
 
 from mmvit.commands.config import main
 from mmvit.errors import InputError
@@ -14,7 +15,6 @@ from mmvit.recipes.files import load_config
 from mmvit.recipes.tables import DROP_PATHS, HEADS, PAIRINGS, PUBLISHED, RECIPES, Leaf
 from mmvit.zoo import families
 
-HOME = Path(__file__).parent.parent
 FOLDER = HOME / "configs"
 KINDS = {kind.family: kind for kind in families()}
 EVERY = [Leaf(head, name, arch, data) for head, data in PAIRINGS for name, kind in KINDS.items() for arch in kind.archs]

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from families import FAMILIES, Family
+from makers import each_family
 from torch.nn.modules.batchnorm import _BatchNorm
 
-each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 each_arch = pytest.mark.parametrize(
     ("family", "arch"),
     [(family, arch) for family in FAMILIES for arch in family.archs],
     ids=lambda part: getattr(part, "name", part),
 )
-FOLDER = Path(__file__).parent / "golden"
+FOLDER = Path(__file__).parent.parent / "golden"
 SIZES = [(32, 32), (64, 96), (50, 33), (65, 130), (448, 64)]
 
 

@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from families import FAMILIES, Family
+from makers import each_family
 from mmengine.config import ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel, MMDistributedDataParallel
@@ -19,8 +20,6 @@ pytestmark = pytest.mark.stack
 
 BY_NAME = {family.name: family for family in FAMILIES}
 RATE, LR, DECAY = 0.5, 1e-3, 0.05
-
-each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 
 class Detector(BaseModel):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from families import FAMILIES, released_state
-from test_preflight import write_coco
+from makers import write_coco
 
 from mmvit.checks import doctor
 from mmvit.checks.doctor import check_stack, check_timm, examine

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from families import FAMILIES, Family
+from makers import HOME
 from torch import Tensor, nn
 
 import mmvit
@@ -23,7 +24,6 @@ from mmvit.engine.flops import costs_of_config
 from mmvit.errors import InputError
 from mmvit.zoo import families
 
-HOME = Path(__file__).parent.parent
 OTHER_FORMS = {
     "PVTv2": [dict(linear=True)],
     "T2TViT": [

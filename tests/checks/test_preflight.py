@@ -1,14 +1,12 @@
 """What a run reads is checked before it begins; each fault stops it with path, key and remedy."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from mmdet.datasets import CocoDataset
+from makers import HOME, write_coco
 from mmengine.config import Config
-from PIL import Image
 
 from mmvit.checks import preflight
 from mmvit.demo.recipe import DEMO
@@ -18,26 +16,9 @@ from mmvit.recipes.files import load_config
 
 pytestmark = pytest.mark.stack
 
-LEAF = Path(__file__).parent.parent / "configs" / "retinanet_pvt_tiny_coco.py"
+LEAF = HOME / "configs" / "retinanet_pvt_tiny_coco.py"
 TestOptions.__test__ = False
 test_config.__test__ = False
-
-
-def write_coco(root: Path, names: Sequence[str] = CocoDataset.METAINFO["classes"], images: int = 2) -> None:
-    for split in ("train2017", "val2017"):
-        (root / split).mkdir(parents=True)
-        content = dict(
-            images=[dict(id=i, file_name=f"{i:012d}.jpg", width=96, height=64) for i in range(images)],
-            annotations=[
-                dict(id=i, image_id=i, category_id=1 + i % len(names), bbox=[8, 8, 40, 48], area=1920, iscrowd=0)
-                for i in range(images)
-            ],
-            categories=[dict(id=1 + i, name=name) for i, name in enumerate(names)],
-        )
-        for image in content["images"]:
-            Image.new("RGB", (96, 64), (90, 120, 40)).save(root / split / image["file_name"])
-        (root / "annotations").mkdir(exist_ok=True)
-        (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from makers import HOME
 from mmengine.config import Config
 
 from mmvit.__main__ import COMMANDS, main
@@ -16,7 +17,6 @@ from mmvit.recipes.files import config_file, shipped
 
 pytestmark = pytest.mark.stack
 
-HOME = Path(__file__).parent.parent
 NAME = "retinanet_pvt_small_coco"
 TREE = (
     "pyproject.toml",

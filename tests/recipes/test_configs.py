@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from families import FAMILIES
+from makers import HOME
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS as DATASET_TYPES
@@ -23,7 +24,7 @@ from mmvit.recipes.tables import HEADS, PAIRINGS, Leaf
 
 pytestmark = pytest.mark.stack
 
-FOLDER = Path(__file__).parent.parent / "configs"
+FOLDER = HOME / "configs"
 LEAVES = sorted(FOLDER.glob("*.py"))
 BY_FAMILY = {family.kind.family: family for family in FAMILIES}
 DATASETS = {  # type, classes, where mmdet and mmseg document it to be
