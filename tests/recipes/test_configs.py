@@ -19,7 +19,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmvit.errors import InputError
 from mmvit.recipes.configs import parse
 from mmvit.recipes.files import load_config
-from mmvit.recipes.tables import FAMILIES as ROWS
 from mmvit.recipes.tables import HEADS, PAIRINGS, Leaf
 
 pytestmark = pytest.mark.stack
@@ -44,7 +43,7 @@ UNDECAYED = ("pos_embed", "layer_scale", "cls_token")
 each_leaf = pytest.mark.parametrize("path", LEAVES, ids=lambda path: path.stem)
 each_pairing = pytest.mark.parametrize(
     "leaf",
-    [Leaf(head, family, row.small, data) for head, data in PAIRINGS for family, row in ROWS.items()],
+    [Leaf(head, family, row.kind.small, data) for head, data in PAIRINGS for family, row in BY_FAMILY.items()],
     ids=lambda leaf: f"{leaf.head}-{leaf.family}-{leaf.dataset}",
 )
 
