@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 
 from mmvit.compat.checkpoints import safe_load
-from mmvit.compat.storage import PARTIAL
 from mmvit.demo.recipe import DEMO
 from mmvit.engine.checkpoints import last_checkpoint
 from mmvit.engine.configuration import TrainOptions, train_config
+from mmvit.engine.storage import PARTIAL
 from mmvit.errors import InputError
 from mmvit.recipes.files import config_file
 

@@ -126,7 +126,7 @@ def check_timm() -> Iterator[Finding]:
 def check_compat() -> Iterator[Finding]:
     setting = os.environ.get(compat.SWITCH)
     if setting == "0":
-        told = "resuming mmengine's checkpoints and mmvit:: bases fail, and operators are not supplied"
+        told = "resuming mmengine's checkpoints fails, and operators are not supplied"
         yield Finding(False, "compat", f"switched off by {compat.SWITCH}=0: {told}; unset it, unless you mean it")
     else:
         yield Finding(True, "compat", "on")

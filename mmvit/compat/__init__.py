@@ -1,13 +1,13 @@
 """What lets plain wheels do the work of a compiled mmcv, and current torch read mmengine's checkpoints.
 
 `operators` supplies `mmcv._ext` where none was compiled, `checkpoints` names the harmless classes of mmengine's checkpoints to
-torch, `engine` mends what in mmengine no longer fits current Python packages, `storage` makes mmengine write files whole or not
-at all. `MMVIT_COMPAT=0` in the environment, set before `import mmvit`, switches all of it off.
+torch, `engine` mends what in mmengine no longer fits current Python packages. `MMVIT_COMPAT=0` in the environment, set before
+`import mmvit`, switches all of it off.
 """
 
 import os
 
-from . import checkpoints, engine, operators, storage
+from . import checkpoints, engine, operators
 
 SWITCH = "MMVIT_COMPAT"
 
@@ -19,4 +19,3 @@ def install() -> None:
     operators.install()
     checkpoints.install()
     engine.install()
-    storage.install()

@@ -1,6 +1,6 @@
 """Checkpoints in an order that never leaves none: the new one stands before the old one goes.
 
-That each file is whole or not there at all is `compat.storage`'s work.
+That each file is whole or not there at all is `storage`'s work.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,9 +13,9 @@ from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import Runner
 from torch import nn
 
-from ..compat.storage import write_whole
 from ..errors import CheckpointError
 from ..registry import HOOKS
+from . import storage
 from .models import unwrapped
 
 LAST = "last_checkpoint"  # file of the work dir that names the checkpoint to resume from
@@ -31,6 +31,10 @@ class CheckpointHook(MMEngineCheckpointHook):
     A checkpoint is written whole, then named in `last_checkpoint`, and only then are the outdated ones removed, the best one so
     far included. One whose weights are not finite is refused.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        storage.install()
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
@@ -132,7 +136,7 @@ def save_interrupted(runner: Runner) -> None:
 def publish(runner: Runner, checkpoint: str) -> None:
     """Names a checkpoint as the one to resume from."""
     if is_main_process():
-        write_whole(Path(runner.work_dir, LAST), str(checkpoint).encode())
+        storage.write_whole(Path(runner.work_dir, LAST), str(checkpoint).encode())
 
 
 def last_checkpoint(work_dir: str | Path) -> str | None:

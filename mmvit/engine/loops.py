@@ -5,6 +5,7 @@ What differs from mmengine's:
   mmengine's checkpoints carry; the number of processes has to be the same.
 - A resumed run begins at the very batch, also in the middle of an epoch, and loads none of those before.
 - A validation that a kill took away is made up for.
+- Files of the run are whole or not there, whatever hook writes them.
 - SIGTERM and Ctrl-C save and exit, with status 128 + the signal's number.
 """
 
@@ -20,6 +21,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..registry import LOOPS
+from . import storage
 from .batches import PlannedLoader, planned
 from .checkpoints import save_interrupted
 from .interruption import Interruption
@@ -46,6 +48,7 @@ class Exact(BaseLoop):
         else:
             loader = dataloader
         super().__init__(runner, planned(loader), **settings)
+        storage.install()
 
     def begin(self) -> None:
         """Takes up the seed, which may be a checkpoint's by now. Rank 0's: `diff_rank_seed` gives each rank another one."""

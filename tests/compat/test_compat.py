@@ -35,6 +35,17 @@ def test_import_is_light() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+def test_import_leaves_the_file_backend_alone() -> None:
+    """Files are written whole by the loops and the hook that promise it, not by everybody who imports a backbone."""
+    code = (
+        "import mmvit; from mmengine.fileio import LocalBackend, get_file_backend\n"
+        "mmvit.create('van_b0'); print(type(get_file_backend('a.pth')).__name__)\n"
+        "from mmengine.registry import HOOKS; HOOKS.build(dict(type='mmvit.CheckpointHook', interval=1))\n"
+        "print(type(get_file_backend('a.pth')).__name__)"
+    )
+    assert run(code).stdout.split() == ["LocalBackend", "WholeFiles"]
+
+
 def test_switched_off_by_the_environment() -> None:
     code = (
         "import torch, mmvit, importlib.util\n"

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from benchmarks.stress import differing, outcome
 from mmvit.compat.checkpoints import safe_load
-from mmvit.compat.storage import WholeFiles, write_whole
 from mmvit.engine.checkpoints import INTERRUPTED, first_nonfinite
+from mmvit.engine.storage import WholeFiles, write_whole
 from mmvit.errors import CheckpointError, InputError
 
 pytestmark = pytest.mark.stack

@@ -71,6 +71,6 @@ class WholeFiles(LocalBackend):
 
 
 def install() -> None:
-    """Makes it mmengine's storage for plain paths."""
+    """Make it mmengine's storage for plain paths; a second call changes nothing."""
     register_backend("local", WholeFiles, force=True, prefixes="")
     backend_instances.clear()
