@@ -19,8 +19,8 @@ from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
 from ..layers.attention import AttentionBase, limit_keys
-from ..layers.bands import mlp_in_bands
-from ..layers.parts import Grid, Mlp, drop_path_rates, init_transformer, resize_table, to_map, to_tokens
+from ..layers.mlp import Mlp
+from ..layers.parts import Grid, drop_path_rates, init_transformer, resize_table, to_map, to_tokens
 from ..pyramid import STRIDES, Pyramid, PyramidOptions, StageBase, resolve_arch
 from ..registry import MODELS
 from ..weights.released import Released, stage_name
@@ -76,7 +76,7 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), grid))
-        return tokens + self.drop_path(mlp_in_bands([self.norm2], self.mlp, tokens))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
 
 class Stage(StageBase):

@@ -15,8 +15,8 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from ..layers.attention import AttentionBase, limit_keys
-from ..layers.bands import mlp_in_bands
-from ..layers.parts import Grid, MlpBase, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
+from ..layers.mlp import MlpBase
+from ..layers.parts import Grid, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
 from ..pyramid import Pyramid, PyramidOptions, StageBase, resolve_arch
 from ..registry import MODELS
 from ..weights.released import Released, stage_name
@@ -71,7 +71,7 @@ class ConvolutionalMlp(MlpBase):
     """A depthwise 3 x 3 convolution between the two layers (section 3.3) stands for the position tables."""
 
     def __init__(self, dim: int, hidden: int, linear: bool) -> None:
-        super().__init__()
+        super().__init__(hidden)
         self.fc1 = nn.Linear(dim, hidden)
         self.dwconv = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, groups=hidden)
         self.fc2 = nn.Linear(hidden, dim)
@@ -96,7 +96,7 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), grid))
-        return tokens + self.drop_path(mlp_in_bands([self.norm2], self.mlp, tokens, grid))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens), grid))
 
 
 class Stage(StageBase):

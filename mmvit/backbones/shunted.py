@@ -17,10 +17,9 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from ..layers.attention import AttentionBase, limit_keys
-from ..layers.bands import mlp_in_bands
+from ..layers.mlp import MlpBase
 from ..layers.parts import (
     Grid,
-    MlpBase,
     batch_norm,
     convolutional_stem,
     drop_path_rates,
@@ -119,7 +118,7 @@ class DetailSpecificMlp(MlpBase):
     """A depthwise convolution is added between the two layers: the detail-specific feed-forward."""
 
     def __init__(self, dim: int, hidden: int) -> None:
-        super().__init__()
+        super().__init__(hidden)
         self.fc1 = nn.Linear(dim, hidden)
         self.dwconv = depthwise(hidden)
         self.fc2 = nn.Linear(hidden, dim)
@@ -141,7 +140,7 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), grid))
-        return tokens + self.drop_path(mlp_in_bands([self.norm2], self.mlp, tokens, grid))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens), grid))
 
 
 class Stage(StageBase):

@@ -30,18 +30,8 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..layers.attention import SelfAttention, check_window, from_windows, limit_keys, to_windows
-from ..layers.bands import mlp_in_bands
-from ..layers.parts import (
-    Grid,
-    Mlp,
-    MlpBase,
-    Taps,
-    check_strides,
-    drop_path_rates,
-    init_convolution,
-    init_transformer,
-    resize_table,
-)
+from ..layers.mlp import Mlp, MlpBase
+from ..layers.parts import Grid, Taps, check_strides, drop_path_rates, init_convolution, init_transformer, resize_table
 from ..pyramid import LAST, STRIDES, Layer, Pyramid, PyramidOptions, resolve_arch
 from ..registry import MODELS
 from ..weights.released import Released
@@ -91,7 +81,7 @@ class Block(nn.Module):
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         """(B, 1 + h*w, C) tokens, the class token first, to as many."""
         tokens = tokens + self.drop_path(self.attend(self.norm1(tokens), grid))
-        return tokens + self.drop_path(mlp_in_bands([self.norm2], self.mlp, tokens))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
     def attend(self, tokens: Tensor, grid: Grid) -> Tensor:
         if self.window_size is None:

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..layers.attention import AttentionBase, SelfAttention
-from ..layers.parts import Grid, MlpBase
+from ..layers.mlp import MlpBase
+from ..layers.parts import Grid
 
 SE_REDUCTION = 16
 
@@ -72,7 +73,7 @@ class GhostMlp(MlpBase):
     """The hidden layer is a narrow one and two scaled copies of it."""
 
     def __init__(self, dim: int, hidden: int) -> None:
-        super().__init__()
+        super().__init__(hidden)
         self.fc1 = nn.Linear(dim, dim)
         self.cheap_operation2 = CheapOperation(dim)
         self.cheap_operation3 = CheapOperation(dim)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..layers.attention import AttentionBase
-from ..layers.parts import Grid, Mlp, to_map, to_tokens
+from ..layers.mlp import Mlp
+from ..layers.parts import Grid, to_map, to_tokens
 
 STRIDE = 16
 TOKEN_DIM = 64

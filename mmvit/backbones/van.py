@@ -19,8 +19,8 @@ from timm.layers import DropPath, LayerNorm2d
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..layers.bands import mlp_in_bands
-from ..layers.parts import Grid, MlpBase, batch_norm, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
+from ..layers.mlp import MlpBase
+from ..layers.parts import Grid, batch_norm, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
 from ..pyramid import Pyramid, PyramidOptions, StageBase, resolve_arch
 from ..registry import MODELS
 from ..weights.released import Released, stage_name
@@ -70,7 +70,7 @@ class ConvolutionalMlp(MlpBase):
     fc2: nn.Conv2d
 
     def __init__(self, dim: int, hidden: int) -> None:
-        super().__init__()
+        super().__init__(hidden)
         self.fc1 = nn.Conv2d(dim, hidden, kernel_size=1)
         self.dwconv = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, groups=hidden)
         self.fc2 = nn.Conv2d(hidden, dim, kernel_size=1)
@@ -79,9 +79,12 @@ class ConvolutionalMlp(MlpBase):
         """Of (B, h*w, C) tokens, those of the `inner` ones."""
         return F.gelu(to_tokens(self.dwconv(self.fc1(to_map(tokens, grid))))[:, inner])
 
-    def forward(self, tokens: Tensor, grid: Grid, *where: Any) -> Tensor:
-        hidden = self.hidden(tokens, grid, *where)
-        return to_tokens(self.fc2(to_map(hidden, (-1, grid[1]))))
+    def forward(self, feature_map: Tensor) -> Tensor:  # type: ignore[override]  # maps instead of tokens
+        grid = (feature_map.shape[2], feature_map.shape[3])
+        return to_map(super().forward(to_tokens(feature_map), grid), grid)
+
+    def run(self, tokens: Tensor, grid: Grid, *inner: slice) -> Tensor:
+        return to_tokens(self.fc2(to_map(self.hidden(tokens, grid, *inner), (-1, grid[1]))))
 
 
 class Block(nn.Module):
@@ -98,9 +101,8 @@ class Block(nn.Module):
     def forward(self, feature_map: Tensor) -> Tensor:
         attended = self.layer_scale_1[:, None, None] * self.attn(self.norm1(feature_map))
         feature_map = feature_map + self.drop_path(attended)
-        grid = (feature_map.shape[2], feature_map.shape[3])
-        mixed = to_map(mlp_in_bands([], self.mlp, to_tokens(self.norm2(feature_map)), grid), grid)
-        return feature_map + self.drop_path(self.layer_scale_2[:, None, None] * mixed)
+        mixed = self.layer_scale_2[:, None, None] * self.mlp(self.norm2(feature_map))
+        return feature_map + self.drop_path(mixed)
 
 
 class Stage(StageBase):

@@ -21,10 +21,9 @@ from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
 from ..layers.attention import SelfAttention, check_window, from_windows, limit_keys, to_windows
-from ..layers.bands import mlp_in_bands
+from ..layers.mlp import Mlp
 from ..layers.parts import (
     Grid,
-    Mlp,
     Taps,
     batch_norm,
     check_strides,
@@ -87,7 +86,7 @@ class Outlooker(nn.Module):
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         tokens = tokens + self.attn(self.norm1(tokens), grid)
-        return tokens + mlp_in_bands([self.norm2], self.mlp, tokens)
+        return tokens + self.mlp(self.norm2(tokens))
 
 
 class TransformerBlock(nn.Module):
@@ -102,7 +101,7 @@ class TransformerBlock(nn.Module):
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         tokens = tokens + self.drop_path(self.attend(self.norm1(tokens), grid))
-        return tokens + self.drop_path(mlp_in_bands([self.norm2], self.mlp, tokens))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
     def attend(self, tokens: Tensor, grid: Grid) -> Tensor:
         if self.window_size is None:

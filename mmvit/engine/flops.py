@@ -12,7 +12,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..complexity import Complexity, complexity
 from ..errors import InputError
-from ..layers.bands import whole_images
 from ..pyramid import SMALLEST
 from ..recipes.files import load_config
 
@@ -51,7 +50,7 @@ def whole_model(model_cfg: Any, scope: str, height: int, width: int) -> Complexi
 def counted(model: nn.Module, scope: str, images: Tensor) -> Complexity:
     model.eval()
     forward: Callable[..., Any] = model._forward  # type: ignore[assignment]  # of mmdet's and mmseg's base classes
-    with torch.no_grad(), whole_images(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         forward(images, samples(scope, images))
     return Complexity(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops() // 2)
 

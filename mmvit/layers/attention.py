@@ -4,16 +4,13 @@ Layouts: tokens are (B, N, C), row-major over their grid (h, w).
 """
 
 from itertools import count
-from math import gcd
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .parts import Grid, eager_on_cpu, to_map, to_tokens
-
-LEAST_QUERIES = 768  # of a call: with fewer, torch's attention works in smaller blocks
+from .parts import Grid, to_map, to_tokens
 
 
 def split_heads(tokens: Tensor, heads: int) -> Tensor:
@@ -50,26 +47,8 @@ def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, *, heads: in
         key: (B, M, C), as `value`.
         scale: None means d ** -0.5.
     """
-    parts = parts_of(query, heads)
-    if parts > 1:
-        query = query.unflatten(1, (parts, -1)).flatten(0, 1)  # (B * parts, N / parts, C)
-        key, value = (tokens.unsqueeze(1).expand(-1, parts, -1, -1).flatten(0, 1) for tokens in (key, value))
     query, key, value = (split_heads(tokens, heads) for tokens in (query, key, value))
-    mixed = merge_heads(F.scaled_dot_product_attention(query, key, value, scale=scale))
-    return mixed.unflatten(0, (-1, parts)).flatten(1, 2) if parts > 1 else mixed
-
-
-def parts_of(query: Tensor, heads: int) -> int:
-    """How many parts of the queries attend by themselves, so that there are as many heads and parts for each thread.
-
-    On a CPU that makes the backward pass quicker where the heads of all images are no multiple of the threads.
-    """
-    if not (torch.is_grad_enabled() and query.requires_grad and eager_on_cpu(query)):
-        return 1
-    batch, number, _ = query.shape
-    threads = torch.get_num_threads()
-    parts = threads // gcd(batch * heads, threads)
-    return parts if number % parts == 0 and number // parts >= LEAST_QUERIES else 1
+    return merge_heads(F.scaled_dot_product_attention(query, key, value, scale=scale))
 
 
 def averaged(tokens: Tensor, grid: Grid, most: int) -> Tensor:

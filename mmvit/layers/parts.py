@@ -51,31 +51,6 @@ def drop_path_rates(rate: float, depths: tuple[int, ...]) -> list[list[float]]:
     return [[next(rates) for _ in range(depth)] for depth in depths]
 
 
-class MlpBase(nn.Module):
-    """From tokens (B, N, C) to `hidden` values, of which `fc2` makes tokens again."""
-
-    fc2: nn.Module
-
-    def hidden(self, tokens: Tensor, *where: Any) -> Tensor:
-        """(B, n, hidden); `where` says which n of the tokens, for an MLP that looks at its neighbours."""
-        raise NotImplementedError
-
-    def forward(self, tokens: Tensor, *where: Any) -> Tensor:
-        return self.fc2(self.hidden(tokens, *where))
-
-
-class Mlp(MlpBase):
-    """Two linear layers with GELU between them."""
-
-    def __init__(self, dim: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
-
-    def hidden(self, tokens: Tensor, *where: Any) -> Tensor:
-        return F.gelu(self.fc1(tokens))
-
-
 def convolutional_stem(in_channels: int, dim: int, repeats: int, norm: Callable[[int], nn.Module]) -> list[nn.Module]:
     """Convolution k7 s2, then `repeats` times k3 s1, each without bias and followed by a norm and ReLU: image to stride 2."""
     parts: list[nn.Module] = []
