@@ -28,6 +28,7 @@ files.install()
 
 __all__ = ["__version__"]  # and what `__dir__` lists
 PUBLIC = {
+    "Predictor": ".predict.predictor",
     "create": ".zoo",
     "list_archs": ".zoo",
     "CheckpointError": ".errors",

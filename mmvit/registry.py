@@ -26,6 +26,7 @@ HOOKS = Registry(
         "mmvit.engine.checkpoints",
         "mmvit.engine.finite",
         "mmvit.engine.labels",
+        "mmvit.engine.reading",
         "mmvit.demo.report",
     ],
 )

@@ -148,7 +148,7 @@ def _segmenter(model: ConfigDict) -> None:
 
 def _detection_data(cfg: Config, data_root: str) -> None:
     masks = dict(with_mask=True, poly2mask=False) if "roi_head" in cfg.model else {}
-    load: list[dict] = [dict(type="mmvit.LoadImage"), dict(type="LoadAnnotations", with_bbox=True, **masks)]
+    load: list[dict] = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations", with_bbox=True, **masks)]
     keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
     cfg.train_pipeline = [*load, dict(type="PackDetInputs")]
     resize = dict(type="Resize", scale_factor=1.0, keep_ratio=True)
@@ -168,7 +168,7 @@ def _detection_data(cfg: Config, data_root: str) -> None:
 
 
 def _segmentation_data(cfg: Config, root: Path, layout: LabelMaps) -> None:
-    load: list[dict] = [dict(type="mmvit.LoadImage"), dict(type="mmvit.LoadLabelMap")]
+    load: list[dict] = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
     cfg.train_pipeline = cfg.test_pipeline = [*load, dict(type="PackSegInputs")]
     cfg.tta_pipeline = [load[0], _views(load[1], dict(type="PackSegInputs"))]
     for split in ("train", "val", "test"):

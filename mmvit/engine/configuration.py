@@ -130,7 +130,7 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
     for split in ("train", "val", "test"):
         if (loader := cfg.get(f"{split}_dataloader")) and loader.get("num_workers") == 0:
             loader.persistent_workers = False  # torch refuses to keep workers that there are none of
-    ours = [dict(type="mmvit.CheckLabelsHook"), dict(type="mmvit.ProgressHook")]
+    ours = [dict(type=f"mmvit.{name}") for name in ("NameFilesHook", "CheckLabelsHook", "ProgressHook")]
     cfg.custom_hooks = [*(cfg.get("custom_hooks") or ()), *ours]
     if not torch.cuda.is_available():
         _run_on_cpu(cfg)

@@ -23,6 +23,7 @@ ROOMS = (
     "data",
     "checks",
     "engine",
+    "predict",
     "demo",
     "commands",
     "__main__",

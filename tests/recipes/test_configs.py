@@ -78,7 +78,7 @@ def test_name_says_what_is_inside(path: Path) -> None:
         dataset = cfg[f"{split}_dataloader"].dataset
         assert (dataset.type, dataset.data_root) == (kind, root)
         assert dataset.get("reduce_zero_label", False) == (leaf.dataset == "ade20k")
-        assert dataset.pipeline[0].type == "mmvit.LoadImage"
+        assert dataset.pipeline[0].type == "LoadImageFromFile"
     released = BY_FAMILY[leaf.family].kind.released[leaf.arch]
     assert cfg.model.backbone.init_cfg.checkpoint == released.url or (
         released.url is None
@@ -108,7 +108,7 @@ def test_a_run_has_what_it_needs(path: Path) -> None:
     assert cfg.default_scope == ("mmseg" if segments else "mmdet")
     merges = "SegTTAModel" if segments else "mmvit.InstanceTTAModel" if leaf.head == "mask_rcnn" else "DetTTAModel"
     assert cfg.tta_model.type == merges
-    assert cfg.tta_pipeline[0].type == "mmvit.LoadImage"
+    assert cfg.tta_pipeline[0].type == "LoadImageFromFile"
     assert len(cfg.tta_pipeline[1].transforms[0]) > 1
     hook = cfg.default_hooks.checkpoint
     assert (hook.save_best, hook.max_keep_ckpts, hook.get("by_epoch", True)) == (

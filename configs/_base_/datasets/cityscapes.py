@@ -6,8 +6,8 @@ backend_args = None
 crop_size = (512, 1024)
 
 train_pipeline = [
-    dict(type="mmvit.LoadImage", backend_args=backend_args),
-    dict(type="mmvit.LoadLabelMap", backend_args=backend_args),
+    dict(type="LoadImageFromFile", backend_args=backend_args),
+    dict(type="LoadAnnotations", backend_args=backend_args),
     dict(type="RandomResize", scale=(2048, 1024), ratio_range=(0.5, 2.0), keep_ratio=True),
     dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
     dict(type="RandomFlip", prob=0.5),
@@ -15,13 +15,13 @@ train_pipeline = [
     dict(type="PackSegInputs"),
 ]
 test_pipeline = [  # annotations are loaded after Resize: the prediction is brought to their size
-    dict(type="mmvit.LoadImage", backend_args=backend_args),
+    dict(type="LoadImageFromFile", backend_args=backend_args),
     dict(type="Resize", scale=(2048, 1024), keep_ratio=True),
-    dict(type="mmvit.LoadLabelMap", backend_args=backend_args),
+    dict(type="LoadAnnotations", backend_args=backend_args),
     dict(type="PackSegInputs"),
 ]
 tta_pipeline = [
-    dict(type="mmvit.LoadImage", backend_args=backend_args),
+    dict(type="LoadImageFromFile", backend_args=backend_args),
     dict(
         type="TestTimeAug",
         transforms=[
@@ -30,7 +30,7 @@ tta_pipeline = [
                 for scale in [(1024, 512), (1536, 768), (2048, 1024), (2560, 1280), (3072, 1536), (3584, 1792)]
             ],
             [dict(type="RandomFlip", prob=0.0), dict(type="RandomFlip", prob=1.0)],
-            [dict(type="mmvit.LoadLabelMap", backend_args=backend_args)],
+            [dict(type="LoadAnnotations", backend_args=backend_args)],
             [dict(type="PackSegInputs")],
         ],
     ),

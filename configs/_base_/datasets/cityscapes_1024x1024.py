@@ -5,8 +5,8 @@ backend_args = None
 crop_size = (1024, 1024)
 
 train_pipeline = [
-    dict(type="mmvit.LoadImage", backend_args=backend_args),
-    dict(type="mmvit.LoadLabelMap", backend_args=backend_args),
+    dict(type="LoadImageFromFile", backend_args=backend_args),
+    dict(type="LoadAnnotations", backend_args=backend_args),
     dict(type="RandomResize", scale=(2048, 1024), ratio_range=(0.5, 2.0), keep_ratio=True),
     dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
     dict(type="RandomFlip", prob=0.5),

@@ -4,20 +4,20 @@ data_root = "data/coco/"
 backend_args = None
 
 train_pipeline = [
-    dict(type="mmvit.LoadImage", backend_args=backend_args),
+    dict(type="LoadImageFromFile", backend_args=backend_args),
     dict(type="LoadAnnotations", with_bbox=True),
     dict(type="Resize", scale=(1333, 800), keep_ratio=True),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [
-    dict(type="mmvit.LoadImage", backend_args=backend_args),
+    dict(type="LoadImageFromFile", backend_args=backend_args),
     dict(type="Resize", scale=(1333, 800), keep_ratio=True),
     dict(type="LoadAnnotations", with_bbox=True),
     dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
 ]
 tta_pipeline = [
-    dict(type="mmvit.LoadImage", backend_args=backend_args),
+    dict(type="LoadImageFromFile", backend_args=backend_args),
     dict(
         type="TestTimeAug",
         transforms=[

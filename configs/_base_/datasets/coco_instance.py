@@ -5,14 +5,14 @@ _base_ = "coco_detection.py"
 backend_args = None
 
 train_pipeline = [
-    dict(type="mmvit.LoadImage", backend_args=backend_args),
+    dict(type="LoadImageFromFile", backend_args=backend_args),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
     dict(type="Resize", scale=(1333, 800), keep_ratio=True),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [
-    dict(type="mmvit.LoadImage", backend_args=backend_args),
+    dict(type="LoadImageFromFile", backend_args=backend_args),
     dict(type="Resize", scale=(1333, 800), keep_ratio=True),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
     dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),

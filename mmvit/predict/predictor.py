@@ -1,0 +1,192 @@
+"""Images in, plain results out, with a model that was trained."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from ..errors import InputError
+from .models import load
+from .results import Detections, LabelMap, Result
+from .sources import Channels, Source, sources
+
+WINDOW = 4  # batches that images of like size are looked for in
+PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+Failed = Callable[[InputError], None]
+
+
+class Prepared(NamedTuple):
+    """An image as the model takes it, `inputs` and `data_samples`; each is a list of views with test-time augmentation."""
+
+    name: str
+    size: tuple[int, int]
+    inputs: Any
+    sample: Any
+
+    @property
+    def shape(self) -> tuple:
+        return tuple(view.shape for view in (self.inputs if isinstance(self.inputs, list) else [self.inputs]))
+
+
+class Predictor:
+    """A trained detector or segmenter as a function of images.
+
+        for result in mmvit.Predictor("retinanet_pvt_small_coco", "epoch_12.pth")("photos/"):
+            print(result.source, result.names, result.scores)
+
+    Args:
+        config: a file, the name of one of our configs, a `Config`, or None for the config in the checkpoint, read as data.
+        checkpoint: file of a training.
+        device: as torch names it; `auto` takes a GPU where there is one.
+        score: least score of an object; a model's own `test_cfg.score_thr` may be higher.
+        batch_size: most images in one pass; only images of one size share a pass, so results do not depend on it.
+        dtype: `float16` or `bfloat16` for autocast, None for full precision.
+        tta: test-time augmentation, as the config describes it.
+
+    Raises:
+        InputError: a config, checkpoint, device or option that does not fit.
+    """
+
+    def __init__(
+        self,
+        config: str | Path | Config | None,
+        checkpoint: str | Path,
+        device: str = "auto",
+        score: float = 0.3,
+        batch_size: int = 1,
+        dtype: str | None = None,
+        tta: bool = False,
+    ) -> None:
+        if batch_size < 1:
+            raise InputError(f"batch_size {batch_size}: expected a whole number from 1")
+        if not 0 <= score <= 1:
+            raise InputError(f"score {score}: expected a number from 0 to 1")
+        if dtype is not None and dtype not in PRECISIONS:
+            raise InputError(f"dtype {dtype}: expected {' or '.join(PRECISIONS)}, or None")
+        self.device = torch_device(device)
+        self.score, self.batch_size, self.dtype = score, batch_size, dtype
+        self.loaded = load(config, checkpoint, self.device, tta)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.loaded.classes
+
+    def __call__(self, images: Any, channels: Channels | None = None, failed: Failed | None = None) -> Iterator[Result]:
+        """Yield a `Detections` or a `LabelMap` for each image, in order, while later images are read.
+
+        Args:
+            images: a path, folder, glob, PIL image, array or tensor, or an iterable of these; see `sources`.
+            channels: `rgb` or `bgr`, needed for arrays and tensors.
+            failed: is given the error of an image that cannot be used, which is then left out. By default it is raised.
+
+        Raises:
+            InputError: an image cannot be used, and `failed` is not given.
+        """
+        batch: list[Prepared] = []
+        for image in self._prepared(sources(images, channels), failed):
+            batch.append(image)
+            if len(batch) == (1 if self.batch_size == 1 else WINDOW * self.batch_size):
+                yield from self._window(batch)
+                batch = []
+        yield from self._window(batch)
+
+    def _prepared(self, images: Iterable[Source], failed: Failed | None) -> Iterator[Prepared]:
+        """Yield images in order; a thread reads the next ones meanwhile, as many as a batch."""
+        pending: deque[Future[Prepared]] = deque()
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            try:
+                for image in images:
+                    pending.append(reader.submit(self._prepare, image))
+                    if len(pending) > self.batch_size:
+                        yield from _finished(pending.popleft(), failed)
+                while pending:
+                    yield from _finished(pending.popleft(), failed)
+            finally:
+                for future in pending:
+                    future.cancel()
+
+    def _prepare(self, image: Source) -> Prepared:
+        data: dict[str, Any] = dict(img_path=image.name, img_id=0)
+        if image.pixels is None:
+            data = self.loaded.read.transform(data)
+        else:
+            size = image.pixels.shape[:2]
+            data.update(img=image.pixels, img_shape=size, ori_shape=size)
+        size = data["ori_shape"]
+        data = self.loaded.prepare(data)
+        return Prepared(image.name, size, data["inputs"], data["data_samples"])
+
+    def _window(self, images: list[Prepared]) -> Iterator[Result]:
+        groups: dict[tuple, list[int]] = {}
+        for index, image in enumerate(images):
+            groups.setdefault(image.shape, []).append(index)
+        results: dict[int, Result] = {}
+        for group in groups.values():
+            for start in range(0, len(group), self.batch_size):
+                part = group[start : start + self.batch_size]
+                results.update(zip(part, self._predict([images[index] for index in part]), strict=True))
+        yield from (results[index] for index in range(len(images)))
+
+    def _predict(self, images: list[Prepared]) -> list[Result]:
+        inputs, samples = [image.inputs for image in images], [image.sample for image in images]
+        with DefaultScope.overwrite_default_scope(self.loaded.scope), torch.inference_mode(), self._precision():
+            if isinstance(inputs[0], list):  # views: mmengine has them outside, images inside
+                inputs, samples = [list(view) for view in zip(*inputs)], [list(view) for view in zip(*samples)]
+            found = self.loaded.model.test_step(dict(inputs=inputs, data_samples=samples))
+        return [self._result(image, sample) for image, sample in zip(images, found, strict=True)]
+
+    def _precision(self) -> AbstractContextManager:
+        return nullcontext() if self.dtype is None else torch.autocast(self.device.type, PRECISIONS[self.dtype])
+
+    def _result(self, image: Prepared, sample: Any) -> Result:
+        if self.loaded.scope == "mmseg":
+            labels = sample.pred_sem_seg.data[0].cpu().numpy()
+            kind = np.uint8 if len(self.classes) <= 256 else np.uint16
+            return LabelMap(image.name, image.size, labels.astype(kind), self.classes)
+        found = sample.pred_instances
+        found = found[found.scores >= self.score].cpu()
+        found = found[found.scores.argsort(descending=True, stable=True)]
+        return Detections(
+            image.name,
+            image.size,
+            found.bboxes.float().numpy(),
+            found.scores.float().numpy(),
+            found.labels.long().numpy(),
+            self.classes,
+            found.masks.bool().numpy() if "masks" in found else None,
+        )
+
+
+def _finished(future: Future[Prepared], failed: Failed | None) -> Iterator[Prepared]:
+    try:
+        image = future.result()
+    except InputError as error:
+        if failed is None:
+            raise
+        failed(error)
+    else:
+        yield image
+
+
+def torch_device(name: str) -> torch.device:
+    """Return a device by its name; `auto` is the GPU where there is one.
+
+    Raises:
+        InputError: no device of that name here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name}: {str(error).splitlines()[0]}. Expected auto, cpu, cuda or cuda:1") from error
+    return device

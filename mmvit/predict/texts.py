@@ -1,0 +1,106 @@
+"""A config that lies in a checkpoint as text, read as data.
+
+mmengine runs such a text as Python. It is a stranger's: here only literals, `dict(...)`, `list(...)` and `tuple(...)` are
+read, and a `type` may only name a class of the toolkits, because mmengine would import and call any dotted path.
+"""
+
+import ast
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config
+
+from ..errors import CheckpointError
+
+SCOPES = ("mmcv", "mmdet", "mmengine", "mmseg", "mmvit")
+TYPE = re.compile(rf"(?:(?:{'|'.join(SCOPES)})\.)?[A-Z]\w*", re.ASCII)
+FUNCTIONS = ("nms", "soft_nms", "nms_rotated")  # that `type` names, too, without a registry
+TAKEN = ("model", "default_scope", "test_dataloader", "test_pipeline", "tta_model", "tta_pipeline")
+
+
+def read_config(text: str, source: str) -> Config:
+    """Return the parts of a checkpoint's config that a prediction needs. Nothing of it is run.
+
+    Args:
+        text: as mmengine writes it to `meta.cfg`.
+        source: what a message calls the checkpoint.
+
+    Raises:
+        CheckpointError: the text has anything other than assignments of plain values, or a `type` that is no class of the
+            toolkits.
+    """
+    try:
+        statements = ast.parse(text).body
+        values = dict(_assignment(statement) for statement in statements)
+    except _Refused as error:
+        raise CheckpointError(
+            f"{source}: its config was not read: line {error.line} has {error.what}. Expected NAME = value with literals, "
+            "dict(...), list(...) and tuple(...) only, because a stranger's config could run code. "
+            "Give the config as a file: mmvit predict CONFIG CHECKPOINT ..."
+        ) from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise CheckpointError(f"{source}: its config is no Python text: {error}. Give the config as a file") from error
+    taken = {name: values[name] for name in TAKEN if name in values}
+    for name, value in taken.items():
+        _check_types(value, name, source)
+    if lacking := [name for name in ("model", "test_dataloader") if not isinstance(taken.get(name), dict)]:
+        raise CheckpointError(f"{source}: its config has no {' and no '.join(lacking)}. Give the config as a file")
+    if taken.get("default_scope") not in SCOPES:
+        raise CheckpointError(
+            f"{source}: its config has default_scope {taken.get('default_scope')!r}. Give the config as a file"
+        )
+    return Config(taken)
+
+
+class _Refused(Exception):
+    def __init__(self, node: Any, what: str) -> None:
+        super().__init__(what)
+        self.line, self.what = getattr(node, "lineno", 0), what
+
+
+def _assignment(statement: ast.stmt) -> tuple[str, Any]:
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name):
+        return statement.targets[0].id, _value(statement.value)
+    raise _Refused(statement, f"a statement of kind {type(statement).__name__}: {ast.unparse(statement)[:60]}")
+
+
+def _value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, ast.List | ast.Tuple | ast.Set):
+        values = [_value(part) for part in node.elts]
+        return tuple(values) if isinstance(node, ast.Tuple) else values if isinstance(node, ast.List) else set(values)
+    if isinstance(node, ast.Dict) and None not in node.keys:
+        return {_value(key): _value(value) for key, value in zip(node.keys, node.values, strict=True) if key is not None}
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        number = _value(node.operand)
+        if isinstance(number, int | float):
+            return -number
+    if isinstance(node, ast.Name) and node.id in ("inf", "nan"):
+        return float(node.id)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        if node.func.id == "dict" and not node.args and all(word.arg for word in node.keywords):
+            return {str(word.arg): _value(word.value) for word in node.keywords}
+        if node.func.id in ("list", "tuple") and len(node.args) <= 1 and not node.keywords:
+            values = _value(node.args[0]) if node.args else []
+            if isinstance(values, list | tuple):
+                return list(values) if node.func.id == "list" else tuple(values)
+    raise _Refused(node, ast.unparse(node)[:60])
+
+
+def _check_types(value: Any, key: str, source: str) -> None:
+    if isinstance(value, Mapping):
+        for name in ("type", "_scope_"):
+            kind = value.get(name)
+            known = kind in SCOPES if name == "_scope_" else kind in FUNCTIONS or bool(TYPE.fullmatch(str(kind)))
+            if kind is not None and not known:
+                raise CheckpointError(
+                    f"{source}: its config was not used: {key}.{name} is {kind!r}. Expected the name of a class of "
+                    f"{', '.join(SCOPES)}: mmengine would import and call anything else. Give the config as a file"
+                )
+        for name, part in value.items():
+            _check_types(part, f"{key}.{name}", source)
+    elif isinstance(value, list | tuple):
+        for index, part in enumerate(value):
+            _check_types(part, f"{key}.{index}", source)

@@ -1,0 +1,311 @@
+"""Predictions of each head: as `test --out` has them, from any kind of input, and as the stock inferencers make them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import mmengine
+import numpy as np
+import pytest
+import torch
+from families import FAMILIES
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from PIL import Image
+
+import mmvit
+from mmvit.demo.recipe import apply
+from mmvit.engine import configuration
+from mmvit.errors import CheckpointError, InputError
+from mmvit.predict.results import Detections, LabelMap, run_lengths
+from mmvit.predict.texts import read_config
+from mmvit.recipes.files import load_config, our_config
+
+pytestmark = pytest.mark.stack
+
+HEADS = {
+    "retinanet": "retinanet_pvt_tiny_coco",
+    "mask_rcnn": "mask_rcnn_pvt_tiny_coco",
+    "fpn": "fpn_pvt_tiny_ade20k",
+    "upernet": "upernet_pvt_small_ade20k",
+    "segformer": "segformer_pvt_small_ade20k",
+}
+SIZES = ((64, 96), (96, 64), (64, 96), (64, 96))  # height, width
+DIMS = [8, 16, 24, 32]
+
+
+class Trained:
+    """A model of random but fixed weights, its config, its checkpoint, and four images."""
+
+    def __init__(self, head: str, folder: Path) -> None:
+        self.head, self.folder = head, folder
+        cfg = load_config(our_config(HEADS[head]))
+        apply(cfg, folder / "data")
+        self.segments = cfg.default_scope == "mmseg"
+        shrink(cfg)
+        self.config = folder / f"{head}.py"
+        cfg.dump(self.config)
+        self.cfg = load_config(self.config)
+        torch.manual_seed(0)
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
+            model = MODELS.build(cfg.model)
+            model.init_weights()
+        self.checkpoint = folder / "epoch_1.pth"
+        self.classes = tuple(cfg.test_dataloader.dataset.metainfo.classes)
+        meta = dict(cfg=self.cfg.pretty_text, dataset_meta=dict(classes=self.classes))
+        torch.save(dict(state_dict=model.state_dict(), meta=meta), self.checkpoint)
+        self.images = self.write_images(cfg)
+
+    def write_images(self, cfg: Config) -> Path:
+        root = self.folder / "data"
+        images = root / ("ade/ADEChallengeData2016/images/validation" if self.segments else "coco/val2017")
+        images.mkdir(parents=True)
+        entries = []
+        for index, (height, width) in enumerate(SIZES):
+            pixels = np.random.default_rng(index).integers(0, 255, (height, width, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(images / f"{index}.png")
+            entries.append(dict(id=index, file_name=f"{index}.png", height=height, width=width))
+        if self.segments:
+            maps = root / "ade/ADEChallengeData2016/annotations/validation"
+            maps.mkdir(parents=True)
+            for index, (height, width) in enumerate(SIZES):
+                Image.fromarray(np.full((height, width), 1, dtype=np.uint8)).save(maps / f"{index}.png")
+        else:
+            categories = [dict(id=i + 1, name=name) for i, name in enumerate(self.classes)]
+            box = dict(bbox=[4, 4, 30, 30], area=900, iscrowd=0, segmentation=[[4, 4, 34, 4, 34, 34, 4, 34]])
+            annotations = [dict(box, id=i + 1, image_id=i, category_id=1) for i in range(len(SIZES))]
+            content = dict(images=entries, annotations=annotations, categories=categories)
+            (root / "coco/annotations").mkdir()
+            (root / "coco/annotations/instances_val2017.json").write_text(json.dumps(content))
+        return images
+
+    def predictor(self, **options: object) -> mmvit.Predictor:
+        return mmvit.Predictor(self.config, self.checkpoint, **{"score": 0.0, **options})
+
+
+def shrink(cfg: Config) -> None:
+    tiny = next(family.tiny for family in FAMILIES if family.name == "PVT")
+    cfg.model.backbone.update(arch=tiny, init_cfg=None)
+    for part in ("decode_head", "auxiliary_head"):
+        if part in cfg.model:
+            head = cfg.model[part]
+            head.channels = 16
+            head.in_channels = 24 if part == "auxiliary_head" else [16] * 4 if "neck" in cfg.model else DIMS
+    if "neck" in cfg.model:
+        cfg.model.neck.update(in_channels=DIMS, out_channels=16)
+    if "rpn_head" in cfg.model:
+        cfg.model.rpn_head.update(in_channels=16, feat_channels=16)
+        roi = cfg.model.roi_head
+        roi.bbox_head.update(in_channels=16, fc_out_channels=16)
+        roi.mask_head.update(in_channels=16, conv_out_channels=16)
+        for extractor in ("bbox_roi_extractor", "mask_roi_extractor"):
+            roi[extractor].out_channels = 16
+        cfg.model.test_cfg.rcnn.score_thr = 0.0
+    elif "bbox_head" in cfg.model:
+        cfg.model.bbox_head.update(in_channels=16, feat_channels=16, stacked_convs=1)
+        cfg.model.test_cfg.update(score_thr=0.0, max_per_img=20)
+    for split in ("train", "val", "test"):
+        cfg[f"{split}_dataloader"].update(num_workers=0, persistent_workers=False)
+    if cfg.default_scope == "mmseg":
+        for split in ("val", "test"):
+            cfg[f"{split}_dataloader"].dataset.img_suffix = ".png"
+
+
+@pytest.fixture(scope="module", params=HEADS)
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return Trained(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return Trained("retinanet", tmp_path_factory.mktemp("one"))
+
+
+def same(one: Detections | LabelMap, other: Detections | LabelMap) -> None:
+    assert type(one) is type(other)
+    if isinstance(one, LabelMap):
+        assert (one.labels == other.labels).mean() > 0.999
+        return
+    np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+    np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-3)
+    assert (one.labels == other.labels).all()
+
+
+def test_as_tools_test_has_them(trained: Trained, tmp_path: Path) -> None:
+    from mmvit.engine.launch import test
+
+    out = tmp_path / ("maps" if trained.segments else "out.pkl")
+    options = dict(config=trained.config, checkpoint=trained.checkpoint, work_dir=tmp_path / "work", out=out)
+    test(configuration.TestOptions(**options))
+    found = list(trained.predictor()(trained.images))
+    assert [result.source for result in found] == [str(trained.images / f"{index}.png") for index in range(4)]
+    assert [result.size for result in found] == list(SIZES)
+    if trained.segments:
+        for index, result in enumerate(found):
+            assert (np.asarray(Image.open(out / f"{index}.png")) == result.labels + 1).all()  # mmseg undoes reduce_zero_label
+        return
+    for result, wanted in zip(found, mmengine.load(out), strict=True):
+        wanted = wanted["pred_instances"]
+        order = wanted["scores"].argsort(descending=True, stable=True)
+        assert len(result) == len(order) > 0
+        np.testing.assert_allclose(result.boxes, wanted["bboxes"][order].numpy(), atol=1e-5, rtol=1e-5)
+        np.testing.assert_allclose(result.scores, wanted["scores"][order].numpy(), atol=1e-5)
+        assert (result.labels == wanted["labels"][order].numpy()).all()
+        if trained.head == "mask_rcnn":
+            from pycocotools.mask import decode
+
+            masks = np.stack([decode(wanted["masks"][index]) for index in order])
+            assert (result.masks == masks).all()
+
+
+def test_batches_change_nothing(trained: Trained) -> None:
+    files = sorted(trained.images.iterdir())
+    for one, other in zip(trained.predictor()(files), trained.predictor(batch_size=3)(files), strict=True):
+        assert one.source == other.source
+        same(one, other)
+
+
+def test_without_a_config_and_with_augmentation(trained: Trained) -> None:
+    own = mmvit.Predictor(None, trained.checkpoint, score=0.0)
+    assert own.classes == trained.classes
+    for one, other in zip(own(trained.images), trained.predictor()(trained.images), strict=True):
+        same(one, other)
+    assert len(list(mmvit.Predictor(None, trained.checkpoint, tta=True, batch_size=2)(trained.images))) == 4
+
+
+INPUTS: dict[str, Callable[[Path], tuple]] = {
+    "PIL": lambda path: (Image.open(path), None),
+    "rgb": lambda path: (np.asarray(Image.open(path)), "rgb"),
+    "bgr": lambda path: (np.asarray(Image.open(path))[..., ::-1], "bgr"),
+    "tensor": lambda path: (torch.tensor(np.asarray(Image.open(path))).permute(2, 0, 1), "rgb"),
+    "floats": lambda path: (np.asarray(Image.open(path), dtype=np.float32) / 255, "rgb"),
+    "glob": lambda path: (f"{path.parent}/0*.png", None),
+    "iterator": lambda path: (iter([str(path)]), None),
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_kinds_of_input(detector: Trained, kind: str) -> None:
+    path = detector.images / "0.png"
+    predictor = detector.predictor()
+    image, channels = INPUTS[kind](path)
+    (found,), (wanted,) = list(predictor(image, channels)), list(predictor(path))
+    assert len(found) > 0
+    same(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("image", "channels", "told"),
+    [
+        (np.zeros((8, 8, 3), np.uint8), None, "channels='rgb'"),
+        (np.zeros((8, 8, 4), np.uint8), "rgb", "shape (8, 8, 4)"),
+        (np.zeros((8, 8, 3), np.int32), "rgb", "int32"),
+        (np.full((8, 8, 3), 2.0), "rgb", "from 0 to 1"),
+        (7, None, "a int"),
+        ("nowhere.png", None, "no such file"),
+    ],
+)
+def test_inputs_that_are_none(detector: Trained, image: object, channels: str | None, told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        list(detector.predictor()(image, channels))
+    assert told in str(caught.value)
+
+
+def test_a_bad_image_does_not_stop_the_rest(detector: Trained, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    told: list[InputError] = []
+    files = [detector.images / "0.png", bad, detector.images / "1.png"]
+    found = list(detector.predictor(batch_size=2)(files, failed=told.append))
+    assert [result.source for result in found] == [str(files[0]), str(files[2])]
+    assert [str(bad) in str(error) for error in told] == [True]
+
+
+def test_stock_inferencers(trained: Trained) -> None:
+    files = [str(path) for path in sorted(trained.images.iterdir())]
+    array = np.ascontiguousarray(np.asarray(Image.open(files[0]))[..., ::-1])
+    wanted = list(trained.predictor()(files))
+    for source in (str(trained.config), trained.cfg):
+        if trained.segments:
+            from mmseg.apis import inference_model, init_model
+
+            model = init_model(source, str(trained.checkpoint), device="cpu")
+            found = [*inference_model(model, files), inference_model(model, array)]
+            for sample, result in zip(found, [*wanted, wanted[0]], strict=True):
+                assert (sample.pred_sem_seg.data[0].numpy() == result.labels).mean() > 0.999
+        else:
+            from mmdet.apis import inference_detector, init_detector
+
+            model = init_detector(source, str(trained.checkpoint), device="cpu")
+            found = [*inference_detector(model, files), inference_detector(model, array)]
+            for sample, result in zip(found, [*wanted, wanted[0]], strict=True):
+                order = sample.pred_instances.scores.argsort(descending=True, stable=True)
+                np.testing.assert_allclose(sample.pred_instances.scores[order].numpy(), result.scores, atol=1e-5)
+
+
+def test_stock_inferencer_classes(trained: Trained) -> None:
+    if trained.segments:
+        from mmseg.apis import MMSegInferencer as Inferencer
+    else:
+        from mmdet.apis import DetInferencer as Inferencer
+    files = [str(path) for path in sorted(trained.images.iterdir())]
+    options = dict(weights=str(trained.checkpoint), device="cpu")
+    for inputs in (files, [np.asarray(Image.open(files[0]))], str(trained.images)):
+        inferencer = Inferencer(str(trained.config), **options)
+        found = inferencer(inputs, **({} if trained.segments else dict(no_save_vis=True)))["predictions"]
+        count = len(files) if not isinstance(inputs, list) or len(inputs) > 1 else 1
+        assert (len(found) if isinstance(found, list) else 1) == count
+
+
+PLANTED = [
+    "__import__('os').system('touch planted')",
+    "[open('planted', 'w') for _ in 'x']",
+    "dict(**dict(a=1))",
+    "list(x for x in 'a')",
+    "(lambda: 1)()",
+    "str.format('a')",
+]
+
+
+@pytest.mark.parametrize("code", PLANTED)
+def test_code_in_a_config_is_refused(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(dict(state_dict={"a": torch.zeros(1)}, meta=dict(cfg=f"default_scope = 'mmdet'\nmodel = {code}\n")), "x.pth")
+    with pytest.raises(CheckpointError, match="x.pth: its config was not read: line 2 has"):
+        mmvit.Predictor(None, "x.pth")
+    assert not Path("planted").exists()
+
+
+@pytest.mark.parametrize("kind", ["subprocess.run", "os.system", "mmengine.load", "mmdet.os.system", "setup", "mmvit.zoo.find"])
+def test_types_that_are_no_classes_are_refused(kind: str) -> None:
+    text = f"default_scope = 'mmdet'\nmodel = dict(type='X', head=[dict(type='{kind}')])\ntest_dataloader = dict()\n"
+    with pytest.raises(CheckpointError, match=r"model\.head\.0\.type is"):
+        read_config(text, "x.pth")
+
+
+def test_statements_are_refused() -> None:
+    with pytest.raises(CheckpointError, match="line 1 has a statement of kind Import"):
+        read_config("import os", "x.pth")
+
+
+def test_run_lengths_are_cocos() -> None:
+    from pycocotools.mask import decode, frPyObjects
+
+    for seed in range(3):
+        mask = np.random.default_rng(seed).random((7, 5)) > 0.5
+        lengths = run_lengths(mask)
+        assert (decode(frPyObjects(lengths, *mask.shape)) == mask).all()
+
+
+def test_results_convert(detector: Trained, tmp_path: Path) -> None:
+    (found,) = detector.predictor()(detector.images / "0.png")
+    entries = found.to_coco(7, category_ids=range(1, 50))
+    assert len(entries) == len(found) > 0
+    assert entries[0]["category_id"] == found.labels[0] + 1
+    x, y, width, height = entries[0]["bbox"]
+    np.testing.assert_allclose([x, y, x + width, y + height], found.boxes[0], rtol=1e-5)
+    json.dumps(entries)
+    labels = np.array([[0, 1], [1, 1]], np.uint8)
+    LabelMap("a", (2, 2), labels, ("x", "y")).to_png(tmp_path / "a.png")
+    assert (np.asarray(Image.open(tmp_path / "a.png")) == labels).all()
+    assert LabelMap("a", (2, 2), labels, ("x", "y")).shares == {"y": 0.75, "x": 0.25}
