@@ -6,10 +6,12 @@ backbone drops.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import torch
 from mmengine.registry import MODELS
+from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmvit.backbones
 from mmvit.pyramid import Pyramid
@@ -34,6 +36,17 @@ class Family:
     @property
     def archs(self) -> dict[str, Any]:
         return dict(self.kind.archs)
+
+    @property
+    def attends(self) -> bool:
+        """Whether it has attention to whole maps."""
+        return "max_keys" in signature(self.kind).parameters
+
+    @property
+    def normed(self) -> bool:
+        """Whether it has batch norms."""
+        with torch.device("meta"):
+            return any(isinstance(module, _BatchNorm) for module in self.build().modules())
 
 
 def pvt_classifier(model: Pyramid) -> dict[str, tuple[int, ...]]:

@@ -27,9 +27,9 @@ from mmvit.layers.parts import to_map, to_tokens
 from mmvit.pyramid import Pyramid
 
 each_attentive = pytest.mark.parametrize(
-    "family", [family for family in FAMILIES if family.name != "VAN"], ids=lambda family: family.name
+    "family", [family for family in FAMILIES if family.attends], ids=lambda family: family.name
 )
-TAPPED = [family for family in FAMILIES if family.name in ("VOLO", "T2TViT")]
+TAPPED = [family for family in FAMILIES if family.kind.tapped]
 each_tapped = pytest.mark.parametrize("family", TAPPED, ids=lambda family: family.name)
 
 

@@ -271,7 +271,7 @@ PLANTED = [
 def test_code_in_a_config_is_refused(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save(dict(state_dict={"a": torch.zeros(1)}, meta=dict(cfg=f"default_scope = 'mmdet'\nmodel = {code}\n")), "x.pth")
-    with pytest.raises(CheckpointError, match="x.pth: its config was not read: line 2 has"):
+    with pytest.raises(CheckpointError, match=r"x\.pth: its config was not read: line 2 has"):
         mmvit.Predictor(None, "x.pth")
     assert not Path("planted").exists()
 
