@@ -4,22 +4,23 @@ mmengine's checkpoints hold, besides tensors: `HistoryBuffer` (logged values), N
 statistics, pickled as `getattr(HistoryBuffer, name)`. Exactly these are allowed; `getattr` only for exactly that use, because
 the real one would reach anything. Two ways around are closed: the forks of mmengine fall back to unsafe unpickling, and both
 stacks load from URLs through a function of torch's whose default is unsafe still.
+
+Torch takes two seconds to import, so nothing here imports it before somebody else does.
 """
 
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import mmengine.runner.checkpoint as mmengine_checkpoint
-import numpy as np
-import torch
-from mmengine.logging import HistoryBuffer
+from .imports import when_imported
 
 STATISTICS = ("mean", "max", "min", "current")
 
 
 def statistic(owner: type, name: str) -> Any:
     """What a checkpoint may ask of `getattr`: a statistic of `HistoryBuffer`."""
+    from mmengine.logging import HistoryBuffer
+
     if owner is not HistoryBuffer or name not in STATISTICS:
         raise ValueError(f"a checkpoint asks for getattr({owner!r}, {name!r}); only statistics of HistoryBuffer are allowed")
     return getattr(HistoryBuffer, name)
@@ -30,6 +31,9 @@ def allowed() -> list[Any]:
 
     NumPy's private module is spelt `numpy.core` in files written by NumPy 1 and `numpy._core` in those of NumPy 2.
     """
+    import numpy as np
+    from mmengine.logging import HistoryBuffer
+
     multiarray = import_module("numpy._core.multiarray" if hasattr(np, "_core") else "numpy.core.multiarray")
     named = [
         (function, f"{module}.multiarray.{function.__name__}")
@@ -46,21 +50,37 @@ def safe_load(file: str | Path | BinaryIO, map_location: Any = "cpu") -> Any:
     Raises:
         pickle.UnpicklingError: the file holds anything else. Nothing of it was run.
     """
+    import torch
+
     known = torch.serialization.get_safe_globals()  # what the context would take away again when it ends
     with torch.serialization.safe_globals([entry for entry in allowed() if entry not in known]):
         return torch.load(file, map_location=map_location, weights_only=True)
 
 
 def install() -> None:
-    """Allows mmengine's classes for all of torch's safe loading, and makes every loader of mmengine use it."""
+    """Allow mmengine's classes for all of torch's safe loading, and make every loader of mmengine use it."""
+    when_imported("torch", _allow)
+    when_imported("mmengine.runner.checkpoint", _make_safe)
+
+
+def _allow() -> None:
+    import torch
+
     torch.serialization.add_safe_globals(allowed())
-    mmengine_checkpoint.load_url = _load_url
-    if hasattr(mmengine_checkpoint, "_safe_torch_load"):
-        mmengine_checkpoint._safe_torch_load = _load_for_forks
+
+
+def _make_safe() -> None:
+    import mmengine.runner.checkpoint as loaders
+
+    loaders.load_url = _load_url
+    if hasattr(loaders, "_safe_torch_load"):
+        loaders._safe_torch_load = _load_for_forks
 
 
 def _load_url(*args: Any, **kwargs: Any) -> Any:
     """Stands for `torch.hub.load_state_dict_from_url` in mmengine; whatever it is asked for, it loads safely."""
+    import torch
+
     return torch.hub.load_state_dict_from_url(*args, **{**kwargs, "weights_only": True})
 
 

@@ -31,7 +31,9 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess:
 
 
 def test_import_is_light() -> None:
-    done = run("import sys, mmvit; print([name for name in ('mmdet', 'mmseg', 'mmcv', 'timm') if name in sys.modules])")
+    done = run(
+        "import sys, mmvit; print([name for name in ('torch', 'mmdet', 'mmseg', 'mmcv', 'timm') if name in sys.modules])"
+    )
     assert done.stdout.strip() == "[]", done.stderr
 
 
