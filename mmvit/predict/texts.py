@@ -33,7 +33,7 @@ def read_config(text: str, source: str) -> Config:
     try:
         statements = ast.parse(text).body
         values = dict(_assignment(statement) for statement in statements)
-    except _Refused as error:
+    except _RefusedError as error:
         raise CheckpointError(
             f"{source}: its config was not read: line {error.line} has {error.what}. Expected NAME = value with literals, "
             "dict(...), list(...) and tuple(...) only, because a stranger's config could run code. "
@@ -53,7 +53,7 @@ def read_config(text: str, source: str) -> Config:
     return Config(taken)
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     def __init__(self, node: Any, what: str) -> None:
         super().__init__(what)
         self.line, self.what = getattr(node, "lineno", 0), what
@@ -62,7 +62,7 @@ class _Refused(Exception):
 def _assignment(statement: ast.stmt) -> tuple[str, Any]:
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name):
         return statement.targets[0].id, _value(statement.value)
-    raise _Refused(statement, f"a statement of kind {type(statement).__name__}: {ast.unparse(statement)[:60]}")
+    raise _RefusedError(statement, f"a statement of kind {type(statement).__name__}: {ast.unparse(statement)[:60]}")
 
 
 def _value(node: ast.expr) -> Any:
@@ -86,7 +86,7 @@ def _value(node: ast.expr) -> Any:
             values = _value(node.args[0]) if node.args else []
             if isinstance(values, list | tuple):
                 return list(values) if node.func.id == "list" else tuple(values)
-    raise _Refused(node, ast.unparse(node)[:60])
+    raise _RefusedError(node, ast.unparse(node)[:60])
 
 
 def _check_types(value: Any, key: str, source: str) -> None:
