@@ -67,7 +67,10 @@ class Trained:
             annotations = [dict(box, id=i + 1, image_id=i, category_id=1) for i in range(len(SIZES))]
             content = dict(images=entries, annotations=annotations, categories=categories)
             (root / "coco/annotations").mkdir()
-            (root / "coco/annotations/instances_val2017.json").write_text(json.dumps(content))
+            for split in ("val", "train"):
+                (root / f"coco/annotations/instances_{split}2017.json").write_text(json.dumps(content))
+        for folder in [images, *([maps] if self.segments else [])]:  # training and validation are the same
+            folder.with_name("training" if self.segments else "train2017").symlink_to(folder.name)
         return images
 
     def predictor(self, **options: object) -> mmvit.Predictor:
@@ -98,5 +101,5 @@ def shrink(cfg: Config) -> None:
     for split in ("train", "val", "test"):
         cfg[f"{split}_dataloader"].update(num_workers=0, persistent_workers=False)
     if cfg.default_scope == "mmseg":
-        for split in ("val", "test"):
+        for split in ("train", "val", "test"):
             cfg[f"{split}_dataloader"].dataset.img_suffix = ".png"
