@@ -1,13 +1,14 @@
 """What lets plain wheels do the work of a compiled mmcv, and current torch read mmengine's checkpoints.
 
 `operators` supplies `mmcv._ext` where none was compiled, `checkpoints` names the harmless classes of mmengine's checkpoints to
-torch, `engine` mends what in mmengine no longer fits current Python packages. `MMVIT_COMPAT=0` in the environment, set before
+torch, `engine` mends what in mmengine no longer fits current Python packages, and `texts` reads the configs in checkpoints as
+data, which the stock inferencers would run as Python. `MMVIT_COMPAT=0` in the environment, set before
 `import mmvit`, switches all of it off.
 """
 
 import os
 
-from . import checkpoints, engine, operators
+from . import checkpoints, engine, operators, texts
 
 SWITCH = "MMVIT_COMPAT"
 
@@ -19,3 +20,4 @@ def install() -> None:
     operators.install()
     checkpoints.install()
     engine.install()
+    texts.install()

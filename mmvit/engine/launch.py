@@ -109,7 +109,7 @@ def require_progress(checkpoint: str) -> None:
     """Checks that training can go on from a checkpoint, where mmengine would stop at a key or begin anew.
 
     Raises:
-        InputError: weights alone.
+        InputError: weights alone, or a text that mmengine would run.
     """
     content = read_checkpoint(fetch(checkpoint))
     lacking = [part for part in ("meta", "message_hub", "optimizer") if part not in content]
@@ -117,6 +117,11 @@ def require_progress(checkpoint: str) -> None:
         raise InputError(
             f"--resume {checkpoint}: no {', '.join(lacking)} in it. Expected a checkpoint from which training can go on, which "
             f"best_*.pth and released files are not. To begin anew from its weights: --cfg-options load_from={checkpoint}"
+        )
+    if "config" in content["meta"]:
+        raise InputError(
+            f"--resume {checkpoint}: it has meta.config, which mmengine never writes and would run as Python. "
+            f"To begin anew from its weights: --cfg-options load_from={checkpoint}"
         )
 
 

@@ -42,7 +42,7 @@ def ours(step: Any) -> Any:
     """Return our counterpart of a stock step that reads a file, with the same options; any other step itself."""
     if type(step) is LoadImageFromFile:
         image = LoadImage()
-        vars(image).update(vars(step))
+        image.__dict__.update(step.__dict__)
         return image
     kind = type(step)
     labels = kind.__name__ == "LoadAnnotations" and kind.__module__.startswith("mmseg.")

@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import import_modules_from_strings
-from torch import nn
+from torch import Tensor, nn
 
-from ..checks.dataset import LOADERS, classes_of, name_of
+from ..checks.dataset import LOADERS, classes_of, datasets_of, name_of
+from ..compat.texts import read_config, text_of
 from ..data.images import LoadImage
 from ..errors import CheckpointError, InputError
 from ..recipes.files import config_file, load_config
 from ..weights.archives import read_checkpoint
 from ..weights.downloads import fetch
-from ..weights.loading import read_state, require_match
-from .texts import read_config
+from ..weights.loading import require_match, tensors_of
 
 READERS = ("LoadImage", "LoadImageFromFile")
 
@@ -57,47 +57,44 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
         InputError: no such config, or a config that has no test pipeline or no test-time augmentation.
         CheckpointError: unreadable, another model's, or without the config that is to be taken from it.
     """
-    meta = meta_of(checkpoint)
-    cfg = _config(config, meta, str(checkpoint))
+    path = fetch(checkpoint)
+    content = read_checkpoint(path, checkpoint)
+    cfg = _config(config, content, str(checkpoint))
     scope = cfg.get("default_scope")
-    pipeline = cfg.get("tta_pipeline") if tta else cfg.test_dataloader.dataset.get("pipeline")
+    dataset = next((part for _, part in datasets_of(cfg, ("test",))), ConfigDict())  # of several, the first tells
+    pipeline = cfg.get("tta_pipeline") if tta else dataset.get("pipeline")
     if not pipeline or (tta and not cfg.get("tta_model")):
         raise InputError(
             f"{config or checkpoint}: the config has no {'tta_model and tta_pipeline' if tta else 'test pipeline'}"
         )
+    if scope not in ("mmdet", "mmseg"):
+        raise InputError(f"{config or checkpoint}: default_scope is {scope!r}. Expected mmdet or mmseg")
     with DefaultScope.overwrite_default_scope(scope):
         import_modules_from_strings([f"{scope}.registry", f"{scope}.datasets", f"{scope}.models"])
         model = MODELS.build(deepcopy(cfg.model))
-        _fill(model, checkpoint)
+        _fill(model, tensors_of(content, path, checkpoint), str(checkpoint))
         if tta:
             model = MODELS.build(dict(deepcopy(cfg.tta_model), module=model))
         steps = without_annotations(pipeline)
         options = _reader(steps, str(config or checkpoint))
-        classes, palette = classes_and_palette(meta, cfg)
+        classes, palette = classes_and_palette(content, dataset, scope)
         prepare = Compose(steps[1:])
     return Loaded(model.to(device).eval(), scope, LoadImage(**options), prepare, classes, palette)
 
 
-def meta_of(checkpoint: str | Path) -> Mapping[str, Any]:
-    """Return what mmengine notes in a checkpoint beside the weights; empty in files of others."""
-    content = read_checkpoint(fetch(checkpoint), checkpoint)
-    meta = content.get("meta") if isinstance(content, Mapping) else None
-    return meta if isinstance(meta, Mapping) else {}
-
-
-def _config(config: str | Path | Config | None, meta: Mapping[str, Any], checkpoint: str) -> Config:
+def _config(config: str | Path | Config | None, content: Any, checkpoint: str) -> Config:
     if isinstance(config, Config):
         return config
     if config is not None:
         return load_config(config_file(str(config)))
-    if not isinstance(text := meta.get("cfg"), str):
+    if (text := text_of(content)) is None:
         raise CheckpointError(f"{checkpoint}: there is no config in it. Give one: mmvit predict CONFIG CHECKPOINT ...")
     return read_config(text, checkpoint)
 
 
-def _fill(model: nn.Module, checkpoint: str | Path) -> None:
-    state = {name.removeprefix("module."): value for name, value in read_state(checkpoint).items()}
-    require_match(model, state, str(checkpoint))
+def _fill(model: nn.Module, tensors: Mapping[str, Tensor], checkpoint: str) -> None:
+    state = {name.removeprefix("module."): value for name, value in tensors.items()}
+    require_match(model, state, checkpoint)
     model.load_state_dict(state)
 
 
@@ -119,14 +116,15 @@ def _reader(steps: list[dict], source: str) -> dict[str, Any]:
 
 
 def classes_and_palette(
-    meta: Mapping[str, Any], cfg: Config
+    content: Any, dataset: ConfigDict, scope: str
 ) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...] | None]:
     """Return names and colours of the classes from a checkpoint's `dataset_meta`, or else from the config's dataset."""
-    told = meta.get("dataset_meta")
+    meta = content.get("meta") if isinstance(content, Mapping) else None  # of mmengine; files of others have none
+    told = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
     told = {str(key).lower(): value for key, value in told.items()} if isinstance(told, Mapping) else {}
     classes, palette = told.get("classes"), told.get("palette")
     if not isinstance(classes, list | tuple):
-        classes = classes_of(cfg.test_dataloader.dataset, cfg.get("default_scope"))
+        classes = classes_of(dataset, scope)
     try:
         colours = tuple((int(red), int(green), int(blue)) for red, green, blue in palette or ())
     except (TypeError, ValueError):  # a name of a palette, such as 'random'

@@ -114,7 +114,7 @@ class Predictor:
                     future.cancel()
 
     def _prepare(self, image: Source) -> Prepared:
-        data: dict[str, Any] = dict(img_path=image.name, img_id=0)
+        data: Any = dict(img_path=image.name, img_id=0)
         if image.pixels is None:
             data = self.loaded.read.transform(data)
         else:
@@ -139,7 +139,10 @@ class Predictor:
         inputs, samples = [image.inputs for image in images], [image.sample for image in images]
         with DefaultScope.overwrite_default_scope(self.loaded.scope), torch.inference_mode(), self._precision():
             if isinstance(inputs[0], list):  # views: mmengine has them outside, images inside
-                inputs, samples = [list(view) for view in zip(*inputs)], [list(view) for view in zip(*samples)]
+                inputs, samples = (
+                    [list(view) for view in zip(*inputs, strict=True)],
+                    [list(view) for view in zip(*samples, strict=True)],
+                )
             found = self.loaded.model.test_step(dict(inputs=inputs, data_samples=samples))
         return [self._result(image, sample) for image, sample in zip(images, found, strict=True)]
 

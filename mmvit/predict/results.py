@@ -57,7 +57,7 @@ class Detections:
         entries: list[dict[str, Any]] = []
         for index, (x1, y1, x2, y2) in enumerate(self.boxes.tolist()):
             label = int(self.labels[index])
-            entry = dict(
+            entry: dict[str, Any] = dict(
                 image_id=image_id,
                 category_id=label if category_ids is None else category_ids[label],
                 bbox=[x1, y1, x2 - x1, y2 - y1],

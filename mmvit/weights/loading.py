@@ -141,7 +141,17 @@ def read_state(source: str | Path, sha256: str | None = None) -> dict[str, Tenso
         CheckpointError: see `fetch`, `read_checkpoint` and `require_real`, or no tensors inside.
     """
     path = fetch(source, sha256)
-    content: Any = read_checkpoint(path)
+    return tensors_of(read_checkpoint(path), path, source)
+
+
+def tensors_of(content: Any, path: Path, source: str | Path) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint that was read, as `read_state` does.
+
+    Args:
+        content: what `read_checkpoint` returned.
+        path: where the file lies.
+        source: what a message calls it.
+    """
     for container in CONTAINERS:
         if isinstance(content, Mapping) and isinstance(content.get(container), Mapping):
             content = content[container]

@@ -1,30 +1,66 @@
 """A config that lies in a checkpoint as text, read as data.
 
 mmengine runs such a text as Python. It is a stranger's: here only literals, `dict(...)`, `list(...)` and `tuple(...)` are
-read, and a `type` may only name a class of the toolkits, because mmengine would import and call any dotted path.
+read, and a `type` may only name a class of the toolkits, because mmengine would import and call any dotted path. The stock
+inferencers, called without a config, read it the same way once `install` was called.
 """
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any
 
+import mmengine.infer.infer as stock
 from mmengine.config import Config
 
 from ..errors import CheckpointError
 
-SCOPES = ("mmcv", "mmdet", "mmengine", "mmseg", "mmvit")
+SCOPES = ("mmcv", "mmdet", "mmengine", "mmpretrain", "mmseg", "mmvit")
 TYPE = re.compile(rf"(?:(?:{'|'.join(SCOPES)})\.)?[A-Z]\w*", re.ASCII)
-FUNCTIONS = ("nms", "soft_nms", "nms_rotated")  # that `type` names, too, without a registry
+FUNCTIONS = ("nms", "soft_nms", "nms_rotated", "deconv", "nearest", "bilinear", "pixel_shuffle", "carafe")  # types, too
 TAKEN = ("model", "default_scope", "test_dataloader", "test_pipeline", "tta_model", "tta_pipeline")
+STOCK = (*TAKEN, "train_dataloader", "visualizer")  # SAHI asks the training data whether there are masks
 
 
-def read_config(text: str, source: str) -> Config:
+def install() -> None:
+    """Let the inferencers of mmdet and mmseg read such a text as data; a second call changes nothing."""
+    if not hasattr(stock.BaseInferencer._init_model, "__wrapped__"):
+        stock.BaseInferencer._init_model = _with_config(stock.BaseInferencer._init_model)
+
+
+def _with_config(init_model: Callable) -> Callable:
+    """mmengine's way from config and weights to a model; the config is filled in before, where there is none."""
+
+    @wraps(init_model)
+    def answer(self: Any, cfg: Any, weights: str | None, device: str = "cpu") -> Any:
+        if not cfg and weights is not None:
+            text = text_of(stock._load_checkpoint(weights, map_location="cpu"))
+            if text is not None:  # otherwise mmengine says that there is none
+                cfg.update(read_config(text, str(weights), STOCK)._cfg_dict)
+        return init_model(self, cfg, weights, device)
+
+    return answer
+
+
+def text_of(checkpoint: Any) -> str | None:
+    """Return the config's text in a checkpoint, from where mmengine looks for it; None where there is none."""
+    for path in (("message_hub", "runtime_info", "cfg"), ("meta", "cfg")):
+        part = checkpoint
+        for name in path:
+            part = part.get(name) if isinstance(part, Mapping) else None
+        if isinstance(part, str):
+            return part
+    return None
+
+
+def read_config(text: str, source: str, names: tuple[str, ...] = TAKEN) -> Config:
     """Return the parts of a checkpoint's config that a prediction needs. Nothing of it is run.
 
     Args:
         text: as mmengine writes it to `meta.cfg`.
         source: what a message calls the checkpoint.
+        names: of the parts.
 
     Raises:
         CheckpointError: the text has anything other than assignments of plain values, or a `type` that is no class of the
@@ -33,7 +69,7 @@ def read_config(text: str, source: str) -> Config:
     try:
         statements = ast.parse(text).body
         values = dict(_assignment(statement) for statement in statements)
-    except _Refused as error:
+    except _RefusedError as error:
         raise CheckpointError(
             f"{source}: its config was not read: line {error.line} has {error.what}. Expected NAME = value with literals, "
             "dict(...), list(...) and tuple(...) only, because a stranger's config could run code. "
@@ -41,7 +77,7 @@ def read_config(text: str, source: str) -> Config:
         ) from None
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise CheckpointError(f"{source}: its config is no Python text: {error}. Give the config as a file") from error
-    taken = {name: values[name] for name in TAKEN if name in values}
+    taken = {name: values[name] for name in names if name in values}
     for name, value in taken.items():
         _check_types(value, name, source)
     if lacking := [name for name in ("model", "test_dataloader") if not isinstance(taken.get(name), dict)]:
@@ -53,7 +89,7 @@ def read_config(text: str, source: str) -> Config:
     return Config(taken)
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     def __init__(self, node: Any, what: str) -> None:
         super().__init__(what)
         self.line, self.what = getattr(node, "lineno", 0), what
@@ -62,7 +98,7 @@ class _Refused(Exception):
 def _assignment(statement: ast.stmt) -> tuple[str, Any]:
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name):
         return statement.targets[0].id, _value(statement.value)
-    raise _Refused(statement, f"a statement of kind {type(statement).__name__}: {ast.unparse(statement)[:60]}")
+    raise _RefusedError(statement, f"a statement of kind {type(statement).__name__}: {ast.unparse(statement)[:60]}")
 
 
 def _value(node: ast.expr) -> Any:
@@ -86,7 +122,7 @@ def _value(node: ast.expr) -> Any:
             values = _value(node.args[0]) if node.args else []
             if isinstance(values, list | tuple):
                 return list(values) if node.func.id == "list" else tuple(values)
-    raise _Refused(node, ast.unparse(node)[:60])
+    raise _RefusedError(node, ast.unparse(node)[:60])
 
 
 def _check_types(value: Any, key: str, source: str) -> None:

@@ -1,0 +1,106 @@
+"""`mmvit predict`, as a user calls it."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from trained import Trained
+
+from mmvit.__main__ import main
+from mmvit.predict.predictor import Predictor
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture(scope="module", params=["mask_rcnn", "segformer"])
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return Trained(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def test_a_folder(trained: Trained, tmp_path: Path) -> None:
+    words = [str(trained.checkpoint), str(trained.images), "--out", str(tmp_path), "--score", "0", "--batch-size", "2"]
+    assert main(["predict", *words]) == 0
+    content = json.loads((tmp_path / "predictions.json").read_text())
+    assert [Path(image["file_name"]).name for image in content["images"]] == [f"{index}.png" for index in range(4)]
+    assert [category["name"] for category in content["categories"]] == list(trained.classes)
+    found = list(trained.predictor()(trained.images))
+    for index, result in enumerate(found):
+        drawn = cv2.imread(str(tmp_path / "overlays" / f"{index}.jpg"))
+        assert drawn.shape[:2] == result.size
+        if trained.segments:
+            assert (np.asarray(Image.open(tmp_path / "labels" / f"{index}.png")) == result.labels).all()
+            assert sum(content["images"][index]["shares"].values()) == pytest.approx(1)
+        else:
+            told = [entry for entry in content["annotations"] if entry["image_id"] == index]
+            np.testing.assert_allclose([entry["score"] for entry in told], result.scores, atol=1e-5)
+            assert all("segmentation" in entry for entry in told)
+
+
+def test_bad_images_are_counted(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    good = trained.images / "0.png"
+    words = [str(trained.config), str(trained.checkpoint), str(bad), str(good), str(good), "--out", str(tmp_path / "out")]
+    assert main(["predict", *words]) == 1
+    told = capsys.readouterr()
+    assert f"left out: image {bad}" in told.err
+    assert told.out.startswith("2 images, ")
+    assert "1 left out" in told.out
+    assert sorted(path.name for path in (tmp_path / "out/overlays").iterdir()) == ["0.jpg", "0_2.jpg"]
+
+
+def test_a_video(trained: Trained, tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"mp4v"), 5, (96, 64))
+    for shade in (0, 100, 200):
+        writer.write(np.full((64, 96, 3), shade, np.uint8))
+    writer.release()
+    words = [str(trained.checkpoint), str(film), "--out", str(tmp_path / "out")]
+    assert main(["predict", *words]) == 0
+    capture = cv2.VideoCapture(str(tmp_path / "out/overlays/film.mp4"))
+    assert (capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)) == (3, 5)
+    assert len(json.loads((tmp_path / "out/predictions.json").read_text())["images"]) == 3
+
+
+def test_stopping_keeps_what_is_done(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predict = Predictor._predict
+    calls = []
+
+    def stopped(self: Predictor, images: list) -> list:
+        calls.append(images)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return predict(self, images)
+
+    monkeypatch.setattr(Predictor, "_predict", stopped)
+    assert main(["predict", str(trained.checkpoint), str(trained.images), "--out", str(tmp_path)]) == 130
+    assert len(json.loads((tmp_path / "predictions.json").read_text())["images"]) == 2
+    assert len(list((tmp_path / "overlays").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["x.pth"], "expected [CONFIG] CHECKPOINT INPUT"),
+        (["retinanet_pvt_smal_coco", "x.pth", "a.png"], "x.pth"),
+    ],
+)
+def test_words_that_mean_nothing(words: list[str], told: str, capsys: pytest.CaptureFixture) -> None:
+    assert main(["predict", *words]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_classes_are_chosen(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    trained = Trained("retinanet", tmp_path)
+    words = ["predict", str(trained.checkpoint), str(trained.images), "--out", str(tmp_path / "out"), "--score", "0"]
+    (whole,) = trained.predictor()(trained.images / "0.png")
+    chosen = whole.names[0]
+    assert main([*words, "--classes", chosen, "--no-overlays"]) == 0
+    labels = {entry["category_id"] for entry in json.loads((tmp_path / "out/predictions.json").read_text())["annotations"]}
+    assert labels == {trained.classes.index(chosen)}
+    assert not (tmp_path / "out/overlays").exists()
+    assert main([*words, "--classes", "nothing"]) == 2
+    assert "the model has no class 'nothing'" in capsys.readouterr().err
