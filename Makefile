@@ -1,4 +1,5 @@
 # make demo: install, train on the embedded dataset, evaluate, draw.   make test: install, run the suite.   make check: lint.
+# make docs: the documentation as a site in site/.
 PYTHON ?= python3.11
 STACK ?= openmmlab
 VENV ?= .venv-$(STACK)
@@ -10,7 +11,7 @@ READY = $(VENV)/ready
 # Two workers with a thread each take half the time of one with two: most tests are small. A file's tests share fixtures.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-stack check format clean
+.PHONY: demo test test-stack check format docs clean
 
 demo: $(READY)
 	$(BIN)/python tools/train.py $(CONFIG) --demo
@@ -28,6 +29,9 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -40,4 +44,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv-* .pytest_cache .ruff_cache .mypy_cache
+	rm -rf site .venv-* .pytest_cache .ruff_cache .mypy_cache
