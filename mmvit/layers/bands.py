@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
+from torch.nn.modules import module as torch_module
 from torch.utils.checkpoint import checkpoint
 
 from .parts import Grid, eager_on_cpu
@@ -20,6 +20,7 @@ from .parts import Grid, eager_on_cpu
 BAND = 1 << 21  # hidden values of a band: 8 MB
 WHOLE = 4 * BAND  # up to this many, malloc keeps the memory for the next layer; beyond, the kernel clears it every time
 HALO = 1  # rows above and below that a 3 x 3 convolution reads
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def in_bands(mlp: nn.Module, width: int, run: Callable[..., Tensor], tokens: Tensor, grid: Grid | None) -> Tensor:
@@ -56,5 +57,5 @@ def bands_of(tokens: Tensor, grid: Grid | None, height: int) -> Iterator[tuple[A
 
 def is_hooked(mlp: nn.Module) -> bool:
     """Return whether anybody watches the calls of a part of an MLP; counters of multiply-adds watch all modules."""
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return _has_any_global_hook() or any(getattr(part, kind) for part in mlp.modules() for kind in kinds)
+    everywhere = any(getattr(torch_module, f"_global{kind}") for kind in HOOKS)
+    return everywhere or any(getattr(part, kind) for part in mlp.modules() for kind in HOOKS)
