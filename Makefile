@@ -1,9 +1,17 @@
 # make demo: install, train on the embedded dataset, evaluate, draw.   make test: install, run the suite.   make check: lint.
-# make docs: the documentation as a site in site/.
-PYTHON ?= python3.11
+# make test-lowest: run the suite with the lowest versions that pyproject.toml allows.
+# make docs: build the documentation as a site in site/.
 STACK ?= openmmlab
 VENV ?= .venv-$(STACK)
 CONFIG ?= configs/retinanet_pvt_small_coco.py
+
+# The newest supported Python that runs here and can make virtual environments; another one: make PYTHON=/path/to/python
+SUPPORTED = 3.14 3.13 3.12 3.11
+USABLE = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
+ifndef PYTHON
+PYTHON := $(shell for v in $(SUPPORTED) 3; do python$$v -c '$(USABLE)' 2> /dev/null && command -v python$$v && break; done)
+endif
+LOWEST ?= python3.11
 
 NAME = $(basename $(notdir $(CONFIG)))_demo
 BIN = $(VENV)/bin
@@ -11,7 +19,7 @@ READY = $(VENV)/ready
 # Two workers with a thread each take half the time of one with two: most tests are small. A file's tests share fixtures.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-stack check format docs clean
+.PHONY: demo test test-stack test-lowest test-lowest-quick check format docs clean
 
 demo: $(READY)
 	$(BIN)/python tools/train.py $(CONFIG) --demo
@@ -37,10 +45,25 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 $(READY): pyproject.toml constraints.txt
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "error: make needs one of Python $(SUPPORTED), with its modules venv and ensurepip; none was found."; \
+		echo "found: $$(for v in $(SUPPORTED) 3; do python$$v --version 2> /dev/null; done | sort -u | tr '\n' ' ')"; \
+		echo "Debian, Ubuntu: apt install python3-venv. Python from elsewhere: make PYTHON=/path/to/python"; \
+		exit 1; \
+	fi >&2
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install -c constraints.txt -e '.[$(STACK),dev]'
 	# mmcv asks for opencv-python, which needs the system's libGL; the headless build of the same modules needs nothing.
 	$(BIN)/pip install --force-reinstall --no-deps -c constraints.txt opencv-python-headless
+	touch $@
+
+test-lowest: .venv-lowest/ready
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/house
+
+.venv-lowest/ready: pyproject.toml constraints-lowest.txt
+	$(LOWEST) -m venv --clear .venv-lowest
+	.venv-lowest/bin/pip install -c constraints-lowest.txt -e '.[openmmlab,dev]'
+	.venv-lowest/bin/pip install --force-reinstall --no-deps -c constraints-lowest.txt opencv-python-headless
 	touch $@
 
 clean:

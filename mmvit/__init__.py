@@ -1,8 +1,8 @@
 """PVT, PVTv2, VOLO, Shunted Transformer, T2T-ViT and VAN as multi-scale pyramid backbones for OpenMMLab's heads.
 
-Importing this package registers the scope `mmvit` with mmengine (`type='mmvit.PVT'` then works in any config) and lets plain
+Importing this package registers the scope `mmvit` with mmengine, so that `type='mmvit.PVT'` works in any config, and lets plain
 wheels do the work of a compiled mmcv (see `mmvit.compat`; `MMVIT_COMPAT=0` switches that off). It imports neither mmdet nor
-mmseg, and the families only when they are asked for.
+mmseg, and imports the families only when they are asked for.
 """
 
 from importlib import import_module
@@ -37,7 +37,7 @@ PUBLIC = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is public when it is asked for; names that begin with a capital may be a family's."""
+    """Import public names on first use; names that begin with a capital may be a family's."""
     if name in PUBLIC:
         return getattr(import_module(PUBLIC[name], __name__), name)
     if name[0].isupper():

@@ -1,4 +1,4 @@
-"""`python -m mmvit COMMAND ...`: what the package does from the command line, without a checkout."""
+"""`python -m mmvit COMMAND ...`: the command line of the package, without a checkout."""
 
 import sys
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from .version import __version__
 
 
 class Command(NamedTuple):
-    """A command: `function` of `module` takes the remaining words and returns the exit status."""
+    """Command of the command line: `function` of `module` takes the remaining words and returns the exit status."""
 
     module: str  # imported only when the command is asked for
     purpose: str
@@ -30,7 +30,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command that the first word names; its exit status, 2 for words that mean nothing."""
+    """Run the command that the first word names; return its exit status, or 2 for unknown words."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments:
         print(usage(), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What a network costs, counted on the meta device: nothing is computed, any size is quick."""
+"""Cost of a network, counted on the meta device: nothing is computed, so any size is quick."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @dataclass(frozen=True)
 class Complexity:
-    """Trained parameters, and multiply-adds for one image: what these papers call FLOPs."""
+    """Number of trained parameters, and multiply-adds for one image, which these papers call FLOPs."""
 
     parameters: int
     multiply_adds: int
 
 
 def complexity(model: nn.Module, height: int, width: int, channels: int = 3) -> Complexity:
-    """Cost of `model`, which lies on the meta device, for an image of `height` x `width` pixels.
+    """Return the cost of `model`, which lies on the meta device, for an image of `height` x `width` pixels.
 
     Matrix products, attention and convolutions are counted; norms, activations and sums are not, as is usual.
     """

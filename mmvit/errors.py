@@ -1,4 +1,4 @@
-"""Errors that the user can mend, and the words that their messages share."""
+"""Errors that a user can mend, and the words that their messages share."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -6,23 +6,23 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """A file, key or value from outside is wrong. The message names it, says what was expected and what to do.
+    """Wrong file, key or value from outside. The message names it, says what was expected and what to do.
 
-    The command line tools print the message alone; anywhere else it is a ValueError like another.
+    The command line tools print the message alone; elsewhere it is a ValueError like any other.
     """
 
 
 class CheckpointError(InputError):
-    """A checkpoint cannot be had, cannot be read, or does not fit the model. Nothing was loaded."""
+    """Checkpoint that is not available, cannot be read, or does not fit the model. Nothing was loaded."""
 
 
 def message_of(error: InputError) -> str:
-    """The message as it was raised: a data worker of torch hands it on wrapped in the worker's traceback."""
+    """Return the message as it was raised: torch hands on the error of a data worker inside of the worker's traceback."""
     return str(error).rpartition(f"{type(error).__name__}: ")[2].strip()
 
 
 def nearest(name: str, names: Iterable[str], most: int = 3, cutoff: float = 0.4) -> str:
-    """Return a hint for a name that does not exist: the names that are like it, or all of them where none is."""
+    """Return a hint for an unknown name: the names most like it, or all names if none is like it."""
     known = list(names)
     near = get_close_matches(name, known, n=most, cutoff=cutoff)
     return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"

@@ -1,14 +1,14 @@
-"""What every backbone of this package is.
+"""Contract of every backbone of this package.
 
 A `Pyramid` turns images (B, in_channels, H, W) into a tuple of maps (B, C_i, ceil(H / s_i), ceil(W / s_i)), one for each of
-`out_indices`, for every H, W >= 32. What it promises can be read without running it: `out_channels` and `out_strides`.
+`out_indices`, for every H, W >= 32. `out_channels` and `out_strides` tell the shapes without running it.
 
-A family derives from it, builds its `stages` in the constructor, ends that with `self.freeze()`, and defines `forward_maps`,
+A family derives from it, builds its `stages` in the constructor, ends the constructor with `self.freeze()`, and defines
 `init_parts`, `our_name` and the class attributes below.
 
-Two kinds of networks are among the families. Four stages, each at its own stride, give the pyramid as they stand. A network
-whose blocks stay at one stride (VOLO, T2T-ViT) is *tapped* four times, and each tap is brought to its level's stride
-(`layers.Tap`): what that adds is fresh, no released file has it.
+There are two kinds of networks. Four stages, each at its own stride, give the pyramid as they are. A network whose blocks stay
+at one stride (VOLO, T2T-ViT) is *tapped* four times, and each tap is brought to its level's stride (`layers.parts.Tap`). The
+layers that this adds are fresh: no released file has them.
 """
 
 import inspect
@@ -46,7 +46,7 @@ Sizes = TypeVar("Sizes", bound="DataclassInstance")
 
 
 class UnknownOptionError(InputError, TypeError):
-    """A keyword that a backbone does not take: a TypeError to Python, the user's mistake to the command line tools."""
+    """Unknown keyword of a backbone: a TypeError to Python, the user's mistake to the command line tools."""
 
 
 class PyramidOptions(TypedDict, total=False):
@@ -64,7 +64,7 @@ Part = nn.Module | nn.Parameter
 
 
 class Layer(NamedTuple):
-    """A step of a network's depth: a block and the parts that lie beside it. The stem has no block."""
+    """Step of a network's depth: a block and the parts beside it. The stem has no block."""
 
     block: nn.Module | None
     around: list[Part]
@@ -78,7 +78,7 @@ class Layer(NamedTuple):
 
 
 class StageBase(nn.Module):
-    """A stage of a pyramid: what comes before its blocks, the `blocks`, and the `norm` of its output, where it has one."""
+    """Stage of a pyramid: what comes before its blocks, the `blocks`, and the `norm` of its output if it has one."""
 
     blocks: nn.ModuleList
 
@@ -94,11 +94,11 @@ class Pyramid(BaseModule):
         strides: strides of the four levels.
         in_channels: channels of the images.
         out_indices: which of the four levels to return, rising; stages that no level needs are not built.
-        frozen_stages: so many leading stages (the stem with the first) get no gradient and stay in eval mode. What a tap adds
-            to a stage is fresh and goes on learning.
-        norm_eval: batch norms stay in eval mode under `train()`.
-        with_cp: activation checkpointing, block by block, while training.
-        init_cfg: `dict(type='Pretrained', checkpoint=PATH_OR_URL)` loads a released file exactly (see `weights`);
+        frozen_stages: number of leading stages to freeze; the stem counts with the first. Frozen stages get no gradient and
+            stay in eval mode. The fresh layers of a tap go on learning.
+        norm_eval: keep batch norms in eval mode under `train()`.
+        with_cp: activation checkpointing, block by block, in training.
+        init_cfg: `dict(type='Pretrained', checkpoint=PATH_OR_URL)` loads a released file exactly (see `weights.loading`);
             other types are mmengine's initialisers.
 
     Attributes:
@@ -129,7 +129,7 @@ class Pyramid(BaseModule):
             released.register(cls.family, cls.archs, cls.released)
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
-        """Checks the names of the options first, because families look at the values of some before this class sees any."""
+        """Check the names of the options first: families read the values of some before this class sees any."""
         taken = _keywords(cls)
         if taken is not None and (unknown := {name: value for name, value in options.items() if name not in taken}):
             raise UnknownOptionError(_explain_unknown(cls.__name__, unknown, taken))
@@ -166,7 +166,7 @@ class Pyramid(BaseModule):
         return maps[1:]
 
     def layers(self) -> list[Layer]:
-        """Return the layers in order: the stem, then the blocks. What no layer has is fresh: taps and laterals.
+        """Return the layers in order: the stem, then the blocks. What belongs to no layer is fresh: taps and laterals.
 
         Patch embeddings, downsamplings and position tables belong to the first block of their stage, in the first stage to
         the stem; the norm of a stage's output belongs to its last block.
@@ -186,11 +186,11 @@ class Pyramid(BaseModule):
         return [Layer(None, stem), *layers]
 
     def stage_parts(self, stage: int) -> Iterable[nn.Module]:
-        """Modules of a stage, the stem with the first: what `frozen_stages` freezes."""
+        """Return the modules of a stage that `frozen_stages` freezes; the stem counts with the first stage."""
         return [self.stages[stage]]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Images (B, in_channels, H, W) to maps (B, out_channels[i], ceil(H / out_strides[i]), ceil(W / out_strides[i])).
+        """Return maps (B, out_channels[i], ceil(H / out_strides[i]), ceil(W / out_strides[i])) of (B, in_channels, H, W) images.
 
         Raises:
             ValueError: images of another rank or channel count, or smaller than 32 pixels on a side.
@@ -219,23 +219,23 @@ class Pyramid(BaseModule):
             )
 
     def run_block(self, block: Callable[..., Tensor], features: Tensor, *extra: Any) -> Tensor:
-        """`block(features, *extra)`, its activations recomputed in the backward pass under `with_cp`."""
+        """Return `block(features, *extra)`; under `with_cp`, the backward pass computes its activations again."""
         if self.with_cp and self.training and torch.is_grad_enabled():
             return checkpoint(block, features, *extra, use_reentrant=False)
         return block(features, *extra)
 
     def frozen_parts(self) -> Iterable[nn.Module]:
-        """Modules of the `frozen_stages` leading stages, as far as they are built."""
+        """Yield the modules of the `frozen_stages` leading stages that are built."""
         for stage in range(min(self.frozen_stages, max(self.out_indices) + 1)):
             yield from self.stage_parts(stage)
 
     def freeze(self) -> None:
-        """Takes the frozen stages' parameters out of training; the last line of every constructor."""
+        """Exclude the parameters of the frozen stages from training; the last line of every constructor."""
         for part in self.frozen_parts():
             part.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "Pyramid":
-        """As `nn.Module.train`, except that frozen stages (and, under `norm_eval`, batch norms) stay in eval mode."""
+        """Set the mode as `nn.Module.train` does; frozen stages and, under `norm_eval`, batch norms stay in eval mode."""
         super().train(mode)
         if mode:
             for part in self.frozen_parts():
@@ -248,11 +248,11 @@ class Pyramid(BaseModule):
 
     @staticmethod
     def our_name(released: str) -> str:
-        """Name here of a tensor of the authors' files; names of ours stay as they are."""
+        """Return the name here of a tensor of the authors' files. Our own names stay as they are."""
         raise NotImplementedError
 
     def ignores(self, name: str) -> bool:
-        """Whether a tensor (by our name) of a file belongs to a classifier or to a stage that `out_indices` leaves unbuilt."""
+        """Return whether a tensor (by our name) of a file belongs to a classifier or to a stage that is not built."""
         first, _, rest = name.partition(".")
         number = rest.partition(".")[0]
         if first == "stages":
@@ -260,19 +260,19 @@ class Pyramid(BaseModule):
         return first in self.classifier or (first in ("taps", "laterals") and int(number) not in self.out_indices)
 
     def is_fresh(self, name: str) -> bool:
-        """Whether a tensor of the model has no counterpart in released files and keeps its initial values."""
+        """Return whether a tensor of the model has no counterpart in released files and keeps its initial values."""
         first, _, rest = name.partition(".")
         return first == "laterals" or (first == "taps" and not rest.startswith(f"{LAST}.norm."))
 
     def init_parts(self) -> None:
-        """Initial values of all parameters, as the authors start training."""
+        """Set the initial values of all parameters, as the authors start training."""
         raise NotImplementedError
 
     def init_weights(self) -> None:
-        """Initial values, then the released file that `init_cfg` names; what was loaded is logged.
+        """Set the initial values, then load the released file that `init_cfg` names, and log what was loaded.
 
         Raises:
-            weights.CheckpointError: the file does not fit this arch exactly; nothing was loaded then.
+            CheckpointError: the file does not fit this arch exactly; nothing was loaded then.
         """
         if self._is_init:
             return
@@ -287,7 +287,7 @@ class Pyramid(BaseModule):
 
 
 def resolve_arch(family: str, arch: str | Mapping[str, Any] | Sizes, table: Mapping[str, Sizes]) -> Sizes:
-    """The sizes that `arch` means: a name of the `table`, or a full set of sizes as a mapping or as the sizes' own type.
+    """Return the sizes that `arch` means: a name in the `table`, or a full set of sizes as a mapping or as the sizes' own type.
 
     Raises:
         InputError: an unknown name, or a set of sizes with unknown or missing entries.
@@ -313,7 +313,7 @@ def resolve_arch(family: str, arch: str | Mapping[str, Any] | Sizes, table: Mapp
 
 
 def _keywords(kind: type[Pyramid]) -> list[str] | None:
-    """Names of the options that a backbone takes; None where its constructor does not tell, as a user's own may not."""
+    """Return the names of the options that a backbone takes, or None if its constructor does not tell."""
     taken = []
     for name, parameter in inspect.signature(kind).parameters.items():
         if parameter.kind is not parameter.VAR_KEYWORD:
@@ -340,7 +340,7 @@ def _explain_unknown(family: str, unknown: Mapping[str, Any], taken: Sequence[st
 
 
 def _check_indices(out_indices: Iterable[int]) -> tuple[int, ...]:
-    """`out_indices` as a tuple.
+    """Return `out_indices` as a tuple.
 
     Raises:
         InputError: empty, not rising, or outside 0..3.

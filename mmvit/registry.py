@@ -1,4 +1,4 @@
-"""How a config finds our classes: registries of scope ``mmvit`` below mmengine's roots.
+"""Registries of the scope ``mmvit`` below mmengine's roots, by which a config finds our classes.
 
 ``type='mmvit.PVT'`` makes mmengine import ``mmvit.registry``, find these children and import their ``locations``. This file
 imports nothing that can fail for a reason worth seeing, because mmengine swallows an ImportError raised while it is imported;

@@ -1,11 +1,11 @@
-"""Backbones by name, as an encoder for any PyTorch code: no config needed.
+"""Backbones by name, as encoders for any PyTorch code, without a config.
 
     import mmvit
     mmvit.list_archs("volo*")                       # ['volo_d1', ...]
     encoder = mmvit.create("van_b2", checkpoint="mmvit://van_b2", out_indices=(1, 2, 3))
 
 A name is the family's and the arch's: `pvt_v2` and `b2_li` make `pvt_v2_b2_li`. `mmvit://NAME` stands for the file that the
-authors released, in `init_cfg` of a config as well.
+authors released, also in `init_cfg` of a config.
 """
 
 from fnmatch import fnmatch
@@ -18,19 +18,19 @@ from .pyramid import FAMILIES, Pyramid
 
 
 def families() -> list[type[Pyramid]]:
-    """The backbone classes."""
+    """Return the backbone classes."""
     import_module("mmvit.backbones")  # where they register themselves
     return list(FAMILIES.values())
 
 
 def list_archs(pattern: str = "*") -> list[str]:
-    """Names that `create` takes, of those that match a shell pattern such as `volo*`."""
+    """Return the names that `create` takes and that match a shell pattern such as `volo*`."""
     names = [f"{family.family}_{arch}" for family in families() for arch in family.archs]
     return [name for name in names if fnmatch(name, pattern)]
 
 
 def find(name: str) -> tuple[type[Pyramid], str]:
-    """Class and arch of a name.
+    """Return the class and arch of a name.
 
     Raises:
         InputError: no such name; the nearest ones are suggested.
@@ -43,17 +43,17 @@ def find(name: str) -> tuple[type[Pyramid], str]:
 
 
 def create(name: str, checkpoint: str | Path | None = None, **options: Any) -> Pyramid:
-    """A backbone with weights, ready to use: images (B, 3, H, W) to a tuple of maps.
+    """Return a backbone with weights, ready to use: images (B, 3, H, W) to a tuple of maps.
 
     Args:
         name: one of `list_archs()`.
-        checkpoint: the authors' file, one of ours, or a detector's: a path, a URL, or `mmvit://NAME` for the released file;
+        checkpoint: the authors' file, one of ours, or a detector's: a path, a URL, or `mmvit://NAME` for the released file.
             None leaves random weights.
-        options: of the backbone, such as out_indices, in_channels, frozen_stages, drop_path_rate.
+        options: options of the backbone, such as out_indices, in_channels, frozen_stages, drop_path_rate.
 
     Raises:
         InputError: no such name.
-        weights.CheckpointError: the file cannot be had, or does not fit exactly.
+        CheckpointError: the file is not available, or does not fit exactly.
         ValueError, TypeError: options that the backbone refuses.
     """
     family, arch = find(name)

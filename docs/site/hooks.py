@@ -1,7 +1,6 @@
-"""What MkDocs does not do by itself: the README as the first page, and links out of docs/ to files of the repository."""
+"""What MkDocs does not do by itself: pages from the repository's top level, the README as the first, and links out of docs/."""
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -9,33 +8,31 @@ from mkdocs.structure.files import File
 
 HOME = Path(__file__).parent.parent.parent
 LINK = re.compile(r"(\]\(|\]: |src=\")(?!https?:|#|mailto:)([^)\s\"]+)")
-
-
-def on_config(config: Any) -> Any:
-    """The repository's address stands in pyproject.toml."""
-    urls = tomllib.loads((HOME / "pyproject.toml").read_text())["project"].get("urls", {})
-    config.repo_url = config.repo_name = urls.get("Repository", "..")
-    return config
+TOP = {page: "index.md" if page.name == "README.md" else page.name for page in sorted(HOME.glob("*.md"))}
 
 
 def on_files(files: Any, config: Any) -> Any:
-    files.append(File.generated(config, "index.md", content=(HOME / "README.md").read_text()))
+    for page, place in TOP.items():
+        files.append(File.generated(config, place, content=page.read_text()))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Links are relative to the page's file in the repository; those that leave docs/ go to the repository."""
-    folder = HOME if page.file.src_uri == "index.md" else (HOME / "docs" / page.file.src_uri).parent
+    """Links are relative to the page's file in the repository. The files outside of docs/ that they lead to go with the site."""
+    top = page.file.src_uri in TOP.values()
+    folder = HOME if top else (HOME / "docs" / page.file.src_uri).parent
 
     def moved(link: re.Match) -> str:
         path, mark, anchor = link[2].partition("#")
         target = (folder / path).resolve()
-        if target == HOME / "README.md":
-            place = "index.md"
+        if target in TOP:
+            place = TOP[target]
         elif target.is_relative_to(HOME / "docs"):
-            place = path.removeprefix("docs/")
+            place = path.removeprefix("docs/") if top else path
         else:
-            place = f"{config.repo_url}/{'tree' if target.is_dir() else 'blob'}/main/{target.relative_to(HOME)}"
+            place = f"repository/{target.relative_to(HOME)}"
+            if target.is_file() and files.get_file_from_path(place) is None:
+                files.append(File.generated(config, place, abs_src_path=str(target)))
         return f"{link[1]}{place}{mark}{anchor}"
 
     return LINK.sub(moved, markdown)

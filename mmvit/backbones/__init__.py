@@ -1,4 +1,4 @@
-"""One file a family; the families register themselves as their files are imported (`pyramid.FAMILIES`).
+"""Families, one file each; they register themselves when their files are imported (`pyramid.FAMILIES`).
 
 Every file of this folder is imported here, except for kernels, which need Triton.
 """

@@ -97,7 +97,7 @@ class Stage(StageBase):
 
 @dataclass(frozen=True)
 class Sizes:
-    """A row of table 1: blocks of each stage; the rest is the same in all of the paper's models."""
+    """Row of table 1: blocks of each stage; the rest is the same in all of the paper's models."""
 
     depths: tuple[int, ...]
     dims: tuple[int, ...] = (64, 128, 320, 512)
@@ -128,12 +128,12 @@ class PVT(Pyramid):
 
     Args:
         arch: tiny, small, medium or large, or a full set of `Sizes` as a dict.
-        max_keys: how many keys attention to a whole map sees at most; where it has more, keys and values are averaged over
-            squares of tokens (`attention.limit_keys`). None for all, as the authors have it: the cost grows with the square of
-            the pixels.
-        drop_path_rate: of the last block, rising from 0. The authors' detection code has 0.1 for tiny and small, 0 for
+        max_keys: cap every global attention at this many keys; in larger maps, keys and values are averaged over squares of
+            tokens (`attention.limit_keys`). None, as in the authors' code, sets no limit: the cost grows with the square of the
+            number of pixels.
+        drop_path_rate: rate of the last block, rising from 0. The authors' detection code has 0.1 for tiny and small, 0 for
             medium and large.
-        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
+        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg; see `Pyramid`.
 
     Raises:
         ValueError: unknown arch, impossible max_keys, out_indices or frozen_stages.

@@ -25,7 +25,7 @@ POOLED = 7  # side of the map that linear attention takes keys and values from
 
 
 class OverlapPatchEmbed(nn.Module):
-    """Overlapping patches to tokens (section 3.2): a strided convolution that is padded by half its kernel."""
+    """Overlapping patches to tokens (section 3.2): a strided convolution, padded by half its kernel."""
 
     def __init__(self, in_channels: int, dim: int, patch: int, stride: int) -> None:
         super().__init__()
@@ -61,14 +61,14 @@ class SpatialReductionAttention(AttentionBase):
         return self.proj(self.attend(query, key, value, grid, heads=self.heads))
 
     def reduce(self, feature_map: Tensor) -> tuple[Tensor, Grid]:
-        """(B, h*w / reduction^2, C) tokens of a smaller map, 49 of them in the linear form, and their grid."""
+        """Return (B, h*w / reduction^2, C) tokens of a smaller map, 49 of them in the linear form, and their grid."""
         reduced = self.sr(F.adaptive_avg_pool2d(feature_map, POOLED) if self.linear else feature_map)
         tokens = self.norm(to_tokens(reduced))
         return F.gelu(tokens) if self.linear else tokens, tuple(reduced.shape[-2:])
 
 
 class ConvolutionalMlp(MlpBase):
-    """A depthwise 3 x 3 convolution between the two layers (section 3.3) stands for the position tables."""
+    """MLP with a depthwise 3 x 3 convolution between its layers (section 3.3), in the place of position tables."""
 
     def __init__(self, dim: int, hidden: int, linear: bool) -> None:
         super().__init__(hidden)
@@ -78,7 +78,7 @@ class ConvolutionalMlp(MlpBase):
         self.linear = linear
 
     def hidden(self, tokens: Tensor, grid: Grid, inner: slice = slice(None)) -> Tensor:
-        """Of (B, h*w, C) tokens, those of the `inner` ones."""
+        """Return the hidden values of the `inner` ones of (B, h*w, C) tokens."""
         hidden = self.fc1(tokens)
         if self.linear:
             hidden = F.relu(hidden)
@@ -115,7 +115,7 @@ class Stage(StageBase):
 
 @dataclass(frozen=True)
 class Sizes:
-    """A column of table 1; `linear` is the paper's suffix -Li."""
+    """Column of table 1; `linear` is the paper's suffix -Li."""
 
     depths: tuple[int, ...]
     dims: tuple[int, ...] = (64, 128, 320, 512)
@@ -153,11 +153,11 @@ class PVTv2(Pyramid):
 
     Args:
         arch: b0, b1, b2, b2_li, b3, b4 or b5, or a full set of `Sizes` as a dict.
-        max_keys: how many keys attention to a whole map sees at most; where it has more, keys and values are averaged over
-            squares of tokens (`attention.limit_keys`). None for all, as the authors have it: the cost grows with the square of
-            the pixels.
-        drop_path_rate: of the last block, rising from 0. The authors' detection code has 0.1.
-        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
+        max_keys: cap every global attention at this many keys; in larger maps, keys and values are averaged over squares of
+            tokens (`attention.limit_keys`). None, as in the authors' code, sets no limit: the cost grows with the square of the
+            number of pixels.
+        drop_path_rate: rate of the last block, rising from 0. The authors' detection code has 0.1.
+        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg; see `Pyramid`.
 
     Raises:
         ValueError: unknown arch, impossible max_keys, out_indices or frozen_stages.

@@ -1,6 +1,7 @@
 """Shunted Transformer (Ren et al., "Shunted Self-Attention via Multi-Scale Token Aggregation", CVPR 2022, arXiv 2111.15193).
 
-Weights: the authors' files lie in a Google Drive folder, to be fetched by hand, see `RELEASED`. Their tree carries no licence.
+Weights: the authors' files lie in a Google Drive folder and have to be downloaded by hand, see `RELEASED`. Their repository has
+no licence.
 
 Differences from the authors' code:
 - Any image size: the image is zero-padded to a multiple of 32 and the maps are cropped to ceil(size / stride).
@@ -66,7 +67,10 @@ def depthwise(channels: int) -> nn.Conv2d:
 
 
 class ShuntedAttention(AttentionBase):
-    """Half of the heads see keys of a coarse, half of a fine map (section 3.2); `reduction` is the coarse one's."""
+    """Attention in which half of the heads see keys of a coarse map, half of a fine one (section 3.2).
+
+    `reduction` is that of the coarse map.
+    """
 
     def __init__(self, dim: int, heads: int, reduction: int) -> None:
         super().__init__()
@@ -90,7 +94,7 @@ class ShuntedAttention(AttentionBase):
         return self.proj(torch.cat([coarse, fine], dim=2))
 
     def attend_to(self, query: Tensor, reduced: Tensor, norm: nn.Module, kv: nn.Module, local: nn.Module) -> Tensor:
-        """`query` (B, h*w, C / 2) attends with half of the heads to the `reduced` map (B, C, h', w')."""
+        """Attend with half of the heads from `query` (B, h*w, C / 2) to the `reduced` map (B, C, h', w')."""
         key, value = kv(F.gelu(norm(to_tokens(reduced)))).chunk(2, dim=2)  # (B, h'*w', C / 2)
         grid = (reduced.shape[2], reduced.shape[3])
         value = value + to_tokens(local(to_map(value, grid)))
@@ -98,7 +102,7 @@ class ShuntedAttention(AttentionBase):
 
 
 class Attention(AttentionBase):
-    """Ordinary attention, and beside it a depthwise convolution of the values: what the last stage has."""
+    """Ordinary attention plus a depthwise convolution of the values, as the last stage has it."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -115,7 +119,7 @@ class Attention(AttentionBase):
 
 
 class DetailSpecificMlp(MlpBase):
-    """A depthwise convolution is added between the two layers: the detail-specific feed-forward."""
+    """Detail-specific feed-forward: an MLP that adds a depthwise convolution of its hidden layer."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__(hidden)
@@ -124,7 +128,7 @@ class DetailSpecificMlp(MlpBase):
         self.fc2 = nn.Linear(hidden, dim)
 
     def hidden(self, tokens: Tensor, grid: Grid, inner: slice = slice(None)) -> Tensor:
-        """Of (B, h*w, C) tokens, those of the `inner` ones."""
+        """Return the hidden values of the `inner` ones of (B, h*w, C) tokens."""
         hidden = to_map(self.fc1(tokens), grid)
         return F.gelu(to_tokens(hidden + self.dwconv(hidden))[:, inner])
 
@@ -159,7 +163,7 @@ class Stage(StageBase):
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of one of the paper's models; `stem_repeats` are the 3 x 3 convolutions of the stem."""
+    """Sizes of one of the paper's models; `stem_repeats` is the number of 3 x 3 convolutions in the stem."""
 
     depths: tuple[int, ...]
     stem_repeats: int
@@ -189,13 +193,13 @@ class ShuntedTransformer(Pyramid):
 
     Args:
         arch: tiny, small or base, or a full set of `Sizes` as a dict.
-        max_keys: how many keys attention to a whole map sees at most; where it has more, keys and values are averaged over
-            squares of tokens (`attention.limit_keys`). None for all, as the authors have it: the cost grows with the square of
-            the pixels.
-        drop_path_rate: of the last block, rising from 0. The authors' configs have 0.1, 0.2, 0.3 for tiny,
+        max_keys: cap every global attention at this many keys; in larger maps, keys and values are averaged over squares of
+            tokens (`attention.limit_keys`). None, as in the authors' code, sets no limit: the cost grows with the square of the
+            number of pixels.
+        drop_path_rate: rate of the last block, rising from 0. The authors' configs have 0.1, 0.2, 0.3 for tiny,
             small, base.
         norm_cfg: the batch norms of the stem, such as `dict(type='SyncBN')`; with `requires_grad=False` they do not learn.
-        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
+        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg; see `Pyramid`.
 
     Raises:
         ValueError: unknown arch, impossible max_keys, out_indices or frozen_stages.

@@ -4,9 +4,9 @@ arXiv 2101.11986).
 Weights: the authors' files of github.com/yitu-opensource/T2T-ViT, release main (Clear BSD), see `RELEASED`.
 
 Differences from the authors' code:
-- A pyramid: the ends of the four quarters of the blocks are tapped at stride 16, normed, and brought to the strides that are
-  asked for (`layers.Tap`); the module's own token maps at strides 4 and 8 are added to the first two levels (`token_laterals`).
-  Their last norm is the last tap's; the rest of the taps and the laterals are fresh.
+- A pyramid: the ends of the four quarters of the blocks are tapped at stride 16, normed, and brought to the requested
+  strides (`layers.parts.Tap`); the module's own token maps at strides 4 and 8 are added to the first two levels
+  (`token_laterals`). Their last norm is the last tap's; the rest of the taps and the laterals are fresh.
 - Any image size: their grid is the square root of the number of tokens, ours is the image's. The image is zero-padded to a
   multiple of 32, the patches' part of the position table follows the grid, the maps are cropped. The class token stays.
 - Attention is scaled by head_dim ** -0.5, as their evaluation builds the models. Their functions scale by the whole width when
@@ -43,7 +43,7 @@ GROWTH = 64  # channels that a layer of the dense design adds
 
 
 class ClassAndPosition(nn.Module):
-    """Puts the class token first and adds the fixed position table, whose first row is the class token's."""
+    """Class token in front of the tokens, and a fixed position table whose first row is the class token's."""
 
     pos_embed: Tensor
 
@@ -54,14 +54,14 @@ class ClassAndPosition(nn.Module):
         self.register_buffer("pos_embed", torch.zeros(1, 1 + trained_grid[0] * trained_grid[1], dim))
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        """(B, N, C) tokens to (B, 1 + N, C)."""
+        """Return (B, 1 + N, C) tokens of (B, N, C) tokens."""
         table = resize_table(self.pos_embed[:, 1:], self.trained_grid, grid, mode="bicubic")
         first = (self.cls_token + self.pos_embed[:, :1]).expand(tokens.shape[0], -1, -1)
         return torch.cat([first, tokens + table], dim=1)
 
 
 def sinusoids(rows: int, dim: int) -> Tensor:
-    """Fixed position table (1, rows, dim) (Vaswani et al., arXiv 1706.03762, section 3.5)."""
+    """Return the fixed position table (1, rows, dim) of Vaswani et al., arXiv 1706.03762, section 3.5."""
     columns = torch.arange(dim, dtype=torch.float64)
     angles = torch.arange(rows, dtype=torch.float64)[:, None] / 10000 ** (2 * (columns // 2) / dim)
     return torch.where(columns % 2 == 0, angles.sin(), angles.cos()).unsqueeze(0)
@@ -79,7 +79,7 @@ class Block(nn.Module):
         self.window_size = window_size
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        """(B, 1 + h*w, C) tokens, the class token first, to as many."""
+        """Return (B, 1 + h*w, C) tokens of as many, the class token first."""
         tokens = tokens + self.drop_path(self.attend(self.norm1(tokens), grid))
         return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
@@ -103,7 +103,7 @@ DESIGNS: dict[str, tuple[Callable[..., nn.Module], Callable[..., MlpBase]]] = {
 
 
 class DenseLayer(Block):
-    """A block whose output, narrowed, is appended to its input (Huang et al., arXiv 1608.06993)."""
+    """Block whose output, narrowed, is appended to its input (Huang et al., arXiv 1608.06993)."""
 
     def __init__(self, dim: int, heads: int, mlp_ratio: int, design: str, drop_path: float, window_size: int | None) -> None:
         super().__init__(dim, heads, mlp_ratio, design, drop_path, window_size)
@@ -114,7 +114,7 @@ class DenseLayer(Block):
 
 
 class Transition(nn.Module):
-    """Halves the width between two dense blocks."""
+    """Linear layer that halves the width between two dense blocks."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class Transition(nn.Module):
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of one of the authors' models. `depths` has one entry, in the dense design one for each dense block."""
+    """Sizes of one of the authors' models. `depths` has one entry, or in the dense design one for each dense block."""
 
     embed_dim: int
     depths: tuple[int, ...]
@@ -136,7 +136,7 @@ class Sizes:
     design: str = "plain"
 
     def widths(self) -> list[int]:
-        """Channels after each entry of `blocks`: layers, and in the dense design the transitions between dense blocks."""
+        """Return the channels after each entry of `blocks`: layers, and transitions between dense blocks."""
         if self.design != "dense":
             return [self.embed_dim] * sum(self.depths)
         widths = [self.embed_dim]
@@ -189,18 +189,18 @@ class T2TViT(Pyramid):
         arch: 7, 10, 12, 14, 19, 24 (performer tokens), t_14, t_19, t_24 (transformer tokens), the explored designs 14_resnext,
             14_wide, 14_se, 16_ghost, dense, or a full set of `Sizes` as a dict.
         tokens: performer, transformer or convolution: what turns the image into tokens; None means the arch's own.
-        strides: of the four levels; None leaves the taps as they are, all at stride 16.
+        strides: strides of the four levels; None leaves the taps as they are, all at stride 16.
         token_laterals: add the token maps of strides 4 and 8 to the levels of these strides, through 1 x 1 convolutions.
-        window_size: side in tokens of the windows in which all but each tap's last block attend, as in ViTDet; the class token
-            is in all of them, and what they make of it is averaged. None for attention to the whole image, as the authors have
-            it, whose cost grows with the square of the pixels.
-        pretrain_img_size: side in pixels of the images that the position table belongs to. The table of a file of another
-            size is resized to it on loading; with the file's own size (384) it stays exact.
-        max_keys: how many keys attention to a whole map sees at most; where it has more, keys and values are averaged over
-            squares of tokens (`attention.limit_keys`). None for all, as the authors have it: the cost grows with the square of
-            the pixels.
-        drop_path_rate: of the last block, rising from 0. The authors' main.py has 0.1.
-        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
+        window_size: side in tokens of the windows in which all blocks attend but the last of each tap, as in ViTDet. The class
+            token is in all windows, and its results are averaged. None, as in the authors' code, is global attention, whose
+            cost grows with the square of the number of pixels.
+        pretrain_img_size: side in pixels of the images that the position table belongs to. Loading resizes the table of a file
+            of another size; with the file's own size (384) it stays exact.
+        max_keys: cap every global attention at this many keys; in larger maps, keys and values are averaged over squares of
+            tokens (`attention.limit_keys`). None, as in the authors' code, sets no limit: the cost grows with the square of the
+            number of pixels.
+        drop_path_rate: rate of the last block, rising from 0. The authors' main.py has 0.1.
+        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg; see `Pyramid`.
 
     Raises:
         ValueError: unknown arch or tokens, impossible strides, window_size, max_keys, out_indices or frozen_stages.

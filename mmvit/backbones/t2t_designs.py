@@ -35,7 +35,7 @@ class SqueezeExcitedAttention(SelfAttention):
 
 
 class CheapOperation(nn.Module):
-    """A factor for each channel, in the shape of a depthwise 1 x 1 convolution: the ghost's (Han et al., arXiv 1911.11907)."""
+    """Factor for each channel, in the shape of a depthwise 1 x 1 convolution: the ghost's (Han et al., arXiv 1911.11907)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class CheapOperation(nn.Module):
 
 
 class GhostAttention(AttentionBase):
-    """Half of the channels of queries, keys and values are scaled copies of the other half."""
+    """Attention in which half of the channels of queries, keys and values are scaled copies of the other half."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class GhostAttention(AttentionBase):
 
 
 class GhostMlp(MlpBase):
-    """The hidden layer is a narrow one and two scaled copies of it."""
+    """MLP whose hidden layer consists of a narrow one and two scaled copies of it."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__(hidden)

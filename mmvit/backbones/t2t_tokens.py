@@ -30,7 +30,7 @@ FIRST, LATER = Split(kernel=7, stride=4, padding=2), Split(kernel=3, stride=2, p
 
 
 def soft_split(feature_map: Tensor, split: Split) -> Tensor:
-    """(B, C, h, w) map to overlapping patches (B, N, C * k * k), channel-major."""
+    """Return overlapping patches (B, N, C * k * k), channel-major, of a (B, C, h, w) map."""
     return F.unfold(feature_map, split.kernel, padding=split.padding, stride=split.stride).transpose(1, 2)
 
 
@@ -52,12 +52,12 @@ class Performer(nn.Module):
         )
 
     def features(self, tokens: Tensor) -> Tensor:
-        """(B, N, 64) to positive features (B, N, 32) whose products approximate the softmax kernel."""
+        """Return positive features (B, N, 32) of (B, N, 64) tokens, whose products approximate the softmax kernel."""
         norms = tokens.square().sum(dim=2, keepdim=True) / 2
         return torch.exp(tokens @ self.w.to(tokens.dtype).T - norms) / sqrt(FEATURES)
 
     def attend(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Attention's output and the values, both (B, N, 64)."""
+        """Return attention's output and the values, both (B, N, 64)."""
         key, query, value = self.kqv(tokens).chunk(3, dim=2)
         device = tokens.device.type
         with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
@@ -68,7 +68,7 @@ class Performer(nn.Module):
         return mixed.to(value.dtype), value
 
     def forward(self, feature_map: Tensor, split: Split) -> Tensor:
-        """(B, C, h, w) map to (B, N, 64) tokens, one for each patch."""
+        """Return (B, N, 64) tokens, one for each patch of a (B, C, h, w) map."""
         mixed, value = self.attend(self.norm1(soft_split(feature_map, split)))
         tokens = value + self.dropout(self.proj(mixed))
         return tokens + self.mlp(self.norm2(tokens))
@@ -97,7 +97,7 @@ class TokenTransformer(nn.Module):
         self.mlp = Mlp(TOKEN_DIM, TOKEN_DIM)
 
     def forward(self, feature_map: Tensor, split: Split) -> Tensor:
-        """(B, C, h, w) map to (B, N, 64) tokens, one for each patch."""
+        """Return (B, N, 64) tokens, one for each patch of a (B, C, h, w) map."""
         height, width = feature_map.shape[-2:]
         grid = (height // split.stride, width // split.stride)
         tokens = self.attn(self.norm1(soft_split(feature_map, split)), grid)
@@ -114,7 +114,7 @@ class TokensToToken(nn.Module):
         self.project = nn.Linear(TOKEN_DIM * LATER.kernel**2, dim)
 
     def forward(self, images: Tensor, run_block: Callable[..., Tensor]) -> tuple[Tensor, Grid, list[Tensor]]:
-        """Tokens (B, N, dim), their grid, and the token maps (B, 64, h, w) of strides 4 and 8."""
+        """Return tokens (B, N, dim), their grid, and the token maps (B, 64, h, w) of strides 4 and 8."""
         height, width = images.shape[-2:]
         fine = to_map(run_block(self.attention1, images, FIRST), (height // 4, width // 4))
         coarse = to_map(run_block(self.attention2, fine, LATER), (height // 8, width // 8))
@@ -124,7 +124,7 @@ class TokensToToken(nn.Module):
 
 
 class ConvolutionTokens(nn.Module):
-    """Three convolutions in the module's place: the authors' comparison."""
+    """Three convolutions instead of the tokens-to-token module: the authors' comparison."""
 
     def __init__(self, in_channels: int, dim: int) -> None:
         super().__init__()
@@ -140,10 +140,10 @@ class ConvolutionTokens(nn.Module):
 
 
 def token_module(kind: str, in_channels: int, dim: int) -> nn.Module:
-    """What makes tokens of `dim` channels from images.
+    """Return the module that makes tokens of `dim` channels from images.
 
     Raises:
-        InputError: another kind than performer, transformer or convolution.
+        InputError: a kind other than performer, transformer or convolution.
     """
     if kind == "convolution":
         return ConvolutionTokens(in_channels, dim)

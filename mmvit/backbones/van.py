@@ -1,7 +1,7 @@
 """Visual Attention Network (Guo et al., "Visual Attention Network", CVMJ 2023, arXiv 2202.09741).
 
 Weights: the authors' files at huggingface.co/Visual-Attention-Network (Apache-2.0) for b0 to b3; those of b4 to b6 lie in a
-cloud folder, to be fetched by hand, see `RELEASED`.
+cloud folder and have to be downloaded by hand, see `RELEASED`.
 
 Differences from the authors' code:
 - Everything stays a map: the norms of the stage outputs run over the channels of the map instead of over tokens.
@@ -42,7 +42,7 @@ class PatchEmbed(nn.Module):
 
 
 class LargeKernelAttention(nn.Module):
-    """A 21 x 21 kernel in three steps (section 3.1, K = 21, d = 3): depthwise, depthwise and dilated, pointwise."""
+    """Kernel of 21 x 21 in three steps (section 3.1, K = 21, d = 3): depthwise, depthwise and dilated, pointwise."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class ConvolutionalMlp(MlpBase):
         self.fc2 = nn.Conv2d(hidden, dim, kernel_size=1)
 
     def hidden(self, tokens: Tensor, grid: Grid, inner: slice = slice(None)) -> Tensor:
-        """Of (B, h*w, C) tokens, those of the `inner` ones."""
+        """Return the hidden values of the `inner` ones of (B, h*w, C) tokens."""
         return F.gelu(to_tokens(self.dwconv(self.fc1(to_map(tokens, grid))))[:, inner])
 
     def forward(self, feature_map: Tensor) -> Tensor:  # type: ignore[override]  # maps instead of tokens
@@ -121,7 +121,7 @@ class Stage(StageBase):
 
 @dataclass(frozen=True)
 class Sizes:
-    """A column of table 2."""
+    """Column of table 2."""
 
     depths: tuple[int, ...]
     dims: tuple[int, ...] = (64, 128, 320, 512)
@@ -157,10 +157,10 @@ class VAN(Pyramid):
 
     Args:
         arch: b0 to b6, or a full set of `Sizes` as a dict.
-        drop_path_rate: of the last block, rising from 0. The authors' UperNet configs have 0.1 for b0 to b2, 0.3 for b3, 0.4
-            for b4 and b5, 0.5 for b6.
+        drop_path_rate: rate of the last block, rising from 0. The authors' UperNet configs have 0.1 for b0 to b2, 0.3 for b3,
+            0.4 for b4 and b5, 0.5 for b6.
         norm_cfg: the batch norms inside, such as `dict(type='SyncBN')`; with `requires_grad=False` they do not learn.
-        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
+        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg; see `Pyramid`.
 
     Raises:
         ValueError: unknown arch, impossible out_indices or frozen_stages.

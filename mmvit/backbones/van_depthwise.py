@@ -1,8 +1,8 @@
-"""Depthwise convolutions of channels-last maps on a CPU, where oneDNN's forms of the large ones are slow.
+"""Depthwise convolutions of channels-last maps on a CPU, where oneDNN is slow for large ones.
 
-A dilated convolution of stride 1 is as many convolutions without dilation as it has phases: rows and columns that are congruent
-modulo the dilation see only each other. The gradient of the map is the convolution by the turned kernel. The gradient of the
-kernel is a sum over bands of rows, each of which the cache holds. All of it is torch's own convolution on parts of the map.
+A dilated convolution of stride 1 consists of one convolution without dilation for each phase: rows and columns that are
+congruent modulo the dilation see only each other. The gradient of the map is the convolution with the flipped kernel. The
+gradient of the kernel is a sum over bands of rows that fit into the cache. All of it is torch's own convolution on parts of the map.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ Phase = tuple[slice, slice, slice, slice]
 
 
 def depthwise(convolution: nn.Conv2d, feature_map: Tensor) -> Tensor:
-    """`convolution(feature_map)`, of stride 1, with one odd kernel for each channel, and padded so that the size stays."""
+    """Return `convolution(feature_map)` for stride 1, one odd kernel a channel, and padding that keeps the size."""
     plain = not eager_on_cpu(feature_map) or torch.is_autocast_enabled("cpu")
     if plain or not feature_map.is_contiguous(memory_format=torch.channels_last):
         return convolution(feature_map)
@@ -28,7 +28,7 @@ def depthwise(convolution: nn.Conv2d, feature_map: Tensor) -> Tensor:
 
 
 class Depthwise(torch.autograd.Function):
-    """(B, C, h, w) map, (C, 1, k, k) kernels, (C,) bias and the dilation to a (B, C, h, w) map."""
+    """Depthwise convolution of a (B, C, h, w) map by (C, 1, k, k) kernels with a (C,) bias and a dilation."""
 
     @staticmethod
     def forward(ctx: Any, feature_map: Tensor, kernels: Tensor, bias: Tensor, dilation: int) -> Tensor:
@@ -83,7 +83,7 @@ def gradient_of_kernels(gradient: Tensor, feature_map: Tensor, kernels: Tensor, 
 
 
 def kernel_gradient(gradient: Tensor, feature_map: Tensor, kernels: Tensor, padding: int) -> Tensor:
-    """Of the kernels of a convolution that pads columns only."""
+    """Return the gradient of the kernels of a convolution that pads columns only."""
     channels, one = kernels.shape[0], [1, 1]
     wanted = [False, True, False]
     return torch.ops.aten.convolution_backward(

@@ -4,11 +4,11 @@ Weights: the authors' files of github.com/sail-sg/volo, release volo_1 (Apache-2
 
 Differences from the authors' code:
 - A pyramid, which they announced and never released: the ends of their four blocks are tapped at strides 8, 16, 16, 16,
-  normed, and brought to the strides that are asked for (`layers.Tap`). Their last norm is the last tap's; the rest is fresh.
-- No class token, class attention, auxiliary head or token labelling: these are a classifier's.
+  normed, and brought to the requested strides (`layers.parts.Tap`). Their last norm is the last tap's; the rest is fresh.
+- No class token, class attention, auxiliary head or token labelling, which only a classifier needs.
 - Any image size: the image is zero-padded to a multiple of 32, the position table follows the grid, the maps are cropped.
 - Convolutions start from He's normal distribution instead of torch's default.
-Kept on purpose: outlookers get no drop path, because the authors' code never hands it on to them.
+Kept on purpose: outlookers get no drop path, because the authors' code never passes it on to them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -57,7 +57,7 @@ class PatchEmbed(nn.Module):
 
 
 class OutlookAttention(nn.Module):
-    """Each window's centre says, by a linear layer, how its nine values mix: outlook attention (algorithm 1)."""
+    """Outlook attention (algorithm 1): from a window's centre, a linear layer predicts how its nine values mix."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class TransformerBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Stride 8 to 16, and the position table of stride 16."""
+    """Downsampling from stride 8 to 16, and the position table of stride 16."""
 
     def __init__(self, inputs: int, dim: int, trained_grid: Grid) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class Downsample(nn.Module):
 
 
 class Stage(StageBase):
-    """A block of the paper, after the downsampling where it changes the stride."""
+    """Block of the paper, after the downsampling if the stride changes."""
 
     def __init__(self, blocks: Iterable[nn.Module], downsample: Downsample | None = None) -> None:
         super().__init__()
@@ -182,18 +182,18 @@ class VOLO(Pyramid):
 
     Args:
         arch: d1 to d5, or a full set of `Sizes` as a dict.
-        strides: of the four levels; None leaves the taps as they are, at strides 8, 16, 16, 16.
-        window_size: side in tokens of the windows in which all but each tap's last transformer block attend, as in ViTDet; None
-            for attention to the whole image, as the authors have it, whose cost grows with the square of the pixels.
-        pretrain_img_size: side in pixels of the images that the position table belongs to. The table of a file of another
-            size is resized to it on loading; with the file's own size (384, 448, 512) it stays exact.
-        max_keys: how many keys attention to a whole map sees at most; where it has more, keys and values are averaged over
-            squares of tokens (`attention.limit_keys`). None for all, as the authors have it: the cost grows with the square of
-            the pixels.
-        drop_path_rate: of the last block, rising from 0 over all blocks. The authors' README trains d1 with
+        strides: strides of the four levels; None leaves the taps as they are, at strides 8, 16, 16, 16.
+        window_size: side in tokens of the windows in which transformer blocks attend, except for the last of each tap, as in
+            ViTDet. None, as in the authors' code, is global attention, whose cost grows with the square of the number of pixels.
+        pretrain_img_size: side in pixels of the images that the position table belongs to. Loading resizes the table of a file
+            of another size; with the file's own size (384, 448, 512) it stays exact.
+        max_keys: cap every global attention at this many keys; in larger maps, keys and values are averaged over squares of
+            tokens (`attention.limit_keys`). None, as in the authors' code, sets no limit: the cost grows with the square of the
+            number of pixels.
+        drop_path_rate: rate of the last block, rising from 0 over all blocks. The authors' README trains d1 with
             0.1, d2 with 0.2, d3 with 0.5.
         norm_cfg: the batch norms of the stem, such as `dict(type='SyncBN')`; with `requires_grad=False` they do not learn.
-        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg, see `Pyramid`.
+        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg; see `Pyramid`.
 
     Raises:
         ValueError: unknown arch, impossible strides, window_size, max_keys, out_indices or frozen_stages.
@@ -275,7 +275,7 @@ class VOLO(Pyramid):
 
     @staticmethod
     def our_name(released: str) -> str:
-        """`network.0` is stage 0, `network.1` the downsampling before stage 1, `network.{2,3,4}` are stages 1 to 3."""
+        """Return our name: `network.0` is stage 0, `network.1` the downsampling of stage 1, `network.{2,3,4}` are stages 1 to 3."""
         first, _, rest = released.partition(".")
         if first == "pos_embed":
             return "stages.1.downsample.pos_embed"

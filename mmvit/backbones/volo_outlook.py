@@ -1,10 +1,10 @@
 """Outlook attention's window algebra: nine weights for each of the nine values of a 3 x 3 window. See `volo`.
 
-The textbook form unfolds the values into nine copies a window, multiplies, and folds what comes out back into a map. Here the
-windows are gathered once, in the order in which the product wants them, what comes out is added to the map in nine strided
-slices, and neither is kept: gathering and adding are each other's adjoint, so the backward pass is made of the same two.
+The textbook form unfolds the values into nine copies a window, multiplies, and folds the products back into a map. Here the
+windows are gathered once, in the order that the product needs; the products are added to the map in nine strided slices;
+neither is kept. Gathering and adding are each other's adjoint, so the backward pass consists of the same two.
 
-On a GPU, `MMVIT_TRITON=1` in the environment takes the kernels of `volo_triton` instead.
+On a GPU, `MMVIT_TRITON=1` in the environment selects the kernels of `volo_triton` instead.
 """
 
 import os
@@ -21,7 +21,7 @@ STRIDE = 2  # windows are centred on every second token of every second row
 
 
 def gather(values: Tensor) -> Tensor:
-    """(B, h, w, heads, d) values as windows (B, h', w', heads, 9, d), zeros outside; h' = ceil(h / 2)."""
+    """Return (B, h, w, heads, d) values as windows (B, h', w', heads, 9, d) with zeros outside; h' = ceil(h / 2)."""
     height, width = values.shape[1:3]
     padded = F.pad(values, (0, 0, 0, 0, 1, width % 2, 1, height % 2))
     windows = padded.unfold(1, KERNEL, STRIDE).unfold(2, KERNEL, STRIDE)  # (B, h', w', heads, d, 3, 3), a view
@@ -29,7 +29,7 @@ def gather(values: Tensor) -> Tensor:
 
 
 def scatter(windows: Tensor, height: int, width: int) -> Tensor:
-    """(B, h', w', heads, 9, d) windows summed into a (B, h, w, heads, d) map: the adjoint of `gather`."""
+    """Return (B, h', w', heads, 9, d) windows summed into a (B, h, w, heads, d) map: the adjoint of `gather`."""
     batch, rows, columns, heads, _, dim = windows.shape
     padded = windows.new_zeros(batch, 2 * rows + 1, 2 * columns + 1, heads, dim)
     for index in range(WINDOW):
@@ -39,29 +39,31 @@ def scatter(windows: Tensor, height: int, width: int) -> Tensor:
 
 
 def mix(weights: Tensor, values: Tensor) -> Tensor:
-    """Row i of a window's (9, 9) weights says how its nine values mix at place i; overlapping windows are summed.
+    """Return windows mixed by their weights, with overlapping windows summed.
+
+    Row i of a window's (9, 9) weights says how its nine values mix at place i.
 
     Args:
         weights: (B, h', w', heads, 9, 9).
-        values: (B, h, w, heads, d), as the result.
+        values: (B, h, w, heads, d), the shape of the result.
     """
     return scatter(weights @ gather(values), *values.shape[1:3])
 
 
 def outer(left: Tensor, right: Tensor) -> Tensor:
-    """(B, h', w', heads, 9, 9) products of each window's nine vectors in two maps (B, h, w, heads, d)."""
+    """Return the (B, h', w', heads, 9, 9) products of each window's nine vectors in two maps (B, h, w, heads, d)."""
     return gather(left) @ gather(right).transpose(-1, -2)
 
 
 def outlook(weights: Tensor, values: Tensor) -> Tensor:
-    """As `mix`, with a backward pass that keeps weights and values only, or on Triton's kernels."""
+    """Return `mix`, with a backward pass that keeps weights and values only, or with Triton's kernels."""
     if torch.jit.is_tracing():
         return mix(weights, values)
     return Outlook.apply(weights, values)
 
 
 class Outlook(torch.autograd.Function):
-    """`mix` of weights and values."""
+    """Differentiable `mix` of weights and values."""
 
     @staticmethod
     def forward(ctx: Any, weights: Tensor, values: Tensor) -> Tensor:
@@ -77,7 +79,7 @@ class Outlook(torch.autograd.Function):
 
 
 def kernels(values: Tensor) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
-    """What computes `mix` and `outer` where the values are."""
+    """Return the functions that compute `mix` and `outer` on the device of the values."""
     if values.is_cuda and os.environ.get("MMVIT_TRITON") == "1":
         from . import volo_triton  # Triton does not come with every torch
 

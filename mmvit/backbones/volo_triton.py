@@ -1,6 +1,6 @@
 """Outlook attention's window algebra as Triton kernels for GPUs: `mix` and `outer` of `volo_outlook`, which is their reference.
 
-No window is ever written to memory: each value of the map is computed where it lies, from the one, two or four windows over it.
+No window is ever written to memory: each value of the map is computed in place, from the one, two or four windows over it.
 """
 
 import torch
@@ -15,7 +15,7 @@ BLOCK = 16  # places or windows of a row in a program
 def mix_kernel(
     weights, values, mixed, height, width, rows, columns, heads, dim, to_i, to_j, DIM: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """`mixed` at BLOCK places of row `y`; `to_i` and `to_j` are the strides of the weights' last two axes."""
+    """Compute `mixed` at BLOCK places of row `y`; `to_i` and `to_j` are the strides of the weights' last two axes."""
     image, head = tl.program_id(0) // heads, tl.program_id(0) % heads
     y = tl.program_id(1)
     x = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
@@ -45,7 +45,7 @@ def mix_kernel(
 
 @triton.jit
 def outer_kernel(left, right, products, height, width, rows, columns, heads, dim, DIM: tl.constexpr, BLOCK: tl.constexpr):
-    """The 9 x 9 products of BLOCK windows of a row."""
+    """Compute the 9 x 9 products of BLOCK windows of a row."""
     image, head = tl.program_id(0) // heads, tl.program_id(0) % heads
     row = tl.program_id(1)
     column = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
@@ -69,7 +69,7 @@ def outer_kernel(left, right, products, height, width, rows, columns, heads, dim
 
 
 def mix(weights: Tensor, values: Tensor) -> Tensor:
-    """As `volo_outlook.mix`; `weights` may be transposed in its last two axes."""
+    """Return `volo_outlook.mix`; `weights` may be transposed in its last two axes."""
     batch, height, width, heads, dim = values.shape
     rows, columns = weights.shape[1:3]
     swapped = weights.stride(-1) != 1
@@ -83,7 +83,7 @@ def mix(weights: Tensor, values: Tensor) -> Tensor:
 
 
 def outer(left: Tensor, right: Tensor) -> Tensor:
-    """As `volo_outlook.outer`."""
+    """Return `volo_outlook.outer`."""
     batch, height, width, heads, dim = left.shape
     rows, columns = (height + 1) // 2, (width + 1) // 2
     products = left.new_empty(batch, rows, columns, heads, 9, 9)

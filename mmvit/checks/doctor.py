@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from importlib import import_module, metadata, util
 from io import StringIO
+from traceback import walk_tb
 from typing import Any
 
 import torch
@@ -109,9 +110,33 @@ def check_imports(packages: Iterable[str]) -> Iterator[Finding]:
             told = f"does not import: {brief(error)}"
             if "libGL" in told:
                 told += "; pip install --force-reinstall --no-deps opencv-python-headless"
+            elif "mmpretrain" in raised_in(error):
+                told += f"; {about_mmpretrain()}"
             elif isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("mm"):
                 told += f"; install what has it, pip install {error.name.partition('.')[0]} if it is called so"
             yield Finding(False, package, told)
+
+
+def raised_in(error: BaseException) -> set[str]:
+    """Return the top-level packages whose code was running when `error` was raised."""
+    frames = (frame for frame, _ in walk_tb(error.__traceback__))
+    return {str(frame.f_globals.get("__name__")).partition(".")[0] for frame in frames}
+
+
+def about_mmpretrain() -> str:
+    """Say why mmpretrain, which mmdet and mmseg import where it is installed, takes them down with it, and what to do.
+
+    Without the names that it takes from transformers, mmpretrain 1.2 puts None in their place and derives classes from it.
+    mmdet goes on without mmpretrain after an ImportError, but that is a TypeError.
+    """
+    transformers = version("transformers")
+    found = f"mmpretrain {version('mmpretrain')}"
+    if transformers is None or int(transformers.partition(".")[0]) < 5:
+        return f"the error is raised inside of {found}; if you do not use it: pip uninstall -y mmpretrain"
+    return (
+        f"{found}, which is imported with it, does not work with transformers {transformers}: pip install 'transformers<5', "
+        "or, if you do not use mmpretrain: pip uninstall -y mmpretrain"
+    )
 
 
 def check_timm() -> Iterator[Finding]:

@@ -17,7 +17,9 @@ SIZE_COLUMNS = ("name", "parameters (M)", "GFLOPs at 224", "GFLOPs at 800 x 1280
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(prog="python -m mmvit list", description="Archs and the files that their authors released.")
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of names, such as 'volo*'")
-    parser.add_argument("--markdown", action="store_true", help="the README's table, with costs (some seconds)")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the table of docs/archs.md, with costs (takes some seconds)"
+    )
     options = parser.parse_args(arguments)
     names = list_archs(options.pattern)
     if not names:

@@ -1,4 +1,4 @@
-"""Attention as several families have it: heads, windows, and limits of the keys.
+"""Attention as several families use it: heads, windows, and a limit on the number of keys.
 
 Layouts: tokens are (B, N, C), row-major over their grid (h, w).
 """
@@ -14,17 +14,17 @@ from .parts import Grid, to_map, to_tokens
 
 
 def split_heads(tokens: Tensor, heads: int) -> Tensor:
-    """(B, N, C) tokens as (B, heads, N, C / heads)."""
+    """Return (B, N, C) tokens as (B, heads, N, C / heads)."""
     return tokens.unflatten(2, (heads, -1)).transpose(1, 2)
 
 
 def merge_heads(tokens: Tensor) -> Tensor:
-    """(B, heads, N, d) back to (B, N, heads * d)."""
+    """Return (B, heads, N, d) tokens as (B, N, heads * d): the inverse of `split_heads`."""
     return tokens.transpose(1, 2).flatten(2)
 
 
 def to_windows(tokens: Tensor, grid: Grid, size: int) -> Tensor:
-    """(B, h*w, C) tokens as (B * windows, size * size, C), windows as in ViTDet (arXiv 2203.16527), filled up with 0."""
+    """Return (B, h*w, C) tokens as zero-padded windows (B * windows, size * size, C), as in ViTDet (arXiv 2203.16527)."""
     height, width = grid
     padded = F.pad(tokens.unflatten(1, grid), (0, 0, 0, -width % size, 0, -height % size))
     rows = padded.unflatten(2, (-1, size)).unflatten(1, (-1, size))  # (B, rows, size, columns, size, C)
@@ -32,7 +32,7 @@ def to_windows(tokens: Tensor, grid: Grid, size: int) -> Tensor:
 
 
 def from_windows(windows: Tensor, grid: Grid, size: int) -> Tensor:
-    """The (B, h*w, C) tokens that `to_windows` made the windows of."""
+    """Return windows as (B, h*w, C) tokens without the padding: the inverse of `to_windows`."""
     height, width = grid
     rows, columns = -(-height // size), -(-width // size)
     padded = windows.unflatten(1, (size, size)).unflatten(0, (-1, rows, columns)).transpose(2, 3)
@@ -40,11 +40,11 @@ def from_windows(windows: Tensor, grid: Grid, size: int) -> Tensor:
 
 
 def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, *, heads: int, scale: float | None = None) -> Tensor:
-    """softmax(q k^T * scale) v for each head (Vaswani et al., arXiv 1706.03762, equation 1) of `heads` * d channels.
+    """Return softmax(q k^T * scale) v for each head of d channels (Vaswani et al., arXiv 1706.03762, equation 1).
 
     Args:
-        query: (B, N, C), as the result.
-        key: (B, M, C), as `value`.
+        query: (B, N, heads * d), the shape of the result.
+        key: (B, M, heads * d), the shape of `value`.
         scale: None means d ** -0.5.
     """
     query, key, value = (split_heads(tokens, heads) for tokens in (query, key, value))
@@ -52,9 +52,10 @@ def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, *, heads: in
 
 
 def averaged(tokens: Tensor, grid: Grid, most: int) -> Tensor:
-    """(B, e + h*w, C) tokens, e of which come before those of the grid, with at most so many of the grid.
+    """Return tokens averaged over s x s squares, with the smallest s that leaves at most `most` tokens of the grid.
 
-    What there are more of is averaged over squares, of the least side that leaves few enough.
+    Args:
+        tokens: (B, e + h*w, C); the first e tokens, such as a class token, do not belong to the grid and stay.
     """
     height, width = grid
     sides = (side for side in count(1) if -(-height // side) * -(-width // side) <= most)
@@ -67,28 +68,28 @@ def averaged(tokens: Tensor, grid: Grid, most: int) -> Tensor:
 
 
 class AttentionBase(nn.Module):
-    """Attention to a map of which it sees at most `max_keys` keys; see `limit_keys`."""
+    """Attention to at most `max_keys` keys of a map; see `limit_keys`."""
 
     max_keys: int | None = None
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, grid: Grid | None, *, heads: int, scale: float | None = None
     ) -> Tensor:
-        """`multi_head_attention` to keys of this grid; without one, to all keys."""
+        """Return `multi_head_attention` to the keys of this grid. Without a grid, the number of keys is not limited."""
         if self.max_keys is not None and grid is not None:
             key, value = (averaged(tokens, grid, self.max_keys) for tokens in (key, value))
         return multi_head_attention(query, key, value, heads=heads, scale=scale)
 
 
 def limit_keys(model: nn.Module, max_keys: int | None) -> None:
-    """Lets all attention to whole maps in the model see at most so many keys.
+    """Cap every global attention of the model at `max_keys` keys.
 
-    Where a map has more, keys and values are averaged over squares of tokens: attention to a coarser map, as in PVT
-    (arXiv 2102.12122, section 3.3) and Twins (arXiv 2104.13840, section 3.2), by an average instead of a convolution, so that
-    the weights are the same, and beyond that size the cost grows with the pixels instead of with their square.
+    In larger maps, keys and values are averaged over squares of tokens. This is attention to a coarser map, as in PVT
+    (arXiv 2102.12122, section 3.3) and Twins (arXiv 2104.13840, section 3.2), with an average instead of a convolution: the
+    weights stay the same, and beyond that size the cost grows with the number of pixels instead of its square.
 
     Raises:
-        InputError: anything but a whole number from 1, or None for all keys.
+        InputError: anything but a whole number from 1, or None for no limit.
     """
     if max_keys is not None and (not isinstance(max_keys, int) or max_keys < 1):
         raise InputError(f"max_keys={max_keys!r}: expected a number of keys from 1, or None for all")
@@ -98,7 +99,7 @@ def limit_keys(model: nn.Module, max_keys: int | None) -> None:
 
 
 class SelfAttention(AttentionBase):
-    """Multi-head self-attention (Vaswani et al., arXiv 1706.03762) of tokens (B, N, C); no biases in q, k and v."""
+    """Multi-head self-attention (Vaswani et al., arXiv 1706.03762) of tokens (B, N, C), without biases in q, k and v."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -112,6 +113,6 @@ class SelfAttention(AttentionBase):
 
 
 def check_window(size: int | None) -> None:
-    """Raises ValueError for a side of attention windows that is not a whole number from 1; None stands for no windows."""
+    """Raise InputError if the side of attention windows is not a whole number from 1. None stands for no windows."""
     if size is not None and (not isinstance(size, int) or size < 1):
         raise InputError(f"window_size={size!r}: expected a number of tokens from 1, or None for the whole image")

@@ -1,9 +1,9 @@
-"""An MLP over one band of rows after the other, so that its hidden layer stays in the cache.
+"""MLPs in bands of rows, so that the hidden layer stays in the cache.
 
 The hidden layer is four to eight times as wide as the input: 131 MB in stage 1 of PVT small at 800 x 1280 pixels. On a CPU,
 writing and reading it costs more than the arithmetic, above all because the kernel clears the pages of each large tensor. In
-training, a band is computed again in the backward pass instead of being kept (Chen et al., "Training Deep Nets with Sublinear
-Memory Cost", arXiv 1604.06174). GPUs, compiled and exported programs run the whole image at once.
+training, a band is not kept but computed again in the backward pass (Chen et al., "Training Deep Nets with Sublinear Memory
+Cost", arXiv 1604.06174). On GPUs and in compiled and exported programs, an MLP processes the whole image at once.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
+from torch.nn.modules import module as torch_module
 from torch.utils.checkpoint import checkpoint
 
 from .parts import Grid, eager_on_cpu
@@ -20,16 +20,17 @@ from .parts import Grid, eager_on_cpu
 BAND = 1 << 21  # hidden values of a band: 8 MB
 WHOLE = 4 * BAND  # up to this many, malloc keeps the memory for the next layer; beyond, the kernel clears it every time
 HALO = 1  # rows above and below that a 3 x 3 convolution reads
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def in_bands(mlp: nn.Module, width: int, run: Callable[..., Tensor], tokens: Tensor, grid: Grid | None) -> Tensor:
     """Return `run(tokens)`, or `run(tokens, grid)`, computed in bands where that is faster.
 
     Args:
-        mlp: the module that `run` belongs to. It runs whole if any part of it has hooks: they would see each band.
-        width: of its hidden layer.
-        run: computes each token by itself, or with a grid from its 3 x 3 neighbourhood. It takes the grid of the rows that it
-            is given, and a slice of their tokens, those whose values are wanted.
+        mlp: the module that `run` belongs to. It runs whole if any part of it has hooks, which would see each band.
+        width: width of the hidden layer.
+        run: computes each token by itself or, given a grid, from its 3 x 3 neighbourhood. For a band it takes the tokens of
+            some rows, their grid, and a slice of these tokens: those whose values are wanted.
         tokens: (B, N, C), row-major over the grid.
     """
     rows, columns = grid or (tokens.shape[1], 1)
@@ -55,6 +56,6 @@ def bands_of(tokens: Tensor, grid: Grid | None, height: int) -> Iterator[tuple[A
 
 
 def is_hooked(mlp: nn.Module) -> bool:
-    """Return whether anybody watches the calls of a part of an MLP; counters of multiply-adds watch all modules."""
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return _has_any_global_hook() or any(getattr(part, kind) for part in mlp.modules() for kind in kinds)
+    """Return whether a part of an MLP has hooks, or all modules have: counters of multiply-adds hook all modules."""
+    everywhere = any(getattr(torch_module, f"_global{kind}") for kind in HOOKS)
+    return everywhere or any(getattr(part, kind) for part in mlp.modules() for kind in HOOKS)

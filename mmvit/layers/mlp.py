@@ -1,4 +1,4 @@
-"""Two layers with a wide one between them, token by token or with a look at the neighbours."""
+"""MLPs: two layers with a wide one between them, for each token alone or with its neighbours."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from .parts import Grid
 
 
 class MlpBase(nn.Module):
-    """From tokens (B, N, C) to `hidden` values (B, N, width), of which `fc2` makes tokens again."""
+    """MLP from tokens (B, N, C) to `hidden` values (B, N, width) and, by `fc2`, back to tokens."""
 
     fc2: nn.Module
 
@@ -19,11 +19,11 @@ class MlpBase(nn.Module):
         self.width = width
 
     def hidden(self, tokens: Tensor, *where: Any) -> Tensor:
-        """Return the hidden values.
+        """Return the hidden values of some rows.
 
         Args:
-            tokens: (B, n, C), those of some rows.
-            where: nothing, or for an MLP that reads neighbours the grid of these rows and a slice of the wanted tokens.
+            tokens: (B, n, C), the tokens of these rows.
+            where: empty, or for an MLP that reads neighbours the grid of these rows and a slice of the wanted tokens.
         """
         raise NotImplementedError
 
@@ -31,7 +31,7 @@ class MlpBase(nn.Module):
         return self.fc2(self.hidden(tokens, *where))
 
     def forward(self, tokens: Tensor, grid: Grid | None = None) -> Tensor:
-        """(B, N, C) tokens to as many; an MLP that reads neighbours takes their grid."""
+        """Return tokens of the same shape as `tokens`, (B, N, C). An MLP that reads neighbours needs their grid."""
         return in_bands(self, self.width, self.run, tokens, grid)
 
 

@@ -19,25 +19,25 @@ Grid = tuple[int, int]
 
 
 def eager_on_cpu(tensor: Tensor) -> bool:
-    """Whether what is done with the tensor runs at once and on a CPU: no part of a compiled, exported or traced program."""
+    """Return whether operations on the tensor run eagerly on a CPU, not in a compiled, exported or traced program."""
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
 
 
 def to_map(tokens: Tensor, grid: Grid) -> Tensor:
-    """(B, h*w, C) tokens as a (B, C, h, w) map, a channels-last view.
+    """Return (B, h*w, C) tokens as a (B, C, h, w) map, a channels-last view.
 
-    In this order: a view that splits the last axis gives a batch of one a stride by which torch takes it for channels-first.
+    The order matters: after a view that splits the last axis, torch takes a batch of one for channels-first.
     """
     return tokens.unflatten(1, grid).permute(0, 3, 1, 2)
 
 
 def to_tokens(feature_map: Tensor) -> Tensor:
-    """(B, C, h, w) map as (B, h*w, C) tokens, a view of a channels-last map."""
+    """Return a (B, C, h, w) map as (B, h*w, C) tokens, a view if the map is channels-last."""
     return feature_map.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def resize_table(table: Tensor, old: Grid, new: Grid, mode: str) -> Tensor:
-    """Position table (1, old_h * old_w, C) interpolated to (1, new_h * new_w, C); itself when the grids agree."""
+    """Return a position table (1, old_h * old_w, C) interpolated to (1, new_h * new_w, C), or itself if the grids agree."""
     if old == new:
         return table
     resized = F.interpolate(to_map(table, old), size=new, mode=mode, align_corners=False)
@@ -45,14 +45,17 @@ def resize_table(table: Tensor, old: Grid, new: Grid, mode: str) -> Tensor:
 
 
 def drop_path_rates(rate: float, depths: tuple[int, ...]) -> list[list[float]]:
-    """Stochastic depth (arXiv 1603.09382): rates rising linearly from 0 to `rate` over all blocks, one list a stage."""
+    """Return rates of stochastic depth (arXiv 1603.09382) that rise linearly from 0 to `rate` over all blocks, one list a stage."""
     last = max(sum(depths) - 1, 1)
     rates = iter([rate * block / last for block in range(sum(depths))])
     return [[next(rates) for _ in range(depth)] for depth in depths]
 
 
 def convolutional_stem(in_channels: int, dim: int, repeats: int, norm: Callable[[int], nn.Module]) -> list[nn.Module]:
-    """Convolution k7 s2, then `repeats` times k3 s1, each without bias and followed by a norm and ReLU: image to stride 2."""
+    """Return the layers of a stem from image to stride 2: one 7 x 7 convolution of stride 2, then `repeats` of 3 x 3.
+
+    The convolutions have no bias. A norm and ReLU follow each.
+    """
     parts: list[nn.Module] = []
     for index in range(1 + repeats):
         inputs, kernel, stride = (dim, 3, 1) if index else (in_channels, 7, 2)
@@ -62,10 +65,10 @@ def convolutional_stem(in_channels: int, dim: int, repeats: int, norm: Callable[
 
 
 class Tap(nn.Module):
-    """The end of a block as a level of the pyramid: a norm, then from stride `old` to stride `new`.
+    """Output of a block as a level of the pyramid: a norm, then rescaling from stride `old` to stride `new`.
 
-    Rescaling as in BEiT (arXiv 2106.08254, appendix) and ViTDet (arXiv 2203.16527, section 3): transposed convolutions up,
-    max-pooling down.
+    The rescaling is that of BEiT (arXiv 2106.08254, appendix) and ViTDet (arXiv 2203.16527, section 3): transposed
+    convolutions up, max-pooling down.
 
     Raises:
         InputError: a `new` stride other than a quarter, half, once or twice the old.
@@ -91,12 +94,12 @@ class Tap(nn.Module):
             raise InputError(f"strides: a map of stride {old} cannot be brought to {new}; expected {old // 4} to {2 * old}")
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        """(B, h*w, C) tokens to a (B, C, h * old / new, w * old / new) map."""
+        """Return the (B, C, h * old / new, w * old / new) map of (B, h*w, C) tokens."""
         return self.rescale(to_map(self.norm(tokens), grid))
 
 
 class Taps(nn.ModuleDict):
-    """The taps of those `levels` that a pyramid returns; the other arguments have one entry for each of the four levels."""
+    """Taps of those `levels` that a pyramid returns. The other arguments have one entry for each of the four levels."""
 
     def __init__(self, levels: Iterable[int], channels: tuple[int, ...], old: tuple[int, ...], new: tuple[int, ...]) -> None:
         super().__init__({str(level): Tap(channels[level], old[level], new[level]) for level in levels})
@@ -106,10 +109,10 @@ class Taps(nn.ModuleDict):
 
 
 def check_strides(strides: Iterable[int] | None, bare: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of the four levels of a tapped network, whose taps lie at the strides `bare`; None means those.
+    """Return the strides of the four levels of a tapped network whose taps lie at the strides `bare`; None means `bare`.
 
     Raises:
-        InputError: another number of strides than four.
+        InputError: the number of strides is not four.
     """
     levels = bare if strides is None else tuple(strides)
     if len(levels) != len(bare):
@@ -118,7 +121,7 @@ def check_strides(strides: Iterable[int] | None, bare: tuple[int, ...]) -> tuple
 
 
 def init_transformer(module: nn.Module) -> None:
-    """Linear layers truncated normal (std 0.02) without bias, norms to identity: what all these papers start from."""
+    """Initialise linear layers from a truncated normal (std 0.02) with zero bias, and norms to the identity."""
     if isinstance(module, nn.Linear):
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
@@ -129,9 +132,9 @@ def init_transformer(module: nn.Module) -> None:
 
 
 def init_convolution(module: nn.Module) -> None:
-    """Convolutions normal with the variance 2 / fan-out (He et al., arXiv 1502.01852), without bias.
+    """Initialise convolutions from a normal with variance 2 / fan-out (He et al., arXiv 1502.01852) and with zero bias.
 
-    Transposed ones, whose windows do not overlap and which no ReLU follows, keep the variance of their input.
+    Transposed convolutions keep the variance of their input: their windows do not overlap, and no ReLU follows them.
     """
     if isinstance(module, nn.ConvTranspose2d):
         nn.init.normal_(module.weight, std=sqrt(1 / module.in_channels))
@@ -148,12 +151,12 @@ BATCH_NORMS = {"BN": nn.BatchNorm2d, "SyncBN": nn.SyncBatchNorm}
 
 
 def batch_norm(norm_cfg: Mapping[str, Any] | None) -> Callable[[int], _BatchNorm]:
-    """Maker of batch norms over so many channels, from a config such as `dict(type='SyncBN', requires_grad=False, eps=1e-5)`.
+    """Return a maker of batch norms from a config such as `dict(type='SyncBN', requires_grad=False, eps=1e-5)`.
 
-    None means `dict(type='BN')`.
+    The maker takes the number of channels. None means `dict(type='BN')`.
 
     Raises:
-        InputError: a type that is none of BN and SyncBN.
+        InputError: the type is neither BN nor SyncBN.
     """
     options = dict(norm_cfg or {})
     kind = options.pop("type", "BN")

@@ -120,6 +120,27 @@ def test_modules_that_do_not_import(monkeypatch: pytest.MonkeyPatch, folder: Pat
     assert blind.told.endswith("pip install --force-reinstall --no-deps opencv-python-headless")
 
 
+@pytest.mark.parametrize(
+    ("transformers", "cure"), [("5.1.0", "pip install 'transformers<5', or"), (None, "if you do not use it")]
+)
+def test_mmpretrain_that_does_not_import(
+    transformers: str | None, cure: str, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """As mmpretrain 1.2 beside transformers 5: a class of its own derives from the None that stands for one of transformers."""
+    pretend(monkeypatch, {"mmpretrain": "1.2.0", **({"transformers": transformers} if transformers else {})})
+    (folder / "needy.py").write_text("try:\n    import mmpretrain\nexcept ImportError:\n    pass\n")
+    (folder / "mmpretrain.py").write_text("class Bert(None):\n    pass\n")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "mmpretrain", raising=False)
+    (finding,) = doctor.check_imports(["needy"])
+    assert "needy" not in sys.modules
+    assert not finding.ok
+    assert "NoneType takes no arguments" in finding.told
+    assert "mmpretrain 1.2.0" in finding.told
+    assert cure in finding.told
+    assert finding.told.endswith("pip uninstall -y mmpretrain")
+
+
 def test_old_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, {"timm": "0.9.16"})
     (finding,) = check_timm()

@@ -1,6 +1,7 @@
 """Which room may import which: arrows point down, and nothing goes round in a circle."""
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -71,6 +72,12 @@ def room_of(module: str) -> str:
 
 def test_every_room_has_its_place() -> None:
     assert {room_of(module) for module in MODULES} - {""} == set(LEVEL)
+
+
+def test_the_page_has_every_room_in_order() -> None:
+    page = (HOME / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| (`.+?`) \|", page, re.MULTILINE)
+    assert [re.findall(r"`(\w+)`", row) for row in rows] == [rooms.split() for rooms in ROOMS], "docs/architecture.md"
 
 
 def test_arrows_point_down() -> None:

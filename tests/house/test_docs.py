@@ -18,9 +18,11 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
+import mmvit
+from mmvit import registry
 from mmvit.__main__ import COMMANDS
 from mmvit.checks.config import check_channels, without_init
-from mmvit.pyramid import Pyramid
+from mmvit.pyramid import FAMILIES, Pyramid
 from mmvit.recipes.configs import parse
 from mmvit.recipes.files import config_file
 from mmvit.weights.released import released_url
@@ -28,10 +30,12 @@ from mmvit.zoo import list_archs
 
 pytestmark = pytest.mark.stack
 
-PAGES = [HOME / "README.md", *sorted((HOME / "docs").glob("*.md"))]
-OURS = ("configs/", "tools/", "tests/", "docs/", "mmvit/")  # what a command calls a file of the repository
+README = HOME / "README.md"
+PAGES = [*sorted(HOME.glob("*.md")), *sorted((HOME / "docs").glob("*.md")), *sorted((HOME / ".github").rglob("*.md"))]
+OURS = ("configs/", "tools/", "tests/", "docs/", "mmvit/", "benchmarks/")  # what a command calls a file of the repository
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+QUOTED = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,21 @@ def test_links_resolve(page: Path) -> None:
         assert not heading or heading in headings(file), f"{page.name}: {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_names_in_the_text_exist(page: Path) -> None:
+    """Files of the repository, and what a config or `import mmvit` knows by name."""
+    for name in QUOTED.findall(FENCE.sub("", page.read_text())):
+        if name.startswith(OURS) and "HEAD_" not in name and re.fullmatch(r"[\w/.]+", name):
+            assert (HOME / name).exists(), f"{page.name}: {name}"
+        elif found := re.fullmatch(r"mmvit\.([A-Za-z]\w*)", name):
+            assert is_known(found.group(1)), f"{page.name}: {name}"
+
+
+def is_known(name: str) -> bool:
+    registered = (getattr(registry, kind).get(f"mmvit.{name}") for kind in dir(registry) if kind.isupper() and kind != "SCOPE")
+    return hasattr(mmvit, name) or find_spec(f"mmvit.{name}") is not None or any(registered)
+
+
 def headings(page: Path) -> set[str]:
     """Anchors of a page's headings, as GitHub makes them."""
     text = FENCE.sub("", page.read_text())
@@ -182,6 +201,26 @@ def test_reference_links_are_defined(page: Path) -> None:
     defined = set(re.findall(r"^\[([^\]]+)\]: \S+$", content, re.MULTILINE))
     used = set(re.findall(r"\(\[([^\]]+)\]", content))
     assert used == defined
+
+
+def test_the_readme_prints_what_it_says(capsys: pytest.CaptureFixture) -> None:
+    """Its first example, with random weights instead of the authors' file."""
+    example = next(block.text for block in PYTHON if block.page == README)
+    assert 'checkpoint="mmvit://van_b0"' in example
+    exec(example.replace("mmvit://van_b0", "").replace('checkpoint=""', "checkpoint=None"), {})
+    assert [f"# {line}" for line in capsys.readouterr().out.splitlines()] == re.findall(r"^# .+$", example, re.MULTILINE)
+
+
+def test_the_readme_has_all_families() -> None:
+    for family in FAMILIES.values():
+        link = f"[{family.paper}](https://arxiv.org/abs/{family.paper})"
+        assert f"\n| `mmvit.{family.__name__}` | {' '.join(family.archs)} | {link} |\n" in README.read_text()
+
+
+def test_the_readme_counts_right() -> None:
+    assert f"\n{len(list_archs())} archs" in README.read_text()
+    assert f"\n{len(list((HOME / 'configs').glob('*.py')))} configs" in README.read_text()
+    assert len(README.read_text().splitlines()) <= 130
 
 
 PAGE = HOME / "docs" / "own_project.md"
