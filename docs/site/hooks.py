@@ -18,7 +18,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Links are relative to the page's file in the repository. The files outside of docs/ that they lead to go with the site."""
+    """Links are relative to the page's file in the repository. Files outside of docs/ that they lead to go with the site."""
     top = page.file.src_uri in TOP.values()
     folder = HOME if top else (HOME / "docs" / page.file.src_uri).parent
 

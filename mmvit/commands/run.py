@@ -3,6 +3,7 @@
 import ast
 import runpy
 import sys
+from argparse import REMAINDER, ArgumentParser
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,27 +13,28 @@ from .options import exit_status
 
 TOOLKITS = ("mmdet", "mmseg")
 DEMOS = ("image_demo", "video_demo", "webcam_demo", "image_demo_with_inferencer")  # of a checkout
-USAGE = "usage: python -m mmvit run mmdet|mmseg [TOOL ARGS...]; without a TOOL its tools are listed"
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], prog: str = "python -m mmvit run") -> int:
     """Run a tool with the words that follow its name; return its exit status."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(USAGE)
-        return 0 if arguments else 2
+    parser = ArgumentParser(prog, description="Runs a tool that mmdet or mmseg ships, with mmvit imported first.")
+    parser.add_argument("toolkit", help=" or ".join(TOOLKITS))
+    parser.add_argument(
+        "words", nargs=REMAINDER, metavar="TOOL ARGS", help="such as confusion_matrix --help; without a TOOL they are listed"
+    )
+    asked = parser.parse_args(arguments)
     status = [0]
-    return exit_status(_run, list(arguments), status) or status[0]
+    return exit_status(_run, asked.toolkit, asked.words, status) or status[0]
 
 
-def _run(arguments: list[str], status: list[int]) -> None:
-    toolkit, *rest = arguments
+def _run(toolkit: str, words: list[str], status: list[int]) -> None:
     found = tools(toolkit)
-    if not rest:
+    if not words:
         print("\n".join(f"{name:45}  {purpose(file)}" for name, file in found.items()))
         return
-    file = tool(toolkit, rest[0], found)
-    words, path = sys.argv, list(sys.path)
-    sys.argv = [str(file), *rest[1:]]
+    file = tool(toolkit, words[0], found)
+    before = sys.argv, list(sys.path)
+    sys.argv = [str(file), *words[1:]]
     sys.path.insert(0, str(file.parent))
     try:
         runpy.run_path(str(file), run_name="__main__")
@@ -41,7 +43,7 @@ def _run(arguments: list[str], status: list[int]) -> None:
             print(end.code, file=sys.stderr)
         status[0] = end.code if isinstance(end.code, int) else int(end.code is not None)
     finally:
-        sys.argv, sys.path[:] = words, path
+        sys.argv, sys.path[:] = before
 
 
 def tools(toolkit: str) -> dict[str, Path]:

@@ -7,14 +7,14 @@ inferencers, called without a config, read it the same way once `install` was ca
 
 import ast
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import wraps
 from typing import Any
 
-import mmengine.infer.infer as stock
 from mmengine.config import Config
 
 from ..errors import CheckpointError
+from .imports import when_imported
 
 SCOPES = ("mmcv", "mmdet", "mmengine", "mmpretrain", "mmseg", "mmvit")
 TYPE = re.compile(rf"(?:(?:{'|'.join(SCOPES)})\.)?[A-Z]\w*", re.ASCII)
@@ -24,13 +24,15 @@ STOCK = (*TAKEN, "train_dataloader", "visualizer")  # SAHI asks the training dat
 
 
 def install() -> None:
-    """Let the inferencers of mmdet and mmseg read such a text as data; a second call changes nothing."""
-    if not hasattr(stock.BaseInferencer._init_model, "__wrapped__"):
-        stock.BaseInferencer._init_model = _with_config(stock.BaseInferencer._init_model)
+    """Let the inferencers of mmdet and mmseg read such a text as data, once they are imported."""
+    when_imported("mmengine.infer.infer", _replace)
 
 
-def _with_config(init_model: Callable) -> Callable:
-    """mmengine's way from config and weights to a model; the config is filled in before, where there is none."""
+def _replace() -> None:
+    """Fill in the config, where there is none, before mmengine goes from config and weights to a model."""
+    import mmengine.infer.infer as stock
+
+    init_model = stock.BaseInferencer._init_model
 
     @wraps(init_model)
     def answer(self: Any, cfg: Any, weights: str | None, device: str = "cpu") -> Any:
@@ -40,7 +42,7 @@ def _with_config(init_model: Callable) -> Callable:
                 cfg.update(read_config(text, str(weights), STOCK)._cfg_dict)
         return init_model(self, cfg, weights, device)
 
-    return answer
+    stock.BaseInferencer._init_model = answer
 
 
 def text_of(checkpoint: Any) -> str | None:

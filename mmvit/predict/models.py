@@ -60,26 +60,44 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
     path = fetch(checkpoint)
     content = read_checkpoint(path, checkpoint)
     cfg = _config(config, content, str(checkpoint))
-    scope = cfg.get("default_scope")
-    dataset = next((part for _, part in datasets_of(cfg, ("test",))), ConfigDict())  # of several, the first tells
-    pipeline = cfg.get("tta_pipeline") if tta else dataset.get("pipeline")
-    if not pipeline or (tta and not cfg.get("tta_model")):
-        raise InputError(
-            f"{config or checkpoint}: the config has no {'tta_model and tta_pipeline' if tta else 'test pipeline'}"
-        )
+    source, scope = str(config or checkpoint), cfg.get("default_scope")
     if scope not in ("mmdet", "mmseg"):
-        raise InputError(f"{config or checkpoint}: default_scope is {scope!r}. Expected mmdet or mmseg")
+        raise InputError(f"{source}: default_scope is {scope!r}. Expected mmdet or mmseg")
     with DefaultScope.overwrite_default_scope(scope):
         import_modules_from_strings([f"{scope}.registry", f"{scope}.datasets", f"{scope}.models"])
+        read, steps = steps_of_test(cfg, tta, source)
         model = MODELS.build(deepcopy(cfg.model))
         _fill(model, tensors_of(content, path, checkpoint), str(checkpoint))
         if tta:
             model = MODELS.build(dict(deepcopy(cfg.tta_model), module=model))
-        steps = without_annotations(pipeline)
-        options = _reader(steps, str(config or checkpoint))
-        classes, palette = classes_and_palette(content, dataset, scope)
-        prepare = Compose(steps[1:])
-    return Loaded(model.to(device).eval(), scope, LoadImage(**options), prepare, classes, palette)
+        classes, palette = classes_and_palette(content, _tested(cfg), scope)
+        return Loaded(model.to(device).eval(), scope, read, Compose(steps), classes, palette)
+
+
+def steps_of_test(cfg: Config, tta: bool, source: str) -> tuple[LoadImage, list[dict]]:
+    """Return the step of the test pipeline that reads a file, built, and those after it, without annotations.
+
+    Args:
+        cfg: config of a model.
+        tta: of test-time augmentation.
+        source: what a message calls the config.
+
+    Raises:
+        InputError: there is none, or it begins with another step.
+    """
+    pipeline = cfg.get("tta_pipeline") if tta else _tested(cfg).get("pipeline")
+    if not pipeline or (tta and not cfg.get("tta_model")):
+        raise InputError(f"{source}: the config has no {'tta_model and tta_pipeline' if tta else 'test pipeline'}")
+    first, *rest = without_annotations(pipeline)
+    if name_of(first.get("type")) not in READERS:
+        raise InputError(f"{source}: its test pipeline begins with {first.get('type')}. Expected {' or '.join(READERS)}")
+    options = {key: value for key, value in first.items() if key not in ("type", "backend_args", "file_client_args", "_scope_")}
+    return LoadImage(**options), rest
+
+
+def _tested(cfg: Config) -> ConfigDict:
+    """The dataset of the test; of several, the first tells."""
+    return next((dataset for _, dataset in datasets_of(cfg, ("test",))), ConfigDict())
 
 
 def _config(config: str | Path | Config | None, content: Any, checkpoint: str) -> Config:
@@ -106,13 +124,6 @@ def without_annotations(steps: Any) -> Any:
         return steps
     kept = [step for step in steps if not (isinstance(step, Mapping) and name_of(step.get("type")) in LOADERS)]
     return [inner for step in kept if (inner := without_annotations(step)) != []]
-
-
-def _reader(steps: list[dict], source: str) -> dict[str, Any]:
-    first = steps[0] if steps else {}
-    if name_of(first.get("type")) not in READERS:
-        raise InputError(f"{source}: its test pipeline begins with {first.get('type')}. Expected {' or '.join(READERS)}")
-    return {key: value for key, value in first.items() if key not in ("type", "backend_args", "file_client_args", "_scope_")}
 
 
 def classes_and_palette(
