@@ -103,8 +103,8 @@ def _refused(said: str) -> str:
     if found := re.search(r"GLOBAL ([\w.]+)|(?:class|function) '?([\w.]+)|blocklisted module ([\w.]+)", said):
         name = next(filter(None, found.groups()))
         return (
-            f"besides tensors and plain values it holds {name}, which could run code. If you trust where it comes from, load it "
-            "in Python of your own and save its tensors alone"
+            f"besides tensors and plain values it holds {name}, which could run code. If you trust where it comes from, load "
+            "it in Python of your own and save its tensors alone"
         )
     return "it is no checkpoint, or it holds something other than tensors and plain values, which could run code"
 
