@@ -60,7 +60,7 @@ class Taken:
     Attributes:
         tensors: by our names, where there are any.
         origin: the file's names of each, below the prefix.
-        others: the file's full names that lie elsewhere.
+        others: the file's names that lie elsewhere.
         unused: the file's names below the prefix that have no counterpart in the layout.
         remarks: what a reader has to know about the choice.
     """
@@ -103,7 +103,8 @@ class Target:
         """
         start = len(choice.prefix)
         below = {name[start:]: value for name, value in contents.tensors.items() if name.startswith(choice.prefix)}
-        others = tuple(name for name in contents.tensors if not name.startswith(choice.prefix))
+        container = max((start for start in contents.containers if choice.prefix.startswith(start)), key=len, default="")
+        others = tuple(name.removeprefix(container) for name in contents.tensors if not name.startswith(choice.prefix))
         tensors: dict[str, Tensor] = {}
         origin: dict[str, str] = {}
         unused = []
@@ -128,7 +129,10 @@ class Target:
                 continue
             ours = self.base_name(name)
             if ours in tensors:
-                raise CheckpointError(f"{contents.source}: both {origin[ours]} and {name} are {ours}; expected one of them")
+                at_once = f"holds the names of the authors or ours and of {choice.layout} at once: " if choice.layout else ""
+                raise CheckpointError(
+                    f"{contents.source} {at_once}both {origin[ours]} and {name} are {ours}; remove those of one of them"
+                )
             tensors[ours], origin[ours] = value, name
         return Taken(choice, tensors, origin, others, tuple(unused), ())
 

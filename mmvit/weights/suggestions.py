@@ -1,7 +1,7 @@
 """Whose file it may be: the arch of the tables whose names and shapes fit best, computed on the meta device."""
 
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 
 import torch
 
@@ -20,23 +20,25 @@ def nearest_arch(contents: Contents) -> str | None:
     outline = replace(contents, tensors=shapes)
     best, told = LEAST, None
     for name, model in networks():
-        state = {key: value for key, value in model.state_dict().items() if not model.is_fresh(key)}
-        target = Target(state, model)
+        target = Target({key: value for key, value in model.state_dict().items() if not model.is_fresh(key)}, model)
         try:
-            taken = equally_good(outline, target)
+            good = equally_good(outline, target)
         except CheckpointError:
             continue
-        fitting, _ = target.score(taken[0]) if taken else (0, 0)
-        strange = sum(not model.ignores(key) for key in taken[0].tensors) - fitting if taken else 0
-        if (share := fitting / (len(state) + strange)) > best:
-            best, told = share, f"its names and shapes fit {name} best: {fitting} of its {len(state)} tensors"
+        if not good:
+            continue
+        fitting, _ = target.score(good[0])
+        strange = sum(not model.ignores(key) for key in good[0].tensors) - fitting
+        if (share := fitting / (len(target.state) + strange)) > best:
+            best, told = share, f"its names and shapes fit {name} best: {fitting} of its {len(target.state)} tensors"
     return told
 
 
-def networks() -> Iterator[tuple[str, Loadable]]:
-    """Every arch of the tables, with its name."""
+@cache
+def networks() -> tuple[tuple[str, Loadable], ...]:
+    """Every arch of the tables with its name, on the meta device, where it costs no memory."""
     MODELS.import_from_location()  # where families are defined
-    for family, archs in released.ARCHS.items():
-        for arch in archs:
-            with torch.device("meta"):
-                yield f"{family}_{arch}", released.BUILDERS[family](arch)
+    with torch.device("meta"):
+        return tuple(
+            (f"{family}_{arch}", released.BUILDERS[family](arch)) for family, archs in released.ARCHS.items() for arch in archs
+        )

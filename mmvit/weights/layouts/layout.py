@@ -12,7 +12,7 @@ from .rules import Renamed, Rule, rename
 FRESH = ("taps.", "laterals.")  # of ours; those that have a counterpart have a rule
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
     """Names of a toolkit for the tensors of a family.
 
@@ -48,6 +48,8 @@ class Layout:
     def from_ours(self, state: Mapping[str, Tensor]) -> Renamed:
         """As `to_ours`; taps and laterals that no other network has are among the unknown names."""
         renamed = rename(state, self.rules, to_ours=False)
+        if self.toolkit == "mmvit":
+            return renamed
         fresh = {new for new, old in renamed.origin.items() if new == old and old.startswith(FRESH)}
         return Renamed(
             {name: value for name, value in renamed.tensors.items() if name not in fresh},

@@ -51,7 +51,7 @@ class Template:
         return FIELD.sub(value, self.text)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
     """Tensors of theirs that are tensors of ours.
 
