@@ -3,7 +3,7 @@
 A `Pyramid` turns images (B, in_channels, H, W) into a tuple of maps (B, C_i, ceil(H / s_i), ceil(W / s_i)), one for each of
 `out_indices`, for every H, W >= 32. `out_channels` and `out_strides` tell the shapes without running it.
 
-A family derives from it, builds its `stages` in the constructor, ends the constructor with `self.freeze()`, and defines
+A family derives from it, builds its `stages` in the constructor, ends the constructor with `self.finish()`, and defines
 `init_parts`, `our_name` and the class attributes below.
 
 There are two kinds of networks. Four stages, each at its own stride, give the pyramid as they are. A network whose blocks stay
@@ -57,6 +57,7 @@ class PyramidOptions(TypedDict, total=False):
     frozen_stages: int
     norm_eval: bool
     with_cp: bool
+    norm_eps: float | None
     init_cfg: dict | list[dict] | None
 
 
@@ -98,6 +99,8 @@ class Pyramid(BaseModule):
             stay in eval mode. The fresh layers of a tap go on learning.
         norm_eval: keep batch norms in eval mode under `train()`.
         with_cp: activation checkpointing, block by block, in training.
+        norm_eps: epsilon of all layer norms; None keeps the authors'. mmdet and transformers have 1e-6 throughout, and loading
+            a file of theirs sets it.
         init_cfg: `dict(type='Pretrained', checkpoint=PATH_OR_URL)` loads a released file exactly (see `weights.loading`);
             other types are mmengine's initialisers.
 
@@ -126,7 +129,7 @@ class Pyramid(BaseModule):
         super().__init_subclass__(**options)
         if "family" in vars(cls):
             FAMILIES[cls.family] = cls
-            released.register(cls.family, cls.archs, cls.released)
+            released.register(cls.family, cls.archs, cls.released, cls)
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
         """Check the names of the options first: families read the values of some before this class sees any."""
@@ -145,6 +148,7 @@ class Pyramid(BaseModule):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
+        norm_eps: float | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -157,6 +161,7 @@ class Pyramid(BaseModule):
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
+        self.norm_eps = norm_eps
 
     def forward_maps(self, images: Tensor) -> Sequence[Tensor] | Mapping[int, Tensor]:
         """Return the map of each level, at least those of `out_indices`, for padded images (B, in_channels, H', W')."""
@@ -229,10 +234,19 @@ class Pyramid(BaseModule):
         for stage in range(min(self.frozen_stages, max(self.out_indices) + 1)):
             yield from self.stage_parts(stage)
 
-    def freeze(self) -> None:
-        """Exclude the parameters of the frozen stages from training; the last line of every constructor."""
+    def finish(self) -> None:
+        """Apply the options that concern all parts, frozen stages and `norm_eps`; the last line of every constructor."""
         for part in self.frozen_parts():
             part.requires_grad_(False)
+        if self.norm_eps is not None:
+            self.set_norm_eps(self.norm_eps)
+
+    def set_norm_eps(self, eps: float) -> None:
+        """Give all layer norms another epsilon."""
+        self.norm_eps = eps
+        for module in self.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.eps = eps
 
     def train(self, mode: bool = True) -> "Pyramid":
         """Set the mode as `nn.Module.train` does; frozen stages and, under `norm_eval`, batch norms stay in eval mode."""

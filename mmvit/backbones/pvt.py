@@ -175,7 +175,7 @@ class PVT(Pyramid):
             for stage in range(self.out_indices[-1] + 1)
         )
         limit_keys(self, max_keys)
-        self.freeze()
+        self.finish()
 
     def init_parts(self) -> None:
         self.apply(init_transformer)

@@ -192,7 +192,7 @@ class PVTv2(Pyramid):
             ]
             self.stages.append(Stage(OverlapPatchEmbed(inputs[stage], dim, patch, stride), blocks, dim))
         limit_keys(self, max_keys)
-        self.freeze()
+        self.finish()
 
     def init_parts(self) -> None:
         self.apply(init_transformer)

@@ -236,7 +236,7 @@ class ShuntedTransformer(Pyramid):
             shape = (dim, sizes.heads[stage], sizes.mlp_ratios[stage], sizes.reductions[stage])
             self.stages.append(Stage(patch_embed, [Block(*shape, rate) for rate in rates[stage]], dim))
         limit_keys(self, max_keys)
-        self.freeze()
+        self.finish()
 
     def init_parts(self) -> None:
         self.apply(init_transformer)

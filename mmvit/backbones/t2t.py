@@ -267,7 +267,7 @@ class T2TViT(Pyramid):
             }
         )
         limit_keys(self, max_keys)
-        self.freeze()
+        self.finish()
 
     def stage_parts(self, stage: int) -> Iterator[nn.Module]:
         if stage == 0:

@@ -193,7 +193,7 @@ class VAN(Pyramid):
             patch, stride = (7, 4) if stage == 0 else (3, 2)
             blocks = [Block(dim, sizes.mlp_ratios[stage], rate, norm) for rate in rates[stage]]
             self.stages.append(Stage(PatchEmbed(inputs[stage], dim, patch, stride, norm), blocks, dim))
-        self.freeze()
+        self.finish()
 
     def init_parts(self) -> None:
         self.apply(init_transformer)

@@ -241,7 +241,7 @@ class VOLO(Pyramid):
             self.stages.append(Stage(blocks, Downsample(sizes.dims[0], dim, grid) if stage == 1 else None))
         self.taps = Taps(self.out_indices, channels, TAP_STRIDES, strides)
         limit_keys(self, max_keys)
-        self.freeze()
+        self.finish()
 
     def stage_parts(self, stage: int) -> Iterator[nn.Module]:
         if stage == 0:

@@ -8,6 +8,7 @@ stacks load from URLs through a function of torch's whose default is unsafe stil
 Torch takes two seconds to import, so nothing here imports it before somebody else does.
 """
 
+from collections import OrderedDict
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +25,34 @@ def statistic(owner: type, name: str) -> Any:
     if owner is not HistoryBuffer or name not in STATISTICS:
         raise ValueError(f"a checkpoint asks for getattr({owner!r}, {name!r}); only statistics of HistoryBuffer are allowed")
     return getattr(HistoryBuffer, name)
+
+
+class StandIn:
+    """Neutral object in the place of one that training scripts save beside the weights; it keeps nothing of it."""
+
+    def __init__(self, *ignored: Any) -> None:
+        pass
+
+    def __setstate__(self, ignored: Any) -> None:
+        pass
+
+
+SETTINGS = ("argparse.Namespace", "types.SimpleNamespace", "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePosixPath")
+SETTINGS_DICTS = (  # which are filled entry by entry, as torch's unpickler does with exactly a dict or an OrderedDict
+    "lightning_fabric.utilities.data.AttributeDict",
+    "lightning.fabric.utilities.data.AttributeDict",
+    "pytorch_lightning.utilities.parsing.AttributeDict",
+    "yacs.config.CfgNode",
+    "easydict.EasyDict",
+    "addict.addict.Dict",
+    "mmcv.utils.config.ConfigDict",
+    "mmengine.config.config.ConfigDict",
+)
+
+
+def stand_ins() -> list[Any]:
+    """Return what is built in the place of the settings that training scripts save: the real classes are never touched."""
+    return [(StandIn, name) for name in SETTINGS] + [(OrderedDict, name) for name in SETTINGS_DICTS]
 
 
 def allowed() -> list[Any]:
@@ -45,7 +74,7 @@ def allowed() -> list[Any]:
 
 
 def safe_load(file: str | Path | BinaryIO, map_location: Any = "cpu") -> Any:
-    """`torch.load` with `weights_only=True` and mmengine's harmless classes allowed.
+    """`torch.load` with `weights_only=True`, mmengine's harmless classes allowed, and stand-ins for settings of scripts.
 
     Raises:
         pickle.UnpicklingError: the file holds anything else. Nothing of it was run.
@@ -53,7 +82,7 @@ def safe_load(file: str | Path | BinaryIO, map_location: Any = "cpu") -> Any:
     import torch
 
     known = torch.serialization.get_safe_globals()  # what the context would take away again when it ends
-    with torch.serialization.safe_globals([entry for entry in allowed() if entry not in known]):
+    with torch.serialization.safe_globals([entry for entry in allowed() + stand_ins() if entry not in known]):
         return torch.load(file, map_location=map_location, weights_only=True)
 
 

@@ -1,10 +1,12 @@
 """Checkpoint files as they come from outside: read without running code of theirs, and without believing what they claim.
 
-Nothing is ever unpickled beyond tensors and the plain values of mmengine's checkpoints (`weights_only=True`). What a file of a
+Nothing is ever unpickled beyond tensors, the plain values of mmengine's checkpoints, and stand-ins for the settings of
+training scripts (`weights_only=True`, see `compat.checkpoints`). What a file of a
 few bytes may claim to hold in memory is bounded by its own size: torch writes the entries of its archives uncompressed.
 """
 
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,9 +44,8 @@ def read_checkpoint(path: Path, source: str | Path | None = None) -> Any:
         raise
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{source} was not loaded: it is no checkpoint, or it holds something other than tensors and plain values, which "
-            f"could run code. Expected a file written by torch.save(state_dict){_looks_like(path)}. "
-            f"torch says: {str(error).splitlines()[0]}"
+            f"{source} was not loaded: {_refused(str(error))}{_looks_like(path)}. Expected a file written by "
+            "torch.save(state_dict)"
         ) from error
     except Exception as error:
         raise CheckpointError(
@@ -95,6 +96,17 @@ def _check_archive(path: Path, source: str | Path) -> None:
             f"{source} ({size} bytes) was not read: {fault} and claim {claimed} bytes. torch.save writes them one after the "
             "other and uncompressed: get the file from its authors, or save it again with torch.save"
         )
+
+
+def _refused(said: str) -> str:
+    """What torch's unpickler refused, in our words: its own are cut off, and coloured."""
+    if found := re.search(r"GLOBAL ([\w.]+)|(?:class|function) '?([\w.]+)|blocklisted module ([\w.]+)", said):
+        name = next(filter(None, found.groups()))
+        return (
+            f"besides tensors and plain values it holds {name}, which could run code. If you trust where it comes from, load "
+            "it in Python of your own and save its tensors alone"
+        )
+    return "it is no checkpoint, or it holds something other than tensors and plain values, which could run code"
 
 
 def _looks_like(path: Path) -> str:

@@ -1,16 +1,17 @@
-"""Where a backbone's numbers come from: read a released file safely, rename, load exactly, report.
+"""Where a backbone's numbers come from: read a file safely, find the network in it, rename, load exactly, report.
 
-Released files differ in container (a bare dict, or one under `state_dict`, `model`, `state_dict_ema`, `model_ema`), in key
-prefix (`module.`, `backbone.`), in the size of their position tables and in input channels. All of these are accepted; what
-the backbone has no place for is dropped by name, and anything else that does not fit is an error that loads nothing.
-Files are read by `archives`, which runs no code of theirs and believes none of their claims.
+Files differ in containers and prefixes, in the toolkit whose names they have (`layouts`), in the size of their position tables
+and in input channels. All of these are accepted; what the backbone has no place for is dropped by name, and anything else that
+does not fit is an error that loads nothing. Files are read by `archives`, which runs no code of theirs and believes none of
+their claims.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import torch
 from timm.models import adapt_input_conv
@@ -18,29 +19,12 @@ from torch import Tensor
 
 from ..errors import CheckpointError, some
 from ..layers.parts import Grid, resize_table
-from .archives import read_checkpoint, require_real
+from .archives import read_checkpoint
+from .contents import Contents, contents_of, prefixes_of, read_contents
 from .downloads import fetch
-
-CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # averaged weights are the ones that authors report
-PREFIXES = ("module.", "backbone.")
-
-
-class Loadable(Protocol):
-    """What the loader needs of a model: its tensors, and what they are called in released files; see `pyramid.Pyramid`."""
-
-    table_mode: ClassVar[str]
-    input_tensors: ClassVar[tuple[str, ...]]
-    in_channels: int
-
-    def our_name(self, released: str) -> str: ...
-
-    def ignores(self, name: str) -> bool: ...
-
-    def is_fresh(self, name: str) -> bool: ...
-
-    def state_dict(self) -> dict[str, Tensor]: ...
-
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> Any: ...
+from .released import SCHEME
+from .selection import Loadable, Taken, Target, select
+from .suggestions import nearest_arch
 
 
 @dataclass(frozen=True)
@@ -52,9 +36,12 @@ class LoadReport:
     dropped: tuple[str, ...]
     missing: tuple[str, ...]  # tensors of the model that no released file has; they keep their initial values
     adapted: tuple[str, ...]  # resized position tables, input convolutions of other channel counts
+    layout: str = ""  # whose names the file has, and what stands before them
+    remarks: tuple[str, ...] = ()  # what was chosen or set besides
 
     def __str__(self) -> str:
         lines = [f"{self.source}: {len(self.loaded)} tensors loaded, {len(self.dropped)} dropped, {len(self.missing)} missing"]
+        lines += [f"  {line}" for line in (self.layout, *self.remarks) if line]
         for what in ("adapted", "dropped", "missing"):
             if names := getattr(self, what):
                 lines.append(f"  {what}: {', '.join(names)}")
@@ -64,50 +51,74 @@ class LoadReport:
 def load_pretrained(
     model: Loadable, checkpoint: str | Path, prefix: str | None = None, sha256: str | None = None
 ) -> LoadReport:
-    """Loads a released file, one of ours, or a detector's backbone into `model`.
+    """Loads a released file, one of ours, or a detector's backbone into `model`, whosever names its tensors have.
 
     Args:
         model: a backbone of this package.
-        checkpoint: path, http(s) or file URL (downloaded once into torch's hub directory), or `mmvit://NAME` for a released
-            file, see `zoo`.
-        prefix: keys to take, such as `'backbone.'`; all others are dropped. None finds `module.` and `backbone.` itself.
+        checkpoint: path, http(s) or file URL (downloaded once into torch's hub directory), `hf://OWNER/REPO[/FILE][@REVISION]`,
+            or `mmvit://NAME` for a released file, see `zoo`.
+        prefix: what the names of the wanted tensors begin with, such as `'backbone.'` or `'student.'`, or the container in
+            which they lie, such as `'state_dict.'`; all others are dropped. None finds it, and takes averaged weights where
+            there are both.
         sha256: expected digest of a downloaded file, or its beginning.
 
     Raises:
-        CheckpointError: unreadable, not exactly the tensors of this arch (both lists are in the message), or NaN or infinite
-            numbers in them.
+        CheckpointError: unreadable, ambiguous, not exactly the tensors of this arch (both lists are in the message), or NaN or
+            infinite numbers in them.
     """
-    state = read_state(checkpoint, sha256=sha256)
-    taken, dropped = _select(state, str(checkpoint), prefix)
+    contents = read_contents(checkpoint, sha256)
     target = model.state_dict()
+    taken = select(contents, Target(target, model), prefix)
+    dropped = [*taken.others, *taken.unused]
     found: dict[str, Tensor] = {}
-    origin: dict[str, str] = {}
     adapted: list[str] = []
     misfits: dict[str, str] = {}
     unknown: list[str] = []
-    for released, value in taken.items():
-        name = model.our_name(released)
+    for name, value in taken.tensors.items():
+        released = taken.origin[name]
         if name not in target:
             (dropped if model.ignores(name) else unknown).append(released)
             continue
-        if name in found:
-            raise CheckpointError(f"{checkpoint}: both {origin[name]} and {released} are {name}; expected one of them")
         fitted = _fit(model, name, value, target[name])
         if fitted is None:
             misfits[name] = f"{released} {tuple(value.shape)}, expected {tuple(target[name].shape)}"
             continue
         if fitted.shape != value.shape:
             adapted.append(f"{name} {tuple(value.shape)} -> {tuple(fitted.shape)}")
-        found[name], origin[name] = fitted, released
+        found[name] = fitted
     missing = [name for name in target if name not in found and name not in misfits]
     lacking = [name for name in missing if not model.is_fresh(name)]
     if unknown or misfits or lacking or not found:
-        raise CheckpointError(
-            _explain(str(checkpoint), f"{type(model).__name__} backbone", len(found), lacking, unknown, [*misfits.values()])
-        )
+        told = _explain(str(checkpoint), f"{type(model).__name__} backbone", len(found), lacking, unknown, [*misfits.values()])
+        raise CheckpointError("\n".join([told, *_hints(contents, taken)]))
     _require_finite(found, target, str(checkpoint))
     model.load_state_dict(found, strict=False)  # exactness was checked above, fresh tensors apart
-    return LoadReport(str(checkpoint), tuple(found), tuple(dropped), tuple(missing), tuple(adapted))
+    remarks = (*taken.remarks, *adopt_eps(model, taken, str(checkpoint)))
+    return LoadReport(str(checkpoint), tuple(found), tuple(dropped), tuple(missing), tuple(adapted), str(taken.choice), remarks)
+
+
+def adopt_eps(model: Loadable, taken: Taken, source: str) -> list[str]:
+    """Set the eps with which the file's network computes, where its toolkit has another than the authors; say so.
+
+    Copies of the authors' files in the layout of a toolkit (`mmvit://NAME`) keep the authors' eps, with which they were
+    trained.
+    """
+    eps = None if taken.choice.layout is None else taken.choice.layout.eps
+    if eps is None or source.startswith(SCHEME) or model.norm_eps == eps:
+        return []
+    if model.norm_eps is not None:
+        return [f"norm_eps stays {model.norm_eps}, as the config has it; {taken.choice.layout} has {eps}"]
+    model.set_norm_eps(eps)
+    return [f"norm_eps={eps}: set in all layer norms, as {taken.choice.layout} has it"]
+
+
+def _hints(contents: Contents, taken: Taken) -> list[str]:
+    """What helps with a file that does not fit: what was tried, what else is there, and whose file it may be."""
+    lines = [f"  tried: {taken.choice}"]
+    if prefixes := prefixes_of(contents):
+        lines.append(f"  the file has names under {', '.join(prefixes)}; choose one with prefix='...'")
+    near = nearest_arch(contents)
+    return [*lines, f"  {near}"] if near else lines
 
 
 def require_match(model: torch.nn.Module, state: Mapping[str, Tensor], source: str) -> None:
@@ -135,13 +146,15 @@ def require_match(model: torch.nn.Module, state: Mapping[str, Tensor], source: s
 
 
 def read_state(source: str | Path, sha256: str | None = None) -> dict[str, Tensor]:
-    """The tensors of a checkpoint file or URL under their own names, whatever container they lie in.
+    """The tensors of a checkpoint file or URL under their own names, without the container in which they lie.
+
+    Of several containers the one with the most tensors, averaged weights before others.
 
     Raises:
         CheckpointError: see `fetch`, `read_checkpoint` and `require_real`, or no tensors inside.
     """
     path = fetch(source, sha256)
-    return tensors_of(read_checkpoint(path), path, source)
+    return tensors_of(read_checkpoint(path, source), path, source)
 
 
 def tensors_of(content: Any, path: Path, source: str | Path) -> dict[str, Tensor]:
@@ -152,17 +165,13 @@ def tensors_of(content: Any, path: Path, source: str | Path) -> dict[str, Tensor
         path: where the file lies.
         source: what a message calls it.
     """
-    for container in CONTAINERS:
-        if isinstance(content, Mapping) and isinstance(content.get(container), Mapping):
-            content = content[container]
-            break
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{source} holds a {type(content).__name__}, expected a dict of tensors")
-    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise CheckpointError(f"{source} holds no tensors: neither by itself nor under {', '.join(CONTAINERS)}")
-    require_real(tensors, path, source)
-    return tensors
+    contents = contents_of(content, path, source)
+    owner = {
+        name: max((c for c in contents.containers if name.startswith(c)), key=len, default="") for name in contents.tensors
+    }
+    counts = Counter(owner.values())
+    best = max(counts, key=lambda container: (counts[container], contents.is_averaged(container)))
+    return {name.removeprefix(best): value for name, value in contents.tensors.items() if owner[name] == best}
 
 
 def _require_finite(
@@ -185,21 +194,6 @@ def _require_finite(
             f"{source}: {len(wrong)} tensors hold NaN or infinite numbers, nothing was loaded: {some(wrong)}. The file is "
             "damaged, or of a training that diverged: get it again, or take an earlier checkpoint"
         )
-
-
-def _select(state: dict[str, Tensor], source: str, prefix: str | None) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors under the prefix, without it, and the names of the others."""
-    if prefix is not None:
-        taken = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-        if not taken:
-            raise CheckpointError(f"{source}: no key starts with prefix={prefix!r}; keys are such as {some(list(state))}")
-        return taken, [name for name in state if not name.startswith(prefix)]
-    taken, dropped = state, []
-    for candidate in PREFIXES:
-        if any(name.startswith(candidate) for name in taken):
-            dropped += [name for name in taken if not name.startswith(candidate)]
-            taken = {name.removeprefix(candidate): value for name, value in taken.items() if name.startswith(candidate)}
-    return taken, dropped
 
 
 def _fit(model: Loadable, name: str, value: Tensor, target: Tensor) -> Tensor | None:
@@ -258,7 +252,7 @@ def _table_layout(table: Tensor) -> tuple[int, Grid | None]:
 
 
 def _explain(source: str, what: str, matched: int, lacking: list[str], unknown: list[str], misfits: list[str]) -> str:
-    lines = [f"{source} does not fit the {what} ({matched} tensors match); nothing was loaded. Is it another arch's file?"]
+    lines = [f"{source} does not fit the {what} ({matched} tensors match); nothing was loaded"]
     for title, names in (
         ("missing in the file", lacking),
         ("not in the model", unknown),

@@ -4,8 +4,9 @@ Families register their tables as they are defined (`Pyramid.__init_subclass__`)
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import CheckpointError, nearest
 from ..registry import MODELS
@@ -34,10 +35,13 @@ class Released:
 
 
 FILES: dict[str, Released | None] = {}  # by name, such as volo_d1_384; None for an arch without a file
+BUILDERS: dict[str, Callable[[str], Any]] = {}  # by family; makes a backbone of an arch
+ARCHS: dict[str, tuple[str, ...]] = {}  # by family
 
 
-def register(family: str, archs: Iterable[str], files: Mapping[str, Released]) -> None:
-    """Add a family's released files, of which each is called by the family's name and its key."""
+def register(family: str, archs: Iterable[str], files: Mapping[str, Released], build: Callable[[str], Any]) -> None:
+    """Add a family's archs and released files, of which each is called by the family's name and its key."""
+    BUILDERS[family], ARCHS[family] = build, tuple(archs)
     FILES.update({f"{family}_{arch}": None for arch in archs})
     FILES.update({f"{family}_{key}": row for key, row in files.items()})
 

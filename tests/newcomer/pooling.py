@@ -86,7 +86,7 @@ class PoolFormer(Pyramid):
             Stage(inputs[stage], sizes.dims[stage], 2 if stage else 4, rates[stage])
             for stage in range(self.out_indices[-1] + 1)
         )
-        self.freeze()
+        self.finish()
 
     def init_parts(self) -> None:
         self.apply(init_transformer)

@@ -1,0 +1,125 @@
+"""What a checkpoint file holds, as one flat dict of tensors: containers and prefixes of names are the same thing here.
+
+`{"model_ema": {"module.x": ...}}` and `{"model_ema.module.x": ...}` both hold `model_ema.module.x`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import CheckpointError
+from .archives import read_checkpoint, require_real
+from .downloads import fetch
+
+DEEPEST = 12  # parts of a name, and containers in containers, that may stand before the names of a network
+AVERAGED = re.compile(r"(^|[._])(ema|teacher|averaged?|avg|swa)([._]|$)")
+SWAPPED = "ema_state_dict"  # mmengine saves the averaged weights as state_dict, and the others as this
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Tensors of a file by their full names, and what stands beside them.
+
+    Attributes:
+        source: what messages call the file.
+        containers: prefixes that are containers of the file, such as `state_dict.`, the outermost first.
+        meta: what mmengine, or `mmvit publish`, notes beside the weights.
+    """
+
+    source: str
+    tensors: Mapping[str, Tensor]
+    containers: tuple[str, ...]
+    meta: Mapping[str, Any]
+
+    def is_averaged(self, prefix: str) -> bool:
+        """Whether what lies under a prefix is an average of the weights over a training, by its name."""
+        if f"{SWAPPED}." in self.containers:
+            return prefix.startswith("state_dict.")
+        return AVERAGED.search(prefix) is not None
+
+    def starts(self, prefix: str) -> tuple[str, ...]:
+        """Return the full prefixes that a prefix of the user's may mean: below the file's root, or below a container."""
+        return (prefix, *(container + prefix for container in self.containers))
+
+
+def read_contents(source: str | Path, sha256: str | None = None) -> Contents:
+    """Read a checkpoint file or URL.
+
+    Raises:
+        CheckpointError: see `fetch`, `read_checkpoint` and `require_real`, or no tensors inside.
+    """
+    path = fetch(source, sha256)
+    return contents_of(read_checkpoint(path, source), path, source)
+
+
+def contents_of(content: Any, path: Path, source: str | Path) -> Contents:
+    """Return the contents of a checkpoint that was read.
+
+    Args:
+        content: what `read_checkpoint` returned.
+        path: where the file lies.
+        source: what messages call it.
+
+    Raises:
+        CheckpointError: no tensors inside, or some without numbers in the file.
+    """
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{source} holds a {type(content).__name__}, expected a dict of tensors")
+    tensors: dict[str, Tensor] = {}
+    containers = []
+    for prefix, names in _mappings(content):
+        containers.append(prefix)
+        tensors.update({f"{prefix}{name}": value for name, value in names.items() if name not in (".", "")})
+    if not tensors:
+        kinds = ", ".join(f"{key} ({type(value).__name__})" for key, value in list(content.items())[:8]) or "nothing"
+        raise CheckpointError(f"{source} holds no tensors: neither by itself nor in its dicts. It holds {kinds}")
+    require_real(tensors, path, source)
+    meta = content.get("meta")
+    return Contents(str(source), tensors, tuple(filter(None, containers)), meta if isinstance(meta, Mapping) else {})
+
+
+def _mappings(content: Mapping) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Each mapping in a file that holds tensors itself, with the prefix that leads there; each only once."""
+    seen = set()
+    waiting: list[tuple[str, Mapping, int]] = [("", content, 0)]
+    while waiting:
+        prefix, mapping, depth = waiting.pop(0)
+        if id(mapping) in seen:
+            continue
+        seen.add(id(mapping))
+        if tensors := {key: value for key, value in mapping.items() if isinstance(key, str) and isinstance(value, Tensor)}:
+            yield prefix, tensors
+        if depth < DEEPEST:
+            for key, value in mapping.items():
+                if isinstance(key, str) and isinstance(value, Mapping):
+                    waiting.append((f"{prefix}{key}.", value, depth + 1))
+
+
+def heads(name: str) -> Iterator[tuple[str, str]]:
+    """Each way to cut a name into a prefix, which may be empty, and the rest."""
+    yield "", name
+    start = 0
+    for _ in range(DEEPEST):
+        start = name.find(".", start) + 1
+        if start == 0 or start == len(name):
+            return
+        yield name[:start], name[start:]
+
+
+def prefixes_of(contents: Contents, most: int = 8) -> list[str]:
+    """Return the prefixes that a reader of the names sees: where many names begin alike, with how many there are."""
+    counts: dict[str, int] = {}
+    for name in contents.tensors:
+        for prefix, _ in heads(name):
+            counts[prefix] = counts.get(prefix, 0) + 1
+    whole = counts.pop("")
+    shown: list[tuple[str, int]] = []
+    for prefix, count in sorted(counts.items(), key=lambda item: (-item[1], len(item[0]))):
+        inner = [seen for seen, _ in shown if prefix.startswith(seen) or seen.startswith(prefix)]
+        if count > 1 and not (inner and count < whole // 4):
+            shown.append((prefix, count))
+    return [f"{prefix} ({count})" for prefix, count in shown[:most]]

@@ -1,0 +1,155 @@
+"""Rules that rename tensors between two layouts of the same network, both ways.
+
+A rule pairs templates of names, such as `layers.{s}.1.{b+1}.norm1.{p}` and `stages.{s}.blocks.{b}.norm1.{p}`. A letter in
+braces is a number, `{b+1}` one that counts from 1 where ours counts from 0, `{p}` is weight or bias, `{*}` is anything.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import isqrt
+
+import torch
+from torch import Tensor
+
+FIELD = re.compile(r"\{(?:([a-z])(\+1)?|\*)\}")
+
+
+class Template:
+    """A pattern of names with numbers in it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        pieces, end = [], 0
+        for field in FIELD.finditer(text):
+            letter = field[1]
+            kind = r"(?P<rest>.+)" if letter is None else rf"(?P<{letter}>{'weight|bias' if letter == 'p' else '[0-9]{1,4}'})"
+            pieces += [re.escape(text[end : field.start()]), kind]
+            end = field.end()
+        self.pattern = re.compile("".join([*pieces, re.escape(text[end:])]))
+
+    def read(self, name: str) -> dict[str, str] | None:
+        """Return the fields of a name, numbers counted as ours are; None where it is no such name."""
+        found = self.pattern.fullmatch(name)
+        if found is None:
+            return None
+        fields = found.groupdict()
+        for letter, plus in FIELD.findall(self.text):
+            if plus:
+                fields[letter] = str(int(fields[letter]) - 1)
+        return None if any(value.startswith("-") for letter, value in fields.items() if letter != "rest") else fields
+
+    def write(self, fields: Mapping[str, str]) -> str:
+        """Return the name that has these fields."""
+
+        def value(field: re.Match[str]) -> str:
+            if field[1] is None:
+                return fields["rest"]
+            return str(int(fields[field[1]]) + 1) if field[2] else fields[field[1]]
+
+        return FIELD.sub(value, self.text)
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """Tensors of theirs that are tensors of ours.
+
+    Attributes:
+        theirs, ours: a template each; or several, whose tensors are the same when they are concatenated along their first
+            axis, with the share that each has of it, as `{"q": 1, "kv": 2}`.
+        pointwise: theirs is a 1 x 1 convolution (D, C, 1, 1) where ours is a linear layer (D, C).
+        table: a position table, whose class token's row ours does not have.
+    """
+
+    theirs: str | Mapping[str, int]
+    ours: str | Mapping[str, int]
+    pointwise: bool = False
+    table: bool = False
+
+    @cached_property
+    def their_templates(self) -> list[Template]:
+        return [Template(text) for text in _shares(self.theirs)]
+
+    @cached_property
+    def our_templates(self) -> list[Template]:
+        return [Template(text) for text in _shares(self.ours)]
+
+    def to_ours(self, values: list[Tensor]) -> list[Tensor]:
+        """Raise ValueError for tensors that cannot be cut so."""
+        if self.pointwise:
+            values = [value.flatten(1) if value.ndim == 4 and value.shape[2:] == (1, 1) else value for value in values]
+        return _recut(values, _shares(self.ours))
+
+    def to_theirs(self, values: list[Tensor]) -> list[Tensor]:
+        if self.pointwise:
+            values = [value[:, :, None, None] if value.ndim == 2 else value for value in values]
+        if self.table:
+            values = [_without_class_row(value) for value in values]
+        return _recut(values, _shares(self.theirs))
+
+
+def _shares(templates: str | Mapping[str, int]) -> dict[str, int]:
+    return {templates: 1} if isinstance(templates, str) else dict(templates)
+
+
+def _recut(values: list[Tensor], shares: Mapping[str, int]) -> list[Tensor]:
+    """The tensors, concatenated along their first axis and cut by the shares."""
+    if len(values) == len(shares) == 1:
+        return values
+    whole = torch.cat(values)
+    total = sum(shares.values())
+    if whole.shape[0] % total:
+        raise ValueError(f"{whole.shape[0]} rows in {total} equal parts")
+    return [part.contiguous() for part in whole.split([whole.shape[0] // total * share for share in shares.values()])]
+
+
+def _without_class_row(table: Tensor) -> Tensor:
+    rows = table.shape[1]
+    return table[:, 1:] if table.ndim == 3 and isqrt(rows) ** 2 != rows and isqrt(rows - 1) ** 2 == rows - 1 else table
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """Tensors under new names, the name or names that each came from, and the names that no rule knows."""
+
+    tensors: Mapping[str, Tensor]
+    origin: Mapping[str, str]
+    unknown: tuple[str, ...]
+
+
+def rename(state: Mapping[str, Tensor], rules: Iterable[Rule], to_ours: bool) -> Renamed:
+    """Apply the rules, one way or the other.
+
+    Raises:
+        ValueError: two tensors for one name, or one that cannot be cut as its rule says.
+    """
+    tensors: dict[str, Tensor] = {}
+    origin: dict[str, str] = {}
+    unknown = []
+    done = set()
+    table = [(rule, rule.their_templates, rule.our_templates) for rule in rules]
+    if not to_ours:
+        table = [(rule, ours, theirs) for rule, theirs, ours in table]
+    for name in state:
+        if name in done:
+            continue
+        for rule, sources, targets in table:
+            fields = next((found for template in sources if (found := template.read(name)) is not None), None)
+            if fields is None:
+                continue
+            names = [template.write(fields) for template in sources]
+            if any(source not in state for source in names):
+                continue
+            values = [state[source] for source in names]
+            parts = rule.to_ours(values) if to_ours else rule.to_theirs(values)
+            done.update(names)
+            for template, part in zip(targets, parts, strict=True):
+                new = template.write(fields)
+                if new in tensors:
+                    raise ValueError(f"both {origin[new]} and {' + '.join(names)} are {new}; expected one of them")
+                tensors[new], origin[new] = part, " + ".join(names)
+            break
+        else:
+            unknown.append(name)
+    return Renamed(tensors, origin, tuple(unknown))

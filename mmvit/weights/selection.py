@@ -1,0 +1,239 @@
+"""Which of a file's tensors are the network's: under which prefix, in which layout, raw or averaged.
+
+Nothing is assumed about a prefix but that the names below it are the network's: the choice that has most of its tensors, by
+name and shape, is taken. Equally good ones are told apart by what they are: averages before raw weights, because authors
+report them; anything else that cannot be told apart is an error that names both.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ..errors import CheckpointError, some
+from .contents import Contents, heads
+from .layouts import foreign
+from .layouts.layout import Layout
+
+
+@runtime_checkable
+class Loadable(Protocol):
+    """What the loader needs of a backbone: its tensors, and what they are called in released files; see `pyramid.Pyramid`."""
+
+    family: ClassVar[str]
+    table_mode: ClassVar[str]
+    input_tensors: ClassVar[tuple[str, ...]]
+    in_channels: int
+    norm_eps: float | None
+
+    def our_name(self, released: str) -> str: ...
+
+    def ignores(self, name: str) -> bool: ...
+
+    def is_fresh(self, name: str) -> bool: ...
+
+    def set_norm_eps(self, eps: float) -> None: ...
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A prefix of a file and a layout of the names below it; no layout stands for the authors' names and ours."""
+
+    prefix: str
+    layout: Layout | None
+
+    def __str__(self) -> str:
+        told = f"prefix={self.prefix!r}" if self.prefix else "the names as they are"
+        return f"{told} ({self.layout or 'names of the authors or ours'})"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What was chosen, under our names.
+
+    Attributes:
+        tensors: by our names, where there are any.
+        origin: the file's names of each, below the prefix.
+        others: the file's names that lie elsewhere.
+        unused: the file's names below the prefix that have no counterpart in the layout.
+        remarks: what a reader has to know about the choice.
+    """
+
+    choice: Choice
+    tensors: Mapping[str, Tensor]
+    origin: Mapping[str, str]
+    others: tuple[str, ...]
+    unused: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+class Target:
+    """A network that takes tensors: a backbone, or a whole model with a backbone somewhere inside.
+
+    Args:
+        state: its tensors.
+        backbone: the part of this package, None where the model has none.
+        inside: what its names begin with in the model, such as `backbone.`; empty where it is the model.
+    """
+
+    def __init__(self, state: Mapping[str, Tensor], backbone: Loadable | None, inside: str = "") -> None:
+        self.state, self.backbone, self.inside = state, backbone, inside
+        self.layouts = foreign(backbone.family) if backbone is not None else []
+
+    def base_name(self, name: str) -> str:
+        """Our name of a tensor of the authors' or ours."""
+        if self.backbone is None or not name.startswith(self.inside):
+            return name
+        return self.inside + self.backbone.our_name(name[len(self.inside) :])
+
+    def ignores(self, name: str) -> bool:
+        return self.backbone is not None and name.startswith(self.inside) and self.backbone.ignores(name[len(self.inside) :])
+
+    def take(self, contents: Contents, choice: Choice) -> Taken:
+        """Return what a choice gives.
+
+        Raises:
+            CheckpointError: two tensors of one name, or one that cannot be cut as it should be.
+        """
+        start = len(choice.prefix)
+        below = {name[start:]: value for name, value in contents.tensors.items() if name.startswith(choice.prefix)}
+        container = max((start for start in contents.containers if choice.prefix.startswith(start)), key=len, default="")
+        others = tuple(name.removeprefix(container) for name in contents.tensors if not name.startswith(choice.prefix))
+        tensors: dict[str, Tensor] = {}
+        origin: dict[str, str] = {}
+        unused = []
+        rest = below
+        if choice.layout is not None:
+            part = {name[len(self.inside) :]: value for name, value in below.items() if name.startswith(self.inside)}
+            try:
+                renamed = choice.layout.to_ours(part)
+            except ValueError as error:
+                raise CheckpointError(f"{contents.source}, as {choice.layout}: {error}") from error
+            known = {self.inside + name for name in part} - {self.inside + name for name in renamed.unknown}
+            tensors.update({self.inside + name: value for name, value in renamed.tensors.items()})
+            origin.update({self.inside + name: self.inside + old for name, old in renamed.origin.items()})
+            unused += [self.inside + name for name in renamed.unknown if choice.layout.drops_name(name)]
+            rest = {
+                name: value
+                for name, value in below.items()
+                if name[len(self.inside) :] not in known or not name.startswith(self.inside)
+            }
+        for name, value in rest.items():
+            if name in unused:
+                continue
+            ours = self.base_name(name)
+            if ours in tensors:
+                at_once = f"holds the names of the authors or ours and of {choice.layout} at once: " if choice.layout else ""
+                raise CheckpointError(
+                    f"{contents.source} {at_once}both {origin[ours]} and {name} are {ours}; remove those of one of them"
+                )
+            tensors[ours], origin[ours] = value, name
+        return Taken(choice, tensors, origin, others, tuple(unused), ())
+
+    def score(self, taken: Taken) -> tuple[int, int]:
+        """How many of the network's tensors there are, of its shape and of any."""
+        named = [name for name in taken.tensors if name in self.state]
+        return sum(taken.tensors[name].shape == self.state[name].shape for name in named), len(named)
+
+    def choices(self, contents: Contents) -> list[Choice]:
+        """Return what might be chosen: prefixes below which names of the network's, or marks of a layout, stand."""
+        found: dict[Choice, None] = {}
+        for name in contents.tensors:
+            for prefix, rest in heads(name):
+                if self.base_name(rest) in self.state:
+                    found[Choice(prefix, None)] = None
+                if rest.startswith(self.inside):
+                    inner = rest[len(self.inside) :]
+                    found.update({Choice(prefix, layout): None for layout in self.layouts if layout.mark.match(inner)})
+        return list(found)
+
+
+def select(contents: Contents, target: Target, prefix: str | None = None) -> Taken:
+    """Return the tensors of a file that are the target's.
+
+    Args:
+        prefix: what the names of the wanted tensors begin with, below the file's containers or with them; what else stands
+            before the network's names is found. None finds all of it.
+
+    Raises:
+        CheckpointError: nothing under the prefix, or several choices that are equally good.
+    """
+    choices = target.choices(contents)
+    if prefix is not None:
+        starts = contents.starts(prefix)
+        if not any(name.startswith(starts) for name in contents.tensors):
+            raise CheckpointError(
+                f"{contents.source}: no key starts with prefix={prefix!r}; keys are such as {some(list(contents.tensors))}"
+            )
+        choices = [choice for choice in choices if choice.prefix.startswith(starts)]
+    best = _best(contents, target, choices)
+    if not best:
+        return target.take(contents, Choice("" if prefix is None else _first(contents, prefix), None))
+    return best[0] if len(best) == 1 else _decide(contents, best)
+
+
+def equally_good(contents: Contents, target: Target) -> list[Taken]:
+    """Return the choices that have the most of a target's tensors; none where a file has no name of its."""
+    return _best(contents, target, target.choices(contents))
+
+
+def _best(contents: Contents, target: Target, choices: list[Choice]) -> list[Taken]:
+    takes = [target.take(contents, choice) for choice in _likely(contents, choices)]
+    scores = [target.score(taken) for taken in takes]
+    return [taken for taken, score in zip(takes, scores, strict=True) if score == max(scores)]
+
+
+def _first(contents: Contents, prefix: str) -> str:
+    return next(start for start in contents.starts(prefix) if any(name.startswith(start) for name in contents.tensors))
+
+
+def _likely(contents: Contents, choices: list[Choice]) -> Iterator[Choice]:
+    """The choices with the most names below them: a network's blocks look like networks, too, and there are hundreds."""
+    counts: dict[str, int] = {choice.prefix: 0 for choice in choices}
+    for name in contents.tensors:
+        for prefix, _ in heads(name):
+            if prefix in counts:
+                counts[prefix] += 1
+    most = sorted(counts, key=lambda prefix: -counts[prefix])[:24]
+    return (choice for choice in choices if choice.prefix in most)
+
+
+def _decide(contents: Contents, equal: list[Taken]) -> Taken:
+    """The one of equally good choices that is meant.
+
+    Raises:
+        CheckpointError: that cannot be told.
+    """
+    if len({taken.choice.prefix for taken in equal}) == 1:
+        whose = " and of ".join(str(taken.choice.layout or "the authors or ours") for taken in equal)
+        raise CheckpointError(
+            f"{contents.source} holds the names of {whose} at once, and either could be meant; remove those of one of them"
+        )
+    averaged = [taken for taken in equal if contents.is_averaged(taken.choice.prefix)]
+    candidates = averaged or equal
+    first = candidates[0]
+    if not all(_same(first, other) for other in candidates[1:]):
+        told = " and under ".join(repr(taken.choice.prefix) for taken in candidates)
+        raise CheckpointError(
+            f"{contents.source} holds different weights of this network under {told}; "
+            f"choose one, such as prefix={first.choice.prefix!r}"
+        )
+    left = [taken.choice.prefix for taken in equal if taken not in candidates]
+    if not left:
+        return first
+    kind = "averaged weights" if averaged else "weights"
+    remark = f"took the {kind} under {first.choice.prefix!r}; the others are there with prefix={left[0]!r}"
+    return Taken(first.choice, first.tensors, first.origin, first.others, first.unused, (remark,))
+
+
+def _same(one: Taken, other: Taken) -> bool:
+    return one.tensors.keys() == other.tensors.keys() and all(
+        value.shape == other.tensors[name].shape and torch.equal(value, other.tensors[name])
+        for name, value in one.tensors.items()
+    )
