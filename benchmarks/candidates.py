@@ -1,4 +1,4 @@
-"""What is measured, and how a step of it is run."""
+"""Candidates of a measurement, and how a step of them is run."""
 
 import inspect
 from collections.abc import Callable
@@ -23,7 +23,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured: images of `height` x `width` pixels, `batch` at a time; bfloat16 means autocast.
+    """Setting of a measurement: images of `height` x `width` pixels, `batch` at a time; bfloat16 means autocast.
 
     `name` is the zoo's, `options` are the backbone's.
     """
@@ -43,7 +43,7 @@ class Setting:
 
 
 def candidate_of(setting: Setting, candidate: str, model: Pyramid | None = None) -> Peer:
-    """A candidate on the setting's device, with the weights of `model` or such as are always the same.
+    """Return a candidate on the setting's device, with the weights of `model`, or else with weights that are always the same.
 
     Raises:
         InputError: no such name, or the candidate has no such network.
@@ -67,13 +67,13 @@ def candidate_of(setting: Setting, candidate: str, model: Pyramid | None = None)
 
 
 def reference(setting: Setting) -> Pyramid:
-    """Our backbone with random weights, always the same."""
+    """Return our backbone with random weights that are always the same."""
     torch.manual_seed(0)
     return create(setting.name, **setting.options).to(setting.device)
 
 
 def with_options(setting: Setting, model: Pyramid, words: str) -> Pyramid:
-    """The same backbone with the options of `words`, such as `window_size=14, max_keys=4000`.
+    """Return the same backbone with the options of `words`, such as `window_size=14, max_keys=4000`.
 
     Raises:
         InputError: a family without such an option.
@@ -94,7 +94,7 @@ def images_of(setting: Setting) -> Tensor:
 
 
 def step_of(setting: Setting, network: nn.Module) -> Callable[[], None]:
-    """A function that runs the backbone on the images, in training also the gradients of the mean squares of all maps."""
+    """Return a function that runs the backbone and, in training, computes gradients of the mean squares of all maps."""
     images = images_of(setting)
     network.train(setting.train)
 

@@ -13,7 +13,7 @@ from mmvit.zoo import families, find, list_archs
 
 
 def size_of(word: str) -> tuple[int, int]:
-    """Height and width of `800x1280`."""
+    """Return height and width of `800x1280`."""
     match = re.fullmatch(r"(\d+)x(\d+)", word)
     if match is None:
         raise ArgumentTypeError(f"{word!r}: expected HEIGHTxWIDTH in pixels, such as 800x1280")
@@ -21,7 +21,7 @@ def size_of(word: str) -> tuple[int, int]:
 
 
 def options_of(word: str) -> str:
-    """`window_size=14,max_keys=4000` as a row of the table names it."""
+    """Return `window_size=14,max_keys=4000` as a row of the table names it."""
     parts = word.split(",")
     if not all(re.fullmatch(r"[a-z_]+=[1-9]\d*", part) for part in parts):
         raise ArgumentTypeError(f"{word!r}: expected NAME=NUMBER,... of options that the backbone takes, such as max_keys=4000")
@@ -29,7 +29,7 @@ def options_of(word: str) -> str:
 
 
 def benchmark(arguments: Sequence[str], prog: str = "tools/benchmark.py") -> int:
-    """Measures as the words of the command line say; returns the exit status."""
+    """Measure as the words of the command line say; return the exit status."""
     parser = ArgumentParser(prog, description="Times backbones, and measures their memory, beside what could be used instead.")
     parser.add_argument(
         "archs",
@@ -73,7 +73,7 @@ def benchmark(arguments: Sequence[str], prog: str = "tools/benchmark.py") -> int
 
 
 def run_benchmark(asked: Namespace) -> None:
-    """Measures, prints, draws.
+    """Measure, print, draw.
 
     Raises:
         InputError: an arch, a peer, a device or a folder that does not exist.
@@ -123,10 +123,10 @@ def run_benchmark(asked: Namespace) -> None:
 
 
 def backbone_of(name: str) -> tuple[str, dict[str, Any]]:
-    """Name in the zoo and options of a backbone, given by that name or by a config.
+    """Return the name in the zoo and the options of a backbone, given by that name or by a config.
 
     Raises:
-        InputError: neither; or the config's backbone is not one of ours, or of sizes of its own.
+        InputError: neither; or the config's backbone is not one of ours, or has sizes of its own.
     """
     if name in list_archs() or not name.endswith(".py"):
         find(name)

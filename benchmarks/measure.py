@@ -1,4 +1,4 @@
-"""How candidates are measured: in one process, in turns, so that whatever else the machine does hits all alike."""
+"""Measurement of candidates in one process, in turns, so that other load of the machine affects all alike."""
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,15 +33,15 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """A candidate at a setting.
+    """Candidate at a setting.
 
     Attributes:
-        seconds: of a step.
+        seconds: time of a step.
         time: seconds over mmvit's, of the same repeat; None when nothing was timed.
         limit: multiply-adds per second, over those of a large matrix product in the same run; None where not known.
         memory: bytes at the peak of a step, above those held before it.
-        memory_ratio: over mmvit's.
-        difference: of the maps from mmvit's, relative, in float32; None when they are not comparable.
+        memory_ratio: memory over mmvit's.
+        difference: relative difference of the maps from mmvit's, in float32; None if they are not comparable.
         remark: what went wrong, or what differs.
     """
 
@@ -57,7 +57,7 @@ class Row:
 
 
 def check_device(device: str) -> None:
-    """Raises InputError for a device that torch does not have."""
+    """Raise InputError for a device that torch does not have."""
     kind, _, number = device.partition(":")
     if kind not in PRODUCT or (number and not number.isdecimal()):
         raise InputError(f"--device {device}: expected cpu, cuda or cuda:N")
@@ -66,7 +66,7 @@ def check_device(device: str) -> None:
 
 
 def cost_of(setting: Setting) -> Complexity:
-    """Parameters, and multiply-adds of an image."""
+    """Return parameters, and multiply-adds of an image."""
     family, arch = find(setting.name)
     with torch.device("meta"):
         return complexity(family(arch, **setting.options), setting.height, setting.width)  # type: ignore[arg-type]  # every family takes arch first
@@ -75,15 +75,15 @@ def cost_of(setting: Setting) -> Complexity:
 def measure(
     setting: Setting, candidates: Sequence[str], *, repeats: int = 5, peaks: bool = False, product: int | None = None
 ) -> Iterator[Row]:
-    """Rows of our backbone and of the candidates that have such a network.
+    """Return rows of our backbone and of the candidates that have such a network.
 
     Args:
-        candidates: besides our backbone.
+        candidates: names, besides our backbone.
         repeats: how often each is timed, in turns, after one step to warm up.
-        peaks: whether peak memory is measured too.
+        peaks: whether to measure peak memory as well.
         product: side of the matrices whose product is the machine's limit; None means `PRODUCT`'s.
 
-    A candidate whose maps are not ours, though it has our weights, is not timed, nor one that the memory does not hold.
+    A candidate that has our weights but not our maps is not timed, nor is one that does not fit into memory.
 
     Raises:
         InputError: unknown names.
@@ -139,7 +139,7 @@ def measure(
 
 
 def difference(network: nn.Module, images: Tensor, expected: Sequence[Tensor]) -> float:
-    """Of the maps from the expected ones, relative to the largest value of each."""
+    """Return the difference of the maps from the expected ones, relative to the largest value of each."""
     network.eval()  # not in a chain: mmpretrain's backbones return None
     with torch.no_grad():
         maps = network(images)
@@ -152,7 +152,7 @@ def difference(network: nn.Module, images: Tensor, expected: Sequence[Tensor]) -
 
 
 def in_turns(steps: Mapping[str, Callable[[], None]], repeats: int, device: str) -> dict[str, list[float]]:
-    """Seconds of each step in each repeat: every step once, then every step again."""
+    """Return the seconds of each step in each repeat: every step once, then every step again."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(repeats):
         for name, step in steps.items():
@@ -161,7 +161,7 @@ def in_turns(steps: Mapping[str, Callable[[], None]], repeats: int, device: str)
 
 
 def clock(step: Callable[[], Any], device: str) -> float:
-    """Seconds that a step takes."""
+    """Return the seconds that a step takes."""
     synchronise = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
     synchronise()
     start = perf_counter()
@@ -171,14 +171,14 @@ def clock(step: Callable[[], Any], device: str) -> float:
 
 
 def product_speed(setting: Setting, side: int | None = None) -> float:
-    """Multiply-adds per second of a large matrix product in the setting's dtype: what the machine can reach."""
+    """Return the multiply-adds per second of a large matrix product in the setting's dtype: what the machine can reach."""
     side = side or PRODUCT[torch.device(setting.device).type]
     left, right = (torch.randn(side, side, device=setting.device, dtype=DTYPES[setting.dtype]) for _ in range(2))
     return side**3 / min(clock(lambda: left @ right, setting.device) for _ in range(5))
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median and quartiles."""
+    """Return median and quartiles."""
     if len(values) == 1:
         return Spread(values[0], values[0], values[0])
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")

@@ -1,8 +1,8 @@
 """Peak memory of one step, measured in a process of its own: `python -m benchmarks.memory SETTING CANDIDATE`, both as JSON.
 
-On a CPU it is the process's high-water mark during the step above what it held before it. `getrusage`'s mark would not do on
-Linux: a child starts with that of the process that started it, so there it is the kernel's own mark of this address space,
-`VmHWM` of /proc/self/status, set back before the step. On a GPU it is the allocator's peak above what it held before.
+On a CPU it is the process's high-water mark during the step, above what it held before. `getrusage`'s mark is useless for
+this on Linux, because a child starts with that of its parent; there the kernel's own mark of this address space is read,
+`VmHWM` of /proc/self/status, and reset before the step. On a GPU it is the allocator's peak above what it held before.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ OUT_OF_MEMORY = 3  # exit status
 
 
 def peak_in_own_process(setting: dict, candidate: str) -> int | None:
-    """Bytes at the peak of a step of `candidate`; None when the machine's memory does not suffice.
+    """Return the bytes at the peak of a step of `candidate`, or None if the machine's memory does not suffice.
 
     Raises:
         RuntimeError: the process failed otherwise.
@@ -41,7 +41,7 @@ def peak_in_own_process(setting: dict, candidate: str) -> int | None:
 
 
 def limit_to_available() -> None:
-    """Lets allocations fail that the machine's free memory does not hold, instead of the kernel ending the process."""
+    """Make allocations fail that exceed the machine's free memory, before the kernel ends the process."""
     if not STATUS.is_file():
         return
     available = _kibibytes(Path("/proc/meminfo"), "MemAvailable") + _kibibytes(STATUS, "VmData")
@@ -50,19 +50,19 @@ def limit_to_available() -> None:
 
 
 def resident() -> int:
-    """Bytes of this process in memory; elsewhere than on Linux the high-water mark so far."""
+    """Return the bytes of this process in memory; on systems other than Linux, the high-water mark so far."""
     return _kibibytes(STATUS, "VmRSS") * 1024 if STATUS.is_file() else _usage()
 
 
 def high_water() -> int:
-    """Bytes: the most this process held in memory since the last `reset_high_water`, or since its start."""
+    """Return the most bytes that this process held in memory since the last `reset_high_water`, or since its start."""
     return _kibibytes(STATUS, "VmHWM") * 1024 if STATUS.is_file() else _usage()
 
 
 def reset_high_water() -> None:
-    """Sets the kernel's mark back to what is held now; where that cannot be, it stays the mark since the start.
+    """Reset the kernel's mark to what is held now; where that is not possible, it stays the mark since the start.
 
-    What building left free in the heap goes back to the kernel first: a step would fill it without being seen.
+    Memory that building left free in the heap is first returned to the kernel: a step would fill it without being seen.
     """
     gc.collect()
     if sys.platform == "linux":

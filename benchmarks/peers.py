@@ -1,7 +1,7 @@
-"""Implementations of the same networks in other packages, as far as they are installed, with our weights where they take them.
+"""The same networks in other packages, if these are installed, with our weights if they take them.
 
-A peer maps our names of tensors to its own, so that both compute the same function, to the epsilons of the norms; outputs are
-compared before anything is timed. Packages are imported only when a peer is asked for.
+A peer maps our names of tensors to its own, so that both compute the same function, up to the epsilons of the norms; outputs
+are compared before anything is timed. Packages are imported only when a peer is requested.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ Rename = Callable[[str], str | None]  # our name of a tensor to the peer's; None
 
 
 class Peer(NamedTuple):
-    """A network of another package.
+    """Network of another package.
 
     Attributes:
         network: images to a tuple of maps.
@@ -40,7 +40,7 @@ class Peer(NamedTuple):
 
 
 def build_peer(package: str, name: str, model: Pyramid, height: int, width: int) -> Peer | None:
-    """The counterpart of `model`, the zoo's `name`, for images of `height` x `width` pixels; None where there is none.
+    """Return the counterpart of `model`, the zoo's `name`, for images of `height` x `width` pixels, or None.
 
     Raises:
         InputError: no such peer, or its package is not installed.
@@ -54,7 +54,7 @@ def build_peer(package: str, name: str, model: Pyramid, height: int, width: int)
 
 
 def check_peers(packages: Sequence[str]) -> None:
-    """Raises InputError for a peer that is unknown, or whose package is missing."""
+    """Raise InputError for a peer that is unknown, or whose package is missing."""
     for package in packages:
         if package not in PEERS:
             raise InputError(f"--against {package}: there is no such peer, expected some of {', '.join(PEERS)}")
@@ -63,17 +63,17 @@ def check_peers(packages: Sequence[str]) -> None:
 
 
 def installed() -> list[str]:
-    """The peers whose packages are here."""
+    """Return the peers whose packages are installed."""
     return [package for package in PEERS if package == WRITTEN_OUT or find_spec(package) is not None]
 
 
 def give_weights(model: Pyramid, peer: nn.Module, rename: Rename, spare: Sequence[str] = ()) -> None:
-    """Copies `model`'s tensors and the epsilons of its norms into `peer`.
+    """Copy `model`'s tensors and the epsilons of its norms into `peer`.
 
-    Linear layers go into 1 x 1 convolutions, and queries, keys and values of one name are concatenated.
+    Linear layers are copied into 1 x 1 convolutions, and queries, keys and values of one name are concatenated.
 
     Raises:
-        RuntimeError: a tensor has no place, or, but for first parts in `spare`, none was found for one of the peer's.
+        RuntimeError: a tensor has no place, or none was found for one of the peer's, except for first parts in `spare`.
     """
     target = peer.state_dict()
     parts: dict[str, list[Tensor]] = {}
@@ -97,7 +97,7 @@ def give_weights(model: Pyramid, peer: nn.Module, rename: Rename, spare: Sequenc
 
 
 def stage_parts(name: str) -> tuple[str, str]:
-    """Number of the stage and the rest of a name such as `stages.2.blocks.0.norm1.weight`."""
+    """Return the number of the stage and the rest of a name such as `stages.2.blocks.0.norm1.weight`."""
     _, stage, rest = name.split(".", 2)
     return stage, rest
 
@@ -117,7 +117,7 @@ def timm_pvt_v2(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer:
 
 
 class Intermediates(nn.Module):
-    """A timm model as a pyramid."""
+    """timm model as a pyramid."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class Intermediates(nn.Module):
 
 
 class Tapped(nn.Module):
-    """A network of one stride with our taps, and laterals, at its ends: so both do the same work."""
+    """Network of one stride with our taps, and laterals, at its ends, so that both do the same work."""
 
     def __init__(self, network: nn.Module, model: Any) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class TappedIntermediates(Tapped):
 
 
 def timm_volo(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | None:
-    """timm's VOLO is built for one size of images, a multiple of 16; the position table is resized beforehand."""
+    """Return timm's VOLO, built for one size of images, a multiple of 16; the position table is resized beforehand."""
     import timm
 
     if any(side % 32 for side in size):
@@ -197,7 +197,7 @@ def timm_volo(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | None:
 
 
 def mmdet_name(name: str, tables: bool) -> str:
-    """mmdet's name of a tensor of PVT or PVTv2; a position table is the first entry of a stage's layers."""
+    """Return mmdet's name of a tensor of PVT or PVTv2; a position table is the first entry of a stage's layers."""
     stage, rest = stage_parts(name)
     if rest == "pos_embed":
         return f"layers.{stage}.1.0.pos_embed"
@@ -255,7 +255,7 @@ def mmdet_sizes(family: type[Pyramid], arch: str) -> dict[str, Any]:
 
 
 def mmseg_mit(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | None:
-    """SegFormer's encoder (arXiv 2105.15203) with PVT v2's depths, widths, heads and reductions: b2 is their B2, and so on."""
+    """Return SegFormer's encoder (arXiv 2105.15203) with PVT v2's depths, widths, heads and reductions; b2 is their B2."""
     if PVTv2.archs[arch].linear:
         return None
     from mmseg.models.backbones import MixVisionTransformer
@@ -293,10 +293,11 @@ def mmpretrain_van(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer:
 
 
 def mmpretrain_t2t(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | None:
-    """Transformer tokens and plain blocks only: their module has no performer.
+    """Return mmpretrain's T2T-ViT: transformer tokens and plain blocks only, because their module has no performer.
 
     Version 1.2 divides by a scale that is meant to be multiplied with, and ignores the one that it is given
-    (`models/utils/attention.py`, `scaled_dot_product_attention_pyimpl`): that is mended here, to compute what the authors do.
+    (`models/utils/attention.py`, `scaled_dot_product_attention_pyimpl`). Both are corrected here, to compute what the authors
+    do.
     """
     sizes = T2TViT.archs[arch]
     if sizes.tokens != "transformer" or sizes.design != "plain" or any(side % 32 for side in size):

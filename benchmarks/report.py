@@ -1,4 +1,4 @@
-"""What the measurements say: tables in Markdown, a figure, JSON."""
+"""Reports of the measurements: tables in Markdown, a figure, JSON."""
 
 import json
 import platform
@@ -30,7 +30,7 @@ COLUMNS = (
 
 
 def machine(device: str) -> str:
-    """The machine and the software, in a line."""
+    """Return the machine and the software, in a line."""
     if device.startswith("cuda"):
         name = torch.cuda.get_device_name(device)
     else:
@@ -42,13 +42,13 @@ def machine(device: str) -> str:
 
 
 def heading(setting: Setting, repeats: int) -> str:
-    """What is measured, in a line."""
+    """Return what is measured, in a line."""
     what = "training step (forward and backward)" if setting.train else "inference"
     return f"{what}, {setting.dtype}, batch {setting.batch}, median of {repeats} repeats in turns"
 
 
 def costs_table(costs: Sequence[tuple[Setting, Complexity]]) -> list[str]:
-    """Parameters and multiply-adds of each arch and size."""
+    """Return parameters and multiply-adds of each arch and size."""
     lines = [
         [
             setting.name,
@@ -62,12 +62,12 @@ def costs_table(costs: Sequence[tuple[Setting, Complexity]]) -> list[str]:
 
 
 def rows_table(rows: Iterable[Row]) -> list[str]:
-    """A row for each candidate at each size; ratios are the candidate's over mmvit's, so above 1 mmvit is the better one."""
+    """Return a row for each candidate at each size; ratios are the candidate's over mmvit's: above 1, mmvit is better."""
     return _table(COLUMNS, [_cells(row) for row in rows])
 
 
 def means_table(rows: Sequence[Row]) -> list[str]:
-    """Geometric means of the ratios over archs and sizes, and the smallest ones."""
+    """Return geometric means of the ratios over archs and sizes, and the smallest ones."""
     lines = []
     for candidate in dict.fromkeys(row.candidate for row in rows if row.candidate != OURS):
         times = [row.time.median for row in rows if row.candidate == candidate and row.time]
@@ -110,7 +110,7 @@ def _quartiles(ratio: Spread) -> str:
 
 
 def _table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table that also reads well as it stands; no lines, no table."""
+    """Return a Markdown table that also reads well as plain text; without rows, no table."""
     if not lines:
         return []
     widths = [max(len(line[column]) for line in (columns, *lines)) for column in range(len(columns))]
@@ -119,7 +119,7 @@ def _table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
 
 
 def growth_table(rows: Sequence[Row]) -> list[str]:
-    """How the time of each candidate grows from an arch's fewest pixels to its most; no line where it has one size only."""
+    """Return how the time of each candidate grows from an arch's fewest pixels to its most, if it has several sizes."""
     lines = []
     for name, candidate in dict.fromkeys((row.setting.name, row.candidate) for row in rows):
         sizes = {row.setting.pixels: row.seconds.median for row in rows if _is(row, name, candidate) and row.seconds}
@@ -134,12 +134,12 @@ def _is(row: Row, name: str, candidate: str) -> bool:
 
 
 def write_json(rows: Sequence[Row], about: dict[str, Any], file: Path) -> None:
-    """All that was measured."""
+    """Write all that was measured."""
     file.write_text(json.dumps({**about, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
 
 
 def plot(rows: Sequence[Row], file: Path) -> None:
-    """Time, and peak memory where it was measured, against pixels: a row of axes for each arch, a line for each candidate.
+    """Draw time, and peak memory if it was measured, against pixels: a row of axes for each arch, a line for each candidate.
 
     Raises:
         InputError: matplotlib is missing.

@@ -1,8 +1,8 @@
-"""`tools/stress_resume.py`: trainings that are killed again and again, and end with the very bits of one that was not.
+"""`tools/stress_resume.py`: trainings that are killed again and again, and end with exactly the bits of one that was not.
 
-Trains the demo of a config for a few iterations with all that has state (EMA, warm-up, drop path, random transforms, data
-workers), saving after each. A process that trains gets SIGKILL at a random moment, half of the time while it writes a
-checkpoint; the next one resumes. What has to hold is checked after each kill and at the end of each such training.
+It trains the demo of a config for a few iterations with everything that has state (EMA, warm-up, drop path, random transforms,
+data workers), saving after each. The process gets SIGKILL at a random moment, half of the time while it writes a checkpoint;
+the next one resumes. The promises are checked after each kill and at the end of each such training.
 """
 
 import os
@@ -42,7 +42,7 @@ PROCESSES.set_forkserver_preload(["mmvit.engine.launch", "mmvit.engine.loops", "
 
 @dataclass(frozen=True)
 class Training:
-    """A training that several processes share.
+    """Training that several processes share.
 
     Attributes:
         options: what to train and where.
@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "tools/stress_resum
 
 
 def stressed(config: str, by_epoch: bool, workers: int, launcher: Any) -> TrainOptions:
-    """The demo of a config with everything that has state."""
+    """Return the demo of a config with everything that has state."""
     options = TrainOptions(config_file(config), variant=DEMO, launcher=launcher)
     pipeline = train_config(options).train_dataloader.dataset.pipeline
     distortions = [dict(type="RandomFlip", prob=0.5), dict(type="PhotoMetricDistortion")]
@@ -157,11 +157,11 @@ def stressed(config: str, by_epoch: bool, workers: int, launcher: Any) -> TrainO
 
 
 def killed(training: Training, moments: random.Random, seconds: float, most: int) -> Iterator[bool]:
-    """Trains to the end, killed on the way; yields for each kill whether a checkpoint was being written.
+    """Train to the end, with kills on the way; yield for each kill whether a checkpoint was being written.
 
     Args:
-        seconds: what the training takes, which the moments of the kills are drawn from.
-        most: kills until it is left in peace.
+        seconds: duration of the training, from which the moments of the kills are drawn.
+        most: number of kills, after which it is left in peace.
 
     Raises:
         InputError: a checkpoint, or an iteration that was saved, is lost, or the training fails by itself.
@@ -187,7 +187,7 @@ def killed(training: Training, moments: random.Random, seconds: float, most: int
 
 
 def _wait(processes: list[Any], folder: Path, moments: random.Random, seconds: float) -> bool:
-    """Waits for a random moment; whether the training reached its end before."""
+    """Wait for a random moment; return whether the training ended before."""
     saving = moments.random() < 0.5
     deadline = time.monotonic() + (TIMEOUT if saving else moments.uniform(0, seconds))
     saves = moments.randint(1, 4)
@@ -205,7 +205,7 @@ def _wait(processes: list[Any], folder: Path, moments: random.Random, seconds: f
 
 
 def _train(options: TrainOptions, environment: dict[str, Any]) -> None:
-    """What each process does."""
+    """Run one process of a training."""
     os.environ.update({name: str(value) for name, value in environment.items()})
     from mmvit.engine.launch import train
 
@@ -216,7 +216,7 @@ def _train(options: TrainOptions, environment: dict[str, Any]) -> None:
 
 
 def outcome(work_dir: Path) -> dict[str, Any]:
-    """What has to be equal of finished trainings: progress, all that was logged, every tensor of the last checkpoint."""
+    """Return what has to be equal of finished trainings: progress, all that was logged, every tensor of the last checkpoint."""
     last = last_checkpoint(work_dir)
     assert last is not None
     saved = safe_load(last)
@@ -228,7 +228,7 @@ def outcome(work_dir: Path) -> dict[str, Any]:
 
 
 def flat(name: str, value: Any) -> dict[str, Any]:
-    """The leaves of nested dicts and lists by their whole names."""
+    """Yield the leaves of nested dicts and lists with their full names."""
     if isinstance(value, list):
         value = dict(enumerate(value))
     if not isinstance(value, dict):
@@ -237,7 +237,7 @@ def flat(name: str, value: Any) -> dict[str, Any]:
 
 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Names of the values that are not the same bits."""
+    """Return the names of the values that are not the same bits."""
     names = {**one, **other}
     return [name for name in names if not _same(one.get(name), other.get(name))]
 

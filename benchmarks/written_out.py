@@ -1,12 +1,12 @@
-"""Each family as its paper writes it down: what its authors' repositories compute with, and the reference of the fast forms.
+"""Each family written out as in its paper: what its authors' repositories compute with, and the reference of the fast forms.
 
 Softmax attention by two matrix products with the N x N matrix between them (Vaswani et al., arXiv 1706.03762, equation 1),
 outlook attention by unfold, matrix product, fold (arXiv 2106.13112, algorithm 1), performers by einsum (arXiv 2009.14794,
 section 2), convolutions on contiguous maps. Only leaf modules (linear layers, convolutions, norms, dropouts) of the backbone
-are called, and of blocks and stages only their parameters' names are used: how mmvit itself computes does not enter.
+are called; of blocks and stages only their parameters' names are used, so that nothing here depends on how mmvit computes.
 
-Shared with the backbone is what the authors do not have: padding and cropping, position tables for any image size, and the taps
-of VOLO and T2T-ViT.
+Shared with the backbone is what the authors do not have: padding and cropping, position tables for any image size, and the
+taps of VOLO and T2T-ViT.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ FIRST_SPLIT, LATER_SPLIT = dict(kernel_size=7, stride=4, padding=2), dict(kernel
 
 
 def written_out(model: Pyramid) -> Pyramid:
-    """A copy of `model` with the same tensors that computes as the paper writes it down, without activation checkpointing.
+    """Return a copy of `model` with the same tensors that computes as the paper writes it, without activation checkpointing.
 
     Raises:
         TypeError: a backbone of no known family.
@@ -45,30 +45,30 @@ def written_out(model: Pyramid) -> Pyramid:
 
 
 def tokens_of(feature_map: Tensor) -> Tensor:
-    """(B, C, h, w) map to (B, h*w, C) tokens."""
+    """Return a (B, C, h, w) map as (B, h*w, C) tokens."""
     return feature_map.flatten(2).transpose(1, 2)
 
 
 def map_of(tokens: Tensor, grid: Grid) -> Tensor:
-    """(B, h*w, C) tokens to a (B, C, h, w) map."""
+    """Return (B, h*w, C) tokens as a (B, C, h, w) map."""
     return tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], *grid)
 
 
 def heads_of(tokens: Tensor, heads: int) -> Tensor:
-    """(B, N, C) tokens to (B, heads, N, C / heads)."""
+    """Return (B, N, C) tokens as (B, heads, N, C / heads)."""
     batch, number, channels = tokens.shape
     return tokens.reshape(batch, number, heads, channels // heads).transpose(1, 2)
 
 
 def softmax_attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
-    """softmax(q k^T * scale) v of (B, heads, N, d), as tokens (B, N, heads * d); the scale is d ** -0.5 unless given."""
+    """Return softmax(q k^T * scale) v of (B, heads, N, d) as tokens (B, N, heads * d); the scale is d ** -0.5 by default."""
     weights = (query @ key.transpose(-2, -1)) * (scale or query.shape[-1] ** -0.5)
     mixed = weights.softmax(dim=-1) @ value
     return mixed.transpose(1, 2).reshape(query.shape[0], query.shape[2], -1)
 
 
 def self_attention(attention: Any, tokens: Tensor) -> Tensor:
-    """Of VOLO's and T2T-ViT's blocks: q, k, v from one linear layer."""
+    """Attend as in VOLO's and T2T-ViT's blocks: q, k, v from one linear layer."""
     query, key, value = (heads_of(part, attention.heads) for part in attention.qkv(tokens).chunk(3, dim=2))
     return attention.proj(softmax_attention(query, key, value))
 
@@ -78,18 +78,18 @@ def two_layers(mlp: Any, tokens: Tensor) -> Tensor:
 
 
 def resized(table: Tensor, old: Grid, new: Grid, mode: str) -> Tensor:
-    """Position table (1, old_h * old_w, C) for another grid."""
+    """Return a position table (1, old_h * old_w, C) for another grid."""
     return table if old == new else tokens_of(F.interpolate(map_of(table, old), size=new, mode=mode, align_corners=False))
 
 
 def patches_to_tokens(embed: Any, convolution: nn.Module, feature_map: Tensor) -> tuple[Tensor, Grid]:
-    """Convolution, then the tokens' norm."""
+    """Apply a convolution, then the norm of the tokens."""
     patches = convolution(feature_map)
     return embed.norm(tokens_of(patches)), (patches.shape[2], patches.shape[3])
 
 
 def run_stages(model: Pyramid, images: Tensor, run_stage: Callable[[Any, Tensor], tuple[Tensor, Grid]]) -> list[Tensor]:
-    """Maps of the stages, each contiguous, as the authors hand them on."""
+    """Return the maps of the stages, each contiguous, as the authors pass them on."""
     maps = [images]
     for stage in model.stages:
         tokens, grid = run_stage(stage, maps[-1])
@@ -101,7 +101,7 @@ def run_stages(model: Pyramid, images: Tensor, run_stage: Callable[[Any, Tensor]
 
 
 def reducing_attention(attention: Any, tokens: Tensor, grid: Grid, reduce: Callable[[Tensor], Tensor]) -> Tensor:
-    """Attention to the tokens of a smaller map, which `reduce` makes of the map."""
+    """Attend to the tokens of a smaller map, which `reduce` makes of the map."""
     query = heads_of(attention.q(tokens), attention.heads)
     if hasattr(attention, "sr"):
         tokens = attention.norm(tokens_of(reduce(map_of(tokens, grid))))
@@ -167,7 +167,7 @@ def shunted_attention(attention: Any, tokens: Tensor, grid: Grid) -> Tensor:
 
 
 def shunted_half(attention: Any, half: str, query: Tensor, feature_map: Tensor) -> Tensor:
-    """Half of the heads (B, heads / 2, N, d) attend to the map as reduced for them."""
+    """Attend with half of the heads (B, heads / 2, N, d) to the map as reduced for them."""
     reduce, norm, kv, local = (getattr(attention, name + half) for name in ("sr", "norm", "kv", "local_conv"))
     reduced = reduce(feature_map)
     key, value = kv(F.gelu(norm(tokens_of(reduced)))).chunk(2, dim=2)
@@ -226,7 +226,7 @@ class WrittenVAN(VAN):
 
 
 def outlook_attention(attention: Any, tokens: Tensor, grid: Grid) -> Tensor:
-    """Algorithm 1 of the paper: nine values of each window are copied out, mixed by a 9 x 9 matrix and summed back."""
+    """Run algorithm 1 of the paper: the nine values of each window are copied, mixed by a 9 x 9 matrix and summed back."""
     heads, (batch, _, channels) = attention.heads, tokens.shape
     value = F.unfold(map_of(attention.v(tokens), grid), **OUTLOOK)  # (B, C * 9, L), L windows
     windows, nine = value.shape[2], OUTLOOK["kernel_size"] ** 2
@@ -239,7 +239,7 @@ def outlook_attention(attention: Any, tokens: Tensor, grid: Grid) -> Tensor:
 
 
 def tap(model: Any, level: int, tokens: Tensor, grid: Grid) -> Tensor:
-    """The end of a block as a level of the pyramid, which is ours in all forms."""
+    """Return the end of a block as a level of the pyramid, which is ours in all forms."""
     ours = model.taps[str(level)]
     return ours.rescale(map_of(ours.norm(tokens), grid))
 
@@ -274,12 +274,12 @@ class WrittenVOLO(VOLO):
 
 
 def soft_split(feature_map: Tensor, split: dict[str, int]) -> Tensor:
-    """Overlapping patches as tokens (B, N, C * k * k)."""
+    """Return overlapping patches as tokens (B, N, C * k * k)."""
     return F.unfold(feature_map, **split).transpose(1, 2)
 
 
 def performer(module: Any, tokens: Tensor) -> Tensor:
-    """Attention by positive random features, in float32 under autocast, then an MLP."""
+    """Apply attention by positive random features, in float32 under autocast, then an MLP."""
     key, query, value = module.kqv(module.norm1(tokens)).chunk(3, dim=2)
     device = tokens.device.type
     with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
@@ -294,13 +294,13 @@ def performer(module: Any, tokens: Tensor) -> Tensor:
 
 
 def random_features(tokens: Tensor, w: Tensor) -> Tensor:
-    """exp(w x - |x|^2 / 2) / sqrt(m) of (B, N, C), for the m rows of w."""
+    """Return exp(w x - |x|^2 / 2) / sqrt(m) of (B, N, C), for the m rows of w."""
     norms = (tokens * tokens).sum(dim=-1, keepdim=True) / 2
     return torch.exp(torch.einsum("bnc,mc->bnm", tokens, w) - norms) / sqrt(w.shape[0])
 
 
 def token_transformer(module: Any, tokens: Tensor) -> Tensor:
-    """One head; the values are the shortcut; the scale is that of the input's width, as in the authors' code."""
+    """Apply attention with one head, values as the shortcut, and the scale of the input's width, as the authors do."""
     attention = module.attn
     query, key, value = attention.qkv(module.norm1(tokens)).chunk(3, dim=2)
     mixed = softmax_attention(query[:, None], key[:, None], value[:, None], scale=tokens.shape[2] ** -0.5)
@@ -309,7 +309,7 @@ def token_transformer(module: Any, tokens: Tensor) -> Tensor:
 
 
 def t2t_attention(attention: Any, tokens: Tensor) -> Tensor:
-    """Of a block: plain, squeezed and excited, or with ghosts (half of q, k and v are scaled copies of the other half)."""
+    """Attend as in a block: plain, squeezed and excited, or with ghosts, where half of q, k and v is a scaled copy."""
     if not hasattr(attention, "cheap_operation_q"):
         mixed = self_attention(attention, tokens)
         return attention.se_layer(mixed) if hasattr(attention, "se_layer") else mixed
@@ -324,7 +324,7 @@ def with_ghosts(attention: Any, name: str, tokens: Tensor) -> Tensor:
 
 
 def scaled(cheap_operation: Any, tokens: Tensor) -> Tensor:
-    """A depthwise convolution of kernel 1 over the tokens."""
+    """Apply a depthwise convolution of kernel 1 to the tokens."""
     weight = cheap_operation.weight
     return F.conv1d(tokens.transpose(1, 2), weight, groups=weight.shape[0]).transpose(1, 2)
 
@@ -338,7 +338,7 @@ def t2t_mlp(mlp: Any, tokens: Tensor) -> Tensor:
 
 
 def t2t_block(block: Any, tokens: Tensor) -> Tensor:
-    """A block; in the dense design one whose output is appended to its input, or a transition."""
+    """Apply a block; in the dense design one whose output is appended to its input, or a transition."""
     if hasattr(block, "linear"):
         return F.gelu(block.linear(tokens))
     mixed = tokens + block.drop_path(t2t_attention(block.attn, block.norm1(tokens)))
@@ -363,7 +363,7 @@ class WrittenT2T(T2TViT):
         return maps
 
     def tokens_of_image(self, module: Any, images: Tensor) -> tuple[Tensor, Grid, Sequence[Tensor]]:
-        """Tokens at stride 16, their grid, and the maps of strides 4 and 8."""
+        """Return tokens at stride 16, their grid, and the maps of strides 4 and 8."""
         height, width = images.shape[2:]
         grid = (height // 16, width // 16)
         if hasattr(module, "soft_split0"):

@@ -195,7 +195,10 @@ class Pyramid(BaseModule):
         return [self.stages[stage]]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return maps (B, out_channels[i], ceil(H / out_strides[i]), ceil(W / out_strides[i])) of (B, in_channels, H, W) images.
+        """Return maps (B, out_channels[i], ceil(H / out_strides[i]), ceil(W / out_strides[i])) of images.
+
+        Args:
+            images: (B, in_channels, H, W).
 
         Raises:
             ValueError: images of another rank or channel count, or smaller than 32 pixels on a side.

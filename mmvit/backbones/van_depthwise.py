@@ -2,7 +2,8 @@
 
 A dilated convolution of stride 1 consists of one convolution without dilation for each phase: rows and columns that are
 congruent modulo the dilation see only each other. The gradient of the map is the convolution with the flipped kernel. The
-gradient of the kernel is a sum over bands of rows that fit into the cache. All of it is torch's own convolution on parts of the map.
+gradient of the kernel is a sum over bands of rows that fit into the cache. All of it is torch's own convolution, on parts of
+the map.
 """
 
 from collections.abc import Iterator

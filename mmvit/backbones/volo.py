@@ -183,8 +183,8 @@ class VOLO(Pyramid):
     Args:
         arch: d1 to d5, or a full set of `Sizes` as a dict.
         strides: strides of the four levels; None leaves the taps as they are, at strides 8, 16, 16, 16.
-        window_size: side in tokens of the windows in which transformer blocks attend, except for the last of each tap, as in
-            ViTDet. None, as in the authors' code, is global attention, whose cost grows with the square of the number of pixels.
+        window_size: side in tokens of the windows in which transformer blocks attend, except for each last one of a tap, as in
+            ViTDet. None, as in the authors' code, is global attention: its cost grows with the square of the number of pixels.
         pretrain_img_size: side in pixels of the images that the position table belongs to. Loading resizes the table of a file
             of another size; with the file's own size (384, 448, 512) it stays exact.
         max_keys: cap every global attention at this many keys; in larger maps, keys and values are averaged over squares of
@@ -275,7 +275,7 @@ class VOLO(Pyramid):
 
     @staticmethod
     def our_name(released: str) -> str:
-        """Return our name: `network.0` is stage 0, `network.1` the downsampling of stage 1, `network.{2,3,4}` are stages 1 to 3."""
+        """Return our name: `network.0` is stage 0, `network.1` stage 1's downsampling, `network.{2,3,4}` are stages 1 to 3."""
         first, _, rest = released.partition(".")
         if first == "pos_embed":
             return "stages.1.downsample.pos_embed"

@@ -9,7 +9,7 @@ from .options import add_cfg_options
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints the findings as they come; the exit status is 0 where all is well, else 1."""
+    """Print the findings as they come; return 0 if all is well, else 1."""
     parser = ArgumentParser("python -m mmvit doctor", description="Checks this installation, and a config's files.")
     parser.add_argument("config", nargs="?", help="a file, or the name of one of mmvit's configs")
     add_cfg_options(parser)

@@ -1,4 +1,4 @@
-"""`python -m mmvit list`: every arch, what it costs, and the file that its authors released."""
+"""`python -m mmvit list`: every arch, its cost, and the file that its authors released."""
 
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def markdown(names: Sequence[str]) -> Iterator[str]:
-    """Lines of a table of archs with their costs and files."""
+    """Yield the lines of a table of archs with their costs and files."""
     yield f"| {' | '.join(SIZE_COLUMNS)} |"
     yield f"|{' --- |' * len(SIZE_COLUMNS)}"
     for name in names:

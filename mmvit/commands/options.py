@@ -1,4 +1,4 @@
-"""What the commands share: options, and how an error of the user's is told."""
+"""What the commands share: options, and how they report errors that a user can mend."""
 
 import sys
 from argparse import ArgumentError, ArgumentParser, ArgumentTypeError, Namespace
@@ -42,7 +42,7 @@ def add_cfg_options(parser: ArgumentParser) -> None:
 
 
 def at_least_one(word: str) -> int:
-    """Type of an option: a whole number from 1."""
+    """Return a whole number from 1: the type of an option."""
     if not word.isdecimal() or int(word) < 1:
         raise ArgumentTypeError(f"{word!r}: expected a whole number from 1")
     return int(word)

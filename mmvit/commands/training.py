@@ -1,4 +1,4 @@
-"""The commands `train` and `test`: options, which config is meant, and how an error of the user's is told."""
+"""Commands `train` and `test`: their options, and the config that they mean."""
 
 import os
 from argparse import ArgumentParser, Namespace
@@ -15,7 +15,7 @@ Options = TypeVar("Options", TrainOptions, TestOptions)
 
 
 def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> int:
-    """Trains as the words of the command line say; returns the exit status."""
+    """Train as the words of the command line say; return the exit status."""
     parser = ArgumentParser(prog, description="Trains a detector or segmenter.")
     add_common(parser)
     parser.add_argument(
@@ -39,7 +39,7 @@ def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> i
 
 
 def evaluation(arguments: Sequence[str], prog: str = "python -m mmvit test") -> int:
-    """Evaluates a checkpoint as the words of the command line say; returns the exit status."""
+    """Evaluate a checkpoint as the words of the command line say; return the exit status."""
     parser = ArgumentParser(prog, description="Evaluates a checkpoint.")
     add_common(parser)
     parser.add_argument("checkpoint", type=Path)
@@ -53,7 +53,7 @@ def evaluation(arguments: Sequence[str], prog: str = "python -m mmvit test") -> 
 
 
 def add_common(parser: ArgumentParser) -> None:
-    """Arguments of both commands."""
+    """Add the arguments of both commands."""
     parser.add_argument("config", help="a file, or the name of one of mmvit's configs, such as retinanet_pvt_small_coco")
     parser.add_argument("--work-dir", type=Path, help="folder of logs and checkpoints (default: work_dirs/CONFIG_NAME)")
     add_cfg_options(parser)
@@ -72,7 +72,10 @@ def add_common(parser: ArgumentParser) -> None:
 
 
 def run(command: Callable[[Options], Any], kind: type[Options], asked: Namespace) -> int:
-    """Run a command with options of its `kind`; a launcher's local rank goes to the environment, where all look for it."""
+    """Run a command with options of its `kind`.
+
+    A launcher's local rank goes into the environment, where everybody looks for it.
+    """
     os.environ.setdefault("LOCAL_RANK", str(asked.local_rank))
     return exit_status(_run, command, kind, asked)
 

@@ -1,9 +1,9 @@
-"""Checkpoints under torch's `weights_only=True`, which refuses every class that it was not told about.
+"""Checkpoints under torch's `weights_only=True`, which refuses every class that was not allowed explicitly.
 
 mmengine's checkpoints hold, besides tensors: `HistoryBuffer` (logged values), NumPy arrays and scalars, and the buffer's four
-statistics, pickled as `getattr(HistoryBuffer, name)`. Exactly these are allowed; `getattr` only for exactly that use, because
-the real one would reach anything. Two ways around are closed: the forks of mmengine fall back to unsafe unpickling, and both
-stacks load from URLs through a function of torch's whose default is unsafe still.
+statistics, pickled as `getattr(HistoryBuffer, name)`. Exactly these are allowed. `getattr` is allowed for exactly this use,
+because the real one would reach anything. Two unsafe ways are closed: the forks of mmengine fall back to unsafe unpickling, and
+both stacks load from URLs through a function of torch whose default is still unsafe.
 
 Torch takes two seconds to import, so nothing here imports it before somebody else does.
 """
@@ -19,7 +19,7 @@ STATISTICS = ("mean", "max", "min", "current")
 
 
 def statistic(owner: type, name: str) -> Any:
-    """What a checkpoint may ask of `getattr`: a statistic of `HistoryBuffer`."""
+    """Return a statistic of `HistoryBuffer`, the only use of `getattr` that a checkpoint may make."""
     from mmengine.logging import HistoryBuffer
 
     if owner is not HistoryBuffer or name not in STATISTICS:
@@ -56,7 +56,7 @@ def stand_ins() -> list[Any]:
 
 
 def allowed() -> list[Any]:
-    """Harmless classes and functions that mmengine's checkpoints contain, as torch's unpickler takes them.
+    """Return the harmless classes and functions that mmengine's checkpoints contain, in the form that torch's unpickler takes.
 
     NumPy's private module is spelt `numpy.core` in files written by NumPy 1 and `numpy._core` in those of NumPy 2.
     """
@@ -74,7 +74,7 @@ def allowed() -> list[Any]:
 
 
 def safe_load(file: str | Path | BinaryIO, map_location: Any = "cpu") -> Any:
-    """`torch.load` with `weights_only=True`, mmengine's harmless classes allowed, and stand-ins for settings of scripts.
+    """Call `torch.load` with `weights_only=True`, mmengine's harmless classes allowed, and stand-ins for scripts' settings.
 
     Raises:
         pickle.UnpicklingError: the file holds anything else. Nothing of it was run.
@@ -107,12 +107,12 @@ def _make_safe() -> None:
 
 
 def _load_url(*args: Any, **kwargs: Any) -> Any:
-    """Stands for `torch.hub.load_state_dict_from_url` in mmengine; whatever it is asked for, it loads safely."""
+    """Replace `torch.hub.load_state_dict_from_url` in mmengine; load safely, whatever the options say."""
     import torch
 
     return torch.hub.load_state_dict_from_url(*args, **{**kwargs, "weights_only": True})
 
 
 def _load_for_forks(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
-    """Stands for the forks' loader, whose way out of a refusal is unsafe; whatever it is asked for, it loads safely."""
+    """Replace the forks' loader, which falls back to unsafe loading; load safely, whatever the options say."""
     return safe_load(file, map_location)

@@ -1,8 +1,8 @@
-"""What in mmengine no longer fits current Python packages.
+"""Corrections of what in mmengine no longer fits current Python packages.
 
-- mmengine 0.10 asks `pkg_resources` which packages are installed and where; setuptools 81 and later do not bring it.
+- mmengine 0.10 asks `pkg_resources` which packages are installed and where; setuptools 81 and later no longer contain it.
   The three functions that ask are answered from `importlib.metadata`.
-- `_base_ = 'mmseg::...'` looks for a distribution of the official name, from a fixed table; the forks are called otherwise.
+- `_base_ = 'mmseg::...'` looks for a distribution of the official name, from a fixed table; the forks have other names.
 """
 
 import sys
@@ -17,7 +17,7 @@ FORKS = {"mmdet": "onedl-mmdetection", "mmseg": "onedl-mmsegmentation"}
 
 
 def is_installed(package: str) -> bool:
-    """Whether a distribution or an importable package of that name is there."""
+    """Return whether a distribution or an importable package of that name is installed."""
     if _has_distribution(package):
         return True
     spec = util.find_spec(package)
@@ -25,10 +25,10 @@ def is_installed(package: str) -> bool:
 
 
 def package2module(package: str) -> str:
-    """Import name of a distribution.
+    """Return the import name of a distribution.
 
     Raises:
-        ValueError: it does not tell.
+        ValueError: the distribution does not tell.
     """
     top_level = (metadata.distribution(package).read_text("top_level.txt") or "").split()
     if not top_level:
@@ -37,10 +37,10 @@ def package2module(package: str) -> str:
 
 
 def get_installed_path(package: str) -> str:
-    """Folder of a distribution's or package's modules.
+    """Return the folder of a distribution's or package's modules.
 
     Raises:
-        importlib.metadata.PackageNotFoundError: neither is there.
+        importlib.metadata.PackageNotFoundError: neither is installed.
     """
     module = package2module(package) if _has_distribution(package) and util.find_spec(package) is None else package
     spec = util.find_spec(module)
@@ -50,7 +50,7 @@ def get_installed_path(package: str) -> str:
 
 
 def install() -> None:
-    """Replaces the functions wherever they were imported to; completes the table of distribution names."""
+    """Replace the functions wherever they were imported to, and complete the table of distribution names."""
     if util.find_spec("pkg_resources") is None:
         for answer in (is_installed, package2module, get_installed_path):
             _replace(getattr(package_utils, answer.__name__), answer)

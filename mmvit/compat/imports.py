@@ -1,4 +1,4 @@
-"""Doing something as soon as a module has been imported, without importing it."""
+"""Actions that run as soon as a module has been imported, without importing it."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from types import ModuleType
 
 
 def when_imported(name: str, action: Callable[[], None]) -> None:
-    """Call `action` once `name` has been imported: now if it has been, else right after its own code has run."""
+    """Call `action` once `name` has been imported: now if it already is, else right after its own code has run."""
     if name in sys.modules:
         action()
     else:
@@ -16,7 +16,7 @@ def when_imported(name: str, action: Callable[[], None]) -> None:
 
 
 class _Watch:
-    """Asks the finders after it for one module, and lets that module's loader call the action."""
+    """Finder that watches for one module and makes that module's loader call the action."""
 
     def __init__(self, name: str, action: Callable[[], None]) -> None:
         self.name = name

@@ -1,8 +1,8 @@
-"""A config that lies in a checkpoint as text, read as data.
+"""Configs that checkpoints contain as text, read as data.
 
-mmengine runs such a text as Python. It is a stranger's: here only literals, `dict(...)`, `list(...)` and `tuple(...)` are
-read, and a `type` may only name a class of the toolkits, because mmengine would import and call any dotted path. The stock
-inferencers, called without a config, read it the same way once `install` was called.
+mmengine runs such a text as Python, and it may be a stranger's. Here only literals, `dict(...)`, `list(...)` and `tuple(...)`
+are read, and a `type` may only name a class of the toolkits, because mmengine would import and call any dotted path. Once
+`install` was called, the stock inferencers read it the same way if they are called without a config.
 """
 
 import ast
@@ -46,7 +46,7 @@ def _replace() -> None:
 
 
 def text_of(checkpoint: Any) -> str | None:
-    """Return the config's text in a checkpoint, from where mmengine looks for it; None where there is none."""
+    """Return the text of the config in a checkpoint, from where mmengine looks for it, or None."""
     for path in (("message_hub", "runtime_info", "cfg"), ("meta", "cfg")):
         part = checkpoint
         for name in path:
@@ -62,7 +62,7 @@ def read_config(text: str, source: str, names: tuple[str, ...] = TAKEN) -> Confi
     Args:
         text: as mmengine writes it to `meta.cfg`.
         source: what a message calls the checkpoint.
-        names: of the parts.
+        names: names of the parts.
 
     Raises:
         CheckpointError: the text has anything other than assignments of plain values, or a `type` that is no class of the

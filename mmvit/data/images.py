@@ -1,4 +1,4 @@
-"""Reading images so that a bad one is named."""
+"""Image reading with errors that name the file."""
 
 from pathlib import Path
 
@@ -16,17 +16,17 @@ MOST_UNEQUAL = 400  # long to short side: beyond it, resizing can leave one pixe
 class LoadImage(LoadImageFromFile):
     """mmcv's `LoadImageFromFile`, except that an image that cannot be used stops the run by name.
 
-    With the defaults every image becomes 8-bit BGR, as OpenCV reads it: grey ones get three equal channels, palettes their
-    colours, CMYK is converted, transparency is left away with the colours beneath it kept, and of 16 bits the upper 8 stay,
-    so that ten or twelve bits in a 16-bit file come out nearly black. EXIF's orientation is applied to JPEG, PNG and TIFF.
+    With the defaults every image becomes 8-bit BGR, as OpenCV reads it: grey images get three equal channels, palettes their
+    colours, CMYK is converted, transparency is dropped and the colours beneath it stay, and of 16 bits the upper 8 stay, so
+    that ten or twelve bits in a 16-bit file come out nearly black. EXIF's orientation is applied to JPEG, PNG and TIFF.
     """
 
     def transform(self, results: dict) -> dict | None:
-        """Adds `img` (H, W, 3), `img_shape` and `ori_shape` to `results`, which name the file as `img_path`.
+        """Add `img` (H, W, 3), `img_shape` and `ori_shape` to `results`, which name the file as `img_path`.
 
         Raises:
-            InputError: the file is missing, empty, truncated, or no image; it is of another size than `height` and `width`
-                where the dataset told them; one side is more than 400 times the other.
+            InputError: the file is missing, empty, truncated, or no image; its size is not the `height` and `width` that the
+                dataset told; one side is more than 400 times the other.
         """
         path = results["img_path"]
         try:
@@ -43,7 +43,7 @@ class LoadImage(LoadImageFromFile):
 
 
 def _check_size(path: str, shape: tuple[int, int], annotated: tuple[int | None, int | None]) -> None:
-    """Whether boxes and masks lie where they were drawn, and resizing leaves something of the image."""
+    """Raise InputError if boxes and masks would not lie where they were drawn, or if resizing would leave nothing."""
     if None not in annotated and shape != annotated:
         raise InputError(
             f"image {path}: {size(shape)} pixels (height x width){turned(path)}, but annotated as {size(annotated)}: its boxes "
@@ -62,13 +62,13 @@ def size(shape: tuple) -> str:
 
 
 def turned(path: str) -> str:
-    """Words on EXIF's orientation, where it turned an image of this machine by a quarter."""
+    """Return a remark on EXIF's orientation if it turned an image of this machine by a quarter."""
     orientation = orientation_of(path)
     return f", turned upright from {orientation} of EXIF's orientations" if orientation > 4 else ""
 
 
 def orientation_of(path: str) -> int:
-    """EXIF's orientation: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 with the sides exchanged."""
+    """Return EXIF's orientation: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 with the sides exchanged."""
     if not Path(path).is_file():
         return 1
     try:

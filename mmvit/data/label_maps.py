@@ -1,4 +1,4 @@
-"""Reading label maps so that one that does not fit is named."""
+"""Label map reading with errors that name the file."""
 
 from typing import Any
 
@@ -20,12 +20,12 @@ EXPECTED = "Expected an image with one channel, the number of each pixel's class
 class LoadLabelMap(BaseTransform):
     """mmseg's `LoadAnnotations` with the same labels, except that a label map that cannot be used stops the run by name.
 
-    mmseg takes a map of another size as it is, makes 0 of a label 256, and of a map one pixel wide a row. Whether label 0 is
-    ignored, and which classes are others' (`metainfo.classes`), the dataset says.
+    mmseg accepts a map of another size, turns label 256 into 0, and a map one pixel wide into a row. The dataset says whether
+    label 0 is ignored, and which classes are others' (`metainfo.classes`).
 
     Args:
         imdecode_backend: as mmcv's `imfrombytes` takes it.
-        backend_args: of the files' storage, as mmengine's `fileio` takes them.
+        backend_args: options of the files' storage, as mmengine's `fileio` takes them.
     """
 
     def __init__(self, imdecode_backend: str = "pillow", backend_args: dict[str, Any] | None = None) -> None:
@@ -33,7 +33,7 @@ class LoadLabelMap(BaseTransform):
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
-        """Adds `gt_seg_map` (H, W), uint8, as large as the image was when it was loaded.
+        """Add `gt_seg_map` (H, W), uint8, of the size that the image had when it was loaded.
 
         Raises:
             InputError: the file is missing or cannot be decoded, has several channels or values beyond 255, or another size
@@ -81,7 +81,7 @@ class LoadLabelMap(BaseTransform):
 
 
 def label_table(reduce_zero_label: bool, label_map: dict[int, int] | None) -> np.ndarray | None:
-    """The label (256,), uint8, that each value of a file stands for, or None where they are the same, as mmseg has it."""
+    """Return the label (256,), uint8, of each value of a file, or None if they are the same, as mmseg maps them."""
     if not reduce_zero_label and not label_map:
         return None
     labels = [IGNORED, *range(IGNORED - 1), IGNORED] if reduce_zero_label else list(range(IGNORED + 1))

@@ -1,4 +1,4 @@
-"""A dataset to try everything on, without a download: see `mmvit.demo.dataset`."""
+"""Dataset and recipe to try everything on, without a download: see `mmvit.demo.dataset`."""
 
 from .dataset import CLASSES, SEGMENTATION_CLASSES, DemoSpec, build
 

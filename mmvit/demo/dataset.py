@@ -1,4 +1,4 @@
-"""The embedded demo dataset: real digits on real photographs, built offline in seconds, in three formats' shape."""
+"""Embedded demo dataset: scanned digits on photographs, built offline in seconds, in three formats."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ _EXTRA_MODULES = ("PIL", "numpy", "pycocotools", "scipy", "skimage", "sklearn")
 def build(root: str | Path = "data/demo", spec: DemoSpec = DemoSpec()) -> Path:  # noqa: B008
     """Make sure that `root` holds the dataset that `spec` describes, and return `root`.
 
-    A complete dataset of the same settings is left alone. One of other settings, or with files missing, is replaced as
+    A complete dataset with the same settings is left alone. One with other settings, or with files missing, is replaced as
     a whole: the new one is built beside it and renamed into place, so that nobody ever sees half a dataset.
-
     The layout is `coco/{annotations,train2017,val2017}`, `ade/ADEChallengeData2016/{images,annotations}/
     {training,validation}` and `cityscapes/{leftImg8bit,gtFine}/{train,val}/digits`.
 
     Raises:
-        FileExistsError: If `root` holds anything that no build put there and that a build would have to delete.
-        ImportError: If scikit-learn, scikit-image or pycocotools is missing and something has to be built.
+        FileExistsError: `root` holds anything that no build put there and that a build would have to delete.
+        ImportError: scikit-learn, scikit-image or pycocotools is missing and something has to be built.
     """
     place = Path(root).resolve()
     if _is_complete(place, spec):
@@ -49,7 +48,7 @@ def _settings(spec: DemoSpec) -> dict:
 
 
 def _read_stamp(place: Path) -> dict | None:
-    """What the build that made `place` wrote about itself, or None if no build did."""
+    """Return what the build that made `place` wrote about itself, or None if no build made it."""
     try:
         stamp = json.loads((place / _STAMP).read_text())
     except (OSError, ValueError):
@@ -59,7 +58,7 @@ def _read_stamp(place: Path) -> dict | None:
 
 
 def _files(place: Path) -> set[str]:
-    """Every file below `place` except the stamp, as POSIX paths relative to it."""
+    """Return every file below `place` except the stamp, as POSIX paths relative to it."""
     start = len(str(place)) + 1
     found = {f"{folder}/{name}"[start:].replace(os.sep, "/") for folder, _, names in os.walk(place) for name in names}
     return found - {_STAMP}
@@ -114,7 +113,7 @@ def _write(fresh: Path, spec: DemoSpec) -> None:
 
 
 def _publish(fresh: Path, place: Path, scratch: Path, spec: DemoSpec) -> None:
-    """Rename `fresh` to `place`, an older dataset there into `scratch`; yield to an equal one built meanwhile."""
+    """Rename `fresh` to `place`, and an older dataset there into `scratch`; yield to an equal one built meanwhile."""
     while True:
         try:
             fresh.rename(place)

@@ -1,4 +1,4 @@
-"""The demo's scenes in the true shape of COCO (instances), ADE20K and Cityscapes (label maps)."""
+"""Formats of the demo's scenes: COCO (instances), ADE20K and Cityscapes (label maps)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ADE_FOLDERS = {"train": "training", "val": "validation"}
 
 
 def write_split(root: Path, split: str, scenes: Iterable[Scene], first_image_id: int) -> int:
-    """Write 'train' or 'val' in all three formats under `root`; return how many images.
+    """Write 'train' or 'val' in all three formats under `root`; return the number of images.
 
     Image and annotation ids of the two splits differ as long as `first_image_id` makes the image ids differ.
     """
@@ -47,7 +47,7 @@ def write_split(root: Path, split: str, scenes: Iterable[Scene], first_image_id:
 
 
 def _folders(root: Path, split: str) -> tuple[Path, Path, Path, Path, Path]:
-    """COCO images, ADE20K images and label maps, Cityscapes images and label maps."""
+    """Return the folders of COCO images, ADE20K images and label maps, Cityscapes images and label maps."""
     ade, cityscapes = root / "ade/ADEChallengeData2016", root / "cityscapes"
     return (
         root / "coco" / f"{split}2017",
@@ -79,7 +79,7 @@ def _encode(pixels: np.ndarray, kind: str, **options: int) -> bytes:
 
 
 def label_map(scene: Scene) -> np.ndarray:
-    """Cityscapes train ids, (H, W) uint8: 0 background, 1 to 10 the digits, 255 a rim one pixel wide around them."""
+    """Return Cityscapes train ids, (H, W) uint8: 0 background, 1 to 10 the digits, 255 a rim one pixel wide around them."""
     labels = np.zeros(scene.image.shape[:2], dtype=np.uint8)
     labels[ndimage.binary_dilation(np.any([digit.mask for digit in scene.digits], axis=0))] = IGNORED
     for digit in scene.digits:
@@ -92,14 +92,14 @@ def _file_name(image_id: int) -> str:
 
 
 def _image_record(image_id: int, scene: Scene) -> dict:
-    """COCO's record of an image, and which photograph it shows."""
+    """Return COCO's record of an image, with the name of its photograph."""
     height, width = scene.image.shape[:2]
     record = {"id": image_id, "file_name": _file_name(image_id), "width": width, "height": height, "license": 1}
     return {**record, "photograph": scene.photograph}
 
 
 def _annotation_records(image_id: int, scene: Scene) -> list[dict]:
-    """COCO's records of an image's digits, boxes in pixels (x, y, w, h), and which scan each is."""
+    """Return COCO's records of an image's digits, boxes in pixels (x, y, w, h), with the index of each scan."""
     return [
         {
             "id": image_id * 100 + index,
@@ -122,7 +122,7 @@ def _box(mask: np.ndarray) -> list[int]:
 
 
 def _segmentation(mask: np.ndarray) -> list[list[int]] | dict:
-    """A polygon where one says the mask exactly, otherwise a compressed run-length code."""
+    """Return a polygon if one describes the mask exactly, otherwise a compressed run-length code."""
     if (polygon := outline(mask)) is not None:
         return [polygon]
     code = rle.encode(np.asfortranarray(mask.astype(np.uint8)))
@@ -130,7 +130,7 @@ def _segmentation(mask: np.ndarray) -> list[list[int]] | dict:
 
 
 def outline(mask: np.ndarray) -> list[int] | None:
-    """The polygon x, y, x, y, ... along the pixels' edges, or None unless the mask is one piece without a hole.
+    """Return the polygon x, y, x, y, ... along the pixels' edges, or None unless the mask is one piece without a hole.
 
     pycocotools fills such a polygon to exactly the mask. Pieces that touch only at a corner count as apart.
     """

@@ -1,9 +1,9 @@
-"""The demo: any config of this package, its model unchanged but for the classes, on the embedded dataset.
+"""Recipe of the demo: any config of this package, its model unchanged except for the classes, on the embedded dataset.
 
-`apply` changes what the data force (paths, classes, pipelines), and what two CPU cores and random weights ask for: the
+`apply` changes what the data require (paths, classes, pipelines), and what two CPU cores and random weights require: the
 schedule, the optimiser (AdamW, warm-up, cosine, gradient clipping), fewer proposals, and the spread of RetinaNet's first
 weights. Heads learn at a lower rate than the backbone where their 3 x 3 convolutions sum over 2,304 inputs and have no norms:
-at 1e-3 for all parts the loss blew up.
+at 1e-3 for all parts the loss diverged.
 """
 
 from collections.abc import Collection
@@ -36,10 +36,11 @@ SECONDS_A_MILLION = 0.0115  # that a million parameters of the backbone add to a
 
 @dataclass(frozen=True)
 class Pace:
-    """How a kind of model trains here.
+    """Pace at which a kind of model trains in the demo.
 
-    Iterations are shared out by what a bare step costs at its best on two cores (batch 4, 96 pixels). Whole runs, with data,
-    validations and a busier machine, took 1.3 to 1.5 times SECONDS: RetinaNet with PVT small 9.9 min, tiny 11.0 min.
+    The number of iterations follows from the time of a bare step at its best on two cores (batch 4, 96 pixels). Whole runs,
+    with data, validations and a busier machine, took 1.3 to 1.5 times SECONDS: RetinaNet with PVT small 9.9 min, tiny 11.0
+    min.
     """
 
     seconds: float  # an iteration without the backbone's share
@@ -59,7 +60,7 @@ PACES = {
 
 @dataclass(frozen=True)
 class LabelMaps:
-    """Where a segmentation dataset's images and label maps lie, and how they are named."""
+    """Folders and file names of a segmentation dataset's images and label maps."""
 
     root: str
     splits: dict[str, str]  # train and val to their folders
@@ -87,15 +88,15 @@ SEGMENTATION = {
 
 
 def apply(cfg: Config, root: Path, from_file: bool = False) -> None:
-    """Turns a config into its demo, in place.
+    """Turn a config into its demo, in place.
 
     Args:
         cfg: a config whose datasets are COCO's, ADE20K's or Cityscapes'.
-        root: where the demo dataset lies.
+        root: folder of the demo dataset.
         from_file: keep the backbone's `init_cfg` instead of random weights.
 
     Raises:
-        InputError: a model or a dataset that the demo does not serve.
+        InputError: a model or a dataset that the demo does not support.
     """
     kind = cfg.train_dataloader.dataset.get("type")
     parts = [cfg.model.get(part, {}).get("type") for part in ("bbox_head", "decode_head")]
@@ -187,7 +188,7 @@ def _segmentation_data(cfg: Config, root: Path, layout: LabelMaps) -> None:
 
 
 def _views(annotations: dict, pack: dict) -> dict:
-    """Test-time augmentation in three sizes; flips are none, a flipped 2 is no 2."""
+    """Return test-time augmentation in three sizes, without flips: a flipped 2 is no 2."""
     sizes = [dict(type="Resize", scale_factor=factor, keep_ratio=True) for factor in (0.75, 1.0, 1.25)]
     return dict(type="TestTimeAug", transforms=[sizes, [dict(type="RandomFlip", prob=0.0)], [annotations], [pack]])
 

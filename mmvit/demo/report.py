@@ -1,4 +1,4 @@
-"""What a demo run ends with: its figures in one line, a contact sheet of predictions beside ground truth, and curves."""
+"""Report at the end of a demo run: metrics in one line, a contact sheet of predictions beside ground truth, and curves."""
 
 import json
 import time
@@ -31,7 +31,7 @@ FIGURES = {  # metric in the log: name, digits; the first that is there is drawn
 
 @HOOKS.register_module()
 class DemoReportHook(Hook):
-    """Writes `predictions.png` and `curves.png` to the work dir after training and tells the figures at the very end."""
+    """Hook that writes `predictions.png` and `curves.png` to the work dir after training, and prints the metrics last."""
 
     priority = "LOWEST"  # after the progress bar has given the terminal back
 
@@ -62,7 +62,7 @@ class DemoReportHook(Hook):
 
 
 def read_scalars(work_dir: Path) -> list[dict[str, float]]:
-    """What mmengine logged in a work dir, resumed runs joined, one entry a step and kind (loss or metric), by step."""
+    """Return what mmengine logged in a work dir, resumed runs joined, one entry a step and kind (loss or metric), by step."""
     entries = {}
     for file in sorted(work_dir.glob("*/vis_data/scalars.json")):
         for line in file.read_text().splitlines():
@@ -72,7 +72,7 @@ def read_scalars(work_dir: Path) -> list[dict[str, float]]:
 
 
 def figures_of(log: list[dict[str, float]]) -> str:
-    """The last validation's figures in words."""
+    """Return the last validation's metrics in words."""
     validations = [entry for entry in log if any(metric in entry for metric in FIGURES)]
     if not validations:
         return "no detections on val"
@@ -82,7 +82,7 @@ def figures_of(log: list[dict[str, float]]) -> str:
 
 
 def draw_curves(log: list[dict[str, float]], target: Path) -> None:
-    """Loss and the first figure against iterations."""
+    """Draw the loss and the first metric against iterations."""
     metric = next((metric for metric in FIGURES if any(metric in entry for entry in log)), next(iter(FIGURES)))
     name = FIGURES[metric][0]
     figure, (left, right) = _figure(1, 2, (9, 3.4))
@@ -98,7 +98,7 @@ def draw_curves(log: list[dict[str, float]], target: Path) -> None:
 
 
 def predictions(runner: Runner, count: int) -> Iterator[Any]:
-    """The first `count` validation images with ground truth and the model's predictions, as data samples."""
+    """Yield the first `count` validation images with ground truth and the model's predictions, as data samples."""
     runner.model.eval()
     for batch in runner.val_dataloader:
         with torch.no_grad():
@@ -110,7 +110,7 @@ def predictions(runner: Runner, count: int) -> Iterator[Any]:
 
 
 def draw_contact_sheet(samples: list[Any], target: Path) -> None:
-    """Pairs of ground truth (left) and predictions (right), three pairs a row."""
+    """Draw pairs of ground truth (left) and predictions (right), three pairs a row."""
     pairs = 3
     rows = -(-len(samples) // pairs)
     figure, grid = _figure(rows, 2 * pairs, (2.2 * 2 * pairs, 2.4 * rows))

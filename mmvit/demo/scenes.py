@@ -1,6 +1,6 @@
 """Scenes of the demo: scanned handwritten digits over crops of photographs.
 
-Both come inside the wheels of scikit-learn and scikit-image and are read where those are installed: nothing is fetched.
+Both are read from the installed wheels of scikit-learn and scikit-image: nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _PLACES_OF_A_SHAPE = 4  # try the same scan, size and turn
 
 @dataclass(frozen=True)
 class Digit:
-    """A painted digit: its class, the index of its scan in `load_digits`, and the pixels seen of it, (H, W) bool.
+    """Painted digit: its class, the index of its scan in `load_digits`, and its visible pixels, (H, W) bool.
 
-    `luma` is that of its full ink, `area` its count of pixels before later digits hid some.
+    `luma` is that of its full ink, `area` its number of pixels before later digits hid some.
     """
 
     label: int
@@ -58,7 +58,7 @@ class Digit:
 
 @dataclass(frozen=True)
 class Scene:
-    """An image, (H, W, 3) uint8 RGB, the digits seen in it, in painting order, and the photograph behind them."""
+    """Image, (H, W, 3) uint8 RGB, the visible digits in painting order, and the name of the photograph behind them."""
 
     image: np.ndarray
     digits: tuple[Digit, ...]
@@ -67,7 +67,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Sources:
-    """What a split draws from: scans (N, 8, 8) in 0 to 1, their indices and classes (N,), photographs by file name."""
+    """Sources of a split: scans (N, 8, 8) in 0 to 1, their indices and classes (N,), photographs by file name."""
 
     scans: np.ndarray
     indices: np.ndarray
@@ -76,10 +76,10 @@ class Sources:
 
 
 def load_sources(split: str) -> Sources:
-    """Read the scans and photographs of 'train' or 'val'; the two share neither.
+    """Return the scans and photographs of 'train' or 'val'; the two share neither.
 
     Raises:
-        FileNotFoundError: If the installed scikit-image or scikit-learn no longer ships one of the photographs.
+        FileNotFoundError: the installed scikit-image or scikit-learn no longer contains one of the photographs.
     """
     scans = sklearn.datasets.load_digits()
     first, last = (0, TRAIN_DIGITS) if split == "train" else (TRAIN_DIGITS, len(scans.target))
@@ -106,10 +106,10 @@ def scenes(split: str, spec: DemoSpec) -> Iterator[Scene]:
 
 
 def compose(sources: Sources, spec: DemoSpec, rng: np.random.Generator) -> Scene:
-    """Draw one scene.
+    """Return one scene.
 
     Raises:
-        RuntimeError: If no digit found a legible place.
+        RuntimeError: no digit found a legible place.
     """
     photograph = list(sources.photographs)[rng.integers(len(sources.photographs))]
     canvas = _crop(sources.photographs[photograph], spec.image_size, rng)
@@ -138,7 +138,7 @@ def compose(sources: Sources, spec: DemoSpec, rng: np.random.Generator) -> Scene
 
 
 def _crop(photograph: Image.Image, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A random square of a photograph, at times mirrored, contrast held down: (size, size, 3) float, 0 to 255."""
+    """Return a random square of a photograph, at times mirrored, with limited contrast: (size, size, 3) float, 0 to 255."""
     side = int(rng.uniform(0.3, 0.95) * min(photograph.size))
     left, top = (int(rng.integers(extent - side + 1)) for extent in photograph.size)
     crop = photograph.resize((size, size), Image.Resampling.BICUBIC, (left, top, left + side, top + side))
@@ -151,7 +151,7 @@ def _crop(photograph: Image.Image, size: int, rng: np.random.Generator) -> np.nd
 
 
 def _enlarge(scan: np.ndarray, spec: DemoSpec, rng: np.random.Generator) -> np.ndarray:
-    """A scan enlarged by cubic splines, turned, contrast doubled about half ink: (h, w) opacity, cut to the ink."""
+    """Return a scan enlarged by cubic splines and rotated, contrast doubled about half ink: (h, w) opacity, cut to the ink."""
     size = rng.uniform(*spec.digit_size)
     angle = np.deg2rad(rng.uniform(-spec.max_rotation, spec.max_rotation))
     padded = np.pad(scan, 2)
@@ -166,7 +166,7 @@ def _enlarge(scan: np.ndarray, spec: DemoSpec, rng: np.random.Generator) -> np.n
 
 
 def _place(alpha: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Put an opacity patch wholly inside an empty (size, size) map."""
+    """Return an empty (size, size) map with an opacity patch wholly inside it."""
     placed = np.zeros((size, size))
     top, left = (int(rng.integers(size - extent + 1)) for extent in alpha.shape)
     placed[top : top + alpha.shape[0], left : left + alpha.shape[1]] = alpha
@@ -176,7 +176,7 @@ def _place(alpha: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray
 def _legible_luma(
     ink: np.ndarray, behind: np.ndarray, digits: list[Digit], contrast: float, rng: np.random.Generator
 ) -> float | None:
-    """A luma apart from the photograph and from the digits touched, or None where one draw of it found none."""
+    """Return a luma that differs from the photograph and from the digits touched, or None if one random draw found none."""
     around = ndimage.binary_dilation(ink, iterations=3)
     low, high = np.percentile(behind[around], (5, 95))
     dark, light = max(0.0, low - contrast - _DARKEST), max(0.0, _LIGHTEST - high - contrast)
@@ -189,7 +189,7 @@ def _legible_luma(
 
 
 def _tint(luma: float, rng: np.random.Generator) -> np.ndarray:
-    """A random RGB colour of the given luma, from grey to nine tenths of the way to the edge of the RGB cube."""
+    """Return a random RGB colour of the given luma, from grey to nine tenths of the way to the edge of the RGB cube."""
     direction = rng.normal(size=3)
     direction -= direction @ _LUMA  # the weights sum to 1, so this leaves luma as it is
     room = np.where(direction > 0, 255 - luma, luma) / np.maximum(np.abs(direction), 1e-9)

@@ -1,4 +1,4 @@
-"""What the demo dataset is made of: the settings of a build and the classes of its labels."""
+"""Settings of the demo dataset, and the classes of its labels."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ class DemoSpec:
     """Settings of a build; two builds with equal settings are equal byte for byte on one set of library versions.
 
     Args:
-        seed: Every image draws from a generator of its own, made of this seed, its split and its index.
-        image_size: Side of the square images, pixels.
-        train_images: Images in train.
-        val_images: Images in val.
-        digits_per_image: Fewest and most digits drawn for an image; a digit that finds no legible free place after many
-            attempts is left out, so that a crowded image may hold fewer, but never none.
-        digit_size: Smallest and largest height of an upright 8 x 8 scan, pixels; a digit's ink is a little less.
-        max_rotation: Largest turn to either side, degrees.
-        min_contrast: Least difference in luma (0 to 255) between a digit at full ink and the 5th to 95th percentiles of
+        seed: every image draws from a generator of its own, seeded by this seed, its split and its index.
+        image_size: side of the square images, pixels.
+        train_images: number of images in train.
+        val_images: number of images in val.
+        digits_per_image: fewest and most digits drawn for an image. A digit that finds no legible free place after many
+            attempts is left out, so a crowded image may hold fewer, but never none.
+        digit_size: smallest and largest height of an upright 8 x 8 scan, pixels; a digit's ink is a little smaller.
+        max_rotation: largest rotation to either side, degrees.
+        min_contrast: least difference in luma (0 to 255) between a digit at full ink and the 5th to 95th percentiles of
             the photograph around it, and between a digit and another one that it touches.
-        min_visible: Least fraction of a digit's pixels that later digits leave uncovered.
+        min_visible: least fraction of a digit's pixels that later digits leave uncovered.
 
     Raises:
-        ValueError: On settings for which no image could be drawn.
+        ValueError: settings for which no image could be drawn.
     """
 
     seed: int = 0

@@ -1,1 +1,1 @@
-"""What the command line tools do: configuration, checks before the run, the run itself, progress."""
+"""A run of the command line tools: its configuration, the run itself, its progress."""

@@ -1,7 +1,7 @@
-"""Batches of training data that are a function of (seed, rank, iteration): what makes a resumed run exact.
+"""Batches of training data as a function of (seed, rank, iteration), which makes a resumed run exact.
 
-mmengine's samplers already give an order that depends on the seed and the epoch only. What is added: the loader can begin at
-any batch of that order without loading the ones before, and each sample is drawn with random streams of its own
+mmengine's samplers already give an order that depends on the seed and the epoch only. Two things are added: the loader can
+begin at any batch of that order without loading the ones before, and each sample is drawn with random streams of its own
 (`randomness`), so that it matters neither which worker loads it nor what that worker did before.
 """
 
@@ -15,14 +15,14 @@ from .randomness import Position, begin_streams
 
 
 class Draw(NamedTuple):
-    """A sample of a batch: its index in the dataset (`sample`), and the random streams that it is loaded with."""
+    """Sample of a batch: its index in the dataset (`sample`), and the random streams that it is loaded with."""
 
     sample: int
     position: Position
 
 
 class Draws:
-    """What torch calls to load a batch, where a dataset has it as `__getitems__`."""
+    """Function that torch calls to load a batch, as a dataset's `__getitems__`."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
@@ -38,13 +38,13 @@ class Draws:
 
 
 class Plan:
-    """A batch sampler's batches as lists of `Draw`, from any iteration on.
+    """Batches of a batch sampler as lists of `Draw`, from any iteration on.
 
     Attributes:
         seed, rank: of the run; see `Position`.
-        epoch: that the sampler is at.
+        epoch: epoch that the sampler is at.
         first: iteration of that epoch's first batch.
-        start: iteration of the first batch that is wanted; those before are counted, but not loaded.
+        start: iteration of the first batch to load; those before are only counted.
         endless: whether further epochs follow.
     """
 
@@ -63,7 +63,8 @@ class Plan:
         return getattr(self.batches, name)  # batch_size, drop_last, ...
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        """
+        """Yield the batches.
+
         Raises:
             InputError: an epoch without a batch.
         """
@@ -85,7 +86,7 @@ class Plan:
 
 
 class PlannedLoader(DataLoader):
-    """A training loader whose batches follow a `Plan`. It begins to load when the first batch is asked for."""
+    """Training loader whose batches follow a `Plan`. It begins to load when the first batch is requested."""
 
     batch_sampler: Plan
 
@@ -93,14 +94,14 @@ class PlannedLoader(DataLoader):
         yield from super().__iter__()
 
     def begin(self, seed: int, rank: int) -> None:
-        """Sets the seed of the order and of all samples."""
+        """Set the seed of the order and of all samples."""
         plan = self.batch_sampler
         plan.seed, plan.rank = seed, rank
         if hasattr(plan.sampler, "seed"):
             plan.sampler.seed = seed
 
     def epoch(self, epoch: int, first: int, start: int) -> Iterator[Any]:
-        """Batches of an epoch.
+        """Return the batches of an epoch.
 
         Args:
             epoch: its number, which the order depends on.
@@ -112,14 +113,14 @@ class PlannedLoader(DataLoader):
         return iter(self)
 
     def epochs(self, start: int) -> Iterator[Any]:
-        """Batches of all epochs, one after the other, from iteration `start` on."""
+        """Return the batches of all epochs, one after the other, from iteration `start` on."""
         plan = self.batch_sampler
         plan.epoch, plan.first, plan.start, plan.endless = 0, 0, start, True
         return iter(self)
 
 
 def planned(loader: DataLoader) -> PlannedLoader:
-    """The same loader after a plan. The dataset stays the same object, which hooks may change as they do elsewhere.
+    """Return the same loader, following a plan. The dataset stays the same object, so that hooks may change it as usual.
 
     Raises:
         InputError: a loader without batches of indices, or without samples.

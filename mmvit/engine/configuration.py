@@ -1,4 +1,4 @@
-"""From the command line's words to the config of a run."""
+"""From the words of the command line to the config of a run."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class Variant(NamedTuple):
 
     Attributes:
         name: last part of the work dir's name.
-        change: changes a config in place, before the user's own options are applied, whose keys it is given.
+        change: changes a config in place, before the user's own options are applied; receives the keys of these options.
         prepare: makes the data; called once the processes have started.
         hooks: hooks of a training besides the config's.
     """
@@ -33,7 +33,7 @@ class Variant(NamedTuple):
 
 @dataclass
 class TrainOptions:
-    """What `tools/train.py` was asked for; the same names as its options."""
+    """Options of `tools/train.py`, under the same names."""
 
     config: Path
     work_dir: Path | None = None
@@ -48,7 +48,7 @@ class TrainOptions:
 
 @dataclass
 class TestOptions:
-    """What `tools/test.py` was asked for; the same names as its options."""
+    """Options of `tools/test.py`, under the same names."""
 
     config: Path
     checkpoint: Path
@@ -62,7 +62,7 @@ class TestOptions:
 
 
 def train_config(options: TrainOptions) -> Config:
-    """The config of a training run.
+    """Return the config of a training run.
 
     Raises:
         InputError: no such config or checkpoint, an option that the config cannot take, or mixed precision without a GPU.
@@ -84,7 +84,7 @@ def train_config(options: TrainOptions) -> Config:
 
 
 def test_config(options: TestOptions) -> Config:
-    """The config of an evaluation run.
+    """Return the config of an evaluation run.
 
     Raises:
         InputError: no such config or checkpoint, or an option that the config cannot take.
@@ -138,7 +138,7 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
 
 
 def _run_on_cpu(cfg: Config) -> None:
-    """Several processes talk through gloo, and DDP must not be given a device number.
+    """Change a config for CPUs: several processes communicate through gloo, and DDP gets no device number.
 
     Raises:
         InputError: a launcher that mmengine starts on GPUs only.
@@ -180,7 +180,7 @@ def _resume(cfg: Config, resume: str) -> None:
 
 
 def _without_pretrained(cfg: Config) -> None:
-    """The checkpoint holds the whole model: the released file under the backbone need not be read before it."""
+    """Remove the released file of the backbone: the checkpoint holds the whole model."""
     for part in cfg.model.values():
         if isinstance(part, dict) and part.get("init_cfg"):
             settings = part["init_cfg"] if isinstance(part["init_cfg"], list) else [part["init_cfg"]]

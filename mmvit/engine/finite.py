@@ -1,4 +1,4 @@
-"""Losses and gradients that are not finite: found before they reach the weights, and told by the module that they come from."""
+"""Losses and gradients that are not finite: detected before they reach the weights, traced to the module that causes them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,14 +19,14 @@ from .randomness import Position, begin_streams
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Leaves out a training step whose loss is NaN or infinite on any process, and stops the run after several in a row.
+    """Hook that skips a training step whose loss is NaN or infinite on any process, and stops the run after several in a row.
 
-    Such a step changes no weight. It stops at once where going on could not help: a weight or a statistic of a batch norm is no
-    longer finite, or gradients are not although the loss is. Mixed precision has its own way with gradients: its scaler leaves
-    such a step out.
+    Such a step changes no weight. The run stops at once if going on could not help: a weight or a statistic of a batch norm
+    is no longer finite, or gradients are not although the loss is. Under mixed precision, gradients that are not finite are
+    left to the scaler, which skips such a step.
 
     Args:
-        patience: steps in a row that may be left out; the run stops at the next.
+        patience: number of steps in a row that may be skipped; the run stops at the next.
     """
 
     def __init__(self, patience: int = 3) -> None:
@@ -77,7 +77,7 @@ class FiniteLossHook(Hook):
         )
 
     def _source(self) -> str:
-        """Words on the first module whose output is not finite, on the batch at hand."""
+        """Name the first module whose output is not finite, for the current batch."""
         begin_streams(Position(getattr(self.runner.train_loop, "seed", self.runner.seed), get_rank(), self.runner.iter))
         model: Any = unwrapped(self.runner.model)
         with torch.no_grad(), watched(model) as found:
@@ -95,7 +95,7 @@ class FiniteLossHook(Hook):
 
 @contextmanager
 def watched(model: nn.Module) -> Iterator[list[str]]:
-    """The first module whose output is not finite, by its name, in a list that is filled as the model runs."""
+    """Yield a list that receives the name of the first module whose output is not finite, as the model runs."""
     found: list[str] = []
 
     def looker(name: str) -> Callable[..., None]:
@@ -119,7 +119,7 @@ def all_finite(values: Any) -> bool:
 
 
 def tensors_in(values: Any) -> Iterator[Tensor]:
-    """Floating-point tensors of nested lists, tuples and dicts."""
+    """Yield the floating-point tensors of nested lists, tuples and dicts."""
     if isinstance(values, Tensor):
         if values.is_floating_point():
             yield values
@@ -131,7 +131,7 @@ def tensors_in(values: Any) -> Iterator[Tensor]:
 
 
 def on_any_process(here: bool) -> bool:
-    """Whether something holds on any process of the training. All of them have to ask."""
+    """Return whether something holds on any process of the training. All processes have to call it."""
     if not is_distributed():
         return here
     flag = torch.tensor(int(here))

@@ -1,4 +1,4 @@
-"""What the model of a config costs, backbone and whole."""
+"""Cost of the model of a config: of its backbone, and of all of it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +17,11 @@ from ..recipes.files import load_config
 
 
 def costs_of_config(file: Path, height: int, width: int) -> dict[str, Complexity]:
-    """Cost of `backbone` and `model` for one image of `height` x `width` pixels.
+    """Return the cost of `backbone` and `model` for one image of `height` x `width` pixels.
 
-    The whole model is counted in its tensors mode: heads with their predictions, without what turns those into boxes. On the
-    meta device where that can be; a two-stage detector computes on the CPU, since what it costs follows from its proposals.
+    The whole model is counted in its tensors mode: heads with their predictions, without what turns those into boxes. This
+    happens on the meta device if possible; a two-stage detector computes on the CPU, because its cost depends on its
+    proposals.
 
     Raises:
         InputError: the config cannot be read or has no such model, or the image is too small.
@@ -39,7 +40,7 @@ def costs_of_config(file: Path, height: int, width: int) -> dict[str, Complexity
 
 
 def whole_model(model_cfg: Any, scope: str, height: int, width: int) -> Complexity:
-    """Cost of a detector or segmenter, on the meta device if it can."""
+    """Return the cost of a detector or segmenter, counted on the meta device if possible."""
     try:
         with torch.device("meta"):
             return counted(MODELS.build(model_cfg), scope, torch.empty(1, 3, height, width, device="meta"))
@@ -56,7 +57,7 @@ def counted(model: nn.Module, scope: str, images: Tensor) -> Complexity:
 
 
 def samples(scope: str, images: Tensor) -> list[Any]:
-    """A sample for each image, with the shapes that heads ask for."""
+    """Return a sample for each image, with the shapes that heads need."""
     height, width = images.shape[2:]
     shape = (height, width)
     meta = dict(img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=shape, scale_factor=(1.0, 1.0))

@@ -2,10 +2,10 @@
 
     runner_type = "mmvit.FSDPRunner"
 
-in a config is all of it. Each process keeps a share of the parameters, their gradients and the optimiser's state; a block of a
-backbone is gathered where it is computed. Started as any other training with several processes. The model in a checkpoint is
-the whole one, as other runs save it; the optimiser's state is named after the parameters, so that only such a run resumes from
-it, with any number of processes.
+in a config switches it on. Each process keeps a share of the parameters, their gradients and the optimiser's state; a block
+of a backbone is gathered where it is computed. Start it as any other training with several processes. The model in a
+checkpoint is whole, as in other runs. The optimiser's state is named after the parameters, so that only runs with FSDP resume
+from it, with any number of processes.
 """
 
 from collections.abc import Mapping
@@ -32,8 +32,8 @@ BASE = "base_param_settings"  # of mmengine's optimiser wrapper: the rate that i
 class FSDPRunner(FlexibleRunner):
     """mmengine's FlexibleRunner with the strategy below, unless the config names another.
 
-    mmengine's overwrites the epoch and the iteration that a hook gives a checkpoint: the one that is written again after a
-    validation was one step ahead, and resuming from it left a step, or a whole epoch, out.
+    mmengine's runner overwrites the epoch and the iteration that a hook gives a checkpoint: the checkpoint that is written
+    again after a validation was one step ahead, and resuming from it skipped a step, or a whole epoch.
     """
 
     def __init__(self, model: Any, *, strategy: Any = None, **options: Any) -> None:
@@ -51,7 +51,7 @@ class FSDPRunner(FlexibleRunner):
         by_epoch: bool = True,
         backend_args: dict | None = None,
     ) -> None:
-        """Saves the state after this epoch or iteration, or after the one that `meta` has; all processes have to call it."""
+        """Save the state after this epoch or iteration, or after the one that `meta` has; all processes have to call it."""
         at = dict(epoch=self.epoch + 1, iter=self.iter) if by_epoch else dict(epoch=self.epoch, iter=self.iter + 1)
         told = dict(cfg=self.cfg.pretty_text, experiment_name=self.experiment_name)
         if hasattr(self.train_dataloader.dataset, "metainfo"):
@@ -67,18 +67,20 @@ class FSDPRunner(FlexibleRunner):
 
 @STRATEGIES.register_module()
 class FSDPStrategy(MMEngineStrategy):
-    """mmengine's, which starts on GPUs alone, calls torch 2.0's functions, and takes a share of a model for the whole.
+    """mmengine's FSDPStrategy, which starts on GPUs only, calls torch 2.0's functions, and mistakes a share of a model for
+    the whole.
 
-    What differs: it runs on CPUs, too; the blocks of our backbones are gathered one by one; `clip_grad` bounds the norm of the
-    whole gradient; the rules of `paramwise_cfg` and of `mmvit.LayerDecay` see parameters in their own shapes; `sync_bn` counts.
+    Differences: it runs on CPUs as well; the blocks of our backbones are gathered one by one; `clip_grad` bounds the norm of
+    the whole gradient; the rules of `paramwise_cfg` and of `mmvit.LayerDecay` see parameters in their own shapes; `sync_bn`
+    has an effect.
 
     Args:
         model_wrapper: options of `MMFullyShardedDataParallel` to add or to replace, such as
             `dict(sharding_strategy='SHARD_GRAD_OP')`.
-        options: as mmengine's, except `state_dict_cfg`: checkpoints are whole.
+        options: mmengine's, except `state_dict_cfg`: checkpoints are whole.
 
     Raises:
-        InputError: one process alone.
+        InputError: there is one process only.
     """
 
     def __init__(self, *, model_wrapper: Mapping[str, Any] | None = None, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C between two training iterations instead of within one."""
+"""SIGTERM and Ctrl-C, handled between two training iterations instead of within one."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interruption:
-    """A context in which the first SIGTERM or SIGINT is noted, and a second one acts as ever.
+    """Context in which the first SIGTERM or SIGINT is noted, and a second one acts as usual.
 
     Outside of the main thread, where Python allows no handlers, it notes nothing.
     """
@@ -33,7 +33,7 @@ class Interruption:
         self._restore()
 
     def agreed(self) -> int:
-        """The signal that any process of the training got; 0 for none. All processes have to ask."""
+        """Return the signal that any process of the training received, or 0. All processes have to call it."""
         if not is_distributed():
             return self.number
         number = torch.tensor(self.number)
@@ -61,4 +61,4 @@ class Interruption:
 
 
 def _pass(number: int, frame: FrameType | None) -> None:
-    """A handler that does nothing; taking the handler away would make Python complain of a signal that is under way."""
+    """Handle a signal by doing nothing; without a handler, Python would complain of a signal that is under way."""

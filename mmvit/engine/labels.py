@@ -1,4 +1,4 @@
-"""Labels that the model has no class for, found before they reach a GPU, where they end in a device-side assert."""
+"""Labels that the model has no class for, detected before they reach a GPU, where they end in a device-side assert."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -15,9 +15,9 @@ from .models import unwrapped
 
 @HOOKS.register_module()
 class CheckLabelsHook(Hook):
-    """Compares the labels of each training batch with the classes of segmenter or detector; 0.2 ms for 512 x 512 pixels.
+    """Hook that compares the labels of each training batch with the classes of the model; 0.2 ms for 512 x 512 pixels.
 
-    What is compared is the batch as the data loader gives it, on the CPU.
+    It looks at the batch as the data loader returns it, on the CPU.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class CheckLabelsHook(Hook):
             self.boxes = min(_box_classes(model), default=None)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
-        """Looks at a batch of samples in a list, as mmdet and mmseg make them; others go by.
+        """Check a batch of samples in a list, as mmdet and mmseg make them; ignore others.
 
         Raises:
             InputError: a label that the model has no class for.
@@ -52,7 +52,7 @@ class CheckLabelsHook(Hook):
 
 
 def strangers(labels: Tensor, classes: int, ignored: int | None = None) -> list[int]:
-    """Labels that are neither below the number of classes nor ignored, each once."""
+    """Return each label that is neither below the number of classes nor ignored, once."""
     if not labels.numel():
         return []
     least, most = (bound.item() for bound in labels.aminmax())
@@ -68,7 +68,7 @@ def strangers(labels: Tensor, classes: int, ignored: int | None = None) -> list[
 
 
 def _modules(model: nn.Module, names: Iterable[str]) -> Iterator[Any]:
-    """Parts of a model by their names, lists of them opened."""
+    """Yield parts of a model by their names, and the entries of parts that are lists."""
     for name in names:
         part = getattr(model, name, None)
         if isinstance(part, nn.ModuleList):
@@ -78,7 +78,7 @@ def _modules(model: nn.Module, names: Iterable[str]) -> Iterator[Any]:
 
 
 def _box_classes(model: nn.Module) -> Iterator[int]:
-    """The classes that each head has which is trained with the boxes' labels."""
+    """Yield the number of classes of each head that is trained with the boxes' labels."""
     heads = list(_modules(model, ["bbox_head"])) or list(_modules(model, ["mask_head"]))
     if (second := getattr(model, "roi_head", None)) is not None:
         heads += _modules(second, ["bbox_head", "mask_head"])

@@ -10,11 +10,10 @@
 The layers of a backbone with L blocks are the stem (0), its blocks (1 to L) and what comes after them (L + 1): fresh taps and
 laterals, neck, heads. Layer l learns at lr * decay_rate ** (L + 1 - l). Patch embeddings, downsamplings and position tables
 count with the first block of their stage, in the first stage with the stem; norms of outputs with the last block before them.
+Norms, biases and other vectors, position tables, layer scales and class tokens are not decayed, in heads as in the backbone.
 
-No weight decay on norms, biases and other vectors, position tables, layer scales and class tokens, in heads as in the backbone.
-
-To a config that has paramwise_cfg for mmengine's own constructor, these two keys can be added as they are: its `custom_keys`
-multiply what a layer gets, and its switches for parameters without decay, if they are 0, say what holds anyhow.
+A config whose paramwise_cfg was written for mmengine's own constructor can keep it and add these two keys: `custom_keys` then
+multiply what a layer gets, and switches for parameters without decay, if they are 0, repeat what holds anyway.
 """
 
 from collections import defaultdict
@@ -45,8 +44,8 @@ class Group:
     """Parameters that share a learning rate and a weight decay.
 
     Attributes:
-        below: layers between them and the top; the exponent of the decay rate.
-        lr_mult: factor of the learning rate besides.
+        below: number of layers between them and the top; the exponent of the decay rate.
+        lr_mult: further factor of the learning rate.
         decay_mult: factor of the optimiser's weight decay.
     """
 
@@ -62,16 +61,15 @@ class LayerDecay(DefaultOptimWrapperConstructor):
     """Optimiser wrapper constructor for any model that contains backbones of this package, wrapped for DDP or not.
 
     `paramwise_cfg` takes
-
     - `decay_rate`, above 0 and at most 1;
     - `verbose`: True logs a line for each parameter group;
-    - `custom_keys`, as mmengine's constructor: parts of parameter names, of which the longest that fits counts, each with
+    - `custom_keys`, as in mmengine's constructor: parts of parameter names, of which the longest match counts, each with
       `lr_mult` and `decay_mult`, such as `dict(decode_head=dict(lr_mult=10.0))`. They multiply what the layer gives.
 
     Parameters that do not learn (`requires_grad=False`) are left out of the optimiser.
 
     Raises:
-        InputError: other options, a decay rate that cannot be, an optimiser without lr, a model without such a backbone.
+        InputError: other options, an impossible decay rate, an optimiser without lr, a model without such a backbone.
     """
 
     def _validate_cfg(self) -> None:
@@ -95,7 +93,7 @@ class LayerDecay(DefaultOptimWrapperConstructor):
             raise InputError("optim_wrapper.optimizer has no lr; mmvit.LayerDecay scales it for each layer")
 
     def add_params(self, params: list[dict], module: nn.Module, **kwargs: Any) -> None:
-        """Adds the parameter groups of a whole model to `params`, those at full rate first: mmengine logs the first one's."""
+        """Add the parameter groups of a whole model to `params`, those at full rate first: mmengine logs the first rate."""
         rate = self.paramwise_cfg["decay_rate"]
         groups = parameter_groups(module, self.paramwise_cfg.get("custom_keys", {}))
         for group in groups:
@@ -123,10 +121,10 @@ class LayerDecay(DefaultOptimWrapperConstructor):
 
 
 def parameter_groups(model: nn.Module, custom_keys: Mapping[str, Mapping[str, float]]) -> list[Group]:
-    """The parameters of `model` that learn, each in one group, the groups nearest to the top first.
+    """Return the parameters of `model` that learn, each in one group, the groups nearest to the top first.
 
     Raises:
-        InputError: no backbone of this package inside, or one with parts that have no place among its layers.
+        InputError: there is no backbone of this package inside, or one has parts that belong to none of its layers.
     """
     below = layers_below_top(model)
     plain = set(without_decay(model))
@@ -144,7 +142,7 @@ def parameter_groups(model: nn.Module, custom_keys: Mapping[str, Mapping[str, fl
 
 
 def layers_below_top(model: nn.Module) -> dict[str, int]:
-    """How many layers below the top each parameter lies; 0 for everything outside of the backbones.
+    """Return how many layers below the top each parameter lies; 0 for everything outside of the backbones.
 
     Raises:
         InputError: see `parameter_groups`.
@@ -173,7 +171,7 @@ def layers_below_top(model: nn.Module) -> dict[str, int]:
 
 
 def without_decay(model: nn.Module) -> Iterator[str]:
-    """Names of the parameters that weight decay would only harm."""
+    """Yield the names of the parameters that weight decay would only harm."""
     for prefix, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             if isinstance(module, NORMS) or parameter.ndim <= 1 or name.startswith(NO_DECAY):

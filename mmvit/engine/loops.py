@@ -1,11 +1,11 @@
 """mmengine's training loops, resumed bit for bit.
 
-What differs from mmengine's:
+Differences from mmengine's:
 - Random numbers are a function of (seed, rank, iteration): see `randomness` and `batches`. The seed is the run's, which
-  mmengine's checkpoints carry; the number of processes has to be the same.
-- A resumed run begins at the very batch, also in the middle of an epoch, and loads none of those before.
-- A validation that a kill took away is made up for.
-- Files of the run are whole or not there, whatever hook writes them.
+  mmengine's checkpoints contain; the number of processes has to be the same.
+- A resumed run begins at the exact batch, also in the middle of an epoch, and loads none of those before.
+- A validation that was killed is repeated.
+- Files of the run are whole or do not exist, whatever hook writes them.
 - SIGTERM and Ctrl-C save and exit, with status 128 + the signal's number.
 """
 
@@ -32,7 +32,7 @@ EPOCH_BEGAN = "epoch_began"  # likewise: an epoch and the iteration of its first
 
 
 class Exact(BaseLoop):
-    """What both loops add to mmengine's."""
+    """Additions of both loops to mmengine's."""
 
     runner: Runner
     dataloader: PlannedLoader
@@ -51,14 +51,14 @@ class Exact(BaseLoop):
         storage.install()
 
     def begin(self) -> None:
-        """Takes up the seed, which may be a checkpoint's by now. Rank 0's: `diff_rank_seed` gives each rank another one."""
+        """Set the seed, which may come from a checkpoint: rank 0's, because `diff_rank_seed` gives each rank another one."""
         seeds = [self.runner.seed]
         broadcast_object_list(seeds)
         self.seed = seeds[0]
         self.dataloader.begin(self.seed, get_rank())
 
     def train_iteration(self, *arguments: Any) -> None:
-        """mmengine's `run_iter` with the random streams of this iteration; leaves afterwards if that is asked for."""
+        """Call mmengine's `run_iter` with the random streams of this iteration; exit afterwards if a signal asks for it."""
         begin_streams(Position(self.seed, get_rank(), self._iter))
         self.run_iter(*arguments)
         number = self.interruption.agreed()
@@ -68,7 +68,7 @@ class Exact(BaseLoop):
             sys.exit(128 + number)
 
     def fetched(self, batches: Iterator[Any]) -> Iterator[Any]:
-        """The batches; one that does not come because a signal ended the data workers, too, is no error."""
+        """Yield the batches. If a signal that also ended the data workers takes one away, save and exit."""
         while True:
             try:
                 batch = next(batches)
@@ -82,10 +82,10 @@ class Exact(BaseLoop):
             yield batch
 
     def validate_if(self, due: bool) -> None:
-        """Validates, unless that was done after this iteration.
+        """Validate if it is due and was not done after this iteration.
 
-        It is noted before: the checkpoint that a validation writes when it found the best one so far comes after all that a
-        validation changes.
+        It is noted beforehand: if a validation finds the best checkpoint so far, that checkpoint is written after everything
+        that the validation changes.
         """
         hub = self.runner.message_hub
         done = hub.runtime_info.get(VALIDATED) == self._iter
@@ -100,7 +100,7 @@ class EpochBasedTrainLoop(Exact, EpochBased):
     """mmengine's loop over epochs, with its options: `max_epochs`, `val_begin`, `val_interval`, `dynamic_intervals`."""
 
     def run(self) -> nn.Module:
-        """Trains, from where a checkpoint left off, and returns the model."""
+        """Train from the beginning or from the resumed checkpoint, and return the model."""
         self.runner.call_hook("before_train")
         self.begin()
         with Interruption() as self.interruption:
@@ -122,7 +122,7 @@ class EpochBasedTrainLoop(Exact, EpochBased):
         self._epoch += 1
 
     def _first_iteration(self) -> int:
-        """Iteration at which this epoch began: now, unless the checkpoint is from its middle."""
+        """Return the iteration at which this epoch began: now, unless the checkpoint is from its middle."""
         epoch, first = self.runner.message_hub.runtime_info.get(EPOCH_BEGAN, (None, 0))
         if epoch != self._epoch:
             first = self._iter
@@ -141,7 +141,7 @@ class IterBasedTrainLoop(Exact, IterBased):
     """mmengine's loop over iterations, with its options: `max_iters`, `val_begin`, `val_interval`, `dynamic_intervals`."""
 
     def run(self) -> nn.Module:
-        """Trains, from where a checkpoint left off, and returns the model."""
+        """Train from the beginning or from the resumed checkpoint, and return the model."""
         self.runner.call_hook("before_train")
         self.begin()
         self.runner.call_hook("before_train_epoch")  # the whole training is one epoch to mmengine's hooks

@@ -1,4 +1,4 @@
-"""Models inside of what mmengine puts around them."""
+"""Models inside of mmengine's wrappers."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 
 
 def unwrapped(model: Any) -> Any:
-    """Return a model without what spreads it over processes or runs it several times an image."""
+    """Return a model without the wrappers that spread it over processes or run it several times an image."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     return model

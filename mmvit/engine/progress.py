@@ -1,4 +1,4 @@
-"""Progress on an interactive terminal."""
+"""Progress in an interactive terminal."""
 
 import logging
 import resource
@@ -27,9 +27,9 @@ WINDOW = 20  # iterations that the shown loss is averaged over
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """A live bar with ETA, loss, learning rate and memory in an interactive terminal; nothing at all when piped.
+    """Hook that shows a live bar with ETA, loss, learning rate and memory in an interactive terminal, and nothing when piped.
 
-    While it is up, the plain log lines go to the log file only; results of a validation are printed above the bar.
+    While the bar is shown, plain log lines go to the log file only; results of a validation are printed above the bar.
     """
 
     priority = "VERY_LOW"  # after the hooks that compute what it shows
@@ -91,7 +91,7 @@ class ProgressHook(Hook):
         self.close()
 
     def close(self) -> None:
-        """Takes the bar down and gives the terminal back to the logger; also after an error."""
+        """Remove the bar and give the terminal back to the logger; also called after an error."""
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
@@ -122,7 +122,7 @@ def _figures(runner: Runner) -> str:
 
 
 def _memory_mb() -> float:
-    """Peak memory of this process: allocated by tensors on the GPU where there is one, else resident, MB."""
+    """Return the peak memory of this process in MB: allocated by tensors on the GPU if there is one, else resident."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS

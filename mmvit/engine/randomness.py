@@ -1,8 +1,8 @@
-"""Random numbers as a function of where a training stands, and of nothing that happened before.
+"""Random numbers as a function of the position in a training, independent of everything that happened before.
 
-The streams of Python, NumPy and torch are begun anew for each training step and for each sample, from (seed, rank, iteration)
-and the sample's place in its batch. A resumed run then draws what the uninterrupted one draws, with any number of data workers,
-and no generator has to be saved.
+The streams of Python, NumPy and torch are seeded anew for each training step and for each sample, from (seed, rank, iteration)
+and the sample's place in its batch. A resumed run then draws what the uninterrupted one draws, with any number of data
+workers, and no generator has to be saved.
 """
 
 import random
@@ -13,7 +13,10 @@ import torch
 
 
 class Position(NamedTuple):
-    """Where in a run random numbers are drawn: by the training step, place 0, or by the sample at `place - 1` of its batch."""
+    """Position in a run at which random numbers are drawn.
+
+    Place 0 is the training step, a higher place the sample at `place - 1` of its batch.
+    """
 
     seed: int
     rank: int
@@ -22,7 +25,7 @@ class Position(NamedTuple):
 
 
 def begin_streams(position: Position) -> None:
-    """Seeds the global generators of Python, NumPy and torch, the GPUs' included."""
+    """Seed the global generators of Python, NumPy and torch, including those of GPUs."""
     words = np.random.SeedSequence(position).generate_state(4)
     random.seed(int(words[0]))
     np.random.seed(words[1])

@@ -1,7 +1,8 @@
-"""Files that are whole or not there: mmengine's local storage with each file written beside its name and then renamed.
+"""Files that are whole or do not exist: mmengine's local storage, except that each file is written beside its name, then
+renamed.
 
-mmengine writes in place, so that a run that is killed while it saves leaves half a checkpoint under the name of a whole one, or
-has overwritten the one before.
+mmengine writes in place: a run that is killed while it saves leaves half a checkpoint under the name of a whole one, or has
+overwritten the one before.
 """
 
 import os
@@ -18,10 +19,10 @@ PARTIAL = ".partial"
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
-    """Writes a file so that its name means the whole old content or the whole new one, at any time.
+    """Write a file so that at any time its name means the whole old content or the whole new one.
 
     Raises:
-        CheckpointError: no space, no permission, ...; what was there before is untouched.
+        CheckpointError: no space, no permission, ...; the old content is untouched.
     """
     target = Path(os.path.realpath(path))  # a link stays one
     # One name for each process of a training, since some files are written by all of them, and the same each time: what a kill
@@ -44,7 +45,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
 
 
 def _flush_names(folder: Path) -> None:
-    """Makes a rename survive a power failure, where folders can be flushed."""
+    """Make a rename survive a power failure, on systems that can flush folders."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

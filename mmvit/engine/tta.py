@@ -1,6 +1,6 @@
 """Test-time augmentation of instance segmentation, which mmdet's own `DetTTAModel` refuses.
 
-Not a subclass of it: what a registry imports must not need mmdet, which a segmenter does without.
+It is not a subclass of it: modules that a registry imports must not need mmdet, which segmenters do not have.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,12 @@ AXES = {"horizontal": (-1,), "vertical": (-2,), "diagonal": (-2, -1)}  # of a ma
 
 @MODELS.register_module()
 class InstanceTTAModel(BaseTTAModel):
-    """Joins what a detector finds in several views of an image, sizes and flips, by non-maximum suppression.
+    """Model that joins a detector's results on several views of an image, sizes and flips, by non-maximum suppression.
 
-    Boxes, scores and labels come out as from `DetTTAModel`; a surviving box keeps the mask of the view that it comes from.
+    Boxes, scores and labels are those of `DetTTAModel`; a surviving box keeps the mask of its view.
 
     Args:
-        tta_cfg: `nms`, as mmcv's `batched_nms` takes it, and `max_per_img`, the most instances of an image.
+        tta_cfg: `nms`, as mmcv's `batched_nms` takes it, and `max_per_img`, the largest number of instances of an image.
         options: `module`, the detector, which predicts at the image's own size, as mmdet's do by default.
     """
 
@@ -33,7 +33,7 @@ class InstanceTTAModel(BaseTTAModel):
         self.tta_cfg = tta_cfg
 
     def merge_preds(self, data_samples_list: Sequence[Sequence["DetDataSample"]]) -> list["DetDataSample"]:
-        """One sample an image, its first view's with the predictions of all; the inner lists are the views of an image."""
+        """Return one sample an image: its first view's, with the predictions of all views. An inner list holds an image's views."""
         return [self._merge(views) for views in data_samples_list]
 
     def _merge(self, views: Sequence["DetDataSample"]) -> "DetDataSample":
@@ -51,7 +51,7 @@ class InstanceTTAModel(BaseTTAModel):
 
 
 def turned_back(view: "DetDataSample") -> InstanceData:
-    """A view's predictions where they lie in the image: boxes (N, 4), and masks (N, H, W) where it has them."""
+    """Return a view's predictions in the image's coordinates: boxes (N, 4), and masks (N, H, W) if it has them."""
     from mmdet.structures.bbox import bbox_flip
 
     found = view.pred_instances

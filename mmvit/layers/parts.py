@@ -45,7 +45,7 @@ def resize_table(table: Tensor, old: Grid, new: Grid, mode: str) -> Tensor:
 
 
 def drop_path_rates(rate: float, depths: tuple[int, ...]) -> list[list[float]]:
-    """Return rates of stochastic depth (arXiv 1603.09382) that rise linearly from 0 to `rate` over all blocks, one list a stage."""
+    """Return rates of stochastic depth (arXiv 1603.09382), rising from 0 to `rate` over all blocks, one list a stage."""
     last = max(sum(depths) - 1, 1)
     rates = iter([rate * block / last for block in range(sum(depths))])
     return [[next(rates) for _ in range(depth)] for depth in depths]

@@ -1,6 +1,7 @@
-"""Names and text of the configs: a leaf, `configs/HEAD_FAMILY_ARCH_DATASET.py`, is a rendering of the tables of `pairings`.
+"""Names and text of the configs: a leaf, `configs/HEAD_FAMILY_ARCH_DATASET.py`, is written from the tables of `tables`.
 
-`text` writes a leaf, `parse` reads its name, `committed` names those that the repository has. `tools/make_config.py` is `main`.
+`text` writes a leaf, `parse` reads its name, `committed` lists those that the repository has. `tools/make_config.py` is the
+command.
 """
 
 import textwrap
@@ -23,15 +24,15 @@ WIDTH = 128  # of a line, as in pyproject.toml
 
 
 class Code(str):
-    """Python source, printed as it stands: `1e-4 / 1.4` says more than its value."""
+    """Python source, printed as it is: `1e-4 / 1.4` says more than its value."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a leaf trains with: its recipe, or ours, with nothing left open; see `pairings.Recipe`.
+    """Settings that a leaf trains with: its recipe, or ours, with nothing left open; see `tables.Recipe`.
 
     Attributes:
-        lr, weight_decay: None where they are the schedule's.
+        lr, weight_decay: None if they are the schedule's.
     """
 
     note: str
@@ -44,12 +45,12 @@ class Setup:
 
 
 def make(wanted: Iterable[Leaf], out: Path, force: bool = False) -> list[Path]:
-    """Writes leaves to the folder `out`, all or none; returns their paths.
+    """Write leaves to the folder `out`, all or none, and return their paths.
 
-    Their bases are the folder `_base_` beside them; where there is none, those of the installed package.
+    Their bases are the folder `_base_` beside them, or else those of the installed package.
 
     Raises:
-        InputError: a file is there and differs, and `force` is not given.
+        InputError: a file exists with other content, and `force` is not given.
     """
     bases = BASES if (out / BASES).is_dir() else f"mmvit::{BASES}"
     files = {out / f"{leaf.name}.py": text(leaf, bases) for leaf in wanted}
@@ -66,17 +67,17 @@ def make(wanted: Iterable[Leaf], out: Path, force: bool = False) -> list[Path]:
 
 
 def committed() -> list[Leaf]:
-    """Every pairing with a published result, and each family's small arch with every head on every dataset."""
+    """Return every pairing with a published result, and each family's small arch with every head on every dataset."""
     leaves = {leaf for row in PUBLISHED for leaf in row.leaves()}
     leaves |= {Leaf(head, name, _kind(name).small, data) for head, data in PAIRINGS for name in DROP_PATHS}
     return sorted(leaves)
 
 
 def parse(name: str) -> Leaf:
-    """The parts of a leaf's name.
+    """Return the parts of a leaf's name.
 
     Raises:
-        InputError: a part that is not there, or a head on a dataset that is not its; the valid ones are named.
+        InputError: an unknown part, or a head on a dataset that it is not paired with; the valid ones are named.
     """
     name = name.removesuffix(".py")
     head = next((head for head in HEADS if name.startswith(f"{head}_")), None)
@@ -99,7 +100,7 @@ def parse(name: str) -> Leaf:
 
 
 def setup_of(leaf: Leaf) -> Setup:
-    """What a leaf trains with: the first recipe that covers it, and for what that leaves open its pairing and family."""
+    """Return the settings of a leaf: those of the first recipe that covers it, completed by its pairing and family."""
     pairing, rates = PAIRINGS[leaf.head, leaf.dataset], DROP_PATHS[leaf.family]
     recipe = next((recipe for recipe in RECIPES if recipe.covers(leaf)), None)
     if recipe is None:
@@ -117,11 +118,11 @@ def setup_of(leaf: Leaf) -> Setup:
 
 
 def text(leaf: Leaf, bases: str = BASES) -> str:
-    """Source of a leaf.
+    """Return the source of a leaf.
 
     Args:
         leaf: what to write.
-        bases: the folder `_base_` as seen from where the leaf will lie, or `mmvit::_base_` for anywhere.
+        bases: the folder `_base_` as seen from the leaf's folder, or `mmvit::_base_` for any folder.
     """
     head, pairing, setup = HEADS[leaf.head], PAIRINGS[leaf.head, leaf.dataset], setup_of(leaf)
     settings: dict[str, Any] = {
@@ -144,7 +145,7 @@ def text(leaf: Leaf, bases: str = BASES) -> str:
 
 
 def channels_of(kind: type[Pyramid], arch: str) -> list[int]:
-    """Channels of the four levels, read from the model itself: the table of archs is the only place that has them."""
+    """Return the channels of the four levels, read from the model itself: only the table of archs has them."""
     with torch.device("meta"):
         model = kind(arch)  # type: ignore[arg-type]  # every family takes arch first
     return list(model.out_channels)
@@ -185,7 +186,7 @@ def _released(leaf: Leaf) -> Released | None:
 
 
 def _checkpoint(leaf: Leaf) -> str | None:
-    """Where the weights come from: the released file's URL, or the path of one that is fetched by hand."""
+    """Return the released file's URL, the path of a file that is downloaded by hand, or None."""
     row = _released(leaf)
     if row is None:
         return None
@@ -193,12 +194,12 @@ def _checkpoint(leaf: Leaf) -> str | None:
 
 
 def _first_level(leaf: Leaf) -> int:
-    """The first level that the backbone is asked for, if not all four are."""
+    """Return the first level that the backbone has to return."""
     return HEADS[leaf.head].first if _kind(leaf.family).tapped else 0
 
 
 def _notes(leaf: Leaf, setup: Setup) -> list[str]:
-    """The comments of a leaf, one paragraph each."""
+    """Return the comments of a leaf, one paragraph each."""
     notes = [setup.note, f"Drop path: {setup.drop_path.origin}"]
     if _first_level(leaf):
         notes.append("The map of stride 4 is left out, as the head does: its tap would get no gradient")
@@ -219,7 +220,7 @@ def _wrong(name: str, what: str, found: str, valid: Iterable[str]) -> InputError
 
 
 def _render(prefix: str, value: Any, indent: int) -> str:
-    """`prefix` and the value as ruff formats them: on one line where it fits, else one entry a line."""
+    """Return `prefix` and the value as ruff formats them: on one line if it fits, else one entry a line."""
     margin = " " * indent
     flat = f"{margin}{prefix}{_flat(value)}"
     room = WIDTH - bool(indent)  # for the comma behind an entry
@@ -235,7 +236,7 @@ def _render(prefix: str, value: Any, indent: int) -> str:
 
 
 def _is_block(value: Any) -> bool:
-    """Whether a value reads better one entry a line: a backbone."""
+    """Return whether a value reads better with one entry a line: a backbone."""
     return isinstance(value, dict) and "arch" in value
 
 

@@ -18,16 +18,17 @@ OURS = "mmvit::"  # prefix of the name of a config of this package
 
 
 def shipped(folder: str) -> Path:
-    """Our `configs` or `tools`: inside of an installed package, beside the package of a checkout."""
+    """Return our folder `configs` or `tools`: inside of an installed package, or beside the package of a checkout."""
     inside = PACKAGE / ".mim" / folder
     return inside if inside.is_dir() else PACKAGE.parent / folder
 
 
 def our_config(name: str) -> Path:
-    """File of a config of this package, such as `mmvit::retinanet_pvt_small_coco.py`; prefix and suffix may be left out.
+    """Return the file of a config of this package, such as `mmvit::retinanet_pvt_small_coco.py`; prefix and suffix are
+    optional.
 
     Raises:
-        InputError: there is none of that name; the nearest are suggested.
+        InputError: there is no config of that name; the nearest are suggested.
     """
     folder = shipped("configs")
     name = name.removeprefix(OURS).removesuffix(".py")
@@ -40,9 +41,9 @@ def our_config(name: str) -> Path:
 
 
 def config_file(name: str) -> Path:
-    """The file that a user means: a path, `mmvit::NAME.py`, or without a folder the name of one of our configs.
+    """Return the file that a user means: a path, `mmvit::NAME.py`, or without a folder the name of one of our configs.
 
-    A path that leads nowhere is returned as it is: loading it tells what is near.
+    A path that does not exist is returned as it is: loading it suggests similar ones.
 
     Raises:
         InputError: a bare name that is neither a file here nor a config of ours.
@@ -59,7 +60,7 @@ def config_file(name: str) -> Path:
 
 
 def load_config(path: Path) -> Config:
-    """A config file.
+    """Return a config, read from a file.
 
     Raises:
         InputError: no such file (the nearest names are suggested), or one that does not parse.
@@ -82,7 +83,10 @@ def install() -> None:
 
 
 def _with_ours(get_cfg_path: Callable) -> Callable:
-    """mmengine's way from a base's name to its file and scope. Ours have no scope: their types belong to mmdet and mmseg."""
+    """Wrap mmengine's function from a base's name to its file and scope.
+
+    Ours have no scope: their types belong to mmdet and mmseg.
+    """
 
     @wraps(get_cfg_path)
     def answer(cfg_path: str, filename: str) -> tuple[str, str | None]:

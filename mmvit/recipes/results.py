@@ -1,6 +1,6 @@
-"""The page of results: `python -m mmvit.recipes.results > docs/model_zoo.md`.
+"""Page of results: `python -m mmvit.recipes.results > docs/model_zoo.md`.
 
-What was published comes from `pairings.PUBLISHED`; what was obtained with this package is `RUNS`, where a run is a row.
+Published results come from `tables.PUBLISHED`; results obtained with this package are `RUNS`, one row a run.
 """
 
 import sys
@@ -49,14 +49,14 @@ written by `python -m mmvit.recipes.results > docs/model_zoo.md`; a test compare
 
 @dataclass(frozen=True)
 class Run:
-    """A full training run of a committed config with this package.
+    """Full training run of a committed config with this package.
 
     Attributes:
         config: name of the leaf.
-        figures: in the order of the head's METRICS, percent.
+        figures: percent, in the order of the head's METRICS.
         test: of the evaluation: single scale, or test-time augmentation.
-        date: year-month-day on which it ended.
-        commit: of this repository.
+        date: day on which it ended, as year-month-day.
+        commit: commit of this repository.
         machine: GPUs, and the versions of torch and of the stack.
         command: as it was typed.
     """
@@ -79,7 +79,7 @@ def main() -> int:
 
 
 def page(runs: Sequence[Run]) -> Iterator[str]:
-    """Lines of the page."""
+    """Yield the lines of the page."""
     yield INTRODUCTION
     for (head, dataset), leaves in _by_pairing():
         metrics = " / ".join(METRICS[head])
@@ -99,7 +99,7 @@ def page(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def row_of(leaf: Leaf, runs: Sequence[Run]) -> str:
-    """A config's line of its table."""
+    """Return a config's line of its table."""
     setup = setup_of(leaf)
     cells = (
         f"[{leaf.name}](../configs/{leaf.name}.py)",
@@ -112,7 +112,7 @@ def row_of(leaf: Leaf, runs: Sequence[Run]) -> str:
 
 
 def _by_pairing() -> Iterator[tuple[tuple[str, str], list[Leaf]]]:
-    """The committed leaves of each pairing, in the order of the tables, families and archs in theirs."""
+    """Return the committed leaves of each pairing, with pairings, families and archs in the order of their tables."""
     archs = list_archs()
     for head, dataset in PAIRINGS:
         leaves = [leaf for leaf in committed() if (leaf.head, leaf.dataset) == (head, dataset)]
@@ -129,7 +129,7 @@ def _figures(run: Run) -> str:
 
 
 def _notes(leaves: Sequence[Leaf]) -> Iterator[str]:
-    """A line for each recipe: the archs that it is for, and its source as the config has it."""
+    """Yield a line for each recipe: the archs that it is for, and its source as the config has it."""
     archs: dict[str, list[str]] = {}
     for leaf in leaves:
         archs.setdefault(setup_of(leaf).note, []).append(f"`{leaf.family}_{leaf.arch}`")

@@ -1,7 +1,6 @@
-"""The configs of this package as tables: which head goes with which dataset, what each family brings, whose recipe it is, and
-what was published.
+"""The configs of this package as tables: heads and datasets, what each family brings, whose recipe it is, published results.
 
-A new family is a row of `DROP_PATHS`; a published recipe is a row of `RECIPES`, its results are rows of `PUBLISHED`. Recipes
+A new family is a row of `DROP_PATHS`; a published recipe is a row of `RECIPES`; its results are rows of `PUBLISHED`. Recipes
 name their sources in words that `configs` prints into a config as a comment; `results` prints the results.
 """
 
@@ -14,7 +13,7 @@ GPUS = 8  # of every recipe below
 
 @dataclass(frozen=True, order=True)
 class Leaf:
-    """The four parts of a config's name."""
+    """Four parts of a config's name."""
 
     head: str
     family: str
@@ -28,7 +27,7 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Head:
-    """What a leaf must tell a head of `configs/_base_/heads`.
+    """Settings that a leaf has to pass to a head of `configs/_base_/heads`.
 
     Attributes:
         runtime: base of the runs.
@@ -45,15 +44,15 @@ class Head:
 
 @dataclass(frozen=True)
 class Pairing:
-    """A head on a dataset: what any family gets that has no recipe of its own there.
+    """Head on a dataset: the settings of families that have no recipe of their own there.
 
     Attributes:
         data, schedule: bases, of `configs/_base_/datasets` and `configs/_base_/schedules`.
         ours: where the recipe is taken from, for families without a published one.
-        classes: of the dataset; None where the base of the head has them.
+        classes: number of classes of the dataset; None if the base of the head has it.
         crop: height and width in training; None for detection.
-        lr: where another than the schedule's.
-        images: per GPU.
+        lr: learning rate, if it is not the schedule's.
+        images: images per GPU.
         slide: stride of a sliding-window test with windows of the training crop; None tests whole images.
     """
 
@@ -69,7 +68,7 @@ class Pairing:
 
 @dataclass(frozen=True)
 class Rates:
-    """Drop path rates by arch, `"*"` for those not named, and where they come from; the origin is a comment in the leaf."""
+    """Drop path rates by arch, `"*"` for those not named, and their origin, which is a comment in the leaf."""
 
     origin: str
     by_arch: Mapping[str, float]
@@ -80,12 +79,12 @@ class Rates:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is known of a family's own recipe; only what differs from its `Pairing` and drop path.
+    """Family's own recipe, as far as it is known; only what differs from its `Pairing` and drop path.
 
     Attributes:
         heads, family, dataset, archs: what it is for; no archs stands for all.
         source: whose it is, and its contradictions; a comment in the leaf.
-        published: False where the authors tell no more than a part of it.
+        published: False if the authors published only a part of it.
     """
 
     heads: tuple[str, ...]
@@ -110,7 +109,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a number stands."""
+    """Source of a number."""
 
     name: str
     url: str
@@ -118,11 +117,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Published:
-    """Results of a family with a head on a dataset, as one source gives them.
+    """Results of a family with a head on a dataset, from one source.
 
     Attributes:
         figures: arch to the numbers as they are printed: box AP, box AP / mask AP, or mean IoU, in percent.
-        test: scales of the test images; None where the source at hand does not say.
+        test: scales of the test images; None if the source does not say.
         under: conditions that the leaf's name does not tell.
     """
 

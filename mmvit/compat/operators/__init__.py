@@ -1,10 +1,10 @@
-"""A stand-in for `mmcv._ext`, the compiled half of mmcv, made of torchvision and plain torch.
+"""Stand-in for `mmcv._ext`, the compiled half of mmcv, made of torchvision and plain torch.
 
-`mmcv.ops` imports `mmcv._ext` and asserts that some 115 functions exist in it. mmcv-lite and the source packages that
-were installed without a compiler have no such file, and mmcv's build fails on current torch. `install()` puts a finder
-at the end of `sys.meta_path` that answers for this one name when nobody else does: a compiled `_ext` always wins.
+`mmcv.ops` imports `mmcv._ext` and asserts that some 115 functions exist in it. mmcv-lite and source packages installed without
+a compiler have no such file, and mmcv does not build against current torch. `install()` puts a finder at the end of
+`sys.meta_path` that answers for this one name if no other finder does: a compiled `_ext` always takes precedence. Functions
+outside of `SUPPLIED` exist too, so that the assertions hold, and raise NotImplementedError when they are called.
 
-Functions outside `SUPPLIED` exist too, so that the assertions hold, and raise NotImplementedError when they are called.
 Nothing heavy is imported before mmcv itself imports `mmcv._ext`.
 """
 
@@ -56,18 +56,18 @@ SUPPLIED: dict[str, tuple[str, ...]] = {
 
 
 def install() -> None:
-    """Let `import mmcv._ext` find the stand-in where no compiled file exists. Call it before `mmcv.ops` is imported.
+    """Make `import mmcv._ext` find the stand-in where no compiled file exists. Call it before `mmcv.ops` is imported.
 
-    Calling it again changes nothing, and it does nothing harmful where mmcv is not installed.
+    Calling it again changes nothing. It is harmless where mmcv is not installed.
     """
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())
 
 
 def is_supplied() -> bool:
-    """Whether the `mmcv._ext` in use, or else the one that an import would bring now, is this stand-in.
+    """Return whether the `mmcv._ext` in use, or else the one that an import would find now, is this stand-in.
 
-    Does not import mmcv, and is False where there is none.
+    Does not import mmcv, and returns False where mmcv is not installed.
     """
     if NAME in sys.modules:
         return isinstance(sys.modules[NAME], _Module)
@@ -80,7 +80,7 @@ def is_supplied() -> bool:
 
 
 def _first_spec(finders: Sequence[object], path: Sequence[str] | None) -> ModuleSpec | None:
-    """What the first of `finders` that knows `mmcv._ext` says about it; finders of the oldest protocol do not count."""
+    """Return the spec of `mmcv._ext` from the first of `finders` that knows it; finders of the oldest protocol do not count."""
     for finder in finders:
         find = getattr(finder, "find_spec", None)
         spec = find(NAME, path) if find is not None else None
@@ -90,7 +90,10 @@ def _first_spec(finders: Sequence[object], path: Sequence[str] | None) -> Module
 
 
 class _Module(ModuleType):
-    """The module itself. A class of its own, so that every public name exists and `is_supplied` can recognise it."""
+    """Module that stands in for `mmcv._ext`.
+
+    It is a class of its own, so that every public name exists and `is_supplied` recognises it.
+    """
 
     def __getattr__(self, name: str) -> Callable:
         if name.startswith("_"):
@@ -99,7 +102,7 @@ class _Module(ModuleType):
 
 
 class _Finder:
-    """Answers for `mmcv._ext` after every other finder, also those that were appended later than this one."""
+    """Finder of `mmcv._ext` that comes after every other finder, also those that were appended later."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -125,14 +128,14 @@ class _Loader(Loader):
 
 
 def _compiler_version() -> str:
-    """What mmcv's environment report prints as its compiler."""
+    """Return what mmcv's environment report prints as its compiler."""
     import torchvision
 
     return f"not compiled: mmvit's stand-in on torchvision {torchvision.__version__}"
 
 
 def _compiling_cuda_version() -> str:
-    """mmcv's word for a build without CUDA."""
+    """Return mmcv's word for a build without CUDA."""
     return "not available"
 
 

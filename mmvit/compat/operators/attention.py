@@ -19,12 +19,12 @@ def ms_deform_attn_forward(
     attention_weights: Tensor,
     im2col_step: int,
 ) -> Tensor:
-    """Weighted samples (B, Q, heads * D) of the values (B, K, heads, D) of all levels in a row.
+    """Return weighted samples (B, Q, heads * D) of the values (B, K, heads, D), in which all levels follow each other.
 
-    Locations (B, Q, heads, L, P, 2) are (x, y) in parts of each map's size, weights (B, Q, heads, L, P), the shapes of
+    Locations (B, Q, heads, L, P, 2) are (x, y) as fractions of each map's size, weights (B, Q, heads, L, P), the shapes of
     the levels (L, 2) height and width.
 
-    Any batch will do: mmcv's demand that `im2col_step` divides it comes from its way to work, which is not ours.
+    Any batch size works. mmcv demands that `im2col_step` divides it, which follows from its algorithm, not from the operator.
     """
     output = _attend(
         wide(value), value_spatial_shapes, value_level_start_index, wide(sampling_locations), wide(attention_weights)
@@ -45,7 +45,7 @@ def ms_deform_attn_backward(
     grad_attn_weight: Tensor,
     im2col_step: int,
 ) -> None:
-    """Fill the last three tensors, shaped like what they are the gradients of."""
+    """Fill the last three tensors, each shaped like the tensor whose gradient it is."""
     inputs = [wide(tensor).detach().requires_grad_() for tensor in (value, sampling_locations, attention_weights)]
     with torch.enable_grad():
         output = _attend(inputs[0], value_spatial_shapes, value_level_start_index, *inputs[1:])
@@ -74,7 +74,7 @@ def _attend(value: Tensor, shapes: Tensor, starts: Tensor, locations: Tensor, we
 
 
 def _heads_last(output: Tensor, batch: int) -> Tensor:
-    """(B * heads, D, Q) to (B, Q, heads * D)."""
+    """Return (B * heads, D, Q) as (B, Q, heads * D)."""
     channels, queries = output.shape[1:]
     heads = output.shape[0] // batch if batch else 1
     return output.view(batch, heads * channels, queries).transpose(1, 2).contiguous()
@@ -110,7 +110,7 @@ def psamask_forward(
 
 
 def _relative(size: int, mask: int, half: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(size, size) for [other, own]: where in the mask of `own` the pixel `other` lies, and whether it lies in it."""
+    """Return (size, size) tensors for [other, own]: the place of pixel `other` in the mask of `own`, and whether it has one."""
     position = torch.arange(size, device=device)
     index = position[:, None] - position + half
     return index.clamp(0, mask - 1), (index >= 0) & (index < mask)
@@ -143,6 +143,6 @@ def psamask_backward(
 
 
 def _absolute(size: int, mask: int, half: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(mask, size) for [place in the mask, own]: which pixel that place covers, and whether it is on the map."""
+    """Return (mask, size) tensors for [place in the mask, own]: which pixel that place covers, and whether it is on the map."""
     index = torch.arange(mask, device=device)[:, None] + torch.arange(size, device=device) - half
     return index.clamp(0, size - 1), (index >= 0) & (index < size)

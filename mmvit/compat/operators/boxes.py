@@ -3,7 +3,7 @@
 Semantics: mmcv's csrc/pytorch/cpu/nms.cpp and bbox_overlaps_cpu.cpp. Boxes are (x1, y1, x2, y2) in pixels; with
 `offset` 1 a box is one pixel wider and higher than x2 - x1, y2 - y1.
 
-Difference from mmcv: equal scores keep their order in `nms` and `nms_match`. mmcv leaves it to an unstable sort.
+Difference from mmcv: equal scores keep their order in `nms` and `nms_match`. mmcv's sort is not stable.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from .kernel import kernel, single, wide
 
 @kernel
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Indices (K,) of the boxes (N, 4) to keep, best first: those whose IoU with no kept one exceeds the threshold."""
+    """Return the indices (K,) of the boxes (N, 4) to keep, best first: no two kept boxes overlap by more than the threshold."""
     if offset == 0:
         return torchvision.ops.nms(wide(boxes), wide(scores).to(wide(boxes)), single(iou_threshold))
     # torchvision knows no offset, and adding it to x2, y2 rounds otherwise than mmcv does.
@@ -26,7 +26,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
 
 @kernel
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """One list for each kept row of `dets` (N, 5: box and score): its index, then those it suppressed, best first."""
+    """Return one list for each kept row of `dets` (N, 5: box and score): its index, then those it suppressed, best first."""
     return _suppress(dets[:, :4], dets[:, 4], iou_threshold, offset=0, equal_too=True)
 
 
@@ -98,7 +98,7 @@ def _arrays(boxes: Tensor, offset: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _iou(corners: np.ndarray, areas: np.ndarray, one: int, others: np.ndarray, offset: int) -> np.ndarray:
-    """IoU of one box with `others`; NaN where neither has an area."""
+    """Return the IoU of one box with `others`; NaN if neither has an area."""
     x1, y1, x2, y2 = corners[:, others]
     left, top, right, bottom = corners[:, one]
     width = np.maximum(0, np.minimum(right, x2) - np.maximum(left, x1) + offset)
@@ -109,7 +109,7 @@ def _iou(corners: np.ndarray, areas: np.ndarray, one: int, others: np.ndarray, o
 
 
 def bbox_overlaps(bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode: int, aligned: bool, offset: int) -> None:
-    """Fill `ious`, (M, N) or with `aligned` (M,): the overlaps of boxes (M, 4) with (N, 4).
+    """Fill `ious`, (M, N) or with `aligned` (M,), with the overlaps of boxes (M, 4) with (N, 4).
 
     `mode` 0 divides by the union, 1 by the area of the first. Gradients reach the boxes, as in mmcv's CPU version.
     """

@@ -2,11 +2,12 @@
 
 Semantics: mmcv's csrc/pytorch/deform_conv.cpp, modulated_deform_conv.cpp and cpu/*.cpp of the same names. Input is
 (B, C, H, W), weight (O, C / group, kH, kW), output (B, O, h, w), offset (B, G * kH * kW * 2, h, w) with rows before
-columns, mask (B, G * kH * kW, h, w), G the `deformable_group`. `columns`, `ones` are mmcv's scratch memory: left alone.
+columns, mask (B, G * kH * kW, h, w), where G is `deformable_group`. `columns` and `ones` are mmcv's scratch memory and are not
+used.
 
-Two things differ between mmcv and torchvision and are evened out:
+mmcv and torchvision differ in two things, which are adapted here:
 - Version 2 of mmcv never looks at the shape of offset and mask. It reads the memory of each sample from its start as if
-  it had the output's size, which DyHead relies on where it applies one level's offsets to the next, smaller level.
+  it had the output's size. DyHead relies on this: it applies one level's offsets to the next, smaller level.
 - A tap exactly one pixel above or left of the map, where untrained offsets of zero put it, has no gradient in mmcv.
 """
 # ruff: noqa: N803  mmcv passes these names as keywords.
@@ -46,7 +47,7 @@ class _Geometry:
         return (*self.stride, *self.padding, *self.dilation, self.groups, self.offset_groups, use_mask)
 
     def read(self, name: str, tensor: Tensor, channels: int) -> Tensor:
-        """The memory of each sample of `tensor` from its start on, as (B, channels, *output_size)."""
+        """Return the memory of each sample of `tensor`, read from its start, as (B, channels, *output_size)."""
         needed = channels * self.output_size[0] * self.output_size[1]
         memory = wide(tensor).flatten(1)
         if memory.shape[1] < needed:
@@ -57,7 +58,7 @@ class _Geometry:
         return memory[:, :needed].reshape(-1, channels, *self.output_size)
 
     def off_the_edge(self, offset: Tensor) -> Tensor:
-        """`offset` with taps at exactly -1 moved one pixel farther out, where torchvision sees no gradient either."""
+        """Return `offset` with taps at exactly -1 moved one pixel farther out, where torchvision has no gradient either."""
         taps = offset.unflatten(1, (self.offset_groups, *self.kernel_size, 2))
         rows = self._undisturbed(0, offset)[:, None, :, None]
         columns = self._undisturbed(1, offset)[None, :, None, :]
@@ -68,7 +69,7 @@ class _Geometry:
         return torch.stack(moved, 4).flatten(1, 4)
 
     def _undisturbed(self, axis: int, like: Tensor) -> Tensor:
-        """(taps, outputs) of one axis: where each tap of the kernel lies for each output while its offset is zero."""
+        """Return (taps, outputs) of one axis: where each tap of the kernel lies for each output while its offset is zero."""
         taps = torch.arange(self.kernel_size[axis], device=like.device, dtype=like.dtype) * self.dilation[axis]
         outputs = torch.arange(self.output_size[axis], device=like.device, dtype=like.dtype) * self.stride[axis]
         return taps[:, None] + (outputs - self.padding[axis])
@@ -86,7 +87,7 @@ def _forward(geometry: _Geometry, input: Tensor, weight: Tensor, offset: Tensor,
 def _backward(
     geometry: _Geometry, grad_output: Tensor, input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of input, weight, offset and mask, the last two in the shape that was read."""
+    """Return the gradients of input, weight, offset and mask, the last two in the shape that was read."""
     maps, weight = wide(input), wide(weight)
     offset = geometry.off_the_edge(geometry.read("offset", offset, 2 * geometry.taps))
     mask = maps.new_zeros(maps.shape[0], 1) if mask is None else geometry.read("mask", mask, geometry.taps)
@@ -107,7 +108,7 @@ def _plain_geometry(
     groups: int,
     offset_groups: int,
 ) -> _Geometry:
-    """Version 1 checks what version 2 does not."""
+    """Check for version 1 what version 2 does not check, and return its geometry."""
     geometry = _Geometry(input, kernel_size, stride, padding, dilation, groups, offset_groups)
     expected = (input.shape[0], 2 * geometry.taps, *geometry.output_size)
     if tuple(offset.shape) != expected:
@@ -137,7 +138,7 @@ def deform_conv_forward(
     deformable_group: int,
     im2col_step: int,
 ) -> None:
-    """Fill `output`. `im2col_step`, the samples that mmcv takes at a time, does not matter here."""
+    """Fill `output`. `im2col_step`, mmcv's number of samples at a time, has no effect here."""
     geometry = _plain_geometry(input, offset, (kH, kW), (dH, dW), (padH, padW), (dilationH, dilationW), group, deformable_group)
     output.copy_(_forward(geometry, input, weight, offset, None))
 
@@ -220,7 +221,7 @@ def modulated_deform_conv_forward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Fill `output`. `bias` (O,) counts `with_bias` only."""
+    """Fill `output`. `bias` (O,) counts only if `with_bias`."""
     geometry = _Geometry(
         input,
         (kernel_h, kernel_w),
@@ -261,7 +262,7 @@ def modulated_deform_conv_backward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Fill the five gradients. What is beyond the part of offset and mask that was read keeps the caller's zeros."""
+    """Fill the five gradients. Beyond the part of offset and mask that was read, they keep the caller's zeros."""
     geometry = _Geometry(
         input,
         (kernel_h, kernel_w),

@@ -1,7 +1,7 @@
 """Deformable RoI pooling: `deform_roi_pool_forward`, `deform_roi_pool_backward`.
 
-Semantics: mmcv's csrc/common/cuda/deform_roi_pool_cuda_kernel.cuh. RoI align by the mean, aligned, with every bin moved
-by `offset` (N, 2, bins down, bins across: x then y), in parts of the RoI's size times `gamma`. An empty `offset` moves
+Semantics: mmcv's csrc/common/cuda/deform_roi_pool_cuda_kernel.cuh. This is RoI align by the mean, aligned, with every bin moved
+by `offset` (N, 2, bins down, bins across: x then y), in fractions of the RoI's size times `gamma`. An empty `offset` moves
 nothing.
 """
 
@@ -17,7 +17,7 @@ from .roi import sample_grids
 def _samples(
     maps: Tensor, rois: Tensor, offset: Tensor, size: tuple[int, int], scale: float, ratio: int, gamma: float
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """RoIs (n,), rows and columns of their samples (n, bins down, bins across, samples), heights and widths (n, 2)."""
+    """Yield RoIs (n,), rows and columns of their samples (n, bins down, bins across, samples), heights and widths (n, 2)."""
     extents = (rois[:, [4, 3]] - rois[:, [2, 1]]) * single(scale)
     for chosen, ys, xs in sample_grids(rois, size, scale, ratio, True, maps.shape[1]):
         shape = (len(chosen), *size, ys.shape[2], xs.shape[2])
@@ -31,7 +31,7 @@ def _samples(
 
 
 def _places(batch: Tensor, around: Corners, height: int, width: int) -> list[Tensor]:
-    """Rows of `pixel_rows` of the four pixels around each sample, each (n, bins down, bins across, samples)."""
+    """Return the rows of `pixel_rows` of the four pixels around each sample, each (n, bins down, bins across, samples)."""
     first = (batch * (height * width))[:, None, None, None]
     return [first + pixel for pixel in around.pixels(width)]
 
@@ -94,7 +94,10 @@ def deform_roi_pool_backward(
 
 
 def _slopes(pixels: list[Tensor], y: Tensor, x: Tensor, around: Corners) -> tuple[Tensor, Tensor]:
-    """Derivatives of the samples by y and by x. Up to a pixel outside the map mmcv extrapolates from the first two."""
+    """Return the derivatives of the samples by y and by x.
+
+    mmcv extrapolates from the first two pixels up to a pixel outside of the map.
+    """
     top_left, top_right, bottom_left, bottom_right = pixels
     above, below = (y - around.top)[..., None], (around.bottom - y)[..., None]
     before, after = (x - around.left)[..., None], (around.right - x)[..., None]

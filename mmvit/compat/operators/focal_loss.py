@@ -3,9 +3,9 @@
 Semantics: mmcv's csrc/common/cuda/sigmoid_focal_loss_cuda_kernel.cuh and softmax_focal_loss_cuda_kernel.cuh. Labels
 (N,) count from 0. `weight` is (C,), or empty for none, and is picked by the *label* of a row. The caller reduces.
 
-Difference from mmcv: the sigmoid form takes label C for background, and mmcv then reads behind the end of `weight`, as
-it does for negative labels. Here such rows weigh 1. A softmax label of C, for which mmcv reads behind the end of the
-probabilities, is an error.
+Difference from mmcv: in the sigmoid form label C is background, for which mmcv reads beyond the end of `weight`, as it does for
+negative labels. Here such rows have weight 1. In the softmax form, label C is an error; mmcv reads beyond the end of the
+probabilities.
 """
 
 import torch
@@ -27,7 +27,7 @@ def _check_labels(target: Tensor, highest: int) -> None:
 
 
 def _row_weights(target: Tensor, weight: Tensor) -> Tensor | float:
-    """(N,) weights of the rows, 1 where the label is none of the classes."""
+    """Return (N,) weights of the rows: 1 where the label is none of the classes."""
     if weight.numel() == 0:
         return 1.0
     known = (target >= 0) & (target < len(weight))
@@ -38,7 +38,10 @@ def _row_weights(target: Tensor, weight: Tensor) -> Tensor | float:
 def sigmoid_focal_loss_forward(
     input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Fill `output` (N, C) with the loss of each logit of `input` (N, C). A label of no class makes all negatives."""
+    """Fill `output` (N, C) with the loss of each logit of `input` (N, C).
+
+    If the label of a row is no class, all of its logits are negatives.
+    """
     _check_labels(target, input.shape[1])
     positive, p = _one_hot(target, input.shape[1]), wide(input).sigmoid()
     loss = torch.where(positive, -alpha * (1 - p).pow(gamma) * _log(p), -(1 - alpha) * p.pow(gamma) * _log(1 - p))
@@ -72,7 +75,7 @@ def _weigh(values: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 def softmax_focal_loss_forward(
     input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Fill `output` (N,) from the probabilities `input` (N, C), after softmax. A negative label costs nothing."""
+    """Fill `output` (N,) from the probabilities `input` (N, C), after softmax. The loss of a negative label is 0."""
     _check_labels(target, input.shape[1] - 1)
     p = _probability(input, target)
     loss = -alpha * (1 - p).pow(gamma) * _log(p) * _row_weights(target, weight)

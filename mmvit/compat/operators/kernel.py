@@ -1,7 +1,7 @@
-"""What all operators of this package share: how they are called, in which precision they compute, how they sample.
+"""What all operators of this package share: calling convention, precision, bilinear sampling.
 
-mmcv's compiled functions see no autograd and no autocast, and write into buffers of the caller. `kernel` gives a torch
-function the same manners. Bilinear sampling follows mmcv's csrc/common/cuda/common_cuda_helper.hpp.
+mmcv's compiled functions do not take part in autograd or autocast, and write into buffers of the caller. `kernel` makes a torch
+function behave like that. Bilinear sampling follows mmcv's csrc/common/cuda/common_cuda_helper.hpp.
 """
 
 import functools
@@ -17,7 +17,7 @@ SLICE_ELEMENTS = 1 << 24
 
 
 def kernel(function: Callable) -> Callable:
-    """Run `function` outside autograd and autocast, as compiled code runs. The first argument is a tensor."""
+    """Run `function` outside of autograd and autocast, as compiled code runs. The first argument is a tensor."""
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -29,27 +29,27 @@ def kernel(function: Callable) -> Callable:
 
 
 def wide(tensor: Tensor) -> Tensor:
-    """`tensor` in the type to compute in: float32 for the 16-bit types, which not every kernel of torchvision knows."""
+    """Return `tensor` in the type to compute in: float32 for 16-bit types, which some kernels of torchvision lack."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def single(number: float) -> float:
-    """`number` rounded to float32: mmcv's functions take their real parameters as C floats."""
+    """Return `number` rounded to float32: mmcv's functions take their real parameters as C floats."""
     return struct.unpack("f", struct.pack("f", number))[0]
 
 
 def pixel_rows(maps: Tensor) -> Tensor:
-    """(B, C, H, W) as (B * H * W, C): the channels of a pixel together, which is how samples are fetched fast."""
+    """Return (B, C, H, W) as (B * H * W, C): samples are read fast if the channels of a pixel lie together."""
     return maps.flatten(2).transpose(1, 2).reshape(-1, maps.shape[1])
 
 
 def fetch(rows: Tensor, places: Tensor) -> Tensor:
-    """(..., C): the rows at `places` (...)."""
+    """Return (..., C): the rows at `places` (...)."""
     return rows.index_select(0, places.flatten()).view(*places.shape, rows.shape[1])
 
 
 class Corners(NamedTuple):
-    """The four pixels around each sample point, as rows and columns, and how much the bottom and right ones weigh."""
+    """Four pixels around each sample point, as rows and columns, and the weights of the bottom and right ones."""
 
     inside: Tensor
     top: Tensor
@@ -60,19 +60,19 @@ class Corners(NamedTuple):
     across: Tensor
 
     def pixels(self, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Flat indices: top left, top right, bottom left, bottom right."""
+        """Return flat indices: top left, top right, bottom left, bottom right."""
         top, bottom = self.top * width, self.bottom * width
         return top + self.left, top + self.right, bottom + self.left, bottom + self.right
 
     def weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """In the order of `pixels`; zero for points outside."""
+        """Return weights in the order of `pixels`; zero for points outside."""
         down, up = torch.where(self.inside, self.down, 0), torch.where(self.inside, 1 - self.down, 0)
         across, back = self.across, 1 - self.across
         return up * back, up * across, down * back, down * across
 
 
 def interpolate(rows: Tensor, places: Sequence[Tensor], around: Corners) -> Tensor:
-    """(..., C): the values at the points, from the rows at `places`, four tensors (...) in the order of `Corners.pixels`."""
+    """Return (..., C): the values at the points, from the rows at `places`: four tensors (...) ordered as `Corners.pixels`."""
     top_left, top_right, bottom_left, bottom_right = (
         weight[..., None] * fetch(rows, place) for weight, place in zip(around.weights(), places, strict=True)
     )
@@ -80,7 +80,7 @@ def interpolate(rows: Tensor, places: Sequence[Tensor], around: Corners) -> Tens
 
 
 def corners(y: Tensor, x: Tensor, height: int, width: int) -> Corners:
-    """The pixels that RoI operators interpolate between at (y, x), in pixel units with pixel centres at whole numbers.
+    """Return the pixels that RoI operators interpolate between at (y, x), in pixels with centres at whole numbers.
 
     A point up to one pixel outside counts as on the border; farther out it has no value. NaN counts as outside.
     """

@@ -2,8 +2,8 @@
 `masked_im2col_forward` and `masked_col2im_forward`.
 
 Semantics: mmcv's csrc/common/cuda/carafe_naive_cuda_kernel.cuh, carafe_cuda_kernel.cuh, masked_conv2d_cuda_kernel.cuh.
-The two forms of CARAFE compute the same; mmcv's faster one needs scratch memory, of which only `rfeatures` is used
-here: its backward is not given the features, so the forward leaves them there.
+The two forms of CARAFE compute the same. mmcv's faster one needs scratch memory, of which only `rfeatures` is used here: the
+backward function does not receive the features, so the forward function stores them there.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from .kernel import kernel, wide
 def carafe_naive_forward(
     features: Tensor, masks: Tensor, output: Tensor, kernel_size: int, group_size: int, scale_factor: int
 ) -> None:
-    """Fill `output` (B, C, sH, sW): each pixel a weighted sum of the kernel_size² features (B, C, H, W) at its source.
+    """Fill `output` (B, C, sH, sW): each pixel is a weighted sum of the kernel_size² features (B, C, H, W) at its source.
 
     `masks` (B, group_size * kernel_size², sH, sW) holds the weights, one set for each group of channels.
     """
@@ -59,7 +59,7 @@ def carafe_naive_backward(
 def _taps(
     features: Tensor, masks: Tensor, kernel_size: int, groups: int, scale: int
 ) -> Iterator[tuple[Tensor, Tensor, tuple[int, int]]]:
-    """For each place in the kernel: features (B, G, C / G, H, 1, W, 1), masks (B, G, 1, H, s, W, s), row and column."""
+    """Yield for each place in the kernel: features (B, G, C / G, H, 1, W, 1), masks (B, G, 1, H, s, W, s), row and column."""
     batch, channels, height, width = features.shape
     reach = (kernel_size - 1) // 2
     padded = F.pad(features, (reach, reach, reach, reach))
@@ -86,7 +86,7 @@ def carafe_forward(
     group_size: int,
     scale_factor: int,
 ) -> None:
-    """As `carafe_naive_forward`; `rfeatures` receives the features for `carafe_backward`."""
+    """Do the same as `carafe_naive_forward`, and store the features in `rfeatures` for `carafe_backward`."""
     rfeatures.copy_(features)
     carafe_naive_forward(features, masks, output, kernel_size, group_size, scale_factor)
 
@@ -106,7 +106,7 @@ def carafe_backward(
     group_size: int,
     scale_factor: int,
 ) -> None:
-    """As `carafe_naive_backward`, for what `carafe_forward` left in `rfeatures`."""
+    """Do the same as `carafe_naive_backward`, with the features that `carafe_forward` stored in `rfeatures`."""
     carafe_naive_backward(top_grad, rfeatures, masks, bottom_grad, mask_grad, kernel_size, group_size, scale_factor)
 
 
@@ -132,5 +132,5 @@ def masked_im2col_forward(
 def masked_col2im_forward(
     col: Tensor, mask_h_idx: Tensor, mask_w_idx: Tensor, im: Tensor, height: int, width: int, channels: int
 ) -> None:
-    """Put the columns `col` (C, M) onto their pixels of `im` (1, C, height, width); the others stay as they are."""
+    """Write the columns `col` (C, M) to their pixels of `im` (1, C, height, width); the others stay as they are."""
     im[0][:, mask_h_idx, mask_w_idx] = col.to(im.dtype)

@@ -1,7 +1,7 @@
 """Regions of interest: `roi_align_forward/backward`, `roi_pool_forward/backward`.
 
 Semantics: mmcv's csrc/pytorch/cpu/roi_align.cpp and csrc/common/cuda/roi_pool_cuda_kernel.cuh. Maps are (B, C, H, W),
-rois (N, 5): index into the batch, then x1, y1, x2, y2 in pixels of the image, of which `spatial_scale` makes the map's.
+rois (N, 5): index into the batch, then x1, y1, x2, y2 in pixels of the image, which `spatial_scale` converts to the map's.
 
 Differences from mmcv's CPU code: aligned RoIs of negative size do not raise in `roi_align`, as they do not on its GPU.
 With `sampling_ratio` 0 in float64, the mean counts a bin's samples from its exact size; mmcv rounds that to float32.
@@ -35,8 +35,8 @@ def roi_align_forward(
 ) -> None:
     """Fill `output` (N, C, aligned_height, aligned_width) with the mean (`pool_mode` 1) or maximum (0) of samples.
 
-    `sampling_ratio` is the samples along each side of a bin, 0 for about one a pixel. The maximum also fills `argmax_y`
-    and `argmax_x`, shaped like `output`, with the position of the sample on the map, -1 where there is none.
+    `sampling_ratio` is the number of samples along each side of a bin, 0 for about one a pixel. The maximum also fills
+    `argmax_y` and `argmax_x`, shaped like `output`, with the position of the sample on the map, -1 if there is none.
     """
     maps, boxes = wide(input).contiguous(), wide(rois).to(wide(input))
     size = (aligned_height, aligned_width)
@@ -52,7 +52,7 @@ def roi_align_forward(
 def sample_grids(
     rois: Tensor, size: tuple[int, int], spatial_scale: float, sampling_ratio: int, aligned: bool, channels: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Sample positions on the map, for as many RoIs at a time as have equally many samples a bin and fit into memory.
+    """Yield sample positions on the map, for RoIs with equally many samples a bin, as many at a time as fit into memory.
 
     Yields indices (n,) of RoIs, rows (n, bins down, samples down) and columns (n, bins across, samples across).
     """
@@ -76,7 +76,7 @@ def sample_grids(
 
 
 def _positions(start: Tensor, step: Tensor, bins: int, samples: int) -> Tensor:
-    """(n, bins, samples): the samples lie evenly within each bin."""
+    """Return (n, bins, samples) positions, evenly spaced within each bin."""
     start, step = start[:, None, None], step[:, None, None]
     bin_index = torch.arange(bins, device=start.device, dtype=start.dtype)[:, None]
     sample_index = torch.arange(samples, device=start.device, dtype=start.dtype)
@@ -84,7 +84,7 @@ def _positions(start: Tensor, step: Tensor, bins: int, samples: int) -> Tensor:
 
 
 def _largest_samples(maps: Tensor, batch: Tensor, ys: Tensor, xs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The largest sample of each bin and its position, all (n, C, bins down, bins across). Of equal ones the first."""
+    """Return the largest sample of each bin and its position, all (n, C, bins down, bins across); the first of equal ones."""
     channels, height, width = maps.shape[1:]
     (rois, rows, down), (_, columns, across) = ys.shape, xs.shape
     shape = (rois, channels, rows, columns)
@@ -118,7 +118,7 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Add to `grad_input` (B, C, H, W) what `grad_output`, shaped like the output, sends to the samples' pixels."""
+    """Add to `grad_input` (B, C, H, W) the gradient of the samples' pixels, from `grad_output`, shaped like the output."""
     grad, boxes = wide(grad_output).contiguous(), wide(rois).to(wide(grad_output))
     if pool_mode == 1:
         added = torch.ops.torchvision._roi_align_backward(
@@ -145,7 +145,7 @@ def roi_align_backward(
 
 
 def _planes(rois: Tensor, shape: torch.Size) -> Tensor:
-    """(N, C, 1, 1): where in the flattened maps the plane of each RoI and channel begins."""
+    """Return (N, C, 1, 1): where in the flattened maps the plane of each RoI and channel begins."""
     channels, height, width = shape[1:]
     plane = rois[:, 0].long()[:, None] * channels + torch.arange(channels, device=rois.device)
     return (plane * (height * width))[..., None, None]
@@ -194,13 +194,13 @@ def roi_pool_forward(
 
 
 def _pixel_bins(start: Tensor, extent: Tensor, bins: int, size: int) -> tuple[Tensor, Tensor]:
-    """First pixels and ends (N, bins) of the bins, clipped to the map."""
+    """Return the first pixels and the ends (N, bins) of the bins, clipped to the map."""
     edges = torch.arange(bins + 1, device=start.device, dtype=start.dtype) * (extent / bins)[:, None] + start[:, None]
     return edges[:, :-1].floor().clamp(0, size).long(), edges[:, 1:].ceil().clamp(0, size).long()
 
 
 def _bin_pixels(low: Tensor, high: Tensor, count: int, size: int) -> tuple[Tensor, Tensor]:
-    """`count` pixels (n, bins, count) from the first of each bin on, and which of them belong to it."""
+    """Return `count` pixels (n, bins, count) from the first of each bin on, and which of them belong to it."""
     pixels = low[..., None] + torch.arange(count, device=low.device)
     return pixels.clamp(max=size - 1), pixels < high[..., None]
 
@@ -215,7 +215,7 @@ def roi_pool_backward(
     pooled_width: int,
     spatial_scale: float,
 ) -> None:
-    """Add each element of `grad_output` to the pixel of `grad_input` (B, C, H, W) that `argmax` names, -1 for none."""
+    """Add each element of `grad_output` to the pixel of `grad_input` (B, C, H, W) that `argmax` names; -1 names none."""
     plane = _planes(wide(rois), grad_input.shape)
     share = torch.where(argmax == -1, 0, wide(grad_output))
     added = torch.zeros_like(grad_input, dtype=share.dtype).flatten()
