@@ -33,7 +33,7 @@ class InstanceTTAModel(BaseTTAModel):
         self.tta_cfg = tta_cfg
 
     def merge_preds(self, data_samples_list: Sequence[Sequence["DetDataSample"]]) -> list["DetDataSample"]:
-        """Return one sample an image: its first view's, with the predictions of all views. An inner list holds an image's views."""
+        """Return one sample an image: its first view's, with the predictions of all views (an inner list each)."""
         return [self._merge(views) for views in data_samples_list]
 
     def _merge(self, views: Sequence["DetDataSample"]) -> "DetDataSample":
