@@ -30,7 +30,7 @@ def options_of(word: str) -> str:
 
 def benchmark(arguments: Sequence[str], prog: str = "tools/benchmark.py") -> int:
     """Measure as the words of the command line say; return the exit status."""
-    parser = ArgumentParser(prog, description="Times backbones, and measures their memory, beside what could be used instead.")
+    parser = ArgumentParser(prog, description="Times backbones and alternatives to them, and measures their memory.")
     parser.add_argument(
         "archs",
         nargs="+",
@@ -46,8 +46,8 @@ def benchmark(arguments: Sequence[str], prog: str = "tools/benchmark.py") -> int
         "--against",
         default="written-out",
         metavar="PEER,...",
-        help="some of written-out (the textbook form, as the authors have it), timm, mmdet, mmseg, mmpretrain; "
-        "'installed' for all that are here, 'none' for none",
+        help="some of written-out (the textbook form, as the authors' code computes), timm, mmdet, mmseg, mmpretrain; "
+        "'installed' for all that are installed, 'none' for none",
     )
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="bfloat16 is autocast")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
@@ -83,10 +83,10 @@ def run_benchmark(asked: Namespace) -> None:
         if not file.absolute().parent.is_dir():
             raise InputError(f"{file}: there is no folder {file.absolute().parent}")
     if asked.with_cp and not asked.train:
-        raise InputError("--with-cp: checkpointing is something that training does, add --train")
+        raise InputError("--with-cp: checkpointing happens in training only; add --train")
     from mmvit.pyramid import SMALLEST
 
-    from . import candidates, measure, memory, peers, report  # not before they are needed: --help does without
+    from . import candidates, measure, memory, peers, report  # imported late: --help does not need them
 
     names = peers.installed() if asked.against == "installed" else [name for name in asked.against.split(",") if name != "none"]
     peers.check_peers(names)

@@ -119,7 +119,7 @@ def measure(
     work = cost_of(setting).multiply_adds * setting.batch * (1 + BACKWARD * setting.train)
     held: dict[str, int | None] = {}
     if peaks:
-        del expected, steps  # the processes need the room
+        del expected, steps  # the other processes need the memory
         held = {name: memory.peak_in_own_process(asdict(setting), name) for name in seconds if name != COMPILED}
     our_peak = held.get(OURS)
     for name in [OURS, *candidates]:

@@ -145,7 +145,7 @@ def plot(rows: Sequence[Row], file: Path) -> None:
         InputError: matplotlib is missing.
     """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws to files, whatever display there is
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws to files, with or without a display
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise InputError("--plot: matplotlib is not installed, see the extra mmvit[demo]") from error

@@ -33,10 +33,10 @@ from mmvit.errors import InputError
 from mmvit.recipes.files import config_file
 
 ITERATIONS = 12
-EPOCHS = 3  # of as many iterations as fit
-MEASURED = re.compile("time|memory")  # what is logged of the machine, and differs from run to run
-TIMEOUT = 600  # seconds without an end of a process
-PROCESSES = get_context("forkserver")  # begins a process in a moment, from one that has imported everything
+EPOCHS = 3  # as many iterations as fit
+MEASURED = re.compile("time|memory")  # logged values that describe the machine and differ from run to run
+TIMEOUT = 600  # seconds within which a process has to end
+PROCESSES = get_context("forkserver")  # starts a process quickly, from one that has imported everything
 PROCESSES.set_forkserver_preload(["mmvit.engine.launch", "mmvit.engine.loops", "benchmarks.stress"])
 
 
@@ -92,15 +92,15 @@ def main(arguments: Sequence[str] | None = None, prog: str = "tools/stress_resum
     parser = ArgumentParser(prog, description="Kills trainings at random moments and checks that nothing is lost.")
     parser.add_argument("config", nargs="?", default="fpn_pvt_v2_b0_ade20k", help="a config whose demo is trained")
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--by-epoch", action="store_true", help="epoch-based training, saved within epochs, too")
+    parser.add_argument("--by-epoch", action="store_true", help="epoch-based training, also saved within epochs")
     parser.add_argument("--workers", type=int, default=2, help="data workers of a process")
     parser.add_argument("--processes", type=int, default=1, help="processes that train together")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments of the kills")
     asked = parser.parse_args(arguments)
     folder = Path(mkdtemp(prefix="stress_resume_"))
     options = stressed(asked.config, asked.by_epoch, asked.workers, "pytorch" if asked.processes > 1 else "none")
     DEMO.prepare()
-    first = PROCESSES.Process(target=int)  # when it ends, the process that begins the others has imported everything
+    first = PROCESSES.Process(target=int)  # once it ends, the process that starts the others has imported everything
     first.start()
     first.join()
     whole = Training(replace(options, work_dir=folder / "whole"), asked.processes)

@@ -1,7 +1,7 @@
 # Recipe: PVT's, as the author of Shunted Transformer says; the code was never released. Results: RMT's paper, table 5.
 # Drop path: ours, that of the paper's ImageNet training.
-# Weights: fetch them by hand from https://drive.google.com/drive/folders/15iZKXFT7apjUSoN2WUMAbb0tvJgyh3YP and put them where
-# init_cfg says.
+# Weights: download them by hand from https://drive.google.com/drive/folders/15iZKXFT7apjUSoN2WUMAbb0tvJgyh3YP to the path in
+# init_cfg.
 _base_ = ["_base_/heads/fpn.py", "_base_/datasets/ade20k.py", "_base_/schedules/fpn_40k.py", "_base_/runtime_segmentation.py"]
 model = dict(
     data_preprocessor=dict(size=(512, 512)),

@@ -1,7 +1,7 @@
 # No published recipe; ours: the one of PVT's paper for Semantic FPN on ADE20K.
 # Drop path: ours, that of the paper's ImageNet training.
-# Weights: fetch them by hand from https://drive.google.com/drive/folders/15iZKXFT7apjUSoN2WUMAbb0tvJgyh3YP and put them where
-# init_cfg says.
+# Weights: download them by hand from https://drive.google.com/drive/folders/15iZKXFT7apjUSoN2WUMAbb0tvJgyh3YP to the path in
+# init_cfg.
 _base_ = [
     "_base_/heads/fpn.py",
     "_base_/datasets/cityscapes.py",

@@ -1,6 +1,6 @@
 # No published recipe; ours: PVT's for RetinaNet.
 # Drop path: ours, that of the authors' ImageNet training (README), which has none for d4 and d5: d3's.
-# The map of stride 4 is left out, as the head does: its tap would get no gradient.
+# The map of stride 4 is left out: the head does not use it, so that its tap would get no gradient.
 _base_ = [
     "_base_/heads/retinanet.py",
     "_base_/datasets/coco_detection.py",

@@ -1,6 +1,6 @@
 # Recipe: VAN's authors (VAN-Segmentation, configs/upernet/22k_pretrained).
 # Drop path: the same config.
-# Weights: fetch them by hand from https://cloud.tsinghua.edu.cn/d/0100f0cea37d41ba8d08/ and put them where init_cfg says.
+# Weights: download them by hand from https://cloud.tsinghua.edu.cn/d/0100f0cea37d41ba8d08/ to the path in init_cfg.
 _base_ = [
     "_base_/heads/upernet.py",
     "_base_/datasets/ade20k.py",

@@ -14,7 +14,7 @@ except ModuleNotFoundError as error:
     if error.name != "mmengine":
         raise
     raise ModuleNotFoundError(
-        "mmvit needs mmengine, which none of its core dependencies brings. Install one of the two stacks: "
+        "mmvit needs mmengine, which is not among its core dependencies. Install one of the two stacks: "
         "pip install 'mmvit[openmmlab]' (official) or pip install 'mmvit[onedl]' (maintained forks)",
         name="mmengine",
     ) from error

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def usage() -> str:
     lines = ["usage: python -m mmvit COMMAND ...", ""]
     lines += [f"  {name:9}  {command.purpose}" for name, command in COMMANDS.items()]
-    return "\n".join([*lines, "", "python -m mmvit COMMAND --help tells a command's options."])
+    return "\n".join([*lines, "", "python -m mmvit COMMAND --help lists a command's options."])
 
 
 if __name__ == "__main__":

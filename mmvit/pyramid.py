@@ -117,7 +117,7 @@ class Pyramid(BaseModule):
     archs: ClassVar[Mapping[str, Any]]  # names and sizes of the paper's models
     released: ClassVar[Mapping[str, released.Released]]  # the authors' files by arch, or by arch and image size
     small: ClassVar[str]  # the arch that has a config for every head and dataset
-    _is_init: bool  # mmengine's; whether init_weights was called
+    _is_init: bool  # mmengine's flag: whether init_weights was called
     family: ClassVar[str]  # first part of the names of released files and configs: `volo` of volo_d1
     pad_to: ClassVar[int] = 1  # images are zero-padded at the bottom and right to a multiple of this
     table_mode: ClassVar[str]  # how position tables (tensors named pos_embed) are interpolated
@@ -208,7 +208,7 @@ class Pyramid(BaseModule):
         if self.pad_to > 1:  # written so that torch.export can see that the padded sides are multiples
             right, bottom = ((side + self.pad_to - 1) // self.pad_to * self.pad_to - side for side in (width, height))
             images = F.pad(images, (0, right, 0, bottom))
-        maps = self.forward_maps(images.contiguous(memory_format=torch.channels_last))  # as tokens lie
+        maps = self.forward_maps(images.contiguous(memory_format=torch.channels_last))  # the memory layout of tokens
         return tuple(
             maps[level][..., : -(-height // stride), : -(-width // stride)]
             for level, stride in zip(self.out_indices, self.out_strides, strict=True)
@@ -310,7 +310,7 @@ def resolve_arch(family: str, arch: str | Mapping[str, Any] | Sizes, table: Mapp
         InputError: an unknown name, or a set of sizes with unknown or missing entries.
     """
     if isinstance(arch, int) and str(arch) in table:
-        arch = str(arch)  # as the command line gives a T2T-ViT's name
+        arch = str(arch)  # the command line passes the name of a T2T-ViT as a number
     if isinstance(arch, str):
         if arch not in table:
             near = get_close_matches(arch, table, n=1)

@@ -293,7 +293,7 @@ class T2TViT(Pyramid):
             if isinstance(module, Performer):
                 nn.init.orthogonal_(module.w, gain=sqrt(FEATURES))
             elif isinstance(module, CheapOperation):
-                nn.init.uniform_(module.weight, -1, 1)  # torch's own start of such a convolution
+                nn.init.uniform_(module.weight, -1, 1)  # torch's own initialisation of such a convolution
 
     def forward_maps(self, images: Tensor) -> dict[int, Tensor]:
         tokens, grid, token_maps = self.tokens_to_token(images, self.run_block)

@@ -12,10 +12,10 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit config") -> int:
     """Write the configs that the words of the command line name; return the exit status."""
     parser = ArgumentParser(prog, description="Writes configs, such as upernet_van_b3_cityscapes.")
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="HEAD_FAMILY_ARCH_DATASET; a wrong part is answered with the valid ones"
+        "names", nargs="*", metavar="NAME", help="HEAD_FAMILY_ARCH_DATASET; for a wrong part, the valid ones are listed"
     )
     parser.add_argument("--all", action="store_true", help="the configs that the repository has")
-    parser.add_argument("--out", type=Path, default=Path("configs"), metavar="DIR", help="where to (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("configs"), metavar="DIR", help="folder to write to (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="overwrite files that differ")
     asked = parser.parse_args(arguments)
     if not asked.names and not asked.all:

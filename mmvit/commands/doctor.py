@@ -13,12 +13,12 @@ def main(arguments: Sequence[str]) -> int:
     parser = ArgumentParser("python -m mmvit doctor", description="Checks this installation, and a config's files.")
     parser.add_argument("config", nargs="?", help="a file, or the name of one of mmvit's configs")
     add_cfg_options(parser)
-    parser.add_argument("--data", action="store_true", help="open every image and label map of the config's datasets, too")
+    parser.add_argument("--data", action="store_true", help="open every image and label map of the config's datasets as well")
     asked = parser.parse_args(arguments)
     if asked.data and asked.config is None:
-        parser.error("--data needs a CONFIG, whose datasets are meant")
+        parser.error("--data needs a CONFIG: it opens the datasets of that config")
     wrong = 0
-    warnings.simplefilter("ignore")  # of mmdet and mmseg about themselves: between the lines they would look like findings
+    warnings.simplefilter("ignore")  # mmdet's and mmseg's own warnings would look like findings between the lines
     for finding in examine(asked.config, asked.cfg_options, asked.data):
         print(finding, flush=True)
         wrong += not finding.ok

@@ -9,7 +9,7 @@ from mmengine.config import DictAction
 
 from ..errors import InputError, message_of
 
-USAGE_ERROR = 2  # exit status for what the user has to mend, as argparse has it
+USAGE_ERROR = 2  # exit status of errors that a user can mend, the same as argparse's
 
 
 class OptionsAction(DictAction):

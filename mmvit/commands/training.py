@@ -23,17 +23,17 @@ def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> i
         nargs="?",
         const="auto",
         metavar="PATH",
-        help="go on from PATH, or from the newest checkpoint of the work dir",
+        help="continue from PATH, or from the newest checkpoint of the work dir",
     )
     parser.add_argument("--amp", action="store_true", help="mixed precision on a GPU")
     parser.add_argument(
         "--auto-scale-lr",
         action="store_true",
-        help="scale the learning rate from auto_scale_lr.base_batch_size to the batch at hand",
+        help="scale the learning rate from auto_scale_lr.base_batch_size to your total batch",
     )
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs beside the others")
     asked = parser.parse_args(arguments)
-    from ..engine.launch import train  # not before it is needed: --help and the doctor do without
+    from ..engine.launch import train  # imported late: --help and the doctor do not need it
 
     return run(train, TrainOptions, asked)
 
@@ -83,7 +83,7 @@ def run(command: Callable[[Options], Any], kind: type[Options], asked: Namespace
 def _run(command: Callable[[Options], Any], kind: type[Options], asked: Namespace) -> None:
     variant = None
     if asked.demo:
-        from ..demo.recipe import DEMO  # which needs more packages than a training
+        from ..demo.recipe import DEMO  # needs more packages than a training
 
         variant = DEMO
     words = {**vars(asked), "config": config_file(asked.config), "variant": variant}

@@ -35,7 +35,7 @@ class LoadImage(LoadImageFromFile):
             reason = "no such file" if isinstance(error, FileNotFoundError) else "it cannot be decoded as an image"
             raise InputError(
                 f"image {path}: {reason}. Expected a JPEG, PNG or other image that OpenCV reads; "
-                "replace the file or take it out of the annotations"
+                "replace the file or remove it from the annotations"
             ) from error
         if loaded is not None:
             _check_size(path, loaded["ori_shape"], (results.get("height"), results.get("width")))
@@ -52,8 +52,8 @@ def _check_size(path: str, shape: tuple[int, int], annotated: tuple[int | None, 
         )
     if max(shape) > MOST_UNEQUAL * min(shape):
         raise InputError(
-            f"image {path}: {size(shape)} pixels (height x width), of which resizing would leave a pixel or nothing. "
-            f"Expected sides of at most {MOST_UNEQUAL} to 1; cut the image into pieces or take it out"
+            f"image {path}: {size(shape)} pixels (height x width): resizing would leave one pixel or none. "
+            f"Expected sides of at most {MOST_UNEQUAL} to 1; cut the image into pieces or remove it"
         )
 
 

@@ -45,7 +45,7 @@ class LoadLabelMap(BaseTransform):
             image = results["img_path"]
             raise InputError(
                 f"label map {results['seg_map_path']}: {size(labels.shape)} pixels (height x width), but its image {image} has "
-                f"{size(shape)}{turned(image)}. {EXPECTED}; make it anew from that image, or take both out"
+                f"{size(shape)}{turned(image)}. {EXPECTED}; create it again from that image, or remove both"
             )
         table = label_table(results["reduce_zero_label"], results.get("label_map"))
         results["gt_seg_map"] = labels if table is None else cv2.LUT(labels, table)
@@ -62,12 +62,12 @@ class LoadLabelMap(BaseTransform):
         else:
             reason = "it cannot be decoded"
         if labels is None:
-            raise InputError(f"{where}: {reason}. {EXPECTED}; replace the file, or take both out")
+            raise InputError(f"{where}: {reason}. {EXPECTED}; replace the file, or remove both")
         if labels.ndim == 3 and labels.shape[2] == 1:
             labels = labels[..., 0]
         if labels.ndim != 2:
             raise InputError(
-                f"{where}: {labels.shape[2]} channels, as colours have. {EXPECTED}; convert the colours to numbers of classes"
+                f"{where}: {labels.shape[2]} channels, like a colour image. {EXPECTED}; convert the colours to numbers of classes"
             )
         if labels.dtype not in (np.uint8, bool):
             numbers = labels.astype(np.uint8)

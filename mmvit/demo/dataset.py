@@ -92,8 +92,8 @@ def _refuse_foreign(place: Path) -> None:
     if foreign or (stamp is None and not empty):
         example = place / foreign[0] if foreign else place
         raise FileExistsError(
-            f"{place} holds what the demo dataset did not put there, such as {example}; "
-            "it would be lost, so choose another root or move it away"
+            f"{place} contains files that do not belong to the demo dataset, such as {example}; "
+            "they would be lost, so choose another root or move them away"
         )
 
 

@@ -27,11 +27,11 @@ BETAS = (0.9, 0.98)  # 0.98: the size of the gradients changes within tens of it
 VALIDATIONS = 4
 VAL_BATCH = 10
 RETINANET_STD = 0.03  # sqrt(2 / 2304): signals keep their size through the head; RetinaNet's own 0.01 divides them by 75
-PROPOSALS = 200  # of Mask R-CNN's first stage, for images of 96 pixels with at most five digits;
-SAMPLES = 32  # of these in training, of which a quarter goes through the mask head,
-DETECTIONS = 20  # and so many in the end
+PROPOSALS = 200  # proposals of Mask R-CNN's first stage, for images of 96 pixels with at most five digits
+SAMPLES = 32  # proposals used in training; a quarter of them goes through the mask head
+DETECTIONS = 20  # final detections of an image
 SECONDS = 440
-SECONDS_A_MILLION = 0.0115  # that a million parameters of the backbone add to an iteration
+SECONDS_A_MILLION = 0.0115  # time that a million parameters of the backbone add to an iteration
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Pace:
     min.
     """
 
-    seconds: float  # an iteration without the backbone's share
+    seconds: float  # time of an iteration without the backbone
     learning_rate: float
-    heads_lr_mult: float = 1.0  # of all but the backbone
-    millions: float = inf  # parameters of the backbone from which on the rate falls with their square root
+    heads_lr_mult: float = 1.0  # learning rate of everything except the backbone
+    millions: float = inf  # millions of backbone parameters beyond which the rate falls with their square root
 
 
 PACES = {
@@ -109,7 +109,7 @@ def apply(cfg: Config, root: Path, from_file: bool = False) -> None:
         )
     if not from_file:
         cfg.model.backbone.init_cfg = None
-    cfg.model.backbone.drop_path_rate = 0.0  # nothing to regularise in a few passes over the data
+    cfg.model.backbone.drop_path_rate = 0.0  # a few passes over the data need no regularisation
     if kind == "CocoDataset":
         _detector(cfg.model)
         _detection_data(cfg, f"{root.as_posix()}/coco/")
@@ -175,7 +175,7 @@ def _segmentation_data(cfg: Config, root: Path, layout: LabelMaps) -> None:
     for split in ("train", "val", "test"):
         folder = layout.splits["train" if split == "train" else "val"]
         cfg[f"{split}_dataloader"].dataset = dict(
-            type="BaseSegDataset",  # ADE20KDataset and CityscapesDataset insist on their own classes
+            type="BaseSegDataset",  # ADE20KDataset and CityscapesDataset accept only their own classes
             data_root=(root / layout.root).as_posix(),
             data_prefix=dict(img_path=f"{layout.images[0]}/{folder}", seg_map_path=f"{layout.maps[0]}/{folder}"),
             img_suffix=layout.images[1],

@@ -17,9 +17,9 @@ from ..registry import HOOKS
 from .spec import CLASSES, SEGMENTATION_CLASSES
 
 SHOWN = 12  # images on the contact sheet
-LEAST_SCORE = 0.3  # of a prediction that is drawn
-MOST_OVERLAP = 0.5  # IoU of predictions that are both drawn
-FIGURES = {  # metric in the log: name, digits; the first that is there is drawn over the iterations
+LEAST_SCORE = 0.3  # lowest score of a drawn prediction
+MOST_OVERLAP = 0.5  # largest IoU of two drawn predictions
+FIGURES = {  # metric in the log: name, format; the first one that exists is drawn over the iterations
     "coco/bbox_mAP_50": ("AP50", ".3f"),
     "coco/bbox_mAP": ("box AP", ".3f"),
     "coco/segm_mAP": ("mask AP", ".3f"),
@@ -33,7 +33,7 @@ FIGURES = {  # metric in the log: name, digits; the first that is there is drawn
 class DemoReportHook(Hook):
     """Hook that writes `predictions.png` and `curves.png` to the work dir after training, and prints the metrics last."""
 
-    priority = "LOWEST"  # after the progress bar has given the terminal back
+    priority = "LOWEST"  # after the progress bar has returned the terminal
 
     def __init__(self) -> None:
         self.closing_line = ""
@@ -42,7 +42,7 @@ class DemoReportHook(Hook):
         self.started = time.monotonic()
 
     def after_train(self, runner: Runner) -> None:
-        samples = list(predictions(runner, SHOWN))  # by all processes: each may have a share of the model only
+        samples = list(predictions(runner, SHOWN))  # on all processes: each may hold only a share of the model
         if not is_main_process():
             return
         minutes = (time.monotonic() - self.started) / 60
@@ -129,7 +129,7 @@ def draw_contact_sheet(samples: list[Any], target: Path) -> None:
 def _draw_instances(left: Any, right: Any, image: np.ndarray, sample: Any) -> None:
     truth, found = sample.gt_instances, sample.pred_instances
     found = found[found.scores >= LEAST_SCORE]
-    found = found[nms(found.bboxes, found.scores, MOST_OVERLAP)]  # of all classes together: the best guess a digit
+    found = found[nms(found.bboxes, found.scores, MOST_OVERLAP)]  # across classes: the best guess for each digit
     _draw_boxes(left, image, truth.bboxes, [CLASSES[label] for label in truth.labels], "lime")
     names = [f"{CLASSES[label]} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True)]
     if "masks" in found and len(found):
@@ -165,7 +165,7 @@ def _read_image(path: str) -> np.ndarray:
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws to files, whatever display there is
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws to files, with or without a display
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")

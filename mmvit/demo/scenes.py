@@ -37,7 +37,7 @@ PHOTOGRAPHS = {
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 _DARKEST, _LIGHTEST = 8.0, 247.0  # luma of digits
-_BACKGROUND_RANGE = 110.0  # luma between the 2nd and 98th percentile of a crop, at most
+_BACKGROUND_RANGE = 110.0  # largest difference of luma between the 2nd and 98th percentile of a crop
 _ATTEMPTS = 96  # at a place for a digit, of which
 _PLACES_OF_A_SHAPE = 4  # try the same scan, size and turn
 
@@ -95,7 +95,7 @@ def _read_photograph(name: str) -> Image.Image:
             with Image.open(folder / name) as photograph:
                 return photograph.convert("RGB")
     places = " or ".join(map(str, folders))
-    raise FileNotFoundError(f"no {name} in {places}: pip install 'mmvit[demo]' for versions that ship it")
+    raise FileNotFoundError(f"no {name} in {places}: pip install 'mmvit[demo]' for versions that contain it")
 
 
 def scenes(split: str, spec: DemoSpec) -> Iterator[Scene]:

@@ -58,7 +58,7 @@ class Plan:
         return len(self.batches)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "batches":  # not there yet: in a copy that pickle is about to fill
+        if name == "batches":  # missing in a copy that pickle is about to fill
             raise AttributeError(name)
         return getattr(self.batches, name)  # batch_size, drop_last, ...
 
@@ -132,7 +132,7 @@ def planned(loader: DataLoader) -> PlannedLoader:
         )
     dataset: Any = loader.dataset
     if len(dataset) == 0:
-        raise _nothing()  # some samplers would look for its first index for ever
+        raise _nothing()  # some samplers would search its first index forever
     dataset.__getitems__ = Draws(dataset)
     names = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context")
     options = {name: getattr(loader, name) for name in (*names, "prefetch_factor", "persistent_workers", "pin_memory_device")}
@@ -142,5 +142,5 @@ def planned(loader: DataLoader) -> PlannedLoader:
 def _nothing() -> InputError:
     return InputError(
         "train_dataloader gives no batch: its dataset is empty, nothing of it is left after filter_cfg, or it is smaller than "
-        "a batch with drop_last; python -m mmvit doctor CONFIG --data tells what it holds"
+        "a batch with drop_last; python -m mmvit doctor CONFIG --data shows what it contains"
     )

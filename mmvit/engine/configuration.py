@@ -95,12 +95,12 @@ def test_config(options: TestOptions) -> Config:
     cfg.load_from = str(options.checkpoint)
     cfg.resume = False
     _without_pretrained(cfg)
-    if cfg.get("runner_type") == "mmvit.FSDPRunner":  # it saves whole models, which need no sharing out to be evaluated
+    if cfg.get("runner_type") == "mmvit.FSDPRunner":  # it saves whole models, which are evaluated without sharding
         cfg.pop("runner_type")
     segments = cfg.get("default_scope") == "mmseg"
     if options.show_dir is not None:
         cfg.default_hooks.visualization.draw = True
-        cfg.default_hooks.visualization.interval = 1  # every image: mmseg's hook would take each 50th
+        cfg.default_hooks.visualization.interval = 1  # every image: mmseg's hook would draw every 50th
         if segments:
             cfg.visualizer.save_dir = str(options.show_dir)
         else:
@@ -129,7 +129,7 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
     cfg.work_dir = str(options.work_dir or cfg.get("work_dir") or Path("work_dirs") / name)
     for split in ("train", "val", "test"):
         if (loader := cfg.get(f"{split}_dataloader")) and loader.get("num_workers") == 0:
-            loader.persistent_workers = False  # torch refuses to keep workers that there are none of
+            loader.persistent_workers = False  # torch refuses persistent_workers without workers
     ours = [dict(type=f"mmvit.{name}") for name in ("NameFilesHook", "CheckLabelsHook", "ProgressHook")]
     cfg.custom_hooks = [*(cfg.get("custom_hooks") or ()), *ours]
     if not torch.cuda.is_available():
@@ -157,7 +157,7 @@ def _run_on_cpu(cfg: Config) -> None:
 
 def _use_amp(cfg: Config) -> None:
     if not torch.cuda.is_available():
-        raise InputError("--amp: mixed precision needs a GPU here, mmengine refuses it on a CPU; leave the option out")
+        raise InputError("--amp: mixed precision needs a GPU, mmengine refuses it on a CPU; leave the option out")
     wrapper = cfg.optim_wrapper.get("type", "OptimWrapper")
     if wrapper not in ("OptimWrapper", "AmpOptimWrapper"):
         raise InputError(f"--amp: expected optim_wrapper.type OptimWrapper, the config has {wrapper}")
@@ -171,7 +171,7 @@ def _resume(cfg: Config, resume: str) -> None:
         raise InputError(f"--resume {resume}: no such file. Give a checkpoint, or nothing to take the newest of {cfg.work_dir}")
     if checkpoint is not None and not Path(checkpoint).is_file():
         raise InputError(
-            f"--resume: {cfg.work_dir}/last_checkpoint names {checkpoint}, which is not there. Give another with --resume PATH"
+            f"--resume: {cfg.work_dir}/last_checkpoint names {checkpoint}, which does not exist. Give another with --resume PATH"
         )
     cfg.resume = True
     cfg.load_from = checkpoint

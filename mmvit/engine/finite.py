@@ -60,7 +60,7 @@ class FiniteLossHook(Hook):
         source = self._source()
         if self.left_out > self.patience:
             raise InputError(f"{what}, for {self.left_out} steps in a row. {source}. {advice(self.runner.work_dir)}")
-        self.runner.logger.warning(f"{what}; this step is left out ({self.left_out} of {self.patience} in a row). {source}")
+        self.runner.logger.warning(f"{what}; this step is skipped ({self.left_out} of {self.patience} in a row). {source}")
 
     def _check_gradients(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         gradients = [entry.grad for group in optimizer.param_groups for entry in group["params"] if entry.grad is not None]
@@ -70,7 +70,7 @@ class FiniteLossHook(Hook):
         parameters = {name: entry.grad for name, entry in model.named_parameters() if entry.grad is not None}
         name = first_nonfinite(parameters)
         if name is None:
-            return  # finite ones whose squares are not: clipping deals with them
+            return  # finite gradients with infinite squares: clipping handles them
         raise InputError(
             f"iteration {self.runner.iter + 1}: the gradient of {name} is not finite, although the loss is. "
             f"{advice(self.runner.work_dir)}"
@@ -89,7 +89,7 @@ class FiniteLossHook(Hook):
             return f"The first values that are not finite come from {found[0]}"
         bad = [name for name, value in losses.items() if not all_finite(value)]
         if bad:
-            return f"All modules give finite values; what is made of them for {', '.join(bad)} is not finite"
+            return f"All modules return finite values; {', '.join(bad)}, computed from them, is not finite"
         return "On this process, the same batch gives a finite loss when it is repeated"
 
 

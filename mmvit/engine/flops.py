@@ -44,7 +44,7 @@ def whole_model(model_cfg: Any, scope: str, height: int, width: int) -> Complexi
     try:
         with torch.device("meta"):
             return counted(MODELS.build(model_cfg), scope, torch.empty(1, 3, height, width, device="meta"))
-    except (RuntimeError, NotImplementedError):  # what no meta tensor has: values
+    except (RuntimeError, NotImplementedError):  # values, which meta tensors do not have
         return counted(MODELS.build(model_cfg), scope, torch.zeros(1, 3, height, width))
 
 

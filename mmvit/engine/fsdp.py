@@ -90,7 +90,7 @@ class FSDPStrategy(MMEngineStrategy):
         self.optim_state_dict_config.offload_to_cpu = torch.cuda.is_available()
         if not self.distributed:
             raise InputError(
-                "runner_type mmvit.FSDPRunner shares a model out among processes: start it with torchrun and --launcher pytorch"
+                "runner_type mmvit.FSDPRunner shards a model over processes: start it with torchrun and --launcher pytorch"
             )
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:

@@ -49,7 +49,7 @@ class Interruption:
         self.number = number
         print_log(
             f"{signal.Signals(number).name}: saving and stopping after this iteration (a validation that runs is finished "
-            "first); the same again stops at once",
+            "first); a second signal stops at once",
             logger="current",
             level=logging.WARNING,  # which a live bar leaves on the terminal
         )

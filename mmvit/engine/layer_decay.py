@@ -34,7 +34,7 @@ from .models import unwrapped
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _NormBase)  # _NormBase: batch and instance norms
 NO_DECAY = ("pos_embed", "cls_token", "layer_scale")  # beginnings of the last part of a name
 OPTIONS = ("decay_rate", "verbose", "custom_keys")
-IMPLIED = ("norm_decay_mult", "bias_decay_mult", "flat_decay_mult")  # mmengine's, which can only be 0 here
+IMPLIED = ("norm_decay_mult", "bias_decay_mult", "flat_decay_mult")  # mmengine's switches, which can only be 0 here
 MULTIPLIERS = ("lr_mult", "decay_mult")
 NAMES_SHOWN = 2
 
@@ -152,7 +152,7 @@ def layers_below_top(model: nn.Module) -> dict[str, int]:
     if not backbones:
         inside = unwrapped(getattr(model, "backbone", model))
         raise InputError(
-            f"mmvit.LayerDecay knows the layers of mmvit's backbones (type='mmvit.PVT' and the others) alone, and found none "
+            f"mmvit.LayerDecay knows only the layers of mmvit's backbones (type='mmvit.PVT' and the others), and found none "
             f"in {type(model).__name__} with {type(inside).__name__}. Leave optim_wrapper.constructor and paramwise_cfg out, "
             "or take the constructor that belongs to that backbone"
         )

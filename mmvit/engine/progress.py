@@ -22,7 +22,7 @@ from rich.progress import (
 
 from ..registry import HOOKS
 
-WINDOW = 20  # iterations that the shown loss is averaged over
+WINDOW = 20  # number of iterations over which the displayed loss is averaged
 
 
 @HOOKS.register_module()
@@ -32,7 +32,7 @@ class ProgressHook(Hook):
     While the bar is shown, plain log lines go to the log file only; results of a validation are printed above the bar.
     """
 
-    priority = "VERY_LOW"  # after the hooks that compute what it shows
+    priority = "VERY_LOW"  # after the hooks whose values it shows
 
     def __init__(self) -> None:
         self.progress: Progress | None = None

@@ -24,8 +24,8 @@ def write_whole(path: str | Path, content: bytes) -> None:
     Raises:
         CheckpointError: no space, no permission, ...; the old content is untouched.
     """
-    target = Path(os.path.realpath(path))  # a link stays one
-    # One name for each process of a training, since some files are written by all of them, and the same each time: what a kill
+    target = Path(os.path.realpath(path))  # a link stays a link
+    # One name for each process of a training, because all of them write some files, and the same name each time: what a kill
     # leaves is overwritten by the next attempt.
     partial = target.with_name(f"{target.name}.{get_rank()}{PARTIAL}")
     try:
@@ -40,7 +40,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
         raise CheckpointError(
             f"{path} could not be written ({error.strerror}): {len(content) / 1e6:.1f} MB, where "
-            f"{_free(target.parent) / 1e6:.1f} MB are free. Earlier files are untouched: make room, and go on with --resume"
+            f"{_free(target.parent) / 1e6:.1f} MB are free. Earlier files are untouched: free some space, then continue with --resume"
         ) from error
 
 

@@ -14,7 +14,7 @@ from ..registry import MODELS
 if TYPE_CHECKING:
     from mmdet.structures import DetDataSample
 
-AXES = {"horizontal": (-1,), "vertical": (-2,), "diagonal": (-2, -1)}  # of a mask, that a flip turns around
+AXES = {"horizontal": (-1,), "vertical": (-2,), "diagonal": (-2, -1)}  # axes of a mask that a flip reverses
 
 
 @MODELS.register_module()

@@ -20,7 +20,7 @@ from ..zoo import families
 from .tables import DROP_PATHS, GPUS, HEADS, PAIRINGS, PUBLISHED, RECIPES, Leaf, Rates
 
 BASES = "_base_"
-WIDTH = 128  # of a line, as in pyproject.toml
+WIDTH = 128  # length of a line, as in pyproject.toml
 
 
 class Code(str):
@@ -57,7 +57,7 @@ def make(wanted: Iterable[Leaf], out: Path, force: bool = False) -> list[Path]:
     differing = [path for path, content in files.items() if path.is_file() and path.read_text() != content]
     if differing and not force:
         raise InputError(
-            f"{', '.join(map(str, differing))}: there already, with other content; nothing was written. "
+            f"{', '.join(map(str, differing))}: the file exists with other content; nothing was written. "
             "--force overwrites, --out DIR writes elsewhere"
         )
     out.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def parse(name: str) -> Leaf:
     found = [family for family in DROP_PATHS if rest == family or rest.startswith(f"{family}_")]
     if not found:
         raise _wrong(name, "family", rest.partition("_")[0], DROP_PATHS)
-    family = max(found, key=len)  # pvt_v2_b2 begins with pvt, too
+    family = max(found, key=len)  # pvt_v2_b2 also begins with pvt
     archs, arch = _kind(family).archs, rest.removeprefix(family).removeprefix("_")
     if arch not in archs:
         raise _wrong(name, f"arch of {family}", arch, archs)
@@ -202,12 +202,12 @@ def _notes(leaf: Leaf, setup: Setup) -> list[str]:
     """Return the comments of a leaf, one paragraph each."""
     notes = [setup.note, f"Drop path: {setup.drop_path.origin}"]
     if _first_level(leaf):
-        notes.append("The map of stride 4 is left out, as the head does: its tap would get no gradient")
+        notes.append("The map of stride 4 is left out: the head does not use it, so that its tap would get no gradient")
     row = _released(leaf)
     if row is None:
-        notes.append("Weights: the authors released none of this arch; it starts from random ones")
+        notes.append("Weights: the authors released none for this arch; it starts from random weights")
     elif row.url is None:
-        notes.append(f"Weights: fetch them by hand from {row.folder} and put them where init_cfg says")
+        notes.append(f"Weights: download them by hand from {row.folder} to the path in init_cfg")
     return [f"{note}." for note in notes]
 
 
@@ -223,7 +223,7 @@ def _render(prefix: str, value: Any, indent: int) -> str:
     """Return `prefix` and the value as ruff formats them: on one line if it fits, else one entry a line."""
     margin = " " * indent
     flat = f"{margin}{prefix}{_flat(value)}"
-    room = WIDTH - bool(indent)  # for the comma behind an entry
+    room = WIDTH - bool(indent)  # for the comma after an entry
     if (len(flat) <= room and not _is_block(value)) or not isinstance(value, dict | list):
         return flat
     if isinstance(value, dict):

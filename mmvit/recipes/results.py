@@ -28,21 +28,21 @@ METRICS = {
     "segformer": ("mIoU",),
     "fpn": ("mIoU",),
 }
-REMARKS = {  # what was published without a place in the tables
+REMARKS = {  # published results that fit into no row
     ("upernet", "cityscapes"): "VOLO's abstract has 84.3 mIoU on Cityscapes without the arch: it is in no row.",
 }
 
 INTRODUCTION = f"""\
 # Results
 
-Every config of `configs/`, with what was published for its pairing and what was obtained with this package. This page is
-written by `python -m mmvit.recipes.results > docs/model_zoo.md`; a test compares it with the tables in the package.
+Published results of every config in `configs/`, and results obtained with this package. This page is written by
+`python -m mmvit.recipes.results > docs/model_zoo.md`; a test compares it with the tables in the package.
 
-- **published**: percent on the validation set, as the source in brackets prints it; in brackets, too, whether it was tested
-  at a single scale or at several, where that is known, and conditions that are not the config's or that its name does not
-  tell. An empty cell: no number was published. Where a paper and its repository have different numbers, both are there.
+- **published**: percent on the validation set, as the source in brackets prints it. The brackets also say whether it was tested at
+  a single scale or at several, if that is known, and conditions that the config does not have or that its name does not tell. An
+  empty cell means that no number was published. If a paper and its repository give different numbers, both are listed.
 - **GPUs x images**: of the recipe, images a GPU; `auto_scale_lr` scales from their product. All recipes are for {GPUS} GPUs.
-- **recipe**: published, or ours where there is none. The lists below the tables say whose it is, and what contradicts what.
+- **recipe**: published, or ours if there is none. The lists below the tables say whose it is, and where sources contradict.
 - **this package**: results of full training runs that were made and recorded, and only those.
 """
 
@@ -70,7 +70,7 @@ class Run:
     command: str
 
 
-RUNS: tuple[Run, ...] = ()  # none was made at full scale so far
+RUNS: tuple[Run, ...] = ()  # no full-scale run was made so far
 
 
 def main() -> int:

@@ -173,7 +173,7 @@ PAIRINGS = {
 }
 
 VAN_UPERNET = {"b3": 0.3, "b4": 0.4, "b5": 0.4, "b6": 0.5, "*": 0.1}  # VAN-Segmentation, configs/upernet
-DROP_PATHS = {  # of each family where no recipe has others
+DROP_PATHS = {  # of each family, unless a recipe has others
     "pvt": Rates("the authors' segmentation code (segmentation/pvt.py)", {"*": 0.1}),
     "pvt_v2": Rates("the authors' detection code (detection/pvt_v2.py)", {"*": 0.1}),
     "volo": Rates(
@@ -192,7 +192,7 @@ PVT_DETECTION = Rates(
 VAN_SAME = Rates("the same config", VAN_UPERNET)
 ONE_IMAGE = "8 GPUs x 1 image, rate / 1.4. Contradiction: PVT's paper has batch 16 and 1e-4; code over paper"
 MASK_RATE = "Contradiction: PVT's paper has 1e-4, the code 2e-4; code over paper"
-RECIPES = (  # the first that covers a leaf holds
+RECIPES = (  # the first that covers a leaf is used
     Recipe(
         ("retinanet",),
         "pvt",

@@ -318,7 +318,7 @@ def test_a_loss_that_is_not_finite_is_left_out(tmp_path: Path, capsys: pytest.Ca
     run.register_hook(Watch(kept))
     kill(run)
     assert [torch.equal(*pair) for pair in pairwise(kept)] == [False, True]
-    assert "iteration 3: the loss is inf; this step is left out (1 of 3 in a row)" in capsys.readouterr().out
+    assert "iteration 3: the loss is inf; this step is skipped (1 of 3 in a row)" in capsys.readouterr().out
 
 
 class Watch(Hook):

@@ -94,7 +94,7 @@ def test_a_valid_combination_is_written_once(tmp_path: Path) -> None:
     make(wanted, folder)  # the same again is no harm
     first.write_text("mine = True\n")
     second.unlink()
-    with pytest.raises(InputError, match=rf"{first.name}: there already, with other content; nothing was written"):
+    with pytest.raises(InputError, match=rf"{first.name}: the file exists with other content; nothing was written"):
         make(wanted, folder)
     assert first.read_text() == "mine = True\n"
     assert not second.exists()

@@ -290,7 +290,7 @@ def test_a_config_is_measured_by_its_backbone(tmp_path: Path) -> None:
         ("van_b0 --device gpu", "--device gpu: expected cpu, cuda or cuda:N"),
         ("van_b0 --device cuda:99", "--device cuda:99: torch sees"),
         ("van_b0 --size 16x64", "--size 16x64: images have at least 32 pixels a side"),
-        ("van_b0 --with-cp", "--with-cp: checkpointing is something that training does, add --train"),
+        ("van_b0 --with-cp", "--with-cp: checkpointing happens in training only; add --train"),
         ("nowhere.py", "nowhere.py"),
         ("van_b0 --plot nowhere/a.png", "there is no folder"),
     ],

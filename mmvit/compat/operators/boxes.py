@@ -19,7 +19,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     """Return the indices (K,) of the boxes (N, 4) to keep, best first: no two kept boxes overlap by more than the threshold."""
     if offset == 0:
         return torchvision.ops.nms(wide(boxes), wide(scores).to(wide(boxes)), single(iou_threshold))
-    # torchvision knows no offset, and adding it to x2, y2 rounds otherwise than mmcv does.
+    # torchvision has no offset, and adding it to x2, y2 rounds differently from mmcv.
     groups = _suppress(boxes, scores, iou_threshold, offset, equal_too=False)
     return torch.tensor([group[0] for group in groups], dtype=torch.long, device=boxes.device)
 
@@ -80,7 +80,7 @@ def softnms(
         values[rest] *= decay.astype(values.dtype)
         stays = ~(values[rest] < np.float32(min_score))
         count = int(stays.sum())
-        # mmcv fills each gap with the last box that stays, which decides between equal scores later.
+        # mmcv fills each gap with the last box that stays; the new order decides between equal scores later.
         still = rest[:count].copy()
         still[~stays[:count]] = rest[count:][stays[count:]][::-1]
         index = np.concatenate([index[: first + 1], still])

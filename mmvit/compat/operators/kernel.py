@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-# Elements of a temporary tensor at most, where an operator can work in slices: 64 MiB of float32.
+# Most elements of a temporary tensor, where an operator can work in slices: 64 MiB of float32.
 SLICE_ELEMENTS = 1 << 24
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .kernel import SLICE_ELEMENTS, corners, fetch, interpolate, kernel, pixel_rows, single, wide
 
-# What mmcv's CPU version starts its search for the largest sample from, hence what an empty bin yields.
+# mmcv's CPU version starts its search for the largest sample from this value, so an empty bin yields it.
 LOWEST_SAMPLE = -10000.0
 
 
