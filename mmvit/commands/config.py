@@ -15,7 +15,9 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit config") -> int:
         "names", nargs="*", metavar="NAME", help="HEAD_FAMILY_ARCH_DATASET; for a wrong part, the valid ones are listed"
     )
     parser.add_argument("--all", action="store_true", help="the configs that the repository has")
-    parser.add_argument("--out", type=Path, default=Path("configs"), metavar="DIR", help="folder to write to (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("configs"), metavar="DIR", help="folder to write to (default: %(default)s)"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite files that differ")
     asked = parser.parse_args(arguments)
     if not asked.names and not asked.all:

@@ -171,7 +171,7 @@ def _resume(cfg: Config, resume: str) -> None:
         raise InputError(f"--resume {resume}: no such file. Give a checkpoint, or nothing to take the newest of {cfg.work_dir}")
     if checkpoint is not None and not Path(checkpoint).is_file():
         raise InputError(
-            f"--resume: {cfg.work_dir}/last_checkpoint names {checkpoint}, which does not exist. Give another with --resume PATH"
+            f"--resume: {cfg.work_dir}/last_checkpoint names {checkpoint}, which does not exist. Give one with --resume PATH"
         )
     cfg.resume = True
     cfg.load_from = checkpoint

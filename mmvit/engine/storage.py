@@ -40,7 +40,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
         raise CheckpointError(
             f"{path} could not be written ({error.strerror}): {len(content) / 1e6:.1f} MB, where "
-            f"{_free(target.parent) / 1e6:.1f} MB are free. Earlier files are untouched: free some space, then continue with --resume"
+            f"{_free(target.parent) / 1e6:.1f} MB are free. Earlier files are untouched: free some space and use --resume"
         ) from error
 
 

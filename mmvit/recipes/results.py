@@ -38,9 +38,10 @@ INTRODUCTION = f"""\
 Published results of every config in `configs/`, and results obtained with this package. This page is written by
 `python -m mmvit.recipes.results > docs/model_zoo.md`; a test compares it with the tables in the package.
 
-- **published**: percent on the validation set, as the source in brackets prints it. The brackets also say whether it was tested at
-  a single scale or at several, if that is known, and conditions that the config does not have or that its name does not tell. An
-  empty cell means that no number was published. If a paper and its repository give different numbers, both are listed.
+- **published**: percent on the validation set, as the source in brackets prints it. The brackets also say whether it was
+  tested at a single scale or at several, if that is known, and conditions that the config does not have or that its name does
+  not tell. An empty cell means that no number was published. If a paper and its repository give different numbers, both are
+  listed.
 - **GPUs x images**: of the recipe, images a GPU; `auto_scale_lr` scales from their product. All recipes are for {GPUS} GPUs.
 - **recipe**: published, or ours if there is none. The lists below the tables say whose it is, and where sources contradict.
 - **this package**: results of full training runs that were made and recorded, and only those.
