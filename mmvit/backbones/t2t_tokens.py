@@ -59,8 +59,7 @@ class Performer(nn.Module):
     def attend(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return attention's output and the values, both (B, N, 64)."""
         key, query, value = self.kqv(tokens).chunk(3, dim=2)
-        device = tokens.device.type
-        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+        with nullcontext() if tokens.is_meta else torch.autocast(tokens.device.type, enabled=False):
             exact = torch.promote_types(value.dtype, torch.float32)
             key, query = self.features(key.to(exact)), self.features(query.to(exact))
             weights = query @ key.sum(dim=1).unsqueeze(2)  # (B, N, 1)
