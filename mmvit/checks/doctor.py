@@ -23,7 +23,7 @@ OFFICIAL = ("mmengine", "mmcv-lite", "mmcv", "mmdet", "mmsegmentation")
 FORKS = ("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentation")
 PARTS = {name: (f"{name}.models", f"{name}.datasets") for name in ("mmdet", "mmseg")}
 EXTRAS = "pip install 'mmvit[openmmlab]' (official) or pip install 'mmvit[onedl]' (maintained forks)"
-LEAST_PYTHON, LEAST_TORCH = (3, 11), (2, 6)
+LEAST_PYTHON, LEAST_TORCH = (3, 11), (2, 10)
 
 
 def examine(config: str | None = None, options: Mapping[str, Any] | None = None, data: bool = False) -> Iterator[Finding]:
@@ -142,7 +142,7 @@ def about_mmpretrain() -> str:
 def check_timm() -> Iterator[Finding]:
     found = version("timm")
     if found is None or found.startswith("0."):
-        yield Finding(False, "timm", f"{found}; mmvit needs 1.0 or later: pip install -U timm")
+        yield Finding(False, "timm", f"{found}; mmvit needs 1.0.3 or later: pip install -U timm")
         return
     import_module("timm.layers")
     yield Finding(True, "timm", found)
