@@ -1,13 +1,13 @@
 """The commands `train` and `test`: options, which config is meant, and how an error of the user's is told."""
 
 import os
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from ..engine.configuration import TestOptions, TrainOptions
+from ..engine.configuration import Amp, TestOptions, TrainOptions
 from ..recipes.files import config_file
 from .options import add_cfg_options, exit_status
 
@@ -25,7 +25,14 @@ def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> i
         metavar="PATH",
         help="go on from PATH, or from the newest checkpoint of the work dir",
     )
-    parser.add_argument("--amp", action="store_true", help="mixed precision on a GPU")
+    parser.add_argument(
+        "--amp",
+        nargs="?",
+        const="auto",
+        type=amp_of,
+        metavar="float16|bfloat16",
+        help="mixed precision (default of --amp: float16 on a GPU, bfloat16 on a CPU)",
+    )
     parser.add_argument(
         "--auto-scale-lr",
         action="store_true",
@@ -55,6 +62,7 @@ def evaluation(arguments: Sequence[str], prog: str = "python -m mmvit test") -> 
 def add_common(parser: ArgumentParser) -> None:
     """Arguments of both commands."""
     parser.add_argument("config", help="a file, or the name of one of mmvit's configs, such as retinanet_pvt_small_coco")
+    parser.add_argument("--compile", action="store_true", help="run backbone and neck through torch.compile")
     parser.add_argument("--work-dir", type=Path, help="folder of logs and checkpoints (default: work_dirs/CONFIG_NAME)")
     add_cfg_options(parser)
     parser.add_argument(
@@ -69,6 +77,13 @@ def add_common(parser: ArgumentParser) -> None:
         action="store_true",
         help="the same model on the embedded demo dataset, with a schedule for two CPU cores",
     )
+
+
+def amp_of(word: str) -> str:
+    """Type of --amp's value."""
+    if word not in get_args(Amp):
+        raise ArgumentTypeError(f"{word!r}: expected float16 or bfloat16; a CONFIG comes before --amp, or write --amp=bfloat16")
+    return word
 
 
 def run(command: Callable[[Options], Any], kind: type[Options], asked: Namespace) -> int:
