@@ -5,13 +5,13 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
-from ..engine.configuration import Amp, TestOptions, TrainOptions
 from ..recipes.files import config_file
 from .options import add_cfg_options, exit_status
 
-Options = TypeVar("Options", TrainOptions, TestOptions)
+Options = TypeVar("Options")  # TrainOptions or TestOptions
+AMP = ("float16", "bfloat16")
 
 
 def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> int:
@@ -40,7 +40,8 @@ def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> i
     )
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs beside the others")
     asked = parser.parse_args(arguments)
-    from ..engine.launch import train  # not before it is needed: --help and the doctor do without
+    from ..engine.configuration import TrainOptions  # torch, not before it is needed: --help does without
+    from ..engine.launch import train
 
     return run(train, TrainOptions, asked)
 
@@ -54,7 +55,8 @@ def evaluation(arguments: Sequence[str], prog: str = "python -m mmvit test") -> 
     parser.add_argument("--show-dir", type=Path, help="folder for images with predictions beside ground truth")
     parser.add_argument("--tta", action="store_true", help="test-time augmentation: several scales and flips")
     asked = parser.parse_args(arguments)
-    from ..engine.launch import test  # as above
+    from ..engine.configuration import TestOptions  # as above
+    from ..engine.launch import test
 
     return run(test, TestOptions, asked)
 
@@ -81,7 +83,7 @@ def add_common(parser: ArgumentParser) -> None:
 
 def amp_of(word: str) -> str:
     """Type of --amp's value."""
-    if word not in get_args(Amp):
+    if word not in ("auto", *AMP):
         raise ArgumentTypeError(f"{word!r}: expected float16 or bfloat16; a CONFIG comes before --amp, or write --amp=bfloat16")
     return word
 
@@ -99,4 +101,4 @@ def _run(command: Callable[[Options], Any], kind: type[Options], asked: Namespac
 
         variant = DEMO
     words = {**vars(asked), "config": config_file(asked.config), "variant": variant}
-    command(kind(**{field.name: words[field.name] for field in fields(kind)}))
+    command(kind(**{field.name: words[field.name] for field in fields(kind)}))  # type: ignore[arg-type]  # both are dataclasses
