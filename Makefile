@@ -19,7 +19,9 @@ READY = $(VENV)/ready
 # Two workers with a thread each take half the time of one with two: most tests are small. A file's tests share fixtures.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-stack test-lowest test-lowest-quick check format docs clean
+GPU_PYTHON ?= python3
+
+.PHONY: demo test test-stack test-lowest test-lowest-quick check format docs clean gpu gpu-bundle
 
 demo: $(READY)
 	$(BIN)/python tools/train.py $(CONFIG) --demo
@@ -31,6 +33,15 @@ test: $(READY)
 
 test-stack: $(READY)
 	$(PYTEST) -m "stack and not once"
+
+# On a machine with a GPU and no network: a checkout, the wheels of gpu-bundle in gpu_wheels/, and a Python that has torch.
+gpu:
+	if ls gpu_wheels/*.whl >/dev/null 2>&1; then \
+	    $(GPU_PYTHON) -m pip install --quiet --no-index --no-deps --upgrade --target gpu_site gpu_wheels/*.whl; fi
+	PYTHONPATH=$(CURDIR):$(CURDIR)/gpu_site $(GPU_PYTHON) tools/gpu.py
+
+gpu-bundle:
+	PYTHON=$(PYTHON) tools/gpu_bundle.sh
 
 check: $(READY)
 	$(BIN)/ruff format --check .

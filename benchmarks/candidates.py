@@ -17,6 +17,7 @@ from mmvit.zoo import create, find
 from .peers import Peer, build_peer
 
 OURS, WITH_CP, COMPILED = "mmvit", "mmvit, with_cp", "mmvit, compiled"
+CHANNELS_FIRST = "mmvit, channels-first"
 OPTIONS = "mmvit, "  # and options, such as window_size=14
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -57,6 +58,8 @@ def candidate_of(setting: Setting, candidate: str, model: Pyramid | None = None)
         return Peer(checkpointed)
     if candidate.startswith(OPTIONS) and "=" in candidate:
         return Peer(with_options(setting, ours, candidate.removeprefix(OPTIONS)), comparable=False)
+    if candidate == CHANNELS_FIRST:
+        return Peer(channels_first(deepcopy(ours)))
     if candidate == COMPILED:
         return Peer(torch.compile(deepcopy(ours)))  # type: ignore[arg-type]  # a module of its own kind
     peer = build_peer(candidate, setting.name, deepcopy(ours).cpu(), setting.height, setting.width)
@@ -88,6 +91,14 @@ def with_options(setting: Setting, model: Pyramid, words: str) -> Pyramid:
     return variant
 
 
+def channels_first(model: nn.Module) -> nn.Module:
+    """The same model, whose convolutions get and give channels-first maps."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.register_forward_pre_hook(lambda _, inputs: tuple(value.contiguous() for value in inputs))
+    return model
+
+
 def images_of(setting: Setting) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(setting.batch, 3, setting.height, setting.width, generator=generator).to(setting.device)
@@ -99,7 +110,11 @@ def step_of(setting: Setting, network: nn.Module) -> Callable[[], None]:
     network.train(setting.train)
 
     def autocast() -> Any:
-        return torch.autocast(setting.device, DTYPES[setting.dtype]) if setting.dtype != "float32" else nullcontext()
+        return (
+            torch.autocast(torch.device(setting.device).type, DTYPES[setting.dtype])
+            if setting.dtype != "float32"
+            else nullcontext()
+        )
 
     def inference() -> None:
         with torch.no_grad(), autocast():

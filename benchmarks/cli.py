@@ -68,7 +68,20 @@ def benchmark(arguments: Sequence[str], prog: str = "tools/benchmark.py") -> int
     parser.add_argument(
         "--product", type=at_least_one, help="side of the matrices whose product stands for the machine's limit"
     )
+    whole = parser.add_argument_group("the whole training loop and evaluation, ours beside mmdet's or mmseg's own scripts")
+    whole.add_argument(
+        "--whole", action="store_true", help="ARCH is a config such as retinanet_pvt_small_coco; --against stock"
+    )
+    whole.add_argument("--block", type=at_least_one, default=3, help="iterations of a turn (default: %(default)s)")
+    whole.add_argument("--workers", type=int, default=2, help="data workers (default: %(default)s)")
+    whole.add_argument("--images", type=at_least_one, default=2000, help="of the training set; COCO has 117266")
+    whole.add_argument("--options", nargs="+", default=[], metavar="WORD", help="of our script, such as +amp=bfloat16 +compile")
     asked = parser.parse_args(arguments)
+    if asked.whole:
+        from .whole import run_whole  # not before it is needed: --help does without
+
+        asked.options = [f"--{word.removeprefix('+')}" for word in asked.options]
+        return exit_status(run_whole, asked)
     return exit_status(run_benchmark, asked)
 
 

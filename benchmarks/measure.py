@@ -80,7 +80,7 @@ def measure(
     Args:
         candidates: names, besides our backbone.
         repeats: how often each is timed, in turns, after one step to warm up.
-        peaks: whether to measure peak memory as well.
+        peaks: whether to measure peak memory as well, in processes of their own; on a GPU it always is, in this one.
         product: side of the matrices whose product is the machine's limit; None means `PRODUCT`'s.
 
     A candidate that has our weights but not our maps is not timed, nor is one that does not fit into memory.
@@ -91,7 +91,7 @@ def measure(
     ours, remarks = reference(setting), {OURS: ""}
     differences: dict[str, float] = {}
     steps: dict[str, Callable[[], None]] = {}
-    with torch.no_grad():
+    with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
         expected = ours.eval()(images_of(setting))
     for name in candidates:
         try:
@@ -118,7 +118,9 @@ def measure(
     limit = product_speed(setting, product)
     work = cost_of(setting).multiply_adds * setting.batch * (1 + BACKWARD * setting.train)
     held: dict[str, int | None] = {}
-    if peaks:
+    if torch.device(setting.device).type == "cuda":
+        held = {name: memory.peak_on_gpu(step) for name, step in steps.items()}
+    elif peaks:
         del expected, steps  # the other processes need the memory
         held = {name: memory.peak_in_own_process(asdict(setting), name) for name in seconds if name != COMPILED}
     our_peak = held.get(OURS)
@@ -141,7 +143,7 @@ def measure(
 def difference(network: nn.Module, images: Tensor, expected: Sequence[Tensor]) -> float:
     """Return the difference of the maps from the expected ones, relative to the largest value of each."""
     network.eval()  # not in a chain: mmpretrain's backbones return None
-    with torch.no_grad():
+    with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
         maps = network(images)
     worst = 0.0
     for theirs, mine in zip(maps, expected, strict=True):

@@ -12,6 +12,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -38,6 +39,18 @@ def peak_in_own_process(setting: dict, candidate: str) -> int | None:
     if done.returncode:
         raise RuntimeError(f"the memory of {candidate} could not be measured:\n{done.stderr[-2000:]}")
     return int(json.loads(done.stdout.splitlines()[-1]))
+
+
+def peak_on_gpu(step: Callable[[], object]) -> int:
+    """Bytes that the allocator holds at the peak of a step, above those held before it."""
+    import torch
+
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    step()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before
 
 
 def limit_to_available() -> None:
@@ -84,7 +97,6 @@ def _usage() -> int:
 
 
 def main(setting: str, candidate: str) -> int:
-    import torch
 
     from . import candidates
 
@@ -100,10 +112,7 @@ def main(setting: str, candidate: str) -> int:
             step()
             print(max(high_water() - before, 0))
         else:
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
-            step()
-            print(torch.cuda.max_memory_allocated() - before)
+            print(peak_on_gpu(step))
     except (RuntimeError, MemoryError) as error:
         if not candidates.is_out_of_memory(error):
             raise

@@ -58,12 +58,12 @@ def costs_table(costs: Sequence[tuple[Setting, Complexity]]) -> list[str]:
         ]
         for setting, cost in costs
     ]
-    return _table(("arch", "pixels", "parameters (M)", "multiply-adds of an image (G)"), lines)
+    return table(("arch", "pixels", "parameters (M)", "multiply-adds of an image (G)"), lines)
 
 
 def rows_table(rows: Iterable[Row]) -> list[str]:
     """Return a row for each candidate at each size; ratios are the candidate's over mmvit's: above 1, mmvit is better."""
-    return _table(COLUMNS, [_cells(row) for row in rows])
+    return table(COLUMNS, [_cells(row) for row in rows])
 
 
 def means_table(rows: Sequence[Row]) -> list[str]:
@@ -77,7 +77,7 @@ def means_table(rows: Sequence[Row]) -> list[str]:
             cells += [f"{geometric_mean(ratios):.2f}", f"{min(ratios):.2f}"] if ratios else ["", ""]
         if times or memories:
             lines.append(cells)
-    return _table(("candidate", "rows", "time / mmvit", "least", "memory / mmvit", "least"), lines)
+    return table(("candidate", "rows", "time / mmvit", "least", "memory / mmvit", "least"), lines)
 
 
 def _cells(row: Row) -> list[str]:
@@ -109,7 +109,7 @@ def _quartiles(ratio: Spread) -> str:
     return f"{ratio.low:.2f} to {ratio.high:.2f}"
 
 
-def _table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+def table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
     """Return a Markdown table that also reads well as plain text; without rows, no table."""
     if not lines:
         return []
@@ -126,7 +126,7 @@ def growth_table(rows: Sequence[Row]) -> list[str]:
         least, most = min(sizes, default=0), max(sizes, default=0)
         if most > least:
             lines.append([name, candidate, f"{most / least:.2f}", f"{sizes[most] / sizes[least]:.2f}"])
-    return _table(("arch", "candidate", "pixels grow by", "time grows by"), lines) if lines else []
+    return table(("arch", "candidate", "pixels grow by", "time grows by"), lines) if lines else []
 
 
 def _is(row: Row, name: str, candidate: str) -> bool:

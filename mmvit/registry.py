@@ -9,6 +9,7 @@ from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import LOOPS as ROOT_LOOPS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import OPTIM_WRAPPERS as ROOT_OPTIM_WRAPPERS
 from mmengine.registry import RUNNERS as ROOT_RUNNERS
 from mmengine.registry import STRATEGIES as ROOT_STRATEGIES
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
@@ -25,6 +26,7 @@ HOOKS = Registry(
         "mmvit.engine.progress",
         "mmvit.engine.checkpoints",
         "mmvit.engine.finite",
+        "mmvit.engine.compiling",
         "mmvit.engine.labels",
         "mmvit.engine.reading",
         "mmvit.demo.report",
@@ -38,6 +40,7 @@ RUNNERS = Registry(
     "runner", build_func=build_runner_from_cfg, parent=ROOT_RUNNERS, scope=SCOPE, locations=["mmvit.engine.fsdp"]
 )
 STRATEGIES = Registry("strategy", parent=ROOT_STRATEGIES, scope=SCOPE, locations=["mmvit.engine.fsdp"])
+OPTIM_WRAPPERS = Registry("optimizer wrapper", parent=ROOT_OPTIM_WRAPPERS, scope=SCOPE, locations=["mmvit.engine.precision"])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     "optimizer wrapper constructor",
     parent=ROOT_OPTIM_WRAPPER_CONSTRUCTORS,

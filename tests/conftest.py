@@ -1,12 +1,33 @@
-"""Every test sees mmcv through the stand-in, as a user does after `import mmvit`."""
+"""Every test sees mmcv through the stand-in, as a user does after `import mmvit`; those marked `gpu` take `device`, `quick`."""
 
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, products on a GPU are not deterministic
+
+import pytest
+import torch
 
 import mmvit  # noqa: F401  (before anything imports mmcv.ops)
 
 LONGEST = ("test_tools.py", "test_leaves.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", choices=("cpu", "cuda"), help="where tests marked gpu run (default: cuda where there is one)")
+    parser.addoption("--quick", action="store_true", help="tests marked gpu: tiny networks, few iterations; always so on a CPU")
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    """The device under test, without TF32, so that float32 is float32."""
+    torch.backends.cudnn.allow_tf32 = False
+    return request.config.getoption("device") or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.fixture(scope="session")
+def quick(request: pytest.FixtureRequest, device: str) -> bool:
+    return request.config.getoption("quick") or device == "cpu"
 
 
 def pytest_collection_modifyitems(items: list) -> None:

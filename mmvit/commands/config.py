@@ -4,7 +4,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..recipes.configs import committed, make, parse
 from .options import exit_status
 
 
@@ -26,6 +25,8 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit config") -> int:
 
 
 def write(asked: Namespace) -> None:
+    from ..recipes.configs import committed, make, parse  # torch, not before it is needed: --help does without
+
     wanted = [parse(name) for name in asked.names] + (committed() if asked.all else [])
     for path in make(wanted, asked.out, asked.force):
         print(path)

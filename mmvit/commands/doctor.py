@@ -4,7 +4,6 @@ import warnings
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from ..checks.doctor import examine
 from .options import add_cfg_options
 
 
@@ -17,6 +16,8 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     if asked.data and asked.config is None:
         parser.error("--data needs a CONFIG: it opens the datasets of that config")
+    from ..checks.doctor import examine  # torch, not before it is needed: --help does without
+
     wrong = 0
     warnings.simplefilter("ignore")  # mmdet's and mmseg's own warnings would look like findings between the lines
     for finding in examine(asked.config, asked.cfg_options, asked.data):

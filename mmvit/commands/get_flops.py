@@ -3,7 +3,6 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from ..engine.flops import costs_of_config
 from ..recipes.files import config_file
 from .options import at_least_one, exit_status
 
@@ -19,6 +18,8 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit get_flops") -> i
 
 
 def print_costs(asked: Namespace) -> None:
+    from ..engine.flops import costs_of_config  # torch, not before it is needed: --help does without
+
     height, width = asked.shape
     for part, cost in costs_of_config(config_file(asked.config), height, width).items():
         adds = f"{cost.multiply_adds / 1e9:8.1f} G multiply-adds at {height} x {width}"

@@ -1,15 +1,23 @@
 """`python -m mmvit list`: every arch, its cost, and the file that its authors released."""
 
+import json
+import os
+import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
+from ..version import __version__
 
-from ..complexity import complexity
-from ..pyramid import Pyramid
-from ..weights.released import Released
-from ..zoo import find, list_archs
+if TYPE_CHECKING:
+    from ..pyramid import Pyramid
+    from ..weights.released import Released
 
+FAMILIES = "mmvit.backbones"  # importing it takes seconds, because it imports torch
+Rows = dict[str, list[list[str]]]  # cells of FILE_COLUMNS by arch, a row for each file
 FILE_COLUMNS = ("name", "top-1", "image", "licence", "released file")
 SIZE_COLUMNS = ("name", "parameters (M)", "GFLOPs at 224", "GFLOPs at 800 x 1280", "strides", "channels", "file, top-1")
 
@@ -21,22 +29,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--markdown", action="store_true", help="print the table of docs/archs.md, with costs (takes some seconds)"
     )
     options = parser.parse_args(arguments)
-    names = list_archs(options.pattern)
+    archs = known_rows()
+    names = [name for name in archs if fnmatch(name, options.pattern)]
     if not names:
-        print(f"no arch matches {options.pattern!r}; there are {', '.join(list_archs())}")
+        print(f"no arch matches {options.pattern!r}; there are {', '.join(archs)}")
         return 1
     if options.markdown:
         print("\n".join(markdown(names)))
         return 0
-    rows = [FILE_COLUMNS, *(row for name in names for row in _file_rows(name))]
+    rows = [FILE_COLUMNS, *(row for name in names for row in archs[name])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(FILE_COLUMNS))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return 0
 
 
+def known_rows() -> Rows:
+    """Return the rows of all archs, which a file of the user's cache keeps until a file of the families changes."""
+    from_families = FAMILIES in sys.modules
+    files = sorted((Path(__file__).parent.parent / "backbones").glob("*.py"))
+    state = [__version__, *([str(file), file.stat().st_mtime_ns] for file in [Path(__file__), *files])]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmvit" / "archs.json"
+    if not from_families:
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            kept: dict[str, Any] = json.loads(cache.read_text())
+            if kept["state"] == state:
+                return kept["rows"]
+    from ..zoo import list_archs
+
+    rows = {name: _file_rows(name) for name in list_archs()}
+    if not from_families:  # others may have registered families of their own
+        with suppress(OSError):
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            part = cache.with_suffix(f".{os.getpid()}")
+            part.write_text(json.dumps(dict(state=state, rows=rows)))
+            part.replace(cache)
+    return rows
+
+
 def markdown(names: Sequence[str]) -> Iterator[str]:
     """Yield the lines of a table of archs with their costs and files."""
+    import torch
+
+    from ..complexity import complexity
+    from ..zoo import find
+
     yield f"| {' | '.join(SIZE_COLUMNS)} |"
     yield f"|{' --- |' * len(SIZE_COLUMNS)}"
     for name in names:
@@ -56,21 +93,23 @@ def markdown(names: Sequence[str]) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
-def _files(family: type[Pyramid], arch: str) -> list[tuple[str, Released]]:
+def _files(family: "type[Pyramid]", arch: str) -> "list[tuple[str, Released]]":
     return [(f"{family.family}_{key}", row) for key, row in family.released.items() if row.arch == arch]
 
 
-def _file_rows(name: str) -> list[tuple[str, ...]]:
+def _file_rows(name: str) -> list[list[str]]:
+    from ..zoo import find
+
     family, arch = find(name)
     files = _files(family, arch)
     if not files:
-        return [(name, "", "", "", "none")]
+        return [[name, "", "", "", "none"]]
     return [
-        (key, f"{row.top1:.1f}", str(row.img_size), row.licence or "none given", row.url or f"by hand from {row.folder}")
+        [key, f"{row.top1:.1f}", str(row.img_size), row.licence or "none given", row.url or f"by hand from {row.folder}"]
         for key, row in files
     ]
 
 
-def _link(row: Released) -> str:
+def _link(row: "Released") -> str:
     place = f"[{row.img_size} px]({row.url})" if row.url else f"[by hand]({row.folder})"
     return f"{place} {row.top1:.1f}"

@@ -1,17 +1,17 @@
 """Commands `train` and `test`: their options, and the config that they mean."""
 
 import os
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..engine.configuration import TestOptions, TrainOptions
 from ..recipes.files import config_file
 from .options import add_cfg_options, exit_status
 
-Options = TypeVar("Options", TrainOptions, TestOptions)
+Options = TypeVar("Options")  # TrainOptions or TestOptions
+AMP = ("float16", "bfloat16")
 
 
 def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> int:
@@ -25,7 +25,14 @@ def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> i
         metavar="PATH",
         help="continue from PATH, or from the newest checkpoint of the work dir",
     )
-    parser.add_argument("--amp", action="store_true", help="mixed precision on a GPU")
+    parser.add_argument(
+        "--amp",
+        nargs="?",
+        const="auto",
+        type=amp_of,
+        metavar="float16|bfloat16",
+        help="mixed precision (default of --amp: float16 on a GPU, bfloat16 on a CPU)",
+    )
     parser.add_argument(
         "--auto-scale-lr",
         action="store_true",
@@ -33,7 +40,8 @@ def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> i
     )
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs beside the others")
     asked = parser.parse_args(arguments)
-    from ..engine.launch import train  # imported late: --help and the doctor do not need it
+    from ..engine.configuration import TrainOptions  # torch, not before it is needed: --help does without
+    from ..engine.launch import train
 
     return run(train, TrainOptions, asked)
 
@@ -47,7 +55,8 @@ def evaluation(arguments: Sequence[str], prog: str = "python -m mmvit test") -> 
     parser.add_argument("--show-dir", type=Path, help="folder for images with predictions beside ground truth")
     parser.add_argument("--tta", action="store_true", help="test-time augmentation: several scales and flips")
     asked = parser.parse_args(arguments)
-    from ..engine.launch import test  # as above
+    from ..engine.configuration import TestOptions  # as above
+    from ..engine.launch import test
 
     return run(test, TestOptions, asked)
 
@@ -55,6 +64,7 @@ def evaluation(arguments: Sequence[str], prog: str = "python -m mmvit test") -> 
 def add_common(parser: ArgumentParser) -> None:
     """Add the arguments of both commands."""
     parser.add_argument("config", help="a file, or the name of one of mmvit's configs, such as retinanet_pvt_small_coco")
+    parser.add_argument("--compile", action="store_true", help="run backbone and neck through torch.compile")
     parser.add_argument("--work-dir", type=Path, help="folder of logs and checkpoints (default: work_dirs/CONFIG_NAME)")
     add_cfg_options(parser)
     parser.add_argument(
@@ -69,6 +79,13 @@ def add_common(parser: ArgumentParser) -> None:
         action="store_true",
         help="the same model on the embedded demo dataset, with a schedule for two CPU cores",
     )
+
+
+def amp_of(word: str) -> str:
+    """Type of --amp's value."""
+    if word not in ("auto", *AMP):
+        raise ArgumentTypeError(f"{word!r}: expected float16 or bfloat16; a CONFIG comes before --amp, or write --amp=bfloat16")
+    return word
 
 
 def run(command: Callable[[Options], Any], kind: type[Options], asked: Namespace) -> int:
@@ -87,4 +104,4 @@ def _run(command: Callable[[Options], Any], kind: type[Options], asked: Namespac
 
         variant = DEMO
     words = {**vars(asked), "config": config_file(asked.config), "variant": variant}
-    command(kind(**{field.name: words[field.name] for field in fields(kind)}))
+    command(kind(**{field.name: words[field.name] for field in fields(kind)}))  # type: ignore[arg-type]  # both are dataclasses

@@ -12,6 +12,8 @@ from mmengine.runner import find_latest_checkpoint
 from ..errors import InputError
 from ..recipes.files import load_config
 
+Amp = Literal["auto", "float16", "bfloat16"]  # auto: float16 on a GPU, bfloat16 on a CPU
+BFLOAT16 = "mmvit.BFloat16OptimWrapper"
 Launcher = Literal["none", "pytorch", "slurm", "mpi"]
 
 
@@ -38,7 +40,8 @@ class TrainOptions:
     config: Path
     work_dir: Path | None = None
     resume: str | None = None  # None, 'auto' (the newest of the work dir) or a path
-    amp: bool = False
+    amp: Amp | None = None
+    compile: bool = False
     auto_scale_lr: bool = False
     cfg_options: dict[str, Any] = field(default_factory=dict)
     launcher: Launcher = "none"
@@ -56,6 +59,7 @@ class TestOptions:
     out: Path | None = None
     show_dir: Path | None = None
     tta: bool = False
+    compile: bool = False
     cfg_options: dict[str, Any] = field(default_factory=dict)
     launcher: Launcher = "none"
     variant: Variant | None = None
@@ -65,13 +69,15 @@ def train_config(options: TrainOptions) -> Config:
     """Return the config of a training run.
 
     Raises:
-        InputError: no such config or checkpoint, an option that the config cannot take, or mixed precision without a GPU.
+        InputError: no such config or checkpoint, an option that the config cannot take, or float16 without a GPU.
     """
     cfg = _prepare(options)
     if options.variant is not None:
         cfg.custom_hooks = [*cfg.custom_hooks, *(dict(type=kind) for kind in options.variant.hooks)]
-    if options.amp:
-        _use_amp(cfg)
+    if options.amp is not None:
+        _use_amp(cfg, options.amp)
+    if options.compile:
+        _use_compile(cfg)
     if options.auto_scale_lr:
         if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
             raise InputError(f"--auto-scale-lr: {options.config} has no auto_scale_lr.base_batch_size to scale from")
@@ -97,6 +103,8 @@ def test_config(options: TestOptions) -> Config:
     _without_pretrained(cfg)
     if cfg.get("runner_type") == "mmvit.FSDPRunner":  # it saves whole models, which are evaluated without sharding
         cfg.pop("runner_type")
+    if options.compile:
+        _use_compile(cfg)
     segments = cfg.get("default_scope") == "mmseg"
     if options.show_dir is not None:
         cfg.default_hooks.visualization.draw = True
@@ -155,14 +163,25 @@ def _run_on_cpu(cfg: Config) -> None:
         )
 
 
-def _use_amp(cfg: Config) -> None:
-    if not torch.cuda.is_available():
-        raise InputError("--amp: mixed precision needs a GPU, mmengine refuses it on a CPU; leave the option out")
+def _use_amp(cfg: Config, amp: Amp) -> None:
+    on_gpu = torch.cuda.is_available()
+    if amp == "float16" and not on_gpu:
+        raise InputError("--amp float16: expected a GPU, and there is none here; on a CPU use --amp bfloat16")
     wrapper = cfg.optim_wrapper.get("type", "OptimWrapper")
-    if wrapper not in ("OptimWrapper", "AmpOptimWrapper"):
+    if wrapper not in ("OptimWrapper", "AmpOptimWrapper", BFLOAT16):
         raise InputError(f"--amp: expected optim_wrapper.type OptimWrapper, the config has {wrapper}")
-    cfg.optim_wrapper.type = "AmpOptimWrapper"
-    cfg.optim_wrapper.loss_scale = "dynamic"
+    for key in ("loss_scale", "dtype", "use_fsdp"):  # AmpOptimWrapper's own
+        cfg.optim_wrapper.pop(key, None)
+    if amp == "bfloat16" or not on_gpu:
+        cfg.optim_wrapper.type = BFLOAT16
+    else:
+        cfg.optim_wrapper.update(type="AmpOptimWrapper", loss_scale="dynamic", dtype="float16")
+
+
+def _use_compile(cfg: Config) -> None:
+    if cfg.get("runner_type") == "mmvit.FSDPRunner":
+        raise InputError("--compile: not together with runner_type mmvit.FSDPRunner, which has not been tried; leave one out")
+    cfg.custom_hooks = [*cfg.custom_hooks, dict(type="mmvit.CompileHook")]
 
 
 def _resume(cfg: Config, resume: str) -> None:

@@ -53,7 +53,7 @@ class FiniteLossHook(Hook):
             self.update(loss, *arguments, **options)
             return
         self.left_out += 1
-        what = f"iteration {self.runner.iter + 1}: the loss is {float(loss):g}"
+        what = f"iteration {self.runner.iter + 1}: the loss is {loss.item():g}"
         model = unwrapped(self.runner.model)
         if name := first_nonfinite(model.state_dict(), buffers_of(model)):
             raise InputError(f"{what}, and {name} holds values that are not finite. {advice(self.runner.work_dir)}")
@@ -80,7 +80,7 @@ class FiniteLossHook(Hook):
         """Name the first module whose output is not finite, for the current batch."""
         begin_streams(Position(getattr(self.runner.train_loop, "seed", self.runner.seed), get_rank(), self.runner.iter))
         model: Any = unwrapped(self.runner.model)
-        with torch.no_grad(), watched(model) as found:
+        with torch.no_grad(), self.runner.optim_wrapper.optim_context(model), watched(model) as found:
             try:
                 losses = model._run_forward(model.data_preprocessor(self.batch, True), mode="loss")
             except Exception as error:

@@ -1,0 +1,150 @@
+"""`make gpu`: the tests marked `gpu`, then timings of all families, as a page; on a CPU with `--device cpu --quick`.
+
+All of it has a time limit: what comes after it is left out, and the page says so.
+"""
+
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from time import monotonic
+
+from mmvit.commands.options import at_least_one, exit_status
+from mmvit.errors import InputError
+from mmvit.zoo import families
+
+from . import candidates, measure, peers, report
+
+HOME = Path(__file__).resolve().parent.parent
+SIZES = ((8, 512, 512), (2, 800, 1280))  # images at a time, height, width
+TESTS_SHARE = 0.55  # of the time limit, that the tests may take
+FAILURE = 1  # exit status
+REPEATS = 7
+CHANNELS_FIRST = candidates.CHANNELS_FIRST
+
+
+def main(arguments: Sequence[str], prog: str = "tools/gpu.py") -> int:
+    parser = ArgumentParser(prog, description="Tests and times all backbones on a GPU, and writes the page of results.")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--quick", action="store_true", help="tiny networks and images, one repeat: what a CPU can do")
+    parser.add_argument("--minutes", type=at_least_one, default=9, help="time limit (default: %(default)s)")
+    parser.add_argument("--select", default="", metavar="WORDS", help="of the tests, those that pytest's -k selects")
+    parser.add_argument("--out", type=Path, default=HOME / "docs" / "performance_gpu.md", metavar="FILE.md")
+    asked = parser.parse_args(arguments)
+    failed: list[str] = []
+    return exit_status(run, asked, failed) or (FAILURE if failed else 0)
+
+
+def run(asked: Namespace, failed: list[str]) -> None:
+    """Test, measure and write the page; `failed` gets what went wrong.
+
+    Raises:
+        InputError: no such device or folder.
+    """
+    measure.check_device(asked.device)
+    if not asked.out.absolute().parent.is_dir():
+        raise InputError(f"--out {asked.out}: there is no folder {asked.out.absolute().parent}")
+    end = monotonic() + 60 * asked.minutes
+    tests = run_tests(asked, TESTS_SHARE * 60 * asked.minutes)
+    if tests.returncode:
+        failed.append("tests")
+    page = [*head(asked), "## Tests", "", "```", *summary(tests.stdout), "```"]
+    asked.out.write_text("\n".join([*page, ""]))  # in case that what follows ends the process
+    rows: list[measure.Row] = []
+    left_out = []
+    for setting in settings(asked.device, asked.quick):
+        if monotonic() > end:
+            left_out.append(f"{setting.name}, {report.heading(setting, REPEATS)}, {setting.height} x {setting.width}")
+            continue
+        print(f"{setting.name}: {report.heading(setting, REPEATS)} ...", file=sys.stderr, flush=True)
+        rows += measure.measure(
+            setting, others(asked.quick), repeats=1 if asked.quick else REPEATS, product=64 if asked.quick else None
+        )
+    page += ["", *timings(rows)]
+    if left_out:
+        page += [
+            "",
+            "## Left out",
+            "",
+            f"Not measured within {asked.minutes} minutes:",
+            "",
+            *(f"- {name}" for name in left_out),
+        ]
+    asked.out.write_text("\n".join([*page, ""]))
+    print("\n".join(page))
+    print(f"written: {asked.out}", file=sys.stderr)
+
+
+def run_tests(asked: Namespace, seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run the tests in a process of their own; one that takes longer than it may is ended and has failed."""
+    words = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "--device", asked.device]
+    words += ["--quick"] * asked.quick + ["-k", asked.select] * bool(asked.select) + ["tests/gpu"]
+    process = subprocess.Popen(words, cwd=HOME, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        said, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        said, _ = process.communicate()
+        said += f"\nended after {seconds:.0f} s"
+    print(said, file=sys.stderr)
+    return subprocess.CompletedProcess(words, process.returncode, said)
+
+
+def summary(said: str) -> list[str]:
+    """Of pytest's output the failures and the last line."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    return [*(line for line in lines if line.startswith(("FAILED", "ERROR"))), *lines[-1:]]
+
+
+def head(asked: Namespace) -> list[str]:
+    command = f"python tools/gpu.py --device {asked.device}{' --quick' if asked.quick else ''}"
+    found = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HOME, capture_output=True, text=True, check=False)
+    return [
+        "# Performance on a GPU" if asked.device == "cuda" else "# A dry run of the GPU's page on a CPU",
+        "",
+        f"Written by `{command}` on {report.machine(asked.device)}; commit {found.stdout.strip() or 'unknown'}.",
+        "",
+    ]
+
+
+def settings(device: str, quick: bool) -> Iterator[candidates.Setting]:
+    """What is measured, the most asked for first: bfloat16, then float32."""
+    if quick:
+        for name, train in (("van_b0", False), ("pvt_v2_b0", True)):
+            yield candidates.Setting(name, 64, 64, 2, train, "bfloat16", device)
+        return
+    names = [f"{family.family}_{family.small}" for family in families()]
+    for dtype, train, (batch, height, width) in product(("bfloat16", "float32"), (False, True), SIZES):
+        for name in names:
+            yield candidates.Setting(name, height, width, batch, train, dtype, device)
+
+
+def others(quick: bool) -> list[str]:
+    return [CHANNELS_FIRST, *([peers.WRITTEN_OUT] if quick else peers.installed())]
+
+
+def timings(rows: Sequence[measure.Row]) -> Iterator[str]:
+    """A table for each precision, kind of step and size, and the means over all of them."""
+    groups: dict[str, list[measure.Row]] = {}
+    for row in rows:
+        sizes = f"{row.setting.height} x {row.setting.width}"
+        groups.setdefault(f"{report.heading(row.setting, REPEATS)}, {sizes}", []).append(row)
+    for title, group in groups.items():
+        yield from (f"## {title[0].upper()}{title[1:]}", "", *report.rows_table(group), "", *report.means_table(group), "")
+    yield from ("## All of the above", "", *report.means_table(rows), "")
+    yield from ("## Channels-first", "", "Time of mmvit with channels-first convolutions over its own, by family: means of all")
+    yield from ("rows above. Below 1, channels-first is faster.", "", *choice(rows))
+
+
+def choice(rows: Sequence[measure.Row]) -> list[str]:
+    """Means of the channels-first form's ratios, a line for each arch."""
+    lines = []
+    for name in dict.fromkeys(row.setting.name for row in rows):
+        for train in (False, True):
+            of_name = [row for row in rows if row.setting.name == name and row.setting.train is train]
+            ratios = [row.time.median for row in of_name if row.candidate == CHANNELS_FIRST and row.time]
+            if ratios:
+                lines.append([name, "training" if train else "inference", f"{measure.geometric_mean(ratios):.2f}"])
+    return report.table(("arch", "step", "time / mmvit"), lines)

@@ -1,0 +1,248 @@
+"""`tools/benchmark.py --whole CONFIG`: the whole training loop and evaluation, ours beside mmdet's or mmseg's own scripts.
+
+Each side is a process of its own that runs its own script on the same data. They take turns: one computes a block of
+iterations while the other waits.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from multiprocessing.connection import Connection, Listener
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+from mmengine.config import Config
+
+from mmvit.errors import InputError
+
+from . import measure, report
+from .turns import KEY, SAVED, SOCKET
+from .whole_data import our_config, shipped, stock_config, write_data
+
+HOME = Path(__file__).resolve().parent.parent
+OURS, STOCK = "mmvit", "stock"
+WARM_UP = 1  # blocks that are not counted
+
+
+@dataclass
+class Side:
+    """One side's times of training or evaluation.
+
+    Attributes:
+        start: seconds from the command to the first iteration.
+        blocks: seconds of each block by part.
+        memory: bytes of the process and its data workers at the end, shared pages counted once; 0 where not known.
+    """
+
+    start: float = 0.0
+    blocks: list[Mapping[str, float]] = field(default_factory=list)
+    memory: int = 0
+
+    @property
+    def seconds(self) -> list[float]:
+        return [sum(block.values()) for block in self.blocks]
+
+
+class Run:
+    """A process that runs a side's script."""
+
+    def __init__(self, words: Sequence[str], folder: Path, name: str) -> None:
+        self.side = Side()
+        self.log = folder / f"{name}.log"
+        self.name = name
+        listener = Listener(str(folder / f"{name}.socket"), authkey=KEY)
+        environment = {**os.environ, SOCKET: str(listener.address), "PYTHONPATH": os.pathsep.join([str(HOME), *sys.path[1:]])}
+        began = perf_counter()
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.turns", *words], cwd=folder, env=environment, stdout=log, stderr=log
+            )
+        listener._listener._socket.settimeout(1)  # type: ignore[attr-defined]  # so that a process that failed is noticed
+        self.connection: Connection = self._accept(listener)
+        self._receive()
+        self.side.start = perf_counter() - began
+
+    def _accept(self, listener: Listener) -> Connection:
+        while True:
+            try:
+                return listener.accept()
+            except TimeoutError:
+                self._require_life()
+
+    def _receive(self) -> object:
+        while not self.connection.poll(1):
+            self._require_life()
+        return self.connection.recv()
+
+    def _require_life(self) -> None:
+        if self.process.poll() is not None:
+            raise InputError(f"--whole: {self.name} ended by itself:\n{self.log.read_text()[-3000:]}")
+
+    def block(self) -> None:
+        """Let it compute a block."""
+        self.connection.send(True)
+        parts = self._receive()
+        assert isinstance(parts, dict)
+        self.side.blocks.append(parts)
+
+    def end(self) -> Side:
+        self.side.memory = memory_of(self.process.pid)
+        self.side.blocks = self.side.blocks[WARM_UP:]
+        self.connection.send(False)
+        self._receive()
+        self.process.wait()
+        return self.side
+
+
+def memory_of(pid: int) -> int:
+    """Bytes of a process and those that it started, pages that they share counted once (Linux; 0 elsewhere)."""
+    total = 0
+    for process in [pid, *children(pid)]:
+        rollup = Path(f"/proc/{process}/smaps_rollup")
+        if rollup.is_file():
+            line = next(line for line in rollup.read_text().splitlines() if line.startswith("Pss:"))
+            total += int(line.split()[1]) * 1024
+    return total
+
+
+def children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    direct = [int(word) for task in tasks for word in task.read_text().split()]
+    return [*direct, *(grandchild for child in direct for grandchild in children(child))]
+
+
+def script(side: str, scope: str, name: str) -> str:
+    """Path of `train.py` or `test.py`, ours or the toolkit's."""
+    if side == OURS:
+        return str(HOME / "tools" / name)
+    return str(shipped(scope, "tools") / name)
+
+
+def in_turns(runs: Mapping[str, Run], repeats: int) -> dict[str, Side]:
+    for _ in range(WARM_UP + repeats):
+        for run in runs.values():
+            run.block()
+    return {name: run.end() for name, run in runs.items()}
+
+
+@contextmanager
+def ended(runs: Mapping[str, Run]) -> Iterator[None]:
+    """Processes that an error leaves behind are ended."""
+    try:
+        yield
+    finally:
+        for run in runs.values():
+            if run.process.poll() is None:
+                run.process.kill()
+
+
+def compare(asked: Namespace, folder: Path) -> dict[str, dict[str, Side]]:
+    """Train, then evaluate each side's weights; the sides of each of both."""
+    (height, width), name = asked.size[0], asked.archs[0]
+    root = folder / "data"
+    cfg = our_config(name, root, height, width, asked.batch, asked.workers)
+    stock, asked.remark = stock_config(cfg, name)
+    write_data(root, height, width, asked.images, cfg.train_dataloader.dataset.type)
+    configs = {OURS: cfg, **({STOCK: stock} if asked.against == STOCK else {})}
+    found = {}
+    for kind in ("train", "test"):
+        runs: dict[str, Run] = {}
+        with ended(runs):
+            for side, config in configs.items():
+                file = folder / f"config_of_{side}.py"
+                write(config, file, asked.block)
+                checkpoint = [str(folder / side / SAVED)] if kind == "test" else []
+                words = [
+                    script(side, cfg.default_scope, f"{kind}.py"),
+                    str(file),
+                    *checkpoint,
+                    "--work-dir",
+                    str(folder / side),
+                ]
+                words += asked.options if side == OURS else []
+                runs[side] = Run(words, folder, f"{kind}_{side}")
+            found[kind] = in_turns(runs, asked.repeats)
+    return found
+
+
+def write(cfg: Config, file: Path, block: int) -> None:
+    cfg = Config({**cfg.to_dict(), "custom_imports": dict(imports=["benchmarks.turns"])})
+    cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type="TurnHook", block=block)]
+    cfg.dump(file)
+
+
+def run_whole(asked: Namespace) -> None:
+    """Measure and print.
+
+    Raises:
+        InputError: a config that is not measured so, or a side that fails.
+    """
+    if len(asked.archs) != 1 or len(asked.size) != 1:
+        raise InputError("--whole: expected one config and one size")
+    if asked.against not in (STOCK, "none"):
+        raise InputError(f"--whole --against {asked.against}: expected stock or none")
+    with TemporaryDirectory(prefix="whole_") as folder:
+        found = compare(asked, Path(folder))
+    lines = list(told(found, asked))
+    print("\n".join(lines))
+    if asked.json:
+        content = {kind: {name: asdict(side) for name, side in sides.items()} for kind, sides in found.items()}
+        asked.json.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def told(found: Mapping[str, Mapping[str, Side]], asked: Namespace) -> Iterator[str]:
+    """The tables."""
+    height, width = asked.size[0]
+    yield f"{report.machine('cpu')}"
+    yield f"{asked.archs[0]}, {height} x {width}, batch {asked.batch}, {asked.workers} data workers, {asked.images} images; "
+    yield f"stock: {asked.remark}; blocks of {asked.block} iterations in turns, {asked.repeats} after {WARM_UP} to warm up"
+    lines = []
+    for kind, sides in found.items():
+        images = asked.block * (asked.batch if kind == "train" else 1)
+        for name, side in sides.items():
+            ratios = [theirs / mine for theirs, mine in zip(side.seconds, sides[OURS].seconds, strict=True)]
+            spread, seconds = measure.spread(ratios), measure.spread(side.seconds)
+            lines.append(
+                [
+                    {"train": "training", "test": "evaluation"}[kind],
+                    name,
+                    f"{images / seconds.median:.3f}",
+                    f"{spread.median:.2f}" if name != OURS else "",
+                    f"{spread.low:.2f} to {spread.high:.2f}" if name != OURS else "",
+                    f"{side.start:.1f}",
+                    f"{side.memory / 2**20:.0f}",
+                ]
+            )
+    columns = ("what", "script", "images / s", "time / mmvit", "quartiles", "s to the first iteration", "memory (MiB)")
+    yield from ("", *report.table(columns, lines))
+    for kind, sides in found.items():
+        yield from ("", f"Milliseconds of an iteration by part, {'training' if kind == 'train' else 'evaluation'}:", "")
+        yield from parts_table(sides, asked.block)
+
+
+def parts_table(sides: Mapping[str, Side], block: int) -> list[str]:
+    """Means over all blocks, largest first."""
+    means = {
+        name: {
+            part: 1000 * sum(taken.get(part, 0.0) for taken in side.blocks) / len(side.blocks) / block
+            for part in {part for taken in side.blocks for part in taken}
+        }
+        for name, side in sides.items()
+    }
+    totals = {name: sum(parts.values()) for name, parts in means.items()}
+    order = sorted(
+        {part for parts in means.values() for part in parts}, key=lambda part: -max(m.get(part, 0) for m in means.values())
+    )
+    lines = [[part, *(cell for name in sides for cell in _cells(means[name].get(part), totals[name]))] for part in order]
+    lines.append(["all", *(cell for name in sides for cell in (f"{totals[name]:.1f}", ""))])
+    return report.table(("part", *(column for name in sides for column in (f"{name} (ms)", "share"))), lines)
+
+
+def _cells(milliseconds: float | None, total: float) -> tuple[str, str]:
+    return ("", "") if milliseconds is None else (f"{milliseconds:.2f}", f"{milliseconds / total:.2%}")

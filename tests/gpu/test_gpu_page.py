@@ -1,0 +1,56 @@
+"""`make gpu` as far as it goes without one: tests, timings and the page, tiny and on the CPU."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import gpu
+from benchmarks.gpu import settings, summary
+from mmvit.zoo import families
+
+pytestmark = [pytest.mark.stack, pytest.mark.once]
+
+
+def test_dry_run_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    monkeypatch.setattr(gpu, "others", lambda quick: [gpu.CHANNELS_FIRST])
+    assert gpu.main(["--device", "cpu", "--quick", "--select", "nms_match", "--out", str(page)]) == 0
+    told = page.read_text()
+    assert told.startswith(
+        "# A dry run of the GPU's page on a CPU\n\nWritten by `python tools/gpu.py --device cpu --quick` on "
+    )
+    assert "1 passed" in told
+    assert "## Inference, bfloat16, batch 2, median of 7 repeats in turns, 64 x 64" in told
+    assert "| van_b0 | 64 x 64 | mmvit, channels-first |" in " ".join(told.split())
+    assert "equal to" in told, "the channels-first form has the same maps"
+    assert "## Left out" not in told
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+def test_what_takes_too_long_is_left_out_and_told(failed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    monkeypatch.setattr(gpu, "run_tests", lambda asked, seconds: subprocess.CompletedProcess([], failed, "done"))
+    monkeypatch.setattr(gpu, "monotonic", iter([0.0, *[1e9] * 9]).__next__)
+    assert gpu.main(["--device", "cpu", "--quick", "--out", str(page)]) == failed
+    assert "Not measured within 9 minutes:\n\n- van_b0, inference, bfloat16" in page.read_text()
+
+
+def test_all_families_are_measured_in_both_precisions() -> None:
+    found = list(settings("cuda", quick=False))
+    assert {setting.name for setting in found} == {f"{family.family}_{family.small}" for family in families()}
+    assert {(setting.dtype, setting.train, setting.batch) for setting in found} == {
+        (dtype, train, batch) for dtype in ("bfloat16", "float32") for train in (False, True) for batch in (8, 2)
+    }
+    assert len(found) == 8 * len(families())
+
+
+def test_failures_are_on_the_page() -> None:
+    assert summary("....\nFAILED tests/a.py::b - no\n\n1 failed in 2 s\n") == ["FAILED tests/a.py::b - no", "1 failed in 2 s"]
+
+
+def test_a_missing_gpu_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert gpu.main(["--out", str(tmp_path / "page.md")]) == 2
+    assert "error: --device cuda: torch sees 0 GPUs here" in capsys.readouterr().err
