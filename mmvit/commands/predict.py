@@ -35,6 +35,10 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int
     parser.add_argument("--show-boxes", action="store_true", help="draw boxes around masks, too")
     parser.add_argument("--no-overlays", action="store_true", help="write no pictures")
     parser.add_argument("--tta", action="store_true", help="test-time augmentation: several scales and flips")
+    parser.add_argument("--tile", type=at_least_one, metavar="N", help="cut larger images into tiles of N x N pixels")
+    parser.add_argument(
+        "--overlap", type=float, default=0.2, metavar="R", help="share of a tile that neighbours have in common (%(default)s)"
+    )
     asked = parser.parse_args(arguments)
     status = [0]
     return exit_status(_predict, asked, status) or status[0]
@@ -44,8 +48,8 @@ def _predict(asked: Namespace, status: list[int]) -> None:
     config, checkpoint, inputs = parts(asked.words)
     from ..predict.predictor import Predictor  # not before it is needed: --help does without torch
 
-    options = dict(device=asked.device, score=asked.score, batch_size=asked.batch_size, dtype=asked.dtype, tta=asked.tta)
-    predictor = Predictor(config, checkpoint, **options)
+    names = ("device", "score", "batch_size", "dtype", "tta", "tile", "overlap")
+    predictor = Predictor(config, checkpoint, **{name: getattr(asked, name) for name in names})
     status[0] = Prediction(predictor, asked).run(inputs)
 
 
@@ -121,8 +125,7 @@ class Prediction:
             labels = self.asked.out / "labels" / f"{name}.png"
             write_image(labels, result.labels)
         if not self.asked.no_overlays:
-            pixels = self.predictor.loaded.read.transform(dict(img_path=result.source))["img"]
-            picture = draw(pixels, result, self.predictor.loaded.palette, self.asked.show_boxes)
+            picture = draw(self.predictor.read(result.source), result, self.predictor.loaded.palette, self.asked.show_boxes)
             write_image(self.asked.out / "overlays" / f"{name}.jpg", picture)
         self.json.add(result, labels)
         self.done += 1

@@ -16,6 +16,7 @@ from ..errors import InputError
 from .models import load
 from .results import Detections, LabelMap, Result
 from .sources import Channels, Source, sources
+from .tiles import merged, tiles
 
 WINDOW = 4  # batches that images of like size are looked for in
 PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -50,6 +51,8 @@ class Predictor:
         batch_size: most images in one pass; only images of one size share a pass, so results do not depend on it.
         dtype: `float16` or `bfloat16` for autocast, None for full precision.
         tta: test-time augmentation, as the config describes it.
+        tile: side in pixels of the tiles that larger images are cut into; each goes through the test pipeline by itself.
+        overlap: least share of a tile's side that neighbours have in common; it should hold the largest object.
 
     Raises:
         InputError: a config, checkpoint, device or option that does not fit.
@@ -64,6 +67,8 @@ class Predictor:
         batch_size: int = 1,
         dtype: str | None = None,
         tta: bool = False,
+        tile: int | None = None,
+        overlap: float = 0.2,
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size {batch_size}: expected a whole number from 1")
@@ -71,6 +76,11 @@ class Predictor:
             raise InputError(f"score {score}: expected a number from 0 to 1")
         if dtype is not None and dtype not in PRECISIONS:
             raise InputError(f"dtype {dtype}: expected {' or '.join(PRECISIONS)}, or None")
+        if tile is not None and tile < 1:
+            raise InputError(f"tile {tile}: expected a whole number of pixels from 1")
+        if not 0 <= overlap < 1:
+            raise InputError(f"overlap {overlap}: expected a number from 0 to less than 1")
+        self.tile, self.overlap = tile, overlap
         self.device = torch_device(device)
         self.score, self.batch_size, self.dtype = score, batch_size, dtype
         self.loaded = load(config, checkpoint, self.device, tta)
@@ -90,8 +100,35 @@ class Predictor:
         Raises:
             InputError: an image cannot be used, and `failed` is not given.
         """
+        found = sources(images, channels)
+        yield from self._stream(found, failed) if self.tile is None else self._tiled(found, failed, self.tile)
+
+    def _tiled(self, images: Iterable[Source], failed: Failed | None, side: int) -> Iterator[Result]:
+        """Yield the results of images that are cut, one image after the other; the tiles of one share batches."""
+        for image in images:
+            try:
+                pixels = image.pixels if image.pixels is not None else self.read(image.name)
+            except InputError as error:
+                if failed is None:
+                    raise
+                failed(error)
+                continue
+            places = tiles(pixels.shape[:2], side, self.overlap)
+            parts = self._stream((Source(image.name, np.ascontiguousarray(place.of(pixels))) for place in places), None)
+            yield merged(image.name, pixels.shape[:2], list(zip(places, parts, strict=True)))
+
+    def read(self, path: str) -> np.ndarray:
+        """Return the pixels (H, W, 3), BGR, uint8, of an image file as the model's training reads it.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        loaded: Any = self.loaded.read.transform(dict(img_path=path))
+        return loaded["img"]
+
+    def _stream(self, images: Iterable[Source], failed: Failed | None) -> Iterator[Result]:
         batch: list[Prepared] = []
-        for image in self._prepared(sources(images, channels), failed):
+        for image in self._prepared(images, failed):
             batch.append(image)
             if len(batch) == (1 if self.batch_size == 1 else WINDOW * self.batch_size):
                 yield from self._window(batch)

@@ -1,0 +1,126 @@
+"""Large images in tiles: where to cut, and how what was found in the tiles becomes the result of the image."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, product
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torchvision.ops import batched_nms
+
+from .results import Detections, LabelMap, Result
+
+SAME = 0.5  # IoU beyond which two boxes of a class are one object
+PART = 0.7  # share of a box cut off by its tile's edge that lies in another tile's larger box: a part of that object
+EDGE = 2  # pixels from a tile's edge that count as cut off
+
+
+class Tile(NamedTuple):
+    """A rectangle of an image in pixels; `bottom` and `right` are the first beyond it."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    def of(self, image: np.ndarray) -> np.ndarray:
+        """Return the part of an image (H, W, ...)."""
+        return image[self.top : self.bottom, self.left : self.right]
+
+
+def tiles(size: tuple[int, int], side: int, overlap: float) -> list[Tile]:
+    """Return the tiles of an image, row by row; neighbours share at least `overlap` of a tile's side.
+
+    Args:
+        size: height and width of the image.
+        side: of a tile; along a shorter side of the image, the tile is as long as that.
+        overlap: from 0 to less than 1.
+    """
+    rows, columns = (list(_spans(length, side, overlap)) for length in size)
+    return [Tile(top, left, bottom, right) for (top, bottom), (left, right) in product(rows, columns)]
+
+
+def _spans(length: int, side: int, overlap: float) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of equal spans that cover 0 to `length`, evenly spaced."""
+    if length <= side:
+        yield 0, length
+        return
+    steps = int(np.ceil((length - side) / max(1, side * (1 - overlap))))
+    for begin in np.linspace(0, length - side, steps + 1).round().astype(int).tolist():
+        yield begin, begin + side
+
+
+def merged(source: str, size: tuple[int, int], parts: Sequence[tuple[Tile, Result]]) -> Result:
+    """Return the result of an image from those of its tiles; of a single tile, it is the tile's own.
+
+    Args:
+        source: name of the image.
+        size: height and width of the image.
+        parts: the tiles, as `tiles` has them, with their results.
+    """
+    first = parts[0][1]
+    if isinstance(first, LabelMap):
+        return LabelMap(source, size, _joined(size, [(tile, part.labels) for tile, part in parts]), first.classes)
+    return _detections(source, size, parts)
+
+
+def _joined(size: tuple[int, int], parts: Sequence[tuple[Tile, np.ndarray]]) -> np.ndarray:
+    """Return one map of labels: in the overlap of two tiles, each half is of the nearer one, which sees more around it."""
+    labels = np.empty(size, dtype=parts[0][1].dtype)
+    rows = _borders({(tile.top, tile.bottom) for tile, _ in parts}, size[0])
+    columns = _borders({(tile.left, tile.right) for tile, _ in parts}, size[1])
+    for tile, part in parts:
+        (top, bottom), (left, right) = rows[tile.top], columns[tile.left]
+        labels[top:bottom, left:right] = part[top - tile.top : bottom - tile.top, left - tile.left : right - tile.left]
+    return labels
+
+
+def _borders(spans: set[tuple[int, int]], length: int) -> dict[int, tuple[int, int]]:
+    """Return the pixels that each span is responsible for, by its begin: up to the middle of an overlap."""
+    ordered = sorted(spans)
+    middles = [(following[0] + span[1]) // 2 for span, following in pairwise(ordered)]
+    bounds = [0, *middles, length]
+    return {span[0]: (bounds[index], bounds[index + 1]) for index, span in enumerate(ordered)}
+
+
+def _detections(source: str, size: tuple[int, int], parts: Sequence[tuple[Tile, Result]]) -> Detections:
+    found = [(tile, part) for tile, part in parts if isinstance(part, Detections)]
+    classes = found[0][1].classes
+    masked = found[0][1].masks is not None
+    shifts = [np.array([tile.left, tile.top] * 2, dtype=np.float32) for tile, _ in found]
+    boxes = np.concatenate([part.boxes + shift for (_, part), shift in zip(found, shifts, strict=True)])
+    scores = np.concatenate([part.scores for _, part in found])
+    labels = np.concatenate([part.labels for _, part in found])
+    owners = np.repeat(np.arange(len(found)), [len(part) for _, part in found])
+    if len(found) == 1:
+        kept = np.arange(len(boxes))
+    else:
+        kept = batched_nms(torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(labels), SAME).numpy()
+        whole = ~_cut_off(boxes[kept], labels[kept], owners[kept], [tile for tile, _ in found], size)
+        kept = kept[whole]
+    masks = None
+    if masked:
+        masks = np.zeros((len(kept), *size), dtype=bool)  # the system gives memory to those parts only that are written
+        firsts = np.searchsorted(owners, np.arange(len(found)))
+        for mask, index in zip(masks, kept.tolist(), strict=True):
+            tile, part = found[owners[index]]
+            assert part.masks is not None
+            tile.of(mask)[:] = part.masks[index - firsts[owners[index]]]
+    return Detections(source, size, boxes[kept], scores[kept], labels[kept], classes, masks)
+
+
+def _cut_off(
+    boxes: np.ndarray, labels: np.ndarray, owners: np.ndarray, places: Sequence[Tile], size: tuple[int, int]
+) -> np.ndarray:
+    """Return which boxes (N, 4) end at an edge of their tile inside of the image and lie in a larger box of another tile."""
+    edges = np.array([(tile.left, tile.top, tile.right, tile.bottom) for tile in places], dtype=np.float32)[owners]
+    inner = edges != np.array([0, 0, size[1], size[0]])
+    touching = (np.abs(boxes - edges) <= EDGE) & inner
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    cut = np.zeros(len(boxes), dtype=bool)
+    for index in np.flatnonzero(touching.any(axis=1)):
+        corner = np.minimum(boxes[:, 2:], boxes[index, 2:]) - np.maximum(boxes[:, :2], boxes[index, :2])
+        shared = corner.clip(min=0).prod(axis=1)
+        others = (owners != owners[index]) & (labels == labels[index]) & (areas > areas[index])
+        cut[index] = (shared[others] > PART * areas[index]).any()
+    return cut

@@ -1,0 +1,125 @@
+"""Images in tiles: what is cut is put together again."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from trained import Trained
+
+from mmvit.__main__ import main
+from mmvit.errors import InputError
+from mmvit.predict.results import Detections, LabelMap
+from mmvit.predict.tiles import Tile, merged, tiles
+
+pytestmark = pytest.mark.stack
+SIZE = (300, 430)
+CLASSES = ("cat", "dog")
+
+
+@pytest.mark.parametrize("size", [(300, 430), (64, 64), (65, 1000), (10, 20), (1000, 63)])
+@pytest.mark.parametrize("overlap", [0.0, 0.2, 0.5, 0.99])
+def test_tiles_cover_an_image(size: tuple[int, int], overlap: float) -> None:
+    seen = np.zeros(size, int)
+    found = tiles(size, 64, overlap)
+    for tile in found:
+        part = tile.of(seen)
+        assert part.shape == (min(64, size[0]), min(64, size[1]))
+        part += 1
+    assert seen.min() == 1
+    lefts = sorted({tile.left for tile in found})
+    assert all(one + 64 - other >= overlap * 64 - 1 for one, other in pairwise(lefts))
+    assert len(found) == len(set(found))
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.3])
+def test_label_maps_are_joined(overlap: float) -> None:
+    """Every pixel is taken from a tile that holds it, and far from the tile's edge where another one lies over it."""
+    labels = np.random.default_rng(0).integers(0, 200, SIZE).astype(np.uint8)
+    parts = []
+    for tile in tiles(SIZE, 100, overlap):
+        part = tile.of(labels).copy()
+        if overlap:  # a model knows least at the edge
+            rows, columns = np.ogrid[: part.shape[0], : part.shape[1]]
+            edge = (rows < 10) & (tile.top > 0) | (rows >= 90) & (tile.bottom < SIZE[0])
+            part[edge | (columns < 10) & (tile.left > 0) | (columns >= 90) & (tile.right < SIZE[1])] = 255
+        parts.append((tile, LabelMap("a", part.shape, part, CLASSES)))
+    found = merged("a", SIZE, parts)
+    assert isinstance(found, LabelMap)
+    assert (found.labels == labels).all()
+
+
+def seen_by(tile: Tile, boxes: np.ndarray, labels: np.ndarray) -> Detections:
+    """What a perfect detector finds in a tile: objects clipped to it, the surer the more it sees of them."""
+    limits = np.array([tile.left, tile.top, tile.right, tile.bottom], np.float32)
+    inside = boxes.clip(np.tile(limits[:2], 2), np.tile(limits[2:], 2))
+    areas = (inside[:, 2:] - inside[:, :2]).prod(axis=1)
+    scores = areas / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    kept = areas > 0
+    moved = inside[kept] - np.tile(limits[:2], 2)
+    masks = np.zeros((kept.sum(), tile.bottom - tile.top, tile.right - tile.left), bool)
+    for mask, (left, top, right, bottom) in zip(masks, moved.astype(int).tolist(), strict=True):
+        mask[top:bottom, left:right] = True
+    return Detections("a", masks.shape[1:], moved, scores[kept].astype(np.float32), labels[kept], CLASSES, masks)
+
+
+def test_detections_are_merged() -> None:
+    """Objects that fit into the overlap come out once and whole, with their masks; neighbours of another class stay."""
+    rows, columns = np.meshgrid(np.arange(0, 270, 33), np.arange(0, 400, 33), indexing="ij")
+    corners = np.stack([columns, rows], -1).reshape(-1, 2)
+    boxes = np.concatenate([corners, corners + 25], axis=1).astype(np.float32)
+    labels = np.arange(len(boxes)) % 2
+    found = merged("a", SIZE, [(tile, seen_by(tile, boxes, labels)) for tile in tiles(SIZE, 100, 0.3)])
+    assert isinstance(found, Detections)
+    assert found.size == SIZE
+    order, wanted = (np.lexsort(boxes.T) for boxes in (found.boxes, boxes))
+    np.testing.assert_array_equal(found.boxes[order], boxes[wanted])
+    assert (found.labels[order] == labels[wanted]).all()
+    assert (found.scores == 1).all()
+    assert found.masks is not None
+    for mask, (left, top, right, bottom) in zip(found.masks, found.boxes.astype(int).tolist(), strict=True):
+        assert mask[top:bottom, left:right].all()
+        assert mask.sum() == 25 * 25
+
+
+@pytest.fixture(scope="module", params=["mask_rcnn", "segformer"])
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return Trained(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def test_one_tile_is_the_image(trained: Trained) -> None:
+    for whole, tiled in zip(trained.predictor()(trained.images), trained.predictor(tile=96)(trained.images), strict=True):
+        assert (whole.source, whole.size) == (tiled.source, tiled.size)
+        assert (whole.labels == tiled.labels).all()
+        if isinstance(whole, Detections):
+            np.testing.assert_array_equal(whole.boxes, tiled.boxes)
+            np.testing.assert_array_equal(whole.masks, tiled.masks)
+
+
+def test_a_model_on_tiles(trained: Trained, tmp_path: Path) -> None:
+    """Each tile goes through the whole test pipeline; a label of the joined map is one that its tile has there."""
+    predictor = trained.predictor(tile=48, overlap=0.25, batch_size=2)
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    told: list[InputError] = []
+    (found,) = predictor([bad, trained.images / "0.png"], failed=told.append)
+    assert [str(bad) in str(error) for error in told] == [True]
+    assert found.size == (64, 96)
+    pixels = predictor.read(str(trained.images / "0.png"))
+    whole = trained.predictor()
+    (corner,) = whole(np.ascontiguousarray(pixels[:48, :48]), channels="bgr")
+    if isinstance(found, LabelMap):
+        assert (found.labels[:32, :36] == corner.labels[:32, :36]).all()
+    else:
+        assert len(found) > 0
+        assert found.masks.shape[1:] == (64, 96)
+        assert (np.abs(found.boxes[:, None] - corner.boxes).max(-1) < 1e-3).any()
+
+
+def test_the_command(trained: Trained, tmp_path: Path) -> None:
+    words = ["predict", str(trained.checkpoint), str(trained.images / "0.png"), "--out", str(tmp_path), "--score", "0"]
+    assert main([*words, "--tile", "48", "--overlap", "0.25"]) == 0
+    (image,) = json.loads((tmp_path / "predictions.json").read_text())["images"]
+    assert (image["height"], image["width"]) == (64, 96)
+    assert main([*words, "--tile", "48", "--overlap", "1"]) == 2
