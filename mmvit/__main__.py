@@ -21,6 +21,7 @@ COMMANDS = {
     "train": Command("mmvit.commands.training", "train the model of a config", "training"),
     "test": Command("mmvit.commands.training", "evaluate a checkpoint of a config's model", "evaluation"),
     "predict": Command("mmvit.commands.predict", "find objects or label pixels in images and videos"),
+    "analyze": Command("mmvit.commands.analyze", "show where a trained model fails: one page of HTML"),
     "run": Command("mmvit.commands.run", "run a tool that mmdet or mmseg ships"),
     "list": Command("mmvit.commands.listing", "archs, and the files that their authors released"),
     "config": Command("mmvit.commands.config", "write a config for another pairing"),

@@ -25,6 +25,7 @@ ROOMS = (
     "engine",
     "predict",
     "demo",
+    "look",
     "commands",
     "__main__",
     "benchmarks",
