@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..recipes.files import config_file, load_config
-from .options import add_cfg_options, at_least_one, exit_status
+from .options import add_cfg_options, add_demo, at_least_one, demo_variant, exit_status
 
 
 def main(arguments: Sequence[str], prog: str = "python -m mmvit analyze") -> int:
@@ -26,7 +26,7 @@ def add_data_options(parser: ArgumentParser, split: str, splits: tuple[str, ...]
     parser.add_argument("config", help="a file, or the name of one of mmvit's configs")
     parser.add_argument("--split", choices=splits, default=split, help="part of the data (default: %(default)s)")
     parser.add_argument("--images", type=at_least_one, metavar="N", help="only the first N images")
-    parser.add_argument("--demo", action="store_true", help="the same model on the embedded demo dataset")
+    add_demo(parser)
     add_cfg_options(parser)
 
 
@@ -37,11 +37,9 @@ def config_of(asked: Namespace) -> Any:
         InputError: no such config, or options that it cannot take.
     """
     cfg = load_config(config_file(asked.config))
-    if asked.demo:
-        from ..demo.recipe import DEMO  # which needs more packages
-
-        DEMO.change(cfg, asked.cfg_options)
-        DEMO.prepare()
+    if (demo := demo_variant(asked.demo)) is not None:
+        demo.change(cfg, asked.cfg_options)
+        demo.prepare()
     try:
         cfg.merge_from_dict(asked.cfg_options)
     except Exception as error:
