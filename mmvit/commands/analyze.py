@@ -25,7 +25,7 @@ def add_data_options(parser: ArgumentParser, split: str, splits: tuple[str, ...]
     """Add a config and the choice of its data."""
     parser.add_argument("config", help="a file, or the name of one of mmvit's configs")
     parser.add_argument("--split", choices=splits, default=split, help="part of the data (default: %(default)s)")
-    parser.add_argument("--images", type=at_least_one, metavar="N", help="only the first N images")
+    parser.add_argument("--images", type=at_least_one, metavar="N", help="most images to look at")
     add_demo(parser)
     add_cfg_options(parser)
 

@@ -66,6 +66,7 @@ def histogram(values: np.ndarray, title: str, across: str, logarithmic: bool = F
         if logarithmic and low > 0 and high > low:
             edges = np.geomspace(low, high, 31)
             axes.set_xscale("log")
+            _plain(axes.xaxis)
         axes.hist(values, bins=edges, color=BLUE)
     for mark in marks:
         axes.axvline(mark, color=RED, linestyle="--", linewidth=1)
@@ -104,7 +105,18 @@ def points(x: np.ndarray, y: np.ndarray, marks: np.ndarray, title: str, across: 
         axes.scatter(marks[:, 0], marks[:, 1], marker="x", s=26, color=RED, linewidths=1.2)
     axes.set(title=title, xlabel=across, ylabel=up, xscale="log", yscale="log")
     axes.grid(alpha=0.25)
+    _plain(axes.xaxis)
+    _plain(axes.yaxis)
     return _svg(figure)
+
+
+def _plain(axis: Any) -> None:
+    """Write 20, 50, 100 at a logarithmic axis instead of powers of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _colours(count: int) -> list[Any]:

@@ -236,8 +236,8 @@ def _sizes_and_crowds(page: Page, detected: Detected, judged: Sequence[Judged], 
     names = ("alone", "overlaps one", "overlaps two", "overlaps more")
     by_near = {f"{name} ({(np.minimum(near, 3) == few).sum()})": np.minimum(near, 3) == few for few, name in enumerate(names)}
     page.charts(
-        (_recall(by_side, found, "Recall by size: root of the area (objects)"), "recall by size"),
-        (_recall(by_near, found, "Recall by crowding: other boxes (objects)"), "recall by crowding"),
+        (_recall(by_side, found, "Recall by size: root of the area"), "recall by size"),
+        (_recall(by_near, found, "Recall by crowding: other boxes"), "recall by crowding"),
     )
     rows = []
     for low, high in CROWDS:

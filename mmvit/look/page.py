@@ -22,7 +22,7 @@ p { margin: 0 0 12px; max-width: 80ch; }
 .quiet { color: #5d6873; overflow-wrap: anywhere; }
 section { background: #fff; border: 1px solid #e1e5ea; border-radius: 10px; padding: 18px 20px; margin: 16px 0; }
 nav a { margin-right: 14px; color: #1763b6; }
-.figures { display: flex; flex-wrap: wrap; gap: 10px; padding: 0; margin: 0; }
+.figures { display: flex; flex-wrap: wrap; gap: 10px; padding: 0; }
 .figures div { border: 1px solid #e1e5ea; border-radius: 8px; padding: 6px 14px; }
 .figures dt { color: #5d6873; font-size: 13px; }
 .figures dd { margin: 0; font-size: 20px; font-variant-numeric: tabular-nums; }
@@ -32,11 +32,12 @@ th, td { padding: 3px 12px 3px 0; text-align: right; border-bottom: 1px solid #e
 th:first-child, td:first-child { text-align: left; }
 th { color: #5d6873; font-weight: 600; }
 .row { display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start; }
+.row, .figures { margin: 12px 0; }
 .row > * { margin: 0; }
 figure { margin: 0; max-width: 100%; }
 figcaption { color: #5d6873; font-size: 13px; overflow-wrap: anywhere; }
 img { max-width: 100%; height: auto; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 16px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); gap: 16px; }
 .tiles img { width: 100%; }
 """
 QUALITY = 88  # of JPEG

@@ -208,7 +208,9 @@ def _sizes(page: Page, tally: Tally) -> None:
         for power in np.unique(powers):
             ours = powers == power
             groups[f"{2**power} to {2 ** (power + 1)} px ({ours.sum()})"] = float((right[ours] >= LEAST_SHARE).mean())
-    page.charts((charts.bars(groups, "Segments found by size: root of the pixels (segments)", "share"), "segments by size"))
+    page.charts(
+        (charts.bars(groups, "Segments found by size", "share; size: root of the pixels (segments)"), "segments by size")
+    )
     rows = []
     for count in sorted({image.classes for image in tally.images}):
         ours = [image for image in tally.images if image.classes == count]
