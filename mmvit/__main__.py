@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": Command("mmvit.commands.predict", "find objects or label pixels in images and videos"),
     "analyze": Command("mmvit.commands.analyze", "show where a trained model fails: one page of HTML"),
     "browse": Command("mmvit.commands.browse", "show what a pipeline feeds its model: one page of HTML"),
+    "look": Command("mmvit.commands.look", "show what a model sees: maps, attention, class activation"),
     "run": Command("mmvit.commands.run", "run a tool that mmdet or mmseg ships"),
     "list": Command("mmvit.commands.listing", "archs, and the files that their authors released"),
     "config": Command("mmvit.commands.config", "write a config for another pairing"),

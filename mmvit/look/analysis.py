@@ -18,6 +18,7 @@ from ..predict.results import Detections
 from . import detection, segmentation
 from .instances import annotated_images, found_instances
 from .page import Page
+from .seeing import read
 
 
 def analyze(
@@ -76,12 +77,6 @@ def _detector(
     found = [found_instances(result) for result in results if isinstance(result, Detections)]
     detected = detection.Detected(images, found, classes, score)
     return detection.report(detected, page, lambda path: pixels_of(predictor.loaded, path), predictor.loaded.palette)
-
-
-def read(loaded: Loaded, path: str) -> dict[str, Any]:
-    """Return what a model's own reader makes of an image file."""
-    data: Any = loaded.read.transform(dict(img_path=path, img_id=0))
-    return data
 
 
 def pixels_of(loaded: Loaded, path: str) -> np.ndarray:
