@@ -41,6 +41,30 @@ def add_cfg_options(parser: ArgumentParser) -> None:
     )
 
 
+def add_demo(parser: ArgumentParser) -> None:
+    """Add the option for the embedded datasets, which comes after the config: `--demo`, `--demo trees`."""
+    parser.add_argument(
+        "--demo",
+        nargs="?",
+        const="digits",
+        choices=("digits", "trees"),
+        help="the same model on an embedded demo dataset, with a schedule for two CPU cores (default: digits); after CONFIG",
+    )
+
+
+def demo_variant(name: str | None) -> Any:
+    """Return the variant of configs that a demo is, None for none; demos need more packages than a training."""
+    if name is None:
+        return None
+    if name == "trees":
+        from ..demo.trees_recipe import TREES
+
+        return TREES
+    from ..demo.recipe import DEMO
+
+    return DEMO
+
+
 def at_least_one(word: str) -> int:
     """Return a whole number from 1: the type of an option."""
     if not word.isdecimal() or int(word) < 1:

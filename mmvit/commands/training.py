@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..recipes.files import config_file
-from .options import add_cfg_options, exit_status
+from .options import add_cfg_options, add_demo, demo_variant, exit_status
 
 Options = TypeVar("Options")  # TrainOptions or TestOptions
 AMP = ("float16", "bfloat16")
@@ -74,11 +74,7 @@ def add_common(parser: ArgumentParser) -> None:
         help="what started the processes; pytorch for torchrun",
     )
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by launchers other than torchrun")
-    parser.add_argument(
-        "--demo",
-        action="store_true",
-        help="the same model on the embedded demo dataset, with a schedule for two CPU cores",
-    )
+    add_demo(parser)
 
 
 def amp_of(word: str) -> str:
@@ -98,10 +94,5 @@ def run(command: Callable[[Options], Any], kind: type[Options], asked: Namespace
 
 
 def _run(command: Callable[[Options], Any], kind: type[Options], asked: Namespace) -> None:
-    variant = None
-    if asked.demo:
-        from ..demo.recipe import DEMO  # needs more packages than a training
-
-        variant = DEMO
-    words = {**vars(asked), "config": config_file(asked.config), "variant": variant}
+    words = {**vars(asked), "config": config_file(asked.config), "variant": demo_variant(asked.demo)}
     command(kind(**{field.name: words[field.name] for field in fields(kind)}))  # type: ignore[arg-type]  # both are dataclasses

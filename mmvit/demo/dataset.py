@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
+from typing import Any
 
 from .spec import CLASSES, SEGMENTATION_CLASSES, DemoSpec
 
@@ -20,16 +22,31 @@ _EXTRA_MODULES = ("PIL", "numpy", "pycocotools", "scipy", "skimage", "sklearn")
 
 
 def build(root: str | Path = "data/demo", spec: DemoSpec = DemoSpec()) -> Path:  # noqa: B008
-    """Make sure that `root` holds the dataset that `spec` describes, and return `root`.
+    """Make sure that `root` holds the dataset that `spec` describes, and return `root`; see `ensure`.
 
-    A complete dataset with the same settings is left alone. One with other settings, or with files missing, is replaced as
-    a whole: the new one is built beside it and renamed into place, so that nobody ever sees half a dataset.
     The layout is `coco/{annotations,train2017,val2017}`, `ade/ADEChallengeData2016/{images,annotations}/
     {training,validation}` and `cityscapes/{leftImg8bit,gtFine}/{train,val}/digits`.
 
     Raises:
         FileExistsError: `root` holds anything that no build put there and that a build would have to delete.
         ImportError: scikit-learn, scikit-image or pycocotools is missing and something has to be built.
+    """
+    return ensure(root, spec, lambda fresh: _write(fresh, spec))
+
+
+def ensure(root: str | Path, spec: Any, write: Callable[[Path], None]) -> Path:
+    """Make sure that `root` holds the dataset that `spec`, a dataclass, describes, and return `root`.
+
+    A complete dataset of the same settings is left alone. One of other settings, or with files missing, is replaced as
+    a whole: the new one is built beside it and renamed into place, so that nobody ever sees half a dataset.
+
+    Args:
+        root: where to.
+        spec: settings.
+        write: writes the files to the folder that it is given, which is new.
+
+    Raises:
+        FileExistsError: If `root` holds anything that no build put there and that a build would have to delete.
     """
     place = Path(root).resolve()
     if _is_complete(place, spec):
@@ -38,12 +55,14 @@ def build(root: str | Path = "data/demo", spec: DemoSpec = DemoSpec()) -> Path: 
     place.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as scratch:
         fresh = Path(scratch) / "fresh"
-        _write(fresh, spec)
+        write(fresh)
+        stamp = {**_settings(spec), "files": sorted(_files(fresh))}
+        (fresh / _STAMP).write_text(json.dumps(stamp, indent=1))
         _publish(fresh, place, Path(scratch), spec)
     return Path(root)
 
 
-def _settings(spec: DemoSpec) -> dict:
+def _settings(spec: Any) -> dict:
     return json.loads(json.dumps({**_FORMAT, "spec": asdict(spec)}))
 
 
@@ -64,7 +83,7 @@ def _files(place: Path) -> set[str]:
     return found - {_STAMP}
 
 
-def _is_complete(place: Path, spec: DemoSpec) -> bool:
+def _is_complete(place: Path, spec: Any) -> bool:
     stamp = _read_stamp(place)
     if stamp is None or {key: stamp.get(key) for key in _settings(spec)} != _settings(spec):
         return False
@@ -98,7 +117,7 @@ def _refuse_foreign(place: Path) -> None:
 
 
 def _write(fresh: Path, spec: DemoSpec) -> None:
-    """Write a whole dataset to the new folder `fresh`, the stamp last."""
+    """Write a whole dataset to the new folder `fresh`."""
     try:
         from . import formats, scenes
     except ModuleNotFoundError as error:
@@ -108,12 +127,10 @@ def _write(fresh: Path, spec: DemoSpec) -> None:
     first_image_id = 1
     for split in scenes.SPLITS:
         first_image_id += formats.write_split(fresh, split, scenes.scenes(split, spec), first_image_id)
-    stamp = {**_settings(spec), "files": sorted(_files(fresh))}
-    (fresh / _STAMP).write_text(json.dumps(stamp, indent=1))
 
 
-def _publish(fresh: Path, place: Path, scratch: Path, spec: DemoSpec) -> None:
-    """Rename `fresh` to `place`, and an older dataset there into `scratch`; yield to an equal one built meanwhile."""
+def _publish(fresh: Path, place: Path, scratch: Path, spec: Any) -> None:
+    """Rename `fresh` to `place`, an older dataset there into `scratch`; yield to an equal one built meanwhile."""
     while True:
         try:
             fresh.rename(place)

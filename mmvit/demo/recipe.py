@@ -111,25 +111,27 @@ def apply(cfg: Config, root: Path, from_file: bool = False) -> None:
         cfg.model.backbone.init_cfg = None
     cfg.model.backbone.drop_path_rate = 0.0  # a few passes over the data need no regularisation
     if kind == "CocoDataset":
-        _detector(cfg.model)
-        _detection_data(cfg, f"{root.as_posix()}/coco/")
+        adapt_detector(cfg.model, len(CLASSES))
+        _detection_pipelines(cfg)
+        use_coco(cfg, f"{root.as_posix()}/coco/", CLASSES)
     else:
         _segmenter(cfg.model)
         _segmentation_data(cfg, root, SEGMENTATION[kind])
-    _schedule(cfg, PACES[name])
+    schedule(cfg, PACES[name])
 
 
-def _detector(model: ConfigDict) -> None:
+def adapt_detector(model: ConfigDict, classes: int) -> None:
+    """Give a detector its number of classes, and what random weights and short runs ask for."""
     if "roi_head" in model:
         for head in ("bbox_head", "mask_head"):
             if head in model.roi_head:
-                model.roi_head[head].num_classes = len(CLASSES)
+                model.roi_head[head].num_classes = classes
         model.train_cfg.rcnn.sampler.num = SAMPLES
         model.test_cfg.rcnn.max_per_img = DETECTIONS
         for proposals in (model.train_cfg.rpn_proposal, model.test_cfg.rpn):
             proposals.nms_pre = proposals.max_per_img = PROPOSALS
         return
-    model.bbox_head.num_classes = len(CLASSES)
+    model.bbox_head.num_classes = classes
     outputs = [
         dict(type="Normal", name="retina_cls", std=0.01, bias_prob=0.01),
         dict(type="Normal", name="retina_reg", std=0.003),
@@ -147,7 +149,7 @@ def _segmenter(model: ConfigDict) -> None:
         model.test_cfg = dict(mode="slide", crop_size=(side // 2, side // 2), stride=(side // 4, side // 4))
 
 
-def _detection_data(cfg: Config, data_root: str) -> None:
+def _detection_pipelines(cfg: Config) -> None:
     masks = dict(with_mask=True, poly2mask=False) if "roi_head" in cfg.model else {}
     load: list[dict] = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations", with_bbox=True, **masks)]
     keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
@@ -156,13 +158,17 @@ def _detection_data(cfg: Config, data_root: str) -> None:
     cfg.test_pipeline = [load[0], resize, load[1], dict(type="PackDetInputs", meta_keys=keys)]
     pack = dict(type="PackDetInputs", meta_keys=(*keys, "flip", "flip_direction"))
     cfg.tta_pipeline = [load[0], _views(load[1], pack)]
+
+
+def use_coco(cfg: Config, data_root: str, classes: tuple[str, ...]) -> None:
+    """Let a config read a folder in the shape of COCO."""
     for split in ("train", "val", "test"):
         year = "train2017" if split == "train" else "val2017"
         dataset = cfg[f"{split}_dataloader"].dataset
         dataset.data_root = data_root
         dataset.ann_file = f"annotations/instances_{year}.json"
         dataset.data_prefix = dict(img=f"{year}/")
-        dataset.metainfo = dict(classes=CLASSES)
+        dataset.metainfo = dict(classes=classes)
         if split != "train":
             cfg[f"{split}_evaluator"].ann_file = data_root + dataset.ann_file
     _loaders(cfg)
@@ -203,7 +209,8 @@ def _loaders(cfg: Config) -> None:
             loader.batch_size = VAL_BATCH
 
 
-def _schedule(cfg: Config, pace: Pace) -> None:
+def schedule(cfg: Config, pace: Pace) -> None:
+    """Give a config the schedule and the optimiser of a demo."""
     with torch.device("meta"):
         backbone = MODELS.build(cfg.model.backbone)
     millions = sum(parameter.numel() for parameter in backbone.parameters()) / 1e6

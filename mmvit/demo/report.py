@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from torchvision.ops import nms
 
 from ..registry import HOOKS
-from .spec import CLASSES, SEGMENTATION_CLASSES
+from .spec import SEGMENTATION_CLASSES
 
 SHOWN = 12  # images on the contact sheet
 LEAST_SCORE = 0.3  # lowest score of a drawn prediction
@@ -49,7 +49,8 @@ class DemoReportHook(Hook):
         folder = Path(runner.work_dir)
         log = read_scalars(folder)
         draw_curves(log, folder / "curves.png")
-        draw_contact_sheet(samples, folder / "predictions.png")
+        classes = runner.val_dataloader.dataset.metainfo["classes"]
+        draw_contact_sheet(samples, classes, folder / "predictions.png")
         start = "the file of init_cfg" if runner.cfg.model.backbone.get("init_cfg") else "random weights"
         self.closing_line = (
             f"demo: {figures_of(log)} after {minutes:.1f} min of training from {start} ({runner.iter} iterations, "
@@ -109,7 +110,7 @@ def predictions(runner: Runner, count: int) -> Iterator[Any]:
                     return
 
 
-def draw_contact_sheet(samples: list[Any], target: Path) -> None:
+def draw_contact_sheet(samples: list[Any], classes: Sequence[str], target: Path) -> None:
     """Draw pairs of ground truth (left) and predictions (right), three pairs a row."""
     pairs = 3
     rows = -(-len(samples) // pairs)
@@ -119,19 +120,22 @@ def draw_contact_sheet(samples: list[Any], target: Path) -> None:
         axes.axis("off")
     for index, sample in enumerate(samples):
         left, right = cells[2 * index : 2 * index + 2]
-        draw = _draw_labels if "pred_sem_seg" in sample else _draw_instances
-        draw(left, right, _read_image(sample.img_path), sample)
+        image = _read_image(sample.img_path)
+        if "pred_sem_seg" in sample:
+            _draw_labels(left, right, image, sample)
+        else:
+            _draw_instances(left, right, image, sample, classes)
     for axes, title in zip(cells[: 2 * pairs], ["ground truth", "predictions"] * pairs, strict=True):
         axes.set_title(title, fontsize=8)
     figure.savefig(target, dpi=120)
 
 
-def _draw_instances(left: Any, right: Any, image: np.ndarray, sample: Any) -> None:
+def _draw_instances(left: Any, right: Any, image: np.ndarray, sample: Any, classes: Sequence[str]) -> None:
     truth, found = sample.gt_instances, sample.pred_instances
     found = found[found.scores >= LEAST_SCORE]
-    found = found[nms(found.bboxes, found.scores, MOST_OVERLAP)]  # across classes: the best guess for each digit
-    _draw_boxes(left, image, truth.bboxes, [CLASSES[label] for label in truth.labels], "lime")
-    names = [f"{CLASSES[label]} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True)]
+    found = found[nms(found.bboxes, found.scores, MOST_OVERLAP)]  # of all classes together: the best guess a digit
+    _draw_boxes(left, image, truth.bboxes, [classes[label] for label in truth.labels], "lime")
+    names = [f"{classes[label]} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True)]
     if "masks" in found and len(found):
         image = image.copy()
         image[found.masks.any(dim=0).cpu().numpy()] //= 2  # what the masks cover is darkened
@@ -152,7 +156,7 @@ def _draw_labels(left: Any, right: Any, image: np.ndarray, sample: Any) -> None:
         classes = labels.data[0].cpu().numpy()
         axes.imshow(image)
         shown = np.ma.masked_where((classes == 0) | (classes >= len(SEGMENTATION_CLASSES)), classes)
-        axes.imshow(shown, cmap="tab10", vmin=1, vmax=len(CLASSES), alpha=0.7, interpolation="nearest")
+        axes.imshow(shown, cmap="tab10", vmin=1, vmax=len(SEGMENTATION_CLASSES) - 1, alpha=0.7, interpolation="nearest")
         for label in np.unique(shown.compressed()):
             row, column = np.argwhere(classes == label).mean(axis=0)
             axes.text(column, row, SEGMENTATION_CLASSES[label], color="white", fontsize=8, ha="center", va="center")

@@ -26,6 +26,7 @@ ROOMS = (
     "engine",
     "predict",
     "demo",
+    "look",
     "commands",
     "__main__",
     "benchmarks",

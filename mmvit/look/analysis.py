@@ -1,0 +1,129 @@
+"""`mmvit analyze`: a trained model against the annotations of a dataset, as one page of HTML."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DefaultScope
+
+from ..checks.dataset import datasets_of, label_map_reader, reads_label_maps
+from ..data.label_maps import LoadLabelMap
+from ..errors import InputError
+from ..predict.models import Loaded, load
+from ..predict.predictor import Predictor, torch_device
+from ..predict.results import Detections
+from . import detection, segmentation
+from .instances import annotated_images, found_instances
+from .page import Page
+from .seeing import read
+
+
+def analyze(
+    cfg: Config,
+    checkpoint: str | Path,
+    out: Path,
+    split: str = "val",
+    score: float = 0.3,
+    device: str = "auto",
+    most: int | None = None,
+) -> dict[str, float]:
+    """Write a page on where a model fails, and return its figures: COCO's, or mmseg's.
+
+    Args:
+        cfg: config of the model, with the dataset.
+        checkpoint: file of a training.
+        out: file of the page.
+        split: `val` or `test`.
+        score: from which on a detection counts where it must be said whether it is there.
+        device: as torch names it, or `auto`.
+        most: images to look at, the first of the dataset; None for all.
+
+    Raises:
+        InputError: a dataset without annotations that can be read here, or what `Predictor` raises.
+    """
+    dataset = one_dataset(cfg, split)
+    page = Page(f"Analysis of {Path(str(checkpoint)).name}", [f"config {cfg.filename}", f"checkpoint {checkpoint}"])
+    if cfg.get("default_scope") == "mmseg":
+        told = _segmenter(cfg, dataset, checkpoint, page, device, most)
+    else:
+        told = _detector(cfg, dataset, checkpoint, page, device, score, most)
+    page.write(out)
+    return told
+
+
+def one_dataset(cfg: Config, split: str) -> ConfigDict:
+    """Return the dataset of a split, of several the first.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = next((dataset for _, dataset in datasets_of(cfg, (split,))), None)
+    if found is None:
+        raise InputError(f"{cfg.filename}: it has no {split}_dataloader. Choose another with --split")
+    return found
+
+
+def _detector(
+    cfg: Config, dataset: ConfigDict, checkpoint: str | Path, page: Page, device: str, score: float, most: int | None
+) -> dict[str, float]:
+    predictor = Predictor(cfg, checkpoint, device=device, score=0.0)
+    masks = bool(getattr(predictor.loaded.model, "with_mask", False))
+    images, classes = annotated_images(dataset, "mmdet", masks)
+    images = images[:most]
+    results = predictor([image.path for image in images])
+    found = [found_instances(result) for result in results if isinstance(result, Detections)]
+    detected = detection.Detected(images, found, classes, score)
+    return detection.report(detected, page, lambda path: pixels_of(predictor.loaded, path), predictor.loaded.palette)
+
+
+def pixels_of(loaded: Loaded, path: str) -> np.ndarray:
+    """Return an image as the model's own reader reads it, (H, W, 3), BGR."""
+    return read(loaded, path)["img"]
+
+
+def _segmenter(
+    cfg: Config, dataset: ConfigDict, checkpoint: str | Path, page: Page, device: str, most: int | None
+) -> dict[str, float]:
+    loaded = load(cfg, checkpoint, torch_device(device))
+    tally = segmentation.Tally(len(loaded.classes))
+    for entry in label_maps(dataset)[:most]:
+        labels, scores, size = labelled(loaded, entry["img_path"])
+        tally.add(entry["img_path"], LoadLabelMap().transform(dict(entry, ori_shape=size))["gt_seg_map"], labels, scores)
+    return segmentation.report(tally, page, loaded.classes, lambda path: pixels_of(loaded, path), loaded.palette)
+
+
+def label_maps(dataset: ConfigDict) -> Sequence[dict[str, Any]]:
+    """Return the entries of a dataset of label maps, as `LoadLabelMap` takes them.
+
+    Raises:
+        InputError: a dataset of another kind, or without files.
+    """
+    reader = label_map_reader(dataset, "mmseg") if reads_label_maps(dataset) else None
+    if reader is None:
+        raise InputError(f"dataset {dataset.get('type')}: expected one of mmseg's, with images and label maps on this machine")
+    entries = reader.load_data_list()
+    if not entries:
+        raise InputError(f"dataset {dataset.get('type')} in {dataset.get('data_root')}: there are no images in it")
+    return entries
+
+
+def labelled(loaded: Loaded, path: str) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """Return an image's labels (H, W), the scores of these labels (H, W) from 0 to 1, and its size."""
+    data = read(loaded, path)
+    size = data["ori_shape"]
+    data = loaded.prepare(data)
+    with DefaultScope.overwrite_default_scope(loaded.scope), torch.inference_mode():
+        sample = loaded.model.test_step(dict(inputs=[data["inputs"]], data_samples=[data["data_samples"]]))[0]
+    labels, logits = sample.pred_sem_seg.data[0].long(), sample.seg_logits.data.float()
+    sure = logits[0] if len(logits) == 1 else logits.softmax(dim=0).amax(dim=0)
+    scores = torch.where(labels > 0, sure, 1 - sure) if len(logits) == 1 else sure  # one: mmseg made a probability of it
+    return labels.cpu().numpy(), scores.cpu().numpy(), size
+
+
+def lines_of(told: dict[str, float]) -> Iterator[str]:
+    """Yield a model's figures in words."""
+    for name, value in told.items():
+        yield f"{name} {value:.3f}"

@@ -1,0 +1,126 @@
+"""Errors of a detector by kind, as TIDE names them (Bolya et al., arXiv 2008.08115), and what each costs.
+
+A wrong detection is a `place` error where it overlaps an object of its class too little (IoU 0.1 to 0.5), a `class` error where
+it overlaps one of another class enough, a `duplicate` where a surer one has its object, `background` where it overlaps nothing,
+and `both` otherwise. An object that no right detection has, and no class or place error could be mended to, is `missed`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .matching import Curve, Pair, match, mean
+
+KINDS = ("class", "place", "both", "duplicate", "background", "missed")
+RIGHT, SET_ASIDE = "right", "set aside"
+ENOUGH, NEAR = 0.5, 0.1  # IoU
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An image's objects with a verdict each.
+
+    Attributes:
+        verdicts: (D,) of found objects: `right`, `set aside` (in a group), or one of `KINDS`.
+        targets: (D,) int, annotated object that a right one has, or that a class or place error could be mended to; or -1.
+        missed: (G,) bool, annotated objects that are missed.
+        unfound: (G,) bool, annotated objects that no right detection has: the missed ones and those of class and place errors.
+    """
+
+    pair: Pair
+    verdicts: np.ndarray
+    targets: np.ndarray
+    missed: np.ndarray
+    unfound: np.ndarray
+
+
+def judge(pair: Pair) -> Judged:
+    """Return a verdict on each object of an image."""
+    found, truth, overlap = pair.found, pair.truth, pair.overlap
+    same = found.labels[:, None] == truth.labels[None, :]
+    matched = np.full(len(found), -1)
+    for label in np.unique(found.labels):
+        ours, theirs = np.flatnonzero(found.labels == label), np.flatnonzero(truth.labels == label)
+        chosen = match(overlap[np.ix_(ours, theirs)], truth.crowd[theirs], truth.crowd[theirs], ENOUGH)
+        matched[ours[chosen >= 0]] = theirs[chosen[chosen >= 0]]
+    taken = np.zeros(len(truth), dtype=bool)
+    taken[matched[matched >= 0]] = True
+    verdicts = np.full(len(found), RIGHT, dtype=object)
+    targets = matched.copy()
+    singles = np.flatnonzero(~truth.crowd)
+    usable = np.zeros(len(truth), dtype=bool)
+    for index in range(len(found)):
+        if matched[index] >= 0:
+            verdicts[index] = SET_ASIDE if truth.crowd[matched[index]] else RIGHT
+            continue
+        verdicts[index], target = _verdict(overlap[index, singles], same[index, singles], taken[singles])
+        if target >= 0:
+            target = singles[target]
+            usable[target] = not taken[target]
+            targets[index] = -1 if taken[target] else target
+    unfound = ~taken & ~truth.crowd
+    return Judged(pair, verdicts, targets, unfound & ~usable, unfound)
+
+
+def _verdict(overlap: np.ndarray, same: np.ndarray, taken: np.ndarray) -> tuple[str, int]:
+    """Return the kind of a wrong detection's error and the object that it is about, -1 for none."""
+    if not len(overlap):
+        return "background", -1
+    ours, others = np.where(same, overlap, 0.0), np.where(same, 0.0, overlap)
+    if NEAR <= ours.max() <= ENOUGH:
+        return "place", int(ours.argmax())
+    if others.max() >= ENOUGH:
+        return "class", int(others.argmax())
+    if (ours * taken).max() >= ENOUGH:
+        return "duplicate", -1
+    return ("background" if overlap.max() <= NEAR else "both"), -1
+
+
+def counts(judged: Sequence[Judged], score: float = 0.0) -> dict[str, int]:
+    """Return how many errors there are of each kind among detections of at least a score; `missed` is as with all of them."""
+    told = dict.fromkeys(KINDS, 0)
+    for image in judged:
+        sure = image.pair.found.scores >= score
+        for kind in KINDS[:-1]:
+            told[kind] += int((image.verdicts[sure] == kind).sum())
+        told["missed"] += int(image.missed.sum())
+    return told
+
+
+def costs(judged: Sequence[Judged], classes: int) -> dict[str, float]:
+    """Return by how much AP50 would rise if all errors of a kind were mended, others left: from 0 to 1.
+
+    Class and place errors become right where their object is free, the surest one for each object, and go away otherwise;
+    the rest goes away, of missed objects the object.
+    """
+    before = _ap50(judged, classes, "")
+    return {kind: max(0.0, _ap50(judged, classes, kind) - before) for kind in KINDS}
+
+
+def _ap50(judged: Sequence[Judged], classes: int, mended: str) -> float:
+    scores, labels, right = [np.zeros(0)], [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=bool)]
+    positives = np.zeros(classes, dtype=np.int64)
+    for image in judged:
+        truth, found = image.pair.truth, image.pair.found
+        counted = ~truth.crowd & ~image.missed if mended == "missed" else ~truth.crowd
+        positives += np.bincount(truth.labels[counted], minlength=classes)
+        kept = image.verdicts != SET_ASIDE
+        good = image.verdicts == RIGHT
+        named = found.labels.copy()
+        wrong = np.flatnonzero(image.verdicts == mended)
+        kept[wrong] = False
+        mended_to = set()
+        for index in wrong:  # by falling score
+            if (target := image.targets[index]) >= 0 and target not in mended_to:
+                mended_to.add(target)
+                kept[index] = good[index] = True
+                named[index] = truth.labels[target]
+        scores.append(found.scores[kept])
+        labels.append(named[kept])
+        right.append(good[kept])
+    told, named, good = np.concatenate(scores), np.concatenate(labels), np.concatenate(right)
+    order = np.argsort(-told, kind="mergesort")
+    told, named, good = told[order], named[order], good[order]
+    curves = [Curve(told[named == label], good[named == label], int(positives[label])) for label in range(classes)]
+    return mean([one.average_precision for one in curves])

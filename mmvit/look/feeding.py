@@ -1,0 +1,139 @@
+"""What a config's pipeline makes of a dataset: the images, objects and label maps that a model is given."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DATASETS, MODELS, TASK_UTILS, DefaultScope
+from mmengine.utils import import_modules_from_strings
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from ..engine.reading import name_files
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class Fed:
+    """A sample as it comes out of the pipeline.
+
+    Attributes:
+        path: file of the image.
+        original: height and width of the file's image.
+        image: (H, W, 3) uint8, BGR.
+        batch: (C, H', W') float, what the preprocessor makes of it: normalised and padded.
+        boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of `image`; of label maps none.
+        labels: (N,) int64.
+        masks: (N, H, W) bool, or None.
+        label_map: (H, W) uint8, or None.
+    """
+
+    path: str
+    original: tuple[int, int]
+    image: np.ndarray
+    batch: Tensor
+    boxes: np.ndarray
+    labels: np.ndarray
+    masks: np.ndarray | None
+    label_map: np.ndarray | None
+
+
+class Feed:
+    """The dataset of a split, built as a run builds it, with the model's preprocessor.
+
+    Args:
+        cfg: a config.
+        split: `train`, `val` or `test`.
+
+    Raises:
+        InputError: no such split, or a dataset that cannot be built.
+    """
+
+    def __init__(self, cfg: Config, split: str) -> None:
+        loader = cfg.get(f"{split}_dataloader")
+        if not loader:
+            raise InputError(f"{cfg.filename}: it has no {split}_dataloader. Choose another with --split")
+        self.scope = cfg.get("default_scope")
+        if self.scope not in ("mmdet", "mmseg"):
+            raise InputError(f"{cfg.filename}: default_scope is {self.scope!r}. Expected mmdet or mmseg")
+        self.training = split == "train"
+        with DefaultScope.overwrite_default_scope(self.scope):
+            import_modules_from_strings([f"{self.scope}.registry", f"{self.scope}.datasets", f"{self.scope}.models"])
+            try:
+                self.dataset = DATASETS.build(loader.dataset)
+            except FileNotFoundError as error:
+                raise InputError(f"{split}_dataloader.dataset: {error}. See mmvit doctor {cfg.filename}") from error
+            self.preprocessor = MODELS.build(cfg.model.data_preprocessor)
+        name_files(self.dataset)
+        self.classes: tuple[str, ...] = tuple(self.dataset.metainfo.get("classes") or ())
+        self.palette = self.dataset.metainfo.get("palette")
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def samples(self, count: int) -> Iterator[Fed]:
+        """Yield so many samples, evenly spread over the dataset."""
+        with DefaultScope.overwrite_default_scope(self.scope):
+            for index in np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)).tolist():
+                yield self._fed(self.dataset[index])
+
+    def _fed(self, data: dict[str, Any]) -> Fed:
+        inputs, sample = data["inputs"], data["data_samples"]
+        image = inputs.permute(1, 2, 0).numpy()
+        height, width = image.shape[:2]
+        boxes, labels, masks, label_map = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), None, None
+        if "gt_instances" in sample:
+            objects = sample.gt_instances
+            boxes = torch.as_tensor(getattr(objects.bboxes, "tensor", objects.bboxes)).float().numpy()
+            labels = objects.labels.long().numpy()
+            if "masks" in objects:
+                masks = objects.masks.to_ndarray().astype(bool).reshape(-1, height, width)
+        if "gt_sem_seg" in sample:
+            label_map = sample.gt_sem_seg.data[0].numpy().astype(np.uint8)
+        batch = self.preprocessor(dict(inputs=[inputs], data_samples=[sample]), self.training)["inputs"][0]
+        return Fed(sample.img_path, sample.ori_shape, np.ascontiguousarray(image), batch, boxes, labels, masks, label_map)
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """The anchors of a detector.
+
+    Attributes:
+        generator: mmdet's.
+        enough: IoU from which on an anchor learns an object.
+        least: IoU from which on the best anchor of an object learns it nevertheless.
+    """
+
+    generator: Any
+    enough: float
+    least: float
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Widths and heights of the anchors of all levels, (A, 2)."""
+        corners = torch.cat(self.generator.base_anchors)
+        return (corners[:, 2:] - corners[:, :2]).numpy()
+
+    def best(self, fed: Fed) -> np.ndarray:
+        """Return the IoU of each object with the anchor that overlaps it most, (N,)."""
+        height, width = fed.batch.shape[-2:]
+        grids = [(-(-height // step[1]), -(-width // step[0])) for step in self.generator.strides]
+        boxes, most = torch.from_numpy(fed.boxes), torch.zeros(len(fed.boxes))
+        for anchors in self.generator.grid_priors(grids, device="cpu"):
+            most = torch.maximum(most, box_iou(boxes, anchors).amax(dim=1))
+        return most.numpy()
+
+
+def anchors_of(model: ConfigDict) -> Anchors | None:
+    """Return the anchors of a detector's config, or None where it has none."""
+    head, train = model.get("rpn_head") or model.get("bbox_head") or {}, model.get("train_cfg") or {}
+    assigner = (train.get("rpn") or train).get("assigner") or {}
+    generator = head.get("anchor_generator") or {}
+    if "AnchorGenerator" not in str(generator.get("type")) or "pos_iou_thr" not in assigner:
+        return None
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        built = TASK_UTILS.build(generator)
+    return Anchors(built, float(assigner["pos_iou_thr"]), float(assigner.get("min_pos_iou", 0.0)))

@@ -1,0 +1,157 @@
+"""Which found object is which annotated one, and average precision, as COCO's evaluator has them.
+
+COCO's rules: detections choose by falling score, each the annotated object of its class that it overlaps most; groups
+(`iscrowd`) and objects outside of the range of sizes are *set aside*: what matches them is not counted, and neither is what
+matches nothing and is outside of the range itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+
+from .instances import Instances, overlaps
+
+THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())  # IoU
+RECALLS = np.linspace(0, 1, 101)
+MOST = 100  # detections of an image
+RANGES = {"all": (0.0, inf), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, inf)}  # area
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image's annotated and found objects, the latter by falling score and at most `MOST`, and their overlaps (D, G)."""
+
+    truth: Instances
+    found: Instances
+    overlap: np.ndarray
+
+    @classmethod
+    def of(cls, truth: Instances, found: Instances) -> "Pair":
+        order = np.argsort(-found.scores, kind="stable")[:MOST]
+        found = found.select(order)
+        return cls(truth, found, overlaps(found, truth))
+
+
+def match(overlap: np.ndarray, aside: np.ndarray, crowd: np.ndarray, threshold: float) -> np.ndarray:
+    """Return for each detection (by falling score) the index of its annotated object, or -1: (D,).
+
+    Args:
+        overlap: (D, G), of one class.
+        aside: (G,) bool, objects that are taken only where no other fits.
+        crowd: (G,) bool, groups, which any number of detections may take.
+        threshold: least IoU.
+    """
+    matched = np.full(len(overlap), -1)
+    free = np.ones(overlap.shape[1], dtype=bool)
+    for index in np.flatnonzero((overlap >= threshold).any(axis=1)):
+        for choice in (~aside, aside):
+            fits = np.where(free & choice, overlap[index], -1.0)
+            best = len(fits) - 1 - int(np.argmax(fits[::-1]))  # of equals the last, as COCO has it
+            if fits[best] >= threshold:
+                matched[index] = best
+                free[best] = crowd[best]
+                break
+    return matched
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Detections of one class over all images at one IoU, by falling score.
+
+    Attributes:
+        scores: (N,).
+        right: (N,) bool.
+        positives: annotated objects that count.
+    """
+
+    scores: np.ndarray
+    right: np.ndarray
+    positives: int
+
+    @property
+    def precision(self) -> np.ndarray:
+        return np.cumsum(self.right) / np.arange(1, len(self.right) + 1)
+
+    @property
+    def recall(self) -> np.ndarray:
+        return np.cumsum(self.right) / max(self.positives, 1)
+
+    @property
+    def at_recalls(self) -> np.ndarray:
+        """Best precision at each of `RECALLS` or beyond it, (101,)."""
+        sampled = np.zeros(len(RECALLS))
+        if len(self.right):
+            envelope = np.maximum.accumulate(self.precision[::-1])[::-1]
+            places = np.searchsorted(self.recall, RECALLS, side="left")
+            inside = places < len(envelope)
+            sampled[inside] = envelope[places[inside]]
+        return sampled
+
+    @property
+    def average_precision(self) -> float:
+        """Mean of `at_recalls`; not a number where nothing is annotated."""
+        return float(self.at_recalls.mean()) if self.positives else float("nan")
+
+    @property
+    def best_score(self) -> tuple[float, float]:
+        """Return the score from which on precision and recall have the best harmonic mean (F1), and that mean."""
+        if not self.right.any():
+            return float("nan"), 0.0
+        precision, recall = self.precision, self.recall
+        means = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+        best = int(means.argmax())
+        return float(self.scores[best]), float(means[best])
+
+
+@dataclass(frozen=True)
+class OneClass:
+    """A class's part of a `Pair`: scores and areas of the D found objects, areas of the G annotated ones, overlaps (D, G)."""
+
+    scores: np.ndarray
+    areas: np.ndarray
+    overlap: np.ndarray
+    truth_areas: np.ndarray
+    crowd: np.ndarray
+
+
+def by_class(pairs: Sequence[Pair], classes: int) -> list[list[OneClass]]:
+    """Return for each class its parts of those images that have it, annotated or found."""
+    parts: list[list[OneClass]] = [[] for _ in range(classes)]
+    for pair in pairs:
+        found, truth = pair.found, pair.truth
+        for label in np.union1d(found.labels, truth.labels).tolist():
+            ours, theirs = np.flatnonzero(found.labels == label), np.flatnonzero(truth.labels == label)
+            overlap = pair.overlap[np.ix_(ours, theirs)]
+            part = OneClass(found.scores[ours], found.areas[ours], overlap, truth.areas[theirs], truth.crowd[theirs])
+            parts[label].append(part)
+    return parts
+
+
+def curve(parts: Sequence[OneClass], threshold: float, area: tuple[float, float] = RANGES["all"]) -> Curve:
+    """Return the detections of a class as right or wrong at an IoU, for objects of a range of areas."""
+    scores, right, positives = [np.zeros(0)], [np.zeros(0, dtype=bool)], 0
+    for part in parts:
+        aside = part.crowd | (part.truth_areas < area[0]) | (part.truth_areas > area[1])
+        matched = match(part.overlap, aside, part.crowd, threshold)
+        outside = (part.areas < area[0]) | (part.areas > area[1])
+        counted = np.where(matched >= 0, ~aside[matched] if len(aside) else False, ~outside)
+        scores.append(part.scores[counted])
+        right.append((matched >= 0)[counted])
+        positives += int((~aside).sum())
+    told, true = np.concatenate(scores), np.concatenate(right)
+    order = np.argsort(-told, kind="mergesort")
+    return Curve(told[order], true[order], positives)
+
+
+def mean(values: Sequence[float] | np.ndarray) -> float:
+    """Return the mean of those that are numbers; not a number where there are none."""
+    numbers = [value for value in values if value == value]
+    return float(np.mean(numbers)) if numbers else float("nan")
+
+
+def precisions(parts: Sequence[Sequence[OneClass]], area: str = "all") -> np.ndarray:
+    """Return AP of each class at each of `THRESHOLDS`, (classes, 10); not a number where a class has no objects."""
+    rows = [[curve(one, threshold, RANGES[area]).average_precision for threshold in THRESHOLDS] for one in parts]
+    return np.array(rows).reshape(-1, len(THRESHOLDS))

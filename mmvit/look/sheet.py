@@ -1,0 +1,153 @@
+"""`mmvit look`: what a model sees in an image, on one contact sheet that a paper could print."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..errors import InputError, nearest
+from ..predict.drawing import draw
+from ..predict.predictor import Predictor
+from ..predict.results import Detections, LabelMap, Result
+from ..predict.writing import Names
+from .pictures import larger, step_of
+from .seeing import (
+    attention,
+    backbone_of,
+    class_activation,
+    colours,
+    give,
+    half_side,
+    maps,
+    read,
+    receptive_field,
+)
+
+CELL = 2.1  # inches
+DPI = 200
+VEIL = 0.55  # share of a heat map's colours over the image
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be looked at.
+
+    Attributes:
+        point: x and y in pixels of the image, for attention and receptive fields; None for the middle.
+        name: class for the activation; None for that of the surest object, or of the point's label.
+    """
+
+    point: tuple[float, float] | None = None
+    name: str | None = None
+
+
+def look(predictor: Predictor, paths: list[str], out: Path, asked: Asked) -> list[Path]:
+    """Write a sheet of each image as PNG and PDF, and return the PNG files.
+
+    Args:
+        predictor: the model.
+        paths: image files.
+        out: folder.
+        asked: what to look at.
+
+    Raises:
+        InputError: a file that is no image, a point outside of one, or a class that the model does not have.
+    """
+    backbone_of(predictor.loaded)
+    if asked.name is not None and asked.name not in predictor.classes:
+        raise InputError(f"--class: the model has no class {asked.name!r}; {nearest(asked.name, predictor.classes)}")
+    names, written = Names(), []
+    for path, result in zip(paths, predictor(paths), strict=True):
+        figure = sheet(predictor, path, result, asked)
+        out.mkdir(parents=True, exist_ok=True)
+        file = out / f"{names.new(path)}.png"
+        figure.savefig(file, dpi=DPI)
+        figure.savefig(file.with_suffix(".pdf"), dpi=DPI)
+        written.append(file)
+    return written
+
+
+def sheet(predictor: Predictor, path: str, result: Result, asked: Asked) -> Any:
+    """Return the sheet of an image as matplotlib's figure: a row for each level, its columns as its titles say."""
+    loaded = predictor.loaded
+    pixels = read(loaded, path)["img"]
+    height, width = pixels.shape[:2]
+    x, y = asked.point or (width / 2, height / 2)
+    if not (0 <= x < width and 0 <= y < height):
+        raise InputError(f"--at {x:g},{y:g}: it is outside of {path}, which has {width} x {height} pixels (width x height)")
+    given = give(loaded, path)
+    label = _label(result, (x, y), predictor.classes, asked.name)
+    strides = backbone_of(loaded).out_strides
+    attended = attention(loaded, given, (x, y))
+    activations = [None] * len(strides) if label is None else class_activation(loaded, given, label)
+    fields = receptive_field(loaded, given, (x, y))
+    columns = ["principal components", "norm"] + ["attention of the point"] * bool(attended)
+    columns += [f"activation of {predictor.classes[label]}"] if label is not None else []
+    columns += ["receptive field"]
+    figure, cells = _figure(len(strides), 1 + len(columns), height / width)
+    cells[0, 0].imshow(pixels[..., ::-1])
+    cells[0, 0].plot([x], [y], "+", color="red", markersize=8)
+    cells[0, 0].set_title("image and point", fontsize=8)
+    cells[1, 0].imshow(_drawn(pixels, result, loaded.palette)[..., ::-1])
+    cells[1, 0].set_title("prediction", fontsize=8)
+    for row, (level, stride) in enumerate(zip(maps(loaded, given), strides, strict=True)):
+        heats = [np.linalg.norm(level, axis=2)]
+        heats += [attended.get(stride)] if attended else []
+        heats += [activations[row]] if label is not None else []
+        heats += [np.power(fields[row], 0.25)]  # of which a few pixels are far above the rest
+        cells[row, 1].imshow(cv2.resize(colours(level), (width, height), interpolation=cv2.INTER_NEAREST))
+        for column, heat in enumerate(heats, 2):
+            if heat is not None:
+                cells[row, column].imshow(heated(pixels, heat)[..., ::-1])
+        cells[row, 1].set_ylabel(f"stride {stride}", fontsize=8)
+        side = half_side(fields[row], given.place((x, y)))
+        cells[row, -1].set_xlabel(f"half within {side} px", fontsize=7, labelpad=2)
+        if attended and stride in attended:
+            cells[row, 3].plot([x], [y], "+", color="red", markersize=8)
+    for column, title in enumerate(columns, 1):
+        cells[0, column].set_title(title, fontsize=8)
+    return figure
+
+
+def _label(result: Result, point: tuple[float, float], classes: tuple[str, ...], name: str | None) -> int | None:
+    if name is not None:
+        return classes.index(name)
+    if isinstance(result, LabelMap):
+        return int(result.labels[int(point[1]), int(point[0])])
+    return int(result.labels[0]) if len(result) else None
+
+
+def _drawn(pixels: np.ndarray, result: Result, palette: Any) -> np.ndarray:
+    step = step_of(pixels.shape)
+    large = cv2.resize(pixels, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC) if step > 1 else pixels
+    if isinstance(result, Detections):
+        return draw(large, larger(result, step), palette)
+    labels = result.labels.repeat(step, axis=0).repeat(step, axis=1)
+    return draw(large, LabelMap(result.source, (labels.shape[0], labels.shape[1]), labels, result.classes), palette)
+
+
+def heated(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Return an image (H, W, 3), BGR, with a map of any size over it: dark for its least value, bright for its greatest."""
+    height, width = pixels.shape[:2]
+    low, high = float(heat.min()), float(heat.max())
+    scaled = (255 * (heat - low) / max(high - low, 1e-12)).astype(np.uint8)
+    large = cv2.resize(
+        scaled, (width, height), interpolation=cv2.INTER_NEAREST if heat.size < height * width else cv2.INTER_AREA
+    )
+    grey = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    return cv2.addWeighted(grey, 1 - VEIL, cv2.applyColorMap(large, cv2.COLORMAP_INFERNO), VEIL, 0)
+
+
+def _figure(rows: int, columns: int, ratio: float) -> tuple[Any, np.ndarray]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws to files, whatever display there is
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(CELL * columns, CELL * rows * min(max(ratio, 0.5), 2) + 0.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    cells = np.atleast_2d(figure.subplots(max(rows, 2), columns))
+    for axes in cells.ravel():
+        axes.set(xticks=[], yticks=[])
+        axes.set_frame_on(False)
+    return figure, cells

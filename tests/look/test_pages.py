@@ -1,0 +1,104 @@
+"""`mmvit analyze` and `mmvit browse` as a user calls them, on tiny models; the pages in a real browser."""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.runner import Runner
+from pages import Parsed, check_in_browser
+from PIL import Image
+from trained import Trained
+
+from mmvit.__main__ import main
+from mmvit.look.analysis import analyze
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture(scope="module", params=["mask_rcnn", "segformer"])
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    trained = Trained(request.param, tmp_path_factory.mktemp(request.param))
+    if trained.segments:
+        for index, path in enumerate(sorted(trained.images.iterdir())):
+            shape = np.asarray(Image.open(path)).shape[:2]
+            labels = np.random.default_rng(index).integers(0, 12, (shape[0] // 16, shape[1] // 16)).astype(np.uint8)
+            maps = Path(str(trained.images).replace("images", "annotations"))
+            Image.fromarray(labels.repeat(16, axis=0).repeat(16, axis=1)).save(maps / path.name)
+    return trained
+
+
+def evaluated(trained: Trained) -> dict[str, float]:
+    """What the toolkit's own evaluator says of the same checkpoint."""
+    cfg = Config.fromfile(trained.config)
+    cfg.update(work_dir=str(trained.folder / "work"), load_from=str(trained.checkpoint), log_level="ERROR")
+    with contextlib.redirect_stdout(io.StringIO()):
+        return Runner.from_cfg(cfg).test()
+
+
+def teach(trained: Trained) -> None:
+    """Make annotations of what the model finds, so that its figures are not all 0."""
+    path = trained.folder / "data/coco/annotations/instances_val2017.json"
+    content = json.loads(path.read_text())
+    content["annotations"] = []
+    for image, result in zip(content["images"], trained.predictor()(trained.images), strict=True):
+        for entry in result.to_coco(image["id"], range(1, 11))[::3]:
+            entry["bbox"][2] *= 1.2
+            entry |= dict(id=len(content["annotations"]) + 1, iscrowd=0, area=entry["bbox"][2] * entry["bbox"][3])
+            content["annotations"].append(entry)
+    path.write_text(json.dumps(content))
+
+
+def test_the_figures_are_the_evaluators(trained: Trained, tmp_path: Path) -> None:
+    if not trained.segments:
+        teach(trained)
+    told = analyze(trained.cfg, trained.checkpoint, tmp_path / "page.html", split="test")
+    theirs = evaluated(trained)
+    if trained.segments:
+        pairs = [(told[name], theirs[name]) for name in ("mIoU", "mAcc", "aAcc")]
+        tolerance = 0.006  # mmseg rounds to two digits
+    else:
+        ends = {"AP": "", "AP50": "_50", "AP75": "_75", "AP small": "_s", "AP medium": "_m", "AP large": "_l"}
+        pairs = [(told[name], theirs[f"coco/segm_mAP{end}"]) for name, end in ends.items() if told[name] == told[name]]
+        tolerance = 0.0006  # mmdet rounds to three
+        assert len(pairs) >= 4
+    np.testing.assert_allclose(*zip(*pairs, strict=True), atol=tolerance)
+    assert pairs[0][0] > 0
+
+
+def test_analyze(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "analysis.html"
+    assert main(["analyze", str(trained.config), str(trained.checkpoint), "--out", str(out), "--score", "0.01"]) == 0
+    assert f"see {out}" in capsys.readouterr().out
+    page = Parsed(out)
+    expected = {"Figures", "Classes", "Confusion", "Calibration", "Size and crowding", "Worst images"}
+    assert expected | {"Errors by place" if trained.segments else "Errors by kind"} == set(page.headings)
+    assert set(trained.classes) <= set(page.cells)
+    assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
+    assert "script" not in page.tags
+    check_in_browser(out, tmp_path)
+
+
+def test_browse(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "data.html"
+    assert main(["browse", str(trained.config), "--out", str(out), "--split", "val", "--images", "3"]) == 0
+    assert f"3 of 4 samples, {len(trained.classes)} classes" in capsys.readouterr().out
+    page = Parsed(out)
+    expected = {"What the model is given", "Classes", "Samples"}
+    assert set(page.headings) == (expected if trained.segments else expected | {"Sizes", "Anchors"})
+    assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
+    check_in_browser(out, tmp_path)
+
+
+def test_errors_are_told(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    words = ["analyze", str(trained.config), str(tmp_path / "none.pth")]
+    assert main(words) == 2
+    assert "none.pth" in capsys.readouterr().err
+    cfg = Config.fromfile(trained.config)
+    cfg.pop("val_dataloader")
+    cfg.dump(tmp_path / "bare.py")
+    assert main(["browse", str(tmp_path / "bare.py"), "--split", "val"]) == 2
+    assert "no val_dataloader" in capsys.readouterr().err
