@@ -19,7 +19,7 @@ from ..pyramid import Pyramid
 from ..registry import MODELS as OUR_MODELS
 from ..registry import SCOPE
 from ..weights.archives import read_checkpoint
-from ..weights.downloads import fetch
+from ..weights.downloads import OWN_SCHEMES, fetch
 
 SIDE = 128  # pixels of the image that parts are tried out with
 COUNTED = ("mmdet.", "mmseg.")  # modules of heads whose num_classes is known to be the dataset's
@@ -276,11 +276,11 @@ def plain(value: Any) -> Any:
 def _check_load_from(cfg: Config) -> None:
     """mmengine reads the file when all else is built, and downloads it without looking whether all of it came.
 
-    Other schemes than http are mmengine's own; what is fetched here lies where it looks first.
+    Other schemes than http and ours are mmengine's own; what is fetched here lies where it looks first.
 
     Raises:
         CheckpointError: it is not there, cannot be had, or is no checkpoint.
     """
     source = str(cfg.get("load_from") or "")
-    if source and ("://" not in source or source.startswith(("http://", "https://"))):
+    if source and ("://" not in source or source.startswith(("http://", "https://", *OWN_SCHEMES))):
         read_checkpoint(fetch(source))

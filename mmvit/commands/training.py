@@ -50,7 +50,7 @@ def evaluation(arguments: Sequence[str], prog: str = "python -m mmvit test") -> 
     """Evaluate a checkpoint as the words of the command line say; return the exit status."""
     parser = ArgumentParser(prog, description="Evaluates a checkpoint.")
     add_common(parser)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", help="a file or an address: of our runs, mmdet's, mmseg's or the authors'")
     parser.add_argument("--out", type=Path, help="predictions: a .pkl file for detection, a folder of PNGs for segmentation")
     parser.add_argument("--show-dir", type=Path, help="folder for images with predictions beside ground truth")
     parser.add_argument("--tta", action="store_true", help="test-time augmentation: several scales and flips")

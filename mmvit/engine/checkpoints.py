@@ -14,7 +14,9 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ..errors import CheckpointError
+from ..pyramid import Pyramid
 from ..registry import HOOKS
+from ..weights.whole import NORM_EPS
 from . import storage
 from .models import unwrapped
 
@@ -51,6 +53,9 @@ class CheckpointHook(MMEngineCheckpointHook):
                 f"not saved: {name} has values that are not finite after iteration {checkpoint['meta']['iter']}. "
                 f"{advice(runner.work_dir)}"
             )
+        for part in unwrapped(runner.model).modules():
+            if isinstance(part, Pyramid) and part.norm_eps is not None:
+                checkpoint["meta"][NORM_EPS] = part.norm_eps
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         there = self._steps_with(step)

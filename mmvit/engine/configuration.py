@@ -54,7 +54,7 @@ class TestOptions:
     """Options of `tools/test.py`, under the same names."""
 
     config: Path
-    checkpoint: Path
+    checkpoint: str | Path  # or an address
     work_dir: Path | None = None
     out: Path | None = None
     show_dir: Path | None = None
@@ -96,7 +96,7 @@ def test_config(options: TestOptions) -> Config:
         InputError: no such config or checkpoint, or an option that the config cannot take.
     """
     cfg = _prepare(options)
-    if not options.checkpoint.is_file():
+    if "://" not in str(options.checkpoint) and not Path(options.checkpoint).is_file():
         raise InputError(f"checkpoint {options.checkpoint}: no such file. Training writes them to work_dirs/CONFIG_NAME")
     cfg.load_from = str(options.checkpoint)
     cfg.resume = False

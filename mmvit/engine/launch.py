@@ -3,23 +3,20 @@
 import os
 import subprocess
 from collections.abc import Mapping
-from copy import deepcopy
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
-from mmengine.registry import MODELS, RUNNERS
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..checks import preflight
 from ..errors import InputError
-from ..weights import loading as weights
 from ..weights.archives import read_checkpoint
 from ..weights.downloads import fetch
+from . import foreign
 from .configuration import TestOptions, TrainOptions, test_config, train_config
-from .models import unwrapped
 from .progress import ProgressHook
 
 SLURM = {"RANK": "PROCID", "WORLD_SIZE": "NTASKS", "LOCAL_RANK": "LOCALID"}  # torch's names to srun's
@@ -37,9 +34,10 @@ def train(options: TrainOptions) -> None:
         options.variant.prepare()
     preflight.check(cfg, ("train", "val") if cfg.get("val_dataloader") else ("train",))
     runner = _runner(cfg)
-    if cfg.resume and cfg.load_from is not None:
-        _require_match(runner, cfg.load_from)
-        require_progress(cfg.load_from)
+    if cfg.load_from is not None:
+        foreign.prepare(runner, cfg.load_from, exactly=cfg.resume)
+        if cfg.resume:
+            require_progress(cfg.load_from)
     _run(runner, "train")
 
 
@@ -57,7 +55,7 @@ def test(options: TestOptions) -> Mapping[str, float]:
     if options.out is not None and cfg.get("default_scope") == "mmseg":
         options.out.mkdir(parents=True, exist_ok=True)  # mmseg's first process makes it when others may be writing already
     runner = _runner(cfg)
-    _require_match(runner, options.checkpoint)
+    foreign.prepare(runner, str(options.checkpoint), exactly=True)
     if options.out is not None and cfg.get("default_scope") != "mmseg":
         runner.test_evaluator.metrics.append(_dump(cfg, options))
     return _run(runner, "test")
@@ -123,17 +121,6 @@ def require_progress(checkpoint: str) -> None:
             f"--resume {checkpoint}: it has meta.config, which mmengine never writes and would run as Python. "
             f"To begin anew from its weights: --cfg-options load_from={checkpoint}"
         )
-
-
-def _require_match(runner: Runner, checkpoint: str | Path) -> None:
-    """mmengine loads what fits and goes on; evaluating or resuming another model is an error here."""
-    model = runner.model
-    if isinstance(model, dict):  # a FlexibleRunner builds its model as it begins
-        with torch.device("meta"):
-            model = MODELS.build(deepcopy(model))
-    model = unwrapped(model)
-    state = weights.read_state(checkpoint)
-    weights.require_match(model, {name.removeprefix("module."): value for name, value in state.items()}, str(checkpoint))
 
 
 def _dump(cfg: Config, options: TestOptions) -> DumpResults:

@@ -19,7 +19,8 @@ from ..errors import CheckpointError, InputError
 from ..recipes.files import config_file, load_config
 from ..weights.archives import read_checkpoint
 from ..weights.downloads import fetch
-from ..weights.loading import require_match, tensors_of
+from ..weights.loading import require_match
+from ..weights.whole import whole_of
 
 READERS = ("LoadImage", "LoadImageFromFile")
 
@@ -67,7 +68,7 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
         import_modules_from_strings([f"{scope}.registry", f"{scope}.datasets", f"{scope}.models"])
         read, steps = steps_of_test(cfg, tta, source)
         model = MODELS.build(deepcopy(cfg.model))
-        _fill(model, tensors_of(content, path, checkpoint), str(checkpoint))
+        _fill(model, whole_of(content, path, checkpoint, model).state, str(checkpoint))
         if tta:
             model = MODELS.build(dict(deepcopy(cfg.tta_model), module=model))
         classes, palette = classes_and_palette(content, _tested(cfg), scope)
@@ -111,9 +112,8 @@ def _config(config: str | Path | Config | None, content: Any, checkpoint: str) -
 
 
 def _fill(model: nn.Module, tensors: Mapping[str, Tensor], checkpoint: str) -> None:
-    state = {name.removeprefix("module."): value for name, value in tensors.items()}
-    require_match(model, state, checkpoint)
-    model.load_state_dict(state)
+    require_match(model, tensors, checkpoint)
+    model.load_state_dict(tensors)
 
 
 def without_annotations(steps: Any) -> Any:

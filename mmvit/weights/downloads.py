@@ -24,6 +24,7 @@ from .archives import read_checkpoint
 from .released import SCHEME, released_url
 
 REMOTE = ("http://", "https://", "file://")
+OWN_SCHEMES = (SCHEME,)
 AGENT = {"User-Agent": "mmvit"}  # some servers refuse Python's own
 TIMEOUT = 30  # seconds without an answer
 BLOCK = 1 << 20  # bytes

@@ -6,12 +6,10 @@ does not fit is an error that loads nothing. Files are read by `archives`, which
 their claims.
 """
 
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
-from typing import Any
 
 import torch
 from timm.models import adapt_input_conv
@@ -19,9 +17,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError, some
 from ..layers.parts import Grid, resize_table
-from .archives import read_checkpoint
-from .contents import Contents, contents_of, prefixes_of, read_contents
-from .downloads import fetch
+from .contents import Contents, prefixes_of, read_contents
 from .released import SCHEME
 from .selection import Loadable, Taken, Target, select
 from .suggestions import nearest_arch
@@ -143,35 +139,6 @@ def require_match(model: torch.nn.Module, state: Mapping[str, Tensor], source: s
         raise CheckpointError(_explain(source, "model of this config", matched, lacking, unknown, misfits))
     learnt = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     _require_finite(state, target, source, may_be_infinite=target.keys() - learnt)
-
-
-def read_state(source: str | Path, sha256: str | None = None) -> dict[str, Tensor]:
-    """The tensors of a checkpoint file or URL under their own names, without the container in which they lie.
-
-    Of several containers the one with the most tensors, averaged weights before others.
-
-    Raises:
-        CheckpointError: see `fetch`, `read_checkpoint` and `require_real`, or no tensors inside.
-    """
-    path = fetch(source, sha256)
-    return tensors_of(read_checkpoint(path, source), path, source)
-
-
-def tensors_of(content: Any, path: Path, source: str | Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint that was read, as `read_state` does.
-
-    Args:
-        content: what `read_checkpoint` returned.
-        path: where the file lies.
-        source: what a message calls it.
-    """
-    contents = contents_of(content, path, source)
-    owner = {
-        name: max((c for c in contents.containers if name.startswith(c)), key=len, default="") for name in contents.tensors
-    }
-    counts = Counter(owner.values())
-    best = max(counts, key=lambda container: (counts[container], contents.is_averaged(container)))
-    return {name.removeprefix(best): value for name, value in contents.tensors.items() if owner[name] == best}
 
 
 def _require_finite(

@@ -7,7 +7,7 @@ report them; anything else that cannot be told apart is an error that names both
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ from .layouts import foreign
 from .layouts.layout import Layout
 
 
-@runtime_checkable
 class Loadable(Protocol):
     """What the loader needs of a backbone: its tensors, and what they are called in released files; see `pyramid.Pyramid`."""
 
@@ -115,15 +114,11 @@ class Target:
                 renamed = choice.layout.to_ours(part)
             except ValueError as error:
                 raise CheckpointError(f"{contents.source}, as {choice.layout}: {error}") from error
-            known = {self.inside + name for name in part} - {self.inside + name for name in renamed.unknown}
+            known = {self.inside + name for name in part if name not in renamed.unknown}
             tensors.update({self.inside + name: value for name, value in renamed.tensors.items()})
             origin.update({self.inside + name: self.inside + old for name, old in renamed.origin.items()})
             unused += [self.inside + name for name in renamed.unknown if choice.layout.drops_name(name)]
-            rest = {
-                name: value
-                for name, value in below.items()
-                if name[len(self.inside) :] not in known or not name.startswith(self.inside)
-            }
+            rest = {name: value for name, value in below.items() if name not in known}
         for name, value in rest.items():
             if name in unused:
                 continue

@@ -7,11 +7,13 @@ translated, and its eps adopted, as for a backbone alone.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
-from .contents import read_contents
+from .archives import read_checkpoint
+from .contents import contents_of
+from .downloads import fetch
 from .loading import adopt_eps
 from .selection import Loadable, Target, select
 
@@ -26,12 +28,14 @@ class WholeModel:
         state: its tensors.
         meta: what stands beside them, such as the config and the classes.
         layout: whose names the file has, and what stands before them.
+        translated: whether mmengine's own loading would not find the tensors.
         remarks: what was chosen or set besides.
     """
 
     state: Mapping[str, Tensor]
     meta: Mapping[str, Any]
     layout: str
+    translated: bool
     remarks: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -51,7 +55,19 @@ def read_whole(source: str | Path, model: nn.Module, prefix: str | None = None) 
     Raises:
         CheckpointError: unreadable, or ambiguous.
     """
-    contents = read_contents(source)
+    path = fetch(source)
+    return whole_of(read_checkpoint(path, source), path, source, model, prefix)
+
+
+def whole_of(content: Any, path: Path, source: str | Path, model: nn.Module, prefix: str | None = None) -> WholeModel:
+    """As `read_whole`, of a checkpoint that was read.
+
+    Args:
+        content: what `read_checkpoint` returned.
+        path: where the file lies.
+        source, model, prefix: as there.
+    """
+    contents = contents_of(content, path, source)
     inside, backbone = _backbone(model)
     taken = select(contents, Target(model.state_dict(), backbone, inside), prefix)
     state = {name: value for name, value in taken.tensors.items() if backbone is None or not _dropped(name, inside, backbone)}
@@ -62,14 +78,15 @@ def read_whole(source: str | Path, model: nn.Module, prefix: str | None = None) 
         if isinstance(noted, float) and noted != backbone.norm_eps:
             backbone.set_norm_eps(noted)
             remarks.append(f"norm_eps={noted}: set in all layer norms of the backbone, as it was trained")
-    return WholeModel(state, contents.meta, str(taken.choice), tuple(remarks))
+    translated = taken.choice.prefix not in ("", "state_dict.") or any(taken.origin[name] != name for name in state)
+    return WholeModel(state, contents.meta, str(taken.choice), translated, tuple(remarks))
 
 
 def _backbone(model: nn.Module) -> tuple[str, Loadable | None]:
     """The backbone of this package inside a model, and what its names begin with."""
     for name, module in model.named_modules():
-        if isinstance(module, Loadable):
-            return f"{name}." if name else "", module
+        if hasattr(module, "our_name"):
+            return f"{name}." if name else "", cast(Loadable, module)
     return "", None
 
 

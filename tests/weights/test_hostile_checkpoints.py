@@ -25,11 +25,12 @@ from mmengine.logging import HistoryBuffer
 from safetensors.torch import save_file
 
 from mmvit.checks.model import require_fit
-from mmvit.engine import launch
+from mmvit.engine import foreign, launch
 from mmvit.errors import CheckpointError, InputError
 from mmvit.weights import downloads
+from mmvit.weights.contents import read_contents
 from mmvit.weights.downloads import ABANDONED, fetch
-from mmvit.weights.loading import load_pretrained, read_state, require_match
+from mmvit.weights.loading import load_pretrained, require_match
 
 PVT = FAMILIES[0]
 Write = Callable[..., Path]
@@ -277,7 +278,7 @@ def test_code_is_not_run_on_the_way_to_a_backbone(hostile: Path, monkeypatch: py
 def test_code_is_not_run_by_the_tools(hostile: Path) -> None:
     """What is evaluated or resumed is read before mmengine reads it, and so is what `load_from` names."""
     with pytest.raises(CheckpointError, match=r"hostile\.pth was not loaded.*could run code"):
-        launch._require_match(SimpleNamespace(model=PVT.build()), hostile)
+        foreign.prepare(SimpleNamespace(model=PVT.build()), str(hostile), exactly=True)
     with pytest.raises(CheckpointError, match=r"hostile\.pth was not loaded.*could run code"):
         require_fit(Config(dict(model={}, load_from=str(hostile))), [])
     with pytest.raises(CheckpointError, match=r"absent\.pth: no such file"):
@@ -350,7 +351,7 @@ def test_half_a_download_is_never_kept(hub: Path, server: tuple, name: str, told
 
 
 def test_odd_answers_are_taken_by_what_they_hold(hub: Path, server: tuple) -> None:
-    assert torch.equal(read_state(f"{server[0]}/odd.pth")["weight"], torch.ones(1000))
+    assert torch.equal(read_contents(f"{server[0]}/odd.pth").tensors["weight"], torch.ones(1000))
 
 
 def test_servers_that_fall_silent(hub: Path, server: tuple, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 
 from mmvit.errors import CheckpointError
 from mmvit.pyramid import Pyramid
+from mmvit.weights.contents import read_contents
 from mmvit.weights.downloads import fetch
-from mmvit.weights.loading import LoadReport, fit_table, load_pretrained, read_state
+from mmvit.weights.loading import LoadReport, fit_table, load_pretrained
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ def damaged(state: dict) -> dict[str, dict]:
         "missing in the file": {name: value for name, value in state.items() if name != last},
         "not in the model": {**state, "surprise.weight": torch.zeros(1)},
         "of another shape": {**state, last: torch.zeros(3, 3, 3)},
-        "0 tensors match": {f"{name}.unrelated": value for name, value in state.items()},
+        "0 tensors match": {f"unrelated_{name}": value for name, value in state.items()},
         "holds no tensors": {"epoch": 1},
         "another table": {**state, first: torch.zeros(1, 7, state[first].shape[-1])},
     }
@@ -268,10 +269,10 @@ def test_no_code_of_a_file_runs(tmp_path: Path, write: Callable) -> None:
     planted = tmp_path / "planted"
     file = write({"state_dict": {"weight": torch.zeros(1)}, "meta": Bomb(planted)})
     with pytest.raises(CheckpointError, match="could run code"):
-        read_state(file)
+        read_contents(file)
     (tmp_path / "bare.pth").write_bytes(pickle.dumps(Bomb(planted)))
     with pytest.raises(CheckpointError):
-        read_state(tmp_path / "bare.pth")
+        read_contents(tmp_path / "bare.pth")
     assert not planted.exists()
 
 
@@ -283,11 +284,11 @@ def test_broken_files_are_named(tmp_path: Path, write: Callable) -> None:
     (tmp_path / "half.safetensors").write_bytes(b"\x10\0\0\0")
     for name in ("half.pth", "page.pth", "empty.pth", "half.safetensors"):
         with pytest.raises(CheckpointError, match=name):
-            read_state(tmp_path / name)
+            read_contents(tmp_path / name)
     with pytest.raises(CheckpointError, match="no such file"):
-        read_state(tmp_path / "absent.pth")
+        read_contents(tmp_path / "absent.pth")
     with pytest.raises(CheckpointError, match="holds a list"):
-        read_state(write([1, 2]))
+        read_contents(write([1, 2]))
 
 
 @pytest.fixture
@@ -298,10 +299,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_urls_are_downloaded_once(hub: Path, write: Callable) -> None:
     remote = write({"weight": torch.ones(2)}, "remote.pth")
-    assert torch.equal(read_state(remote.as_uri())["weight"], torch.ones(2))
+    assert torch.equal(read_contents(remote.as_uri()).tensors["weight"], torch.ones(2))
     remote.unlink()
     assert fetch(remote.as_uri()) == hub / "remote.pth"
-    assert torch.equal(read_state(remote.as_uri())["weight"], torch.ones(2))
+    assert torch.equal(read_contents(remote.as_uri()).tensors["weight"], torch.ones(2))
 
 
 def test_failed_downloads_leave_nothing(hub: Path, write: Callable) -> None:
@@ -345,7 +346,7 @@ def test_a_download_cut_short_is_never_used(hub: Path, write: Callable) -> None:
             fetch(url)
         assert list(hub.iterdir()) == []
         handler.sent = len(content)
-        assert torch.equal(read_state(url)["weight"], torch.ones(100_000))
+        assert torch.equal(read_contents(url).tensors["weight"], torch.ones(100_000))
         assert [file.name for file in hub.iterdir()] == ["remote.pth"]
         server.shutdown()
 
