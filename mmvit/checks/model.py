@@ -20,11 +20,11 @@ from ..registry import MODELS as OUR_MODELS
 from ..registry import SCOPE
 from ..weights.archives import read_checkpoint
 from ..weights.downloads import fetch
+from .dataset import DatasetView
 
 SIDE = 128  # pixels of the image that parts are tried out with
 COUNTED = ("mmdet.", "mmseg.")  # modules of heads whose num_classes is known to be the dataset's
 NOT_COUNTED = ("STDCHead", "SideAdapterCLIPHead", "GroundingDINOHead")  # borders; words for classes; words of a sentence
-Datasets = Iterable[tuple[str, Mapping[str, Any]]]  # keys in the config, and what is there
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Misfit:
         return f"{self.key}.{self.told}"
 
 
-def require_fit(cfg: Config, datasets: Datasets) -> None:
+def require_fit(cfg: Config, datasets: Iterable[DatasetView]) -> None:
     """Checks a config's model before anything of it is built in earnest, and the file that `load_from` names.
 
     Args:
@@ -193,12 +193,12 @@ def _told(expected: Any, wanted: Any) -> str:
     return f"in_channels is {expected}, but what comes before it gives {wanted}"
 
 
-def class_faults(model: Mapping[str, Any], datasets: Datasets) -> list[str]:
+def class_faults(model: Mapping[str, Any], datasets: Iterable[DatasetView]) -> list[str]:
     """A line for each head of mmdet's or mmseg's that has another number of classes than the datasets.
 
     None where the datasets do not tell theirs, or differ.
     """
-    known = [(key, dataset, known_classes(dataset)) for key, dataset in datasets]
+    known = [(view.key, view.config, known_classes(view.config)) for view in datasets]
     if not known or any(classes is None or len(classes) != len(known[0][2] or ()) for _, _, classes in known):
         return []
     where, dataset, classes = known[0]

@@ -37,7 +37,7 @@ def train(options: TrainOptions) -> None:
         options.variant.prepare()
     preflight.check(cfg, ("train", "val") if cfg.get("val_dataloader") else ("train",))
     runner = _runner(cfg)
-    if cfg.resume and cfg.load_from is not None:
+    if cfg.get("resume") and cfg.get("load_from") is not None:
         _require_match(runner, cfg.load_from)
         require_progress(cfg.load_from)
     _run(runner, "train")

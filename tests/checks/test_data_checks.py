@@ -21,8 +21,8 @@ from PIL import Image
 from pycocotools import mask as pycocotools_mask
 from torch import nn
 
-from mmvit.checks import annotations, preflight
 from mmvit.checks import files as data_checks
+from mmvit.checks import preflight
 from mmvit.commands.doctor import main
 from mmvit.data.images import LoadImage
 from mmvit.data.label_maps import LoadLabelMap
@@ -82,6 +82,8 @@ def detector(root: Path, head: str = "retinanet") -> Config:
         dataset = cfg[f"{split}_dataloader"].dataset
         dataset.update(data_root=str(root), ann_file="ann.json", data_prefix=dict(img="images"))
         dataset.metainfo = dict(classes=NAMES)
+    for split in ("val", "test"):
+        cfg[f"{split}_evaluator"].ann_file = str(root / "ann.json")
     return cfg
 
 
@@ -95,7 +97,12 @@ def refusal(call: Callable[..., Any], *arguments: Any) -> str:
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
     """Level and text of what the checks of annotations log."""
     lines: list[tuple[int, str]] = []
-    monkeypatch.setattr(annotations, "print_log", lambda text, logger, level: lines.append((level, text)))
+
+    def note(text: str, logger: str, level: int) -> None:
+        if "leaves out" in text:
+            lines.append((level, text))
+
+    monkeypatch.setattr(preflight, "print_log", note)
     return lines
 
 
@@ -229,7 +236,14 @@ def test_masks_that_mmdet_leaves_out(tmp_path: Path, mask: Any, logged: list[tup
     ((level, line),) = logged
     assert level == logging.WARNING
     assert "mmdet leaves out " in line
-    assert ("RLEs" if isinstance(mask, dict) else "polygons of fewer than three points or with an odd count") in line
+    assert "masks of which nothing can be drawn" in line
+
+
+def test_masks_of_which_a_part_remains(tmp_path: Path, logged: list[tuple[int, str]]) -> None:
+    write(tmp_path, with_annotation(segmentation=[[8, 8, 48, 8], [8, 8, 48, 8, 48, 56]]))
+    preflight.check(detector(tmp_path, "mask_rcnn"), ("train",))
+    ((_, line),) = logged
+    assert "mmdet leaves out polygons of fewer than three points or with an odd count of numbers: 1 annotations (ids 7)" in line
 
 
 def test_other_kinds_of_annotations_are_left_alone(tmp_path: Path) -> None:
@@ -657,7 +671,7 @@ def test_doctor_opens_a_detection_dataset(tmp_path: Path) -> None:
     assert "val_dataloader.dataset: 9 opened" in well
     for line in ("2 grey (", "1 16-bit (", "1 CMYK (", f"1 with transparency ({folder}/4.png)"):
         assert line in well, line
-    assert "3 of 3 are used, 7 of 9 images have none; 1 of 2 classes never occur: nut" in well
+    assert "2 of 3 are used, 7 of 9 images have none, 1 are crowds, which are ignored; 1 of 2 classes never occur: nut" in well
     for line in (
         "train_dataloader.dataset: 3 images cannot be used",
         f"image {folder}/1.png: it cannot be decoded",
