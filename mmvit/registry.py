@@ -27,6 +27,7 @@ HOOKS = Registry(
         "mmvit.engine.finite",
         "mmvit.engine.labels",
         "mmvit.engine.reading",
+        "mmvit.engine.resuming",
         "mmvit.demo.report",
     ],
 )

@@ -18,8 +18,6 @@ from ..errors import InputError
 from ..pyramid import Pyramid
 from ..registry import MODELS as OUR_MODELS
 from ..registry import SCOPE
-from ..weights.archives import read_checkpoint
-from ..weights.downloads import fetch
 from .dataset import DatasetView
 
 SIDE = 128  # pixels of the image that parts are tried out with
@@ -45,13 +43,13 @@ class Misfit:
 
 
 def require_fit(cfg: Config, datasets: Iterable[DatasetView]) -> None:
-    """Checks a config's model before anything of it is built in earnest, and the file that `load_from` names.
+    """Check a config's model before anything of it is built in earnest.
 
     Args:
         datasets: those that the model is trained on.
 
     Raises:
-        InputError: options of the backbone, channels or numbers of classes that are wrong, or a file that cannot be read.
+        InputError: options of the backbone, channels or numbers of classes that are wrong.
     """
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
         backbone = our_backbone(cfg.model)
@@ -59,7 +57,6 @@ def require_fit(cfg: Config, datasets: Iterable[DatasetView]) -> None:
         faults += class_faults(cfg.model, datasets)
     if faults:
         raise InputError("\n".join(["the parts of this config do not fit each other:", *(f"  {fault}" for fault in faults)]))
-    _check_load_from(cfg)
 
 
 def our_backbone(model: Mapping[str, Any]) -> Pyramid | None:
@@ -271,16 +268,3 @@ def parts_of(model: Mapping[str, Any], name: str, key: str = "model") -> list[tu
 
 def plain(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else value
-
-
-def _check_load_from(cfg: Config) -> None:
-    """mmengine reads the file when all else is built, and downloads it without looking whether all of it came.
-
-    Other schemes than http are mmengine's own; what is fetched here lies where it looks first.
-
-    Raises:
-        CheckpointError: it is not there, cannot be had, or is no checkpoint.
-    """
-    source = str(cfg.get("load_from") or "")
-    if source and ("://" not in source or source.startswith(("http://", "https://"))):
-        read_checkpoint(fetch(source))

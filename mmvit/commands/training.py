@@ -25,6 +25,11 @@ def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> i
         metavar="PATH",
         help="go on from PATH, or from the newest checkpoint of the work dir",
     )
+    parser.add_argument(
+        "--new-schedule",
+        action="store_true",
+        help="with --resume: learning rate, weight decay and schedule as the config has them now, not as the checkpoint has",
+    )
     parser.add_argument("--amp", action="store_true", help="mixed precision on a GPU")
     parser.add_argument(
         "--auto-scale-lr",

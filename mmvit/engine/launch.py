@@ -3,24 +3,19 @@
 import os
 import subprocess
 from collections.abc import Mapping
-from copy import deepcopy
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
-from mmengine.registry import MODELS, RUNNERS
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..checks import preflight
 from ..errors import InputError
-from ..weights import loading as weights
-from ..weights.archives import read_checkpoint
-from ..weights.downloads import fetch
 from .configuration import TestOptions, TrainOptions, test_config, train_config
-from .models import unwrapped
 from .progress import ProgressHook
+from .start import Start, start_of
 
 SLURM = {"RANK": "PROCID", "WORLD_SIZE": "NTASKS", "LOCAL_RANK": "LOCALID"}  # torch's names to srun's
 
@@ -36,10 +31,13 @@ def train(options: TrainOptions) -> None:
     if options.variant is not None:
         options.variant.prepare()
     preflight.check(cfg, ("train", "val") if cfg.get("val_dataloader") else ("train",))
+    start = start_of(cfg)
     runner = _runner(cfg)
-    if cfg.get("resume") and cfg.get("load_from") is not None:
-        _require_match(runner, cfg.load_from)
-        require_progress(cfg.load_from)
+    if start is not None:
+        if cfg.get("resume"):
+            start.require_match(runner)
+            start.require_progress()
+        start.hand_over()
     _run(runner, "train")
 
 
@@ -56,8 +54,10 @@ def test(options: TestOptions) -> Mapping[str, float]:
     preflight.check(cfg, ("test",))
     if options.out is not None and cfg.get("default_scope") == "mmseg":
         options.out.mkdir(parents=True, exist_ok=True)  # mmseg's first process makes it when others may be writing already
+    start = Start(str(options.checkpoint))
     runner = _runner(cfg)
-    _require_match(runner, options.checkpoint)
+    start.require_match(runner)
+    start.hand_over()
     if options.out is not None and cfg.get("default_scope") != "mmseg":
         runner.test_evaluator.metrics.append(_dump(cfg, options))
     return _run(runner, "test")
@@ -103,37 +103,6 @@ def _slurm_tasks() -> dict[str, str]:
     except (KeyError, OSError, subprocess.CalledProcessError) as error:
         raise InputError(f"--launcher slurm: expected srun's variables and its scontrol ({error}); start with srun") from error
     return {**found, "MASTER_ADDR": host, "MASTER_PORT": os.environ.get("MASTER_PORT", "29500")}
-
-
-def require_progress(checkpoint: str) -> None:
-    """Checks that training can go on from a checkpoint, where mmengine would stop at a key or begin anew.
-
-    Raises:
-        InputError: weights alone, or a text that mmengine would run.
-    """
-    content = read_checkpoint(fetch(checkpoint))
-    lacking = [part for part in ("meta", "message_hub", "optimizer") if part not in content]
-    if lacking:
-        raise InputError(
-            f"--resume {checkpoint}: no {', '.join(lacking)} in it. Expected a checkpoint from which training can go on, which "
-            f"best_*.pth and released files are not. To begin anew from its weights: --cfg-options load_from={checkpoint}"
-        )
-    if "config" in content["meta"]:
-        raise InputError(
-            f"--resume {checkpoint}: it has meta.config, which mmengine never writes and would run as Python. "
-            f"To begin anew from its weights: --cfg-options load_from={checkpoint}"
-        )
-
-
-def _require_match(runner: Runner, checkpoint: str | Path) -> None:
-    """mmengine loads what fits and goes on; evaluating or resuming another model is an error here."""
-    model = runner.model
-    if isinstance(model, dict):  # a FlexibleRunner builds its model as it begins
-        with torch.device("meta"):
-            model = MODELS.build(deepcopy(model))
-    model = unwrapped(model)
-    state = weights.read_state(checkpoint)
-    weights.require_match(model, {name.removeprefix("module."): value for name, value in state.items()}, str(checkpoint))
 
 
 def _dump(cfg: Config, options: TestOptions) -> DumpResults:

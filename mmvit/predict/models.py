@@ -12,7 +12,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
-from ..checks.dataset import LOADERS, classes_of, datasets_of, name_of
+from ..checks.dataset import LOADERS, DatasetView, datasets_of, name_of
 from ..compat.texts import read_config, text_of
 from ..data.images import LoadImage
 from ..errors import CheckpointError, InputError
@@ -61,7 +61,7 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
     content = read_checkpoint(path, checkpoint)
     cfg = _config(config, content, str(checkpoint))
     scope = cfg.get("default_scope")
-    dataset = next((part for _, part in datasets_of(cfg, ("test",))), ConfigDict())  # of several, the first tells
+    dataset = next((view.config for view in datasets_of(cfg, ("test",))), ConfigDict())  # of several, the first tells
     pipeline = cfg.get("tta_pipeline") if tta else dataset.get("pipeline")
     if not pipeline or (tta and not cfg.get("tta_model")):
         raise InputError(
@@ -124,7 +124,7 @@ def classes_and_palette(
     told = {str(key).lower(): value for key, value in told.items()} if isinstance(told, Mapping) else {}
     classes, palette = told.get("classes"), told.get("palette")
     if not isinstance(classes, list | tuple):
-        classes = classes_of(dataset, scope)
+        classes = DatasetView("test_dataloader.dataset", dataset, scope).classes()
     try:
         colours = tuple((int(red), int(green), int(blue)) for red, green, blue in palette or ())
     except (TypeError, ValueError):  # a name of a palette, such as 'random'

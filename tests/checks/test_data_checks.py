@@ -28,6 +28,7 @@ from mmvit.data.images import LoadImage
 from mmvit.data.label_maps import LoadLabelMap
 from mmvit.engine.configuration import TrainOptions, train_config
 from mmvit.engine.labels import CheckLabelsHook, strangers
+from mmvit.engine.reading import name_files
 from mmvit.errors import InputError
 from mmvit.recipes.files import load_config
 
@@ -402,13 +403,20 @@ def thin(root: Path, height: int, label: int = 0) -> dict[str, dict[str, Any]]:
     )
 
 
+def built(settings: dict[str, Any]) -> Any:
+    """A dataset as a run has it."""
+    dataset = DATASETS.build(settings)
+    name_files(dataset)
+    return dataset
+
+
 @pytest.mark.parametrize("leaf", ["retinanet_pvt_v2_b0_coco", "fpn_van_b0_ade20k"])
 def test_images_one_pixel_wide_pass_the_pipelines(tmp_path: Path, leaf: str) -> None:
     cfg = load_config(CONFIGS / f"{leaf}.py")
     dataset = thin(tmp_path, 400)[cfg.default_scope]
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         for name in ("train_pipeline", "test_pipeline", "tta_pipeline"):
-            sample = DATASETS.build(dict(dataset, pipeline=cfg[name], test_mode=name != "train_pipeline"))[0]
+            sample = built(dict(dataset, pipeline=cfg[name], test_mode=name != "train_pipeline"))[0]
             inputs = sample["inputs"] if name == "tta_pipeline" else [sample["inputs"]]
             assert all(min(view.shape) > 1 for view in inputs)
     told = f"image {tmp_path}/images/1.png: 401 x 1 pixels (height x width), of which resizing would leave a pixel or nothing"
@@ -428,14 +436,12 @@ def test_images_one_pixel_wide_pass_the_models(tmp_path: Path, leaf: str) -> Non
             step.update({"scale": (640, 64)} if "scale" in step else {"crop_size": (64, 64)} if "crop_size" in step else {})
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = MODELS.build(cfg.model)
-        sample = DATASETS.build(dict(dataset, pipeline=cfg.train_pipeline))[0]
+        sample = built(dict(dataset, pipeline=cfg.train_pipeline))[0]
         losses = model(**model.data_preprocessor(pseudo_collate([sample, sample]), training=True), mode="loss")
         loss, _ = model.parse_losses(losses)
         assert loss.isfinite()
         model.eval()
-        (found,) = model.test_step(
-            pseudo_collate([DATASETS.build(dict(dataset, pipeline=cfg.test_pipeline, test_mode=True))[0]])
-        )
+        (found,) = model.test_step(pseudo_collate([built(dict(dataset, pipeline=cfg.test_pipeline, test_mode=True))[0]]))
     assert found.ori_shape == (20, 1)
     if "decode_head" in cfg.model:
         assert found.pred_sem_seg.data.shape == (1, 20, 1)
@@ -553,7 +559,7 @@ def test_our_segmentation_pipelines_name_a_map_of_another_size(tmp_path: Path, l
     del cfg.tta_pipeline[1].transforms[0][1:]  # views of other sizes, which take their time
     with DefaultScope.overwrite_default_scope("mmseg"):
         for pipeline in (cfg.train_pipeline, cfg.test_pipeline, cfg.tta_pipeline):
-            dataset = DATASETS.build(dict(cfg.val_dataloader.dataset, pipeline=pipeline))
+            dataset = built(dict(cfg.val_dataloader.dataset, pipeline=pipeline))
             with pytest.raises(InputError, match=rf"label map {tmp_path}/maps/2\.png: 23 x 40 pixels"):
                 dataset[1]
 
