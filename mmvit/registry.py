@@ -29,6 +29,7 @@ HOOKS = Registry(
         "mmvit.engine.compiling",
         "mmvit.engine.labels",
         "mmvit.engine.reading",
+        "mmvit.engine.resuming",
         "mmvit.demo.report",
     ],
 )

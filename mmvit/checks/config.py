@@ -17,9 +17,9 @@ from ..pyramid import Pyramid
 from ..recipes.files import config_file, load_config
 from ..weights import loading as weights
 from ..weights.downloads import AGENT, locate
-from . import dataset as dataset_configs
 from . import files as data_checks
 from . import preflight
+from .dataset import datasets_of
 from .findings import Finding, brief, guarded
 from .model import build, channel_faults, class_faults, our_backbone, without_init
 
@@ -73,7 +73,7 @@ def check_channels(cfg: Config) -> Iterator[Finding]:
 
 def check_classes(cfg: Config) -> Iterator[Finding]:
     """Whether the heads have as many classes as the training data."""
-    if wrong := class_faults(cfg.model, dataset_configs.datasets_of(cfg, ("train",))):
+    if wrong := class_faults(cfg.model, datasets_of(cfg, ("train",))):
         yield Finding(False, "classes", "\n".join(wrong))
 
 

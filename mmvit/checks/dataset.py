@@ -1,6 +1,8 @@
-"""What a dataset's config says of what a run reads: asked before each run (`preflight`) and for all files (`data_checks`)."""
+"""What a dataset's config says about the data that a run reads: asked before each run (`preflight`) and by the doctor."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,147 @@ from ..errors import InputError, some
 LOADERS = ("LoadAnnotations", "LoadLabelMap")
 
 
-def datasets_of(cfg: Config, splits: Iterable[str]) -> Iterator[tuple[str, ConfigDict]]:
-    """Datasets of some splits and their keys, wrappers (RepeatDataset, ConcatDataset, ...) opened."""
+@dataclass(frozen=True)
+class DatasetView:
+    """A dataset's config, and the questions that the checks ask of it.
+
+    Attributes:
+        key: where the config stands, such as `train_dataloader.dataset`.
+        config: the dataset's part of the config.
+        scope: default_scope of the whole config.
+    """
+
+    key: str
+    config: ConfigDict
+    scope: str | None = None
+
+    @property
+    def for_training(self) -> bool:
+        return self.key.startswith("train_")
+
+    @property
+    def for_test(self) -> bool:
+        return self.key.startswith("test_")
+
+    @property
+    def type_name(self) -> str:
+        return name_of(self.config.get("type"))
+
+    @property
+    def root(self) -> str:
+        return self.config.get("data_root") or ""
+
+    @property
+    def prefixes(self) -> Mapping[str, str | None]:
+        """Folders of images, label maps, ... as `data_prefix` names them."""
+        return self.config.get("data_prefix") or {}
+
+    @property
+    def ann_file(self) -> Path:
+        return Path(self.root, self.config.ann_file)
+
+    @property
+    def image_folder(self) -> Path:
+        return Path(self.root, self.prefixes.get("img") or "")
+
+    @property
+    def least_side(self) -> float:
+        """Pixels of the shorter side below which mmdet leaves out an image in training."""
+        filters = self.config.get("filter_cfg") or {}
+        return 0 if self.config.get("test_mode") else filters.get("min_size", 0)
+
+    @cached_property
+    def kind(self) -> Any:
+        """The dataset's class.
+
+        Raises:
+            InputError: `type` is in none of the registries.
+        """
+        if isinstance(self.config.type, type):
+            return self.config.type
+        with DATASETS.switch_scope_and_registry(self.scope) as registry:
+            kind = registry.get(self.config.type)
+        if kind is None:
+            raise InputError(f"dataset type {self.config.type} is in none of the registries of default_scope {self.scope}")
+        return kind
+
+    @property
+    def is_coco(self) -> bool:
+        """Whether the annotations are a file of this machine in COCO's format."""
+        return bool(self.config.get("ann_file")) and "Coco" in str(self.config.type) and not is_remote(self.ann_file)
+
+    @property
+    def reads_boxes(self) -> bool:
+        """Whether annotations are read as `CocoDataset` does; captions and panoptic segments are not."""
+        from mmdet.datasets import CocoDataset
+
+        return issubclass(self.kind, CocoDataset) and self.kind.parse_data_info is CocoDataset.parse_data_info
+
+    @property
+    def loads_annotations(self) -> bool:
+        """Whether the pipeline loads annotations; that of unlabelled images does not."""
+        return any(name_of(step.get("type")) in LOADERS for step in self.steps())
+
+    @property
+    def reads_masks(self) -> bool:
+        return any(step.get("with_mask") for step in self.steps())
+
+    @property
+    def reads_label_maps(self) -> bool:
+        """Whether a run reads images with label maps as mmseg does, from this machine."""
+        return self.loads_annotations and all(
+            self.prefixes.get(name) is not None and not is_remote(Path(self.root, str(self.prefixes[name])))
+            for name in ("img_path", "seg_map_path")
+        )
+
+    def label_map_reader(self) -> Any:
+        """Return mmseg's dataset, unread; None where the type is not one of mmseg's."""
+        from mmseg.datasets import BaseSegDataset
+
+        if not issubclass(self.kind, BaseSegDataset):
+            return None
+        settings = {name: value for name, value in self.config.items() if name not in ("type", "_scope_")}
+        return self.kind(**{**settings, "pipeline": [], "lazy_init": True})
+
+    def classes(self) -> list[str]:
+        """Return the names that the dataset trains.
+
+        Raises:
+            InputError: `metainfo.classes` is a string instead of a tuple, or has names that are not strings.
+        """
+        given = (self.config.get("metainfo") or {}).get("classes")
+        if given is None:
+            given = self.kind.METAINFO.get("classes", ())
+        if isinstance(given, str):
+            if Path(given).is_file():  # mmengine reads one name per line
+                return Path(given).read_text().split("\n")
+            raise InputError(
+                f"{self.key}.metainfo.classes is the string {given!r}, neither a tuple of names nor a file: each of its "
+                f"letters, and every name inside of it, would count as a class. Write classes=({given!r},) with a comma"
+            )
+        classes = list(given)
+        if numbers := [name for name in classes if not isinstance(name, str)]:
+            raise InputError(
+                f"metainfo.classes of {self.config.type} has {some(numbers)}, {type(numbers[0]).__name__} and no text, as "
+                "names of categories are. Write them in quotes, in a config of your own: --cfg-options makes numbers of digits"
+            )
+        return classes
+
+    def steps(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the steps of the pipeline, also those that test-time augmentation nests."""
+        return _steps_of(self.config.get("pipeline"))
+
+    def paths(self) -> Iterator[tuple[str, Path]]:
+        """Yield config keys and paths of the annotation file and of the folders."""
+        if self.config.get("ann_file"):
+            yield f"{self.key}.ann_file", self.ann_file
+        for name, folder in self.prefixes.items():
+            if folder is not None and (self.root or folder):
+                yield f"{self.key}.data_prefix.{name}", Path(self.root, folder)
+
+
+def datasets_of(cfg: Config, splits: Iterable[str]) -> Iterator[DatasetView]:
+    """Yield the datasets of some splits; wrappers (RepeatDataset, ConcatDataset, ...) are opened."""
     pending = [
         (f"{split}_dataloader.dataset", cfg[f"{split}_dataloader"].dataset)
         for split in splits
@@ -27,89 +168,20 @@ def datasets_of(cfg: Config, splits: Iterable[str]) -> Iterator[tuple[str, Confi
         if inner:
             pending = inner + pending
         else:
-            yield key, dataset
+            yield DatasetView(key, dataset, cfg.get("default_scope"))
 
 
-def is_coco(dataset: ConfigDict) -> bool:
-    return bool(dataset.get("ann_file")) and "Coco" in str(dataset.type) and not is_remote(ann_file(dataset))
-
-
-def ann_file(dataset: ConfigDict) -> Path:
-    return Path(dataset.get("data_root") or "", dataset.ann_file)
-
-
-def image_folder(dataset: ConfigDict) -> Path:
-    return Path(dataset.get("data_root") or "", (dataset.get("data_prefix") or {}).get("img") or "")
-
-
-def reads_boxes(dataset: ConfigDict, scope: str | None) -> bool:
-    """Whether annotations are read as `CocoDataset` does: captions and panoptic segments are others."""
-    from mmdet.datasets import CocoDataset
-
-    kind = kind_of(dataset, scope)
-    return issubclass(kind, CocoDataset) and kind.parse_data_info is CocoDataset.parse_data_info
-
-
-def reads_masks(dataset: ConfigDict) -> bool:
-    return any(step.get("with_mask") for step in steps_of(dataset.get("pipeline")))
-
-
-def reads_label_maps(dataset: ConfigDict) -> bool:
-    """Whether a run reads images with label maps from this dataset, in mmseg's manner and from this machine."""
-    prefix = dataset.get("data_prefix") or {}
-    loads = any(name_of(step.get("type")) in LOADERS for step in steps_of(dataset.get("pipeline")))
-    return loads and all(
-        prefix.get(name) is not None and not is_remote(Path(dataset.get("data_root") or "", prefix[name]))
-        for name in ("img_path", "seg_map_path")
-    )
-
-
-def label_map_reader(dataset: ConfigDict, scope: str | None) -> Any:
-    """mmseg's dataset for a config, unread, or None where its type is not one of mmseg's."""
-    kind = kind_of(dataset, scope)
-    from mmseg.datasets import BaseSegDataset
-
-    if not issubclass(kind, BaseSegDataset):
-        return None
-    settings = {name: value for name, value in dataset.items() if name not in ("type", "_scope_")}
-    return kind(**{**settings, "pipeline": [], "lazy_init": True})
-
-
-def classes_of(dataset: ConfigDict, scope: str | None) -> list[str]:
-    given = (dataset.get("metainfo") or {}).get("classes")
-    if given is None:
-        given = kind_of(dataset, scope).METAINFO.get("classes", ())
-    classes = [given] if isinstance(given, str) else list(given)
-    if numbers := [name for name in classes if not isinstance(name, str)]:
-        raise InputError(
-            f"metainfo.classes of {dataset.type} has {some(numbers)}, {type(numbers[0]).__name__} and no text, as names of "
-            "categories are. Write them in quotes, in a config of your own: --cfg-options makes numbers of digits"
-        )
-    return classes
-
-
-def kind_of(dataset: ConfigDict, scope: str | None) -> Any:
-    if isinstance(dataset.type, type):
-        return dataset.type
-    with DATASETS.switch_scope_and_registry(scope) as registry:
-        kind = registry.get(dataset.type)
-    if kind is None:
-        raise InputError(f"dataset type {dataset.type} is in none of the registries of default_scope {scope}")
-    return kind
-
-
-def steps_of(part: Any) -> Iterator[Mapping[str, Any]]:
-    """The steps of a pipeline, those that test-time augmentation nests included."""
+def _steps_of(part: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(part, Mapping):
         yield part
         part = list(part.values())
     if isinstance(part, list | tuple):
         for entry in part:
-            yield from steps_of(entry)
+            yield from _steps_of(entry)
 
 
 def name_of(kind: Any) -> str:
-    """A type's name without its scope."""
+    """Return a type's name without its scope."""
     return getattr(kind, "__name__", str(kind)).rpartition(".")[2]
 
 

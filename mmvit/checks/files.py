@@ -14,7 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
@@ -22,8 +22,10 @@ from ..data.images import ORIENTATION, LoadImage
 from ..data.label_maps import IGNORED, LoadLabelMap
 from ..errors import InputError, some
 from . import annotations
-from . import dataset as dataset_configs
+from .coco import reasons, table_of
+from .dataset import LOADERS, DatasetView, datasets_of, name_of
 from .findings import Finding
+from .survey import Reading, trained
 
 NEARLY_BLACK = 32  # a 16-bit image whose brightest value is less than this of 255 holds fewer bits than it says
 CHUNK = 16  # images that a process is given at once
@@ -60,61 +62,62 @@ class Source:
 
 def check(cfg: Config, splits: Sequence[str]) -> Iterator[Finding]:
     """Opens what `preflight.check` found to be there; each file once, where splits share a dataset."""
-    shared: dict[str, tuple[list[str], ConfigDict]] = {}
-    for key, dataset in dataset_configs.datasets_of(cfg, splits):
-        shared.setdefault(str(sorted((name, str(value)) for name, value in dataset.items())), ([], dataset))[0].append(key)
-    for keys, dataset in shared.values():
-        told = ", ".join(keys)
-        source = source_of(dataset, cfg.get("default_scope"))
+    shared: dict[str, list[DatasetView]] = {}
+    for view in datasets_of(cfg, splits):
+        shared.setdefault(str(sorted((name, str(value)) for name, value in view.config.items())), []).append(view)
+    for views in shared.values():
+        told = ", ".join(view.key for view in views)
+        source = source_of(views[0])
         if source is None:
-            yield Finding(True, "images", f"{told}: not opened; {dataset.type} and how it is read are not known here")
+            yield Finding(True, "images", f"{told}: not opened; {views[0].config.type} and how it is read are not known here")
         else:
             yield from findings(told, source, open_all(source, told))
 
 
-def source_of(dataset: ConfigDict, scope: str | None) -> Source | None:
-    """What a dataset reads in a run, or None for kinds of datasets and of reading that are not known here."""
-    load = reader_of(dataset, LoadImage, ("LoadImage", "LoadImageFromFile"))
+def source_of(view: DatasetView) -> Source | None:
+    """Return what a dataset reads in a run; None for kinds of datasets and of reading that are not known here."""
+    load = reader_of(view, LoadImage, ("LoadImage", "LoadImageFromFile"))
     if load is None:
         return None
-    if dataset_configs.is_coco(dataset) and dataset_configs.reads_boxes(dataset, scope):
-        return coco_source(dataset, dataset_configs.classes_of(dataset, scope), load)
-    if dataset_configs.reads_label_maps(dataset) and (reader := dataset_configs.label_map_reader(dataset, scope)) is not None:
+    if view.is_coco and view.reads_boxes:
+        return coco_source(view, load)
+    if view.reads_label_maps and (reader := view.label_map_reader()) is not None:
         classes = reader.metainfo.get("classes") or ()
-        load_labels = reader_of(dataset, LoadLabelMap, dataset_configs.LOADERS)
+        load_labels = reader_of(view, LoadLabelMap, LOADERS)
         entries = [Entry(dict(entry)) for entry in reader.load_data_list()]
         return Source(entries, classes, None, partial(open_one, load, load_labels, len(classes)))
     return None
 
 
-def reader_of(dataset: ConfigDict, kind: type, names: Sequence[str]) -> Any:
+def reader_of(view: DatasetView, kind: type, names: Sequence[str]) -> Any:
     """The step of a pipeline that reads a file, of our kind, which names what it cannot read."""
-    for step in dataset_configs.steps_of(dataset.get("pipeline")):
-        if dataset_configs.name_of(step.get("type")) in names:
+    for step in view.steps():
+        if name_of(step.get("type")) in names:
             return kind(**{name: value for name, value in step.items() if name in SHARED})
     return None
 
 
-def coco_source(dataset: ConfigDict, classes: Sequence[str], load: LoadImage) -> Source:
-    file = dataset_configs.ann_file(dataset)
+def coco_source(view: DatasetView, load: LoadImage) -> Source:
+    file, classes = view.ann_file, view.classes()
     content = annotations.read(file, str(file), annotated=False)
-    sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
-    names = {category["id"]: category["name"] for category in content["categories"]}
+    content.setdefault("annotations", [])
+    table = table_of(content, view.reads_masks, boxes=True)
+    columns = table.columns
+    assert columns is not None
     masks: dict[Hashable, dict[Hashable, Any]] = defaultdict(dict)
-    used, occurring, with_masks = 0, set(), dataset_configs.reads_masks(dataset)
-    for entry in content.get("annotations") or ():
-        if entry.get("ignore") or annotations.left_out(entry, sizes[entry["image_id"]], names, set(classes)):
-            continue
-        used += 1
-        occurring.add(names[entry["category_id"]])
-        masks[entry["image_id"]].update({entry["id"]: entry["segmentation"]} if with_masks else {})
-    count = len(content.get("annotations") or ())
-    told = f"{used} of {count} are used, {len(sizes) - len(masks)} of {len(sizes)} images have none"
+    for place in np.flatnonzero((reasons(table, classes) < 0) & ~columns.ignore).tolist():
+        entry = content["annotations"][place]
+        masks[entry["image_id"]].update({entry["id"]: entry["segmentation"]} if view.reads_masks else {})
+    targets = trained(table, Reading(classes, boxes=True, masks=view.reads_masks, annotated=False, least_side=view.least_side))
+    occurring = {table.categories[place] for place in np.unique(columns.category[targets]).tolist()}
+    bare = len(table.names) - len(np.unique(columns.image[targets]))
+    told = f"{targets.sum()} of {len(columns.ids)} are used, {bare} of {len(table.names)} images have none"
+    if crowds := int(columns.crowd.sum()):
+        told += f", {crowds} are crowds, which are ignored"
     told += absent(classes, occurring)
-    folder = dataset_configs.image_folder(dataset)
     entries = [
         Entry(
-            dict(img_path=str(folder / image["file_name"]), height=image["height"], width=image["width"]),
+            dict(img_path=str(view.image_folder / image["file_name"]), height=image["height"], width=image["width"]),
             masks.get(image["id"], {}),
         )
         for image in content["images"]

@@ -18,13 +18,11 @@ from ..errors import InputError
 from ..pyramid import Pyramid
 from ..registry import MODELS as OUR_MODELS
 from ..registry import SCOPE
-from ..weights.archives import read_checkpoint
-from ..weights.downloads import OWN_SCHEMES, fetch
+from .dataset import DatasetView
 
 SIDE = 128  # pixels of the image that parts are tried out with
 COUNTED = ("mmdet.", "mmseg.")  # modules of heads whose num_classes is known to be the dataset's
 NOT_COUNTED = ("STDCHead", "SideAdapterCLIPHead", "GroundingDINOHead")  # borders; words for classes; words of a sentence
-Datasets = Iterable[tuple[str, Mapping[str, Any]]]  # keys in the config, and what is there
 
 
 @dataclass(frozen=True)
@@ -44,14 +42,14 @@ class Misfit:
         return f"{self.key}.{self.told}"
 
 
-def require_fit(cfg: Config, datasets: Datasets) -> None:
-    """Checks a config's model before anything of it is built in earnest, and the file that `load_from` names.
+def require_fit(cfg: Config, datasets: Iterable[DatasetView]) -> None:
+    """Check a config's model before anything of it is built in earnest.
 
     Args:
         datasets: those that the model is trained on.
 
     Raises:
-        InputError: options of the backbone, channels or numbers of classes that are wrong, or a file that cannot be read.
+        InputError: options of the backbone, channels or numbers of classes that are wrong.
     """
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
         backbone = our_backbone(cfg.model)
@@ -59,7 +57,6 @@ def require_fit(cfg: Config, datasets: Datasets) -> None:
         faults += class_faults(cfg.model, datasets)
     if faults:
         raise InputError("\n".join(["the parts of this config do not fit each other:", *(f"  {fault}" for fault in faults)]))
-    _check_load_from(cfg)
 
 
 def our_backbone(model: Mapping[str, Any]) -> Pyramid | None:
@@ -193,12 +190,12 @@ def _told(expected: Any, wanted: Any) -> str:
     return f"in_channels is {expected}, but what comes before it gives {wanted}"
 
 
-def class_faults(model: Mapping[str, Any], datasets: Datasets) -> list[str]:
+def class_faults(model: Mapping[str, Any], datasets: Iterable[DatasetView]) -> list[str]:
     """A line for each head of mmdet's or mmseg's that has another number of classes than the datasets.
 
     None where the datasets do not tell theirs, or differ.
     """
-    known = [(key, dataset, known_classes(dataset)) for key, dataset in datasets]
+    known = [(view.key, view.config, known_classes(view.config)) for view in datasets]
     if not known or any(classes is None or len(classes) != len(known[0][2] or ()) for _, _, classes in known):
         return []
     where, dataset, classes = known[0]
@@ -271,16 +268,3 @@ def parts_of(model: Mapping[str, Any], name: str, key: str = "model") -> list[tu
 
 def plain(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else value
-
-
-def _check_load_from(cfg: Config) -> None:
-    """mmengine reads the file when all else is built, and downloads it without looking whether all of it came.
-
-    Other schemes than http and ours are mmengine's own; what is fetched here lies where it looks first.
-
-    Raises:
-        CheckpointError: it is not there, cannot be had, or is no checkpoint.
-    """
-    source = str(cfg.get("load_from") or "")
-    if source and ("://" not in source or source.startswith(("http://", "https://", *OWN_SCHEMES))):
-        read_checkpoint(fetch(source))

@@ -1,7 +1,7 @@
 """Checks of a config's files before anything expensive begins: datasets, annotations, checkpoints.
 
-Only what the run will read is checked, on the first process of each machine. A COCO annotation file is parsed once more than
-mmdet does it: seconds, against a day of training lost on a name.
+Only what the run will read is checked, on the first process of each machine. What a large COCO annotation file holds is
+remembered between runs.
 """
 
 import logging
@@ -17,21 +17,10 @@ from mmengine.logging import print_log
 from ..errors import InputError, some
 from ..weights.downloads import fetch
 from ..zoo import families
-from .annotations import check_annotations, check_lists, read
-from .dataset import (
-    ann_file,
-    classes_of,
-    datasets_of,
-    image_folder,
-    is_coco,
-    is_remote,
-    label_map_reader,
-    name_of,
-    reads_boxes,
-    reads_label_maps,
-    reads_masks,
-)
+from .coco import OTHER
+from .dataset import DatasetView, datasets_of, is_remote, name_of
 from .model import require_fit
+from .survey import Reading, Survey, require_targets, survey
 
 SOURCES = {
     "CocoDataset": (
@@ -59,43 +48,37 @@ def check(cfg: Config, splits: tuple[str, ...]) -> None:
     if int(os.environ.get("LOCAL_RANK", 0)) != 0:
         return
     leaves = list(datasets_of(cfg, splits))
-    require_fit(cfg, [leaf for leaf in leaves if leaf[0].startswith("train_")])
+    require_fit(cfg, [leaf for leaf in leaves if leaf.for_training])
     _check_paths(leaves)
-    classes_found = {}
-    for key, dataset in leaves:
-        if is_coco(dataset):
-            classes_found[key] = _check_coco(key, dataset, cfg.get("default_scope"))
-        elif reads_label_maps(dataset):
-            _check_label_maps(key, dataset, cfg.get("default_scope"))
+    classes_found: dict[str, list[str]] = {}
+    trained: dict[str, Survey] = {}
+    for view in leaves:
+        if view.is_coco:
+            found = _check_coco(view, classes_found)
+            if view.for_training and view.reads_boxes and view.loads_annotations:
+                trained[_told(view)] = found
+        elif view.reads_label_maps:
+            _check_label_maps(view)
     _check_same_classes(classes_found)
+    require_targets(trained)
+    _check_evaluators(cfg, splits)
     _check_checkpoints(cfg)
 
 
-def _paths(key: str, dataset: ConfigDict) -> Iterator[tuple[str, Path]]:
-    """Config keys and paths of a dataset's annotation file and image folders."""
-    root = dataset.get("data_root") or ""
-    if dataset.get("ann_file"):
-        yield f"{key}.ann_file", Path(root, dataset.ann_file)
-    for name, folder in (dataset.get("data_prefix") or {}).items():
-        if folder is not None and (root or folder):
-            yield f"{key}.data_prefix.{name}", Path(root, folder)
-
-
-def _check_paths(leaves: list[tuple[str, ConfigDict]]) -> None:
+def _check_paths(leaves: list[DatasetView]) -> None:
     lost: dict[Path, list[str]] = {}
     affected = []
-    for key, dataset in leaves:
-        for name, path in _paths(key, dataset):
+    for view in leaves:
+        for name, path in view.paths():
             if not is_remote(path) and not path.exists():
                 lost.setdefault(path, []).append(name)
-                affected.append(dataset)
+                affected.append(view)
     if not lost:
         return
-    dataset = affected[0]
-    root = dataset.get("data_root") or "."
+    root = affected[0].root or "."
     lines = [f"dataset not found: {len(lost)} paths of this config are missing"]
     lines += [f"  {path}   ({', '.join(names)})" for path, names in lost.items()]
-    lines += _told_of(dataset)
+    lines += _told_of(affected[0])
     lines += [
         f"Put or link it there (ln -s /where/it/is {str(root).rstrip('/')}), or change the keys above in a config of your own "
         "or with --cfg-options.",
@@ -104,42 +87,96 @@ def _check_paths(leaves: list[tuple[str, ConfigDict]]) -> None:
     raise InputError("\n".join(lines))
 
 
-def _told_of(dataset: ConfigDict) -> list[str]:
-    """Where the files of a known dataset lie, and where they come from, in a line each."""
-    kind = name_of(dataset.type)
-    if kind not in SOURCES:
+def _told_of(view: DatasetView) -> list[str]:
+    """Return where the files of a known dataset lie and where they come from, a line each."""
+    if view.type_name not in SOURCES:
         return []
-    layout, source = SOURCES[kind]
-    return [f"Expected under {dataset.get('data_root') or '.'} (data_root): {layout}", f"To be had as {source}."]
+    layout, source = SOURCES[view.type_name]
+    return [f"Expected under {view.root or '.'} (data_root): {layout}", f"Download {source}."]
 
 
-def _check_coco(key: str, dataset: ConfigDict, scope: str | None) -> list[str]:
-    """Category names of a COCO annotation file that the dataset's classes know, in the dataset's order."""
-    told = f"{ann_file(dataset)} ({key}.ann_file)"
-    content = read(ann_file(dataset), told, annotated=not key.startswith("test_"))
-    classes = classes_of(dataset, scope)
-    check_lists(content, told, classes)
-    known = {category["name"] for category in content["categories"]}
-    found = [name for name in classes if name in known]
-    if classes and not found:
+def _told(view: DatasetView) -> str:
+    return f"{view.ann_file} ({view.key}.ann_file)"
+
+
+def reading_of(view: DatasetView) -> Reading:
+    """Return how a dataset reads its annotation file."""
+    return Reading(
+        classes=tuple(view.classes()),
+        boxes=view.reads_boxes,
+        masks=view.reads_masks,
+        annotated=view.loads_annotations and not view.for_test,
+        least_side=view.least_side,
+    )
+
+
+def _check_coco(view: DatasetView, classes_found: dict[str, list[str]]) -> Survey:
+    """Check a COCO annotation file; note the categories that the dataset's classes know, in the dataset's order."""
+    told, reading = _told(view), reading_of(view)
+    found = survey(view.ann_file, told, reading)
+    known = set(found.categories)
+    classes_found[view.key] = [name for name in reading.classes if name in known]
+    if reading.classes and not classes_found[view.key]:
         raise InputError(
-            f"{told}: none of its categories ({some(sorted(known))}) is a class of {dataset.type} "
-            f"({some(classes)}). Name yours with {key}.metainfo.classes=(...), and set model.bbox_head.num_classes"
+            f"{told}: none of its categories ({some(sorted(known))}) is a class of {view.type_name} "
+            f"({some(reading.classes)}). Name yours with {view.key}.metainfo.classes=(...), and set model.bbox_head.num_classes"
         )
-    if len(found) < len(classes):
-        print_log(
-            f"{told}: {len(classes) - len(found)} of the {len(classes)} classes of {dataset.type} have no "
-            f"category there ({some([name for name in classes if name not in known])}). mmdet's evaluation fails once such a "
-            "class is predicted: complete the file's categories, empty ones will do, or name your classes in metainfo.classes",
-            logger="current",
-            level=logging.WARNING,
+    if lacking := [name for name in reading.classes if name not in known]:
+        _warn(
+            f"{told}: {len(lacking)} of the {len(reading.classes)} classes of {view.type_name} have no "
+            f"category there ({some(lacking)}). mmdet's evaluation fails once such a "
+            "class is predicted: complete the file's categories, empty ones will do, or name your classes in metainfo.classes"
         )
-    if reads_boxes(dataset, scope):
-        check_annotations(content, told, classes, reads_masks(dataset))
-    folder = image_folder(dataset)
-    if not is_remote(folder):
-        _check_images([image["file_name"] for image in content["images"]], folder, told, f"{key}.data_prefix.img")
+    if found.wrong and reading.boxes:
+        raise InputError(f"{told}: {'; '.join(found.wrong)}")
+    _log_survey(view, told, found)
+    if not is_remote(view.image_folder):
+        _check_images(found.names, view.image_folder, told, f"{view.key}.data_prefix.img")
     return found
+
+
+def _log_survey(view: DatasetView, told: str, found: Survey) -> None:
+    for reason, (count, ids) in found.left_out.items():
+        more = f"{some(ids[:5])}{f' and {count - 5} more' if count > 5 else ''}"
+        text = f"{told}: mmdet leaves out {reason}: {count} annotations (ids {more})"
+        print_log(text, logger="current", level=logging.INFO if reason == OTHER else logging.WARNING)
+    for sentence in found.odd:
+        _warn(f"{told}: {sentence}")
+    if view.for_training and found.targets:
+        never = [name for name, count in found.boxes.items() if not count]
+        text = f"{told}: {found.targets} boxes in {found.images} images to learn from, {found.crowds} crowds to ignore"
+        print_log(text, logger="current", level=logging.INFO)
+        if never:
+            _warn(f"{told}: {len(never)} of {len(found.boxes)} classes have no box to learn from: {some(never)}")
+
+
+def _warn(text: str) -> None:
+    print_log(text, logger="current", level=logging.WARNING)
+
+
+def _check_evaluators(cfg: Config, splits: tuple[str, ...]) -> None:
+    """Check the annotation files of `CocoMetric`, which pycocotools reads in its own way.
+
+    Raises:
+        InputError: a file is not there, or annotations have no `iscrowd`.
+    """
+    for split in splits:
+        evaluators = cfg.get(f"{split}_evaluator") or []
+        for evaluator in evaluators if isinstance(evaluators, list | tuple) else [evaluators]:
+            if not isinstance(evaluator, dict) or name_of(evaluator.get("type")) != "CocoMetric":
+                continue
+            if not (file := evaluator.get("ann_file")) or is_remote(Path(file)) or evaluator.get("format_only"):
+                continue
+            told = f"{file} ({split}_evaluator.ann_file)"
+            if not Path(file).is_file():
+                raise InputError(f"{told}: no such file. Expected the annotations of {split}_dataloader.dataset")
+            views = [view for view in datasets_of(cfg, (split,)) if view.is_coco and view.reads_boxes]
+            count, ids = survey(Path(file), told, reading_of(views[0])).without_crowd if views else (0, [])
+            if count:
+                raise InputError(
+                    f"{told}: {count} annotations have no iscrowd (ids {some(ids)}), which evaluation needs and training does "
+                    'not. Write "iscrowd": 0 into each'
+                )
 
 
 def _check_same_classes(found: dict[str, list[str]]) -> None:
@@ -155,8 +192,8 @@ def _check_same_classes(found: dict[str, list[str]]) -> None:
 
 
 def _check_images(names: list[str], folder: Path, annotations: str, key: str) -> None:
-    present = {entry.relative_to(folder).as_posix() for entry in _files(folder)}
-    lost = [name for name in names if Path(name).as_posix() not in present]
+    present = set(_files(str(folder)))
+    lost = [name for name in names if name not in present and not os.path.exists(os.path.join(folder, name))]
     if lost:
         alike = next((name for name in present if _letters(name) == _letters(lost[0])), None)
         hint = f" The folder has {alike!a}: other capitals or another Unicode form than {lost[0]!a}." if alike else ""
@@ -170,17 +207,19 @@ def _letters(name: str) -> str:
     return normalize("NFC", name).casefold()
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: str) -> Iterator[str]:
+    """Yield the files below a folder by their paths from there, with slashes."""
     for parent, _, names in os.walk(folder, followlinks=True):
-        yield from (Path(parent, name) for name in names)
+        inner = os.path.relpath(parent, folder).replace(os.sep, "/")
+        yield from names if inner == "." else (f"{inner}/{name}" for name in names)
 
 
-def _check_label_maps(key: str, dataset: ConfigDict, scope: str | None) -> None:
-    reader = label_map_reader(dataset, scope)
+def _check_label_maps(view: DatasetView) -> None:
+    reader = view.label_map_reader()
     if reader is None:
         return
-    told = _told_of(dataset)
-    if fault := _unpaired(reader, key, known=bool(told)):
+    told = _told_of(view)
+    if fault := _unpaired(reader, view.key, known=bool(told)):
         raise InputError("\n".join([fault, *told]))
 
 
@@ -197,7 +236,7 @@ def _unpaired(reader: Any, key: str, known: bool) -> str | None:
     if not entries:
         return f"{images} ({key}.data_prefix.img_path) holds no image *{reader.img_suffix}"
     wanted = {Path(entry["seg_map_path"]) for entry in entries}
-    present = {file for file in _files(maps) if file.name.endswith(reader.seg_map_suffix)}
+    present = {maps / name for name in _files(str(maps)) if name.endswith(reader.seg_map_suffix)}
     lost = sorted(file for file in wanted - present if not file.exists())
     if lost:
         return (

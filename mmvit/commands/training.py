@@ -34,6 +34,11 @@ def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> i
         help="mixed precision (default of --amp: float16 on a GPU, bfloat16 on a CPU)",
     )
     parser.add_argument(
+        "--new-schedule",
+        action="store_true",
+        help="with --resume: learning rate, weight decay and schedule as the config has them now, not as the checkpoint has",
+    )
+    parser.add_argument(
         "--auto-scale-lr",
         action="store_true",
         help="scale the learning rate from auto_scale_lr.base_batch_size to your total batch",

@@ -153,8 +153,9 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
 def advice(work_dir: str | Path) -> str:
     """What to do about a training that blew up."""
     return (
-        f"The last good checkpoint is {last_checkpoint(work_dir) or 'none'}: go on from it with --resume and a lower "
-        "optim_wrapper.optimizer.lr, a longer warm-up, or optim_wrapper.clip_grad.max_norm=1"
+        f"The last good checkpoint is {last_checkpoint(work_dir) or 'none'}: go on from it with --resume and "
+        "--cfg-options optim_wrapper.clip_grad.max_norm=1, or with --resume --new-schedule and a lower "
+        "optim_wrapper.optimizer.lr or a longer warm-up"
     )
 
 

@@ -47,6 +47,7 @@ class TrainOptions:
     launcher: Launcher = "none"
     variant: Variant | None = None
     tensorboard: bool = False
+    new_schedule: bool = False
 
 
 @dataclass
@@ -84,8 +85,11 @@ def train_config(options: TrainOptions) -> Config:
         cfg.auto_scale_lr.enable = True
     if options.tensorboard:
         cfg.visualizer.vis_backends = [*cfg.visualizer.vis_backends, dict(type="TensorboardVisBackend")]
+    if options.new_schedule and options.resume is None:
+        raise InputError("--new-schedule: only with --resume; a training that begins has the config's schedule")
     if options.resume is not None:
         _resume(cfg, options.resume)
+        cfg.custom_hooks = [*cfg.custom_hooks, dict(type="mmvit.ResumeHook", new_schedule=options.new_schedule)]
     return cfg
 
 

@@ -13,11 +13,9 @@ from mmengine.runner import Runner
 
 from ..checks import preflight
 from ..errors import InputError
-from ..weights.archives import read_checkpoint
-from ..weights.downloads import fetch
-from . import foreign
 from .configuration import TestOptions, TrainOptions, test_config, train_config
 from .progress import ProgressHook
+from .start import Start, start_of
 
 SLURM = {"RANK": "PROCID", "WORLD_SIZE": "NTASKS", "LOCAL_RANK": "LOCALID"}  # torch's names to srun's
 
@@ -33,11 +31,13 @@ def train(options: TrainOptions) -> None:
     if options.variant is not None:
         options.variant.prepare()
     preflight.check(cfg, ("train", "val") if cfg.get("val_dataloader") else ("train",))
+    start = start_of(cfg)
     runner = _runner(cfg)
-    if cfg.load_from is not None:
-        foreign.prepare(runner, cfg.load_from, exactly=cfg.resume)
-        if cfg.resume:
-            require_progress(cfg.load_from)
+    if start is not None:
+        start.fit(runner, exactly=bool(cfg.get("resume")))
+        if cfg.get("resume"):
+            start.require_progress()
+        start.hand_over()
     _run(runner, "train")
 
 
@@ -54,8 +54,10 @@ def test(options: TestOptions) -> Mapping[str, float]:
     preflight.check(cfg, ("test",))
     if options.out is not None and cfg.get("default_scope") == "mmseg":
         options.out.mkdir(parents=True, exist_ok=True)  # mmseg's first process makes it when others may be writing already
+    start = Start(str(options.checkpoint))
     runner = _runner(cfg)
-    foreign.prepare(runner, str(options.checkpoint), exactly=True)
+    start.fit(runner, exactly=True)
+    start.hand_over()
     if options.out is not None and cfg.get("default_scope") != "mmseg":
         runner.test_evaluator.metrics.append(_dump(cfg, options))
     return _run(runner, "test")
@@ -101,26 +103,6 @@ def _slurm_tasks() -> dict[str, str]:
     except (KeyError, OSError, subprocess.CalledProcessError) as error:
         raise InputError(f"--launcher slurm: expected srun's variables and its scontrol ({error}); start with srun") from error
     return {**found, "MASTER_ADDR": host, "MASTER_PORT": os.environ.get("MASTER_PORT", "29500")}
-
-
-def require_progress(checkpoint: str) -> None:
-    """Checks that training can go on from a checkpoint, where mmengine would stop at a key or begin anew.
-
-    Raises:
-        InputError: weights alone, or a text that mmengine would run.
-    """
-    content = read_checkpoint(fetch(checkpoint))
-    lacking = [part for part in ("meta", "message_hub", "optimizer") if part not in content]
-    if lacking:
-        raise InputError(
-            f"--resume {checkpoint}: no {', '.join(lacking)} in it. Expected a checkpoint from which training can go on, which "
-            f"best_*.pth and released files are not. To begin anew from its weights: --cfg-options load_from={checkpoint}"
-        )
-    if "config" in content["meta"]:
-        raise InputError(
-            f"--resume {checkpoint}: it has meta.config, which mmengine never writes and would run as Python. "
-            f"To begin anew from its weights: --cfg-options load_from={checkpoint}"
-        )
 
 
 def _dump(cfg: Config, options: TestOptions) -> DumpResults:

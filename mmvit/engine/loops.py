@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mmengine.dist import barrier, broadcast_object_list, get_rank
+from mmengine.dist import barrier, broadcast_object_list, get_rank, get_world_size
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner import EpochBasedTrainLoop as EpochBased
 from mmengine.runner import IterBasedTrainLoop as IterBased
@@ -29,6 +29,7 @@ from .randomness import Position, begin_streams
 
 VALIDATED = "validated_iter"  # in the message hub: iteration that the last validation began after
 EPOCH_BEGAN = "epoch_began"  # likewise: an epoch and the iteration of its first batch
+BATCHES = "batches"  # likewise: what the iterations of a training count, see `Exact.batches`
 
 
 class Exact(BaseLoop):
@@ -56,6 +57,14 @@ class Exact(BaseLoop):
         broadcast_object_list(seeds)
         self.seed = seeds[0]
         self.dataloader.begin(self.seed, get_rank())
+        self.runner.message_hub.update_info(BATCHES, self.batches())
+
+    def batches(self) -> dict[str, int]:
+        """Return the sizes by which the iterations of a training are counted."""
+        return {
+            "train_dataloader.batch_size": self.dataloader.batch_sampler.batch_size,
+            "number of processes": get_world_size(),
+        }
 
     def train_iteration(self, *arguments: Any) -> None:
         """Call mmengine's `run_iter` with the random streams of this iteration; exit afterwards if a signal asks for it."""

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from ..checks.dataset import datasets_of, label_map_reader, reads_label_maps
+from ..checks.dataset import DatasetView, datasets_of
 from ..data.label_maps import LoadLabelMap
 from ..errors import InputError
 from ..predict.models import Loaded, load
@@ -54,24 +54,24 @@ def analyze(
     return told
 
 
-def one_dataset(cfg: Config, split: str) -> ConfigDict:
+def one_dataset(cfg: Config, split: str) -> DatasetView:
     """Return the dataset of a split, of several the first.
 
     Raises:
         InputError: there is none.
     """
-    found = next((dataset for _, dataset in datasets_of(cfg, (split,))), None)
+    found = next(datasets_of(cfg, (split,)), None)
     if found is None:
         raise InputError(f"{cfg.filename}: it has no {split}_dataloader. Choose another with --split")
     return found
 
 
 def _detector(
-    cfg: Config, dataset: ConfigDict, checkpoint: str | Path, page: Page, device: str, score: float, most: int | None
+    cfg: Config, dataset: DatasetView, checkpoint: str | Path, page: Page, device: str, score: float, most: int | None
 ) -> dict[str, float]:
     predictor = Predictor(cfg, checkpoint, device=device, score=0.0)
     masks = bool(getattr(predictor.loaded.model, "with_mask", False))
-    images, classes = annotated_images(dataset, "mmdet", masks)
+    images, classes = annotated_images(dataset, masks)
     images = images[:most]
     results = predictor([image.path for image in images])
     found = [found_instances(result) for result in results if isinstance(result, Detections)]
@@ -85,7 +85,7 @@ def pixels_of(loaded: Loaded, path: str) -> np.ndarray:
 
 
 def _segmenter(
-    cfg: Config, dataset: ConfigDict, checkpoint: str | Path, page: Page, device: str, most: int | None
+    cfg: Config, dataset: DatasetView, checkpoint: str | Path, page: Page, device: str, most: int | None
 ) -> dict[str, float]:
     loaded = load(cfg, checkpoint, torch_device(device))
     tally = segmentation.Tally(len(loaded.classes))
@@ -95,18 +95,18 @@ def _segmenter(
     return segmentation.report(tally, page, loaded.classes, lambda path: pixels_of(loaded, path), loaded.palette)
 
 
-def label_maps(dataset: ConfigDict) -> Sequence[dict[str, Any]]:
+def label_maps(dataset: DatasetView) -> Sequence[dict[str, Any]]:
     """Return the entries of a dataset of label maps, as `LoadLabelMap` takes them.
 
     Raises:
         InputError: a dataset of another kind, or without files.
     """
-    reader = label_map_reader(dataset, "mmseg") if reads_label_maps(dataset) else None
+    reader = dataset.label_map_reader() if dataset.reads_label_maps else None
     if reader is None:
-        raise InputError(f"dataset {dataset.get('type')}: expected one of mmseg's, with images and label maps on this machine")
+        raise InputError(f"dataset {dataset.type_name}: expected one of mmseg's, with images and label maps on this machine")
     entries = reader.load_data_list()
     if not entries:
-        raise InputError(f"dataset {dataset.get('type')} in {dataset.get('data_root')}: there are no images in it")
+        raise InputError(f"dataset {dataset.type_name} in {dataset.root}: there are no images in it")
     return entries
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import ConfigDict
 
 from ..checks.annotations import check_lists, read
-from ..checks.dataset import ann_file, classes_of, image_folder, is_coco, reads_boxes
+from ..checks.dataset import DatasetView
 from ..errors import InputError
 from ..predict.results import Detections
 
@@ -60,22 +59,19 @@ class AnnotatedImage:
     truth: Instances
 
 
-def annotated_images(dataset: ConfigDict, scope: str, masks: bool) -> tuple[list[AnnotatedImage], tuple[str, ...]]:
+def annotated_images(dataset: DatasetView, masks: bool) -> tuple[list[AnnotatedImage], tuple[str, ...]]:
     """Return the images of a dataset in COCO's format with their objects, and its classes.
 
     Args:
         dataset: of a config.
-        scope: `mmdet`.
         masks: read outlines, too.
 
     Raises:
         InputError: a dataset of another kind, or an annotation file that cannot be read.
     """
-    if not is_coco(dataset) or not reads_boxes(dataset, scope):
-        raise InputError(
-            f"dataset {dataset.get('type')}: expected CocoDataset with a local ann_file, whose boxes are read here"
-        )
-    path, classes = ann_file(dataset), classes_of(dataset, scope)
+    if not dataset.is_coco or not dataset.reads_boxes:
+        raise InputError(f"dataset {dataset.type_name}: expected CocoDataset with a local ann_file, whose boxes are read here")
+    path, classes = dataset.ann_file, dataset.classes()
     content = read(path, f"annotations {path}", annotated=True)
     check_lists(content, f"annotations {path}", classes)
     numbers = {name: label for label, name in enumerate(classes)}
@@ -84,7 +80,7 @@ def annotated_images(dataset: ConfigDict, scope: str, masks: bool) -> tuple[list
     for entry in content["annotations"]:
         if entry["category_id"] in labels and entry["image_id"] in objects:
             objects[entry["image_id"]].append(entry)
-    folder = image_folder(dataset)
+    folder = dataset.image_folder
     images = []
     for image in content["images"]:
         size = image["height"], image["width"]

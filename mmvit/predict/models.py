@@ -12,7 +12,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
-from ..checks.dataset import LOADERS, classes_of, datasets_of, name_of
+from ..checks.dataset import LOADERS, DatasetView, datasets_of, name_of
 from ..compat.texts import read_config, text_of
 from ..data.images import LoadImage
 from ..errors import CheckpointError, InputError
@@ -98,7 +98,7 @@ def steps_of_test(cfg: Config, tta: bool, source: str) -> tuple[LoadImage, list[
 
 def _tested(cfg: Config) -> ConfigDict:
     """The dataset of the test; of several, the first tells."""
-    return next((dataset for _, dataset in datasets_of(cfg, ("test",))), ConfigDict())
+    return next((view.config for view in datasets_of(cfg, ("test",))), ConfigDict())
 
 
 def _config(config: str | Path | Config | None, content: Any, checkpoint: str) -> Config:
@@ -135,7 +135,7 @@ def classes_and_palette(
     told = {str(key).lower(): value for key, value in told.items()} if isinstance(told, Mapping) else {}
     classes, palette = told.get("classes"), told.get("palette")
     if not isinstance(classes, list | tuple):
-        classes = classes_of(dataset, scope)
+        classes = DatasetView("test_dataloader.dataset", dataset, scope).classes()
     try:
         colours = tuple((int(red), int(green), int(blue)) for red, green, blue in palette or ())
     except (TypeError, ValueError):  # a name of a palette, such as 'random'

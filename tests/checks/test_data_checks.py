@@ -21,13 +21,14 @@ from PIL import Image
 from pycocotools import mask as pycocotools_mask
 from torch import nn
 
-from mmvit.checks import annotations, preflight
 from mmvit.checks import files as data_checks
+from mmvit.checks import preflight
 from mmvit.commands.doctor import main
 from mmvit.data.images import LoadImage
 from mmvit.data.label_maps import LoadLabelMap
 from mmvit.engine.configuration import TrainOptions, train_config
 from mmvit.engine.labels import CheckLabelsHook, strangers
+from mmvit.engine.reading import name_files
 from mmvit.errors import InputError
 from mmvit.recipes.files import load_config
 
@@ -82,6 +83,8 @@ def detector(root: Path, head: str = "retinanet") -> Config:
         dataset = cfg[f"{split}_dataloader"].dataset
         dataset.update(data_root=str(root), ann_file="ann.json", data_prefix=dict(img="images"))
         dataset.metainfo = dict(classes=NAMES)
+    for split in ("val", "test"):
+        cfg[f"{split}_evaluator"].ann_file = str(root / "ann.json")
     return cfg
 
 
@@ -95,7 +98,12 @@ def refusal(call: Callable[..., Any], *arguments: Any) -> str:
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
     """Level and text of what the checks of annotations log."""
     lines: list[tuple[int, str]] = []
-    monkeypatch.setattr(annotations, "print_log", lambda text, logger, level: lines.append((level, text)))
+
+    def note(text: str, logger: str, level: int) -> None:
+        if "leaves out" in text:
+            lines.append((level, text))
+
+    monkeypatch.setattr(preflight, "print_log", note)
     return lines
 
 
@@ -229,7 +237,14 @@ def test_masks_that_mmdet_leaves_out(tmp_path: Path, mask: Any, logged: list[tup
     ((level, line),) = logged
     assert level == logging.WARNING
     assert "mmdet leaves out " in line
-    assert ("RLEs" if isinstance(mask, dict) else "polygons of fewer than three points or with an odd count") in line
+    assert "masks of which nothing can be drawn" in line
+
+
+def test_masks_of_which_a_part_remains(tmp_path: Path, logged: list[tuple[int, str]]) -> None:
+    write(tmp_path, with_annotation(segmentation=[[8, 8, 48, 8], [8, 8, 48, 8, 48, 56]]))
+    preflight.check(detector(tmp_path, "mask_rcnn"), ("train",))
+    ((_, line),) = logged
+    assert "mmdet leaves out polygons of fewer than three points or with an odd count of numbers: 1 annotations (ids 7)" in line
 
 
 def test_other_kinds_of_annotations_are_left_alone(tmp_path: Path) -> None:
@@ -388,13 +403,20 @@ def thin(root: Path, height: int, label: int = 0) -> dict[str, dict[str, Any]]:
     )
 
 
+def built(settings: dict[str, Any]) -> Any:
+    """A dataset as a run has it."""
+    dataset = DATASETS.build(settings)
+    name_files(dataset)
+    return dataset
+
+
 @pytest.mark.parametrize("leaf", ["retinanet_pvt_v2_b0_coco", "fpn_van_b0_ade20k"])
 def test_images_one_pixel_wide_pass_the_pipelines(tmp_path: Path, leaf: str) -> None:
     cfg = load_config(CONFIGS / f"{leaf}.py")
     dataset = thin(tmp_path, 400)[cfg.default_scope]
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         for name in ("train_pipeline", "test_pipeline", "tta_pipeline"):
-            sample = DATASETS.build(dict(dataset, pipeline=cfg[name], test_mode=name != "train_pipeline"))[0]
+            sample = built(dict(dataset, pipeline=cfg[name], test_mode=name != "train_pipeline"))[0]
             inputs = sample["inputs"] if name == "tta_pipeline" else [sample["inputs"]]
             assert all(min(view.shape) > 1 for view in inputs)
     told = f"image {tmp_path}/images/1.png: 401 x 1 pixels (height x width), of which resizing would leave a pixel or nothing"
@@ -414,14 +436,12 @@ def test_images_one_pixel_wide_pass_the_models(tmp_path: Path, leaf: str) -> Non
             step.update({"scale": (640, 64)} if "scale" in step else {"crop_size": (64, 64)} if "crop_size" in step else {})
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = MODELS.build(cfg.model)
-        sample = DATASETS.build(dict(dataset, pipeline=cfg.train_pipeline))[0]
+        sample = built(dict(dataset, pipeline=cfg.train_pipeline))[0]
         losses = model(**model.data_preprocessor(pseudo_collate([sample, sample]), training=True), mode="loss")
         loss, _ = model.parse_losses(losses)
         assert loss.isfinite()
         model.eval()
-        (found,) = model.test_step(
-            pseudo_collate([DATASETS.build(dict(dataset, pipeline=cfg.test_pipeline, test_mode=True))[0]])
-        )
+        (found,) = model.test_step(pseudo_collate([built(dict(dataset, pipeline=cfg.test_pipeline, test_mode=True))[0]]))
     assert found.ori_shape == (20, 1)
     if "decode_head" in cfg.model:
         assert found.pred_sem_seg.data.shape == (1, 20, 1)
@@ -539,7 +559,7 @@ def test_our_segmentation_pipelines_name_a_map_of_another_size(tmp_path: Path, l
     del cfg.tta_pipeline[1].transforms[0][1:]  # views of other sizes, which take their time
     with DefaultScope.overwrite_default_scope("mmseg"):
         for pipeline in (cfg.train_pipeline, cfg.test_pipeline, cfg.tta_pipeline):
-            dataset = DATASETS.build(dict(cfg.val_dataloader.dataset, pipeline=pipeline))
+            dataset = built(dict(cfg.val_dataloader.dataset, pipeline=pipeline))
             with pytest.raises(InputError, match=rf"label map {tmp_path}/maps/2\.png: 23 x 40 pixels"):
                 dataset[1]
 
@@ -657,7 +677,7 @@ def test_doctor_opens_a_detection_dataset(tmp_path: Path) -> None:
     assert "val_dataloader.dataset: 9 opened" in well
     for line in ("2 grey (", "1 16-bit (", "1 CMYK (", f"1 with transparency ({folder}/4.png)"):
         assert line in well, line
-    assert "3 of 3 are used, 7 of 9 images have none; 1 of 2 classes never occur: nut" in well
+    assert "2 of 3 are used, 7 of 9 images have none, 1 are crowds, which are ignored; 1 of 2 classes never occur: nut" in well
     for line in (
         "train_dataloader.dataset: 3 images cannot be used",
         f"image {folder}/1.png: it cannot be decoded",

@@ -213,7 +213,7 @@ def test_missing_label_map(segmentation: tuple[Config, dict[str, Path]]) -> None
     told = fault(cfg)
     assert told.startswith("1 of the 2 images of data/")
     assert f"the first that is missing is {first['val labels']} (val_dataloader.dataset.data_prefix.seg_map_path)" in told
-    assert "To be had as" in told
+    assert "Download" in told
     preflight.check(cfg, ("train",))
 
 

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Barrier, Thread
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,8 +23,7 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from safetensors.torch import save_file
 
-from mmvit.checks.model import require_fit
-from mmvit.engine import foreign, launch
+from mmvit.engine.start import Start, start_of
 from mmvit.errors import CheckpointError, InputError
 from mmvit.weights import downloads
 from mmvit.weights.contents import read_contents
@@ -278,11 +276,9 @@ def test_code_is_not_run_on_the_way_to_a_backbone(hostile: Path, monkeypatch: py
 def test_code_is_not_run_by_the_tools(hostile: Path) -> None:
     """What is evaluated or resumed is read before mmengine reads it, and so is what `load_from` names."""
     with pytest.raises(CheckpointError, match=r"hostile\.pth was not loaded.*could run code"):
-        foreign.prepare(SimpleNamespace(model=PVT.build()), str(hostile), exactly=True)
-    with pytest.raises(CheckpointError, match=r"hostile\.pth was not loaded.*could run code"):
-        require_fit(Config(dict(model={}, load_from=str(hostile))), [])
+        start_of(Config(dict(load_from=str(hostile))))
     with pytest.raises(CheckpointError, match=r"absent\.pth: no such file"):
-        require_fit(Config(dict(model={}, load_from="absent.pth")), [])
+        start_of(Config(dict(load_from="absent.pth")))
 
 
 # Downloads
@@ -403,4 +399,4 @@ def test_weights_alone_are_nothing_to_resume_from(tmp_path: Path) -> None:
     path = tmp_path / "best_mIoU_iter_80.pth"
     torch.save(dict(meta={}, message_hub={}, state_dict={}), path)
     with pytest.raises(InputError, match=rf"--resume {path}: no optimizer in it\. .* --cfg-options load_from={path}"):
-        launch.require_progress(str(path))
+        Start(str(path)).require_progress()

@@ -18,9 +18,9 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from PIL import Image
 from torch import nn
 
-from mmvit.engine import foreign
 from mmvit.engine.configuration import TestOptions as Options
 from mmvit.engine.launch import test as evaluate
+from mmvit.engine.start import Start
 from mmvit.errors import CheckpointError
 from mmvit.predict.predictor import Predictor
 from mmvit.recipes.files import load_config, our_config
@@ -170,8 +170,10 @@ def test_fine_tuning_begins_from_them(detector: Foreign) -> None:
     cfg = load_config(detector.ours)
     cfg.model.bbox_head.num_classes = 3
     runner = Stub(build(cfg))
-    foreign.prepare(runner, str(detector.file), exactly=False)
-    content = CheckpointLoader.load_checkpoint(runner._load_from, "cpu")
+    start = Start(str(detector.file))
+    start.fit(runner, exactly=False)
+    start.hand_over()
+    content = CheckpointLoader.load_checkpoint(start.source, "cpu")
     before = {name: value.clone() for name, value in runner.model.state_dict().items()}
     missed = runner.model.load_state_dict(
         {k: v for k, v in content["state_dict"].items() if v.shape == before[k].shape}, strict=False
@@ -181,14 +183,14 @@ def test_fine_tuning_begins_from_them(detector: Foreign) -> None:
         not torch.equal(value, before[name]) for name, value in runner.model.backbone.state_dict(prefix="backbone.").items()
     )
     with pytest.raises(CheckpointError, match=r"retina_cls\.weight \(720, 16, 3, 3\), expected \(27, 16, 3, 3\)"):
-        foreign.prepare(runner, str(detector.file), exactly=True)
+        Start(str(detector.file)).fit(runner, exactly=True)
 
 
 class Stub:
-    """What `foreign.prepare` needs of a runner."""
+    """What `Start.fit` needs of a runner."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.model, self._load_from = model, None
+        self.model = model
 
 
 SEGMENTERS = {"upernet_van_b2_ade20k": "van", "fpn_van_b2_ade20k": "van", "fpn_pvt_small_ade20k": "pvt"}

@@ -1,0 +1,122 @@
+"""A COCO annotation file as columns of numbers, and what mmdet passes over of them. `coco_reader` makes them of large files."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+THIN = "boxes less than a pixel wide or high, zero and negative sizes included"
+OUTSIDE = "boxes outside of their image"
+FLAT = "areas that are not above zero"
+UNKNOWN = "categories that the file does not have"
+OTHER = "categories that are none of the dataset's classes"
+REASONS = (THIN, OUTSIDE, FLAT, UNKNOWN, OTHER)
+TOLD = 6  # ids that are kept of a long list, one more than a message shows
+WHOLE, PARTIAL, LOST, NONE = range(4)  # what mmdet reads of a mask
+
+
+@dataclass
+class Columns:
+    """The annotations of a file, N of them.
+
+    Attributes:
+        ids: N ids.
+        image: (N,), position of each annotation's image in the list of images.
+        category: (N,), position in the list of categories; -1 where the file does not have it.
+        bbox: (N, 4), x, y, width, height in pixels.
+        area: (N,), square pixels.
+        crowd, ignore: (N,), booleans.
+        mask: (N,), WHOLE, PARTIAL, LOST or NONE.
+        without_crowd: ids of the first annotations that have no `iscrowd`, and how many there are.
+    """
+
+    ids: Sequence[Hashable]
+    image: np.ndarray
+    category: np.ndarray
+    bbox: np.ndarray
+    area: np.ndarray
+    crowd: np.ndarray
+    ignore: np.ndarray
+    mask: np.ndarray
+    without_crowd: tuple[int, list[str]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file in order: its images (names and sizes (N, 2) as width, height), names of its categories, and its annotations."""
+
+    names: list[str]
+    sizes: np.ndarray
+    categories: list[str]
+    columns: Columns | None
+
+
+def state_of(mask: Any) -> int:
+    """Return what mmdet reads of a mask: WHOLE, PARTIAL, LOST or NONE."""
+    if not mask:
+        return NONE
+    if isinstance(mask, list):
+        return state_of_polygons([len(polygon) for polygon in mask])
+    return WHOLE if mask.get("size") is not None and isinstance(mask.get("counts"), list | str) else LOST
+
+
+def state_of_polygons(counts: Sequence[int]) -> int:
+    """Return what mmdet reads of polygons with so many numbers each."""
+    good = sum(count >= 6 and count % 2 == 0 for count in counts)
+    return WHOLE if good == len(counts) else PARTIAL if good else LOST
+
+
+def table_of(content: Mapping[str, Any], masks: bool, boxes: bool) -> Table:
+    """Return the table of content that `annotations.check_lists` and `check_annotations` found to be in order."""
+    images, categories = content["images"], content["categories"]
+    sizes = np.array([(image["width"], image["height"]) for image in images], dtype=float).reshape(-1, 2)
+    columns = None
+    if boxes and "annotations" in content:
+        entries = content["annotations"]
+        image_of = {image["id"]: position for position, image in enumerate(images)}
+        category_of = {category["id"]: position for position, category in enumerate(categories)}
+        bare = [str(entry["id"]) for entry in entries if "iscrowd" not in entry]
+        columns = Columns(
+            [entry["id"] for entry in entries],
+            np.array([image_of[entry["image_id"]] for entry in entries], dtype=int),
+            np.array([category_of.get(entry["category_id"], -1) for entry in entries], dtype=int),
+            np.array([entry["bbox"] for entry in entries], dtype=float).reshape(-1, 4),
+            np.array([entry["area"] for entry in entries], dtype=float),
+            np.array([bool(entry.get("iscrowd")) for entry in entries], dtype=bool),
+            np.array([bool(entry.get("ignore")) for entry in entries], dtype=bool),
+            mask_states(content) if masks else np.full(len(entries), WHOLE, np.int8),
+            (len(bare), bare[:TOLD]),
+        )
+    return Table([image["file_name"] for image in images], sizes, [entry["name"] for entry in categories], columns)
+
+
+def mask_states(content: Mapping[str, Any]) -> np.ndarray:
+    """Return what mmdet reads of each annotation's mask (N,); the used ones passed `annotations.check_masks`."""
+    states = []
+    for entry in content["annotations"]:
+        try:
+            states.append(state_of(entry.get("segmentation")))
+        except (TypeError, AttributeError):
+            states.append(LOST)
+    return np.array(states, dtype=np.int8)
+
+
+def reasons(table: Table, classes: Sequence[str]) -> np.ndarray:
+    """Return why `CocoDataset.parse_data_info` passes over each annotation: a position in REASONS, -1 where it does not.
+
+    Those with `ignore` are passed over before; they get -1, too.
+    """
+    columns = table.columns
+    assert columns is not None
+    x, y, width, height = columns.bbox.T
+    across, down = table.sizes[columns.image].T
+    wanted = np.array([name in set(classes) for name in table.categories] + [False])
+    found = [
+        (width < 1) | (height < 1),
+        (np.minimum(x + width, across) <= np.maximum(x, 0)) | (np.minimum(y + height, down) <= np.maximum(y, 0)),
+        columns.area <= 0,
+        columns.category < 0,
+        ~wanted[columns.category],
+    ]
+    return np.where(columns.ignore, -1, np.select(found, list(range(len(REASONS))), -1))

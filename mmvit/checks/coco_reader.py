@@ -1,0 +1,235 @@
+"""A COCO annotation file of any size, read in seconds: only the fields that are checked are decoded, a block of annotations at
+a time, into columns. A file that does not decode so is read by `annotations.read`, which says what is wrong with it.
+"""
+
+import codecs
+import gc
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from .annotations import FARTHEST
+from .coco import NONE, TOLD, WHOLE, Columns, Table, state_of, state_of_polygons
+
+BLOCK = 4 << 20  # bytes of annotations that are decoded at a time
+POLYGONS = re.compile(rb"\[(\[,*\](,\[,*\])*)?\]")
+BOUNDARY = re.compile(rb"\}\s*,\s*\{")
+DIGITS = b"0123456789.- \n\r\t"
+LONG = b"0000000"  # digits in a row with which a coordinate may reach FARTHEST
+ZEROS = bytes.maketrans(b"123456789", b"000000000")
+
+
+class _Image(msgspec.Struct, gc=False):
+    id: int
+    file_name: str
+    width: float
+    height: float
+
+
+class _Category(msgspec.Struct, gc=False):
+    id: int
+    name: str
+
+
+class _Annotation(msgspec.Struct, gc=False):
+    id: int
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    area: float
+    iscrowd: int | bool | msgspec.UnsetType | None = msgspec.UNSET
+    ignore: int | bool | None = None
+
+
+class _Masked(_Annotation, gc=False):
+    segmentation: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Rle(msgspec.Struct, gc=False):
+    size: list[int] | None = None
+    counts: str | list[int] | None = None
+
+
+Polygons = list[list[Annotated[float, msgspec.Meta(gt=-FARTHEST, lt=FARTHEST)]]]
+decode_mask = msgspec.json.Decoder(Polygons | _Rle | None).decode
+
+
+class _File(msgspec.Struct, gc=False):
+    images: list[_Image]
+    categories: list[_Category]
+    annotations: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Part(NamedTuple):
+    """The columns of a block of annotations, and what is rare: those without `iscrowd`, and the sizes that RLEs claim."""
+
+    ids: np.ndarray
+    images: np.ndarray
+    categories: np.ndarray
+    bbox: np.ndarray
+    area: np.ndarray
+    crowd: np.ndarray
+    ignore: np.ndarray
+    mask: np.ndarray
+    without_crowd: list[int]
+    claims: list[tuple[int, list[int]]]
+
+
+def fast_table(path: Path, masks: bool, boxes: bool) -> Table | None:
+    """Read a file whose ids are integers and whose entries are in order; return None where it is not so.
+
+    Args:
+        masks: decode the masks, too.
+        boxes: decode the annotations; else images and categories alone.
+    """
+    try:
+        with _without_collector():
+            images, categories, parts = _decoded(path, masks, boxes)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError):
+        return None
+    sizes = np.array([(image.width, image.height) for image in images], dtype=float).reshape(-1, 2)
+    image_ids, category_ids = _column(images, "id", np.int64), _column(categories, "id", np.int64)
+    names = [category.name for category in categories]
+    unique = all(len(np.unique(ids)) == len(ids) for ids in (image_ids, category_ids))
+    if not (images and unique and len(set(names)) == len(names) and (sizes > 0).all() and np.isfinite(sizes).all()):
+        return None
+    columns = None
+    if parts is not None:
+        columns = _joined(parts, image_ids, sizes, category_ids)
+        if columns is None:
+            return None
+    return Table([image.file_name for image in images], sizes, names, columns)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Hold back Python's garbage collector, which would walk over millions of numbers again and again."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def _decoded(path: Path, masks: bool, boxes: bool) -> tuple[list[_Image], list[_Category], list[_Part] | None]:
+    """Decode a file. What it returns holds nothing of the file's bytes, which are the most of the memory."""
+    content = path.read_bytes()
+    _require_utf8(content)
+    file = msgspec.json.decode(content, type=_File)
+    if not boxes or isinstance(file.annotations, msgspec.UnsetType):
+        return file.images, file.categories, None
+    decoder = msgspec.json.Decoder(list[_Masked if masks else _Annotation])  # type: ignore[misc]
+    blocks = _blocks(memoryview(file.annotations))
+    return file.images, file.categories, [_part(decoder.decode(block), masks) for block in blocks]
+
+
+def _require_utf8(content: bytes) -> None:
+    """Raise UnicodeDecodeError where a part that is not decoded is no UTF-8."""
+    if content.isascii():
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(content), BLOCK):
+        decoder.decode(content[start : start + BLOCK], final=start + BLOCK >= len(content))
+
+
+def _blocks(content: memoryview) -> Iterator[bytes]:
+    """Yield a JSON list in pieces that are lists.
+
+    A boundary that is none, inside of an annotation, leaves brackets or quotes open: the piece does not decode.
+    """
+    start, end = 1, len(content) - 1
+    while start < end:
+        found = BOUNDARY.search(content, min(start + BLOCK, end))
+        stop = found.start() + 1 if found else end
+        yield b"".join((b"[", content[start:stop], b"]"))
+        start = found.end() - 1 if found else end
+
+
+def _part(entries: Sequence[Any], masks: bool) -> _Part:
+    crowd = [entry.iscrowd for entry in entries]
+    states, claims = _masks([entry.segmentation for entry in entries]) if masks else ([WHOLE] * len(entries), [])
+    return _Part(
+        _column(entries, "id", np.int64),
+        _column(entries, "image_id", np.int64),
+        _column(entries, "category_id", np.int64),
+        np.fromiter(chain.from_iterable([entry.bbox for entry in entries]), float, 4 * len(entries)).reshape(-1, 4),
+        _column(entries, "area", float),
+        np.array([mark is not msgspec.UNSET and bool(mark) for mark in crowd], dtype=bool),
+        np.array([bool(entry.ignore) for entry in entries], dtype=bool),
+        np.array(states, np.int8),
+        [entry.id for entry in entries if entry.iscrowd is msgspec.UNSET] if msgspec.UNSET in crowd else [],
+        claims,
+    )
+
+
+def _masks(raw: Sequence[msgspec.Raw]) -> tuple[list[int], list[tuple[int, list[int]]]]:
+    """Return what mmdet reads of each mask, and the sizes that RLEs claim, with their positions.
+
+    Polygons are told by their brackets and commas, without their numbers, as long as none can be too large.
+
+    Raises:
+        msgspec.MsgspecError: a mask is neither polygons nor an RLE, or has coordinates out of bounds.
+    """
+    texts = [bytes(mask) for mask in raw]
+    large = LONG in b"".join(texts).translate(ZEROS)
+    states: list[int] = []
+    claims: list[tuple[int, list[int]]] = []
+    for at, text in enumerate(texts):
+        state = None if large else _state_of_shape(text.translate(None, DIGITS))
+        if state is None:
+            mask = decode_mask(text)
+            if isinstance(mask, _Rle) and mask.size is not None:
+                claims.append((at, mask.size))
+            state = state_of(msgspec.to_builtins(mask))
+        states.append(state)
+    return states, claims
+
+
+@lru_cache(maxsize=1 << 16)
+def _state_of_shape(shape: bytes) -> int | None:
+    """Return what mmdet reads of polygons, of which the digits were taken away; None for anything else."""
+    if not POLYGONS.fullmatch(shape):
+        return None
+    if shape == b"[]":
+        return NONE
+    return state_of_polygons([len(commas) + 1 for commas in shape[2:-2].split(b"],[")])
+
+
+def _joined(parts: list[_Part], image_ids: np.ndarray, sizes: np.ndarray, category_ids: np.ndarray) -> Columns | None:
+    """Return the columns of all parts; None for ids that are taken twice or unknown, or sizes of RLEs that are others."""
+    parts = parts or [_part([], masks=False)]
+    ids, images, categories, bbox, area, crowd, ignore, mask = (
+        np.concatenate(column) for column in zip(*(part[:8] for part in parts), strict=True)
+    )
+    image, category = _positions(images, image_ids), _positions(categories, category_ids)
+    if len(np.unique(ids)) < len(ids) or (image < 0).any() or not (np.isfinite(bbox).all() and np.isfinite(area).all()):
+        return None
+    start = 0
+    for part in parts:
+        if any(claimed != sizes[image[start + at]][::-1].tolist() for at, claimed in part.claims):
+            return None
+        start += len(part.ids)
+    bare = [str(number) for part in parts for number in part.without_crowd]
+    return Columns(ids.tolist(), image, category, bbox, area, crowd, ignore, mask, (len(bare), bare[:TOLD]))
+
+
+def _column(entries: Sequence[Any], name: str, kind: Any) -> np.ndarray:
+    return np.fromiter((getattr(entry, name) for entry in entries), kind, len(entries))
+
+
+def _positions(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return where each value stands among unique ids; -1 where it does not."""
+    if not len(ids):
+        return np.full(len(values), -1)
+    order = np.argsort(ids)
+    place = order[np.searchsorted(ids, values, sorter=order).clip(max=len(ids) - 1)]
+    return np.where(ids[place] == values, place, -1)

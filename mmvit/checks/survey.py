@@ -1,0 +1,230 @@
+"""What remains of a COCO annotation file when mmdet has read it: boxes and masks to learn from, remembered between runs."""
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..version import __version__
+from . import annotations
+from .coco import LOST, NONE, PARTIAL, REASONS, TOLD, Columns, Table, mask_states, reasons, table_of
+from .coco_reader import fast_table
+from .plausible import contradictions
+
+PARTIAL_MASKS = "polygons of fewer than three points or with an odd count of numbers"
+LOST_MASKS = "masks of which nothing can be drawn: RLEs without size or counts, or no polygon of three points"
+REMEMBERED_FROM = 8 << 20  # bytes: smaller files are read as fast
+KEPT = 32  # files in the cache
+
+
+@dataclass
+class Survey:
+    """What is known of a file in order.
+
+    Attributes:
+        names: file names of the images.
+        categories: names of the categories.
+        annotations: how many there are.
+        left_out: for each reason why mmdet passes over annotations, how many there are and the first ids.
+        boxes: boxes to learn from, by class.
+        images: images with a box to learn from.
+        crowds: regions to be ignored (`iscrowd`).
+        without_crowd: how many annotations have no `iscrowd`, and the first ids.
+        odd: values that are legal one by one and hardly possible together, a sentence each.
+        wrong: those that can have one cause only.
+    """
+
+    names: list[str]
+    categories: list[str]
+    annotations: int = 0
+    left_out: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
+    boxes: dict[str, int] = field(default_factory=dict)
+    images: int = 0
+    crowds: int = 0
+    without_crowd: tuple[int, list[str]] = (0, [])
+    odd: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def targets(self) -> int:
+        return sum(self.boxes.values())
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a dataset reads a file.
+
+    Attributes:
+        classes: the names that it trains.
+        boxes: annotations are read as `CocoDataset` does.
+        masks: the pipeline loads masks, too.
+        annotated: the file must have annotations.
+        least_side: images with a shorter side are left out, pixels.
+    """
+
+    classes: Sequence[str]
+    boxes: bool
+    masks: bool
+    annotated: bool
+    least_side: float = 0
+
+
+def survey(path: Path, told: str, reading: Reading) -> Survey:
+    """Return what remains of a file; from the cache where neither file nor reading changed.
+
+    Args:
+        told: how messages name the file.
+
+    Raises:
+        InputError: the file cannot be read, or has entries that stop a run.
+    """
+    place = _place(path, reading)
+    if (known := _remembered(place)) is not None:
+        return known
+    table = read_table(path, told, reading)
+    found = _summary(table, reading)
+    _remember(place, found)
+    return found
+
+
+def read_table(path: Path, told: str, reading: Reading) -> Table:
+    """Read a file whose entries are in order, fast where possible.
+
+    Raises:
+        InputError: as for `survey`.
+    """
+    table = fast_table(path, reading.masks, reading.boxes)
+    lacking = reading.annotated and reading.boxes and table is not None and table.columns is None
+    if table is not None and not lacking and not _without_mask(table, reading).any():
+        return table
+    content = annotations.read(path, told, reading.annotated)
+    annotations.check_lists(content, told, reading.classes)
+    if reading.boxes:
+        annotations.check_annotations(content, told)
+    table = table_of(content, False, reading.boxes)
+    if reading.masks and table.columns is not None:
+        used = (reasons(table, reading.classes) < 0) & ~table.columns.ignore
+        annotations.check_masks(content, told, np.flatnonzero(used).tolist())
+        table.columns.mask = mask_states(content)
+    return table
+
+
+def _without_mask(table: Table, reading: Reading) -> np.ndarray:
+    """Which annotations are used and have no mask, where masks are read."""
+    if not reading.masks or table.columns is None:
+        return np.zeros(0, bool)
+    columns = table.columns
+    return (columns.mask == NONE) & (reasons(table, reading.classes) < 0) & ~columns.ignore
+
+
+def trained(table: Table, reading: Reading) -> np.ndarray:
+    """Return which annotations (N,) a model learns from; crowds and masks that cannot be drawn are ignored regions."""
+    columns = table.columns
+    assert columns is not None
+    used = (reasons(table, reading.classes) < 0) & ~columns.ignore & ~columns.crowd & (columns.mask != LOST)
+    return used & (table.sizes.min(axis=1) >= reading.least_side)[columns.image]
+
+
+def _summary(table: Table, reading: Reading) -> Survey:
+    found = Survey(table.names, table.categories)
+    columns = table.columns
+    if columns is None:
+        return found
+    found.annotations, found.without_crowd = len(columns.ids), columns.without_crowd
+    why = reasons(table, reading.classes)
+    used = (why < 0) & ~columns.ignore
+    for number, reason in enumerate(REASONS):
+        _note(found, reason, columns, why == number)
+    if reading.masks:
+        _note(found, PARTIAL_MASKS, columns, used & (columns.mask == PARTIAL))
+        _note(found, LOST_MASKS, columns, used & (columns.mask == LOST))
+    found.crowds = int((used & columns.crowd).sum())
+    targets = trained(table, reading)
+    counts = np.bincount(columns.category[targets], minlength=len(table.categories))
+    found.boxes = dict.fromkeys(reading.classes, 0)
+    for name, count in zip(table.categories, counts.tolist(), strict=True):
+        if name in found.boxes:
+            found.boxes[name] += count
+    found.images = len(np.unique(columns.image[targets]))
+    found.wrong, found.odd = contradictions(columns.bbox, columns.area, table.sizes[columns.image], columns.crowd)
+    return found
+
+
+def _note(found: Survey, reason: str, columns: Columns, which: np.ndarray) -> None:
+    places = np.flatnonzero(which)
+    if len(places):
+        found.left_out[reason] = (len(places), [str(columns.ids[place]) for place in places[:TOLD]])
+
+
+def _place(path: Path, reading: Reading) -> Path | None:
+    """File of the cache for this state of a file; None where it is not worth it."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    if about.st_size < REMEMBERED_FROM:
+        return None
+    text = repr((str(path.resolve()), about.st_size, about.st_mtime_ns, reading, __version__, _own_state()))
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "mmvit" / "annotations" / f"{sha256(text.encode()).hexdigest()}.json"
+
+
+def _own_state() -> tuple[float, ...]:
+    """Times of the files that make a survey, so that a newer version of them asks again."""
+    folder = Path(__file__).parent
+    return tuple((folder / f"{name}.py").stat().st_mtime for name in ("survey", "coco", "coco_reader", "plausible"))
+
+
+def _remembered(place: Path | None) -> Survey | None:
+    if place is None:
+        return None
+    try:
+        return Survey(**json.loads(place.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _remember(place: Path | None, found: Survey) -> None:
+    """Write to the cache; where that is not possible, the next run reads the file again."""
+    if place is None:
+        return
+    partial = place.with_name(f"{place.name}.{os.getpid()}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(asdict(found)))
+        partial.replace(place)
+        for old in sorted(place.parent.glob("*.json"), key=os.path.getmtime)[:-KEPT]:
+            old.unlink(missing_ok=True)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def require_targets(surveys: dict[str, Survey]) -> None:
+    """Check that the training data leave something to learn from.
+
+    Args:
+        surveys: of all annotation files that are trained on, by how messages name them.
+
+    Raises:
+        InputError: no box remains.
+    """
+    if not surveys or any(found.targets for found in surveys.values()):
+        return
+    lines = ["nothing to learn from: no box remains when mmdet has read the training data"]
+    for told, found in surveys.items():
+        lines.append(f"  {told}: {found.annotations} annotations, of which")
+        lines += [f"    {count} {reason}" for reason, (count, _) in found.left_out.items()]
+        if found.crowds:
+            lines.append(
+                f"    {found.crowds} iscrowd=1, which are regions to be ignored. A converter that marks every RLE as a "
+                "crowd is wrong: write iscrowd=0 for single objects"
+            )
+        lines += [f"    {fault}" for fault in found.wrong]
+    raise InputError("\n".join(lines))

@@ -1,0 +1,198 @@
+"""What a config says and a resumed checkpoint overrules: told, or with `--new-schedule` the other way round.
+
+mmengine resumes the optimiser's and the schedulers' settings with their state: another learning rate, weight decay or milestone
+in the config changes nothing, and nothing says so. The number of epochs or iterations, clipping, data, batch size and the
+weights of losses are the config's in any case.
+"""
+
+import inspect
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mmengine.hooks import EMAHook, Hook
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+
+from ..errors import InputError
+from ..registry import HOOKS
+from .loops import BATCHES
+
+MOVING = ("betas", "momentum")  # options that a scheduler of momenta changes as it goes
+COUNTERS = ("self", "optimizer", "last_step", "verbose", "args", "kwargs")
+Group = Mapping[str, Any]
+
+
+class Difference(NamedTuple):
+    """An option that the config and the checkpoint have with other values."""
+
+    key: str
+    config: Any
+    checkpoint: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.config} in the config, {self.checkpoint} in the checkpoint"
+
+
+@HOOKS.register_module()
+class ResumeHook(Hook):
+    """Compare the config of a resumed run with its checkpoint.
+
+    Args:
+        new_schedule: take options of the optimiser and the schedules from the config, as they would be by now had the training
+            begun with them; the optimiser's averages are the checkpoint's in any case.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, new_schedule: bool = False) -> None:
+        self.new_schedule = new_schedule
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """
+        Raises:
+            InputError: the optimiser of the checkpoint is another one or has other parameters; or `new_schedule` where the
+                optimisers are several, or shared out among processes.
+        """
+        if not getattr(runner, "_resume", False) or "optimizer" not in checkpoint:
+            return
+        wrapper, theirs = runner.optim_wrapper, checkpoint["optimizer"]
+        if not isinstance(wrapper, OptimWrapper) or not _is_plain(theirs):
+            if self.new_schedule:
+                raise InputError("--new-schedule: only for trainings with one optimiser in each process, without FSDP")
+            return
+        _require_same_parameters(wrapper, theirs["param_groups"], str(runner._load_from))
+        schedulers = runner.param_schedulers if isinstance(runner.param_schedulers, list) else []
+        found = [
+            *_of_optimizer(wrapper.optimizer.param_groups, theirs["param_groups"]),
+            *_of_schedulers(schedulers, checkpoint.get("param_schedulers") or []),
+        ]
+        if found and self.new_schedule:
+            _advance(runner, schedulers, checkpoint["meta"])
+            _take(wrapper, schedulers, checkpoint)
+        if found:
+            side = (
+                "the config's count, because of --new-schedule"
+                if self.new_schedule
+                else ("the checkpoint's count. To take the config's: --resume --new-schedule")
+            )
+            runner.logger.warning("\n".join([f"resuming: {side}", *(f"  {entry}" for entry in found)]))
+        for line in _others(runner, checkpoint):
+            runner.logger.warning(f"resuming: {line}")
+
+
+def _is_plain(state: Any) -> bool:
+    groups = state.get("param_groups") if isinstance(state, Mapping) else None
+    return groups is not None and all(isinstance(number, int) for group in groups for number in group.get("params", ()))
+
+
+def _require_same_parameters(wrapper: OptimWrapper, theirs: Sequence[Group], source: str) -> None:
+    ours = wrapper.optimizer.param_groups
+    counts = [[len(group["params"]) for group in groups] for groups in (ours, theirs)]
+    anew = f"Resume with the settings of the checkpoint, or begin anew from its weights, without --resume: load_from={source}"
+    if counts[0] != counts[1]:
+        told = [f"{sum(count)} parameters in {len(count)} groups" for count in counts]
+        raise InputError(
+            f"--resume {source}: its optimiser has {told[1]}, this config's has {told[0]}. Another frozen part, optimiser, "
+            f"paramwise_cfg or constructor makes others. {anew}"
+        )
+    lacking = [name for name in wrapper.optimizer.defaults if name in _own_options(wrapper) and name not in theirs[0]]
+    if lacking:
+        raise InputError(
+            f"--resume {source}: its optimiser has no {', '.join(lacking)}, which {type(wrapper.optimizer).__name__} of this "
+            f"config has: it is another one. {anew}"
+        )
+
+
+def _own_options(wrapper: OptimWrapper) -> set[str]:
+    """Names of options that make an optimiser what it is; later versions of torch add others to all of them."""
+    return {"betas", "eps", "momentum", "dampening", "nesterov", "alpha", "centered", "rho", "lambd", "etas", "amsgrad"}
+
+
+def _of_optimizer(ours: Sequence[Group], theirs: Sequence[Group]) -> Iterator[Difference]:
+    found: dict[str, list[Difference]] = {}
+    for mine, other in zip(ours, theirs, strict=True):
+        moving = MOVING if "initial_momentum" in other else ()
+        for name in mine:
+            if name == "params" or name in moving or (name == "lr" and "initial_lr" in mine) or name not in other:
+                continue
+            if mine[name] != _like(other[name], mine[name]):
+                key = f"optim_wrapper.optimizer.{name.removeprefix('initial_')}"
+                found.setdefault(key, []).append(Difference(key, mine[name], other[name]))
+    for entries in found.values():
+        more = f" (and so on in {len(entries)} of {len(ours)} groups of parameters)" if len(entries) > 1 else ""
+        yield entries[0]._replace(checkpoint=f"{entries[0].checkpoint}{more}")
+
+
+def _of_schedulers(ours: Sequence[Any], theirs: Sequence[Mapping[str, Any]]) -> Iterator[Difference]:
+    if len(ours) != len(theirs):
+        yield Difference("param_scheduler", f"{len(ours)} schedules", f"{len(theirs)}")
+    for index, (scheduler, other) in enumerate(zip(ours, theirs, strict=False)):
+        mine = scheduler.state_dict()
+        for name in _options_of(scheduler):
+            if name in mine and mine[name] != _like(other.get(name, "nothing"), mine[name]):
+                yield Difference(f"param_scheduler.{index}.{name}", _short(mine[name]), _short(other.get(name, "nothing")))
+
+
+def _options_of(scheduler: Any) -> list[str]:
+    kinds = [kind for kind in type(scheduler).__mro__ if "__init__" in vars(kind)]
+    names = [name for kind in kinds for name in inspect.signature(kind).parameters]
+    return list(dict.fromkeys(name for name in names if name not in COUNTERS))
+
+
+def _like(value: Any, other: Any) -> Any:
+    """A value of a checkpoint as one of a config, where lists stand for tuples."""
+    return type(other)(value) if isinstance(value, list) and isinstance(other, tuple) else value
+
+
+def _short(value: Any) -> Any:
+    """Milestones, which mmengine counts, as a list."""
+    return sorted(value) if isinstance(value, Mapping) else value
+
+
+def _advance(runner: Runner, schedulers: Sequence[Any], position: Mapping[str, int]) -> None:
+    """Step new schedules to the position of a checkpoint, in the order of mmengine's hook."""
+    epochs, iterations = position["epoch"], position["iter"]
+    length = len(runner.train_dataloader) if getattr(runner.train_loop, "_max_epochs", None) and epochs else 0
+    done = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that no step of the optimiser came before
+        for number in range(1, iterations + 1):
+            for scheduler in schedulers:
+                if not scheduler.by_epoch:
+                    scheduler.step()
+            if length and number % length == 0 and done < epochs:
+                done += 1
+                _step_epoch(schedulers)
+        for _ in range(epochs - done if length else 0):  # of a training with other batches
+            _step_epoch(schedulers)
+
+
+def _step_epoch(schedulers: Sequence[Any]) -> None:
+    for scheduler in schedulers:
+        if scheduler.by_epoch:
+            scheduler.step()
+
+
+def _take(wrapper: OptimWrapper, schedulers: Sequence[Any], checkpoint: dict) -> None:
+    """Write the config's options into what is about to be resumed."""
+    state, theirs = wrapper.state_dict(), checkpoint["optimizer"]
+    for mine, other in zip(state["param_groups"], theirs["param_groups"], strict=True):
+        other.update({name: value for name, value in mine.items() if name != "params"})
+    theirs.update({name: value for name, value in state.items() if name not in ("state", "param_groups", "loss_scaler")})
+    checkpoint["param_schedulers"] = [scheduler.state_dict() for scheduler in schedulers]
+
+
+def _others(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[str]:
+    """What else differs, in words, with what counts."""
+    averaged = any(isinstance(hook, EMAHook) for hook in runner.hooks)
+    if "ema_state_dict" in checkpoint and not averaged:
+        yield "the checkpoint has averaged weights, the config no EMAHook: training goes on from the averages without it"
+    before = (checkpoint["message_hub"].get("runtime_info") or {}).get(BATCHES)
+    now = getattr(runner.train_loop, "batches", None)
+    for name, value in (now() if now else {}).items():
+        if isinstance(before, Mapping) and before.get(name, value) != value:
+            yield (
+                f"{name}: {value} now, {before[name]} in the checkpoint. {value} counts: the iterations that are done stay "
+                "done, so that the order of the data and the schedule are no longer those of one training"
+            )

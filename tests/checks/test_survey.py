@@ -1,0 +1,209 @@
+"""What remains of an annotation file: what a model learns from, values that contradict each other, and what is remembered."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mmdet.datasets import CocoDataset
+from test_data_checks import NAMES, coco, detector, refusal, with_annotation, write
+
+from mmvit.checks import annotations, preflight
+from mmvit.checks import survey as surveys
+from mmvit.checks.coco import table_of
+from mmvit.checks.coco_reader import fast_table
+from mmvit.checks.survey import Reading, Survey, survey
+from mmvit.errors import InputError
+
+pytestmark = pytest.mark.stack
+
+READING = Reading(NAMES, boxes=True, masks=True, annotated=True)
+
+
+def boxes(*rows: tuple[float, ...], size: tuple[int, int] = (640, 480), **values: Any) -> dict[str, Any]:
+    """One image with a box for each row of x, y, width, height."""
+    entries = [
+        dict(id=i, image_id=1, category_id=1 + i % 2, bbox=list(row), area=row[2] * row[3], iscrowd=0, **values)
+        for i, row in enumerate(rows)
+    ]
+    return coco(images=[dict(id=1, file_name="1.png", width=size[0], height=size[1])], annotations=entries)
+
+
+def random_boxes(count: int = 40) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    start = generator.uniform(0, 300, (count, 2))
+    return np.concatenate([start, generator.uniform(20, 150, (count, 2))], axis=1).round(1)
+
+
+def test_a_training_without_targets_is_refused(tmp_path: Path) -> None:
+    """Every mask an RLE with iscrowd=1, as a converter writes it: mmdet trains with losses of 0."""
+    rle = dict(size=[64, 96], counts=[100, 200, 5844])
+    content = coco()
+    for entry in content["annotations"]:
+        entry.update(iscrowd=1, segmentation=rle)
+    write(tmp_path, content)
+    cfg = detector(tmp_path, "mask_rcnn")
+    told = refusal(preflight.check, cfg, ("train",))
+    assert told.startswith("nothing to learn from: no box remains when mmdet has read the training data")
+    assert "2 iscrowd=1, which are regions to be ignored" in told
+    preflight.check(cfg, ("val",))
+    dataset = CocoDataset(ann_file=f"{tmp_path}/ann.json", metainfo=dict(classes=NAMES), data_prefix=dict(img=""))
+    assert all(box["ignore_flag"] for i in range(2) for box in dataset.get_data_info(i)["instances"])
+
+
+def test_images_that_the_filter_takes_away(tmp_path: Path) -> None:
+    cfg = write(tmp_path, coco())
+    cfg.train_dataloader.dataset.filter_cfg = dict(filter_empty_gt=True, min_size=65)
+    assert "nothing to learn from" in refusal(preflight.check, cfg, ("train",))
+    cfg.train_dataloader.dataset.filter_cfg.min_size = 64
+    preflight.check(cfg, ("train",))
+
+
+def test_images_without_labels_need_no_annotations(tmp_path: Path) -> None:
+    content = coco()
+    del content["annotations"]
+    cfg = write(tmp_path, content)
+    assert "no list annotations" in refusal(preflight.check, cfg, ("train",))
+    cfg.train_dataloader.dataset.pipeline = [dict(type="LoadImageFromFile"), dict(type="LoadEmptyAnnotations")]
+    preflight.check(cfg, ("train",))
+
+
+@pytest.mark.parametrize("given", ["corners", "fractions", "turned"])
+def test_boxes_of_other_conventions_are_refused(tmp_path: Path, given: str) -> None:
+    rows, size = random_boxes(), (640, 480)
+    told = "look like x1 y1 x2 y2. COCO's are x, y, width, height: write x2 - x1 and y2 - y1"
+    if given == "corners":
+        rows[:, 2:] += rows[:, :2]
+    elif given == "fractions":
+        rows, told = rows / 640, "all 40 boxes lie within 0 and 1: fractions of the image"
+    else:
+        size, told = (300, 640), "All of them fit if width and height of the images are exchanged"
+        rows[:, 0] += 150
+        rows[:, 1] /= 3
+    message = refusal(preflight.check, write(tmp_path, boxes(*rows.tolist(), size=size)), ("train",))
+    assert "ann.json (train_dataloader.dataset.ann_file): " in message
+    assert told in message
+
+
+def test_right_boxes_contradict_nothing(tmp_path: Path) -> None:
+    write(tmp_path, boxes(*random_boxes().tolist()))
+    found = survey(tmp_path / "ann.json", "", Reading(NAMES, True, False, True))
+    assert (found.wrong, found.odd) == ([], [])
+    assert found.boxes == {"screw": 20, "nut": 20}
+
+
+def test_odd_values_are_told(tmp_path: Path) -> None:
+    content = boxes((600, 10, 60, 20), (10, 10, 20, 20), (50, 60, 20, 20))
+    content["annotations"][1]["area"] = 900
+    write(tmp_path, content)
+    found = survey(tmp_path / "ann.json", "", Reading(NAMES, True, False, True))
+    assert found.odd == [
+        "1 of 3 boxes reach over their image by more than 1.5 pixels, and are cut off there",
+        "1 of 3 areas are more than width x height of their box",
+    ]
+
+
+def test_evaluation_needs_iscrowd(tmp_path: Path) -> None:
+    cfg = write(tmp_path, with_annotation(iscrowd=None))
+    preflight.check(cfg, ("train",))
+    told = refusal(preflight.check, cfg, ("train", "val"))
+    assert f"{tmp_path}/ann.json (val_evaluator.ann_file): 1 annotations have no iscrowd (ids 7)" in told
+    cfg.val_evaluator.ann_file = None  # mmdet makes one from the dataset
+    preflight.check(cfg, ("train", "val"))
+
+
+def test_the_evaluators_file_must_be_there(tmp_path: Path) -> None:
+    cfg = write(tmp_path, coco())
+    cfg.val_evaluator.ann_file = str(tmp_path / "absent.json")
+    assert "absent.json (val_evaluator.ann_file): no such file" in refusal(preflight.check, cfg, ("val",))
+
+
+@pytest.mark.parametrize("kind", ["above", "absolute", "dots"])
+def test_images_are_found_wherever_mmdet_finds_them(tmp_path: Path, kind: str) -> None:
+    content = coco()
+    names = {"above": "../images/1.png", "absolute": f"{tmp_path}/images/1.png", "dots": "./1.png"}
+    content["images"][0]["file_name"] = names[kind]
+    preflight.check(write(tmp_path, content), ("train",))
+    content["images"][0]["file_name"] = "../images/3.png"
+    assert "names 1 images (of 2) that are not in" in refusal(preflight.check, write(tmp_path, content), ("train",))
+
+
+def test_a_string_where_a_tuple_of_classes_is_meant(tmp_path: Path) -> None:
+    cfg = write(tmp_path, coco())
+    cfg.model.bbox_head.num_classes = 1
+    cfg.train_dataloader.dataset.metainfo = dict(classes="screw")
+    told = refusal(preflight.check, cfg, ("train",))
+    assert "train_dataloader.dataset.metainfo.classes is the string 'screw'" in told
+    assert "Write classes=('screw',) with a comma" in told
+
+
+CONTENTS = [
+    coco(),
+    with_annotation(iscrowd=1, segmentation=dict(size=[64, 96], counts=[6144])),
+    with_annotation(segmentation=[[8, 8, 48, 8], [8, 8, 48, 8, 48, 56]], iscrowd=None),
+    with_annotation(segmentation=[[]], bbox=[90, 60, 0.5, 40]),
+    with_annotation(category_id=9, ignore=1),
+    coco(annotations=[]),
+    with_annotation(segmentation=[[8, 8, 48, 8, 48, 56], [], [1.12345678, 2, 3, 4, 5]]),
+    with_annotation(segmentation=[[-999999, 8, 48, 8, 48, 5e2]], bbox=[8, 8, 40, 48]),
+    with_annotation(segmentation=dict(size=[64, 96], counts="0000000"), ignore=1),
+]
+REFUSED = [
+    with_annotation(segmentation=[[1000000, 8, 48, 8, 48, 56]]),
+    with_annotation(segmentation=[[1e9, 8, 48, 8, 48, 56]]),
+    with_annotation(segmentation=[[[8, 8, 48, 8, 48, 56]]]),
+    with_annotation(segmentation=[["8", 8, 48, 8, 48, 56]]),
+    with_annotation(segmentation=dict(size=[96, 64], counts=[6144])),
+    with_annotation(segmentation=[]),
+    with_annotation(segmentation=None),
+]
+
+
+@pytest.mark.parametrize("content", CONTENTS, ids=range(len(CONTENTS)))
+@pytest.mark.parametrize("block", [1, 1 << 20])
+def test_the_fast_reader_finds_what_the_other_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: dict, block: int
+) -> None:
+    monkeypatch.setattr("mmvit.checks.coco_reader.BLOCK", block)
+    file = tmp_path / "ann.json"
+    file.write_text(json.dumps(content))
+    fast, slow = fast_table(file, True, True), table_of(annotations.read(file, "", True), True, True)
+    assert fast is not None
+    assert (fast.names, fast.categories, fast.sizes.tolist()) == (slow.names, slow.categories, slow.sizes.tolist())
+    assert fast.columns is not None
+    assert slow.columns is not None
+    for name, column in vars(fast.columns).items():
+        assert np.array_equal(column, getattr(slow.columns, name)) or column == getattr(slow.columns, name), name
+
+
+@pytest.mark.parametrize("content", REFUSED, ids=range(len(REFUSED)))
+def test_masks_that_the_fast_reader_leaves_to_the_other(tmp_path: Path, content: dict) -> None:
+    write(tmp_path, content)
+    with pytest.raises(InputError, match="annotations that cannot be used\n  1 with"):
+        survey(tmp_path / "ann.json", "", READING)
+
+
+def test_large_files_are_remembered_until_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(surveys, "REMEMBERED_FROM", 0)
+    read: list[Path] = []
+    table = surveys.read_table
+    monkeypatch.setattr(surveys, "read_table", lambda path, *rest: read.append(path) or table(path, *rest))
+    write(tmp_path, coco())
+    file = tmp_path / "ann.json"
+    first, second = survey(file, "", READING), survey(file, "", READING)
+    assert first.targets == second.targets == 2
+    assert len(read) == 1
+    survey(file, "", Reading(("screw",), True, True, True))
+    assert len(read) == 2, "other classes, another answer"
+    os.utime(file, (0, 0))
+    survey(file, "", READING)
+    assert len(read) == 3
+    for broken in (tmp_path / "cache" / "mmvit" / "annotations").iterdir():
+        broken.write_text("[")
+    assert survey(file, "", READING).names == first.names
+    assert len(read) == 4
+    monkeypatch.setenv("XDG_CACHE_HOME", str(file))  # no folder: nothing can be kept there
+    assert isinstance(survey(file, "", READING), Survey)

@@ -1,0 +1,143 @@
+"""What the config of a resumed run says and its checkpoint overrules, and the other way round with a new schedule."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from test_resume import kill, resumed, runner, train
+
+from mmvit.compat.checkpoints import safe_load
+from mmvit.errors import InputError
+
+pytestmark = pytest.mark.stack
+
+HOOK = dict(type="mmvit.ResumeHook")
+NEW = dict(type="mmvit.ResumeHook", new_schedule=True)
+
+
+def schedule(first: float = 0.1, milestones: tuple[int, ...] = (1, 2), by_epoch: bool = True) -> list[dict]:
+    return [
+        dict(type="LinearLR", start_factor=first, by_epoch=False, begin=0, end=5),
+        dict(type="MultiStepLR", by_epoch=by_epoch, milestones=list(milestones), gamma=0.5),
+    ]
+
+
+def optimizer(**options: Any) -> dict:
+    return dict(optimizer=dict(**{**dict(type="AdamW", lr=1e-2), **options}))
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training by epochs of four iterations that was killed after the sixth."""
+    folder = tmp_path_factory.mktemp("killed")
+    kill(runner(folder, [dict(type="KillHook", at=6)], param_scheduler=schedule(), optim_wrapper=optimizer()))
+    return folder
+
+
+def told(caplog: pytest.LogCaptureFixture, folder: Path, hook: dict = HOOK, **changes: Any) -> tuple[str, Runner]:
+    """What a resumed run says, and the run, killed at its first iteration."""
+    stop = dict(type="KillHook", at=1, moment="before_train_iter")
+    run = resumed(folder, hooks=[hook, stop], log_level="WARNING", **changes)
+    run.logger.propagate = True
+    with caplog.at_level(logging.WARNING):
+        kill(run)
+    return "\n".join(record.getMessage() for record in caplog.records if "resuming" in record.getMessage()), run
+
+
+def test_nothing_is_said_where_nothing_differs(killed: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert told(caplog, killed, param_scheduler=schedule(), optim_wrapper=optimizer())[0] == ""
+
+
+def test_what_the_checkpoint_overrules_is_told(killed: Path, caplog: pytest.LogCaptureFixture) -> None:
+    message, run = told(
+        caplog,
+        killed,
+        param_scheduler=schedule(0.2, (1, 3)),
+        optim_wrapper=optimizer(lr=1e-3, weight_decay=0.1, betas=(0.8, 0.9)),
+    )
+    assert message.splitlines() == [
+        "resuming: the checkpoint's count. To take the config's: --resume --new-schedule",
+        "  optim_wrapper.optimizer.betas: (0.8, 0.9) in the config, (0.9, 0.999) in the checkpoint",
+        "  optim_wrapper.optimizer.weight_decay: 0.1 in the config, 0.01 in the checkpoint",
+        "  optim_wrapper.optimizer.lr: 0.001 in the config, 0.01 in the checkpoint",
+        "  param_scheduler.0.start_factor: 0.2 in the config, 0.1 in the checkpoint",
+        "  param_scheduler.1.milestones: [1, 3] in the config, [1, 2] in the checkpoint",
+    ]
+    assert run.optim_wrapper.param_groups[0]["initial_lr"] == 1e-2
+
+
+def test_other_schedules_and_what_else_differs(killed: Path, caplog: pytest.LogCaptureFixture) -> None:
+    loader = dict(batch_size=2, num_workers=0, sampler=dict(type="DefaultSampler"), dataset=dict(type="Noise"))
+    message, _ = told(
+        caplog,
+        killed,
+        hook=dict(type="mmvit.ResumeHook"),
+        param_scheduler=[dict(type="CosineAnnealingLR", T_max=3)],
+        optim_wrapper=optimizer(),
+        train_dataloader=loader,
+        custom_hooks=[HOOK, dict(type="KillHook", at=1, moment="before_train_iter")],
+    )
+    assert "  param_scheduler: 1 schedules in the config, 2 in the checkpoint" in message
+    assert "  param_scheduler.0.T_max: 3 in the config, nothing in the checkpoint" in message
+    assert "resuming: the checkpoint has averaged weights, the config no EMAHook" in message
+    assert "resuming: train_dataloader.batch_size: 2 now, 3 in the checkpoint. 2 counts" in message
+
+
+@pytest.mark.parametrize("by_epoch", [True, False])
+def test_a_new_schedule_is_that_of_a_training_with_it(tmp_path: Path, caplog: pytest.LogCaptureFixture, by_epoch: bool) -> None:
+    """The rates after resuming are those of a run that began with the new options; the averages are the checkpoint's."""
+    changes = dict(param_scheduler=schedule(0.3, (1, 2) if by_epoch else (3, 8), by_epoch), by_epoch=by_epoch)
+    other = dict(param_scheduler=schedule(by_epoch=by_epoch), by_epoch=by_epoch)
+    kill(runner(tmp_path / "old", [dict(type="KillHook", at=6)], optim_wrapper=optimizer(), **other))
+    kill(runner(tmp_path / "new", [dict(type="KillHook", at=6)], optim_wrapper=optimizer(lr=3e-3), **changes))
+    whole = resumed(tmp_path / "new", hooks=[dict(type="KillHook", at=4)], optim_wrapper=optimizer(lr=3e-3), **changes)
+    rates = Rates()
+    whole.register_hook(rates)
+    kill(whole)
+    old = safe_load(next((tmp_path / "old").glob("iter_*.pth")))
+    run = resumed(tmp_path / "old", hooks=[NEW, dict(type="KillHook", at=4)], optim_wrapper=optimizer(lr=3e-3), **changes)
+    again = Rates()
+    run.register_hook(again)
+    kill(run)
+    assert again.found == pytest.approx(rates.found, rel=1e-12)
+    assert len(set(rates.found)) > 1
+    assert old["optimizer"]["param_groups"][0]["initial_lr"] == 1e-2
+    saved = safe_load(sorted((tmp_path / "old").glob("iter_*.pth"))[-1])["optimizer"]
+    assert saved["param_groups"][0]["initial_lr"] == 3e-3
+    assert saved["state"][0]["step"] > 6
+
+
+class Rates(Hook):
+    """Note the learning rate of each iteration."""
+
+    def __init__(self) -> None:
+        self.found: list[float] = []
+
+    def before_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
+        self.found.append(runner.optim_wrapper.param_groups[0]["lr"])
+
+
+def test_averages_are_kept(killed: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = safe_load(sorted(killed.glob("iter_*.pth"))[-1])["optimizer"]["state"]
+    message, run = told(caplog, killed, hook=NEW, param_scheduler=schedule(), optim_wrapper=optimizer(lr=1e-3))
+    assert message.startswith("resuming: the config's count, because of --new-schedule")
+    now = run.optim_wrapper.optimizer.state_dict()["state"]
+    assert all(torch.equal(now[number]["exp_avg"], state[number]["exp_avg"]) for number in state)
+
+
+CHANGED = {
+    "constructor": dict(optim_wrapper=dict(**optimizer(weight_decay=0.01), paramwise_cfg=dict(norm_decay_mult=0.0))),
+    "optimiser": dict(optim_wrapper=dict(optimizer=dict(type="SGD", lr=1e-2, momentum=0.9))),
+}
+
+
+@pytest.mark.parametrize("what", CHANGED)
+def test_another_optimiser_cannot_go_on(killed: Path, what: str) -> None:
+    told = {"constructor": "parameters in 1 groups, this config's has", "optimiser": "has no momentum, dampening, nesterov"}
+    run = resumed(killed, hooks=[HOOK], param_scheduler=schedule(), **CHANGED[what])
+    with pytest.raises(InputError, match=rf"--resume .*iter_\d\.pth: .*{told[what]}(.|\n)*begin anew .*load_from="):
+        train(run)
