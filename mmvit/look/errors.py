@@ -57,8 +57,8 @@ def judge(pair: Pair) -> Judged:
         verdicts[index], target = _verdict(overlap[index, singles], same[index, singles], taken[singles])
         if target >= 0:
             target = singles[target]
-            usable[target] = not taken[target]
-            targets[index] = -1 if taken[target] else target
+            if not taken[target] and not usable[target]:  # the surest of class and place errors alone can be mended to it
+                targets[index], usable[target] = target, True
     unfound = ~taken & ~truth.crowd
     return Judged(pair, verdicts, targets, unfound & ~usable, unfound)
 
@@ -91,8 +91,8 @@ def counts(judged: Sequence[Judged], score: float = 0.0) -> dict[str, int]:
 def costs(judged: Sequence[Judged], classes: int) -> dict[str, float]:
     """Return by how much AP50 would rise if all errors of a kind were mended, others left: from 0 to 1.
 
-    Class and place errors become right where their object is free, the surest one for each object, and go away otherwise;
-    the rest goes away, of missed objects the object.
+    Class and place errors become right where their object is free, the surest of both kinds for each object, and go away
+    otherwise; the rest goes away, of missed objects the object.
     """
     before = _ap50(judged, classes, "")
     return {kind: max(0.0, _ap50(judged, classes, kind) - before) for kind in KINDS}
@@ -110,12 +110,9 @@ def _ap50(judged: Sequence[Judged], classes: int, mended: str) -> float:
         named = found.labels.copy()
         wrong = np.flatnonzero(image.verdicts == mended)
         kept[wrong] = False
-        mended_to = set()
-        for index in wrong:  # by falling score
-            if (target := image.targets[index]) >= 0 and target not in mended_to:
-                mended_to.add(target)
-                kept[index] = good[index] = True
-                named[index] = truth.labels[target]
+        mendable = wrong[image.targets[wrong] >= 0]
+        kept[mendable] = good[mendable] = True
+        named[mendable] = truth.labels[image.targets[mendable]]
         scores.append(found.scores[kept])
         labels.append(named[kept])
         right.append(good[kept])
