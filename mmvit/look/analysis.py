@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 
 from ..checks.dataset import DatasetView, datasets_of
 from ..data.label_maps import LoadLabelMap
-from ..errors import InputError
+from ..errors import InputError, some
 from ..predict.models import Loaded, load
 from ..predict.predictor import Predictor, torch_device
 from ..predict.results import Detections
@@ -72,11 +72,24 @@ def _detector(
     predictor = Predictor(cfg, checkpoint, device=device, score=0.0)
     masks = bool(getattr(predictor.loaded.model, "with_mask", False))
     images, classes = annotated_images(dataset, masks)
+    require_classes(predictor.classes, classes, dataset.key)
     images = images[:most]
     results = predictor([image.path for image in images])
     found = [found_instances(result) for result in results if isinstance(result, Detections)]
     detected = detection.Detected(images, found, classes, score)
-    return detection.report(detected, page, lambda path: pixels_of(predictor.loaded, path), predictor.loaded.palette)
+    return detection.report(detected, page, predictor.read, predictor.loaded.palette)
+
+
+def require_classes(trained: Sequence[str], there: Sequence[str], key: str) -> None:
+    """Check that a checkpoint names the classes of a dataset, in the same order.
+
+    Raises:
+        InputError: it names others, so that labels would mean other things.
+    """
+    if tuple(trained) != tuple(there):
+        raise InputError(
+            f"{key} has classes {some(there)}, but the checkpoint was trained on {some(trained)}. Use its own config"
+        )
 
 
 def pixels_of(loaded: Loaded, path: str) -> np.ndarray:
@@ -88,6 +101,7 @@ def _segmenter(
     cfg: Config, dataset: DatasetView, checkpoint: str | Path, page: Page, device: str, most: int | None
 ) -> dict[str, float]:
     loaded = load(cfg, checkpoint, torch_device(device))
+    require_classes(loaded.classes, dataset.classes(), dataset.key)
     tally = segmentation.Tally(len(loaded.classes))
     for entry in label_maps(dataset)[:most]:
         labels, scores, size = labelled(loaded, entry["img_path"])
@@ -103,10 +117,10 @@ def label_maps(dataset: DatasetView) -> Sequence[dict[str, Any]]:
     """
     reader = dataset.label_map_reader() if dataset.reads_label_maps else None
     if reader is None:
-        raise InputError(f"dataset {dataset.type_name}: expected one of mmseg's, with images and label maps on this machine")
+        raise InputError(f"{dataset.key} is {dataset.type_name}: expected one of mmseg's, with its files on this machine")
     entries = reader.load_data_list()
     if not entries:
-        raise InputError(f"dataset {dataset.type_name} in {dataset.root}: there are no images in it")
+        raise InputError(f"{dataset.key}: there are no images in {dataset.root}")
     return entries
 
 

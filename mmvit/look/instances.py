@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks.annotations import check_lists, read
+from ..checks.annotations import check_annotations, check_lists, check_masks, read
 from ..checks.dataset import DatasetView
 from ..errors import InputError
 from ..predict.results import Detections
@@ -70,10 +70,15 @@ def annotated_images(dataset: DatasetView, masks: bool) -> tuple[list[AnnotatedI
         InputError: a dataset of another kind, or an annotation file that cannot be read.
     """
     if not dataset.is_coco or not dataset.reads_boxes:
-        raise InputError(f"dataset {dataset.type_name}: expected CocoDataset with a local ann_file, whose boxes are read here")
-    path, classes = dataset.ann_file, dataset.classes()
-    content = read(path, f"annotations {path}", annotated=True)
-    check_lists(content, f"annotations {path}", classes)
+        raise InputError(
+            f"{dataset.key} is {dataset.type_name}: expected CocoDataset with a local ann_file, whose boxes are read"
+        )
+    classes, told = dataset.classes(), f"annotations {dataset.ann_file}"
+    content = read(dataset.ann_file, told, annotated=True)
+    check_lists(content, told, classes)
+    check_annotations(content, told)
+    if masks:
+        check_masks(content, told, range(len(content["annotations"])))
     numbers = {name: label for label, name in enumerate(classes)}
     labels = {entry["id"]: numbers[entry["name"]] for entry in content["categories"] if entry["name"] in numbers}
     objects: dict[Any, list[dict]] = {image["id"]: [] for image in content["images"]}

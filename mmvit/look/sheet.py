@@ -21,7 +21,6 @@ from .seeing import (
     give,
     half_side,
     maps,
-    read,
     receptive_field,
 )
 
@@ -72,7 +71,7 @@ def look(predictor: Predictor, paths: list[str], out: Path, asked: Asked) -> lis
 def sheet(predictor: Predictor, path: str, result: Result, asked: Asked) -> Any:
     """Return the sheet of an image as matplotlib's figure: a row for each level, its columns as its titles say."""
     loaded = predictor.loaded
-    pixels = read(loaded, path)["img"]
+    pixels = predictor.read(path)
     height, width = pixels.shape[:2]
     x, y = asked.point or (width / 2, height / 2)
     if not (0 <= x < width and 0 <= y < height):

@@ -116,7 +116,9 @@ def assert_slopes(loaded: Loaded, given: Given, label: int, number: int, level: 
     step = torch.zeros(level.shape[2], dtype=torch.float64)
 
     def move(module: nn.Module, arguments: object, result: tuple) -> tuple:
-        return tuple(part + step[None, :, None, None] * (index == number) for index, part in enumerate(result))
+        parts = list(result)
+        parts[number] = parts[number] + step[None, :, None, None]
+        return tuple(parts)
 
     hook = backbone_of(loaded).register_forward_hook(move)
     slopes = []
