@@ -81,7 +81,7 @@ def benchmark(arguments: Sequence[str], prog: str = "tools/benchmark.py") -> int
         from .whole import run_whole  # not before it is needed: --help does without
 
         asked.options = [f"--{word.removeprefix('+')}" for word in asked.options]
-        return exit_status(run_whole, asked)
+        return exit_status(require_folders, asked) or exit_status(run_whole, asked)
     return exit_status(run_benchmark, asked)
 
 
@@ -91,10 +91,8 @@ def run_benchmark(asked: Namespace) -> None:
     Raises:
         InputError: an arch, a peer, a device or a folder that does not exist.
     """
+    require_folders(asked)
     backbones = [backbone_of(name) for name in asked.archs]
-    for file in filter(None, (asked.plot, asked.json)):
-        if not file.absolute().parent.is_dir():
-            raise InputError(f"{file}: there is no folder {file.absolute().parent}")
     if asked.with_cp and not asked.train:
         raise InputError("--with-cp: checkpointing happens in training only; add --train")
     from mmvit.pyramid import SMALLEST
@@ -133,6 +131,13 @@ def run_benchmark(asked: Namespace) -> None:
         report.write_json(rows, about, asked.json)
     if asked.plot:
         report.plot(rows, asked.plot)
+
+
+def require_folders(asked: Namespace) -> None:
+    """Raise InputError if a file is to be written to a folder that does not exist."""
+    for file in filter(None, (asked.plot, asked.json)):
+        if not file.absolute().parent.is_dir():
+            raise InputError(f"{file}: there is no folder {file.absolute().parent}")
 
 
 def backbone_of(name: str) -> tuple[str, dict[str, Any]]:

@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .parts import Grid, to_map, to_tokens
+from .parts import Grid, eager_on_cpu, to_map, to_tokens
+
+SCORES = 1 << 20  # values, 2 MB in bfloat16
 
 
 def split_heads(tokens: Tensor, heads: int) -> Tensor:
@@ -48,7 +50,37 @@ def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, *, heads: in
         scale: None means d ** -0.5.
     """
     query, key, value = (split_heads(tokens, heads) for tokens in (query, key, value))
-    return merge_heads(F.scaled_dot_product_attention(query, key, value, scale=scale))
+    attend = attention_in_blocks if has_faster_products(query) else F.scaled_dot_product_attention
+    return merge_heads(attend(query, key, value, scale=scale))
+
+
+def has_faster_products(tokens: Tensor) -> bool:
+    """Return whether to attend by products of bfloat16: in inference on a CPU with instructions for them.
+
+    There, torch's fused attention computes its products in float32.
+    """
+    if tokens.dtype is not torch.bfloat16 or torch.is_grad_enabled() or not eager_on_cpu(tokens):
+        return False
+    return getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+
+
+def attention_in_blocks(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
+    """Return attention (B, heads, N, d) as written in the paper, in blocks whose scores stay in the cache.
+
+    Scores and weights are rounded to bfloat16, as in the authors' code under autocast.
+    """
+    batch, heads, number, dim = query.shape
+    query, key, value = (part.flatten(0, 1) for part in (query * (dim**-0.5 if scale is None else scale), key, value))
+    together = max(SCORES // (number * key.shape[1]), 1)  # heads of a block
+    rows = max(SCORES // key.shape[1], 1)  # queries of a block
+    mixed = torch.empty_like(query)
+    for start in range(0, batch * heads, together):
+        some = slice(start, start + together)
+        for first in range(0, number, rows):
+            part = slice(first, first + rows)
+            weights = (query[some, part] @ key[some].transpose(1, 2)).softmax(dim=2)
+            mixed[some, part] = weights.to(value.dtype) @ value[some]
+    return mixed.unflatten(0, (batch, heads))
 
 
 def averaged(tokens: Tensor, grid: Grid, most: int) -> Tensor:

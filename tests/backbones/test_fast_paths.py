@@ -403,3 +403,34 @@ def test_with_so_many_keys_the_cost_grows_with_the_pixels(name: str) -> None:
 def test_bad_numbers_of_keys_are_refused(family: Family, keys: object) -> None:
     with pytest.raises(ValueError, match=r"max_keys=.*expected a number of keys from 1"):
         family.build(max_keys=keys)
+
+
+@pytest.mark.parametrize("scores", [1, 7, 60, 1 << 20], ids="{} scores".format)
+@pytest.mark.parametrize(("batch", "heads", "queries", "keys"), [(1, 3, 20, 12), (2, 2, 12, 12), (3, 1, 5, 30)])
+def test_attention_in_blocks_is_attention(
+    scores: int, batch: int, heads: int, queries: int, keys: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "SCORES", scores)
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(batch, number, heads * 8) for number in (queries, keys, keys))
+    heads_of = [attention.split_heads(tokens.double(), heads) for tokens in (query, key, value)]
+    for scale in (None, 0.2):
+        ours = attention.attention_in_blocks(*heads_of, scale=scale)
+        torch.testing.assert_close(ours, F.scaled_dot_product_attention(*heads_of, scale=scale))
+
+
+def test_attention_in_blocks_is_for_inference_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU with instructions for it; in training and in compiled programs torch's own kernel computes."""
+    calls = []
+    monkeypatch.setattr(attention, "attention_in_blocks", lambda *_, **__: calls.append(1) or torch.zeros(1, 2, 4, 4))
+
+    def attend(dtype: torch.dtype, supported: bool = True) -> int:
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: supported, raising=False)
+        attention.multi_head_attention(*(torch.rand(1, 4, 8, dtype=dtype) for _ in range(3)), heads=2)
+        return len(calls)
+
+    assert attend(torch.bfloat16) == 0, "gradients may be wanted"
+    with torch.no_grad():
+        assert attend(torch.float32) == 0
+        assert attend(torch.bfloat16, supported=False) == 0
+        assert attend(torch.bfloat16) == 1
