@@ -86,8 +86,8 @@ def test_arrows_point_down() -> None:
         f"{source} imports {target}"
         for source, targets in arrows().items()
         for target in targets
-        if room_of(source) and room_of(target) != room_of(source) and LEVEL[room_of(target)] >= LEVEL[room_of(source)]
-        if room_of(target)
+        if room_of(source) and room_of(target) and room_of(target) != room_of(source)
+        if LEVEL[room_of(target)] >= LEVEL[room_of(source)]
     ]
     assert wrong == []
 
