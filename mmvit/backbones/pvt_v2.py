@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Unpack
 
-import torch
 import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from ..layers.attention import AttentionBase, limit_keys
 from ..layers.mlp import MlpBase
 from ..layers.parts import Grid, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
+from ..layers.pooling import adaptive_average
 from ..pyramid import Pyramid, PyramidOptions, StageBase, resolve_arch
 from ..registry import MODELS
 from ..weights.released import Released, stage_name
@@ -63,27 +63,9 @@ class SpatialReductionAttention(AttentionBase):
 
     def reduce(self, feature_map: Tensor) -> tuple[Tensor, Grid]:
         """Return (B, h*w / reduction^2, C) tokens of a smaller map, 49 of them in the linear form, and their grid."""
-        reduced = self.sr(pool(feature_map, POOLED) if self.linear else feature_map)
+        reduced = self.sr(adaptive_average(feature_map, POOLED) if self.linear else feature_map)
         tokens = self.norm(to_tokens(reduced))
         return F.gelu(tokens) if self.linear else tokens, tuple(reduced.shape[-2:])
-
-
-def pool(feature_map: Tensor, bins: int) -> Tensor:
-    """Return the adaptive average over `bins` x `bins` cells, (B, C, bins, bins).
-
-    Two matrix products, because a program exported from `F.adaptive_avg_pool2d` keeps the cells of the size that it was traced
-    with, and is wrong at others.
-    """
-    rows, columns = (averaging(side, bins, feature_map) for side in feature_map.shape[-2:])
-    return rows @ feature_map @ columns.T
-
-
-def averaging(side: int, bins: int, like: Tensor) -> Tensor:
-    """Return the matrix (bins, side) of averages over cells floor(i * side / bins) to ceil((i + 1) * side / bins) - 1."""
-    index = torch.arange(bins, device=like.device)[:, None]
-    place = torch.arange(side, device=like.device)
-    inside = (place >= index * side // bins) & (place < ((index + 1) * side + bins - 1) // bins)
-    return (inside / inside.sum(dim=1, keepdim=True)).to(like.dtype)
 
 
 class ConvolutionalMlp(MlpBase):

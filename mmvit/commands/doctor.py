@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from ..checks.doctor import examine
-from .options import add_cfg_options
+from .cfg_options import add_cfg_options
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from ..engine.configuration import TestOptions, TrainOptions
 from ..recipes.files import config_file
-from .options import add_cfg_options, exit_status
+from .cfg_options import add_cfg_options
+from .options import exit_status
 
 Options = TypeVar("Options", TrainOptions, TestOptions)
 

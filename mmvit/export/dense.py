@@ -32,9 +32,7 @@ class DenseDetector(nn.Module):
         factors = outputs[2] if len(outputs) > 2 else [None] * len(outputs[0])
         sizes = [scores.shape[-2:] for scores in outputs[0]]
         priors = head.prior_generator.grid_priors(sizes, dtype=torch.float32, device=image.device)
-        levels = [
-            self.level(*maps, score_threshold) for maps in zip(outputs[0], outputs[1], factors, priors, strict=True)
-        ]
+        levels = [self.level(*maps, score_threshold) for maps in zip(outputs[0], outputs[1], factors, priors, strict=True)]
         scores, labels, deltas, anchors, kept, factor = (torch.cat(parts) for parts in zip(*levels, strict=True))
         boxes = head.bbox_coder.decode(anchors, deltas, max_shape=image.shape[1:3])
         kept = kept & not_empty(boxes, self.test.get("min_bbox_size", -1))

@@ -14,6 +14,9 @@ class Preprocessing(nn.Module):
         settings: `data_preprocessor` of a config: mean, std, bgr_to_rgb, pad_size_divisor, pad_value; mmseg's test_cfg.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__()
         test = settings.get("test_cfg") or {}
@@ -35,7 +38,5 @@ class Preprocessing(nn.Module):
             return F.pad(pixels, (0, width, 0, height), value=self.value)
         if self.least == (1, 1):
             return pixels
-        height, width = (
-            torch.sym_max(least - side, 0) for least, side in zip(self.least, pixels.shape[2:], strict=True)
-        )
+        height, width = (torch.sym_max(least - side, 0) for least, side in zip(self.least, pixels.shape[2:], strict=True))
         return F.pad(pixels, (0, width, 0, height), value=self.value)

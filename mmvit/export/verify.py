@@ -1,18 +1,21 @@
 """Comparison of an exported file with the trained model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.ops import box_iou
 
 from ..errors import InputError
+from ..predict.runner import paste
+from ..predict.sessions import Run
 from .models import Exportable
-from .runner import paste
 
 TOLERANCE = 1e-3  # of a map's standard deviation, or of a score
 MOST_PIXELS = 0.1  # that a box may be off
+SAME, LEAST = 0.75, 0.9  # of less precision: overlap of two boxes, and share that has to agree
 SIZES = ((224, 320), (203, 277), (320, 224), (161, 190), (289, 353))  # height and width, three of them odd
 
 
@@ -80,9 +83,6 @@ def sample_of(kind: str, shape: tuple[int, ...], size: tuple[int, ...]) -> Any:
     return DetDataSample(metainfo=meta)
 
 
-Run = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
-
-
 def verify(exportable: Exportable, run: Run, sizes: Sequence[tuple[int, int]]) -> str:
     """Compare a file's outputs with the trained model's on a picture of each size; return what was found, in words.
 
@@ -100,7 +100,9 @@ def verify(exportable: Exportable, run: Run, sizes: Sequence[tuple[int, int]]) -
         with torch.no_grad():
             compared += COMPARISONS[exportable.kind](exportable, run, image, shape)
     unit = dict(detector="detections", segmenter="pixels", backbone="maps")[exportable.kind]
-    return f"agrees with the model in {compared} {unit} of pictures of {', '.join(f'{h}x{w}' for h, w in sizes)}"
+    return (
+        f"agrees with the model in {compared} {unit} of images of {', '.join(f'{height}x{width}' for height, width in sizes)}"
+    )
 
 
 def compare_detections(exportable: Exportable, run: Run, image: Tensor, shape: tuple[int, int]) -> int:
@@ -156,6 +158,44 @@ def compare_maps(exportable: Exportable, run: Run, image: Tensor, shape: tuple[i
         if not worst <= TOLERANCE:
             _refuse(shape, f"map {number} differs by {worst:.2g} of its standard deviation")
     return len(wanted)
+
+
+def agreement(exportable: Exportable, run: Run, image: Tensor) -> float:
+    """Return how far a file of less precision agrees with the model on an image (1, H, W, 3), from 0 to 1.
+
+    Of detections, the share on both sides that has one of its class with an intersection over union of 0.75 on the other; of
+    pixels, the share of the same class; of a backbone's maps, the least correlation.
+    """
+    shape = (image.shape[1], image.shape[2])
+    with torch.no_grad():
+        if exportable.kind == "backbone":
+            pixels = (image.permute(0, 3, 1, 2).float() - 128) / 58
+            pairs = zip(run(dict(pixels=pixels.numpy())), trained(exportable, pixels, 0), strict=True)
+            return min(float(np.corrcoef(ours.ravel(), theirs.ravel())[0, 1]) for ours, theirs in pairs)
+        if exportable.kind == "segmenter":
+            (labels,) = run(dict(image=image.numpy(), size=np.array(shape, np.int64)))
+            return float((labels == trained(exportable, image, 0)[0]).mean())
+        score = exportable.metadata["score_threshold"]
+        boxes, _, labels, *_ = run(dict(image=image.numpy(), score_threshold=np.array(score, np.float32)))
+        wanted = trained(exportable, image, score)
+    if not len(boxes) or not len(wanted[0]):
+        return float(len(boxes) == len(wanted[0]))
+    overlaps = box_iou(torch.from_numpy(boxes), torch.from_numpy(wanted[0])).numpy() * (labels[:, None] == wanted[2])
+    found = overlaps >= SAME
+    return float((found.any(axis=0).sum() + found.any(axis=1).sum()) / sum(found.shape))
+
+
+def require_agreement(exportable: Exportable, run: Run, images: Iterable[Tensor]) -> str:
+    """Compare a file of less precision with the model on images (1, H, W, 3); return what was found, in words.
+
+    Raises:
+        InputError: less than 0.9 agrees on the mean.
+    """
+    shares = [agreement(exportable, run, image) for image in images]
+    mean = sum(shares) / len(shares)
+    if not mean >= LEAST:
+        raise InputError(f"at this precision the model agrees with itself in {mean:.1%} only. Nothing was written")
+    return f"agrees with the model in {mean:.1%} on the mean of {len(shares)} images, in {min(shares):.1%} at least"
 
 
 COMPARISONS = dict(detector=compare_detections, segmenter=compare_label_maps, backbone=compare_maps)
