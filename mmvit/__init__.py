@@ -2,29 +2,43 @@
 
 Importing this package registers the scope `mmvit` with mmengine, so that `type='mmvit.PVT'` works in any config, and lets plain
 wheels do the work of a compiled mmcv (see `mmvit.compat`; `MMVIT_COMPAT=0` switches that off). It imports neither mmdet nor
-mmseg, and imports the families only when they are asked for.
+mmseg, and imports the families only when they are asked for. Where torch is not installed, it registers nothing, and
+`Predictor` opens exported models.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
-try:
-    import mmengine  # noqa: F401
-except ModuleNotFoundError as error:
-    if error.name != "mmengine":
-        raise
-    raise ModuleNotFoundError(
-        "mmvit needs mmengine, which is not among its core dependencies. Install one of the two stacks: "
-        "pip install 'mmvit[openmmlab]' (official) or pip install 'mmvit[onedl]' (maintained forks)",
-        name="mmengine",
-    ) from error
-
-from . import compat
-from .recipes import files
 from .version import __version__
 
-compat.install()
-files.install()
+
+def _install() -> None:
+    """Register the scope and put the stand-ins in place.
+
+    Raises:
+        ModuleNotFoundError: mmengine is not installed.
+    """
+    try:
+        import mmengine  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "mmengine":
+            raise
+        raise ModuleNotFoundError(
+            "mmvit needs mmengine, which is not among its core dependencies. Install one of the two stacks: "
+            "pip install 'mmvit[openmmlab]' (official) or pip install 'mmvit[onedl]' (maintained forks)",
+            name="mmengine",
+        ) from error
+
+    from . import compat
+    from .recipes import files
+
+    compat.install()
+    files.install()
+
+
+if find_spec("torch") is not None:  # without torch, only exported models can be run, and there is nothing to register
+    _install()
 
 __all__ = ["__version__"]  # and what `__dir__` lists
 PUBLIC = {

@@ -28,6 +28,8 @@ COMMANDS = {
     "list": Command("mmvit.commands.listing", "archs, and the files that their authors released"),
     "config": Command("mmvit.commands.config", "write a config for another pairing"),
     "get_flops": Command("mmvit.commands.get_flops", "count a config's multiply-adds and parameters"),
+    "export": Command("mmvit.commands.export", "write a trained model as one file"),
+    "inspect": Command("mmvit.commands.inspect", "show what an exported model tells about itself"),
     "doctor": Command("mmvit.commands.doctor", "check this installation, and a config's files"),
 }
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..layers.attention import AttentionBase, limit_keys
 from ..layers.mlp import MlpBase
 from ..layers.parts import Grid, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
+from ..layers.pooling import adaptive_average
 from ..pyramid import Pyramid, PyramidOptions, StageBase, resolve_arch
 from ..registry import MODELS
 from ..weights.released import Released, stage_name
@@ -62,7 +63,7 @@ class SpatialReductionAttention(AttentionBase):
 
     def reduce(self, feature_map: Tensor) -> tuple[Tensor, Grid]:
         """Return (B, h*w / reduction^2, C) tokens of a smaller map, 49 of them in the linear form, and their grid."""
-        reduced = self.sr(F.adaptive_avg_pool2d(feature_map, POOLED) if self.linear else feature_map)
+        reduced = self.sr(adaptive_average(feature_map, POOLED) if self.linear else feature_map)
         tokens = self.norm(to_tokens(reduced))
         return F.gelu(tokens) if self.linear else tokens, tuple(reduced.shape[-2:])
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from ..errors import InputError
 from ..recipes.files import config_file, load_config
-from .options import add_cfg_options, add_demo, at_least_one, demo_variant, exit_status
+from .cfg_options import add_cfg_options
+from .options import add_demo, at_least_one, demo_variant, exit_status
 
 
 def main(arguments: Sequence[str], prog: str = "python -m mmvit analyze") -> int:

@@ -4,7 +4,7 @@ import warnings
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from .options import add_cfg_options
+from .cfg_options import add_cfg_options
 
 
 def main(arguments: Sequence[str]) -> int:

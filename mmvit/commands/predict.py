@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError, message_of, nearest
 from .options import at_least_one, exit_status
 
-CHECKPOINTS = (".pth", ".pt", ".safetensors")
+CHECKPOINTS = (".pth", ".pt", ".safetensors", ".onnx", ".xml", ".pt2")
 SOME_FAILED, STOPPED = 1, 130  # exit statuses
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..recipes.files import config_file
-from .options import add_cfg_options, add_demo, demo_variant, exit_status
+from .cfg_options import add_cfg_options
+from .options import add_demo, demo_variant, exit_status
 
 Options = TypeVar("Options")  # TrainOptions or TestOptions
 AMP = ("float16", "bfloat16")

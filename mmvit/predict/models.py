@@ -35,6 +35,7 @@ class Loaded(NamedTuple):
         prepare: the steps after it.
         classes: names of the classes.
         palette: a colour (red, green, blue) for each class, or None.
+        config: that the model was built from.
     """
 
     model: Any
@@ -43,6 +44,7 @@ class Loaded(NamedTuple):
     prepare: Compose
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...] | None
+    config: Config
 
 
 def load(config: str | Path | Config | None, checkpoint: str | Path, device: torch.device, tta: bool = False) -> Loaded:
@@ -72,7 +74,7 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
         if tta:
             model = MODELS.build(dict(deepcopy(cfg.tta_model), module=model))
         classes, palette = classes_and_palette(content, _tested(cfg), scope)
-        return Loaded(model.to(device).eval(), scope, read, Compose(steps), classes, palette)
+        return Loaded(model.to(device).eval(), scope, read, Compose(steps), classes, palette, cfg)
 
 
 def steps_of_test(cfg: Config, tta: bool, source: str) -> tuple[LoadImage, list[dict]]:

@@ -5,21 +5,21 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
-from mmengine.config import Config
-from mmengine.registry import DefaultScope
 
 from ..errors import InputError
-from .models import load
 from .results import Detections, LabelMap, Result
+from .runner import SUFFIXES, Runner
 from .sources import Channels, Source, sources
-from .tiles import merged, tiles
 
 WINDOW = 4  # batches that images of like size are looked for in
-PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+PRECISIONS = ("float16", "bfloat16")
+
+if TYPE_CHECKING:  # imported where a checkpoint is opened: exported models do without them
+    import torch
+    from mmengine.config import Config
 
 Failed = Callable[[InputError], None]
 
@@ -45,7 +45,7 @@ class Predictor:
 
     Args:
         config: a file, the name of one of our configs, a `Config`, or None for the config in the checkpoint, read as data.
-        checkpoint: file of a training.
+        checkpoint: file of a training, or a model that `mmvit export` wrote, which needs no config.
         device: as torch names it; `auto` takes a GPU where there is one.
         score: least score of an object; a model's own `test_cfg.score_thr` may be higher.
         batch_size: most images in one pass; only images of one size share a pass, so results do not depend on it.
@@ -60,7 +60,7 @@ class Predictor:
 
     def __init__(
         self,
-        config: str | Path | Config | None,
+        config: "str | Path | Config | None",
         checkpoint: str | Path,
         device: str = "auto",
         score: float = 0.3,
@@ -81,8 +81,16 @@ class Predictor:
         if not 0 <= overlap < 1:
             raise InputError(f"overlap {overlap}: expected a number from 0 to less than 1")
         self.tile, self.overlap = tile, overlap
-        self.device = torch_device(device)
         self.score, self.batch_size, self.dtype = score, batch_size, dtype
+        self.loaded: Any
+        if str(checkpoint).endswith(SUFFIXES):
+            if tta or dtype is not None:
+                raise InputError(f"{checkpoint}: an exported model has its own precision and no tta; leave dtype and tta out")
+            self.loaded = Runner(checkpoint, score, device)
+            return
+        from .models import load
+
+        self.device = torch_device(device)
         self.loaded = load(config, checkpoint, self.device, tta)
 
     @property
@@ -105,6 +113,8 @@ class Predictor:
 
     def _tiled(self, images: Iterable[Source], failed: Failed | None, side: int) -> Iterator[Result]:
         """Yield the results of images that are cut, one image after the other; the tiles of one share batches."""
+        from .tiles import merged, tiles  # torchvision's, which exported models do without
+
         for image in images:
             try:
                 pixels = image.pixels if image.pixels is not None else self.read(image.name)
@@ -173,6 +183,11 @@ class Predictor:
         yield from (results[index] for index in range(len(images)))
 
     def _predict(self, images: list[Prepared]) -> list[Result]:
+        if isinstance(self.loaded, Runner):
+            return [self.loaded.find(image.name, image.inputs, image.size) for image in images]
+        import torch
+        from mmengine.registry import DefaultScope
+
         inputs, samples = [image.inputs for image in images], [image.sample for image in images]
         with DefaultScope.overwrite_default_scope(self.loaded.scope), torch.inference_mode(), self._precision():
             if isinstance(inputs[0], list):  # views: mmengine has them outside, images inside
@@ -184,7 +199,9 @@ class Predictor:
         return [self._result(image, sample) for image, sample in zip(images, found, strict=True)]
 
     def _precision(self) -> AbstractContextManager:
-        return nullcontext() if self.dtype is None else torch.autocast(self.device.type, PRECISIONS[self.dtype])
+        import torch
+
+        return nullcontext() if self.dtype is None else torch.autocast(self.device.type, getattr(torch, self.dtype))
 
     def _result(self, image: Prepared, sample: Any) -> Result:
         if self.loaded.scope == "mmseg":
@@ -216,12 +233,14 @@ def _finished(future: Future[Prepared], failed: Failed | None) -> Iterator[Prepa
         yield image
 
 
-def torch_device(name: str) -> torch.device:
+def torch_device(name: str) -> "torch.device":
     """Return a device by its name; `auto` is the GPU where there is one.
 
     Raises:
         InputError: no device of that name here.
     """
+    import torch
+
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

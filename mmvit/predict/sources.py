@@ -1,5 +1,6 @@
 """From what a user calls images to one image after the other."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from glob import glob, has_magic
@@ -7,8 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
-from torch import Tensor
 
 from ..errors import InputError
 
@@ -43,7 +42,7 @@ def _sources(images: Any, channels: Channels | None, count: list[int]) -> Iterat
         for path in paths(images):
             count[0] += 1
             yield Source(str(path))
-    elif isinstance(images, Image.Image | np.ndarray | Tensor):
+    elif isinstance(images, np.ndarray) or is_a(images, "PIL.Image", "Image") or is_a(images, "torch", "Tensor"):
         name = getattr(images, "filename", "") or f"image {count[0]}"
         count[0] += 1
         yield Source(str(name), pixels(images, channels, str(name)))
@@ -69,15 +68,23 @@ def paths(words: str | Path) -> list[Path]:
     return found
 
 
-def pixels(image: Image.Image | np.ndarray | Tensor, channels: Channels | None, name: str) -> np.ndarray:
-    """Return (H, W, 3) uint8 in BGR; PIL images are turned as EXIF says.
+def is_a(value: Any, module: str, name: str) -> bool:
+    """Return whether a value is of a class of a package that may be absent: whoever has such a value has imported it."""
+    kind = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(value, kind)
+
+
+def pixels(image: Any, channels: Channels | None, name: str) -> np.ndarray:
+    """Return (H, W, 3) uint8 in BGR of a PIL image, array or tensor; PIL images are turned as EXIF says.
 
     Raises:
         InputError: another shape, numbers of another kind or range, or `channels` not told.
     """
-    if isinstance(image, Image.Image):
+    if is_a(image, "PIL.Image", "Image"):
+        from PIL import ImageOps
+
         return np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(image).convert("RGB"))[..., ::-1])
-    if isinstance(image, Tensor):
+    if is_a(image, "torch", "Tensor"):
         image = image.detach().cpu()
         array = (image.permute(1, 2, 0) if image.ndim == 3 else image).numpy()
     else:

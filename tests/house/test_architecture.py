@@ -25,6 +25,7 @@ ROOMS = (
     "checks",
     "engine",
     "predict",
+    "export",
     "demo",
     "look",
     "commands",

@@ -1,0 +1,131 @@
+"""Eager, compiled and exported models on a CPU, in turns: python -m benchmarks.deployed pvt_small retinanet_pvt_small_coco.
+
+Backbones by the name of an arch, whole detectors and segmenters by the name of a config, with random weights: the time does not
+depend on them, except that a detector without detections spends next to nothing on NMS.
+"""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import numpy as np
+import torch
+from mmengine.registry import MODELS, DefaultScope
+
+from mmvit.commands.options import at_least_one, exit_status
+from mmvit.export.formats import Wanted, export
+from mmvit.export.models import Exportable, from_arch, from_config
+from mmvit.export.verify import pictures, trained
+from mmvit.predict.sessions import SESSIONS
+from mmvit.recipes.files import config_file, load_config
+from mmvit.zoo import list_archs
+
+from .cli import size_of
+from .measure import geometric_mean
+from .report import machine
+
+EAGER = "eager"
+Step = Callable[[], object]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure as the words of the command line say; return the exit status."""
+    parser = ArgumentParser(
+        "python -m benchmarks.deployed", description="Times exported models beside eager and compiled ones."
+    )
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="names of archs or of configs")
+    parser.add_argument("--size", nargs="+", type=size_of, default=[(512, 512), (800, 1280)], metavar="HxW", help="pixels")
+    parser.add_argument("--repeats", type=at_least_one, default=5, help="how often each candidate is timed, in turns")
+    parser.add_argument("--dynamic", action="store_true", help="files for any size instead of files for each size")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    return exit_status(run, parser.parse_args(arguments))
+
+
+def run(asked: Namespace) -> None:
+    print(machine("cpu"))
+    print(f"median of {asked.repeats} repeats in turns, batch 1, files for {'any size' if asked.dynamic else 'one size'}\n")
+    print("| model | pixels | candidate | time (ms) | eager / time |\n| --- | --- | --- | --- | --- |")
+    ratios: dict[tuple[str, tuple[int, int]], list[float]] = {}
+    for name in asked.models:
+        for size in asked.size:
+            with TemporaryDirectory() as folder, torch.inference_mode():
+                steps = steps_of(name, size, Path(folder), asked)
+                times = {candidate: median(seconds) for candidate, seconds in in_turns(steps, asked.repeats).items()}
+            for candidate, seconds in times.items():
+                ratio = times[EAGER] / seconds
+                ratios.setdefault((candidate, size), []).append(ratio)
+                print(f"| {name} | {size[0]} x {size[1]} | {candidate} | {1e3 * seconds:.1f} | {ratio:.2f} |", flush=True)
+    print("\n| candidate | pixels | models | geometric mean of eager / time | least |\n| --- | --- | --- | --- | --- |")
+    for (candidate, size), values in ratios.items():
+        words = f"| {candidate} | {size[0]} x {size[1]} | {len(values)} |"
+        print(f"{words} {geometric_mean(values):.2f} | {min(values):.2f} |")
+
+
+def in_turns(steps: dict[str, Step], repeats: int) -> dict[str, list[float]]:
+    """Return the seconds of each step, after one to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(repeats + 1):
+        for name, step in steps.items():
+            start = perf_counter()
+            step()
+            if number:
+                seconds[name].append(perf_counter() - start)
+    return seconds
+
+
+def steps_of(name: str, size: tuple[int, int], folder: Path, asked: Namespace) -> dict[str, Step]:
+    """Return a step of each candidate: from the same image to maps, boxes or a label map."""
+    with torch.inference_mode(False):
+        exportable = from_arch(name, None) if name in list_archs() else from_random(name, folder)
+        image = pictures([size])[0]
+        feed = feed_of(exportable, image, size)
+        fixed = None if asked.dynamic else size
+        steps = {EAGER: eager(exportable, image, feed)}
+        if exportable.kind == "backbone" and not asked.no_compile:
+            compiled, pixels = torch.compile(exportable.model), torch.from_numpy(feed["pixels"])
+            steps["compiled"] = lambda: compiled(pixels)
+        for candidate, to, precision in (
+            ("onnxruntime", "onnx", "float32"),
+            ("OpenVINO", "openvino", "float32"),
+            ("OpenVINO, half", "openvino", "float16"),
+        ):
+            file = folder / f"{precision}{dict(onnx='.onnx', openvino='.xml')[to]}"
+            export(exportable, file, Wanted(to, fixed, precision))
+            session, _ = SESSIONS[file.suffix](file, "cpu")
+            steps[candidate] = lambda session=session: session(feed)  # type: ignore[misc]
+    return steps
+
+
+def feed_of(exportable: Exportable, image: torch.Tensor, size: tuple[int, int]) -> dict[str, np.ndarray]:
+    if exportable.kind == "backbone":
+        return dict(pixels=((image.permute(0, 3, 1, 2).float() - 128) / 58).contiguous().numpy())
+    if exportable.kind == "segmenter":
+        return dict(image=image.numpy(), size=np.array(size, np.int64))
+    return dict(image=image.numpy(), score_threshold=np.array(exportable.metadata["score_threshold"], np.float32))
+
+
+def eager(exportable: Exportable, image: torch.Tensor, feed: dict[str, np.ndarray]) -> Step:
+    if exportable.kind == "backbone":
+        pixels = torch.from_numpy(feed["pixels"])
+        return lambda: exportable.model(pixels)
+    score = exportable.metadata["score_threshold"]
+    return lambda: trained(exportable, image, score)
+
+
+def from_random(name: str, folder: Path) -> Exportable:
+    """Return the program of a config's model with random weights."""
+    cfg = load_config(config_file(name))
+    cfg.model.backbone.pop("init_cfg", None)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model)
+    checkpoint = folder / "random.pth"
+    torch.save(dict(state_dict=model.state_dict()), checkpoint)
+    return from_config(name, checkpoint)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,59 @@
+"""`mmvit export CONFIG CHECKPOINT --to onnx --out FILE`: a trained model as one file, compared with the model."""
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from .options import exit_status
+
+FORMATS = ("onnx", "openvino", "pt2")
+
+
+def main(arguments: Sequence[str], prog: str = "python -m mmvit export") -> int:
+    """Export as the words of the command line say; return the exit status."""
+    parser = ArgumentParser(prog, description="Writes a trained model as one file that runs without the training stack.")
+    parser.add_argument(
+        "words",
+        nargs="+",
+        metavar="CONFIG CHECKPOINT",
+        help="a config (file or name; left out, the checkpoint's own is used) and a checkpoint; or the name of an arch, "
+        "for a backbone alone, and its weights: a file, URL or mmvit://NAME, left out for random ones",
+    )
+    parser.add_argument("--to", choices=FORMATS, default="onnx", help="format of the file (default: %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write: .onnx, .xml for openvino, or .pt2")
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument("--size", type=height_and_width, metavar="HxW", help="take images of this size only, after resizing")
+    sizes.add_argument("--dynamic", action="store_true", help="take images of any size (the default)")
+    parser.add_argument("--score", type=float, help="least score of a detection (default: the config's)")
+    parser.add_argument("--half", action="store_true", help="half precision, for GPUs, and for CPUs with openvino")
+    parser.add_argument("--int8", type=Path, metavar="DIR", help="8-bit integers, calibrated on the images of a folder")
+    asked = parser.parse_args(arguments)
+    if asked.int8 and (asked.half or asked.to != "onnx"):
+        parser.error("--int8 goes with --to onnx, and without --half")
+    if len(asked.words) > 2:
+        parser.error(f"expected CONFIG CHECKPOINT, got {' '.join(asked.words)}")
+    return exit_status(write, asked)
+
+
+def write(asked: Namespace) -> None:
+    from ..export.formats import Wanted, export  # not before it is needed: --help does without torch
+    from ..export.models import from_arch, from_config
+    from ..zoo import list_archs
+
+    first, second = asked.words[0], asked.words[1] if len(asked.words) == 2 else None
+    if first in list_archs():
+        exportable = from_arch(first, second)
+    else:
+        config, checkpoint = (first, second) if second else (None, first)
+        exportable = from_config(config, checkpoint, asked.score)
+    precision = "int8" if asked.int8 else "float16" if asked.half else "float32"
+    told = export(exportable, asked.out, Wanted(asked.to, asked.size, precision, asked.int8))
+    print(f"{asked.out}: {told}")
+
+
+def height_and_width(words: str) -> tuple[int, int]:
+    """Type of an option: HxW in pixels."""
+    height, _, width = words.partition("x")
+    if not (height.isdecimal() and width.isdecimal()) or min(int(height), int(width)) < 32:
+        raise ArgumentTypeError(f"{words!r}: expected HxW such as 512x512, at least 32 pixels a side")
+    return int(height), int(width)

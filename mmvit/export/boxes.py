@@ -1,0 +1,44 @@
+"""Boxes with shapes that a graph can hold: fixed numbers of candidates, then what a threshold and NMS leave."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+
+def best(scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Return the `most` highest of (N,) scores and their indices; where N is less, -1 and a valid index fill up."""
+    filled = torch.cat([scores, scores.new_full((most,), -1.0)])
+    top, index = filled.topk(most)
+    return top, index.clamp(max=scores.shape[0] - 1)
+
+
+def suppressed(boxes: Tensor, scores: Tensor, groups: Tensor, keep: Tensor, threshold: float, most: int) -> Tensor:
+    """Return the indices that non-maximum suppression within each group leaves, by falling score, at most `most`.
+
+    Args:
+        boxes: (N, 4), corners.
+        groups: (N,) class or level; boxes of two groups do not suppress each other.
+        keep: (N,) bool, which take part.
+        threshold: highest intersection over union of two that stay.
+    """
+    chosen = keep.nonzero().squeeze(1)
+    shifted = boxes + (groups.to(boxes.dtype) * (boxes.max() + 1))[:, None]
+    return chosen[nms(shifted[chosen], scores[chosen], threshold)][:most]
+
+
+def not_empty(boxes: Tensor, least: float) -> Tensor:
+    """Return whether each (N, 4) box is larger than `least` pixels on both sides; all are where `least` is negative."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return (sides > least).all(dim=1) if least >= 0 else torch.ones_like(sides[:, 0], dtype=torch.bool)
+
+
+def by_position(scores: Tensor, channels: int) -> Tensor:
+    """Return (h * w * anchors, channels) of (1, anchors * channels, h, w), in the order of the anchors."""
+    return scores[0].permute(1, 2, 0).reshape(-1, channels)
+
+
+def iou_of(settings: Any) -> float:
+    """Return the threshold of a config's plain NMS."""
+    return float(settings.get("iou_threshold", settings.get("iou_thr", 0.5)))

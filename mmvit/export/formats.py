@@ -1,0 +1,150 @@
+"""Writing a program as ONNX, torch's exported program or OpenVINO IR, once it was compared with the model."""
+
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import InputError
+from ..predict.sessions import FIELD, needed, open_session
+from .integers import images_of, quantize
+from .models import Exportable
+from .precision import halved
+from .verify import SIZES, pictures, require_agreement, verify
+
+OPSET = 20
+TRACED = (289, 421)  # no level of a detector's pyramid has one row or column at this size: those would be fixed
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What kind of file is asked for.
+
+    Attributes:
+        to: one of `FORMATS`.
+        size: height and width of all images; None for any.
+        precision: `float32`, `float16` or `int8`. In float16 the network computes in half precision and boxes stay float32;
+            OpenVINO keeps its weights as float16 and computes in what the CPU has. int8 is for ONNX alone.
+        images: folder of images whose activations give the ranges of int8.
+    """
+
+    to: str = "onnx"
+    size: tuple[int, int] | None = None
+    precision: str = "float32"
+    images: Path | None = None
+
+
+def export(exportable: Exportable, out: Path, wanted: Wanted) -> str:
+    """Write a file; return what the comparison with the model found, in words.
+
+    Args:
+        exportable: program, model and metadata.
+        out: the file, written whole or not at all; an OpenVINO model's weights lie beside it as .bin.
+        wanted: format, size and precision.
+
+    Raises:
+        InputError: a missing package, a program that cannot be traced, or one that differs from the model.
+    """
+    if out.suffix != SUFFIX[wanted.to]:
+        raise InputError(f"--out {out}: expected a name that ends in {SUFFIX[wanted.to]} for --to {wanted.to}")
+    if not out.parent.is_dir():
+        raise InputError(f"--out {out}: no folder {out.parent}; make it first")
+    metadata = dict(exportable.metadata, size=list(wanted.size) if wanted.size else None, precision=wanted.precision)
+    if wanted.precision == "float16" and wanted.to != "openvino":
+        exportable = replace(exportable, program=halved(exportable.program))
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        file = Path(folder) / out.name
+        with quiet():
+            FORMATS[wanted.to](exportable, trace(exportable, wanted.size), file, json.dumps(metadata))
+            if wanted.images is not None:
+                quantize(file, metadata, wanted.images)
+        told = compare(exportable, file, wanted)
+        for written in sorted(Path(folder).iterdir()):
+            os.replace(written, out.parent / written.name)
+    return told
+
+
+def compare(exportable: Exportable, file: Path, wanted: Wanted) -> str:
+    """Compare a file with the model; return what was found, in words.
+
+    Raises:
+        InputError: it differs by more than its precision allows.
+    """
+    run = open_session(file, "cpu").run
+    sizes = [wanted.size] if wanted.size else SIZES
+    if wanted.images is not None:
+        photographs = (torch.from_numpy(image) for image in images_of(wanted.images, exportable.metadata["scale"]))
+        return require_agreement(exportable, run, photographs)
+    if wanted.precision == "float16":
+        return require_agreement(exportable, run, pictures(list(sizes)))
+    return verify(exportable, run, sizes)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep back warnings of the exporters about themselves."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def trace(exportable: Exportable, size: tuple[int, int] | None) -> Any:
+    """Return torch's exported program.
+
+    Raises:
+        InputError: the model cannot be traced.
+    """
+    height, width = size or TRACED
+    auto = None if size else torch.export.Dim.AUTO
+    if exportable.kind == "backbone":
+        inputs: tuple[torch.Tensor, ...] = (torch.rand(1, 3, height, width),)
+        dynamic: tuple[dict, ...] = ({2: auto, 3: auto},)
+    else:
+        image = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8)
+        other = torch.tensor([height + 10, width + 10]) if exportable.kind == "segmenter" else torch.tensor(0.001)
+        inputs, dynamic = (image, other), ({1: auto, 2: auto}, {})
+    try:
+        with torch.no_grad():
+            return torch.export.export(exportable.program, inputs, dynamic_shapes=dynamic, strict=False)
+    except Exception as error:
+        raise InputError(
+            f"{type(exportable.model).__name__} cannot be exported, tried torch.export of {type(exportable.program).__name__}: "
+            f"{type(error).__name__}: {str(error).splitlines()[0]}. Nothing was written"
+        ) from error
+
+
+def write_onnx(exportable: Exportable, traced: Any, file: Path, metadata: str) -> None:
+    """Write an ONNX file with the weights and the metadata inside."""
+    needed("onnxscript", "export")
+    names: dict[str, Any] = dict(input_names=list(exportable.program.inputs), output_names=list(exportable.program.outputs))
+    program = torch.onnx.export(traced, dynamo=True, opset_version=OPSET, verbose=False, **names)
+    assert program is not None  # it is None for a file, and none was named
+    program.model.metadata_props[FIELD] = metadata
+    program.save(str(file))
+
+
+def write_pt2(exportable: Exportable, traced: Any, file: Path, metadata: str) -> None:
+    """Write torch's exported program, with the metadata as an extra file."""
+    torch.export.save(traced, file, extra_files={FIELD: metadata})
+
+
+def write_openvino(exportable: Exportable, traced: Any, file: Path, metadata: str) -> None:
+    """Write OpenVINO IR, made from ONNX, with the metadata in its run-time information."""
+    openvino = needed("openvino", "openvino")
+    between = file.with_suffix(".onnx")
+    write_onnx(exportable, traced, between, metadata)
+    model = openvino.convert_model(str(between))
+    between.unlink()
+    model.set_rt_info(metadata, [FIELD])
+    openvino.save_model(model, str(file), compress_to_fp16=json.loads(metadata)["precision"] == "float16")
+
+
+FORMATS: dict[str, Callable[[Exportable, Any, Path, str], None]] = dict(onnx=write_onnx, pt2=write_pt2, openvino=write_openvino)
+SUFFIX = dict(onnx=".onnx", pt2=".pt2", openvino=".xml")

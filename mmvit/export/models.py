@@ -1,0 +1,188 @@
+"""From a config and a checkpoint to the program that is exported."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import InputError
+from ..predict.models import Loaded, load
+from ..version import __version__
+from ..weights.downloads import fetch
+from ..zoo import create
+from .preprocessing import Preprocessing
+from .segmentation import Backbone, Segmenter
+
+STEPS = ("Resize", "PackDetInputs", "PackSegInputs")  # of a test pipeline, that the runner follows
+TRIED = "tried: dense heads that are tested like RetinaNet's, Faster and Mask R-CNN, encoder-decoders"
+
+
+@dataclass(frozen=True)
+class Exportable:
+    """A program, the model that it must agree with, and what its file tells.
+
+    Attributes:
+        kind: `detector`, `segmenter` or `backbone`.
+        program: takes the inputs that it names and gives the outputs that it names.
+        model: of mmdet or mmseg; the backbone itself for a backbone.
+        metadata: plain values for JSON.
+    """
+
+    kind: str
+    program: Any
+    model: Any
+    metadata: dict[str, Any]
+
+
+def from_config(config: str | Path | None, checkpoint: str | Path, score: float | None = None) -> Exportable:
+    """Return the program of a trained detector or segmenter.
+
+    Args:
+        config: a file, the name of one of our configs, or None for the one in the checkpoint, read as data.
+        checkpoint: of the whole model.
+        score: least score of a detection; None for the config's.
+
+    Raises:
+        InputError: no such config, or a head or a test pipeline that cannot be exported.
+        CheckpointError: the checkpoint is missing, unreadable, or does not fit the config's model.
+    """
+    loaded = load(config, checkpoint, torch.device("cpu"))
+    source = str(config or checkpoint)
+    test = getattr(loaded.model, "test_cfg", None) or {}
+    second = test.get("rcnn") or test
+    program = program_of(loaded.model, Preprocessing(dict(loaded.config.model.get("data_preprocessor") or {})), source)
+    kind = "segmenter" if isinstance(program, Segmenter) else "detector"
+    with fetch(checkpoint).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    metadata = dict(
+        kind=kind,
+        config=Path(source).stem,
+        mmvit=__version__,
+        checkpoint_sha256=digest,
+        classes=list(loaded.classes),
+        palette=[list(colour) for colour in loaded.palette or ()],
+        **described(program),
+        scale=scale_rule(loaded, source),
+        score_threshold=float(second.get("score_thr", 0.0)) if score is None else score,
+        nms_threshold=float((second.get("nms") or {}).get("iou_threshold", 0.0)),
+        mask_threshold=float(second.get("mask_thr_binary", 0.5)),
+    )
+    return Exportable(kind, program.eval(), loaded.model, metadata)
+
+
+def described(program: Any) -> dict[str, Any]:
+    """Return what a file tells of its inputs and of the preprocessing inside."""
+    inside: Any = program.preprocessing
+    return dict(
+        inputs=list(program.inputs),
+        outputs=list(program.outputs),
+        color_order="BGR",
+        model_color_order="RGB" if inside.swaps else "BGR",
+        mean=inside.mean.flatten().tolist(),
+        std=inside.std.flatten().tolist(),
+        multiple=inside.multiple,
+    )
+
+
+def from_arch(name: str, checkpoint: str | None) -> Exportable:
+    """Return the program of a backbone alone.
+
+    Args:
+        name: one of `mmvit list`.
+        checkpoint: its weights, as `mmvit.create` takes them: a path, a URL or mmvit://NAME; None for random ones.
+
+    Raises:
+        InputError: no such arch.
+        CheckpointError: its weights are not available.
+    """
+    backbone = create(name, checkpoint).eval()
+    program = Backbone(backbone).eval()
+    names = dict(inputs=list(program.inputs), outputs=list(program.outputs))
+    metadata = dict(kind="backbone", config=name, mmvit=__version__, input="(B, 3, H, W) float32, RGB, normalised", **names)
+    return Exportable("backbone", program, backbone, metadata)
+
+
+def program_of(model: Any, preprocessing: Preprocessing, source: str) -> nn.Module:
+    """Return our program of a model.
+
+    Raises:
+        InputError: a model or head that none of the programs is for.
+    """
+    if hasattr(model, "decode_head"):
+        return segmenter_of(model, preprocessing, source)
+    from mmdet.models.dense_heads import RPNHead
+    from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+    from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
+    from mmdet.models.roi_heads import StandardRoIHead
+
+    from .dense import DenseDetector
+    from .two_stage import TwoStageDetector as TwoStageProgram
+
+    if isinstance(model, TwoStageDetector):
+        if type(model.rpn_head) is not RPNHead or type(model.roi_head) is not StandardRoIHead:
+            names = f"{type(model.rpn_head).__name__} and {type(model.roi_head).__name__}"
+            raise InputError(f"{source}: a detector of {names} cannot be exported, only RPNHead with StandardRoIHead; {TRIED}")
+        _require_nms(source, model.test_cfg.rpn.nms, model.test_cfg.rcnn.nms)
+        return TwoStageProgram(model, preprocessing)
+    head = getattr(model, "bbox_head", None)
+    own = type(head)._predict_by_feat_single if isinstance(head, BaseDenseHead) else None
+    if isinstance(model, SingleStageDetector) and own is BaseDenseHead._predict_by_feat_single:
+        _require_nms(source, model.test_cfg.nms)
+        return DenseDetector(model, preprocessing)
+    raise InputError(f"{source}: {type(model).__name__} with {type(head).__name__} cannot be exported; {TRIED}")
+
+
+def segmenter_of(model: Any, preprocessing: Preprocessing, source: str) -> Segmenter:
+    """Return the program of an encoder-decoder.
+
+    Raises:
+        InputError: one that is tested in windows, has several heads, or another way from scores to labels.
+    """
+    from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+    from mmseg.models.segmentors import EncoderDecoder
+
+    if model.test_cfg.get("mode", "whole") != "whole":
+        raise InputError(
+            f"{source}: model.test_cfg.mode is {model.test_cfg.mode!r}, and only whole images can be exported; export a "
+            "copy of the config with model.test_cfg=dict(mode='whole'), after testing the model that way"
+        )
+    head = model.decode_head
+    own = getattr(type(head), "predict_by_feat", None)
+    if type(model) is not EncoderDecoder or own is not BaseDecodeHead.predict_by_feat:
+        heads = head if isinstance(head, nn.ModuleList) else [head]
+        names = ", ".join(type(one).__name__ for one in heads)
+        raise InputError(f"{source}: {type(model).__name__} with {names} cannot be exported; {TRIED}")
+    return Segmenter(model, preprocessing)
+
+
+def _require_nms(source: str, *settings: Any) -> None:
+    for nms in settings:
+        if nms.get("type", "nms") != "nms" or nms.get("class_agnostic"):
+            raise InputError(f"{source}: NMS {dict(nms)} cannot be exported, only class-wise dict(type='nms')")
+
+
+def scale_rule(loaded: Loaded, source: str) -> dict[str, Any] | None:
+    """Return how the test pipeline resizes an image, None where it does not.
+
+    Raises:
+        InputError: it has a step that the runner does not follow.
+    """
+    if loaded.read.color_type != "color":
+        raise InputError(f"{source}: images are read as {loaded.read.color_type!r}, and the runner reads 'color'")
+    steps: Iterable[Any] = loaded.prepare.transforms
+    names = [type(step).__name__ for step in steps]
+    if unknown := [name for name in names if name not in STEPS]:
+        raise InputError(f"{source}: the test pipeline has {unknown[0]}, which the runner does not follow; it follows {STEPS}")
+    resizes = [step for step, name in zip(steps, names, strict=True) if name == "Resize"]
+    if not resizes:
+        return None
+    step = resizes[0]
+    if len(resizes) > 1 or step.scale is None or step.interpolation != "bilinear":
+        raise InputError(
+            f"{source}: the test pipeline resizes with {resizes}; expected one bilinear Resize with a scale (W, H)"
+        )
+    return dict(scale=list(step.scale), keep_ratio=bool(step.keep_ratio))

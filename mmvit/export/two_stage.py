@@ -1,0 +1,112 @@
+"""Detectors of two stages: Faster and Mask R-CNN."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from .boxes import best, by_position, iou_of, not_empty, suppressed
+from .preprocessing import Preprocessing
+
+
+class TwoStageDetector(nn.Module):
+    """Faster or Mask R-CNN, from picture to boxes, and masks within the boxes.
+
+    Args:
+        model: an mmdet `TwoStageDetector` in eval mode with an `RPNHead` and a `StandardRoIHead`.
+        preprocessing: of its config.
+    """
+
+    inputs = ("image", "score_threshold")
+
+    def __init__(self, model: Any, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.model, self.preprocessing = model, preprocessing
+        self.rpn, self.rcnn = model.test_cfg.rpn, model.test_cfg.rcnn
+        self.outputs = ("boxes", "scores", "labels", *(("masks",) if model.roi_head.with_mask else ()))
+
+    def forward(self, image: Tensor, score_threshold: Tensor) -> tuple[Tensor, ...]:
+        """Return boxes (N, 4), scores (N,), labels (N,) and probabilities of masks (N, 28, 28) of a (1, H, W, 3) picture."""
+        size = image.shape[1:3]
+        maps = self.model.extract_feat(self.preprocessing(image))
+        found = self.detect(maps, self.proposals(maps, size), size, score_threshold)
+        return (*found, self.masks(maps, found[0], found[2])) if self.model.roi_head.with_mask else found
+
+    def proposals(self, maps: tuple[Tensor, ...], size: Any) -> Tensor:
+        """Return (P, 4) boxes of the region proposal network."""
+        head = self.model.rpn_head
+        scores, deltas = head(maps)
+        sizes = [level.shape[-2:] for level in scores]
+        priors = head.prior_generator.grid_priors(sizes, dtype=torch.float32, device=maps[0].device)
+        tops, anchors, offsets, levels = [], [], [], []
+        for number, (score, delta, prior) in enumerate(zip(scores, deltas, priors, strict=True)):
+            logits = by_position(score, head.cls_out_channels)
+            probability = logits.sigmoid()[:, 0] if head.use_sigmoid_cls else logits.softmax(-1)[:, 0]
+            top, index = best(probability, self.rpn.nms_pre)
+            tops.append(top)
+            anchors.append(prior[index])
+            offsets.append(by_position(delta, 4)[index])
+            levels.append(torch.full_like(index, number))
+        best_scores = torch.cat(tops)
+        boxes = head.bbox_coder.decode(torch.cat(anchors), torch.cat(offsets), max_shape=size)
+        keep = (best_scores >= 0) & not_empty(boxes, self.rpn.get("min_bbox_size", -1))
+        left = suppressed(boxes, best_scores, torch.cat(levels), keep, iou_of(self.rpn.nms), self.rpn.max_per_img)
+        return boxes[left]
+
+    def detect(self, maps: tuple[Tensor, ...], proposals: Tensor, size: Any, threshold: Tensor) -> tuple[Tensor, ...]:
+        """Return boxes, scores and labels of the second stage."""
+        head = self.model.roi_head.bbox_head
+        extractor = self.model.roi_head.bbox_roi_extractor
+        logits, deltas = head(features_of(extractor, maps, proposals))
+        probabilities = logits.softmax(-1)[:, :-1]
+        classes = head.num_classes
+        if head.reg_class_agnostic:
+            deltas = deltas.repeat(1, classes)
+        priors = proposals[:, None].expand(-1, classes, -1).reshape(-1, 4)
+        boxes = decoded(head.bbox_coder, priors, deltas.reshape(-1, 4), size)
+        scores = probabilities.reshape(-1)
+        labels = torch.arange(classes, device=scores.device).expand_as(probabilities).reshape(-1)
+        left = suppressed(boxes, scores, labels, scores > threshold, iou_of(self.rcnn.nms), self.rcnn.max_per_img)
+        return boxes[left], scores[left], labels[left]
+
+    def masks(self, maps: tuple[Tensor, ...], boxes: Tensor, labels: Tensor) -> Tensor:
+        """Return the probabilities (N, h, w) of each box's own class."""
+        head = self.model.roi_head.mask_head
+        logits = head(features_of(self.model.roi_head.mask_roi_extractor, maps, boxes))
+        if head.class_agnostic:
+            return logits[:, 0].sigmoid()
+        index = labels[:, None, None, None].expand(-1, 1, *logits.shape[2:])
+        return logits.gather(1, index)[:, 0].sigmoid()
+
+
+def features_of(extractor: Any, maps: tuple[Tensor, ...], boxes: Tensor) -> Tensor:
+    """Return (N, C, h, w) of each box, taken from the level of its size; a level sees the boxes of others as empty ones."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    scale = torch.log2(sides.prod(dim=1).sqrt() / extractor.finest_scale + 1e-6).floor()
+    level = scale.clamp(0, extractor.num_inputs - 1)
+    features = []
+    for number, (feature_map, layer) in enumerate(zip(maps, extractor.roi_layers, strict=False)):
+        ours = (level == number)[:, None]
+        rois = torch.cat([torch.zeros_like(boxes[:, :1]), boxes * ours], dim=1)
+        sampled = roi_align(
+            feature_map, rois, layer.output_size, layer.spatial_scale, layer.sampling_ratio, aligned=layer.aligned
+        )
+        features.append(sampled * ours[:, :, None, None])
+    return torch.stack(features).sum(dim=0)
+
+
+def decoded(coder: Any, anchors: Tensor, deltas: Tensor, size: Any) -> Tensor:
+    """Return what `DeltaXYWHBBoxCoder.decode` does, which returns early for no boxes and so cannot be traced."""
+    limit = abs(torch.log(torch.tensor(16 / 1000)).item())
+    offsets = deltas * deltas.new_tensor(coder.stds) + deltas.new_tensor(coder.means)
+    centre = (anchors[:, :2] + anchors[:, 2:]) * 0.5
+    sides = anchors[:, 2:] - anchors[:, :2]
+    centre = centre + sides * offsets[:, :2]
+    half = sides * offsets[:, 2:].clamp(-limit, limit).exp() * 0.5
+    corners = torch.cat([centre - half, centre + half], dim=1)
+    if not coder.clip_border:
+        return corners
+    height, width = size
+    x, y = corners[:, 0::2].clamp(0, width), corners[:, 1::2].clamp(0, height)
+    return torch.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], dim=1)

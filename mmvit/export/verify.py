@@ -1,0 +1,207 @@
+"""Comparison of an exported file with the trained model."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from ..errors import InputError
+from ..predict.runner import paste
+from ..predict.sessions import Run
+from .models import Exportable
+
+TOLERANCE = 1e-3  # of a map's standard deviation, or of a score
+MOST_PIXELS = 0.1  # that a box may be off
+SAME, LEAST = 0.75, 0.9  # of less precision: overlap of two boxes, and share that has to agree
+SIZES = ((224, 320), (203, 277), (320, 224), (161, 190), (289, 353))  # height and width, three of them odd
+
+
+def pictures(sizes: list[tuple[int, int]], seed: int = 0) -> list[Tensor]:
+    """Return random smooth pictures (1, H, W, 3) uint8."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = [torch.rand(1, 3, 6, 8, generator=generator) * 255 for _ in sizes]
+    smooth = [
+        torch.nn.functional.interpolate(colors, size=size, mode="bicubic").clamp(0, 255)
+        for colors, size in zip(coarse, sizes, strict=True)
+    ]
+    return [image.permute(0, 2, 3, 1).to(torch.uint8).contiguous() for image in smooth]
+
+
+def trained(exportable: Exportable, image: Tensor, score: float, size: tuple[int, int] | None = None) -> list[np.ndarray]:
+    """Return what the model itself gives for a picture, by mmdet's or mmseg's own code.
+
+    Args:
+        exportable: the model and its kind.
+        image: (1, H, W, 3) uint8 BGR; normalised for a backbone.
+        score: least score of a detection.
+        size: height and width of the label map; None for those of the picture.
+    """
+    model = exportable.model
+    if exportable.kind == "backbone":
+        return [found.numpy() for found in model(image)]
+    shape = tuple(image.shape[1:3])
+    sample = sample_of(exportable.kind, shape, size or shape)
+    data = model.data_preprocessor(dict(inputs=[image[0].permute(2, 0, 1)], data_samples=[sample]), False)
+    if exportable.kind == "segmenter":
+        (result,) = model.predict(data["inputs"], data["data_samples"])
+        return [result.pred_sem_seg.data.numpy(), result.seg_logits.data.numpy()[None]]
+    with threshold_of(model, score):
+        (result,) = model.predict(data["inputs"], data["data_samples"], rescale=True)
+    found = result.pred_instances
+    arrays = [found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy()]
+    return [*arrays, found.masks.numpy()] if "masks" in found else arrays
+
+
+class threshold_of:  # noqa: N801  # reads as a function in a `with`
+    """The score threshold of a detector, changed for a while."""
+
+    def __init__(self, model: Any, score: float) -> None:
+        self.settings = [settings for settings in (model.test_cfg.get("rcnn") or model.test_cfg,) if "score_thr" in settings]
+        self.score, self.before = score, [settings.score_thr for settings in self.settings]
+
+    def __enter__(self) -> None:
+        for settings in self.settings:
+            settings.score_thr = self.score
+
+    def __exit__(self, *_: object) -> None:
+        for settings, before in zip(self.settings, self.before, strict=True):
+            settings.score_thr = before
+
+
+def sample_of(kind: str, shape: tuple[int, ...], size: tuple[int, ...]) -> Any:
+    meta = dict(img_shape=shape, ori_shape=size, pad_shape=shape, batch_input_shape=shape, scale_factor=(1.0, 1.0))
+    if kind == "segmenter":
+        from mmseg.structures import SegDataSample
+
+        meta.pop("pad_shape")
+        return SegDataSample(metainfo=meta)
+    from mmdet.structures import DetDataSample
+
+    return DetDataSample(metainfo=meta)
+
+
+def verify(exportable: Exportable, run: Run, sizes: Sequence[tuple[int, int]]) -> str:
+    """Compare a file's outputs with the trained model's on a picture of each size; return what was found, in words.
+
+    Args:
+        exportable: what was exported.
+        run: from the file's inputs to its outputs.
+        sizes: height and width of the pictures.
+
+    Raises:
+        InputError: an output differs by more than 1e-3 of its standard deviation, or a detection is another.
+    """
+    compared = 0
+    for image in pictures(list(sizes)):
+        shape = (image.shape[1], image.shape[2])
+        with torch.no_grad():
+            compared += COMPARISONS[exportable.kind](exportable, run, image, shape)
+    unit = dict(detector="detections", segmenter="pixels", backbone="maps")[exportable.kind]
+    return (
+        f"agrees with the model in {compared} {unit} of images of {', '.join(f'{height}x{width}' for height, width in sizes)}"
+    )
+
+
+def compare_detections(exportable: Exportable, run: Run, image: Tensor, shape: tuple[int, int]) -> int:
+    """Compare at a tenth of the score threshold, so that there is something to compare; return the number of detections."""
+    score = exportable.metadata["score_threshold"] / 10
+    boxes, scores, labels, *masks = run(dict(image=image.numpy(), score_threshold=np.array(score, np.float32)))
+    wanted = trained(exportable, image, score)
+    if len(boxes) != len(wanted[0]):
+        _refuse(shape, f"{len(boxes)} detections instead of {len(wanted[0])}")
+    if not len(boxes):
+        return 0
+    apart = np.abs(boxes[:, None] - wanted[0]).max(axis=2) + 1e3 * (labels[:, None] != wanted[2])
+    apart += np.abs(scores[:, None] - wanted[1]) / TOLERANCE * (MOST_PIXELS / 2)
+    nearest = apart.argmin(axis=1)
+    worst = apart.min(axis=1).max()
+    if worst > MOST_PIXELS or len(np.unique(nearest)) < len(nearest):
+        _refuse(shape, f"a detection is {worst:.2g} pixels from the nearest of the model's")
+    if masks:
+        pasted = paste(masks[0], boxes, shape, exportable.metadata["mask_threshold"])
+        share = float((pasted != wanted[3][nearest]).mean())
+        if share > TOLERANCE:
+            _refuse(shape, f"masks differ in {share:.2%} of their pixels")
+    return len(boxes)
+
+
+def compare_label_maps(exportable: Exportable, run: Run, image: Tensor, shape: tuple[int, int]) -> int:
+    """Compare at a larger size; a pixel may differ only where two classes score alike. Return the number of pixels."""
+    size = (shape[0] * 5 // 4 + 1, shape[1] * 5 // 4 + 1)
+    (labels,) = run(dict(image=image.numpy(), size=np.array(size, np.int64)))
+    wanted, scores = trained(exportable, image, 0, size)
+    if labels.shape != wanted.shape:
+        _refuse(shape, f"a label map of {labels.shape} instead of {wanted.shape}")
+    if scores.shape[1] == 1:
+        lead = np.abs(scores[:, 0] - exportable.model.decode_head.threshold)
+    else:
+        ordered = np.sort(scores, axis=1)
+        lead = ordered[:, -1] - ordered[:, -2]
+    wrong = (labels != wanted) & (lead > TOLERANCE * scores.std())
+    if wrong.any():
+        _refuse(shape, f"{int(wrong.sum())} of {wrong.size} pixels have another class")
+    return int(wrong.size)
+
+
+def compare_maps(exportable: Exportable, run: Run, image: Tensor, shape: tuple[int, int]) -> int:
+    """Compare the maps of a backbone; return their number."""
+    pixels = (image.permute(0, 3, 1, 2).float() - 128) / 58
+    wanted = trained(exportable, pixels, 0)
+    found = run(dict(pixels=pixels.numpy()))
+    for number, (ours, theirs) in enumerate(zip(found, wanted, strict=True)):
+        if ours.shape != theirs.shape:
+            _refuse(shape, f"map {number} is {ours.shape} instead of {theirs.shape}")
+        worst = float(np.abs(ours - theirs).max() / theirs.std())
+        if not worst <= TOLERANCE:
+            _refuse(shape, f"map {number} differs by {worst:.2g} of its standard deviation")
+    return len(wanted)
+
+
+def agreement(exportable: Exportable, run: Run, image: Tensor) -> float:
+    """Return how far a file of less precision agrees with the model on an image (1, H, W, 3), from 0 to 1.
+
+    Of detections, the share on both sides that has one of its class with an intersection over union of 0.75 on the other; of
+    pixels, the share of the same class; of a backbone's maps, the least correlation.
+    """
+    shape = (image.shape[1], image.shape[2])
+    with torch.no_grad():
+        if exportable.kind == "backbone":
+            pixels = (image.permute(0, 3, 1, 2).float() - 128) / 58
+            pairs = zip(run(dict(pixels=pixels.numpy())), trained(exportable, pixels, 0), strict=True)
+            return min(float(np.corrcoef(ours.ravel(), theirs.ravel())[0, 1]) for ours, theirs in pairs)
+        if exportable.kind == "segmenter":
+            (labels,) = run(dict(image=image.numpy(), size=np.array(shape, np.int64)))
+            return float((labels == trained(exportable, image, 0)[0]).mean())
+        score = exportable.metadata["score_threshold"]
+        boxes, _, labels, *_ = run(dict(image=image.numpy(), score_threshold=np.array(score, np.float32)))
+        wanted = trained(exportable, image, score)
+    if not len(boxes) or not len(wanted[0]):
+        return float(len(boxes) == len(wanted[0]))
+    overlaps = box_iou(torch.from_numpy(boxes), torch.from_numpy(wanted[0])).numpy() * (labels[:, None] == wanted[2])
+    found = overlaps >= SAME
+    return float((found.any(axis=0).sum() + found.any(axis=1).sum()) / sum(found.shape))
+
+
+def require_agreement(exportable: Exportable, run: Run, images: Iterable[Tensor]) -> str:
+    """Compare a file of less precision with the model on images (1, H, W, 3); return what was found, in words.
+
+    Raises:
+        InputError: less than 0.9 agrees on the mean.
+    """
+    shares = [agreement(exportable, run, image) for image in images]
+    mean = sum(shares) / len(shares)
+    if not mean >= LEAST:
+        raise InputError(f"at this precision the model agrees with itself in {mean:.1%} only. Nothing was written")
+    return f"agrees with the model in {mean:.1%} on the mean of {len(shares)} images, in {min(shares):.1%} at least"
+
+
+COMPARISONS = dict(detector=compare_detections, segmenter=compare_label_maps, backbone=compare_maps)
+
+
+def _refuse(shape: tuple[int, int], reason: str) -> NoReturn:
+    raise InputError(
+        f"the exported model differs from the trained one on a picture of {shape[0]}x{shape[1]}: {reason}. Nothing was written"
+    )

@@ -1,0 +1,148 @@
+"""Exported models without the training stack: NumPy, OpenCV and the file's own runtime are all that it imports.
+
+    run = Runner("model.onnx")
+    print(run("street.jpg").names)
+
+`mmvit.Predictor` and `mmvit predict` use it for exported files, with the results that the checkpoint would give.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..errors import InputError
+from .results import Detections, LabelMap, Result
+from .sessions import SESSIONS, open_session
+
+SUFFIXES = tuple(SESSIONS)
+
+
+class Read:
+    """Reading of an image file, in the form of a step of a pipeline: 8-bit BGR, turned as EXIF says."""
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add `img` (H, W, 3), `img_shape` and `ori_shape` to `results`, which name the file as `img_path`.
+
+        Raises:
+            InputError: no such file, or no image.
+        """
+        path = Path(results["img_path"])
+        if not path.is_file():
+            raise InputError(f"image {path}: no such file. Expected a JPEG, PNG or other image that OpenCV reads")
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+        if image is None:
+            raise InputError(f"image {path}: it cannot be decoded as an image. Expected a JPEG, PNG or other that OpenCV reads")
+        size = image.shape[:2]
+        return dict(results, img=image, img_shape=size, ori_shape=size)
+
+
+class Runner:
+    """An exported detector or segmenter as a function of one image.
+
+    Args:
+        file: what `mmvit export` wrote: `.onnx`, `.xml` or `.pt2`.
+        score: least score of an object; the file's own threshold may be higher.
+        device: as in `open_session`.
+
+    Raises:
+        InputError: the file cannot be opened, or holds a backbone alone.
+    """
+
+    def __init__(self, file: str | Path, score: float = 0.3, device: str = "auto") -> None:
+        self.run, self.metadata = open_session(file, device)
+        if self.metadata["kind"] == "backbone":
+            raise InputError(f"{file}: a backbone alone gives maps, not results; open it with mmvit.predict.sessions")
+        self.score, self.read = score, Read()
+        self.scope = "mmseg" if self.metadata["kind"] == "segmenter" else "mmdet"
+        self.classes = tuple(self.metadata["classes"])
+        colours = self.metadata["palette"]
+        self.palette = tuple((red, green, blue) for red, green, blue in colours) if colours else None
+
+    def __call__(self, image: str | Path | np.ndarray) -> Result:
+        """Return what the model finds in a file, or in an array (H, W, 3), uint8, BGR as OpenCV reads it.
+
+        Raises:
+            InputError: the image cannot be read, or has another size than a model of one size takes.
+        """
+        if isinstance(image, np.ndarray):
+            return self.find("image", self.prepare(dict(img=image))["inputs"], image.shape[:2])
+        data = self.read.transform(dict(img_path=str(image)))
+        return self.find(str(image), self.prepare(data)["inputs"], data["ori_shape"])
+
+    def prepare(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return `inputs`, the pixels (h, w, 3) of `data["img"]` at the test scale."""
+        return dict(inputs=resize(data["img"], self.metadata["scale"]), data_samples=None)
+
+    def find(self, source: str, pixels: np.ndarray, size: tuple[int, int]) -> Result:
+        """Return the result of an image of `size` from its pixels at the test scale."""
+        fixed = self.metadata["size"]
+        if fixed and list(pixels.shape[:2]) != fixed:
+            raise InputError(
+                f"{source}: {pixels.shape[0]} x {pixels.shape[1]} pixels at the test scale, but this model takes "
+                f"{fixed[0]} x {fixed[1]} only; export it without --size, or give images of that shape"
+            )
+        feed: dict[str, np.ndarray] = dict(image=np.ascontiguousarray(pixels[None]))
+        if self.scope == "mmseg":
+            feed["size"] = np.array(size, np.int64)
+            (labels,) = self.run(feed)
+            small = np.uint8 if len(self.classes) <= 256 else np.uint16
+            return LabelMap(source, size, labels[0].astype(small), self.classes)
+        feed["score_threshold"] = np.array(self.metadata["score_threshold"], np.float32)
+        boxes, scores, labels, *masks = self.run(feed)
+        # The factors, and the product with their inverses, are in the precision of mmdet.
+        factors = [1 / (new / old) for new, old in zip(pixels.shape[1::-1], size[::-1], strict=True)]
+        kept = np.flatnonzero(scores >= self.score)
+        kept = kept[np.argsort(-scores[kept], kind="stable")]
+        boxes = (boxes[kept] * np.array(factors * 2, np.float32)).astype(np.float32)
+        found = paste(masks[0][kept], boxes, size, self.metadata["mask_threshold"]) if masks else None
+        return Detections(source, size, boxes, scores[kept].astype(np.float32), labels[kept], self.classes, found)
+
+
+def resize(image: np.ndarray, rule: dict[str, Any] | None) -> np.ndarray:
+    """Return an image at the test scale, as mmcv's `Resize` makes it.
+
+    Args:
+        image: (H, W, 3).
+        rule: `scale` (two sides of a frame, width first where the ratio is not kept) and `keep_ratio`; None leaves it alone.
+
+    Raises:
+        InputError: nothing would be left of one side.
+    """
+    if rule is None:
+        return image
+    height, width = image.shape[:2]
+    if rule["keep_ratio"]:
+        factor = min(max(rule["scale"]) / max(height, width), min(rule["scale"]) / min(height, width))
+        size = (int(width * factor + 0.5), int(height * factor + 0.5))
+    else:
+        size = (rule["scale"][0], rule["scale"][1])
+    if min(size) < 1:
+        raise InputError(f"an image of {height} x {width} pixels: resizing would leave nothing of it; cut it into pieces")
+    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+
+
+def paste(masks: np.ndarray, boxes: np.ndarray, size: tuple[int, int], threshold: float) -> np.ndarray:
+    """Return (N, H, W) bool masks of a picture from probabilities (N, h, w) within the boxes.
+
+    Bilinear, with zeros around each mask, and pixels taken at their centres, as in mmdet.
+    """
+    pasted = np.zeros((len(masks), *size), dtype=bool)
+    for mask, box, canvas in zip(masks, boxes, pasted, strict=True):
+        x1, y1, x2, y2 = box
+        left, top = max(int(np.floor(x1)) - 1, 0), max(int(np.floor(y1)) - 1, 0)
+        right, bottom = min(int(np.ceil(x2)) + 1, size[1]), min(int(np.ceil(y2)) + 1, size[0])
+        if right <= left or bottom <= top or x2 <= x1 or y2 <= y1:
+            continue
+        rows = weights(np.arange(top, bottom), y1, y2, mask.shape[0])
+        columns = weights(np.arange(left, right), x1, x2, mask.shape[1])
+        canvas[top:bottom, left:right] = rows @ mask.astype(np.float32) @ columns.T >= threshold
+    return pasted
+
+
+def weights(pixels: np.ndarray, start: float, end: float, bins: int) -> np.ndarray:
+    """Return the weights (pixels, bins) of bilinear sampling of `bins` values that lie between `start` and `end`."""
+    place = (pixels.astype(np.float32) + 0.5 - start) / (end - start) * bins - 0.5
+    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(bins, dtype=np.float32))).astype(np.float32)

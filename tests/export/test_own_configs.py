@@ -1,0 +1,35 @@
+"""Heads of mmdet and mmseg that none of our configs has, exported end to end."""
+
+from pathlib import Path
+
+import pytest
+from tiny import require_same, write_checkpoint, write_config, write_photographs
+
+import mmvit
+from mmvit.commands import export
+
+pytestmark = [pytest.mark.stack, pytest.mark.once]
+STRIDES = [8, 16, 32, 64, 128]
+ANCHORS = dict(type="AnchorGenerator", ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=STRIDES)
+NARROW = dict(in_channels=8, feat_channels=32, stacked_convs=1, num_classes=5)
+SEGMENTER = dict(in_index=3, in_channels=32, channels=8, num_classes=5)
+OWN = {
+    "fcos": ("retinanet", dict(bbox_head=dict(NARROW, _delete_=True, type="FCOSHead", strides=STRIDES))),
+    "atss": ("retinanet", dict(bbox_head=dict(NARROW, _delete_=True, type="ATSSHead", anchor_generator=ANCHORS))),
+    "faster_rcnn": ("mask_rcnn", dict(roi_head=dict(mask_head=None, mask_roi_extractor=None))),
+    "pspnet": ("upernet", dict(decode_head=dict(SEGMENTER, _delete_=True, type="PSPHead"), auxiliary_head=None)),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_heads_of_the_toolkits(name: str, tmp_path: Path) -> None:
+    head, changes = OWN[name]
+    config = write_config(tmp_path, head, "PVT", **changes)
+    checkpoint = write_checkpoint(config)
+    out = tmp_path / "model.onnx"
+    assert export.main([str(config), str(checkpoint), "--out", str(out)]) == 0
+    photographs = write_photographs(tmp_path / "photographs")
+    found = mmvit.Predictor(None, out, score=0.02)(photographs)
+    wanted = mmvit.Predictor(config, checkpoint, score=0.02, device="cpu")(photographs)
+    for one, other in zip(found, wanted, strict=True):
+        require_same(one, other)

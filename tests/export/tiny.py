@@ -1,0 +1,121 @@
+"""Tiny models whose scores are spread as a trained model's are, with configs, checkpoints and photographs of odd sizes."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import skimage.data
+import torch
+from families import FAMILIES
+from makers import HOME
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from mmvit.predict.results import Detections, LabelMap, Result
+
+WIDTH, CLASSES = 8, 5
+FAMILY = {family.name: family for family in FAMILIES}
+SIZES = ((211, 333), (97, 140))
+SEGMENTERS = ("fpn", "upernet", "segformer")
+SPREAD = ("retina_cls", "fc_cls", "conv_seg", "conv_logits", "rpn_cls", "conv_cls", "atss_cls")  # what gives the scores
+CHANGES: dict[str, dict] = dict(
+    retinanet=dict(bbox_head=dict(in_channels=WIDTH, feat_channels=WIDTH, stacked_convs=1, num_classes=CLASSES)),
+    mask_rcnn=dict(
+        rpn_head=dict(in_channels=WIDTH, feat_channels=WIDTH),
+        roi_head=dict(
+            bbox_roi_extractor=dict(out_channels=WIDTH),
+            mask_roi_extractor=dict(out_channels=WIDTH),
+            bbox_head=dict(in_channels=WIDTH, fc_out_channels=16, num_classes=CLASSES),
+            mask_head=dict(in_channels=WIDTH, conv_out_channels=WIDTH, num_convs=1, num_classes=CLASSES),
+        ),
+    ),
+    fpn=dict(decode_head=dict(in_channels=[WIDTH] * 4, channels=WIDTH, num_classes=CLASSES)),
+    upernet=dict(decode_head=dict(channels=WIDTH, num_classes=CLASSES), auxiliary_head=None),
+    segformer=dict(decode_head=dict(channels=WIDTH, num_classes=CLASSES)),
+)
+
+
+def write_config(folder: Path, head: str, family: str, **changes: Any) -> Path:
+    """Write the config of a tiny model.
+
+    Args:
+        folder: where to.
+        head: one of ours.
+        family: of the backbone.
+        changes: options of parts of `model`.
+    """
+    cfg = Config.fromfile(HOME / f"configs/_base_/heads/{head}.py")
+    segments = head in SEGMENTERS
+    cfg.default_scope = "mmseg" if segments else "mmdet"
+    cfg.model.backbone = dict(type=f"mmvit.{family}", arch=FAMILY[family].tiny)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        channels = list(MODELS.build(cfg.model.backbone).out_channels)
+    model = dict(CHANGES[head])
+    for part, options in changes.items():
+        model[part] = {**(model.get(part) or {}), **options} if options and not options.get("_delete_") else options
+    if head in ("upernet", "segformer") and "in_channels" not in model["decode_head"]:
+        model["decode_head"] = dict(model["decode_head"], in_channels=channels)
+    elif head not in ("upernet", "segformer"):
+        model["neck"] = dict(in_channels=channels, out_channels=WIDTH)
+    cfg.merge_from_dict(dict(model=model))
+    steps: list[dict] = [dict(type="LoadImageFromFile"), dict(type="Resize", scale=(320, 200), keep_ratio=True)]
+    steps.append(dict(type="PackSegInputs" if segments else "PackDetInputs"))
+    kind = "BaseSegDataset" if segments else "CocoDataset"
+    cfg.test_dataloader = dict(dataset=dict(type=kind, pipeline=steps, metainfo=dict(classes=tuple("abcde"))))
+    file = folder / f"{head}_{family}.py"
+    cfg.dump(file)
+    return file
+
+
+def write_checkpoint(config: Path) -> Path:
+    """Write random but fixed weights of a config's model, beside it."""
+    cfg = Config.fromfile(config)
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.removesuffix(".weight").endswith(SPREAD):
+                parameter.normal_(std=0.3)
+    file = config.with_suffix(".pth")
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=tuple("abcde")))), file)
+    return file
+
+
+def write_photographs(folder: Path) -> Path:
+    """Write photographs of the sizes of `SIZES`."""
+    folder.mkdir()
+    for index, (height, width) in enumerate(SIZES):
+        photograph = (skimage.data.coffee, skimage.data.astronaut)[index]()[..., ::-1]
+        cv2.imwrite(str(folder / f"{index}.png"), cv2.resize(photograph, (width, height), interpolation=cv2.INTER_AREA))
+    return folder
+
+
+def require_same(found: Result, wanted: Result, share: float = 0.999, score: float = 1e-3) -> None:
+    """Fail unless two results of an image agree.
+
+    Args:
+        found: of an exported model.
+        wanted: of the checkpoint.
+        share: of the pixels with the same label or mask.
+        score: largest difference of two scores.
+    """
+    assert (found.source, found.size, found.classes) == (wanted.source, wanted.size, wanted.classes)
+    if isinstance(wanted, LabelMap):
+        assert isinstance(found, LabelMap)
+        assert found.labels.dtype == wanted.labels.dtype
+        assert (found.labels == wanted.labels).mean() >= share
+        assert len(np.unique(wanted.labels)) > 1
+        return
+    assert isinstance(found, Detections)
+    assert len(found) == len(wanted) > 5
+    np.testing.assert_allclose(found.scores, wanted.scores, atol=score, rtol=0)
+    apart = np.abs(found.boxes[:, None] - wanted.boxes).max(axis=2) + 1e6 * (found.labels[:, None] != wanted.labels)
+    nearest = apart.argmin(axis=1)
+    assert apart.min(axis=1).max() < 0.2
+    assert len(set(nearest)) == len(nearest)
+    assert (found.masks is None) == (wanted.masks is None)
+    if wanted.masks is not None and found.masks is not None:
+        assert (found.masks == wanted.masks[nearest]).mean() >= share
