@@ -173,7 +173,7 @@ def test_links_resolve(page: Path) -> None:
         assert not heading or heading in headings(file), f"{page.name}: {target}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
 def test_names_in_the_text_exist(page: Path) -> None:
     """Files of the repository, and what a config or `import mmvit` knows by name."""
     for name in QUOTED.findall(FENCE.sub("", page.read_text())):
