@@ -142,7 +142,7 @@ def about_mmpretrain() -> str:
 def check_timm() -> Iterator[Finding]:
     found = version("timm")
     if found is None or found.startswith("0."):
-        yield Finding(False, "timm", f"{found}; mmvit needs 1.0.3 or later: pip install -U timm")
+        yield Finding(False, "timm", f"{found}; mmvit needs 1.0.16 or later: pip install -U timm")
         return
     import_module("timm.layers")
     yield Finding(True, "timm", found)
