@@ -5,6 +5,7 @@ A line for each check: `ok`, or `FIX` with what is wrong and what to do. Nothing
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -23,7 +24,7 @@ OFFICIAL = ("mmengine", "mmcv-lite", "mmcv", "mmdet", "mmsegmentation")
 FORKS = ("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentation")
 PARTS = {name: (f"{name}.models", f"{name}.datasets") for name in ("mmdet", "mmseg")}
 EXTRAS = "pip install 'mmvit[openmmlab]' (official) or pip install 'mmvit[onedl]' (maintained forks)"
-LEAST_PYTHON, LEAST_TORCH = (3, 11), (2, 10)
+LEAST_PYTHON, LEAST_TORCH, LEAST_TIMM = (3, 11), (2, 10), (1, 0, 16)
 
 
 def examine(config: str | None = None, options: Mapping[str, Any] | None = None, data: bool = False) -> Iterator[Finding]:
@@ -141,8 +142,9 @@ def about_mmpretrain() -> str:
 
 def check_timm() -> Iterator[Finding]:
     found = version("timm")
-    if found is None or found.startswith("0."):
-        yield Finding(False, "timm", f"{found}; mmvit needs 1.0.16 or later: pip install -U timm")
+    if found is None or tuple(int(part) for part in re.findall(r"\d+", found)[:3]) < LEAST_TIMM:
+        least = ".".join(map(str, LEAST_TIMM))
+        yield Finding(False, "timm", f"{found}; mmvit needs {least} or later: pip install -U timm")
         return
     import_module("timm.layers")
     yield Finding(True, "timm", found)

@@ -141,8 +141,9 @@ def test_mmpretrain_that_does_not_import(
     assert finding.told.endswith("pip uninstall -y mmpretrain")
 
 
-def test_old_timm(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, {"timm": "0.9.16"})
+@pytest.mark.parametrize("version", ["0.9.16", "1.0.9"])
+def test_old_timm(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, {"timm": version})
     (finding,) = check_timm()
     assert not finding.ok
     assert "pip install -U timm" in finding.told

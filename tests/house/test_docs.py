@@ -217,6 +217,11 @@ def test_the_readme_has_all_families() -> None:
         assert f"\n| `mmvit.{family.__name__}` | {' '.join(family.archs)} | {link} |\n" in README.read_text()
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    linked = {target.partition("#")[0] for target in LINK.findall(README.read_text())}
+    assert {str(page.relative_to(HOME)) for page in (HOME / "docs").glob("*.md")} <= linked
+
+
 def test_the_readme_counts_right() -> None:
     assert f"\n{len(list_archs())} archs" in README.read_text()
     assert f"\n{len(list((HOME / 'configs').glob('*.py')))} configs" in README.read_text()

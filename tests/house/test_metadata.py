@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from mmvit import __version__
-from mmvit.checks.doctor import LEAST_PYTHON, LEAST_TORCH
+from mmvit.checks.doctor import LEAST_PYTHON, LEAST_TIMM, LEAST_TORCH
 
 PROJECT = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]
 PYTHONS = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if re.search(r"Python :: \d\.", line)]
@@ -61,6 +61,7 @@ def test_lowest_versions_are_the_declared_bounds(extra: str | None) -> None:
         assert Version(bounds[0]) == Version(lowest()[requirement.name]), requirement
 
 
-def test_the_doctor_has_the_bound_of_torch() -> None:
-    torch = next(Requirement(line) for line in PROJECT["dependencies"] if line.startswith("torch>"))
-    assert str(torch.specifier) == f">={'.'.join(map(str, LEAST_TORCH))}"
+@pytest.mark.parametrize(("name", "least"), [("torch", LEAST_TORCH), ("timm", LEAST_TIMM)])
+def test_the_doctor_has_the_bounds(name: str, least: tuple[int, ...]) -> None:
+    declared = next(Requirement(line) for line in PROJECT["dependencies"] if Requirement(line).name == name)
+    assert str(declared.specifier) == f">={'.'.join(map(str, least))}"
