@@ -1,5 +1,5 @@
 # make demo: install, train on the embedded dataset, evaluate, draw.   make test: install, run the suite.   make check: lint.
-# make test-lowest: run the suite with the lowest versions that pyproject.toml allows.
+# make test-lowest: run the suite with the lowest versions that pyproject.toml allows. make test-lowest-quick: its quick part.
 # make docs: build the documentation as a site in site/.
 STACK ?= openmmlab
 VENV ?= .venv-$(STACK)
@@ -68,8 +68,13 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --force-reinstall --no-deps -c constraints.txt opencv-python-headless
 	touch $@
 
+LOWEST_PYTEST = OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test-lowest: .venv-lowest/ready
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/house
+	$(LOWEST_PYTEST) --ignore tests/house
+
+test-lowest-quick: .venv-lowest/ready
+	$(LOWEST_PYTEST) tests/backbones/test_contract.py tests/backbones/test_plain_pytorch.py tests/weights
 
 .venv-lowest/ready: pyproject.toml constraints-lowest.txt
 	$(LOWEST) -m venv --clear .venv-lowest
