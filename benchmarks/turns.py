@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from importlib import import_module
 from multiprocessing.connection import Client, Connection
 from time import perf_counter
 from typing import Any
@@ -17,8 +18,6 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-
-import mmvit  # noqa: F401  (mmcv-lite alone cannot be imported by mmdet: both sides use its stand-in)
 
 SOCKET, KEY = "MMVIT_TURNS", b"turns"
 SAVED = "whole.pth"
@@ -147,6 +146,7 @@ class TurnHook(Hook):
 
 
 if __name__ == "__main__":
+    import_module("mmvit")  # mmcv-lite alone cannot be imported by mmdet: both sides use its stand-in
     script, *words = sys.argv[1:]
     sys.argv = [script, *words]
     sys.path[0] = os.path.dirname(script)

@@ -86,6 +86,7 @@ def our_config(name: str, root: Path, height: int, width: int, batch: int, worke
     cfg.train_cfg.update(val_interval=HUGE, **({"max_epochs": HUGE} if by_epoch else {"max_iters": HUGE}))
     cfg.default_hooks.checkpoint.update(interval=HUGE, save_best=None)
     cfg.param_scheduler = []
+    cfg.pop("tta_model", None)
     return cfg
 
 
