@@ -20,9 +20,8 @@ def test_anchors_and_what_they_fit() -> None:
     assert (anchors.enough, anchors.least) == (0.5, 0.0)
     assert len(anchors.sizes) == 5 * 9
     smallest = anchors.generator.base_anchors[0][0].numpy()
-    boxes = np.stack([smallest + [80, 80, 80, 80], np.array([10, 10, 110, 12]), smallest / 2 + [80, 80, 80, 80]]).astype(
-        np.float32
-    )
+    long = np.array([10, 10, 110, 12])
+    boxes = np.stack([smallest + 80, long, smallest / 2 + 80]).astype(np.float32)
     fed = Fed("x", (128, 128), np.zeros((128, 128, 3), np.uint8), torch.zeros(3, 128, 160), boxes, np.zeros(3, int), None, None)
     best = anchors.best(fed)
     assert best[0] == pytest.approx(1)
