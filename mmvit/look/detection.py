@@ -9,7 +9,7 @@ import numpy as np
 from . import charts
 from .errors import KINDS, RIGHT, SET_ASIDE, Judged, costs, counts, judge
 from .instances import AnnotatedImage, Instances, box_areas
-from .matching import RECALLS, Curve, Pair, by_class, curve, match, mean, precisions
+from .matching import RECALLS, Curve, Pair, by_class, curves, match, mean, precisions
 from .page import NOTHING, Page, number, share
 from .pictures import beside
 
@@ -91,9 +91,9 @@ def _summary(page: Page, detected: Detected, told: dict[str, float], kind: str) 
 def _classes(page: Page, detected: Detected, pairs: Sequence[Pair]) -> None:
     parts = by_class(pairs, len(detected.classes))
     everything = precisions(parts)
-    curves = {name: curve(part, ENOUGH) for name, part in zip(detected.classes, parts, strict=True)}
+    at_half = {name: curves(part, (ENOUGH,))[0] for name, part in zip(detected.classes, parts, strict=True)}
     rows = []
-    for name, one, row in zip(detected.classes, curves.values(), everything, strict=True):
+    for name, one, row in zip(detected.classes, at_half.values(), everything, strict=True):
         score, best = one.best_score
         sure = int((one.scores >= detected.score).sum())
         right = int(one.right[one.scores >= detected.score].sum())
@@ -110,7 +110,7 @@ def _classes(page: Page, detected: Detected, pairs: Sequence[Pair]) -> None:
     )
     header = ["class", "AP", "AP50", "AP75", "objects", "detections", "precision", "recall", "best score", "F1"]
     page.table(header, rows)
-    page.charts((_precision_recall(curves), "precision over recall of each class"))
+    page.charts((_precision_recall(at_half), "precision over recall of each class"))
 
 
 def ratio(part: int, whole: int) -> str:

@@ -129,20 +129,34 @@ def by_class(pairs: Sequence[Pair], classes: int) -> list[list[OneClass]]:
     return parts
 
 
-def curve(parts: Sequence[OneClass], threshold: float, area: tuple[float, float] = RANGES["all"]) -> Curve:
-    """Return the detections of a class as right or wrong at an IoU, for objects of a range of areas."""
-    scores, right, positives = [np.zeros(0)], [np.zeros(0, dtype=bool)], 0
+def curves(
+    parts: Sequence[OneClass], thresholds: Sequence[float] = THRESHOLDS, area: tuple[float, float] = RANGES["all"]
+) -> list[Curve]:
+    """Return the detections of a class as right or wrong at each IoU, for objects of a range of areas."""
+    scores = np.concatenate([np.zeros(0), *(part.scores for part in parts)])
+    areas = np.concatenate([np.zeros(0), *(part.areas for part in parts)])
+    right = np.zeros((len(thresholds), len(scores)), dtype=bool)
+    counted = np.tile((areas >= area[0]) & (areas <= area[1]), (len(thresholds), 1))
+    positives = begin = 0
     for part in parts:
-        aside = part.crowd | (part.truth_areas < area[0]) | (part.truth_areas > area[1])
-        matched = match(part.overlap, aside, part.crowd, threshold)
-        outside = (part.areas < area[0]) | (part.areas > area[1])
-        counted = np.where(matched >= 0, ~aside[matched] if len(aside) else False, ~outside)
-        scores.append(part.scores[counted])
-        right.append((matched >= 0)[counted])
-        positives += int((~aside).sum())
-    told, true = np.concatenate(scores), np.concatenate(right)
-    order = np.argsort(-told, kind="mergesort")
-    return Curve(told[order], true[order], positives)
+        end = begin + len(part.scores)
+        if len(part.truth_areas):
+            aside = part.crowd | (part.truth_areas < area[0]) | (part.truth_areas > area[1])
+            positives += int((~aside).sum())
+            most = part.overlap.max(initial=0)
+            for row, threshold in enumerate(thresholds):
+                if most < threshold:
+                    break
+                matched = match(part.overlap, aside, part.crowd, threshold)
+                hits = np.flatnonzero(matched >= 0)
+                right[row, begin + hits] = True
+                counted[row, begin + hits] = ~aside[matched[hits]]
+        begin = end
+    order = np.argsort(-scores, kind="mergesort")
+    return [
+        Curve(scores[order][kept[order]], good[order][kept[order]], positives)
+        for kept, good in zip(counted, right, strict=True)
+    ]
 
 
 def mean(values: Sequence[float] | np.ndarray) -> float:
@@ -153,5 +167,5 @@ def mean(values: Sequence[float] | np.ndarray) -> float:
 
 def precisions(parts: Sequence[Sequence[OneClass]], area: str = "all") -> np.ndarray:
     """Return AP of each class at each of `THRESHOLDS`, (classes, 10); not a number where a class has no objects."""
-    rows = [[curve(one, threshold, RANGES[area]).average_precision for threshold in THRESHOLDS] for one in parts]
+    rows = [[one.average_precision for one in curves(ours, area=RANGES[area])] for ours in parts]
     return np.array(rows).reshape(-1, len(THRESHOLDS))
