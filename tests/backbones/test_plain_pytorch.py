@@ -15,7 +15,7 @@ import mmvit
 from mmvit.backbones.t2t_tokens import Performer, Split
 from mmvit.errors import CheckpointError
 from mmvit.weights.downloads import fetch
-from mmvit.weights.released import released_url
+from mmvit.weights.addresses import released_url
 from mmvit.zoo import find
 
 
