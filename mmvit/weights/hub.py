@@ -90,6 +90,8 @@ def _only_file(place: Place, endpoint: str | None) -> str:
     for usual in USUAL:
         if usual in weights:
             return usual
+    safe = [name for name in weights if name.endswith(".safetensors")]
+    weights = safe if len(safe) == 1 else weights  # of a file in both formats
     if len(weights) != 1:
         there = f"several: {some(weights)}" if weights else f"none among {some(names)}"
         raise CheckpointError(f"hf://{place}: expected one file of weights, found {there}. Name one: hf://{place.repo}/FILE")
