@@ -22,11 +22,10 @@ def addresses(source: str) -> list[Address]:
     Raises:
         CheckpointError: no such name, no released file, or one that only a browser can download.
     """
-    MODELS.import_from_location()  # where families are defined
-    rows: dict[str, Released | WholeModelFile | None] = {**FILES, **WHOLE_MODELS}
+    rows = _rows()
     if not source.startswith(SCHEME):
-        row = next((row for row in rows.values() if row is not None and row.url == source), None)
-        return [_address(place) for place in (source, *(row.copies if row else ()))]
+        row = row_of(source)
+        return [_address(place) for place in (source, *(row.copies if row and row.url == source else ()))]
     name = source.removeprefix(SCHEME)
     if name not in rows:
         files = [known for known, row in rows.items() if row is not None]
@@ -41,6 +40,19 @@ def addresses(source: str) -> list[Address]:
             "Fetch it by hand and name its path instead"
         )
     return [_address(place) for place in places]
+
+
+def row_of(source: str) -> Released | WholeModelFile | None:
+    """Return the row of a published file by `mmvit://NAME` or one of its addresses; None for anything else."""
+    rows = _rows()
+    if source.startswith(SCHEME):
+        return rows.get(source.removeprefix(SCHEME))
+    return next((row for row in rows.values() if row is not None and source in (row.url, *row.copies)), None)
+
+
+def _rows() -> dict[str, Released | WholeModelFile | None]:
+    MODELS.import_from_location()  # where families are defined
+    return {**FILES, **WHOLE_MODELS}
 
 
 def _address(place: str) -> Address:
@@ -58,8 +70,7 @@ WRONGLY_NAMED = tuple(  # one digest in the names of two files
 
 def is_authors(source: str) -> bool:
     """Whether a source is an authors' file of a backbone, or a copy of one: to be computed with their eps."""
-    places = {place for row in FILES.values() if row is not None for place in (row.url, *row.copies)}
-    return source in places or (source.startswith(SCHEME) and source.removeprefix(SCHEME) in FILES)
+    return isinstance(row_of(source), Released)
 
 
 def released_url(address: str) -> str:

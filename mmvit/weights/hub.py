@@ -5,6 +5,7 @@ They are fetched through `huggingface_hub`, with its cache, tokens and mirrors (
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,3 +97,23 @@ def _only_file(place: Place, endpoint: str | None) -> str:
         there = f"several: {some(weights)}" if weights else f"none among {some(names)}"
         raise CheckpointError(f"hf://{place}: expected one file of weights, found {there}. Name one: hf://{place.repo}/FILE")
     return weights[0]
+
+
+def upload(folder: Path, repo: str, names: Sequence[str]) -> None:
+    """Make a repository, if there is none, and upload files of a folder to it.
+
+    Raises:
+        CheckpointError: no answer, or the token may not write there.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
+    try:
+        api.create_repo(repo, exist_ok=True)
+        api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=list(names), commit_message="Published with mmvit")
+    except Exception as error:  # of several libraries
+        told = str(error).strip().splitlines() or [""]
+        raise CheckpointError(
+            f"--hub {repo}: not uploaded ({type(error).__name__}: {told[0]}). Log in with `hf auth login`, or set "
+            f"HF_TOKEN to one that may write there. The files are in {folder}"
+        ) from error

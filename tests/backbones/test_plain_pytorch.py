@@ -14,8 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 import mmvit
 from mmvit.backbones.t2t_tokens import Performer, Split
 from mmvit.errors import CheckpointError
-from mmvit.weights.downloads import fetch
 from mmvit.weights.addresses import released_url
+from mmvit.weights.downloads import fetch
 from mmvit.zoo import find
 
 

@@ -1,15 +1,12 @@
 """`hf://` and `mmvit://` against a local server that speaks what the hub speaks."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import torch
 from families import FAMILIES
+from hubs import COMMIT, Hub, serving
 from safetensors.torch import save
 
 from mmvit.errors import CheckpointError
@@ -18,66 +15,13 @@ from mmvit.weights.contents import read_contents
 from mmvit.weights.downloads import fetch
 from mmvit.weights.loading import load_pretrained
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PVT_V2 = next(family for family in FAMILIES if family.name == "PVTv2")
 PVT = next(family for family in FAMILIES if family.name == "PVT")
 
 
-class Hub(BaseHTTPRequestHandler):
-    """Answers for repositories: their list of files, and each file with the headers that the client looks at."""
-
-    repos: dict[str, dict[str, bytes]]
-    asked: list[str]
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0].strip("/")
-        self.asked.append(f"{self.command} {path} {self.headers.get('Authorization') or ''}".strip())
-        if path.startswith("api/models/"):
-            repo = "/".join(path.split("/")[2:4])
-            files = self.repos.get(repo)
-            tree = [
-                {"type": "file", "path": name, "size": len(content), "oid": "0" * 40} for name, content in (files or {}).items()
-            ]
-            code = {"X-Error-Code": "RepoNotFound"} if files is None else {}
-            self.answer(404 if code else 200, json.dumps(tree).encode(), {"Content-Type": "application/json", **code})
-            return
-        owner, name, _, revision, *rest = [*path.split("/"), "", "", ""]
-        content = self.repos.get(f"{owner}/{name}", {}).get("/".join(filter(None, rest)))
-        if content is None or revision not in ("main", "v1", COMMIT):
-            code = "RepoNotFound" if f"{owner}/{name}" not in self.repos else "EntryNotFound"
-            self.answer(404, b"", {"X-Error-Code": code, "X-Repo-Commit": COMMIT})
-            return
-        self.answer(200, content, {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha256(content).hexdigest()}"'})
-
-    def answer(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(content)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-    def log_message(self, *words: object) -> None:
-        pass
-
-
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
-    from huggingface_hub import constants
-
-    handler = type("Handler", (Hub,), {"repos": {}, "asked": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
-        yield handler
-        server.shutdown()
+    yield from serving(tmp_path, monkeypatch)
 
 
 def pickled(state: dict, path: Path) -> bytes:
