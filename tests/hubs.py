@@ -62,7 +62,11 @@ class Hub(BaseHTTPRequestHandler):
                 entry = json.loads(line)
                 if entry["key"] == "file":
                     self.repos[repo][entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
-            answer = {"commitUrl": f"http://{self.headers['Host']}/{repo}/commit/{COMMIT}", "commitOid": COMMIT, "pullRequestUrl": None}
+            answer = {
+                "commitUrl": f"http://{self.headers['Host']}/{repo}/commit/{COMMIT}",
+                "commitOid": COMMIT,
+                "pullRequestUrl": None,
+            }
         self.answer(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
     def answer(self, status: int, content: bytes, headers: dict[str, str]) -> None:

@@ -22,7 +22,7 @@ def _van(head: str, arch: str, figure: str, digest: str, images: str = "in1") ->
     name = f"{head}_van_{arch}_22k_ade20k" if (arch, images) == ("b4", "in22") else config
     url = MMSEG.format(f"{arch}-{images}", head, digest)
     return name, WholeModelFile(
-        config, figure, "mmsegmentation, projects/van", "Apache-2.0", url, folder=VAN_FOLDER, remark=PADDED
+        config, figure, "mmsegmentation, projects/van", "Apache-2.0", url, folder=VAN_FOLDER, remark=RESIZED
     )
 
 
