@@ -7,8 +7,9 @@ MMSEG = (
     "https://download.openmmlab.com/mmsegmentation/v0.5/van_3rdparty/van-{0}kpre_{1}_3rdparty_512x512-ade20k_20230522-{2}.pth"
 )
 VAN_FOLDER = "https://cloud.tsinghua.edu.cn/d/0100f0cea37d41ba8d08/"  # of VAN-Segmentation, whose files mmseg converted
-PADDED = (
-    "projects/van pads test images to a multiple of 32: add dict(type='Pad', size_divisor=32) behind the test pipeline's Resize"
+RESIZED = (
+    "projects/van enlarges test images to multiples of 32, which these configs do not; for its figures put "
+    "`dict(type='ResizeToMultiple', size_divisor=32)` behind `Resize` in the test pipeline"
 )
 
 
