@@ -118,10 +118,7 @@ def _file_rows(name: str) -> list[list[str]]:
     files = _files(family, arch)
     if not files:
         return [[name, "", "", "", "none"]]
-    return [
-        [key, f"{row.top1:.1f}", str(row.img_size), row.licence or "none given", _places(row)]
-        for key, row in files
-    ]
+    return [[key, f"{row.top1:.1f}", str(row.img_size), row.licence or "none given", _places(row)] for key, row in files]
 
 
 def _places(row: "Released") -> str:
