@@ -26,6 +26,8 @@ COMMANDS = {
     "look": Command("mmvit.commands.look", "show what a model sees: maps, attention, class activation"),
     "run": Command("mmvit.commands.run", "run a tool that mmdet or mmseg ships"),
     "list": Command("mmvit.commands.listing", "archs, and the files that their authors released"),
+    "convert": Command("mmvit.commands.convert", "write a checkpoint under the names of another toolkit"),
+    "publish": Command("mmvit.commands.publish", "make a trained model ready to be given away"),
     "config": Command("mmvit.commands.config", "write a config for another pairing"),
     "get_flops": Command("mmvit.commands.get_flops", "count a config's multiply-adds and parameters"),
     "export": Command("mmvit.commands.export", "write a trained model as one file"),

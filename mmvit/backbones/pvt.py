@@ -114,11 +114,12 @@ ARCHS = {
 }
 
 URL = "https://github.com/whai362/PVT/releases/download/v2/"
+COPY = "hf://Zetatech/pvt-{}-224"
 RELEASED = {  # accuracies: the paper's
-    "tiny": Released("tiny", 75.1, "Apache-2.0", URL + "pvt_tiny.pth"),
+    "tiny": Released("tiny", 75.1, "Apache-2.0", URL + "pvt_tiny.pth", copies=(COPY.format("tiny"),)),
     "small": Released("small", 79.8, "Apache-2.0", URL + "pvt_small.pth"),
-    "medium": Released("medium", 81.2, "Apache-2.0", URL + "pvt_medium.pth"),
-    "large": Released("large", 81.7, "Apache-2.0", URL + "pvt_large.pth"),
+    "medium": Released("medium", 81.2, "Apache-2.0", URL + "pvt_medium.pth", copies=(COPY.format("medium"),)),
+    "large": Released("large", 81.7, "Apache-2.0", URL + "pvt_large.pth", copies=(COPY.format("large"),)),
 }
 
 

@@ -137,14 +137,15 @@ ARCHS = {
 }
 
 URL = "https://github.com/whai362/PVT/releases/download/v2/"
+COPY = "hf://timm/pvt_v2_{}.in1k"
 RELEASED = {  # accuracies: the paper's
-    "b0": Released("b0", 70.5, "Apache-2.0", URL + "pvt_v2_b0.pth"),
-    "b1": Released("b1", 78.7, "Apache-2.0", URL + "pvt_v2_b1.pth"),
-    "b2": Released("b2", 82.0, "Apache-2.0", URL + "pvt_v2_b2.pth"),
-    "b2_li": Released("b2_li", 82.1, "Apache-2.0", URL + "pvt_v2_b2_li.pth"),
-    "b3": Released("b3", 83.1, "Apache-2.0", URL + "pvt_v2_b3.pth"),
-    "b4": Released("b4", 83.6, "Apache-2.0", URL + "pvt_v2_b4.pth"),
-    "b5": Released("b5", 83.8, "Apache-2.0", URL + "pvt_v2_b5.pth"),
+    "b0": Released("b0", 70.5, "Apache-2.0", URL + "pvt_v2_b0.pth", copies=(COPY.format("b0"),)),
+    "b1": Released("b1", 78.7, "Apache-2.0", URL + "pvt_v2_b1.pth", copies=(COPY.format("b1"),)),
+    "b2": Released("b2", 82.0, "Apache-2.0", URL + "pvt_v2_b2.pth", copies=(COPY.format("b2"),)),
+    "b2_li": Released("b2_li", 82.1, "Apache-2.0", URL + "pvt_v2_b2_li.pth", copies=(COPY.format("b2_li"),)),
+    "b3": Released("b3", 83.1, "Apache-2.0", URL + "pvt_v2_b3.pth", copies=(COPY.format("b3"),)),
+    "b4": Released("b4", 83.6, "Apache-2.0", URL + "pvt_v2_b4.pth", copies=(COPY.format("b4"),)),
+    "b5": Released("b5", 83.8, "Apache-2.0", URL + "pvt_v2_b5.pth", copies=(COPY.format("b5"),)),
 }
 
 

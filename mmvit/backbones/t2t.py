@@ -167,6 +167,7 @@ ARCHS = {
 
 URL = "https://github.com/yitu-opensource/T2T-ViT/releases/download/main/"
 LICENCE = "Clear BSD"
+COPY = "https://download.openmmlab.com/mmclassification/v0/t2t-vit/t2t-vit-t-{}_3rdparty_8xb128_in1k_20210928-{}.pth"
 RELEASED = {  # names and accuracies: the authors' README, section 2
     "7": Released("7", 71.7, LICENCE, URL + "71.7_T2T_ViT_7.pth.tar"),
     "10": Released("10", 75.2, LICENCE, URL + "75.2_T2T_ViT_10.pth.tar"),
@@ -175,9 +176,9 @@ RELEASED = {  # names and accuracies: the authors' README, section 2
     "14_384": Released("14", 83.3, LICENCE, URL + "83.3_T2T_ViT_14.pth.tar", img_size=384),
     "19": Released("19", 81.9, LICENCE, URL + "81.9_T2T_ViT_19.pth.tar"),
     "24": Released("24", 82.3, LICENCE, URL + "82.3_T2T_ViT_24.pth.tar"),
-    "t_14": Released("t_14", 81.7, LICENCE, URL + "81.7_T2T_ViTt_14.pth.tar"),
-    "t_19": Released("t_19", 82.4, LICENCE, URL + "82.4_T2T_ViTt_19.pth.tar"),
-    "t_24": Released("t_24", 82.6, LICENCE, URL + "82.6_T2T_ViTt_24.pth.tar"),
+    "t_14": Released("t_14", 81.7, LICENCE, URL + "81.7_T2T_ViTt_14.pth.tar", copies=(COPY.format("14", "b7c09b62"),)),
+    "t_19": Released("t_19", 82.4, LICENCE, URL + "82.4_T2T_ViTt_19.pth.tar", copies=(COPY.format("19", "7f1478d5"),)),
+    "t_24": Released("t_24", 82.6, LICENCE, URL + "82.6_T2T_ViTt_24.pth.tar", copies=(COPY.format("24", "fe95a61b"),)),
 }
 
 

@@ -140,11 +140,18 @@ ARCHS = {
 
 URL = "https://huggingface.co/Visual-Attention-Network/VAN-{}-original/resolve/main/van_{}.pth.tar"
 FOLDER = "https://cloud.tsinghua.edu.cn/d/0100f0cea37d41ba8d08/"  # named in the README of VAN-Segmentation
+COPIES = {
+    size: (
+        f"hf://Visual-Attention-Network/van-{size}",
+        f"https://download.openmmlab.com/mmclassification/v0/van/van-{size}_8xb128_in1k_20220501-{digest}.pth",
+    )
+    for size, digest in (("tiny", "385941af"), ("small", "17bc91aa"), ("base", "6a4cc31b"), ("large", "f212ba21"))
+}
 RELEASED = {  # accuracies: the paper's
-    "b0": Released("b0", 75.4, "Apache-2.0", URL.format("Tiny", "tiny_754")),
-    "b1": Released("b1", 81.1, "Apache-2.0", URL.format("Small", "small_811")),
-    "b2": Released("b2", 82.8, "Apache-2.0", URL.format("Base", "base_828")),
-    "b3": Released("b3", 83.9, "Apache-2.0", URL.format("Large", "large_839")),
+    "b0": Released("b0", 75.4, "Apache-2.0", URL.format("Tiny", "tiny_754"), copies=COPIES["tiny"]),
+    "b1": Released("b1", 81.1, "Apache-2.0", URL.format("Small", "small_811"), copies=COPIES["small"]),
+    "b2": Released("b2", 82.8, "Apache-2.0", URL.format("Base", "base_828"), copies=COPIES["base"]),
+    "b3": Released("b3", 83.9, "Apache-2.0", URL.format("Large", "large_839"), copies=COPIES["large"]),
     "b4": Released("b4", 84.2, "Apache-2.0", folder=FOLDER),
     "b5": Released("b5", 86.3, "Apache-2.0", folder=FOLDER),  # pre-trained on ImageNet-22k
     "b6": Released("b6", 86.9, "Apache-2.0", folder=FOLDER),  # likewise

@@ -161,18 +161,19 @@ ARCHS = {
 }
 
 URL = "https://github.com/sail-sg/volo/releases/download/volo_1/"
+COPY = "hf://timm/volo_{}.sail_in1k"
 RELEASED = {  # names and accuracies: the authors' README, section 2
-    "d1": Released("d1", 84.2, "Apache-2.0", URL + "d1_224_84.2.pth.tar"),
-    "d1_384": Released("d1", 85.2, "Apache-2.0", URL + "d1_384_85.2.pth.tar", img_size=384),
-    "d2": Released("d2", 85.2, "Apache-2.0", URL + "d2_224_85.2.pth.tar"),
-    "d2_384": Released("d2", 86.0, "Apache-2.0", URL + "d2_384_86.0.pth.tar", img_size=384),
-    "d3": Released("d3", 85.4, "Apache-2.0", URL + "d3_224_85.4.pth.tar"),
-    "d3_448": Released("d3", 86.3, "Apache-2.0", URL + "d3_448_86.3.pth.tar", img_size=448),
-    "d4": Released("d4", 85.7, "Apache-2.0", URL + "d4_224_85.7.pth.tar"),
-    "d4_448": Released("d4", 86.8, "Apache-2.0", URL + "d4_448_86.79.pth.tar", img_size=448),
-    "d5": Released("d5", 86.1, "Apache-2.0", URL + "d5_224_86.10.pth.tar"),
-    "d5_448": Released("d5", 87.0, "Apache-2.0", URL + "d5_448_87.0.pth.tar", img_size=448),
-    "d5_512": Released("d5", 87.1, "Apache-2.0", URL + "d5_512_87.07.pth.tar", img_size=512),
+    "d1": Released("d1", 84.2, "Apache-2.0", URL + "d1_224_84.2.pth.tar", copies=(COPY.format("d1_224"),)),
+    "d1_384": Released("d1", 85.2, "Apache-2.0", URL + "d1_384_85.2.pth.tar", img_size=384, copies=(COPY.format("d1_384"),)),
+    "d2": Released("d2", 85.2, "Apache-2.0", URL + "d2_224_85.2.pth.tar", copies=(COPY.format("d2_224"),)),
+    "d2_384": Released("d2", 86.0, "Apache-2.0", URL + "d2_384_86.0.pth.tar", img_size=384, copies=(COPY.format("d2_384"),)),
+    "d3": Released("d3", 85.4, "Apache-2.0", URL + "d3_224_85.4.pth.tar", copies=(COPY.format("d3_224"),)),
+    "d3_448": Released("d3", 86.3, "Apache-2.0", URL + "d3_448_86.3.pth.tar", img_size=448, copies=(COPY.format("d3_448"),)),
+    "d4": Released("d4", 85.7, "Apache-2.0", URL + "d4_224_85.7.pth.tar", copies=(COPY.format("d4_224"),)),
+    "d4_448": Released("d4", 86.8, "Apache-2.0", URL + "d4_448_86.79.pth.tar", img_size=448, copies=(COPY.format("d4_448"),)),
+    "d5": Released("d5", 86.1, "Apache-2.0", URL + "d5_224_86.10.pth.tar", copies=(COPY.format("d5_224"),)),
+    "d5_448": Released("d5", 87.0, "Apache-2.0", URL + "d5_448_87.0.pth.tar", img_size=448, copies=(COPY.format("d5_448"),)),
+    "d5_512": Released("d5", 87.1, "Apache-2.0", URL + "d5_512_87.07.pth.tar", img_size=512, copies=(COPY.format("d5_512"),)),
 }
 
 

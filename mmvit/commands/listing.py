@@ -1,4 +1,4 @@
-"""`python -m mmvit list`: every arch, its cost, and the file that its authors released."""
+"""`python -m mmvit list`: every arch, its cost, the files that its authors released, and published whole models."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..version import __version__
+from ..weights.published import WHOLE_MODELS
 
 if TYPE_CHECKING:
     from ..pyramid import Pyramid
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 FAMILIES = "mmvit.backbones"  # importing it takes seconds, because it imports torch
 Rows = dict[str, list[list[str]]]  # cells of FILE_COLUMNS by arch, a row for each file
-FILE_COLUMNS = ("name", "top-1", "image", "licence", "released file")
+FILE_COLUMNS = ("name", "top-1", "image", "licence", "released file, and copies that are tried after it")
+WHOLE_COLUMNS = ("whole model", "AP or mIoU", "config", "licence", "published file")
 SIZE_COLUMNS = ("name", "parameters (M)", "GFLOPs at 224", "GFLOPs at 800 x 1280", "strides", "channels", "file, top-1")
 
 
@@ -31,17 +33,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     archs = known_rows()
     names = [name for name in archs if fnmatch(name, options.pattern)]
-    if not names:
+    whole = [] if options.markdown else [name for name in WHOLE_MODELS if fnmatch(name, options.pattern)]
+    if not names and not whole:
         print(f"no arch matches {options.pattern!r}; there are {', '.join(archs)}")
         return 1
     if options.markdown:
         print("\n".join(markdown(names)))
         return 0
-    rows = [FILE_COLUMNS, *(row for name in names for row in archs[name])]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(FILE_COLUMNS))]
+    if names:
+        _print([FILE_COLUMNS, *(row for name in names for row in archs[name])])
+    if whole:
+        _print([WHOLE_COLUMNS, *(_whole_row(name) for name in whole)])
+    return 0
+
+
+def _print(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    return 0
+
+
+def _whole_row(name: str) -> list[str]:
+    row = WHOLE_MODELS[name]
+    return [name, row.figure, row.config, row.licence or "none given", row.url or f"by hand from {row.folder}"]
 
 
 def known_rows() -> Rows:
@@ -104,10 +118,11 @@ def _file_rows(name: str) -> list[list[str]]:
     files = _files(family, arch)
     if not files:
         return [[name, "", "", "", "none"]]
-    return [
-        [key, f"{row.top1:.1f}", str(row.img_size), row.licence or "none given", row.url or f"by hand from {row.folder}"]
-        for key, row in files
-    ]
+    return [[key, f"{row.top1:.1f}", str(row.img_size), row.licence or "none given", _places(row)] for key, row in files]
+
+
+def _places(row: "Released") -> str:
+    return ", ".join((row.url or f"by hand from {row.folder}", *row.copies))
 
 
 def _link(row: "Released") -> str:

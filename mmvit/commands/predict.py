@@ -60,7 +60,7 @@ def parts(words: Sequence[str]) -> tuple[str | None, str, Sequence[str]]:
         InputError: words are lacking.
     """
     words = list(words)
-    config = None if words[0].endswith(CHECKPOINTS) else words.pop(0)
+    config = None if "://" in words[0] or words[0].endswith(CHECKPOINTS) else words.pop(0)
     if len(words) < 2:
         raise InputError(f"expected [CONFIG] CHECKPOINT INPUT..., got {' '.join([*([config] if config else []), *words])}")
     return config, words[0], words[1:]

@@ -1,6 +1,5 @@
 """Report at the end of a demo run: metrics in one line, a contact sheet of predictions beside ground truth, and curves."""
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torchvision.ops import nms
 
+from ..engine.logs import read_scalars
 from ..registry import HOOKS
 from .spec import SEGMENTATION_CLASSES
 
@@ -60,16 +60,6 @@ class DemoReportHook(Hook):
     def after_run(self, runner: Runner) -> None:
         if self.closing_line:
             runner.logger.info(self.closing_line)
-
-
-def read_scalars(work_dir: Path) -> list[dict[str, float]]:
-    """Return what mmengine logged in a work dir, resumed runs joined, one entry a step and kind (loss or metric), by step."""
-    entries = {}
-    for file in sorted(work_dir.glob("*/vis_data/scalars.json")):
-        for line in file.read_text().splitlines():
-            entry = json.loads(line)
-            entries[entry["step"], "loss" in entry] = entry
-    return [entries[key] for key in sorted(entries)]
 
 
 def figures_of(log: list[dict[str, float]]) -> str:

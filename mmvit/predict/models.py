@@ -20,6 +20,7 @@ from ..recipes.files import config_file, load_config
 from ..weights.archives import read_checkpoint
 from ..weights.downloads import fetch
 from ..weights.loading import require_match
+from ..weights.published import config_of
 from ..weights.whole import whole_of
 
 READERS = ("LoadImage", "LoadImageFromFile")
@@ -62,7 +63,7 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
     """
     path = fetch(checkpoint)
     content = read_checkpoint(path, checkpoint)
-    cfg = _config(config, content, str(checkpoint))
+    cfg = _config(config or config_of(str(checkpoint)), content, str(checkpoint))
     source, scope = str(config or checkpoint), cfg.get("default_scope")
     if scope not in ("mmdet", "mmseg"):
         raise InputError(f"{source}: default_scope is {scope!r}. Expected mmdet or mmseg")

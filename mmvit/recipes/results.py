@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ..weights.published import WHOLE_MODELS
+from ..weights.released import WholeModelFile
 from ..zoo import list_archs
 from .configs import committed, setup_of
 from .tables import GPUS, PAIRINGS, PUBLISHED, Leaf, Published
@@ -42,6 +44,9 @@ Published results of every config in `configs/`, and results obtained with this 
   tested at a single scale or at several, if that is known, and conditions that the config does not have or that its name does
   not tell. An empty cell means that no number was published. If a paper and its repository give different numbers, both are
   listed.
+- **whole model**: the detector or segmenter itself, if its file was published, with the figure of its source.
+  `mmvit predict mmvit://NAME photo.jpg` and `mmvit test CONFIG mmvit://NAME` take it. The files could not be downloaded when
+  this was written: the translation of their names is tested with the other libraries' networks and random weights.
 - **GPUs x images**: of the recipe, images a GPU; `auto_scale_lr` scales from their product. All recipes are for {GPUS} GPUs.
 - **recipe**: published, or ours if there is none. The lists below the tables say whose it is, and where sources contradict.
 - **this package**: results of full training runs that were made and recorded, and only those.
@@ -85,11 +90,13 @@ def page(runs: Sequence[Run]) -> Iterator[str]:
     for (head, dataset), leaves in _by_pairing():
         metrics = " / ".join(METRICS[head])
         yield f"## {TITLES[head]} on {TITLES[dataset]}\n"
-        yield f"| config | {metrics}, published | GPUs x images | recipe | {metrics}, this package |"
-        yield f"|{' --- |' * 5}"
+        yield f"| config | {metrics}, published | whole model | GPUs x images | recipe | {metrics}, this package |"
+        yield f"|{' --- |' * 6}"
         yield from (row_of(leaf, runs) for leaf in leaves)
         yield ""
         yield from _notes(leaves)
+        remarks = {row.remark for row in WHOLE_MODELS.values() if row.config in [leaf.name for leaf in leaves]}
+        yield from (f"- Whole models: {remark}." for remark in sorted(filter(None, remarks)))
         if (head, dataset) in REMARKS:
             yield f"\n{REMARKS[head, dataset]}"
         yield ""
@@ -105,6 +112,7 @@ def row_of(leaf: Leaf, runs: Sequence[Run]) -> str:
     cells = (
         f"[{leaf.name}](../configs/{leaf.name}.py)",
         "; ".join(_quote(row, leaf.arch) for row in PUBLISHED if leaf in row.leaves()),
+        "; ".join(_whole(name, row) for name, row in WHOLE_MODELS.items() if row.config == leaf.name),
         f"{GPUS} x {setup.images}",
         "published" if setup.published else "ours",
         "; ".join(f"{_figures(run)} ({run.test}, {run.date})" for run in runs if run.config == leaf.name),
@@ -123,6 +131,10 @@ def _by_pairing() -> Iterator[tuple[tuple[str, str], list[Leaf]]]:
 def _quote(row: Published, arch: str) -> str:
     where = ", ".join(filter(None, (f"[{row.source.name}]", row.test, row.under)))
     return f"{row.figures[arch]} ({where})"
+
+
+def _whole(name: str, row: WholeModelFile) -> str:
+    return f"[`{name}`]({row.url}) {row.figure} ({row.source})"
 
 
 def _figures(run: Run) -> str:

@@ -5,6 +5,7 @@ training scripts (`weights_only=True`, see `compat.checkpoints`). What a file of
 few bytes may claim to hold in memory is bounded by its own size: torch writes the entries of its archives uncompressed.
 """
 
+import json
 import pickle
 import re
 import zipfile
@@ -18,6 +19,7 @@ from torch import Tensor
 from ..compat.checkpoints import safe_load
 from ..errors import CheckpointError
 
+META = "mmvit_meta"  # in the header of our safetensors files: what stands beside the weights, as JSON
 ZIP = b"PK\x03\x04"  # how torch tells its archives from the files that it wrote before 1.6
 
 
@@ -35,9 +37,7 @@ def read_checkpoint(path: Path, source: str | Path | None = None) -> Any:
     source = source or path
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
+            return _read_safetensors(path)
         _check_archive(path, source)
         return safe_load(path)
     except CheckpointError:
@@ -52,6 +52,22 @@ def read_checkpoint(path: Path, source: str | Path | None = None) -> Any:
             f"{source} ({path.stat().st_size} bytes) cannot be read as a checkpoint: truncated, or no file of torch.save or "
             f"safetensors{_looks_like(path)}. Get it again. ({type(error).__name__}: {error})"
         ) from error
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """The tensors of a file; of ours, as mmengine has them, with what stands beside them."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    tensors = load_file(path)
+    with safe_open(path, "pt") as file:
+        text = (file.metadata() or {}).get(META)
+    if text is None:
+        return tensors
+    meta = json.loads(text)
+    if not isinstance(meta, dict):
+        raise ValueError(f"{META} in its header holds a {type(meta).__name__}, expected an object")
+    return dict(meta=meta, state_dict=tensors)
 
 
 def require_real(tensors: Mapping[str, Tensor], path: Path, source: str | Path) -> None:

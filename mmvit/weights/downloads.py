@@ -1,4 +1,4 @@
-"""Where a checkpoint lies, and how it gets there: paths, URLs, and `mmvit://NAME` for the authors' released files.
+"""Where a checkpoint lies, and how it gets there: paths, URLs, places of a hub, and `mmvit://NAME` for published files.
 
 URLs are kept in torch's hub directory under their last part, where a file that somebody put there by hand is used as well.
 """
@@ -6,6 +6,7 @@ URLs are kept in torch's hub directory under their last part, where a file that 
 import hashlib
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from glob import escape
 from http.client import HTTPException
@@ -20,11 +21,13 @@ import torch
 from tqdm import tqdm
 
 from ..errors import CheckpointError
+from . import hub
+from .addresses import Address, addresses
 from .archives import read_checkpoint
-from .released import SCHEME, released_url
+from .released import SCHEME
 
 REMOTE = ("http://", "https://", "file://")
-OWN_SCHEMES = (SCHEME,)
+OWN_SCHEMES = (SCHEME, hub.SCHEME)
 AGENT = {"User-Agent": "mmvit"}  # some servers refuse Python's own
 TIMEOUT = 30  # seconds without an answer
 BLOCK = 1 << 20  # bytes
@@ -32,38 +35,86 @@ ABANDONED = 3600  # seconds without a new byte: far longer than TIMEOUT lets a l
 
 
 def locate(source: str | Path) -> tuple[str | None, Path]:
-    """URL of a checkpoint, None for a local one, and the path where it lies or will lie once it has been downloaded.
+    """First address of a checkpoint, None for a local one, and the path where it lies or will lie once it has been downloaded.
 
     Raises:
-        CheckpointError: `mmvit://NAME` without a file that can be downloaded.
+        CheckpointError: `mmvit://NAME` without a file that can be downloaded, or no address of a hub.
     """
     text = str(source)
-    if text.startswith(SCHEME):
-        text = released_url(text)
-    if text.startswith(REMOTE):
-        return text, Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(text).path).name
-    return None, Path(text).expanduser()
+    if "://" not in text:
+        return None, Path(text).expanduser()
+    places = [address.place for address in addresses(text)]
+    there = next((path for place in places if (path := _present(place))), None)
+    return _web(places[0]), there or _target(places[0])
+
+
+def _web(place: str) -> str:
+    return hub.web_address(place) if place.startswith(hub.SCHEME) else place
+
+
+def _target(place: str) -> Path:
+    """Where the file of an address lies or will lie; of a hub's, as far as that is known before."""
+    if place.startswith(hub.SCHEME):
+        return hub.cached(place) or Path(hub.parse(place).file or hub.USUAL[0])
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(place).path).name
+
+
+def _present(place: str) -> Path | None:
+    path = hub.cached(place) if place.startswith(hub.SCHEME) else _target(place)
+    return path if path is not None and path.is_file() else None
 
 
 def fetch(source: str | Path, sha256: str | None = None) -> Path:
-    """Local path of a checkpoint; URLs are downloaded once, whole or not at all.
+    """Local path of a checkpoint; addresses are downloaded once, whole or not at all.
+
+    Args:
+        source: path, URL, `hf://OWNER/REPO[/FILE][@REVISION]`, or `mmvit://NAME`, of which all addresses are tried in order.
+        sha256: expected digest, or its beginning.
 
     Raises:
-        CheckpointError: no such file, unreachable URL, another digest than `sha256`, or no checkpoint at the URL.
+        CheckpointError: no such file, no address that answers, another digest, or no checkpoint there.
     """
-    url, path = locate(source)
-    if url is None:
+    text = str(source)
+    if "://" not in text:
+        path = Path(text).expanduser()
         if not path.is_file():
             raise CheckpointError(f"checkpoint {source}: no such file (looked in {path.resolve().parent})")
         _check_digest(path, sha256)
         return path
-    if not _distributed() or int(os.environ.get("LOCAL_RANK", 0)) == 0:
-        if not path.is_file():
-            _download(url, path, sha256)
-        _check_digest(path, sha256)
-    if _distributed():
-        torch.distributed.barrier()  # the other processes of this machine use what the first one fetched
-    return path
+    if not text.startswith((*REMOTE, *OWN_SCHEMES)):
+        raise CheckpointError(f"checkpoint {source}: expected a path or an address with {', '.join((*REMOTE, *OWN_SCHEMES))}")
+    known = [Address(place, sha256 or digest) for place, digest in addresses(text)]
+    if not _distributed():
+        return _obtain(text, known)
+    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        _obtain(text, known)
+    torch.distributed.barrier()  # the other processes of this machine use what the first one fetched
+    return next(there for place, _ in known if (there := _present(place)))
+
+
+def _obtain(source: str, known: Sequence[Address]) -> Path:
+    """The file of the first address that is there already, or else of the first that answers."""
+    for place, digest in known:
+        if (present := _present(place)) is not None:
+            _check_digest(present, digest)
+            return present
+    failures = []
+    for place, digest in known:
+        try:
+            if place.startswith(hub.SCHEME):
+                path = hub.download(place)
+                _check_digest(path, digest)
+                read_checkpoint(path, place)
+            else:
+                path = _target(place)
+                _download(place, path, digest)
+            return path
+        except CheckpointError as error:
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    told = "\n".join(f"  {failure}" for failure in failures)
+    raise CheckpointError(f"{source}: none of its {len(known)} addresses gave it:\n{told}") from failures[0]
 
 
 def _check_digest(path: Path, sha256: str | None, source: str | None = None) -> None:

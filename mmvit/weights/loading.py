@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ..errors import CheckpointError, some
 from ..layers.parts import Grid, resize_table
+from .addresses import is_authors
 from .contents import Contents, prefixes_of, read_contents
-from .released import SCHEME
 from .selection import Loadable, Taken, Target, select
 from .suggestions import nearest_arch
 
@@ -100,7 +100,7 @@ def adopt_eps(model: Loadable, taken: Taken, source: str) -> list[str]:
     trained.
     """
     eps = None if taken.choice.layout is None else taken.choice.layout.eps
-    if eps is None or source.startswith(SCHEME) or model.norm_eps == eps:
+    if eps is None or is_authors(source) or model.norm_eps == eps:
         return []
     if model.norm_eps is not None:
         return [f"norm_eps stays {model.norm_eps}, as the config has it; {taken.choice.layout} has {eps}"]

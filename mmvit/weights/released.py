@@ -1,4 +1,4 @@
-"""Files that the authors released: what a row of a family's table holds, and `mmvit://NAME`, which stands for its address.
+"""Files that were published: what a row of a family's table holds, and one of `published`'s.
 
 Families register their tables as they are defined (`Pyramid.__init_subclass__`).
 """
@@ -7,9 +7,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from ..errors import CheckpointError, nearest
-from ..registry import MODELS
 
 SCHEME = "mmvit://"
 
@@ -24,6 +21,7 @@ class Released:
         licence: of the repository that it comes from; None where there is none.
         url: its address; None where it lies in a `folder` that only a browser opens.
         img_size: side in pixels of the images that it was last trained on.
+        copies: further addresses, tried in order where the first does not answer: the same tensors, in the names of a toolkit.
     """
 
     arch: str
@@ -32,6 +30,29 @@ class Released:
     url: str | None = None
     folder: str | None = None
     img_size: int = 224
+    copies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WholeModelFile:
+    """A detector or segmenter that somebody published: a row of `published.WHOLE_MODELS`.
+
+    Attributes:
+        config: ours, by name, under which it computes the same.
+        figure: what its source measured: box AP on COCO, or mean IoU on ADE20K, in percent.
+        source: whose it is.
+        licence, url, folder, copies: as in `Released`.
+        remark: what differs from the config in what changes numbers.
+    """
+
+    config: str
+    figure: str
+    source: str
+    licence: str | None = None
+    url: str | None = None
+    folder: str | None = None
+    copies: tuple[str, ...] = ()
+    remark: str = ""
 
 
 FILES: dict[str, Released | None] = {}  # by name, such as volo_d1_384; None for an arch without a file
@@ -44,28 +65,6 @@ def register(family: str, archs: Iterable[str], files: Mapping[str, Released], b
     BUILDERS[family], ARCHS[family] = build, tuple(archs)
     FILES.update({f"{family}_{arch}": None for arch in archs})
     FILES.update({f"{family}_{key}": row for key, row in files.items()})
-
-
-def released_url(address: str) -> str:
-    """Return the URL that `mmvit://NAME` stands for.
-
-    Raises:
-        CheckpointError: no such name, no released file, or one that only a browser can download.
-    """
-    MODELS.import_from_location()  # where families are defined
-    name = address.removeprefix(SCHEME)
-    if name not in FILES:
-        files = [known for known, row in FILES.items() if row is not None]
-        raise CheckpointError(f"{address}: there is no such file; {nearest(name, files)}, see python -m mmvit list")
-    row = FILES[name]
-    if row is None:
-        raise CheckpointError(f"{address}: its authors released no file of this arch; name a path, or leave init_cfg out")
-    if row.url is None:
-        raise CheckpointError(
-            f"{address}: the authors' file lies in a folder that only a browser opens, {row.folder}. "
-            "Fetch it by hand and name its path instead"
-        )
-    return row.url
 
 
 def stage_name(released: str) -> str:

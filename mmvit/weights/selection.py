@@ -170,7 +170,8 @@ def select(contents: Contents, target: Target, prefix: str | None = None) -> Tak
     best = _best(contents, target, choices)
     if not best:
         return target.take(contents, Choice("" if prefix is None else _first(contents, prefix), None))
-    return best[0] if len(best) == 1 else _decide(contents, best)
+    poor = 2 * target.score(best[0])[1] < len(target.state)  # no network: for exactness to refuse
+    return best[0] if len(best) == 1 or poor else _decide(contents, best)
 
 
 def equally_good(contents: Contents, target: Target) -> list[Taken]:

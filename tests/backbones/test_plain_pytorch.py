@@ -14,8 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 import mmvit
 from mmvit.backbones.t2t_tokens import Performer, Split
 from mmvit.errors import CheckpointError
+from mmvit.weights.addresses import released_url
 from mmvit.weights.downloads import fetch
-from mmvit.weights.released import released_url
 from mmvit.zoo import find
 
 
@@ -103,7 +103,9 @@ def test_list_command() -> None:
     lines = listed("volo_d[12]*").splitlines()
     assert [line.split()[0] for line in lines] == ["name", "volo_d1", "volo_d1_384", "volo_d2", "volo_d2_384"]
     url = "https://github.com/sail-sg/volo/releases/download/volo_1/d1_224_84.2.pth.tar"
-    assert lines[1].split() == ["volo_d1", "84.2", "224", "Apache-2.0", url]
+    assert lines[1].split() == ["volo_d1", "84.2", "224", "Apache-2.0", f"{url},", "hf://timm/volo_d1_224.sail_in1k"]
+    whole = listed("retinanet_pvt_v2_b2_*").splitlines()
+    assert [line.split()[:3] for line in whole[1:]] == [["retinanet_pvt_v2_b2_coco", "44.6", "retinanet_pvt_v2_b2_coco"]]
     shunted = listed("shunted*")
     assert "none given" in shunted
     assert "by hand from https://drive.google.com" in shunted

@@ -25,7 +25,7 @@ from mmvit.checks.config import check_channels, without_init
 from mmvit.pyramid import FAMILIES, Pyramid
 from mmvit.recipes.configs import parse
 from mmvit.recipes.files import config_file
-from mmvit.weights.released import released_url
+from mmvit.weights.addresses import released_url
 from mmvit.zoo import list_archs
 
 pytestmark = pytest.mark.stack

@@ -9,6 +9,7 @@ from makers import HOME
 from mmvit.recipes.configs import committed, parse, setup_of
 from mmvit.recipes.results import METRICS, REMARKS, RUNS, TITLES, Run, main, page, row_of
 from mmvit.recipes.tables import HEADS, PAIRINGS, PUBLISHED, Published
+from mmvit.weights.published import WHOLE_MODELS
 
 FILE = HOME / "docs" / "model_zoo.md"
 FIGURE = re.compile(r"\d\d\.\d\d?")
@@ -57,13 +58,23 @@ def test_no_source_says_two_things_of_the_same() -> None:
 def test_cells() -> None:
     assert row_of(parse("fpn_pvt_tiny_ade20k"), ()) == (
         "| [fpn_pvt_tiny_ade20k](../configs/fpn_pvt_tiny_ade20k.py) "
-        "| 35.7 ([PVT paper], 1e-4, 80,000 iterations, batch 16); 36.6 ([PVT repository]) | 8 x 4 | published | |"
+        "| 35.7 ([PVT paper], 1e-4, 80,000 iterations, batch 16); 36.6 ([PVT repository]) | | 8 x 4 | published | |"
     )
-    assert row_of(parse("segformer_van_b2_cityscapes"), ()).endswith(".py) | | 8 x 1 | ours | |"), "nothing was published"
-    assert row_of(parse("upernet_van_b4_ade20k"), ()).endswith(
-        "| 52.2 ([VAN-Segmentation], multi-scale); 51.56 ([mmsegmentation, projects/van], single scale) | 8 x 4 | published | |"
-    )
+    assert row_of(parse("segformer_van_b2_cityscapes"), ()).endswith(".py) | | | 8 x 1 | ours | |"), "nothing was published"
+    row = row_of(parse("upernet_van_b4_ade20k"), ())
+    assert "| 52.2 ([VAN-Segmentation], multi-scale); 51.56 ([mmsegmentation, projects/van], single scale) | [" in row
+    assert "653bd6b7.pth) 51.56 (mmsegmentation, projects/van); [`upernet_van_b4_22k_ade20k`](https://" in row
+    assert row.endswith("4a4d744a.pth) 52.61 (mmsegmentation, projects/van) | 8 x 4 | published | |")
     assert row_of(parse(EXAMPLE.config), (EXAMPLE,)).endswith("| 36.7 / 35.1 (single scale, 2026-01-31) |")
+
+
+def test_whole_models_have_a_config_and_a_place() -> None:
+    leaves = {leaf.name for leaf in committed()}
+    text = FILE.read_text()
+    for name, row in WHOLE_MODELS.items():
+        assert row.config in leaves
+        assert FIGURE.fullmatch(row.figure)
+        assert f"[`{name}`]({row.url}) {row.figure} ({row.source})" in text
 
 
 def test_a_run_is_a_row() -> None:

@@ -173,7 +173,7 @@ def damaged(state: dict) -> dict[str, dict]:
         "missing in the file": {name: value for name, value in state.items() if name != last},
         "not in the model": {**state, "surprise.weight": torch.zeros(1)},
         "of another shape": {**state, last: torch.zeros(3, 3, 3)},
-        "0 tensors match": {f"unrelated_{name}": value for name, value in state.items()},
+        "0 tensors match": {f"{name}_unrelated": value for name, value in state.items()},
         "holds no tensors": {"epoch": 1},
         "another table": {**state, first: torch.zeros(1, 7, state[first].shape[-1])},
     }

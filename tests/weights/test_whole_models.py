@@ -18,6 +18,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from PIL import Image
 from torch import nn
 
+from mmvit.__main__ import main
 from mmvit.engine.configuration import TestOptions as Options
 from mmvit.engine.launch import test as evaluate
 from mmvit.engine.start import Start
@@ -26,6 +27,8 @@ from mmvit.predict.predictor import Predictor
 from mmvit.recipes.files import load_config, our_config
 from mmvit.weights import layouts
 from mmvit.weights.loading import require_match
+from mmvit.weights.published import WHOLE_MODELS
+from mmvit.weights.released import WholeModelFile
 from mmvit.weights.whole import NORM_EPS, read_whole
 
 pytestmark = pytest.mark.stack
@@ -191,6 +194,21 @@ class Stub:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
+
+
+def test_published_models_by_name(detector: Foreign, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`mmvit://NAME` alone: the file from its address, our config, and mmdet's figures."""
+    row = WholeModelFile(str(detector.ours), "36.6", "mmdetection", url=detector.file.as_uri())
+    monkeypatch.setitem(WHOLE_MODELS, "retinanet_tiny", row)
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    image = next((detector.root / "coco/val2017").iterdir())
+    expected = next(Predictor(detector.theirs, detector.file, device="cpu", score=0.0)(image))
+    found = next(Predictor(None, "mmvit://retinanet_tiny", device="cpu", score=0.0)(image))
+    torch.testing.assert_close(torch.as_tensor(found.boxes), torch.as_tensor(expected.boxes), atol=1e-3, rtol=1e-5)
+    assert len(detector.results(detector.ours, "mmvit://retinanet_tiny")) == 2
+    words = ["predict", "mmvit://retinanet_tiny", str(image), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert main(words) == 0
+    assert (tmp_path / "out/predictions.json").is_file()
 
 
 SEGMENTERS = {"upernet_van_b2_ade20k": "van", "fpn_van_b2_ade20k": "van", "fpn_pvt_small_ade20k": "pvt"}

@@ -97,6 +97,8 @@ def _recut(values: list[Tensor], shares: Mapping[str, int]) -> list[Tensor]:
     """The tensors, concatenated along their first axis and cut by the shares."""
     if len(values) == len(shares) == 1:
         return values
+    if any(value.ndim == 0 or value.shape[1:] != values[0].shape[1:] for value in values):
+        raise ValueError(f"{' and '.join(str(tuple(value.shape)) for value in values)} cannot be concatenated")
     whole = torch.cat(values)
     total = sum(shares.values())
     if whole.shape[0] % total:

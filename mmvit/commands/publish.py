@@ -1,0 +1,28 @@
+"""`mmvit publish WORK_DIR_OR_FILE --out DIR [--hub OWNER/REPO]`: a trained model, ready to be given away."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from .options import exit_status
+
+
+def main(arguments: Sequence[str], prog: str = "python -m mmvit publish") -> int:
+    """Publish as the words of the command line say; return the exit status."""
+    parser = ArgumentParser(prog, description="Writes a trained model without its optimiser, with a model card.")
+    parser.add_argument(
+        "source", metavar="WORK_DIR_OR_FILE", help="a work dir (its best checkpoint, or else the newest), or a file"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where to")
+    parser.add_argument("--name", help="first part of the files' names (default: the work dir's)")
+    parser.add_argument("--hub", metavar="OWNER/REPO", help="upload to a Hugging Face hub (HF_TOKEN, HF_ENDPOINT)")
+    return exit_status(_publish, parser.parse_args(arguments))
+
+
+def _publish(asked: Namespace) -> None:
+    from ..engine.publishing import publish  # not before it is needed: --help does without torch
+
+    written = publish(asked.source, asked.out, asked.hub, asked.name)
+    print(f"{written.weights}\n{written.safetensors}\n{written.card}")
+    if asked.hub:
+        print(f"hf://{asked.hub}")

@@ -1,0 +1,191 @@
+"""A trained model made ready to be given away: weights, config and classes without the optimiser, and a model card."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..compat.texts import read_config, text_of
+from ..errors import InputError
+from ..version import __version__
+from ..weights.addresses import row_of
+from ..weights.archives import read_checkpoint
+from ..weights.contents import contents_of
+from ..weights.downloads import fetch
+from ..weights.hub import upload
+from ..weights.whole import NORM_EPS
+from ..weights.writing import sha256_of, write_tensors
+from .checkpoints import last_checkpoint
+from .logs import read_scalars
+
+KEPT = ("epoch", "iter", "mmengine_version", NORM_EPS)  # of a checkpoint's meta, besides config and classes
+PRIVATE = re.compile(r"(?m)^(work_dir|load_from|resume) = .*\n?")  # lines of a config: places on the machine that trained
+DIGITS = 8  # of the digest in a file's name
+TASKS = {"mmdet": "object-detection", "mmseg": "image-segmentation"}
+CARD = """\
+---
+library_name: mmvit
+pipeline_tag: {task}
+license: {licence}
+tags: [mmvit, {scope}, {family}]
+---
+# {name}
+
+{model} with the backbone {family} {arch}, trained with [mmvit](https://pypi.org/project/mmvit) {version} after {progress}.
+
+    mmvit predict {place} photo.jpg
+
+## Figures
+
+{figures}
+
+## Training
+
+- data: {data}
+- classes ({count}): {classes}
+- config: in the file, as `meta.cfg`; write it out and train again: `mmvit train CONFIG.py`
+- evaluated with: `mmvit test CONFIG.py {file}`
+
+## Licence
+
+{chain}
+
+## Files
+
+{files}
+"""
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Paths of what was written."""
+
+    weights: Path
+    safetensors: Path
+    card: Path
+
+
+def publish(source: str | Path, out: Path, hub: str | None = None, name: str | None = None) -> Publication:
+    """Write a checkpoint of a training, without what only training needs, as `.pth` and `.safetensors`, with a model card.
+
+    Args:
+        source: a work dir, of which the best checkpoint is taken, or else the newest; or a checkpoint.
+        out: folder for the files.
+        hub: `OWNER/REPO` of a Hugging Face hub to upload the folder to.
+        name: first part of the files' names; None for the work dir's name.
+
+    Raises:
+        InputError: no checkpoint there, or one without the config of its training.
+        CheckpointError: unreadable, or the hub refuses.
+    """
+    folder = Path(source) if Path(source).is_dir() else None
+    checkpoint = source if folder is None else chosen(folder)
+    path = fetch(checkpoint)
+    content = read_checkpoint(path, checkpoint)
+    text = text_of(content)
+    if text is None:
+        raise InputError(
+            f"{checkpoint}: there is no config in it, so that nobody could use it; expected a training's checkpoint"
+        )
+    told = content.get("meta")
+    told = told if isinstance(told, Mapping) else {}
+    meta: dict[str, Any] = {key: told[key] for key in KEPT if key in told} | {"cfg": PRIVATE.sub("", text)}
+    if isinstance(told.get("dataset_meta"), Mapping):
+        meta["dataset_meta"] = {key: told["dataset_meta"][key] for key in ("classes", "palette") if key in told["dataset_meta"]}
+    contents = contents_of(content, path, checkpoint)
+    tensors = {
+        key.removeprefix("state_dict."): value for key, value in contents.tensors.items() if key.startswith("state_dict.")
+    }
+    if not tensors:
+        raise InputError(f"{checkpoint}: no state_dict in it; expected a training's checkpoint")
+    name = name or (folder or path.parent).resolve().name
+    log = read_scalars(folder or path.parent)
+    weights = _named_by_digest(out / f"{name}.pth", tensors, meta)
+    safetensors = _named_by_digest(out / f"{name}.safetensors", tensors, meta)
+    card = out / "README.md"
+    card.write_text(_card(name, meta, log, (weights, safetensors), hub))
+    if hub is not None:
+        upload(out, hub, [weights.name, safetensors.name, card.name])
+    return Publication(weights, safetensors, card)
+
+
+def chosen(work_dir: Path) -> str:
+    """Return the best checkpoint of a work dir, or else the newest.
+
+    Raises:
+        InputError: it has none.
+    """
+    best = sorted(work_dir.glob("best_*.pth"), key=lambda path: path.stat().st_mtime)
+    newest = str(best[-1]) if best else last_checkpoint(work_dir)
+    if newest is None:
+        raise InputError(f"{work_dir}: no best_*.pth and no last_checkpoint in it; expected a work dir of a training")
+    return newest if Path(newest).is_file() else str(work_dir / Path(newest).name)  # a work dir that was moved
+
+
+def _named_by_digest(path: Path, tensors: Mapping[str, Any], meta: Mapping[str, Any]) -> Path:
+    """Write a file, and put the beginning of its digest into its name."""
+    write_tensors(path, tensors, meta)
+    return path.rename(path.with_name(f"{path.stem}-{sha256_of(path)[:DIGITS]}{path.suffix}"))
+
+
+def _card(name: str, meta: Mapping[str, Any], log: list[dict], files: tuple[Path, ...], hub: str | None) -> str:
+    parts = ("model", "default_scope", "train_dataloader", "test_dataloader")
+    cfg = read_config(meta["cfg"], name, parts)
+    backbone = cfg.model.get("backbone", {})
+    dataset = _innermost(cfg.get("train_dataloader", {}).get("dataset", {}))
+    classes = [str(label) for label in meta.get("dataset_meta", {}).get("classes", ())]
+    licence, chain = _licence(backbone)
+    return CARD.format(
+        name=name,
+        task=TASKS.get(cfg.default_scope, "image-feature-extraction"),
+        licence=(licence or "other").lower(),
+        scope=cfg.default_scope,
+        family=str(backbone.get("type", "")).removeprefix("mmvit."),
+        arch=backbone.get("arch") if isinstance(backbone.get("arch"), str) else "of its own sizes",
+        model=cfg.model.get("type"),
+        version=__version__,
+        progress=f"{meta['iter']} iterations" if meta.get("iter") else "a training",
+        place=f"hf://{hub}" if hub else files[0].name,
+        figures=_figures(meta, log),
+        data=f"{dataset.get('type')}, {dataset.get('ann_file') or dataset.get('data_root') or 'place not told'}",
+        count=len(classes),
+        classes=", ".join(classes),
+        chain=chain,
+        file=files[0].name,
+        files="\n".join(f"- `{path.name}`: sha256 {sha256_of(path)}" for path in files),
+    )
+
+
+def _innermost(dataset: Any) -> Mapping[str, Any]:
+    """The dataset inside of repeating and concatenating ones; of several, the first."""
+    while isinstance(dataset, Mapping) and (dataset.get("dataset") or dataset.get("datasets")):
+        inner = dataset.get("dataset") or dataset["datasets"]
+        dataset = inner[0] if isinstance(inner, list | tuple) else inner
+    return dataset if isinstance(dataset, Mapping) else {}
+
+
+def _figures(meta: Mapping[str, Any], log: list[dict]) -> str:
+    """A table of what the validation at the checkpoint's step logged, or the last one."""
+    entries = [entry for entry in log if "loss" not in entry]
+    steps = (meta.get("epoch"), meta.get("iter"))
+    entry = next((entry for entry in reversed(entries) if entry["step"] in steps), entries[-1] if entries else {})
+    rows = [f"| {key} | {value:g} |" for key, value in entry.items() if key not in ("step", "time", "data_time")]
+    if not rows:
+        return "The training logged none."
+    return "\n".join([f"On the validation set, at step {entry['step']}:", "", "| figure | value |", "| --- | --- |", *rows])
+
+
+def _licence(backbone: Mapping[str, Any]) -> tuple[str | None, str]:
+    """Licence of the weights that a training began from, and the chain in words."""
+    begun = (backbone.get("init_cfg") or {}).get("checkpoint")
+    if begun is None:
+        return None, "Trained from random weights. Choose a licence, and write it here."
+    row = row_of(str(begun))
+    if row is None:
+        return None, f"Trained from `{Path(str(begun)).name}`, whose licence is not known here: find it out, and write it here."
+    if row.licence is None:
+        return None, f"Trained from {begun}, whose authors gave no licence: ask them before you give this away."
+    return row.licence, (
+        f"Trained from {begun}, which its authors give under {row.licence}. That of the training data is its own; add yours."
+    )

@@ -1,0 +1,82 @@
+"""Where published files are: `mmvit://NAME` and the addresses of the tables, each with its copies elsewhere."""
+
+import re
+from typing import NamedTuple
+
+from ..errors import CheckpointError, nearest
+from ..registry import MODELS
+from .published import WHOLE_MODELS
+from .released import FILES, SCHEME, Released, WholeModelFile
+
+
+class Address(NamedTuple):
+    """Where a file may be, and how its digest begins, where that is known."""
+
+    place: str
+    sha256: str | None
+
+
+def addresses(source: str) -> list[Address]:
+    """Return where a source may be had, in order: of `mmvit://NAME`, or of an address of the tables, with all copies.
+
+    Raises:
+        CheckpointError: no such name, no released file, or one that only a browser can download.
+    """
+    rows = _rows()
+    if not source.startswith(SCHEME):
+        row = row_of(source)
+        return [_address(place) for place in (source, *(row.copies if row and row.url == source else ()))]
+    name = source.removeprefix(SCHEME)
+    if name not in rows:
+        files = [known for known, row in rows.items() if row is not None]
+        raise CheckpointError(f"{source}: there is no such file; {nearest(name, files)}, see python -m mmvit list")
+    row = rows[name]
+    if row is None:
+        raise CheckpointError(f"{source}: its authors released no file of this arch; name a path, or leave init_cfg out")
+    places = [place for place in (row.url, *row.copies) if place is not None]
+    if not places:
+        raise CheckpointError(
+            f"{source}: the authors' file lies in a folder that only a browser opens, {row.folder}. "
+            "Fetch it by hand and name its path instead"
+        )
+    return [_address(place) for place in places]
+
+
+def row_of(source: str) -> Released | WholeModelFile | None:
+    """Return the row of a published file by `mmvit://NAME` or one of its addresses; None for anything else."""
+    rows = _rows()
+    if source.startswith(SCHEME):
+        return rows.get(source.removeprefix(SCHEME))
+    return next((row for row in rows.values() if row is not None and source in (row.url, *row.copies)), None)
+
+
+def _rows() -> dict[str, Released | WholeModelFile | None]:
+    MODELS.import_from_location()  # where families are defined
+    return {**FILES, **WHOLE_MODELS}
+
+
+def _address(place: str) -> Address:
+    """OpenMMLab's names end in the beginning of the digest."""
+    found = re.fullmatch(r"https://download\.openmmlab\.com/.*-([0-9a-f]{8})\.pth", place)
+    return Address(place, found[1] if found and place not in WRONGLY_NAMED else None)
+
+
+WRONGLY_NAMED = tuple(  # one digest in the names of two files
+    f"https://download.openmmlab.com/mmsegmentation/v0.5/van_3rdparty/van-{arch}-in1kpre_upernet_3rdparty_512x512-ade20k_20230522-"
+    "653bd6b7.pth"
+    for arch in ("b3", "b4")
+)
+
+
+def is_authors(source: str) -> bool:
+    """Whether a source is an authors' file of a backbone, or a copy of one: to be computed with their eps."""
+    return isinstance(row_of(source), Released)
+
+
+def released_url(address: str) -> str:
+    """Return the first address that `mmvit://NAME` stands for.
+
+    Raises:
+        CheckpointError: see `addresses`.
+    """
+    return addresses(address)[0].place

@@ -1,0 +1,141 @@
+"""The way back: files in the names of the authors, mmdet, timm, or ours, exactly, so that work done here can leave."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from torch import Tensor
+
+from ..errors import CheckpointError, InputError, some
+from .contents import Contents, heads, read_contents
+from .layouts import LAYOUTS, find
+from .layouts.layout import Layout
+from .suggestions import networks
+from .writing import write_tensors
+
+TARGETS = ("authors", "mmdet", "timm", "mmvit", "safetensors")
+INSIDE = "backbone."
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Tensors under a toolkit's names.
+
+    Attributes:
+        tensors: with `backbone.` before them where they are a whole model's.
+        whole: whether they are.
+        left_out: names of the file that have no counterpart there.
+        remarks: what a reader has to know.
+    """
+
+    tensors: Mapping[str, Tensor]
+    whole: bool
+    left_out: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.tensors)} tensors", *(f"  {remark}" for remark in self.remarks)]
+        return "\n".join([*lines, f"  left out: {', '.join(self.left_out)}"] if self.left_out else lines)
+
+
+def convert(source: str | Path, to: str, out: Path, prefix: str | None = None, force: bool = False) -> Converted:
+    """Write a checkpoint under the names of a toolkit.
+
+    Args:
+        source: path or address of a backbone or a whole model, in any layout that is known here.
+        to: one of `TARGETS`; `safetensors` are our names in that format.
+        out: where to; `.safetensors`, or anything else for torch's format.
+        prefix: as in `load_pretrained`.
+        force: whether `out` may be there.
+
+    Raises:
+        InputError: a file that is in the way, or a toolkit without such a network.
+        CheckpointError: unreadable, or of a layout that is not known.
+    """
+    if to not in TARGETS:
+        raise InputError(f"--to {to}: expected one of {', '.join(TARGETS)}")
+    if to == "safetensors" and out.suffix != ".safetensors":
+        raise InputError(f"--out {out}: expected a name that ends in .safetensors")
+    if out.exists() and not force:
+        raise InputError(f"--out {out}: there is such a file; name another, or give --force")
+    contents = read_contents(source)
+    converted = _convert(contents, "mmvit" if to == "safetensors" else to, prefix)
+    meta = {key: value for key, value in contents.meta.items() if key in ("cfg", "dataset_meta", "CLASSES", "PALETTE")}
+    write_tensors(out, converted.tensors, meta if converted.whole else None)
+    return converted
+
+
+def _convert(contents: Contents, to: str, prefix: str | None) -> Converted:
+    layout, start = recognise(contents, prefix)
+    target = find(layout.family, to)
+    if target is None:
+        there = ", ".join(dict.fromkeys(entry.toolkit for entry in LAYOUTS if entry.family == layout.family))
+        raise InputError(f"--to {to}: it has no {layout.family}, or its names are not known here; there are {there}")
+    part = {name.removeprefix(start): value for name, value in contents.tensors.items() if name.startswith(start)}
+    try:
+        ours = layout.to_ours(part)
+        theirs = target.from_ours(ours.tensors)
+    except ValueError as error:
+        raise CheckpointError(f"{contents.source}, as {layout}: {error}") from error
+    left_out = [*ours.unknown, *(ours.origin.get(name, name) for name in theirs.unknown)]
+    root = start.removesuffix(INSIDE)
+    around = {name.removeprefix(root): value for name, value in contents.tensors.items() if name.startswith(root)}
+    around = {name: value for name, value in around.items() if not name.startswith(INSIDE)}
+    whole = start.endswith(INSIDE) and bool(around) and to != "timm"
+    tensors = dict(theirs.tensors)
+    if whole:
+        tensors = {f"{INSIDE}{name}": value for name, value in tensors.items()} | around
+    elif start.endswith(INSIDE):
+        left_out += around
+    remarks = [f"from {layout} under {start!r} to {target}"]
+    if layout.eps != target.eps:
+        remarks.append(f"eps of the layer norms: {_eps(layout)} in {layout.toolkit}, {_eps(target)} in {target.toolkit}")
+    return Converted(tensors, whole, tuple(left_out), tuple(remarks))
+
+
+def _eps(layout: Layout) -> str:
+    return "the authors'" if layout.eps is None else str(layout.eps)
+
+
+def recognise(contents: Contents, prefix: str | None = None) -> tuple[Layout, str]:
+    """Return the layout of a file's backbone, of whatever size, and what stands before its names.
+
+    Raises:
+        CheckpointError: none is recognised, or several are, or several networks are in the file.
+    """
+    starts = ("",) if prefix is None else contents.starts(prefix)
+    counts: dict[tuple[Layout, str], int] = {}
+    for name in contents.tensors:
+        for start, rest in heads(name):
+            if start.startswith(starts):
+                for layout in LAYOUTS:
+                    if layout.mark.match(rest):
+                        counts.setdefault((layout, start), 0)
+    for layout, start in counts:
+        part = {name.removeprefix(start): value for name, value in contents.tensors.items() if name.startswith(start)}
+        try:
+            names = layout.to_ours(part).tensors
+        except ValueError:
+            continue
+        counts[layout, start] = sum(_outline(name) in vocabulary(layout.family) for name in names)
+    most = max(counts.values(), default=0)
+    best = [pair for pair, count in counts.items() if count == most and most]
+    averaged = [(layout, start) for layout, start in best if contents.is_averaged(start)]
+    if len(averaged or best) != 1:
+        told = (
+            f"several: {some([f'{layout} under {start!r}' for layout, start in best])}; choose with prefix" if best else "none"
+        )
+        raise CheckpointError(f"{contents.source}: expected the names of one backbone that is known here, found {told}")
+    return (averaged or best)[0]
+
+
+@cache
+def vocabulary(family: str) -> frozenset[str]:
+    """Our names of all tensors of a family's archs, without their numbers."""
+    return frozenset(_outline(name) for arch, model in networks() if model.family == family for name in model.state_dict())
+
+
+def _outline(name: str) -> str:
+    return re.sub(r"\d+", "#", name)

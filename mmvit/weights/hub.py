@@ -1,0 +1,119 @@
+"""Files of a Hugging Face hub: `hf://OWNER/REPO[/FILE][@REVISION]`.
+
+They are fetched through `huggingface_hub`, with its cache, tokens and mirrors (`HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`).
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import CheckpointError, some
+
+SCHEME = "hf://"
+FORM = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:/(?P<file>[^@\\]+))?(?:@(?P<revision>[\w./-]+))?")
+USUAL = ("model.safetensors", "pytorch_model.bin", "model.pth")  # looked for in this order where no file is named
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar")
+
+
+class Place(NamedTuple):
+    """A file of a repository; without a name, whichever it has."""
+
+    repo: str
+    file: str | None
+    revision: str | None
+
+    def __str__(self) -> str:
+        return f"{self.repo}{f'/{self.file}' if self.file else ''}{f'@{self.revision}' if self.revision else ''}"
+
+
+def parse(address: str) -> Place:
+    """Return the place that an address names.
+
+    Raises:
+        CheckpointError: no address of a hub.
+    """
+    found = FORM.fullmatch(address)
+    parts = (found["file"] or "").split("/") if found else []
+    if found is None or ".." in parts or (found["file"] and "" in parts):
+        raise CheckpointError(f"{address}: expected hf://OWNER/REPO, hf://OWNER/REPO/FILE, or either with @REVISION")
+    return Place(found["repo"], found["file"], found["revision"])
+
+
+def cached(address: str) -> Path | None:
+    """Return where the hub's cache has a file; None where it has not."""
+    from huggingface_hub import try_to_load_from_cache
+
+    place = parse(address)
+    for name in (place.file,) if place.file else USUAL:
+        found = try_to_load_from_cache(place.repo, name, revision=place.revision)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def download(address: str) -> Path:
+    """Return the path of a file in the hub's cache, fetched if need be.
+
+    Raises:
+        CheckpointError: no such repository, revision or file, one that the token may not read, or no answer.
+    """
+    from huggingface_hub import hf_hub_download
+
+    place = parse(address)
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    try:
+        name = place.file or _only_file(place, endpoint)
+        return Path(hf_hub_download(place.repo, name, revision=place.revision, endpoint=endpoint))
+    except CheckpointError:
+        raise
+    except Exception as error:  # of several libraries
+        told = str(error).strip().splitlines() or [""]
+        raise CheckpointError(
+            f"{address} could not be downloaded ({type(error).__name__}: {told[0]}). Other hosts are set with HF_ENDPOINT, "
+            "private repositories read with HF_TOKEN; or fetch the file elsewhere and name its path"
+        ) from error
+
+
+def web_address(address: str) -> str:
+    """Return where a browser finds a place."""
+    place = parse(address)
+    host = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    return f"{host}/{place.repo}" + (f"/resolve/{place.revision or 'main'}/{place.file}" if place.file else "")
+
+
+def _only_file(place: Place, endpoint: str | None) -> str:
+    from huggingface_hub import HfApi
+
+    names = HfApi(endpoint=endpoint).list_repo_files(place.repo, revision=place.revision)
+    weights = [name for name in names if name.endswith(SUFFIXES)]
+    for usual in USUAL:
+        if usual in weights:
+            return usual
+    safe = [name for name in weights if name.endswith(".safetensors")]
+    weights = safe if len(safe) == 1 else weights  # of a file in both formats
+    if len(weights) != 1:
+        there = f"several: {some(weights)}" if weights else f"none among {some(names)}"
+        raise CheckpointError(f"hf://{place}: expected one file of weights, found {there}. Name one: hf://{place.repo}/FILE")
+    return weights[0]
+
+
+def upload(folder: Path, repo: str, names: Sequence[str]) -> None:
+    """Make a repository, if there is none, and upload files of a folder to it.
+
+    Raises:
+        CheckpointError: no answer, or the token may not write there.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
+    try:
+        api.create_repo(repo, exist_ok=True)
+        api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=list(names), commit_message="Published with mmvit")
+    except Exception as error:  # of several libraries
+        told = str(error).strip().splitlines() or [""]
+        raise CheckpointError(
+            f"--hub {repo}: not uploaded ({type(error).__name__}: {told[0]}). Log in with `hf auth login`, or set "
+            f"HF_TOKEN to one that may write there. The files are in {folder}"
+        ) from error

@@ -1,0 +1,39 @@
+"""Files of weights, written whole or not at all."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+from torch import Tensor
+
+from .archives import META
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any] | None = None) -> None:
+    """Write tensors to a `.safetensors` file, or in torch's format.
+
+    Args:
+        meta: plain values to write beside them; None writes the tensors alone.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{uuid4().hex}.partial{path.suffix}")
+    own = {name: value.detach().clone().contiguous() for name, value in tensors.items()}  # views would write what they view
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import save_file
+
+            save_file(own, partial, metadata=None if meta is None else {META: json.dumps(meta)})
+        else:
+            torch.save(own if meta is None else dict(meta=dict(meta), state_dict=own), partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,134 @@
+"""The way back: from each family's files to other names and back again, tensor for tensor."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from families import FAMILIES, Family, released_state
+from makers import each_family
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mmvit.__main__ import main
+from mmvit.weights import layouts
+from mmvit.weights.contents import read_contents
+from mmvit.weights.convert import recognise
+from mmvit.weights.loading import load_pretrained
+
+BY_NAME = {family.name: family for family in FAMILIES}
+WAYS = {"PVT": ["authors", "mmdet"], "PVTv2": ["authors", "mmdet", "timm"], "VOLO": ["authors", "timm"]}
+
+
+def tensors(path: Path | str) -> dict[str, Tensor]:
+    return dict(read_contents(path).tensors)
+
+
+def test_there_and_back(tmp_path: Path) -> None:
+    """Through all names that a family has, one after the other."""
+    for family in FAMILIES:
+        torch.manual_seed(0)
+        model = family.build(**family.bare)
+        model.init_weights()
+        state = {name: value for name, value in model.state_dict().items() if not model.is_fresh(name)}
+        file = tmp_path / f"{family.name}.pth"
+        torch.save(state, file)
+        for toolkit in (*WAYS.get(family.name, ["authors"]), "safetensors"):
+            out = tmp_path / f"{family.name}_{toolkit}{'.safetensors' if toolkit == 'safetensors' else '.pth'}"
+            assert main(["convert", str(file), "--to", toolkit, "--out", str(out)]) == 0
+            same_names = toolkit == "safetensors" or (family.name, toolkit) == ("VOLO", "timm")
+            assert same_names or tensors(out).keys() != tensors(file).keys()
+            file = out
+        back = load_file(file)
+        assert back.keys() == state.keys()
+        assert all(torch.equal(value, state[name]) for name, value in back.items())
+
+
+@each_family
+def test_authors_files(family: Family, tmp_path: Path) -> None:
+    """Their classifier, which other toolkits have no place for, is named."""
+    torch.manual_seed(0)
+    model = family.build()
+    torch.save({"model": released_state(family, model)}, tmp_path / "authors.pth")
+    layout, start = recognise(read_contents(tmp_path / "authors.pth"))
+    assert (layout.toolkit, layout.family, start) == ("authors", family.kind.family, "model.")
+    assert main(["convert", str(tmp_path / "authors.pth"), "--to", "mmvit", "--out", str(tmp_path / "ours.pth")]) == 0
+    again = family.build()
+    load_pretrained(again, tmp_path / "ours.pth")
+    for name, value in model.state_dict().items():
+        assert model.is_fresh(name) or torch.equal(again.state_dict()[name], value), name
+
+
+@pytest.mark.stack
+def test_mmdet_takes_what_is_written_for_it(tmp_path: Path) -> None:
+    from mmdet.models.backbones.pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
+
+    for name, kind in (("PVT", PyramidVisionTransformer), ("PVTv2", PyramidVisionTransformerV2)):
+        family, sizes = BY_NAME[name], BY_NAME[name].tiny
+        model = family.build(norm_eps=1e-6).eval()
+        model.init_weights()
+        torch.save(
+            {"state_dict": {f"backbone.{key}": value for key, value in model.state_dict().items()}}, tmp_path / "ours.pth"
+        )
+        out = tmp_path / f"{name}.pth"
+        assert main(["convert", str(tmp_path / "ours.pth"), "--to", "mmdet", "--out", str(out)]) == 0
+        network = kind(
+            embed_dims=8,
+            num_layers=sizes["depths"],
+            num_heads=sizes["heads"],
+            sr_ratios=sizes["reductions"],
+            mlp_ratios=sizes["mlp_ratios"],
+            drop_path_rate=0.0,
+        ).eval()
+        network.load_state_dict(torch.load(out, weights_only=True))
+        images = torch.randn(1, 3, 64, 64)
+        with torch.no_grad():
+            for one, other in zip(network(images), model(images), strict=True):
+                torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def test_whole_models_keep_their_heads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = BY_NAME["PVTv2"].build()
+    state = {f"backbone.{name}": value for name, value in model.state_dict().items()} | {
+        "bbox_head.retina_cls.bias": torch.ones(3)
+    }
+    meta = dict(cfg="model = dict()", dataset_meta=dict(classes=("a", "b")), seed=1)
+    torch.save(dict(state_dict=state, meta=meta, optimizer={"state": {0: {"step": torch.ones(1)}}}), tmp_path / "epoch_1.pth")
+    assert main(["convert", str(tmp_path / "epoch_1.pth"), "--to", "mmdet", "--out", str(tmp_path / "mmdet.pth")]) == 0
+    content = torch.load(tmp_path / "mmdet.pth", weights_only=True)
+    assert content.keys() == {"meta", "state_dict"}
+    assert content["meta"] == dict(cfg="model = dict()", dataset_meta=dict(classes=("a", "b")))
+    assert "bbox_head.retina_cls.bias" in content["state_dict"]
+    assert "backbone.layers.0.0.projection.weight" in content["state_dict"]
+    assert "eps of the layer norms: the authors' in mmvit, 1e-06 in mmdet" in capsys.readouterr().out
+    assert main(["convert", str(tmp_path / "epoch_1.pth"), "--to", "timm", "--out", str(tmp_path / "timm.pth")]) == 0
+    assert "left out: bbox_head.retina_cls.bias" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--to", "keras"], "--to keras: expected one of authors, mmdet, timm, mmvit, safetensors"),
+        (["--to", "timm"], "--to timm: it has no van, or its names are not known here; there are mmvit, authors"),
+        (["--to", "safetensors", "--out", "{}/x.pth"], "expected a name that ends in .safetensors"),
+        (["--to", "authors", "--out", "{}/van.pth"], "there is such a file; name another, or give --force"),
+        (["--to", "authors", "--prefix", "x."], "expected the names of one backbone that is known here, found none"),
+    ],
+)
+def test_what_cannot_be_converted(words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(BY_NAME["VAN"].build().state_dict(), tmp_path / "van.pth")
+    words = [word.format(tmp_path) for word in words]
+    words += [] if "--out" in words else ["--out", str(tmp_path / "out.pth")]
+    assert main(["convert", str(tmp_path / "van.pth"), *words]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out.pth").exists()
+
+
+def test_two_networks_in_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = BY_NAME["PVT"].build().state_dict()
+    both = {f"{part}.{name}": value for part in ("left", "right") for name, value in state.items()}
+    torch.save(both, tmp_path / "both.pth")
+    words = ["convert", str(tmp_path / "both.pth"), "--to", "authors", "--out", str(tmp_path / "out.pth")]
+    assert main(words) == 2
+    assert "found several: mmvit pvt under 'left.', mmvit pvt under 'right.'" in capsys.readouterr().err
+    assert main([*words, "--prefix", "right."]) == 0
+    assert tensors(tmp_path / "out.pth").keys() == layouts.find("pvt", "authors").from_ours(state).tensors.keys()

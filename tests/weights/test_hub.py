@@ -1,0 +1,165 @@
+"""`hf://` and `mmvit://` against a local server that speaks what the hub speaks."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from families import FAMILIES
+from hubs import COMMIT, Hub, serving
+from safetensors.torch import save
+
+from mmvit.errors import CheckpointError
+from mmvit.weights import addresses, downloads, hub, layouts, published, released
+from mmvit.weights.contents import read_contents
+from mmvit.weights.downloads import fetch
+from mmvit.weights.loading import load_pretrained
+
+PVT_V2 = next(family for family in FAMILIES if family.name == "PVTv2")
+PVT = next(family for family in FAMILIES if family.name == "PVT")
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
+    yield from serving(tmp_path, monkeypatch)
+
+
+def pickled(state: dict, path: Path) -> bytes:
+    torch.save(state, path)
+    return path.read_bytes()
+
+
+WEIGHT = {"weight": torch.arange(3.0)}
+
+
+def test_files_of_a_hub(host: type[Hub], tmp_path: Path) -> None:
+    host.repos["me/net"] = {
+        "README.md": b"# net",
+        "model.safetensors": save(WEIGHT),
+        "other.bin": pickled(WEIGHT, tmp_path / "x"),
+    }
+    for address in ("hf://me/net", "hf://me/net@v1", "hf://me/net/other.bin", f"hf://me/net/model.safetensors@{COMMIT}"):
+        assert torch.equal(read_contents(address).tensors["weight"], WEIGHT["weight"])
+    host.asked.clear()
+    assert fetch("hf://me/net/other.bin").name == "other.bin"
+    assert host.asked == []  # it is in the cache
+
+
+def test_the_only_file_is_found(host: type[Hub], tmp_path: Path) -> None:
+    content = pickled(WEIGHT, tmp_path / "x")
+    host.repos["me/net"] = {"config.json": b"{}", "runs/best.pth": content}
+    assert fetch("hf://me/net").name == "best.pth"
+    host.repos["me/two"] = {"a.pth": content, "b.pth": content}
+    with pytest.raises(CheckpointError, match=r"found several: a\.pth, b\.pth\. Name one: hf://me/two/FILE"):
+        fetch("hf://me/two")
+    host.repos["me/none"] = {"README.md": b""}
+    with pytest.raises(CheckpointError, match=r"found none among README\.md"):
+        fetch("hf://me/none")
+
+
+@pytest.mark.parametrize("address", ["hf://me/absent", "hf://me/net/absent.pth", "hf://me/net/model.safetensors@absent"])
+def test_what_a_hub_has_not(host: type[Hub], address: str) -> None:
+    host.repos["me/net"] = {"model.safetensors": save(WEIGHT)}
+    with pytest.raises(CheckpointError, match=r"could not be downloaded .*HF_ENDPOINT") as raised:
+        fetch(address)
+    assert address in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["hf://net", "hf://", "hf://me/net/../../x.pth", "hf://me/net//etc/passwd", "hf://me/net/a\\b"]
+)
+def test_what_is_no_address_of_a_hub(address: str) -> None:
+    with pytest.raises(CheckpointError, match="expected hf://OWNER/REPO"):
+        fetch(address)
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/file.pth", "gopher://x/y"])
+def test_addresses_of_others(address: str) -> None:
+    with pytest.raises(CheckpointError, match="expected a path or an address with http://"):
+        fetch(address)
+
+
+def test_a_hubs_files_are_strangers(host: type[Hub], tmp_path: Path) -> None:
+    """What comes from a hub is read as carefully as anything else, a wrong digest included."""
+    host.repos["me/net"] = {
+        "model.safetensors": b"\x10\0\0\0",
+        "bomb.pth": pickled({"x": Bomb(tmp_path / "planted")}, tmp_path / "y"),
+    }
+    with pytest.raises(CheckpointError, match="cannot be read as a checkpoint"):
+        fetch("hf://me/net")
+    with pytest.raises(CheckpointError, match=r"posix\.mkdir, which could run code"):
+        read_contents("hf://me/net/bomb.pth")
+    assert not (tmp_path / "planted").exists()
+    host.repos["me/good"] = {"model.safetensors": save(WEIGHT)}
+    with pytest.raises(CheckpointError, match="has sha256"):
+        fetch("hf://me/good", sha256="00")
+
+
+class Bomb:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        import os
+
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.fixture
+def row(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Registers a released file of the tiny PVT v2, whose first address does not answer."""
+
+    def register(*copies: str) -> str:
+        files = {
+            "pvt_v2_tiny": released.Released("tiny", 70.0, "Apache-2.0", "http://127.0.0.1:9/pvt_v2_tiny.pth", copies=copies)
+        }
+        monkeypatch.setattr(addresses, "FILES", {**released.FILES, **files})
+        return "mmvit://pvt_v2_tiny"
+
+    return register
+
+
+@pytest.mark.parametrize("source", ["name", "first address"])
+def test_the_next_address_is_tried(host: type[Hub], row: Callable, source: str) -> None:
+    """A copy in a toolkit's names; its eps is not adopted, because the authors trained with theirs."""
+    theirs = PVT_V2.build()
+    named = layouts.find("pvt_v2", "huggingface").from_ours(theirs.state_dict()).tensors
+    host.repos["org/net"] = {
+        "model.safetensors": save({f"pvt_v2.encoder.{name}": value.contiguous() for name, value in named.items()})
+    }
+    name = row("hf://me/absent", "hf://org/net")
+    model = PVT_V2.build()
+    report = load_pretrained(model, name if source == "name" else "http://127.0.0.1:9/pvt_v2_tiny.pth")
+    assert "huggingface pvt_v2" in report.layout
+    assert model.norm_eps is None
+    assert all(torch.equal(value, theirs.state_dict()[key]) for key, value in model.state_dict().items())
+    host.asked.clear()
+    load_pretrained(PVT_V2.build(), name)
+    assert host.asked == []  # one that is there is used before any is asked
+
+
+def test_all_addresses_are_told(host: type[Hub], row: Callable) -> None:
+    with pytest.raises(CheckpointError, match="none of its 2 addresses gave it") as raised:
+        fetch(row("hf://me/absent"))
+    assert "pvt_v2_tiny.pth could not be downloaded" in str(raised.value)
+    assert "hf://me/absent could not be downloaded" in str(raised.value)
+
+
+def test_digests_in_names() -> None:
+    known = {place: digest for name in published.WHOLE_MODELS for place, digest in addresses.addresses(f"mmvit://{name}")}
+    assert (
+        known[
+            "https://download.openmmlab.com/mmdetection/v2.0/pvt/retinanet_pvtv2-b2_fpn_1x_coco/retinanet_pvtv2-b2_fpn_1x_coco_20210901_174843-529f0b9a.pth"
+        ]
+        == "529f0b9a"
+    )
+    digests = [digest for digest in known.values() if digest]
+    assert len(digests) == len(set(digests)) == len(known) - 2  # one digest stands in two names: it is believed in neither
+
+
+def test_every_address_of_the_tables_has_a_form() -> None:
+    rows = [*filter(None, released.FILES.values()), *published.WHOLE_MODELS.values()]
+    places = [place for row in rows for place in (row.url, *row.copies) if place]
+    assert len(places) == len(set(places)) > 60
+    for place in places:
+        assert hub.parse(place) if place.startswith("hf://") else place.startswith(downloads.REMOTE)
