@@ -1,0 +1,157 @@
+"""All archs in timm's registry, and so in what builds its encoders from timm (segmentation_models_pytorch, transformers).
+
+    import timm, mmvit.timm
+    timm.list_models("mmvit_*")
+    encoder = timm.create_model("mmvit_van_b2", features_only=True, pretrained=True, in_chans=4, out_indices=(1, 2, 3))
+
+A name is `mmvit_` and the one that `mmvit.create` takes; files for other image sizes are tags, as `mmvit_volo_d1.384`.
+There is no classifier: every model is built with `features_only=True`.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from timm.models import FeatureInfo, feature_take_indices, generate_default_cfgs, register_model, resolve_pretrained_cfg
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..pyramid import STRIDES, Pyramid
+from ..weights.released import FILES, SCHEME
+from ..zoo import create, find, list_archs
+
+PREFIX = "mmvit_"
+HEAD = ("num_classes", "global_pool", "drop_rate")  # options of a classifier, which timm drops under features_only
+
+
+class FeatureNet(nn.Module):
+    """Backbone as timm's feature extractors are: a list of maps, and `feature_info` about them.
+
+    Args:
+        model: the backbone.
+        channels: of all four levels.
+
+    Attributes:
+        return_layers: names and levels of the returned maps; transformers sets it to ask for all levels.
+    """
+
+    output_fmt = "NCHW"
+
+    def __init__(self, model: Pyramid, channels: Iterable[int]) -> None:
+        super().__init__()
+        self.model = model
+        rows = [
+            dict(num_chs=count, reduction=stride, module=f"stages.{level}", index=level)
+            for level, (count, stride) in enumerate(zip(channels, STRIDES, strict=True))
+        ]
+        self.feature_info = FeatureInfo(rows, model.out_indices)
+        self.pretrained_cfg: dict[str, Any] = {}
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the maps of images (B, in_chans, H, W), finest first."""
+        return list(self.model(images))
+
+    @property
+    def default_cfg(self) -> dict[str, Any]:
+        return self.pretrained_cfg
+
+    @property
+    def return_layers(self) -> dict[str, str]:
+        return {f"stages.{level}": str(level) for level in self.model.out_indices}
+
+    @return_layers.setter
+    def return_layers(self, layers: dict[str, str]) -> None:
+        if layers != self.return_layers:
+            raise InputError(
+                f"all hidden states were asked for, but only levels {self.model.out_indices} were built: "
+                "give out_indices=(0, 1, 2, 3)"
+            )
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute the activations of each block in the backward pass, or no longer."""
+        self.model.with_cp = enable
+
+
+def build(name: str, pretrained: bool = False, **options: Any) -> FeatureNet:
+    """Return what `timm.create_model` asks for: the backbone `name` with timm's options.
+
+    Args:
+        name: one of `mmvit.list_archs()`.
+        pretrained: load the released file, or the `file`, `url` or `hf_hub_id` of `pretrained_cfg_overlay`.
+        options: timm's (in_chans, out_indices, negative ones from the end, or how many of the last), and the backbone's.
+
+    Raises:
+        InputError: without `features_only`, with another `output_stride` than 32, or an option that neither knows.
+        CheckpointError: the file is not available, or does not fit exactly.
+    """
+    cfg = resolve_pretrained_cfg(PREFIX + name, options.pop("pretrained_cfg", None), options.pop("pretrained_cfg_overlay", None))
+    if not options.pop("features_only", False):
+        raise InputError(f"{PREFIX}{name} is a backbone without a classifier: create it with features_only=True")
+    if (stride := options.pop("output_stride", STRIDES[-1])) != STRIDES[-1]:
+        raise InputError(
+            f"{PREFIX}{name}: output_stride={stride}: it has the strides {STRIDES} and cannot be dilated, which DeepLabV3 and "
+            "DeepLabV3+ ask for; take a decoder for all four levels, such as Unet, FPN, UPerNet or Segformer"
+        )
+    if options.pop("cache_dir", None) is not None:
+        raise InputError("cache_dir: files are kept in torch's hub directory; set TORCH_HOME to have them elsewhere")
+    options = {key: value for key, value in options.items() if key not in HEAD}
+    options.setdefault("in_channels", options.pop("in_chans", 3))
+    options["out_indices"] = feature_take_indices(len(STRIDES), options.pop("out_indices", None))[0]
+    model = create(name, source_of(name, cfg) if pretrained else None, **options)
+    net = FeatureNet(model, all_channels(name))
+    net.pretrained_cfg = cfg.to_dict()
+    return net
+
+
+def source_of(name: str, cfg: Any) -> str:
+    """Return where the weights of a timm `PretrainedCfg` lie: the user's own file or address, or the released file."""
+    if cfg.file:
+        return cfg.file
+    if cfg.hf_hub_id:
+        return f"hf://{cfg.hf_hub_id}" + (f"/{cfg.hf_hub_filename}" if cfg.hf_hub_filename else "")
+    key = f"{name}_{cfg.tag}" if cfg.tag else name
+    row = FILES.get(key)
+    return cfg.url if cfg.url and (row is None or cfg.url != row.url) else SCHEME + key
+
+
+def all_channels(name: str) -> tuple[int, ...]:
+    """Return the channels of all four levels."""
+    family, arch = find(name)
+    with torch.device("meta"):
+        return family(arch).out_channels  # type: ignore[arg-type, call-arg]  # every family takes arch first
+
+
+def pretrained_cfgs() -> dict[str, dict[str, Any]]:
+    """Return timm's description of each released file, by model and tag."""
+    cfgs = {}
+    for key, row in FILES.items():
+        name = key if key in list_archs() else key.rpartition("_")[0]
+        tag = key.removeprefix(name).replace("_", ".")
+        size = 224 if row is None else row.img_size
+        cfgs[PREFIX + name + tag] = dict(
+            url=None if row is None else row.url,
+            input_size=(3, size, size),
+            license=None if row is None else row.licence,
+            paper_ids=f"arXiv:{find(name)[0].paper}",
+        )
+    return cfgs
+
+
+def register() -> None:
+    """Enter all archs into timm's registry."""
+    for name in list_archs():
+        register_model(entrypoint(name))
+
+
+def entrypoint(name: str) -> Any:
+    """Return the function that timm calls for a model; timm registers functions by their own names."""
+
+    def function(pretrained: bool = False, **options: Any) -> FeatureNet:
+        return build(name, pretrained, **options)
+
+    function.__name__ = function.__qualname__ = PREFIX + name
+    return function
+
+
+default_cfgs = generate_default_cfgs(pretrained_cfgs())  # where timm's registry looks for them
+register()
