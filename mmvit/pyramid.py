@@ -205,12 +205,12 @@ class Pyramid(BaseModule):
         """
         self._check(images)
         height, width = images.shape[-2:]
-        if self.pad_to > 1:  # written so that torch.export can see that the padded sides are multiples
+        if self.pad_to > 1:  # -side // n would be wrong in ONNX, whose quotients are rounded towards zero, as in C
             right, bottom = ((side + self.pad_to - 1) // self.pad_to * self.pad_to - side for side in (width, height))
             images = F.pad(images, (0, right, 0, bottom))
         maps = self.forward_maps(images.contiguous(memory_format=torch.channels_last))  # the memory layout of tokens
         return tuple(
-            maps[level][..., : -(-height // stride), : -(-width // stride)]
+            maps[level][..., : (height + stride - 1) // stride, : (width + stride - 1) // stride]
             for level, stride in zip(self.out_indices, self.out_strides, strict=True)
         )
 

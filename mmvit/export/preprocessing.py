@@ -34,7 +34,7 @@ class Preprocessing(nn.Module):
         pixels = pixels.flip(1) if self.swaps else pixels
         pixels = (pixels - self.mean) / self.std
         if self.multiple > 1:
-            height, width = (-side % self.multiple for side in pixels.shape[2:])
+            height, width = ((side + self.multiple - 1) // self.multiple * self.multiple - side for side in pixels.shape[2:])
             return F.pad(pixels, (0, width, 0, height), value=self.value)
         if self.least == (1, 1):
             return pixels

@@ -28,15 +28,16 @@ def merge_heads(tokens: Tensor) -> Tensor:
 def to_windows(tokens: Tensor, grid: Grid, size: int) -> Tensor:
     """Return (B, h*w, C) tokens as zero-padded windows (B * windows, size * size, C), as in ViTDet (arXiv 2203.16527)."""
     height, width = grid
-    padded = F.pad(tokens.unflatten(1, grid), (0, 0, 0, -width % size, 0, -height % size))
-    rows = padded.unflatten(2, (-1, size)).unflatten(1, (-1, size))  # (B, rows, size, columns, size, C)
-    return rows.transpose(2, 3).flatten(3, 4).flatten(0, 2)
+    rows, columns = (height + size - 1) // size, (width + size - 1) // size
+    padded = F.pad(tokens.unflatten(1, grid), (0, 0, 0, columns * size - width, 0, rows * size - height))
+    windows = padded.unflatten(2, (-1, size)).unflatten(1, (-1, size))  # (B, rows, size, columns, size, C)
+    return windows.transpose(2, 3).flatten(3, 4).flatten(0, 2)
 
 
 def from_windows(windows: Tensor, grid: Grid, size: int) -> Tensor:
     """Return windows as (B, h*w, C) tokens without the padding: the inverse of `to_windows`."""
     height, width = grid
-    rows, columns = -(-height // size), -(-width // size)
+    rows, columns = (height + size - 1) // size, (width + size - 1) // size
     padded = windows.unflatten(1, (size, size)).unflatten(0, (-1, rows, columns)).transpose(2, 3)
     return padded.flatten(3, 4).flatten(1, 2)[:, :height, :width].flatten(1, 2)
 
