@@ -25,14 +25,12 @@ class Judged:
         verdicts: (D,) of found objects: `right`, `set aside` (in a group), or one of `KINDS`.
         targets: (D,) int, annotated object that a right one has, or that a class or place error could be mended to; or -1.
         missed: (G,) bool, annotated objects that are missed.
-        unfound: (G,) bool, annotated objects that no right detection has: the missed ones and those of class and place errors.
     """
 
     pair: Pair
     verdicts: np.ndarray
     targets: np.ndarray
     missed: np.ndarray
-    unfound: np.ndarray
 
 
 def judge(pair: Pair) -> Judged:
@@ -59,8 +57,7 @@ def judge(pair: Pair) -> Judged:
             target = singles[target]
             if not taken[target] and not usable[target]:  # the surest of class and place errors alone can be mended to it
                 targets[index], usable[target] = target, True
-    unfound = ~taken & ~truth.crowd
-    return Judged(pair, verdicts, targets, unfound & ~usable, unfound)
+    return Judged(pair, verdicts, targets, ~taken & ~truth.crowd & ~usable)
 
 
 def _verdict(overlap: np.ndarray, same: np.ndarray, taken: np.ndarray) -> tuple[str, int]:

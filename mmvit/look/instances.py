@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -158,7 +157,7 @@ def drawn_from(path: str, objects: Instances, size: tuple[int, int], classes: Se
         for index, outline in enumerate(objects.masks):
             masks[index] = mask.decode(outline).astype(bool)
     return Detections(
-        str(Path(path)),
+        path,
         size,
         objects.boxes.astype(np.float32),
         objects.scores.astype(np.float32),

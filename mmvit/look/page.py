@@ -41,8 +41,7 @@ img { max-width: 100%; height: auto; }
 .tiles img { width: 100%; }
 """
 QUALITY = 88  # of JPEG
-SIDE = 720  # pixels; larger pictures are reduced to it
-LEAST = 240  # pixels; smaller pictures are enlarged in whole steps, so that their pixels can be seen
+SIDE = 1000  # pixels; larger pictures are reduced to it
 
 
 class Page:
@@ -119,22 +118,16 @@ class Page:
 
 
 def _address(image: np.ndarray) -> str:
-    _, data = cv2.imencode(".jpg", resized(image), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    _, data = cv2.imencode(".jpg", reduced(image), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return f"data:image/jpeg;base64,{b64encode(data.tobytes()).decode()}"
 
 
-def resized(image: np.ndarray) -> np.ndarray:
-    """Return a picture of a size that one can look at."""
+def reduced(image: np.ndarray) -> np.ndarray:
+    """Return a picture that is at most `SIDE` pixels long."""
     longest = max(image.shape[:2])
-    if longest > SIDE:
-        return cv2.resize(image, None, fx=SIDE / longest, fy=SIDE / longest, interpolation=cv2.INTER_AREA)
-    return enlarged(image)
-
-
-def enlarged(image: np.ndarray) -> np.ndarray:
-    """Return a small picture in whole steps larger; others as they are."""
-    step = -(-LEAST // max(image.shape[:2]))
-    return image if step == 1 else cv2.resize(image, None, fx=step, fy=step, interpolation=cv2.INTER_NEAREST)
+    if longest <= SIDE:
+        return image
+    return cv2.resize(image, None, fx=SIDE / longest, fy=SIDE / longest, interpolation=cv2.INTER_AREA)
 
 
 def number(value: float, digits: int = 3) -> str:

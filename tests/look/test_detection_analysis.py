@@ -103,7 +103,6 @@ def test_each_kind_of_error() -> None:
     assert judged.verdicts.tolist() == [RIGHT, "duplicate", "place", "class", "both", "background"]
     assert judged.targets.tolist() == [0, -1, 1, 2, -1, -1]
     assert judged.missed.tolist() == [False, False, False, True]
-    assert judged.unfound.tolist() == [False, True, True, True]
     assert counts([judged]) == dict.fromkeys(KINDS, 1)
     assert counts([judged], score=0.65) == {**dict.fromkeys(KINDS, 0), "duplicate": 1, "place": 1, "missed": 1}
 
