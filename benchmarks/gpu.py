@@ -54,15 +54,14 @@ def run(asked: Namespace, failed: list[str]) -> None:
     asked.out.write_text("\n".join([*page, ""]))  # in case that what follows ends the process
     rows: list[measure.Row] = []
     left_out = []
+    repeats = 1 if asked.quick else REPEATS
     for setting in settings(asked.device, asked.quick):
         if monotonic() > end:
-            left_out.append(f"{setting.name}, {report.heading(setting, REPEATS)}, {setting.height} x {setting.width}")
+            left_out.append(f"{setting.name}, {report.heading(setting, repeats)}, {setting.height} x {setting.width}")
             continue
-        print(f"{setting.name}: {report.heading(setting, REPEATS)} ...", file=sys.stderr, flush=True)
-        rows += measure.measure(
-            setting, others(asked.quick), repeats=1 if asked.quick else REPEATS, product=64 if asked.quick else None
-        )
-    page += ["", *timings(rows)]
+        print(f"{setting.name}: {report.heading(setting, repeats)} ...", file=sys.stderr, flush=True)
+        rows += measure.measure(setting, others(asked.quick), repeats=repeats, product=64 if asked.quick else None)
+    page += ["", *timings(rows, repeats)]
     if left_out:
         page += [
             "",
@@ -125,12 +124,12 @@ def others(quick: bool) -> list[str]:
     return [CHANNELS_FIRST, *([peers.WRITTEN_OUT] if quick else peers.installed())]
 
 
-def timings(rows: Sequence[measure.Row]) -> Iterator[str]:
+def timings(rows: Sequence[measure.Row], repeats: int) -> Iterator[str]:
     """A table for each precision, kind of step and size, and the means over all of them."""
     groups: dict[str, list[measure.Row]] = {}
     for row in rows:
         sizes = f"{row.setting.height} x {row.setting.width}"
-        groups.setdefault(f"{report.heading(row.setting, REPEATS)}, {sizes}", []).append(row)
+        groups.setdefault(f"{report.heading(row.setting, repeats)}, {sizes}", []).append(row)
     for title, group in groups.items():
         yield from (f"## {title[0].upper()}{title[1:]}", "", *report.rows_table(group), "", *report.means_table(group), "")
     yield from ("## All of the above", "", *report.means_table(rows), "")

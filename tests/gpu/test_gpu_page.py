@@ -1,10 +1,13 @@
 """`make gpu` as far as it goes without one: tests, timings and the page, tiny and on the CPU."""
 
+import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 import torch
+from makers import HOME
 
 from benchmarks import gpu
 from benchmarks.gpu import settings, summary
@@ -22,7 +25,7 @@ def test_dry_run_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "# A dry run of the GPU's page on a CPU\n\nWritten by `python tools/gpu.py --device cpu --quick` on "
     )
     assert "1 passed" in told
-    assert "## Inference, bfloat16, batch 2, median of 7 repeats in turns, 64 x 64" in told
+    assert "## Inference, bfloat16, batch 2, median of 1 repeats in turns, 64 x 64" in told
     assert "| van_b0 | 64 x 64 | mmvit, channels-first |" in " ".join(told.split())
     assert "equal to" in told, "the channels-first form has the same maps"
     assert "## Left out" not in told
@@ -44,6 +47,17 @@ def test_all_families_are_measured_in_both_precisions() -> None:
         (dtype, train, batch) for dtype in ("bfloat16", "float32") for train in (False, True) for batch in (8, 2)
     }
     assert len(found) == 8 * len(families())
+
+
+def test_the_bundle_has_what_a_machine_with_torch_lacks() -> None:
+    """What the package and the official stack ask for is in the list of the script, or in what its first lines take for granted."""
+    script = (HOME / "tools" / "gpu_bundle.sh").read_text()
+    collected = set(re.findall(r'packages="([^"]+)"', script)[0].split())
+    project = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["openmmlab"]]
+    names = {re.split(r"[<>=!~;\[ ]", line)[0] for line in asked}
+    assert len(names) > 10
+    assert names - collected - {"torch", "torchvision", "timm", "numpy", "tqdm"} == set()
 
 
 def test_failures_are_on_the_page() -> None:
