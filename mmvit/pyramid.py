@@ -106,6 +106,7 @@ class Pyramid(BaseModule):
 
     Attributes:
         out_channels, out_strides: channels and stride of each returned map, aligned with `out_indices`.
+        level_channels, level_strides: those of all four levels, also of such as are not built.
 
     Raises:
         InputError: impossible `out_indices` or `frozen_stages`, or an option that the family does not take.
@@ -156,6 +157,8 @@ class Pyramid(BaseModule):
             raise InputError(f"frozen_stages={frozen_stages!r}: expected -1 (none) to {len(STRIDES)} (all)")
         self.in_channels = in_channels
         self.out_indices = _check_indices(out_indices)
+        self.level_channels = tuple(channels)
+        self.level_strides = tuple(strides)
         self.out_channels = tuple(channels[level] for level in self.out_indices)
         self.out_strides = tuple(strides[level] for level in self.out_indices)
         self.frozen_stages = frozen_stages

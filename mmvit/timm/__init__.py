@@ -11,8 +11,7 @@ There is no classifier: every model is built with `features_only=True`.
 from collections.abc import Iterable
 from typing import Any
 
-import torch
-from timm.models import FeatureInfo, feature_take_indices, generate_default_cfgs, register_model, resolve_pretrained_cfg
+from timm.models import FeatureInfo, generate_default_cfgs, register_model, resolve_pretrained_cfg
 from torch import Tensor, nn
 
 from ..errors import InputError
@@ -29,7 +28,6 @@ class FeatureNet(nn.Module):
 
     Args:
         model: the backbone.
-        channels: of all four levels.
 
     Attributes:
         return_layers: names and levels of the returned maps; transformers sets it to ask for all levels.
@@ -37,12 +35,12 @@ class FeatureNet(nn.Module):
 
     output_fmt = "NCHW"
 
-    def __init__(self, model: Pyramid, channels: Iterable[int]) -> None:
+    def __init__(self, model: Pyramid) -> None:
         super().__init__()
         self.model = model
         rows = [
             dict(num_chs=count, reduction=stride, module=f"stages.{level}", index=level)
-            for level, (count, stride) in enumerate(zip(channels, STRIDES, strict=True))
+            for level, (count, stride) in enumerate(zip(model.level_channels, model.level_strides, strict=True))
         ]
         self.feature_info = FeatureInfo(rows, model.out_indices)
         self.pretrained_cfg: dict[str, Any] = {}
@@ -96,11 +94,17 @@ def build(name: str, pretrained: bool = False, **options: Any) -> FeatureNet:
         raise InputError("cache_dir: files are kept in torch's hub directory; set TORCH_HOME to have them elsewhere")
     options = {key: value for key, value in options.items() if key not in HEAD}
     options.setdefault("in_channels", options.pop("in_chans", 3))
-    options["out_indices"] = feature_take_indices(len(STRIDES), options.pop("out_indices", None))[0]
+    options["out_indices"] = levels(options.get("out_indices", len(STRIDES)))
     model = create(name, source_of(name, cfg) if pretrained else None, **options)
-    net = FeatureNet(model, all_channels(name))
+    net = FeatureNet(model)
     net.pretrained_cfg = cfg.to_dict()
     return net
+
+
+def levels(out_indices: int | Iterable[int]) -> list[int]:
+    """Return the levels that timm's `out_indices` mean: so many of the last, or a list whose negative ones count from the end."""
+    chosen = range(-out_indices, 0) if isinstance(out_indices, int) else out_indices
+    return [level + len(STRIDES) if level < 0 else level for level in chosen]
 
 
 def source_of(name: str, cfg: Any) -> str:
@@ -114,18 +118,11 @@ def source_of(name: str, cfg: Any) -> str:
     return cfg.url if cfg.url and (row is None or cfg.url != row.url) else SCHEME + key
 
 
-def all_channels(name: str) -> tuple[int, ...]:
-    """Return the channels of all four levels."""
-    family, arch = find(name)
-    with torch.device("meta"):
-        return family(arch).out_channels  # type: ignore[arg-type, call-arg]  # every family takes arch first
-
-
 def pretrained_cfgs() -> dict[str, dict[str, Any]]:
     """Return timm's description of each released file, by model and tag."""
-    cfgs = {}
+    archs, cfgs = list_archs(), {}  # the first fills FILES
     for key, row in FILES.items():
-        name = key if key in list_archs() else key.rpartition("_")[0]
+        name = key if key in archs else key.rpartition("_")[0]
         tag = key.removeprefix(name).replace("_", ".")
         size = 224 if row is None else row.img_size
         cfgs[PREFIX + name + tag] = dict(

@@ -44,15 +44,15 @@ def test_mmcv_sees_its_operators():
 
 def test_every_supplied_name_is_in_the_module():
     names = [name for names in operators.SUPPLIED.values() for name in names]
-    assert len(names) == len(set(names)) == 34
+    assert len(names) == len(set(names)) == 40
     for name in names:
         assert name in vars(sys.modules["mmcv._ext"]), name
 
 
 def test_other_operators_exist_and_say_what_to_do():
-    boxes = torch.rand(2, 5)
-    with pytest.raises(NotImplementedError, match=r"'box_iou_rotated' needs a compiled mmcv.*torch 2\.10"):
-        mmcv.ops.box_iou_rotated(boxes, boxes)
+    boxes, points = torch.rand(1, 2, 7), torch.rand(1, 5, 3)
+    with pytest.raises(NotImplementedError, match=r"'points_in_boxes_cpu_forward' needs a compiled mmcv.*torch 2\.10"):
+        mmcv.ops.points_in_boxes_cpu(points, boxes)
 
 
 def test_private_names_do_not_exist():

@@ -20,6 +20,7 @@ ROOMS = (
     "pyramid",
     "backbones",
     "zoo complexity",
+    "timm torchvision detectron2",
     "recipes",
     "data",
     "checks",

@@ -3,7 +3,8 @@
 `mmcv.ops` imports `mmcv._ext` and asserts that some 115 functions exist in it. mmcv-lite and source packages installed without
 a compiler have no such file, and mmcv does not build against current torch. `install()` puts a finder at the end of
 `sys.meta_path` that answers for this one name if no other finder does: a compiled `_ext` always takes precedence. Functions
-outside of `SUPPLIED` exist too, so that the assertions hold, and raise NotImplementedError when they are called.
+outside of `SUPPLIED` exist too, so that the assertions hold, and raise NotImplementedError when they are called: what only point
+clouds (`points_in_boxes_*`, voxels) and text (`bezier_align`) need is left out on purpose.
 
 Nothing heavy is imported before mmcv itself imports `mmcv._ext`.
 """
@@ -23,6 +24,8 @@ SUPPLIED: dict[str, tuple[str, ...]] = {
     "boxes": ("bbox_overlaps", "nms", "nms_match", "softnms"),
     "roi": ("roi_align_forward", "roi_align_backward", "roi_pool_forward", "roi_pool_backward"),
     "deform_roi": ("deform_roi_pool_forward", "deform_roi_pool_backward"),
+    "rotated": ("box_iou_rotated", "nms_rotated", "box_iou_quadri", "nms_quadri"),
+    "rotated_roi": ("roi_align_rotated_forward", "roi_align_rotated_backward"),
     "deform_conv": (
         "deform_conv_forward",
         "deform_conv_backward_input",

@@ -1,0 +1,85 @@
+"""Rotated regions of interest: `roi_align_rotated_forward`, `roi_align_rotated_backward`.
+
+Semantics: mmcv's csrc/pytorch/cpu/roi_align_rotated.cpp. Maps are (B, C, H, W), rois (N, 6): index into the batch, then centre,
+width and height in pixels of the image, of which `spatial_scale` makes the map's, and the angle in radians, counter-clockwise
+unless `clockwise`. The samples are those of RoI align by the mean, turned about the centre.
+
+Difference from mmcv's CPU code: aligned RoIs of negative size give 0 and do not raise.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from .kernel import Corners, corners, interpolate, kernel, pixel_rows, single, wide
+from .roi import sample_grids
+
+
+def _samples(
+    rois: Tensor, maps: torch.Size, size: tuple[int, int], scale: float, ratio: int, aligned: bool, clockwise: bool
+) -> Iterator[tuple[Tensor, Corners, list[Tensor]]]:
+    """RoIs (n,), the pixels around their samples (n, bins down, bins across, samples), and these pixels' rows."""
+    _, channels, height, width = maps
+    centre = rois[:, 1:3] * single(scale) - (0.5 if aligned else 0.0)
+    extent = rois[:, 3:5] * single(scale)
+    if not aligned:
+        extent = extent.clamp(min=1)
+    angle = -rois[:, 5] if clockwise else rois[:, 5]
+    around_zero = torch.cat([rois[:, :1], 0.5 - extent / 2, 0.5 + extent / 2], 1)  # aligned takes the halves off again
+    for chosen, ys, xs in sample_grids(around_zero, size, 1.0, ratio, True, channels):
+        down, across = ys[:, :, None, :, None], xs[:, None, :, None, :]
+        sine, cosine = (of(angle[chosen])[:, None, None, None, None] for of in (torch.sin, torch.cos))
+        centre_x, centre_y = centre[chosen].T[:, :, None, None, None, None]
+        y = (down * cosine - across * sine + centre_y).flatten(3)
+        x = (down * sine + across * cosine + centre_x).flatten(3)
+        around = corners(y, x, height, width)
+        first = (rois[chosen, 0].long() * (height * width))[:, None, None, None]
+        yield chosen, around, [first + pixel for pixel in around.pixels(width)]
+
+
+@kernel
+def roi_align_rotated_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+    clockwise: bool,
+) -> None:
+    """Fill `output` (N, C, pooled_height, pooled_width)."""
+    maps, boxes = wide(input), wide(rois).to(wide(input))
+    size, pixels = (pooled_height, pooled_width), pixel_rows(maps)
+    for chosen, around, places in _samples(boxes, maps.shape, size, spatial_scale, sampling_ratio, aligned, clockwise):
+        values = interpolate(pixels, places, around)
+        output[chosen] = (values.sum(3) / max(values.shape[3], 1)).movedim(3, 1).to(output)
+
+
+@kernel
+def roi_align_rotated_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    grad_input: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+    clockwise: bool,
+) -> None:
+    """Add to `grad_input` (B, C, H, W) what `grad_output`, shaped like the output, sends to the samples' pixels."""
+    boxes = wide(rois).to(wide(grad_output))
+    batch, channels, height, width = grad_input.shape
+    size = (pooled_height, pooled_width)
+    added = boxes.new_zeros(batch * height * width, channels)
+    for chosen, around, places in _samples(
+        boxes, grad_input.shape, size, spatial_scale, sampling_ratio, aligned, clockwise
+    ):
+        samples = around.inside.shape[3]
+        grad = wide(grad_output)[chosen].movedim(1, 3)[:, :, :, None] / max(samples, 1)
+        for weight, place in zip(around.weights(), places, strict=True):
+            added.index_add_(0, place.flatten(), (grad * weight[..., None]).flatten(0, 3))
+    grad_input.add_(added.view(batch, height, width, channels).permute(0, 3, 1, 2))
