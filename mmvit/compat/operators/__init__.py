@@ -3,8 +3,8 @@
 `mmcv.ops` imports `mmcv._ext` and asserts that some 115 functions exist in it. mmcv-lite and source packages installed without
 a compiler have no such file, and mmcv does not build against current torch. `install()` puts a finder at the end of
 `sys.meta_path` that answers for this one name if no other finder does: a compiled `_ext` always takes precedence. Functions
-outside of `SUPPLIED` exist too, so that the assertions hold, and raise NotImplementedError when they are called: what only point
-clouds (`points_in_boxes_*`, voxels) and text (`bezier_align`) need is left out on purpose.
+outside of `SUPPLIED` exist too, so that the assertions hold, and raise NotImplementedError when they are called. What only
+point clouds (`points_in_boxes_*`, voxels) and text (`bezier_align`) need is left out on purpose.
 
 Nothing heavy is imported before mmcv itself imports `mmcv._ext`.
 """
