@@ -79,6 +79,8 @@ def _check_paths(leaves: list[DatasetView]) -> None:
     lines = [f"dataset not found: {len(lost)} paths of this config are missing"]
     lines += [f"  {path}   ({', '.join(names)})" for path, names in lost.items()]
     lines += _told_of(affected[0])
+    if all(name.startswith("test_") and name.endswith("seg_map_path") for names in lost.values() for name in names):
+        lines.append("Images without label maps: --no-labels --out DIR, which writes label maps instead of measuring.")
     lines += [
         f"Put or link it there (ln -s /where/it/is {str(root).rstrip('/')}), or change the keys above in a config of your own "
         "or with --cfg-options.",
@@ -242,6 +244,7 @@ def _unpaired(reader: Any, key: str, known: bool) -> str | None:
         return (
             f"{len(lost)} of the {len(entries)} images of {images} have no label map; the first that is missing is "
             f"{lost[0]} ({key}.data_prefix.seg_map_path). Complete the folder, or take the images out"
+            + ("; for images without labels: --no-labels --out DIR" if key.startswith("test_") else "")
         )
     alone = sorted(present - wanted)
     if alone and known and not reader.ann_file:

@@ -1,19 +1,13 @@
 """`mmvit predict [CONFIG] CHECKPOINT INPUT...`: results of a trained model on images and videos."""
 
-import sys
-import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from ..errors import InputError, message_of, nearest
+from ..errors import InputError
 from .options import at_least_one, exit_status
 
 CHECKPOINTS = (".pth", ".pt", ".safetensors", ".onnx", ".xml", ".pt2")
-SOME_FAILED, STOPPED = 1, 130  # exit statuses
 
 
 def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int:
@@ -46,11 +40,13 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int
 
 def _predict(asked: Namespace, status: list[int]) -> None:
     config, checkpoint, inputs = parts(asked.words)
-    from ..predict.predictor import Predictor  # not before it is needed: --help does without torch
+    from ..predict.prediction import Prediction  # not before it is needed: --help does without torch
+    from ..predict.predictor import Predictor
 
     names = ("device", "score", "batch_size", "dtype", "tta", "tile", "overlap")
     predictor = Predictor(config, checkpoint, **{name: getattr(asked, name) for name in names})
-    status[0] = Prediction(predictor, asked).run(inputs)
+    shown = dict(overlays=not asked.no_overlays, boxes=asked.show_boxes)
+    status[0] = Prediction(predictor, asked.out, asked.json, asked.classes, **shown).run(inputs)
 
 
 def parts(words: Sequence[str]) -> tuple[str | None, str, Sequence[str]]:
@@ -64,98 +60,3 @@ def parts(words: Sequence[str]) -> tuple[str | None, str, Sequence[str]]:
     if len(words) < 2:
         raise InputError(f"expected [CONFIG] CHECKPOINT INPUT..., got {' '.join([*([config] if config else []), *words])}")
     return config, words[0], words[1:]
-
-
-class Prediction:
-    """One call of the command: what was asked, and what came out."""
-
-    def __init__(self, predictor: Any, asked: Namespace) -> None:
-        from ..predict.writing import Names
-
-        self.predictor, self.asked = predictor, asked
-        self.names = Names()
-        self.done, self.failed = 0, 0
-        self.began = time.perf_counter()
-        self.labels = self._labels()
-
-    def run(self, inputs: Sequence[str]) -> int:
-        """Predict, write as results come, and return the exit status."""
-        from ..predict.sources import paths
-        from ..predict.writing import JsonFile, split
-
-        images, videos = split(inputs)
-        files = [path for word in images for path in paths(word)]
-        stopped = False
-        with JsonFile(self.asked.json or self.asked.out / "predictions.json", self.predictor.classes) as self.json:
-            try:
-                for result in self.predictor(files, failed=self._failed):
-                    self._image(self._chosen(result))
-                    self._progress(len(files))
-                for video in videos:
-                    self._video(video)
-            except KeyboardInterrupt:
-                stopped = True
-        seconds = time.perf_counter() - self.began
-        words = f"{self.done} images, {self.done / seconds:.2f} images/s, written to {self.asked.out}"
-        words += f"; {self.failed} left out" if self.failed else ""
-        print(f"{words}; stopped" if stopped else words)
-        return STOPPED if stopped else SOME_FAILED if self.failed else 0
-
-    def _labels(self) -> list[int] | None:
-        if self.asked.classes is None:
-            return None
-        if self.predictor.loaded.scope == "mmseg":
-            raise InputError("--classes: it chooses among objects, and this model labels every pixel; leave it out")
-        known = self.predictor.classes
-        for name in self.asked.classes:
-            if name not in known:
-                raise InputError(f"--classes: the model has no class {name!r}; {nearest(name, known)}")
-        return [known.index(name) for name in self.asked.classes]
-
-    def _chosen(self, result: Any) -> Any:
-        return result if self.labels is None else result.select(np.isin(result.labels, self.labels))
-
-    def _image(self, result: Any) -> None:
-        from ..predict.drawing import draw
-        from ..predict.results import LabelMap
-        from ..predict.writing import write_image
-
-        name, labels = self.names.new(result.source), None
-        if isinstance(result, LabelMap):
-            labels = self.asked.out / "labels" / f"{name}.png"
-            write_image(labels, result.labels)
-        if not self.asked.no_overlays:
-            picture = draw(self.predictor.read(result.source), result, self.predictor.loaded.palette, self.asked.show_boxes)
-            write_image(self.asked.out / "overlays" / f"{name}.jpg", picture)
-        self.json.add(result, labels)
-        self.done += 1
-
-    def _video(self, path: Path) -> None:
-        from dataclasses import replace
-
-        from ..predict.writing import Film
-
-        out = None if self.asked.no_overlays else self.asked.out / "overlays" / f"{self.names.new(str(path))}.mp4"
-        try:
-            film = Film(path, out)
-        except InputError as error:
-            self._failed(error)
-            return
-        try:
-            for number, result in enumerate(self.predictor(film.read(), channels="bgr")):
-                result = self._chosen(replace(result, source=f"{path} frame {number}"))
-                film.add(result, self.predictor.loaded.palette, self.asked.show_boxes)
-                self.json.add(result)
-                self.done += 1
-                self._progress(None)
-        finally:
-            film.close()
-
-    def _failed(self, error: InputError) -> None:
-        self.failed += 1
-        print(f"left out: {message_of(error)}", file=sys.stderr)
-
-    def _progress(self, total: int | None) -> None:
-        if sys.stderr.isatty():
-            rate = self.done / (time.perf_counter() - self.began)
-            print(f"\r{self.done}{f' of {total}' if total else ''} images, {rate:.2f} images/s ", end="", file=sys.stderr)

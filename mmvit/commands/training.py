@@ -58,6 +58,11 @@ def evaluation(arguments: Sequence[str], prog: str = "python -m mmvit test") -> 
     add_common(parser)
     parser.add_argument("checkpoint", help="a file or an address: of our runs, mmdet's, mmseg's or the authors'")
     parser.add_argument("--out", type=Path, help="predictions: a .pkl file for detection, a folder of PNGs for segmentation")
+    parser.add_argument(
+        "--no-labels",
+        action="store_true",
+        help="images alone: write the files of a submission to --out (OUT.bbox.json, OUT.segm.json; a folder of label maps)",
+    )
     parser.add_argument("--show-dir", type=Path, help="folder for images with predictions beside ground truth")
     parser.add_argument("--tta", action="store_true", help="test-time augmentation: several scales and flips")
     asked = parser.parse_args(arguments)

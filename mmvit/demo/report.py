@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 from torchvision.ops import nms
 
 from ..engine.logs import read_scalars
 from ..registry import HOOKS
 from .spec import SEGMENTATION_CLASSES
+from .unseen import predict_unseen
 
 SHOWN = 12  # images on the contact sheet
 LEAST_SCORE = 0.3  # lowest score of a drawn prediction
@@ -58,8 +59,12 @@ class DemoReportHook(Hook):
         )
 
     def after_run(self, runner: Runner) -> None:
-        if self.closing_line:
-            runner.logger.info(self.closing_line)
+        if not self.closing_line:
+            return
+        runner.logger.info(self.closing_line)
+        if checkpoint := find_latest_checkpoint(runner.work_dir):
+            command = predict_unseen(Path(checkpoint), Path(runner.work_dir))
+            runner.logger.info(f"images that training never saw, predicted as by: {command}")
 
 
 def figures_of(log: list[dict[str, float]]) -> str:

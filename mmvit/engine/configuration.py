@@ -11,6 +11,7 @@ from mmengine.runner import find_latest_checkpoint
 
 from ..errors import InputError
 from ..recipes.files import load_config
+from .unlabelled import without_labels
 
 Amp = Literal["auto", "float16", "bfloat16"]  # auto: float16 on a GPU, bfloat16 on a CPU
 BFLOAT16 = "mmvit.BFloat16OptimWrapper"
@@ -60,6 +61,7 @@ class TestOptions:
     out: Path | None = None
     show_dir: Path | None = None
     tta: bool = False
+    no_labels: bool = False
     compile: bool = False
     cfg_options: dict[str, Any] = field(default_factory=dict)
     launcher: Launcher = "none"
@@ -122,7 +124,11 @@ def test_config(options: TestOptions) -> Config:
             raise InputError(f"--tta: {options.config} has no tta_model and tta_pipeline")
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
         cfg.model = dict(cfg.tta_model, module=cfg.model)
-    if options.out is not None and segments:
+    if options.no_labels:
+        if options.out is None:
+            raise InputError("--no-labels: without labels nothing is measured. Say where the results go with --out")
+        without_labels(cfg, options.out)
+    elif options.out is not None and segments:
         cfg.test_evaluator.output_dir = str(options.out)
     return cfg
 

@@ -58,7 +58,7 @@ def test(options: TestOptions) -> Mapping[str, float]:
     runner = _runner(cfg)
     start.fit(runner, exactly=True)
     start.hand_over()
-    if options.out is not None and cfg.get("default_scope") != "mmseg":
+    if options.out is not None and not options.no_labels and cfg.get("default_scope") != "mmseg":
         runner.test_evaluator.metrics.append(_dump(cfg, options))
     return _run(runner, "test")
 

@@ -12,9 +12,10 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
-from ..checks.dataset import LOADERS, DatasetView, datasets_of, name_of
+from ..checks.dataset import DatasetView, datasets_of, name_of
 from ..compat.texts import read_config, text_of
 from ..data.images import LoadImage
+from ..engine.unlabelled import without_annotations
 from ..errors import CheckpointError, InputError
 from ..recipes.files import config_file, load_config
 from ..weights.archives import read_checkpoint
@@ -117,16 +118,6 @@ def _config(config: str | Path | Config | None, content: Any, checkpoint: str) -
 def _fill(model: nn.Module, tensors: Mapping[str, Tensor], checkpoint: str) -> None:
     require_match(model, tensors, checkpoint)
     model.load_state_dict(tensors)
-
-
-def without_annotations(steps: Any) -> Any:
-    """Return a pipeline without the steps that read annotations; views that had nothing else go, too."""
-    if isinstance(steps, Mapping):
-        return {key: without_annotations(value) if key == "transforms" else value for key, value in steps.items()}
-    if not isinstance(steps, list | tuple):
-        return steps
-    kept = [step for step in steps if not (isinstance(step, Mapping) and name_of(step.get("type")) in LOADERS)]
-    return [inner for step in kept if (inner := without_annotations(step)) != []]
 
 
 def classes_and_palette(

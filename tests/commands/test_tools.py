@@ -77,6 +77,8 @@ def test_demo_trains_evaluates_and_draws(folder: Path, demo: str) -> None:
     assert (work_dir / "iter_4.pth").is_file()
     for name in ("predictions.png", "curves.png"):
         assert (work_dir / name).read_bytes().startswith(b"\x89PNG")
+    assert "images that training never saw, predicted as by: python -m mmvit predict" in demo
+    assert len(list((work_dir / "unseen_predictions" / "overlays").glob("*.jpg"))) == 8
     assert list(work_dir.glob("*/vis_data/events.out.tfevents*"))
     assert (folder / "data" / "demo" / "coco" / "annotations" / "instances_val2017.json").is_file()
 

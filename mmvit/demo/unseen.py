@@ -1,0 +1,27 @@
+"""How a demo run ends: `mmvit predict` on images that neither training nor validation ever saw."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from ..predict.prediction import Prediction
+from ..predict.predictor import Predictor
+from .spec import DemoSpec
+
+SEED = 1  # the datasets' is 0
+COUNT = 8
+
+
+def predict_unseen(checkpoint: Path, work_dir: Path) -> str:
+    """Write new scenes to `work_dir`, predict on them, and return the command that does the same.
+
+    Their digits and photographs are those of validation, which training does not use, in other places and colours.
+    """
+    from .scenes import scenes  # which reads all digits and photographs
+
+    images, out = work_dir / "unseen", work_dir / "unseen_predictions"
+    images.mkdir(parents=True, exist_ok=True)
+    for index, scene in enumerate(scenes("val", DemoSpec(seed=SEED, val_images=COUNT))):
+        Image.fromarray(scene.image).save(images / f"{index}.png")
+    Prediction(Predictor(None, checkpoint), out).run([str(images)])
+    return f"python -m mmvit predict {checkpoint} {images} --out {out}"

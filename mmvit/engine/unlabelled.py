@@ -1,0 +1,35 @@
+"""Tests on images without labels, which measure nothing and write the files of a submission."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..checks.dataset import LOADERS, datasets_of, name_of
+
+
+def without_labels(cfg: Config, out: Path) -> None:
+    """Let the test of a config read images alone and write results, in place.
+
+    Args:
+        cfg: the config of a test.
+        out: folder of label maps for segmentation; for detection, what the names of the JSON files begin with.
+    """
+    for view in datasets_of(cfg, ("test",)):
+        view.config.pipeline = without_annotations(view.config.pipeline)
+        (view.config.get("data_prefix") or {}).pop("seg_map_path", None)
+    where = dict(output_dir=str(out)) if cfg.get("default_scope") == "mmseg" else dict(outfile_prefix=str(out))
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list | tuple) else [cfg.test_evaluator]
+    for evaluator in evaluators:
+        evaluator.update(format_only=True, **where)
+
+
+def without_annotations(steps: Any) -> Any:
+    """Return a pipeline without the steps that read annotations; views that had nothing else go, too."""
+    if isinstance(steps, Mapping):
+        return {key: without_annotations(value) if key == "transforms" else value for key, value in steps.items()}
+    if not isinstance(steps, list | tuple):
+        return steps
+    kept = [step for step in steps if not (isinstance(step, Mapping) and name_of(step.get("type")) in LOADERS)]
+    return [inner for step in kept if (inner := without_annotations(step)) != []]
