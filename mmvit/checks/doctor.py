@@ -25,6 +25,7 @@ FORKS = ("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentat
 PARTS = {name: (f"{name}.models", f"{name}.datasets") for name in ("mmdet", "mmseg")}
 EXTRAS = "pip install 'mmvit[openmmlab]' (official) or pip install 'mmvit[onedl]' (maintained forks)"
 LEAST_PYTHON, LEAST_TORCH, LEAST_TIMM = (3, 11), (2, 10), (1, 0, 16)
+TRANSFORMERS = (4, 51)  # from here on it lacks what mmpretrain 1.2 takes from it
 
 
 def examine(config: str | None = None, options: Mapping[str, Any] | None = None, data: bool = False) -> Iterator[Finding]:
@@ -47,6 +48,11 @@ def version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def numbers_of(version: str) -> tuple[int, ...]:
+    """Return the first three numbers of a version."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def installed(distributions: Sequence[str]) -> dict[str, str]:
@@ -128,21 +134,22 @@ def about_mmpretrain() -> str:
     """Say why mmpretrain, which mmdet and mmseg import where it is installed, takes them down with it, and what to do.
 
     Without the names that it takes from transformers, mmpretrain 1.2 puts None in their place and derives classes from it.
-    mmdet goes on without mmpretrain after an ImportError, but that is a TypeError.
+    mmdet goes on without mmpretrain after an ImportError, but that is a TypeError. It imports with transformers 4.48 to 4.50, and
+    not with 4.55, 4.57 and 5.24.
     """
     transformers = version("transformers")
     found = f"mmpretrain {version('mmpretrain')}"
-    if transformers is None or int(transformers.partition(".")[0]) < 5:
+    if transformers is None or numbers_of(transformers) < TRANSFORMERS:
         return f"the error is raised inside of {found}; if you do not use it: pip uninstall -y mmpretrain"
     return (
-        f"{found}, which is imported with it, does not work with transformers {transformers}: pip install 'transformers<5', "
-        "or, if you do not use mmpretrain: pip uninstall -y mmpretrain"
+        f"{found}, which is imported with it, does not work with transformers {transformers}: pip install "
+        f"'transformers<{'.'.join(map(str, TRANSFORMERS))}', or, if you do not use mmpretrain: pip uninstall -y mmpretrain"
     )
 
 
 def check_timm() -> Iterator[Finding]:
     found = version("timm")
-    if found is None or tuple(int(part) for part in re.findall(r"\d+", found)[:3]) < LEAST_TIMM:
+    if found is None or numbers_of(found) < LEAST_TIMM:
         least = ".".join(map(str, LEAST_TIMM))
         yield Finding(False, "timm", f"{found}; mmvit needs {least} or later: pip install -U timm")
         return

@@ -121,7 +121,13 @@ def test_modules_that_do_not_import(monkeypatch: pytest.MonkeyPatch, folder: Pat
 
 
 @pytest.mark.parametrize(
-    ("transformers", "cure"), [("5.1.0", "pip install 'transformers<5', or"), (None, "if you do not use it")]
+    ("transformers", "cure"),
+    [
+        ("5.24.0", "pip install 'transformers<4.51', or"),
+        ("4.57.6", "pip install 'transformers<4.51', or"),
+        ("4.50.3", "if you do not use it"),
+        (None, "if you do not use it"),
+    ],
 )
 def test_mmpretrain_that_does_not_import(
     transformers: str | None, cure: str, monkeypatch: pytest.MonkeyPatch, folder: Path
