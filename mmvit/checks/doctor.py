@@ -134,8 +134,8 @@ def about_mmpretrain() -> str:
     """Say why mmpretrain, which mmdet and mmseg import where it is installed, takes them down with it, and what to do.
 
     Without the names that it takes from transformers, mmpretrain 1.2 puts None in their place and derives classes from it.
-    mmdet goes on without mmpretrain after an ImportError, but that is a TypeError. It imports with transformers 4.48 to 4.50, and
-    not with 4.55, 4.57 and 5.24.
+    mmdet goes on without mmpretrain after an ImportError, but that is a TypeError. It imports with transformers 4.48 to 4.50,
+    and not with 4.55, 4.57 and 5.24.
     """
     transformers = version("transformers")
     found = f"mmpretrain {version('mmpretrain')}"
