@@ -62,10 +62,10 @@ class Trained:
             for index, (height, width) in enumerate(SIZES):
                 Image.fromarray(np.full((height, width), 1, dtype=np.uint8)).save(maps / f"{index}.png")
         else:
-            categories = [dict(id=i + 1, name=name) for i, name in enumerate(self.classes)]
+            categories = [dict(id=i + 1, name=name, supercategory="digit") for i, name in enumerate(self.classes)]
             box = dict(bbox=[4, 4, 30, 30], area=900, iscrowd=0, segmentation=[[4, 4, 34, 4, 34, 34, 4, 34]])
             annotations = [dict(box, id=i + 1, image_id=i, category_id=1) for i in range(len(SIZES))]
-            content = dict(images=entries, annotations=annotations, categories=categories)
+            content = dict(info={}, licenses=[], images=entries, annotations=annotations, categories=categories)
             (root / "coco/annotations").mkdir()
             for split in ("val", "train"):
                 (root / f"coco/annotations/instances_{split}2017.json").write_text(json.dumps(content))
