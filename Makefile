@@ -1,5 +1,6 @@
 # make demo: install, train on the embedded dataset, evaluate, draw.   make test: install, run the suite.   make check: lint.
 # make test-lowest: run the suite with the lowest versions that pyproject.toml allows. make test-lowest-quick: its quick part.
+# make test-peers: compare with the networks of transformers and mmpretrain, in an environment of their own.
 # make docs: build the documentation as a site in site/.
 STACK ?= openmmlab
 VENV ?= .venv-$(STACK)
@@ -21,7 +22,9 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loa
 
 GPU_PYTHON ?= python3
 
-.PHONY: demo test test-stack test-lowest test-lowest-quick check format docs clean gpu gpu-bundle
+PEERS = .venv-peers
+
+.PHONY: demo test test-peers test-stack test-lowest test-lowest-quick check format docs clean gpu gpu-bundle
 
 demo: $(READY)
 	$(BIN)/python tools/train.py $(CONFIG) --demo
@@ -80,6 +83,16 @@ test-lowest-quick: .venv-lowest/ready
 	$(LOWEST) -m venv --clear .venv-lowest
 	.venv-lowest/bin/pip install -c constraints-lowest.txt -e '.[openmmlab,dev]'
 	.venv-lowest/bin/pip install --force-reinstall --no-deps -c constraints-lowest.txt opencv-python-headless
+	touch $@
+
+test-peers: $(PEERS)/ready
+	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest tests/weights/test_layouts.py
+
+$(PEERS)/ready: pyproject.toml constraints.txt
+	$(LOWEST) -m venv --clear $(PEERS)
+	grep -v '^huggingface_hub' constraints.txt > $(PEERS)/constraints.txt  # transformers 4 has an older one
+	$(PEERS)/bin/pip install -c $(PEERS)/constraints.txt -e '.[openmmlab,peers]' pytest hypothesis pycocotools
+	$(PEERS)/bin/pip install --force-reinstall --no-deps -c constraints.txt opencv-python-headless
 	touch $@
 
 clean:

@@ -42,15 +42,21 @@ def parse(address: str) -> Place:
 
 
 def cached(address: str) -> Path | None:
-    """Return where the hub's cache has a file; None where it has not."""
-    from huggingface_hub import try_to_load_from_cache
+    """Return where the hub's cache has a file; None where it has not, or where it is not clear which of several is meant."""
+    from huggingface_hub import constants, try_to_load_from_cache
 
     place = parse(address)
     for name in (place.file,) if place.file else USUAL:
-        found = try_to_load_from_cache(place.repo, name, revision=place.revision)
+        found = try_to_load_from_cache(place.repo, name, cache_dir=constants.HF_HUB_CACHE, revision=place.revision)
         if isinstance(found, str):
             return Path(found)
-    return None
+    if place.file:
+        return None
+    folder = Path(constants.HF_HUB_CACHE, f"models--{place.repo.replace('/', '--')}")
+    named = folder / "refs" / (place.revision or "main")
+    commit = named.read_text().strip() if named.is_file() else place.revision or "main"
+    there = [path for path in sorted((folder / "snapshots" / commit).rglob("*")) if path.name.endswith(SUFFIXES)]
+    return there[0] if len(there) == 1 else None
 
 
 def download(address: str) -> Path:
@@ -59,13 +65,14 @@ def download(address: str) -> Path:
     Raises:
         CheckpointError: no such repository, revision or file, one that the token may not read, or no answer.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
 
     place = parse(address)
     endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
         name = place.file or _only_file(place, endpoint)
-        return Path(hf_hub_download(place.repo, name, revision=place.revision, endpoint=endpoint))
+        cache = constants.HF_HUB_CACHE
+        return Path(hf_hub_download(place.repo, name, revision=place.revision, endpoint=endpoint, cache_dir=cache))
     except CheckpointError:
         raise
     except Exception as error:  # of several libraries

@@ -8,12 +8,14 @@ import struct
 import tarfile
 import time
 import zipfile
+from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Barrier, Thread
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,12 +25,16 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from safetensors.torch import save_file
 
+from mmvit.engine.publishing import publish
 from mmvit.engine.start import Start, start_of
 from mmvit.errors import CheckpointError, InputError
+from mmvit.predict.predictor import Predictor
 from mmvit.weights import downloads
 from mmvit.weights.contents import read_contents
+from mmvit.weights.convert import convert
 from mmvit.weights.downloads import ABANDONED, fetch
 from mmvit.weights.loading import load_pretrained, require_match
+from mmvit.weights.whole import read_whole
 
 PVT = FAMILIES[0]
 Write = Callable[..., Path]
@@ -400,3 +406,53 @@ def test_weights_alone_are_nothing_to_resume_from(tmp_path: Path) -> None:
     torch.save(dict(meta={}, message_hub={}, state_dict={}), path)
     with pytest.raises(InputError, match=rf"--resume {path}: no optimizer in it\. .* --cfg-options load_from={path}"):
         Start(str(path)).require_progress()
+
+
+# Every other path by which a file is read
+
+
+def convert_file(file: Path, folder: Path) -> None:
+    convert(file, "authors", folder / "out.pth")
+
+
+def publish_file(file: Path, folder: Path) -> None:
+    publish(file, folder / "out")
+
+
+def predict_file(file: Path, folder: Path) -> None:
+    Predictor("fpn_pvt_v2_b0_ade20k", file, device="cpu")
+
+
+def begin_from_file(file: Path, folder: Path) -> None:
+    Start(str(file)).fit(SimpleNamespace(model=PVT.build()), exactly=True)
+
+
+def read_whole_file(file: Path, folder: Path) -> None:
+    read_whole(file, PVT.build())
+
+
+READERS = [convert_file, publish_file, predict_file, begin_from_file, read_whole_file]
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
+@pytest.mark.parametrize("harm", ["code", "settings", "claim", "sparse", "half"])
+def test_no_path_believes_a_file(tmp_path: Path, planted: Path, read: Callable, harm: str) -> None:
+    """Code, also behind what stands in for the settings of scripts; claims; and files that end early."""
+    state = {f"backbone.{name}": value for name, value in released().items()}
+    content = {
+        "code": {"state_dict": state, "meta": Planted(planted)},
+        "settings": {"state_dict": state, "args": Namespace(path=PurePosixPath("/x"), hook=Planted(planted))},
+        "claim": {"state_dict": {**state, "backbone.pos_embed1": torch.zeros(1, 1, 8).expand(1, 2**40, 8)}},
+        "sparse": {"state_dict": {**state, "x": torch.sparse_coo_tensor(size=(1, 2**40))}},
+        "half": {"state_dict": state},
+    }[harm]
+    content |= {"meta": dict(cfg="model = dict()")} if harm != "code" else {}
+    torch.save(content, tmp_path / "file.pth")
+    if harm == "half":
+        whole = (tmp_path / "file.pth").read_bytes()
+        (tmp_path / "file.pth").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=r"file\.pth"):
+        read(tmp_path / "file.pth", tmp_path)
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.pth").exists()

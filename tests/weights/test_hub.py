@@ -49,6 +49,9 @@ def test_the_only_file_is_found(host: type[Hub], tmp_path: Path) -> None:
     content = pickled(WEIGHT, tmp_path / "x")
     host.repos["me/net"] = {"config.json": b"{}", "runs/best.pth": content}
     assert fetch("hf://me/net").name == "best.pth"
+    host.asked.clear()
+    assert fetch("hf://me/net").name == "best.pth"
+    assert host.asked == []
     host.repos["me/two"] = {"a.pth": content, "b.pth": content}
     with pytest.raises(CheckpointError, match=r"found several: a\.pth, b\.pth\. Name one: hf://me/two/FILE"):
         fetch("hf://me/two")
