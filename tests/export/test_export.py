@@ -83,7 +83,6 @@ def test_the_command_predicts_without_the_training_stack(
     ("exported", "to", "name"),
     [
         ("retinanet-PVTv2", "pt2", "model.pt2"),
-        ("fpn-PVT", "openvino", "model.xml"),
         ("mask_rcnn-VAN", "openvino", "model.xml"),
     ],
     indirect=["exported"],

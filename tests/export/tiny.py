@@ -18,7 +18,16 @@ WIDTH, CLASSES = 8, 5
 FAMILY = {family.name: family for family in FAMILIES}
 SIZES = ((211, 333), (97, 140))
 SEGMENTERS = ("fpn", "upernet", "segformer")
-SPREAD = ("retina_cls", "fc_cls", "conv_seg", "conv_logits", "rpn_cls", "conv_cls", "atss_cls")  # what gives the scores
+SPREAD = (
+    "retina_cls",
+    "fc_cls",
+    "conv_seg",
+    "conv_logits",
+    "rpn_cls",
+    "rpn_reg",
+    "conv_cls",
+    "atss_cls",
+)  # what gives the scores
 CHANGES: dict[str, dict] = dict(
     retinanet=dict(bbox_head=dict(in_channels=WIDTH, feat_channels=WIDTH, stacked_convs=1, num_classes=CLASSES)),
     mask_rcnn=dict(
@@ -78,7 +87,7 @@ def write_checkpoint(config: Path) -> Path:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.removesuffix(".weight").endswith(SPREAD):
-                parameter.normal_(std=0.03 if "rpn_cls" in name else 0.3)  # more of it makes ties among the proposals
+                parameter.normal_(std=0.03 if "rpn_" in name else 0.3)  # no ties among proposals
     file = config.with_suffix(".pth")
     torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=tuple("abcde")))), file)
     return file
