@@ -220,7 +220,7 @@ def class_activation(loaded: Loaded, given: Given, label: int) -> list[np.ndarra
 
 
 def class_score(loaded: Loaded, given: Given, label: int) -> Tensor:
-    """Return the score of a class, before softmax or sigmoid, as `class_activation` derives it.
+    """Return the score of a class, before softmax or sigmoid, as `class_activation` derives it; proposals count as fixed.
 
     Raises:
         InputError: a model whose heads are laid out in a way that is not known here.
