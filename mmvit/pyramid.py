@@ -208,8 +208,8 @@ class Pyramid(BaseModule):
         """
         self._check(images)
         height, width = images.shape[-2:]
-        if self.pad_to > 1:  # -side // n would be wrong in ONNX, whose quotients are rounded towards zero, as in C
-            right, bottom = ((side + self.pad_to - 1) // self.pad_to * self.pad_to - side for side in (width, height))
+        if self.pad_to > 1:  # written for ONNX, which rounds quotients towards zero, and Inductor, which must see sides above 0
+            right, bottom = (((side - 1) // self.pad_to + 1) * self.pad_to - side for side in (width, height))
             images = F.pad(images, (0, right, 0, bottom))
         maps = self.forward_maps(images.contiguous(memory_format=torch.channels_last))  # the memory layout of tokens
         return tuple(

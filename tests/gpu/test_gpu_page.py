@@ -50,7 +50,7 @@ def test_all_families_are_measured_in_both_precisions() -> None:
 
 
 def test_the_bundle_has_what_a_machine_with_torch_lacks() -> None:
-    """What the package and the official stack ask for is in the list of the script, or in what its first lines take for granted."""
+    """What the package and the official stack ask for is in the list of the script, or its first lines take it for granted."""
     script = (HOME / "tools" / "gpu_bundle.sh").read_text()
     collected = set(re.findall(r'packages="([^"]+)"', script)[0].split())
     project = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]
