@@ -1,5 +1,6 @@
 # make demo: install, train on the embedded dataset, evaluate, draw.   make test: install, run the suite.   make check: lint.
 # make test-lowest: run the suite with the lowest versions that pyproject.toml allows. make test-lowest-quick: its quick part.
+# make test-toolkits: add the toolkits that build their encoders from timm, and run the tests with them.
 # make docs: build the documentation as a site in site/.
 STACK ?= openmmlab
 VENV ?= .venv-$(STACK)
@@ -21,7 +22,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loa
 
 GPU_PYTHON ?= python3
 
-.PHONY: demo test test-stack test-lowest test-lowest-quick check format docs clean gpu gpu-bundle
+.PHONY: demo test test-stack test-lowest test-lowest-quick test-toolkits check format docs clean gpu gpu-bundle
 
 demo: $(READY)
 	$(BIN)/python tools/train.py $(CONFIG) --demo
@@ -42,6 +43,10 @@ gpu:
 
 gpu-bundle:
 	PYTHON=$(PYTHON) tools/gpu_bundle.sh
+
+test-toolkits: $(READY)
+	$(BIN)/pip install -c constraints.txt -e '.[toolkits]'
+	$(PYTEST) tests/toolkits
 
 check: $(READY)
 	$(BIN)/ruff format --check .

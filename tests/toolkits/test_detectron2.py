@@ -37,9 +37,8 @@ class ShapeSpec:
     stride: int | None = None
 
 
-@pytest.fixture
-def kind(monkeypatch: pytest.MonkeyPatch) -> Iterator[type]:
-    """The class, imported while `detectron2` is the interface above."""
+def interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `import detectron2` find the interface above."""
     parts = {
         "detectron2": {},
         "layers": dict(ShapeSpec=ShapeSpec),
@@ -51,6 +50,12 @@ def kind(monkeypatch: pytest.MonkeyPatch) -> Iterator[type]:
         module.__path__ = []
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+@pytest.fixture
+def kind(monkeypatch: pytest.MonkeyPatch) -> Iterator[type]:
+    """The class, imported while `detectron2` is that interface."""
+    interface(monkeypatch)
     yield import_module("mmvit.detectron2").PyramidBackbone
     del sys.modules["mmvit.detectron2"]
 
