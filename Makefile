@@ -1,6 +1,7 @@
 # make demo: install, train on the embedded dataset, evaluate, draw.   make test: install, run the suite.   make check: lint.
 # make test-lowest: run the suite with the lowest versions that pyproject.toml allows. make test-lowest-quick: its quick part.
 # make test-peers: compare with the networks of transformers and mmpretrain, in an environment of their own.
+# make test-toolkits: add the toolkits that build their encoders from timm, and run the tests with them.
 # make docs: build the documentation as a site in site/.
 STACK ?= openmmlab
 VENV ?= .venv-$(STACK)
@@ -24,7 +25,7 @@ GPU_PYTHON ?= python3
 
 PEERS = .venv-peers
 
-.PHONY: demo test test-peers test-stack test-lowest test-lowest-quick check format docs clean gpu gpu-bundle
+.PHONY: demo test test-peers test-stack test-toolkits test-lowest test-lowest-quick check format docs clean gpu gpu-bundle
 
 demo: $(READY)
 	$(BIN)/python tools/train.py $(CONFIG) --demo
@@ -45,6 +46,10 @@ gpu:
 
 gpu-bundle:
 	PYTHON=$(PYTHON) tools/gpu_bundle.sh
+
+test-toolkits: $(READY)
+	$(BIN)/pip install -c constraints.txt -e '.[toolkits]'
+	$(PYTEST) tests/toolkits
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -11,7 +11,7 @@ There is no classifier: every model is built with `features_only=True`.
 from collections.abc import Iterable
 from typing import Any
 
-from timm.models import FeatureInfo, generate_default_cfgs, register_model, resolve_pretrained_cfg
+from timm.models import FeatureInfo, PretrainedCfg, generate_default_cfgs, register_model, resolve_pretrained_cfg
 from torch import Tensor, nn
 
 from ..errors import InputError
@@ -82,7 +82,9 @@ def build(name: str, pretrained: bool = False, **options: Any) -> FeatureNet:
         InputError: without `features_only`, with another `output_stride` than 32, or an option that neither knows.
         CheckpointError: the file is not available, or does not fit exactly.
     """
-    cfg = resolve_pretrained_cfg(PREFIX + name, options.pop("pretrained_cfg", None), options.pop("pretrained_cfg_overlay", None))
+    cfg = resolve_pretrained_cfg(
+        PREFIX + name, options.pop("pretrained_cfg", None), options.pop("pretrained_cfg_overlay", None)
+    )
     if not options.pop("features_only", False):
         raise InputError(f"{PREFIX}{name} is a backbone without a classifier: create it with features_only=True")
     if (stride := options.pop("output_stride", STRIDES[-1])) != STRIDES[-1]:
@@ -102,7 +104,7 @@ def build(name: str, pretrained: bool = False, **options: Any) -> FeatureNet:
 
 
 def levels(out_indices: int | Iterable[int]) -> list[int]:
-    """Return the levels that timm's `out_indices` mean: so many of the last, or a list whose negative ones count from the end."""
+    """Return the levels that timm's `out_indices` mean: so many of the last, or a list, negative from the end."""
     chosen = range(-out_indices, 0) if isinstance(out_indices, int) else out_indices
     return [level + len(STRIDES) if level < 0 else level for level in chosen]
 
@@ -118,14 +120,15 @@ def source_of(name: str, cfg: Any) -> str:
     return cfg.url if cfg.url and (row is None or cfg.url != row.url) else SCHEME + key
 
 
-def pretrained_cfgs() -> dict[str, dict[str, Any]]:
+def pretrained_cfgs() -> dict[str, PretrainedCfg]:
     """Return timm's description of each released file, by model and tag."""
-    archs, cfgs = list_archs(), {}  # the first fills FILES
+    archs = list_archs()  # which fills FILES
+    cfgs = {}
     for key, row in FILES.items():
         name = key if key in archs else key.rpartition("_")[0]
         tag = key.removeprefix(name).replace("_", ".")
         size = 224 if row is None else row.img_size
-        cfgs[PREFIX + name + tag] = dict(
+        cfgs[PREFIX + name + tag] = PretrainedCfg(
             url=None if row is None else row.url,
             input_size=(3, size, size),
             license=None if row is None else row.licence,

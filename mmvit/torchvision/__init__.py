@@ -64,7 +64,7 @@ class PyramidWithFPN(nn.Module):
         self.fpn = FeaturePyramidNetwork(list(body.out_channels), CHANNELS, coarser)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the maps of images (B, C, H, W) by name, finest first: the backbone's levels from "0" on, then coarser ones."""
+        """Return the maps of images (B, C, H, W) by name, finest first: the levels from "0" on, then coarser ones."""
         return self.fpn({str(index): level for index, level in enumerate(self.body(images))})
 
 

@@ -91,7 +91,7 @@ def test_pretrained_loads_the_released_file(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_own_files(tmp_path) -> None:
-    """`pretrained_cfg_overlay=dict(file=...)` reads ours and the authors' files exactly; timm's checkpoint_path reads its own."""
+    """A file of ours through `pretrained_cfg_overlay=dict(file=...)`, and one of the whole net through `checkpoint_path`."""
     path = tmp_path / "van_b0.pth"
     trained = create("van_b0")
     torch.save(trained.state_dict(), path)

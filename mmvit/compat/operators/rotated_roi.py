@@ -75,9 +75,7 @@ def roi_align_rotated_backward(
     batch, channels, height, width = grad_input.shape
     size = (pooled_height, pooled_width)
     added = boxes.new_zeros(batch * height * width, channels)
-    for chosen, around, places in _samples(
-        boxes, grad_input.shape, size, spatial_scale, sampling_ratio, aligned, clockwise
-    ):
+    for chosen, around, places in _samples(boxes, grad_input.shape, size, spatial_scale, sampling_ratio, aligned, clockwise):
         samples = around.inside.shape[3]
         grad = wide(grad_output)[chosen].movedim(1, 3)[:, :, :, None] / max(samples, 1)
         for weight, place in zip(around.weights(), places, strict=True):
