@@ -2,10 +2,10 @@
 
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import NamedTuple
 
+from .errors import nearest
 from .version import __version__
 
 
@@ -50,9 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     if name not in COMMANDS:
-        near = get_close_matches(name, COMMANDS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(COMMANDS)}"
-        print(f"error: python -m mmvit has no command {name!r}; {hint}", file=sys.stderr)
+        print(f"error: python -m mmvit has no command {name!r}; {nearest(name, COMMANDS, most=1)}", file=sys.stderr)
         return 2
     command = COMMANDS[name]
     return getattr(import_module(command.module), command.function)(rest)

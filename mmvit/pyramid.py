@@ -37,7 +37,7 @@ SMALLEST = 32  # pixels a side: one token of the coarsest map
 
 OTHERS = """
 depth num_stages style strides dilations deep_stem avg_down norm_cfg conv_cfg act_cfg contract_dilation dcn stage_with_dcn
-plugins stem_channels base_channels base_width groups zero_init_residual multi_grid pretrained embed_dims embed_dim depths
+plugins stem_channels base_channels base_width groups zero_init_residual multi_grid embed_dims embed_dim depths
 num_layers num_heads window_size patch_size patch_sizes sr_ratios mlp_ratio mlp_ratios qkv_bias qk_scale drop_rate
 attn_drop_rate patch_norm use_abs_pos_embed ape convert_weights pretrain_img_size widen_factor deepen_factor
 """.split()  # noqa: SIM905  (options of ResNet, Swin, MiT and mmdet's PVT, which a merge with a base config brings here)
@@ -58,6 +58,7 @@ class PyramidOptions(TypedDict, total=False):
     norm_eval: bool
     with_cp: bool
     norm_eps: float | None
+    contiguous_maps: bool
     init_cfg: dict | list[dict] | None
 
 
@@ -99,6 +100,7 @@ class Pyramid(BaseModule):
             stay in eval mode. The fresh layers of a tap go on learning.
         norm_eval: keep batch norms in eval mode under `train()`.
         with_cp: activation checkpointing, block by block, in training.
+        contiguous_maps: return maps in torch's default layout instead of channels-last, for heads that call `view` on them.
         norm_eps: epsilon of all layer norms; None keeps the authors'. mmdet and transformers have 1e-6 throughout, and loading
             a file of theirs sets it.
         init_cfg: `dict(type='Pretrained', checkpoint=PATH_OR_URL)` loads a released file exactly (see `weights.loading`);
@@ -150,6 +152,7 @@ class Pyramid(BaseModule):
         norm_eval: bool = False,
         with_cp: bool = False,
         norm_eps: float | None = None,
+        contiguous_maps: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -165,6 +168,7 @@ class Pyramid(BaseModule):
         self.norm_eval = norm_eval
         self.with_cp = with_cp
         self.norm_eps = norm_eps
+        self.contiguous_maps = contiguous_maps
 
     def forward_maps(self, images: Tensor) -> Sequence[Tensor] | Mapping[int, Tensor]:
         """Return the map of each level, at least those of `out_indices`, for padded images (B, in_channels, H', W')."""
@@ -212,10 +216,11 @@ class Pyramid(BaseModule):
             right, bottom = (((side - 1) // self.pad_to + 1) * self.pad_to - side for side in (width, height))
             images = F.pad(images, (0, right, 0, bottom))
         maps = self.forward_maps(images.contiguous(memory_format=torch.channels_last))  # the memory layout of tokens
-        return tuple(
+        cut = [
             maps[level][..., : (height + stride - 1) // stride, : (width + stride - 1) // stride]
             for level, stride in zip(self.out_indices, self.out_strides, strict=True)
-        )
+        ]
+        return tuple(level.contiguous() for level in cut) if self.contiguous_maps else tuple(cut)
 
     def _check(self, images: Tensor) -> None:
         if images.ndim != 4 or images.shape[1] != self.in_channels:
@@ -297,13 +302,18 @@ class Pyramid(BaseModule):
         if self._is_init:
             return
         self.init_parts()
-        initialisers = [self.init_cfg] if isinstance(self.init_cfg, Mapping) else list(self.init_cfg or ())
-        pretrained = [cfg for cfg in initialisers if cfg["type"] == "Pretrained"]
-        initialize(self, [cfg for cfg in initialisers if cfg not in pretrained])
+        listed = initialisers(self.init_cfg)
+        pretrained = [cfg for cfg in listed if cfg["type"] == "Pretrained"]
+        initialize(self, [cfg for cfg in listed if cfg not in pretrained])
         for cfg in pretrained:
             options = {key: value for key, value in cfg.items() if key != "type"}
             print_log(str(loading.load_pretrained(self, **options)), logger="current")
         self._is_init = True
+
+
+def initialisers(init_cfg: Any) -> list[Any]:
+    """Return the entries of an `init_cfg`, which may be one, several or None."""
+    return [init_cfg] if isinstance(init_cfg, Mapping) else list(init_cfg or ())
 
 
 def resolve_arch(family: str, arch: str | Mapping[str, Any] | Sizes, table: Mapping[str, Sizes]) -> Sizes:
@@ -348,8 +358,12 @@ def _keywords(kind: type[Pyramid]) -> list[str] | None:
 def _explain_unknown(family: str, unknown: Mapping[str, Any], taken: Sequence[str]) -> str:
     told = [f"{family} has no option {', '.join(f'{name}={value!r}' for name, value in unknown.items())}"]
     foreign = [name for name in unknown if name in OTHERS]
+    if "pretrained" in unknown:
+        told.append(
+            "weights are loaded with init_cfg=dict(type='Pretrained', checkpoint=...); of mmseg, write model.pretrained=None"
+        )
     for name in unknown:
-        if name not in foreign and (near := get_close_matches(name, taken, n=1)):
+        if name not in (*foreign, "pretrained") and (near := get_close_matches(name, taken, n=1)):
             told.append(f"instead of {name} did you mean {near[0]}?")
     if foreign:
         told.append(

@@ -13,15 +13,19 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from ..errors import InputError
-from ..pyramid import Pyramid
+from ..pyramid import Pyramid, initialisers
 from ..recipes.files import config_file, load_config
 from ..weights import loading as weights
 from ..weights.downloads import AGENT, locate
 from . import files as data_checks
 from . import preflight
+from .channels import channel_fit
 from .dataset import datasets_of
 from .findings import Finding, brief, guarded
-from .model import build, channel_faults, class_faults, our_backbone, without_init
+from .model import class_faults, our_backbone
+from .options import option_faults
+from .parts import build, without_init
+from .pretrained import missing_checkpoint
 
 TIMEOUT = 5  # seconds that a server has for its answer
 
@@ -63,12 +67,21 @@ def check_channels(cfg: Config) -> Iterator[Finding]:
     backbone = our_backbone(cfg.model)
     if backbone is None:
         told = f"not checked: {cfg.model.backbone.get('type')} is not one of mmvit's backbones"
-        yield Finding(True, "channels", told)
+        yield Finding(None, "channels", told)
         return
-    if wrong := channel_faults(cfg.model, backbone):
-        yield Finding(False, "channels", "\n".join(wrong))
-    else:
+    fit = channel_fit(cfg.model, backbone)
+    if fit.wrong:
+        yield Finding(False, "channels", "\n".join(fit.wrong))
+    if fit.unknown:
+        yield Finding(None, "channels", "\n".join(["not checked, and it looks wrong:", *fit.unknown]))
+    if not (fit.wrong or fit.unknown):
         yield Finding(True, "channels", f"{backbone.out_channels} at strides {backbone.out_strides} fit what follows")
+
+
+def check_options(cfg: Config) -> Iterator[Finding]:
+    """Whether what is built takes the options that the config has."""
+    if wrong := option_faults(cfg):
+        yield Finding(False, "options", "\n".join(wrong))
 
 
 def check_classes(cfg: Config) -> Iterator[Finding]:
@@ -103,8 +116,7 @@ def splits_of(cfg: Config) -> tuple[str, ...]:
 def check_checkpoints(cfg: Config) -> Iterator[Finding]:
     """Whether the files that the run would load are there or can be had, and fit the backbone."""
     part = cfg.model.get("backbone") or {}
-    settings = part.get("init_cfg") or []
-    for setting in [settings] if isinstance(settings, dict) else settings:
+    for setting in initialisers(part.get("init_cfg")):
         if setting.get("type") == "Pretrained":
             yield verdict("checkpoint", check_backbone_file, part, setting)
     if cfg.get("load_from"):
@@ -129,7 +141,7 @@ def check_backbone_file(part: Mapping[str, Any], setting: Mapping[str, Any]) -> 
     url, where = locate(source)
     if not where.is_file():
         if url is None:
-            raise InputError(preflight.missing_checkpoint("model.backbone.init_cfg", source, part))
+            raise InputError(missing_checkpoint("model.backbone.init_cfg", source, part))
         return whereabouts(source)
     backbone = MODELS.build(without_init(part))
     if not isinstance(backbone, Pyramid):
@@ -163,6 +175,7 @@ def whereabouts(source: str) -> str:
 
 
 CHECKS: dict[str, Callable[[Config], Iterable[Finding]]] = {
+    "options": check_options,
     "model": check_model,
     "channels": check_channels,
     "classes": check_classes,

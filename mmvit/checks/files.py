@@ -1,6 +1,6 @@
 """Every image, label map and mask of a config's datasets, opened for `python -m mmvit doctor CONFIG --data`.
 
-After the checks of `preflight`, which open none: those come before each run, this before the first.
+After the checks of `preflight`, which open a few at most: those come before each run, this before the first.
 """
 
 import multiprocessing
@@ -26,6 +26,7 @@ from .coco import reasons, table_of
 from .dataset import LOADERS, DatasetView, datasets_of, name_of
 from .findings import Finding
 from .survey import Reading, trained
+from .targets import absent_classes, pixel_fault, pixels
 
 NEARLY_BLACK = 32  # a 16-bit image whose brightest value is less than this of 255 holds fewer bits than it says
 CHUNK = 16  # images that a process is given at once
@@ -46,7 +47,7 @@ class Opened:
     """What is seen in an image, and in what belongs to it."""
 
     traits: list[str] = field(default_factory=list)  # what training handles
-    labels: frozenset[int] = frozenset()  # of its label map, as training gets them, without the ignored one
+    pixels: np.ndarray | None = None  # (256,), how many its label map has of each label, as training gets them
     faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # what must be mended, by kind
 
 
@@ -57,6 +58,7 @@ class Source:
     entries: list[Entry]
     classes: Sequence[str]
     annotated: str | None  # words on its annotations; None: it has label maps
+    lacking: bool  # whether a class that is trained never occurs
     open_one: Callable[[Entry], Opened]
 
 
@@ -69,7 +71,7 @@ def check(cfg: Config, splits: Sequence[str]) -> Iterator[Finding]:
         told = ", ".join(view.key for view in views)
         source = source_of(views[0])
         if source is None:
-            yield Finding(True, "images", f"{told}: not opened; {views[0].config.type} and how it is read are not known here")
+            yield Finding(None, "images", f"{told}: not opened; {views[0].config.type} and how it is read are not known here")
         else:
             yield from findings(told, source, open_all(source, told))
 
@@ -85,7 +87,7 @@ def source_of(view: DatasetView) -> Source | None:
         classes = reader.metainfo.get("classes") or ()
         load_labels = reader_of(view, LoadLabelMap, LOADERS)
         entries = [Entry(dict(entry)) for entry in reader.load_data_list()]
-        return Source(entries, classes, None, partial(open_one, load, load_labels, len(classes)))
+        return Source(entries, classes, None, False, partial(open_one, load, load_labels, len(classes)))
     return None
 
 
@@ -122,7 +124,8 @@ def coco_source(view: DatasetView, load: LoadImage) -> Source:
         )
         for image in content["images"]
     ]
-    return Source(entries, classes, told, partial(open_one, load, None, len(classes)))
+    lacking = view.for_training and not set(classes) <= occurring
+    return Source(entries, classes, told, lacking, partial(open_one, load, None, len(classes)))
 
 
 def absent(classes: Sequence[str], occurring: set[str]) -> str:
@@ -161,16 +164,15 @@ def open_one(load: LoadImage, load_labels: LoadLabelMap | None, classes: int, en
         results.pop("ori_shape", None)
     if load_labels is not None:
         try:
-            labels = np.unique(load_labels.transform(results)["gt_seg_map"]).tolist()
+            seen.pixels = pixels(load_labels.transform(results)["gt_seg_map"])
         except InputError as error:
             seen.faults["label maps cannot be used"].append(f"{error}")
-            labels = []
-        seen.labels = frozenset(label for label in labels if label != IGNORED)
-        if strange := [label for label in sorted(seen.labels) if label >= classes]:
+        present = [] if seen.pixels is None else np.flatnonzero(seen.pixels[:IGNORED]).tolist()
+        if strange := [label for label in present if label >= classes]:
             shift = "; in the file each is one more" if results["reduce_zero_label"] else ""
             found = f"{results['seg_map_path']}: {some(strange)}{shift}"
             seen.faults[f"label maps have labels of no class, which are 0 to {classes - 1} and {IGNORED}"].append(found)
-        if labels and not seen.labels:
+        if seen.pixels is not None and not present:
             seen.traits.append("with a label map in which all is ignored")
     for number, mask in entry.masks.items():
         if fault := rle_fault(mask):
@@ -244,10 +246,9 @@ def findings(told: str, source: Source, opened: Sequence[Opened]) -> Iterator[Fi
     lines = [f"{told}: {len(opened)} opened" + ("; handled, as mmvit.LoadImage says:" if handled else ""), *handled]
     yield Finding(True, "images", "\n".join(lines))
     if source.annotated is not None:
-        yield Finding(True, "annotations", f"{told}: {source.annotated}")
+        yield Finding(not source.lacking, "annotations", f"{told}: {source.annotated}")
     else:
-        occurring = {source.classes[label] for seen in opened for label in seen.labels if label < len(source.classes)}
-        yield Finding(True, "label maps", f"{told}: {len(opened)} opened{absent(source.classes, occurring)}")
+        yield label_finding(told, source, [seen.pixels for seen in opened if seen.pixels is not None])
     faults: dict[str, list[str]] = defaultdict(list)
     for seen in opened:
         for kind, found in seen.faults.items():
@@ -255,3 +256,19 @@ def findings(told: str, source: Source, opened: Sequence[Opened]) -> Iterator[Fi
     for kind, found in faults.items():
         more = [f"and {len(found) - LINES} more"] if len(found) > LINES else []
         yield Finding(False, "files", "\n".join([f"{told}: {len(found)} {kind}", *found[:LINES], *more]))
+
+
+def label_finding(told: str, source: Source, maps: Sequence[np.ndarray]) -> Finding:
+    """Return what a dataset's label maps hold: pixels of each class, and what makes them useless."""
+    counts = np.sum([np.zeros(IGNORED + 1, np.int64), *maps], axis=0)
+    reduced = any(entry.results.get("reduce_zero_label") for entry in source.entries)
+    told = f"{told}: {len(maps)} opened"
+    if fault := pixel_fault(counts, source.classes, reduced) or absent_classes(counts, source.classes, reduced):
+        trained = told.startswith("train_")
+        useless = pixel_fault(counts, source.classes, reduced) is not None
+        return Finding(not (trained or useless), "label maps", f"{told}; {fault}")
+    least = int(counts[: len(source.classes)].argmin())
+    share = counts[least] / counts.sum()
+    return Finding(
+        True, "label maps", f"{told}; every class occurs, {source.classes[least]!r} least ({share:.2%} of the pixels)"
+    )

@@ -6,21 +6,25 @@ from typing import Any
 
 from ..errors import InputError
 
+VERDICTS = {True: "ok", False: "FIX", None: "--"}
+
 
 @dataclass(frozen=True)
 class Finding:
     """What a check found.
 
     Attributes:
-        told: the facts where all is well, else what is wrong and what to do; its first line stands beside `what`.
+        ok: None where it could not be checked.
+        told: the facts where all is well, else what is wrong and what to do, or why it was not checked; its first line stands
+            beside `what`.
     """
 
-    ok: bool
+    ok: bool | None
     what: str
     told: str
 
     def __str__(self) -> str:
-        return f"{'ok' if self.ok else 'FIX':3}  {self.what:11}  {self.told.strip()}".replace("\n", "\n" + 18 * " ")
+        return f"{VERDICTS[self.ok]:3}  {self.what:11}  {self.told.strip()}".replace("\n", "\n" + 18 * " ")
 
 
 def guarded(what: str, check: Callable[..., Iterable[Finding]], *arguments: Any) -> Iterator[Finding]:

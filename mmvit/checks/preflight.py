@@ -1,7 +1,7 @@
 """Checks of a config's files before anything expensive begins: datasets, annotations, checkpoints.
 
 Only what the run will read is checked, on the first process of each machine. What a large COCO annotation file holds is
-remembered between runs.
+remembered between runs; of label maps a few are opened, all of them where these leave nothing to learn from.
 """
 
 import logging
@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.logging import print_log
 
+from ..data.label_maps import LoadLabelMap
 from ..errors import InputError, some
-from ..weights.downloads import fetch
-from ..zoo import families
 from .coco import OTHER
-from .dataset import DatasetView, datasets_of, is_remote, name_of
+from .dataset import LOADERS, DatasetView, datasets_of, is_remote, name_of
+from .files import reader_of
 from .model import require_fit
+from .pretrained import check_pretrained
 from .survey import Reading, Survey, require_targets, survey
+from .targets import require_pixels
 
 SOURCES = {
     "CocoDataset": (
@@ -62,7 +64,7 @@ def check(cfg: Config, splits: tuple[str, ...]) -> None:
     _check_same_classes(classes_found)
     require_targets(trained)
     _check_evaluators(cfg, splits)
-    _check_checkpoints(cfg)
+    check_pretrained(cfg)
 
 
 def _check_paths(leaves: list[DatasetView]) -> None:
@@ -70,7 +72,8 @@ def _check_paths(leaves: list[DatasetView]) -> None:
     affected = []
     for view in leaves:
         for name, path in view.paths():
-            if not is_remote(path) and not path.exists():
+            unread = name.endswith(".seg_map_path") and not view.loads_annotations
+            if not is_remote(path) and not path.exists() and not unread:
                 lost.setdefault(path, []).append(name)
                 affected.append(view)
     if not lost:
@@ -81,11 +84,14 @@ def _check_paths(leaves: list[DatasetView]) -> None:
     lines += _told_of(affected[0])
     if all(name.startswith("test_") and name.endswith("seg_map_path") for names in lost.values() for name in names):
         lines.append("Images without label maps: --no-labels --out DIR, which writes label maps instead of measuring.")
-    lines += [
-        f"Put or link it there (ln -s /where/it/is {str(root).rstrip('/')}), or change the keys above in a config of your own "
-        "or with --cfg-options.",
-        "--demo needs no data: it trains the same model on an embedded dataset.",
-    ]
+    if affected[0].type_name in SOURCES:
+        lines.append(
+            f"Put or link it there (ln -s /where/it/is {str(root).rstrip('/')}), or change the keys above in a config of your "
+            "own or with --cfg-options."
+        )
+    else:
+        lines.append("Name your files and folders in the keys above, in a config or with --cfg-options.")
+    lines.append("--demo needs no data: it trains the same model on an embedded dataset.")
     raise InputError("\n".join(lines))
 
 
@@ -223,6 +229,15 @@ def _check_label_maps(view: DatasetView) -> None:
     told = _told_of(view)
     if fault := _unpaired(reader, view.key, known=bool(told)):
         raise InputError("\n".join([fault, *told]))
+    if view.for_training:
+        load = reader_of(view, LoadLabelMap, LOADERS)
+        require_pixels(
+            reader.load_data_list(),
+            lambda entry: load.transform({**entry, "seg_fields": []})["gt_seg_map"],
+            reader.metainfo.get("classes") or (),
+            f"label maps of {Path(reader.data_prefix['seg_map_path'])} ({view.key}.data_prefix.seg_map_path)",
+            bool(reader.reduce_zero_label),
+        )
 
 
 def _unpaired(reader: Any, key: str, known: bool) -> str | None:
@@ -254,41 +269,3 @@ def _unpaired(reader: Any, key: str, known: bool) -> str | None:
             f"({key}.data_prefix.img_path). Complete the folder, or take the label maps out"
         )
     return None
-
-
-def _check_checkpoints(cfg: Config) -> None:
-    """Files that `init_cfg` of our backbones names are fetched now, so that an unreachable one stops the run at once."""
-    for name, part in cfg.model.items():
-        if not isinstance(part, dict) or not str(part.get("type", "")).startswith("mmvit."):
-            continue
-        settings = part.get("init_cfg") or []
-        listed = not isinstance(settings, dict)
-        for index, setting in enumerate(settings if listed else [settings]):
-            if setting.get("type") != "Pretrained":
-                continue
-            key = f"model.{name}.init_cfg{f'.{index}' if listed else ''}"
-            source = str(setting["checkpoint"])
-            if "://" not in source and not Path(source).expanduser().is_file():
-                raise InputError(missing_checkpoint(key, source, part))
-            fetch(source, setting.get("sha256"))
-
-
-def missing_checkpoint(key: str, source: str, part: ConfigDict) -> str:
-    """What to say about a local checkpoint that is not there: above all, where the authors' files are."""
-    path = Path(source).expanduser()
-    lines = [f"checkpoint {source}: no such file ({key}.checkpoint, looked in {path.resolve().parent})"]
-    family = next((family for family in families() if f"mmvit.{family.__name__}" == part.type), None)
-    rows = family.released.values() if family else ()
-    for row in rows:
-        if row.arch == part.get("arch") and row.url:
-            lines.append(f"The authors' file for images of {row.img_size} pixels is {row.url}, which {key}.checkpoint may name")
-        elif row.arch == part.get("arch"):
-            lines.append(
-                f"The authors' file lies in a folder that only a browser opens, {row.folder}: fetch it by hand and put it "
-                f"at {path}"
-            )
-    lines += [
-        f"Another path: --cfg-options {key}.checkpoint=PATH",
-        f"Random weights: --cfg-options {key.partition('.init_cfg')[0]}.init_cfg=None",
-    ]
-    return "\n".join(lines)

@@ -1,6 +1,7 @@
 """From the words of the command line to the config of a run."""
 
 from collections.abc import Callable, Collection
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -10,11 +11,26 @@ from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
 from ..errors import InputError
+from ..pyramid import initialisers
 from ..recipes.files import load_config
 from .unlabelled import without_labels
 
 Amp = Literal["auto", "float16", "bfloat16"]  # auto: float16 on a GPU, bfloat16 on a CPU
 BFLOAT16 = "mmvit.BFloat16OptimWrapper"
+RUNTIME: dict[str, Any] = {
+    "custom_hooks": [],
+    "default_hooks": {},
+    "env_cfg": {},
+    "randomness": {},
+    "auto_scale_lr": {},
+    "log_level": "INFO",
+    "load_from": None,
+    "resume": False,
+}
+DRAWING = {
+    "mmdet": ("DetVisualizationHook", "DetLocalVisualizer"),
+    "mmseg": ("SegVisualizationHook", "SegLocalVisualizer"),
+}
 Launcher = Literal["none", "pytorch", "slurm", "mpi"]
 
 
@@ -106,7 +122,7 @@ def test_config(options: TestOptions) -> Config:
         raise InputError(f"checkpoint {options.checkpoint}: no such file. Training writes them to work_dirs/CONFIG_NAME")
     cfg.load_from = str(options.checkpoint)
     cfg.resume = False
-    _without_pretrained(cfg)
+    without_pretrained(cfg)
     if cfg.get("runner_type") == "mmvit.FSDPRunner":  # it saves whole models, which are evaluated without sharding
         cfg.pop("runner_type")
     if options.compile:
@@ -143,6 +159,7 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
         cfg.merge_from_dict(options.cfg_options)
     except Exception as error:
         raise InputError(f"--cfg-options {options.cfg_options} do not fit {options.config}: {error}") from error
+    _fill_in(cfg)
     cfg.launcher = options.launcher
     cfg.work_dir = str(options.work_dir or cfg.get("work_dir") or Path("work_dirs") / name)
     for split in ("train", "val", "test"):
@@ -153,6 +170,24 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
     if not torch.cuda.is_available():
         _run_on_cpu(cfg)
     return cfg
+
+
+def _fill_in(cfg: Config) -> None:
+    """Give a config what mmengine's default runtime has where it has nothing or None: parts of it are taken for granted."""
+    for key, value in RUNTIME.items():
+        if cfg.get(key) is None:
+            cfg[key] = deepcopy(value)
+    scope = cfg.get("default_scope")
+    if scope in DRAWING:
+        hook, visualizer = DRAWING[scope]
+        if not cfg.default_hooks.get("visualization"):
+            cfg.default_hooks.visualization = dict(type=hook)
+        if not cfg.get("visualizer"):
+            cfg.visualizer = dict(type=visualizer)
+    if not cfg.get("visualizer"):
+        cfg.visualizer = dict(type="Visualizer")
+    if not cfg.visualizer.get("vis_backends"):
+        cfg.visualizer.vis_backends = [dict(type="LocalVisBackend")]
 
 
 def _run_on_cpu(cfg: Config) -> None:
@@ -205,12 +240,11 @@ def _resume(cfg: Config, resume: str) -> None:
     cfg.resume = True
     cfg.load_from = checkpoint
     if checkpoint is not None:
-        _without_pretrained(cfg)
+        without_pretrained(cfg)
 
 
-def _without_pretrained(cfg: Config) -> None:
+def without_pretrained(cfg: Config) -> None:
     """Remove the released file of the backbone: the checkpoint holds the whole model."""
     for part in cfg.model.values():
         if isinstance(part, dict) and part.get("init_cfg"):
-            settings = part["init_cfg"] if isinstance(part["init_cfg"], list) else [part["init_cfg"]]
-            part["init_cfg"] = [entry for entry in settings if entry.get("type") != "Pretrained"] or None
+            part["init_cfg"] = [entry for entry in initialisers(part["init_cfg"]) if entry.get("type") != "Pretrained"] or None

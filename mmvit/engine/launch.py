@@ -17,6 +17,11 @@ from .configuration import TestOptions, TrainOptions, test_config, train_config
 from .progress import ProgressHook
 from .start import Start, start_of
 
+FIRST_STEPS = 3  # a run that dies in them has not done what a dry run tries
+OFFER = (
+    "The run died in its first steps. python -m mmvit doctor CONFIG --dry-run (with the same --cfg-options) tries a step of "
+    "training, validation, saving and resuming, and says which part of the model fails, with what is known to help."
+)
 SLURM = {"RANK": "PROCID", "WORLD_SIZE": "NTASKS", "LOCAL_RANK": "LOCALID"}  # torch's names to srun's
 
 
@@ -70,10 +75,20 @@ def _runner(cfg: Config) -> Runner:
 def _run(runner: Runner, what: Literal["train", "test"]) -> Any:
     try:
         return getattr(runner, what)()
+    except Exception as error:
+        if what == "train" and not isinstance(error, InputError) and _at_its_start(runner):
+            error.add_note(OFFER)
+        raise
     finally:
         for hook in runner.hooks:
             if isinstance(hook, ProgressHook):
                 hook.close()
+
+
+def _at_its_start(runner: Runner) -> bool:
+    """Whether a training has done next to nothing since this process began."""
+    loop = runner._train_loop  # a config, where the run did not come to build it
+    return not hasattr(loop, "steps") or loop.steps < FIRST_STEPS
 
 
 def _start_processes(cfg: Config) -> None:

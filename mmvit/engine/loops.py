@@ -39,6 +39,7 @@ class Exact(BaseLoop):
     dataloader: PlannedLoader
     interruption: Interruption
     seed: int
+    steps: int = 0  # iterations that this process has done
     run_iter: Callable[..., None]
     _iter: int
 
@@ -70,6 +71,7 @@ class Exact(BaseLoop):
         """Call mmengine's `run_iter` with the random streams of this iteration; exit afterwards if a signal asks for it."""
         begin_streams(Position(self.seed, get_rank(), self._iter))
         self.run_iter(*arguments)
+        self.steps += 1
         number = self.interruption.agreed()
         if number and self.runner.optim_wrapper.should_update():  # or gradients that are being accumulated would be lost
             save_interrupted(self.runner)

@@ -16,9 +16,9 @@ from families import FAMILIES, released_state
 from makers import write_coco
 
 from mmvit.checks import doctor
+from mmvit.checks.channels import misfits
 from mmvit.checks.doctor import check_stack, check_timm, examine
 from mmvit.checks.findings import Finding
-from mmvit.checks.model import misfits
 from mmvit.commands.doctor import main
 
 pytestmark = pytest.mark.stack

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+from mmvit.checks.channels import Fit, channel_fit
 from mmvit.checks.dataset import datasets_of
-from mmvit.checks.model import channel_faults, class_faults, our_backbone, without_init
+from mmvit.checks.model import class_faults, our_backbone
+from mmvit.checks.parts import without_init
 from mmvit.recipes.configs import parse, text
 from mmvit.recipes.tables import PAIRINGS, Leaf
 from mmvit.zoo import families
@@ -117,7 +119,7 @@ def test_valid_configs_build(leaf: Leaf, options: dict[str, Any]) -> None:
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         backbone = our_backbone(cfg.model)
         assert backbone is not None
-        assert channel_faults(cfg.model, backbone) == []
+        assert channel_fit(cfg.model, backbone) == Fit()
         assert class_faults(cfg.model, datasets_of(cfg, ("train",))) == []
         with torch.device("meta"):
             model = MODELS.build(without_init(cfg.model))

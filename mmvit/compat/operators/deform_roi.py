@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .kernel import Corners, corners, fetch, interpolate, kernel, pixel_rows, single, wide
+from .kernel import Corners, corners, fetch, interpolate, kernel_of_values, pixel_rows, single, wide
 from .roi import sample_grids
 
 
@@ -36,7 +36,7 @@ def _places(batch: Tensor, around: Corners, height: int, width: int) -> list[Ten
     return [first + pixel for pixel in around.pixels(width)]
 
 
-@kernel
+@kernel_of_values
 def deform_roi_pool_forward(
     input: Tensor,
     rois: Tensor,
@@ -58,7 +58,7 @@ def deform_roi_pool_forward(
         output[chosen] = (values.sum(3) / max(y.shape[3], 1)).movedim(3, 1).to(output)
 
 
-@kernel
+@kernel_of_values
 def deform_roi_pool_backward(
     grad_output: Tensor,
     input: Tensor,

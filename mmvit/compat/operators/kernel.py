@@ -7,6 +7,7 @@ function behave like that. Bilinear sampling follows mmcv's csrc/common/cuda/com
 import functools
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -22,10 +23,24 @@ def kernel(function: Callable) -> Callable:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         first = args[0] if args else next(iter(kwargs.values()))
-        with torch.no_grad(), torch.autocast(first.device.type, enabled=False):
+        kind = first.device.type  # of which meta has no autocast
+        plain = torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+        with torch.no_grad(), plain:
             return function(*args, **kwargs)
 
     return call
+
+
+def kernel_of_values(function: Callable) -> Callable:
+    """As `kernel`, for a function that needs numbers: on the meta device, which has none, the buffers stay as they are."""
+    call = kernel(function)
+
+    @functools.wraps(function)
+    def call_with_values(*args: Any, **kwargs: Any) -> Any:
+        first = args[0] if args else next(iter(kwargs.values()))
+        return None if first.is_meta else call(*args, **kwargs)
+
+    return call_with_values
 
 
 def wide(tensor: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 import torchvision  # noqa: F401  registers torch.ops.torchvision
 from torch import Tensor
 
-from .kernel import SLICE_ELEMENTS, corners, fetch, interpolate, kernel, pixel_rows, single, wide
+from .kernel import SLICE_ELEMENTS, corners, fetch, interpolate, kernel, kernel_of_values, pixel_rows, single, wide
 
 # mmcv's CPU version starts its search for the largest sample from this value, so an empty bin yields it.
 LOWEST_SAMPLE = -10000.0
@@ -104,7 +104,7 @@ def _largest_samples(maps: Tensor, batch: Tensor, ys: Tensor, xs: Tensor) -> tup
     return largest.clamp(min=LOWEST_SAMPLE).movedim(3, 1), best_y.movedim(3, 1), best_x.movedim(3, 1)
 
 
-@kernel
+@kernel_of_values
 def roi_align_backward(
     grad_output: Tensor,
     rois: Tensor,
@@ -151,7 +151,7 @@ def _planes(rois: Tensor, shape: torch.Size) -> Tensor:
     return (plane * (height * width))[..., None, None]
 
 
-@kernel
+@kernel_of_values
 def roi_pool_forward(
     input: Tensor,
     rois: Tensor,
@@ -205,7 +205,7 @@ def _bin_pixels(low: Tensor, high: Tensor, count: int, size: int) -> tuple[Tenso
     return pixels.clamp(max=size - 1), pixels < high[..., None]
 
 
-@kernel
+@kernel_of_values
 def roi_pool_backward(
     grad_output: Tensor,
     rois: Tensor,

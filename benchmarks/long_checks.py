@@ -1,0 +1,161 @@
+"""`tools/long_checks.py`: what is too long for the suite. Checks against all that the toolkits ship, accept, and test.
+
+- `stock`: the checks of options and classes on every config that mmdet and mmsegmentation ship; each fault is a false alarm.
+- `random`: annotation files drawn at random within and beyond what mmdet reads; mmdet and the checks must agree.
+- `suites`: the toolkits' own tests from a checkout, with the operators that mmvit supplies.
+"""
+
+import json
+import random
+import subprocess
+import sys
+import warnings
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.utils import get_installed_path, import_modules_from_strings
+
+from mmvit.checks.dataset import datasets_of
+from mmvit.checks.model import class_faults
+from mmvit.checks.options import option_faults
+from mmvit.checks.survey import Reading, survey
+
+SCOPES = ("mmdet", "mmseg")
+PARTS = ("registry", "datasets", "models", "evaluation", "engine", "visualization")
+NAMES = ("screw", "nut")
+OPERATORS = """
+bbox carafe corner_pool deform_conv deform_roi_pool focal_loss masked_conv2d merge_cells modulated_deform_conv
+ms_deformable_attn nms psa_mask roi_align roi_pool saconv syncbn
+""".split()  # noqa: SIM905  (those that mmvit supplies)
+SUITES = {
+    "mmdet": ("tests/test_models", "tests/test_structures"),
+    "mmseg": ("tests/test_models",),
+    "mmcv": tuple(f"tests/test_ops/test_{name}.py" for name in OPERATORS),
+}
+START = "import sys, mmvit, pytest; sys.exit(pytest.main(sys.argv[1:]))"  # the operators before mmcv asks for them
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a check; return 1 if it found something, else 0."""
+    parser = ArgumentParser("tools/long_checks.py", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    commands = parser.add_subparsers(dest="what", required=True)
+    stock = commands.add_parser("stock", help="all configs that the toolkits ship")
+    stock.add_argument("--every", type=int, default=1, help="take each N-th config only")
+    drawn = commands.add_parser("random", help="random annotation files")
+    drawn.add_argument("--files", type=int, default=1000)
+    drawn.add_argument("--seed", type=int, default=0)
+    suites = commands.add_parser("suites", help="the toolkits' own tests")
+    suites.add_argument("checkouts", nargs="+", metavar="NAME=FOLDER", help="such as mmdet=/src/mmdetection")
+    suites.add_argument("--select", default="", metavar="WORDS", help="as pytest's -k")
+    asked = parser.parse_args(arguments)
+    if asked.what == "suites":
+        return max(run_suite(*checkout.split("=", 1), asked.select) for checkout in asked.checkouts)
+    checked = stock_faults(asked.every) if asked.what == "stock" else disagreements(asked.files, asked.seed)
+    found = 0
+    for fault in checked:
+        print(fault, flush=True)
+        found += 1
+    print(f"{found} found")
+    return int(found > 0)
+
+
+def stock_faults(every: int) -> Iterator[str]:
+    """Yield what the checks hold against configs that the toolkits ship."""
+    warnings.simplefilter("ignore")
+    seen = 0
+    for scope in SCOPES:
+        import_modules_from_strings([f"{scope}.{part}" for part in PARTS])
+        home = Path(get_installed_path(scope), ".mim", "configs")
+        for file in sorted(home.rglob("*.py"))[::every]:
+            try:
+                cfg = Config.fromfile(file)
+            except Exception:  # a base that needs another, or packages that are not here
+                continue
+            if "_base_" in file.parts or not isinstance(cfg.get("model"), dict):
+                continue
+            seen += 1
+            with DefaultScope.overwrite_default_scope(scope):
+                for fault in [*option_faults(cfg), *class_faults(cfg.model, datasets_of(cfg, ("train",)))]:
+                    yield f"{file.relative_to(home)}: {fault}"
+    print(f"{seen} configs", flush=True)
+
+
+def disagreements(count: int, seed: int) -> Iterator[str]:
+    """Yield the annotation files on which mmdet and the checks do not agree: whether they can be read, and what remains."""
+    from mmdet.datasets import CocoDataset
+
+    for number in range(seed, seed + count):
+        content = drawn_annotations(random.Random(number))
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "ann.json")
+            file.write_text(json.dumps(content))
+            ours = outcome(lambda file=file: survey(file, "file", Reading(NAMES, True, True, True)).targets)
+            theirs = outcome(lambda file=file: targets_of(CocoDataset, file))
+        if ours != theirs and (isinstance(ours, int) or isinstance(theirs, int)):
+            yield f"seed {number}: {theirs} targets by mmdet, {ours} by the checks"
+
+
+def outcome(count: Callable[[], int]) -> int | str:
+    """Return a number of targets, or why there is none."""
+    try:
+        return count()
+    except Exception as error:
+        return f"none ({type(error).__name__}: {error})"
+
+
+def targets_of(kind: Any, file: Path) -> int:
+    """Return how many boxes with masks mmdet's pipeline leaves to learn from."""
+    from mmdet.datasets.transforms import LoadAnnotations
+
+    dataset = kind(ann_file=str(file), metainfo=dict(classes=NAMES), data_prefix=dict(img=""), lazy_init=False, pipeline=[])
+    load = LoadAnnotations(with_bbox=True, with_mask=True)
+    total = 0
+    for index in range(len(dataset)):
+        results = load(dict(dataset.get_data_info(index)))
+        total += int((~results["gt_ignore_flags"]).sum())
+    return total
+
+
+def drawn_annotations(draw: random.Random) -> dict[str, Any]:
+    """Return a file as converters write them: mostly in order, sometimes with one of many oddities."""
+    width, height = draw.choice([(64, 48), (31, 97), (640, 480)])
+    count = draw.randint(1, 4)
+    images = [dict(id=index, file_name=f"{index}.jpg", width=width, height=height) for index in range(count)]
+    annotations = []
+    for index in range(draw.randint(0, 8)):
+        x, y = draw.uniform(-5, width), draw.uniform(-5, height)
+        w, h = draw.choice([draw.uniform(0, width), 0.5, 0]), draw.uniform(0, height)
+        entry: dict[str, Any] = dict(
+            id=index,
+            image_id=draw.randrange(count),
+            category_id=draw.choice([1, 1, 2, 2, 3, 9]),
+            bbox=[x, y, w, h],
+            area=draw.choice([w * h, w * h, w * h / 2, 0]),
+            iscrowd=draw.choice([0, 0, 0, 1]),
+            segmentation=draw.choice(
+                [
+                    [[x, y, x + w, y, x + w, y + h]],
+                    [[x, y, x + w, y, x + w, y + h], [1, 2, 3, 4]],
+                    [[1, 2, 3, 4]],
+                    dict(size=[height, width], counts=[0, width * height]),
+                    dict(size=[height, width]),
+                ]
+            ),
+        )
+        for name in draw.sample(["iscrowd", "ignore", "extra"], draw.choice([0, 0, 1])):
+            entry.pop(name, None) if name == "iscrowd" else entry.update({name: draw.choice([0, 1])})
+        annotations.append(entry)
+    categories = [dict(id=1, name="screw"), dict(id=2, name="nut"), dict(id=3, name="other")]
+    return dict(images=images, annotations=annotations, categories=categories)
+
+
+def run_suite(name: str, folder: str, select: str) -> int:
+    """Run a toolkit's tests in its checkout; return 1 if some fail that are not known to want what is not here."""
+    command = [sys.executable, "-c", START, "-q", "-p", "no:cacheprovider", *SUITES[name]]
+    done = subprocess.run([*command, *(["-k", select] if select else [])], cwd=folder, check=False)
+    return int(done.returncode not in (0, 5))

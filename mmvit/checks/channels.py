@@ -1,0 +1,167 @@
+"""Whether the channels fit, from the backbone through necks to heads.
+
+A user's config may have necks and heads that nobody here knows. A part whose `in_channels` look wrong is therefore tried out,
+on the meta device, where that costs neither memory nor time, else on the CPU: it is wrong if it fails, and does not with what
+would be right. Where neither runs, it is not known.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from mmengine.registry import MODELS
+from mmengine.structures import BaseDataElement
+
+from ..pyramid import Pyramid
+from .findings import brief
+from .parts import build, parts_of, plain, without_init
+
+SIDE = 128  # pixels of the image that parts are tried out with
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """Options of a part that are not what the part before it gives.
+
+    Attributes:
+        key: the part's, such as `model.neck`.
+        right: the options as they would have to be.
+    """
+
+    key: str
+    told: str
+    right: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.key}.{self.told}"
+
+
+@dataclass
+class Fit:
+    """What is known of a model's channels.
+
+    Attributes:
+        wrong: a line for each `in_channels` or `in_index` with which the model fails.
+        unknown: a line for each that looks wrong and could not be tried out, with the reason.
+    """
+
+    wrong: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+
+def channel_fit(model: Mapping[str, Any], backbone: Pyramid) -> Fit:
+    """Compare what each part expects with what the part before it gives, and try out what looks wrong."""
+    fit = Fit()
+    suspects = {misfit.key: misfit for misfit in misfits(model, backbone.out_channels)}
+    if not suspects:
+        return fit
+    with torch.device("meta"):
+        maps = backbone.eval()(torch.empty(1, backbone.in_channels, SIDE, SIDE))
+    for key, part in _in_order(model):
+        right = part
+        if key in suspects:
+            right = type(part)({**part, **suspects[key].right})
+            if not _run(part, maps).ran:
+                attempt = _run(right, maps)
+                if attempt.ran:
+                    fit.wrong.append(str(suspects[key]))
+                else:
+                    fit.unknown.append(f"{suspects[key]}; not tried out: {attempt.error}")
+        if key.startswith("model.neck"):
+            maps = _run(right, maps).maps
+    return fit
+
+
+def _in_order(model: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Necks, then heads, with their keys."""
+    names = ["neck", *(name for name in model if name.endswith("_head"))]
+    return [entry for name in names for entry in parts_of(model, name)]
+
+
+@dataclass
+class _Attempt:
+    """What came of running a part."""
+
+    ran: bool = False
+    maps: Any = None
+    error: str = ""
+
+
+def _run(part: dict[str, Any], maps: Any) -> _Attempt:
+    """Run a part on maps: on the meta device or the CPU, alone or with samples, as heads of transformers want them."""
+    if maps is None:
+        return _Attempt(error="the neck before it cannot be run here")
+    errors = []
+    for device in ("meta", "cpu"):
+        try:
+            module = build(part) if device == "meta" else MODELS.build(without_init(part))
+        except Exception as error:
+            return _Attempt(error=f"{part.get('type')} does not build: {brief(error)}")
+        given = tuple(torch.zeros(level.shape, device=device) for level in maps)
+        for more in ((), ([_sample()],)):
+            try:
+                with torch.device(device), torch.no_grad():
+                    found = module.eval()(given, *more)
+                return _Attempt(True, found)
+            except Exception as error:
+                errors.append(brief(error))
+    # The last that came without samples: with them, most heads complain about the number of arguments.
+    return _Attempt(error=f"{part.get('type')} does not run by itself ({errors[2]})")
+
+
+def _sample() -> BaseDataElement:
+    """What heads that predict masks from queries ask of a sample: sizes of its image."""
+    size = (SIDE, SIDE)
+    return BaseDataElement(metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size))
+
+
+def misfits(model: Mapping[str, Any], channels: tuple[int, ...]) -> Iterator[Misfit]:
+    """Yield each `in_channels` or `in_index` in a model's config that does not look like what the part before gives."""
+    given: Any = list(channels)
+    for key, neck in parts_of(model, "neck"):
+        expected, wanted = plain(neck.get("in_channels")), given
+        if isinstance(given, int) and isinstance(expected, list):
+            wanted = [given] * len(expected)
+        if isinstance(given, list) and isinstance(expected, int):
+            wanted = given[-1]  # necks of one map take the last
+        if None not in (expected, given) and expected != wanted:
+            yield Misfit(key, _told(expected, wanted), dict(in_channels=_like(wanted, neck["in_channels"])))
+        given = neck.get("out_channels")
+    for name in model:
+        for key, head in parts_of(model, name) if name.endswith("_head") else ():
+            if "in_channels" in head and given is not None:
+                yield from _misfit_of_head(key, head, given, bool(parts_of(model, "neck")))
+
+
+def _misfit_of_head(key: str, head: Mapping[str, Any], given: Any, after_neck: bool) -> Iterator[Misfit]:
+    """What is wrong with a head's `in_channels` or `in_index`, for the channels that the part before it gives."""
+    expected, index = plain(head["in_channels"]), plain(head.get("in_index"))
+    if isinstance(given, int):  # the same channels on every level of the neck
+        wanted: Any = [given] * len(expected) if isinstance(expected, list) else given
+    elif index is None and not isinstance(expected, list):
+        wanted = plain(given)[-1] if not after_neck else expected  # mmseg's heads take the last map by default
+    else:
+        levels = plain(given)
+        chosen = range(len(levels)) if index is None else index if isinstance(index, list) else [index]
+        inside = [level for level in chosen if -len(levels) <= level < len(levels)] or [len(levels) - 1]
+        wanted = [levels[level] for level in inside]
+        if index is not None and inside != [*chosen]:
+            right = (inside, wanted) if isinstance(expected, list) else (inside[0], wanted[0])
+            told = f"in_index is {index}, but there are {len(levels)} maps: {levels}"
+            given_types = (head.get("in_index"), head["in_channels"])
+            right = tuple(_like(value, like) for value, like in zip(right, given_types, strict=True))
+            yield Misfit(key, told, dict(zip(("in_index", "in_channels"), right, strict=True)))
+            return
+        wanted = wanted if isinstance(expected, list) else wanted[0]
+    if expected != wanted:
+        yield Misfit(key, _told(expected, wanted), dict(in_channels=_like(wanted, head["in_channels"])))
+
+
+def _like(value: Any, given: Any) -> Any:
+    """A list as a tuple where the config has one: some parts insist."""
+    return tuple(value) if isinstance(value, list) and isinstance(given, tuple) else value
+
+
+def _told(expected: Any, wanted: Any) -> str:
+    return f"in_channels is {expected}, but what comes before it gives {wanted}"

@@ -1,0 +1,159 @@
+"""Option names and types anywhere in a config that what is built from it does not take, told before anything is built.
+
+Only classes whose constructors name all of their options are checked: a `**kwargs` may take anything.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPERS,
+    OPTIMIZERS,
+    PARAM_SCHEDULERS,
+    TRANSFORMS,
+    Registry,
+)
+from torch.utils.data import DataLoader
+
+from ..errors import nearest
+from ..registry import SCOPE
+from .dataset import datasets_of
+from .parts import parts_of
+
+MARKS = ("type", "_scope_", "_delete_", "priority")  # what mmengine takes out before it builds
+CLOSED = ("mmengine.hooks.checkpoint_hook",)  # modules of classes whose `**kwargs` take nothing that is not named
+PASSED_ON = ("mmengine.runner", "mmengine.optim.scheduler", "mmvit.engine.loops", "mmvit.engine.checkpoints")
+LOOP_TYPES = {True: "EpochBasedTrainLoop", False: "IterBasedTrainLoop"}
+# Options that are tuples of names: of a string each letter would count, and of classes every name inside of it.
+TUPLES = ("classes", "thing_classes", "stuff_classes", "meta_keys", "iou_metrics")
+SPLITS = ("train", "val", "test")
+
+
+def option_faults(cfg: Config) -> list[str]:
+    """Return a line for each option that a class does not take, with the nearest that it does, and for each string that is
+    meant as a tuple."""
+    found = [fault for key, part, registry in _built(cfg) for fault in _unknown(key, part, registry)]
+    return [*found, *_loaders(cfg), *_strings(dict(cfg.items())), *_pretrained(cfg.get("model"))]
+
+
+def _built(cfg: Config) -> Iterator[tuple[str, Mapping[str, Any], Registry]]:
+    """Yield what is built from a config: its key, its part, and where its type is looked up."""
+    for key, registry in {"train_cfg": LOOPS, "val_cfg": LOOPS, "test_cfg": LOOPS}.items():
+        if isinstance(part := cfg.get(key), Mapping) and part:
+            yield key, _with_loop_type(part, key), registry
+    for name, hook in (cfg.get("default_hooks") or {}).items():
+        yield f"default_hooks.{name}", hook, HOOKS
+    for name in ("custom_hooks", "param_scheduler"):
+        registry = HOOKS if name == "custom_hooks" else PARAM_SCHEDULERS
+        for key, part in parts_of(cfg, name, ""):
+            yield key.removeprefix("."), part, registry
+    if isinstance(wrapper := cfg.get("optim_wrapper"), Mapping) and isinstance(wrapper.get("optimizer"), Mapping):
+        yield "optim_wrapper.optimizer", wrapper["optimizer"], OPTIMIZERS
+        if "constructor" not in wrapper or isinstance(wrapper.get("type"), str):
+            inner = {name: value for name, value in wrapper.items() if name not in ("constructor", "paramwise_cfg")}
+            yield "optim_wrapper", {"type": "OptimWrapper", **inner}, OPTIM_WRAPPERS
+    for split in SPLITS:
+        for key, part in parts_of(cfg, f"{split}_evaluator", ""):
+            yield key.removeprefix("."), part, METRICS
+        loader = cfg.get(f"{split}_dataloader")
+        if isinstance(loader, Mapping) and isinstance(loader.get("sampler"), Mapping):
+            yield f"{split}_dataloader.sampler", loader["sampler"], DATA_SAMPLERS
+    for view in datasets_of(cfg, SPLITS):
+        yield view.key, view.config, DATASETS
+        for index, step in enumerate(view.config.get("pipeline") or ()):
+            if isinstance(step, Mapping):
+                yield f"{view.key}.pipeline.{index}", step, TRANSFORMS
+    model = cfg.get("model")
+    if isinstance(model, Mapping):
+        yield "model", model, MODELS
+        for name in model:
+            if name in ("backbone", "neck", "data_preprocessor") or name.endswith("_head"):
+                for key, part in parts_of(model, name):
+                    yield key, part, MODELS
+                    for loss in (inner for inner in part if str(inner).startswith("loss_")):
+                        yield from ((inner, entry, MODELS) for inner, entry in parts_of(part, loss, key))
+
+
+def _with_loop_type(part: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    if "type" in part:
+        return part
+    if key == "train_cfg":
+        rest = {name: value for name, value in part.items() if name != "by_epoch"}
+        return {"type": LOOP_TYPES[bool(part.get("by_epoch", True))], **rest}
+    return {"type": f"{key.removesuffix('_cfg').capitalize()}Loop", **part}
+
+
+def _unknown(key: str, part: Any, registry: Registry) -> Iterator[str]:
+    if not isinstance(part, Mapping):
+        return
+    kind = _class_of(part.get("type"), registry, part.get("_scope_"))
+    taken = options_of(kind) if kind is not None else None
+    if taken is None or kind is None:
+        return
+    extra = ("convert_to_iter_based",) if registry is PARAM_SCHEDULERS else ()
+    for name in part:
+        if name not in MARKS and name not in taken and name not in extra:
+            yield f"{key}.{name}: {kind.__name__} takes no such option; {nearest(str(name), taken)}"
+
+
+def _class_of(kind: Any, registry: Registry, scope: str | None) -> type | None:
+    if isinstance(kind, str):
+        with registry.switch_scope_and_registry(scope) as found:
+            kind = found.get(kind)
+    return kind if isinstance(kind, type) else None
+
+
+def options_of(kind: type) -> list[str] | None:
+    """Return the names of the options of a class; None where its constructor does not tell them all.
+
+    Constructors of mmengine's and ours hand what they do not know to the next class.
+    """
+    names: list[str] = []
+    for base in kind.__mro__:
+        if "__init__" not in vars(base) or base is object:
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+        names += [entry.name for entry in parameters if entry.kind in (entry.POSITIONAL_OR_KEYWORD, entry.KEYWORD_ONLY)]
+        if base.__module__ in CLOSED or not any(entry.kind is entry.VAR_KEYWORD for entry in parameters):
+            return [name for name in dict.fromkeys(names) if name != "self"]
+        if not base.__module__.startswith(PASSED_ON):
+            return None
+    return None
+
+
+def _loaders(cfg: Config) -> Iterator[str]:
+    taken = [*inspect.signature(DataLoader).parameters, "num_batch_per_epoch"]
+    for split in SPLITS:
+        for name in cfg.get(f"{split}_dataloader") or ():
+            if name not in taken:
+                yield f"{split}_dataloader.{name}: a data loader takes no such option; {nearest(str(name), taken)}"
+
+
+def _pretrained(model: Any) -> Iterator[str]:
+    backbone = model.get("backbone") if isinstance(model, Mapping) else None
+    ours = isinstance(backbone, Mapping) and str(backbone.get("type")).startswith(f"{SCOPE}.")
+    if ours and model.get("pretrained") is not None:
+        yield (
+            f"model.pretrained is {model['pretrained']!r}, which mmseg hands to the backbone; ours load weights with "
+            "init_cfg=dict(type='Pretrained', checkpoint=...). Write model=dict(pretrained=None, ...)"
+        )
+
+
+def _strings(part: Any, key: str = "") -> Iterator[str]:
+    """Yield a line for each string where a tuple is meant: `("cat")` has no comma."""
+    entries = part.items() if isinstance(part, Mapping) else enumerate(part) if isinstance(part, list | tuple) else ()
+    for name, value in entries:
+        inner = f"{key}.{name}" if key else str(name)
+        if name in TUPLES and isinstance(value, str) and not Path(value).suffix and not Path(value).is_file():
+            yield f"{inner} is the string {value!r}, where a tuple is meant. Write {name}=({value!r},) with a comma"
+        else:
+            yield from _strings(value, inner)

@@ -1,0 +1,77 @@
+"""What label maps leave to learn from: the pixels of each class once the dataset's rules have been applied."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from ..data.label_maps import IGNORED
+from ..errors import InputError, some
+
+SAMPLED = 16  # maps that are read before a run; all of them only where these leave next to nothing
+NOTICEABLE = 0.001  # share of pixels
+
+Read = Callable[[dict[str, Any]], np.ndarray]
+
+
+def require_pixels(entries: Sequence[dict[str, Any]], read: Read, classes: Sequence[str], told: str, reduced: bool) -> None:
+    """Check that label maps have pixels of more than one class, in a sample first.
+
+    Args:
+        entries: as mmseg's dataset lists them.
+        read: the labels (H, W), uint8, of an entry, as training gets them.
+        told: how messages name the maps.
+        reduced: whether `reduce_zero_label` is on.
+
+    Raises:
+        InputError: all pixels of all maps are ignored, or have one class and the ignored label 255.
+    """
+    step = max(1, len(entries) // SAMPLED)
+    for chosen in (entries[::step], entries):
+        counts = np.zeros(IGNORED + 1, dtype=np.int64)
+        for entry in chosen:
+            with suppress(InputError):  # what cannot be read is told when a run reads it, or by `doctor --data`
+                counts += pixels(read(entry))
+        if not counts.any():
+            return
+        fault = pixel_fault(counts, classes, reduced)
+        if fault is None:
+            return
+    raise InputError(f"{told}: {fault}")
+
+
+def pixels(labels: np.ndarray) -> np.ndarray:
+    """Return how many pixels (256,) of labels (H, W), uint8, have each label."""
+    return np.bincount(labels.ravel(), minlength=IGNORED + 1)
+
+
+def pixel_fault(counts: np.ndarray, classes: Sequence[str], reduced: bool) -> str | None:
+    """Return what is wrong with the pixels (256,) of each label; None where there is something to learn."""
+    ignored = counts[IGNORED] / max(counts.sum(), 1)
+    present = np.flatnonzero(counts[:IGNORED]).tolist()
+    if not present:
+        remedy = (
+            "reduce_zero_label=True ignores 0; is 0 a class? Set it to False" if reduced and ignored else "Correct the files"
+        )
+        return f"nothing to learn from: all pixels are ignored (255). {remedy}"
+    if len(present) == 1 and len(classes) > 1 and ignored > NOTICEABLE and present[0] < len(classes):
+        return (
+            f"every pixel is {classes[present[0]]!r} ({present[0]}) or ignored (255, {ignored:.1%} of them). Where 255 means "
+            f"an object, write its number, 1, into the files; 255 is what training leaves out"
+        )
+    return None
+
+
+def absent_classes(counts: np.ndarray, classes: Sequence[str], reduced: bool) -> str | None:
+    """Return words on classes that never occur; None where all do."""
+    never = [name for number, name in enumerate(classes) if not counts[number]]
+    if not never:
+        return None
+    told = f"{len(never)} of {len(classes)} classes never occur: {some(never)}"
+    if reduced and never == [classes[-1]] and counts[IGNORED]:
+        told += (
+            f". reduce_zero_label=True ignores 0 and makes {len(classes) - 1} of {len(classes)}, which no map has: where 0 is "
+            "the first class, set it to False"
+        )
+    return told

@@ -1,0 +1,224 @@
+"""`doctor CONFIG --dry-run`: what a training needs at its first step, its first validation and its first save, tried at once.
+
+One training step and one validation step with its evaluator on a few real samples, one checkpoint written, read and resumed,
+all in a temporary folder. The schedule, the hooks and the data pipelines are the config's; released weights are not loaded, and
+nothing is sent to servers that keep logs.
+"""
+
+from collections.abc import Iterator, Mapping
+from numbers import Real
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from traceback import walk_tb
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from ..checks.dataset import datasets_of
+from ..checks.findings import Finding, brief
+from ..errors import InputError, some
+from ..pyramid import Pyramid
+from .checkpoints import last_checkpoint
+from .configuration import TrainOptions, train_config, without_pretrained
+from .models import unwrapped
+from .start import start_of
+
+SAMPLES = 2  # that are validated
+ADVICE = {
+    "Expected more than 1 value per channel": (
+        "a batch norm after pooling sees one value with one image: set train_dataloader.batch_size to 2 or more, or another "
+        "norm_cfg for that part"
+    ),
+    "weight tensor should be defined": "class_weight needs a number for each class that the head predicts, background included",
+    "view size is not compatible": (
+        "this part calls view() on maps that lie channels-last: set model.backbone.contiguous_maps=True"
+    ),
+    "'iscrowd'": 'annotations need "iscrowd": 0, which only evaluation reads',
+}
+
+
+class Watch(Hook):
+    """Note how far a run gets, and what its first step leaves without a gradient; end the training after that step."""
+
+    priority = "VERY_LOW"
+
+    def __init__(self) -> None:
+        self.at = "setting up"
+        self.loss: Mapping[str, Any] = {}
+        self.metrics: Mapping[str, Any] = {}
+        self.without: list[str] = []
+        self.used: set[int] = set()
+        self.saved = False
+
+    def before_train(self, runner: Runner) -> None:
+        model = unwrapped(runner.model)
+        runner.optim_wrapper.optimizer.register_step_pre_hook(lambda *_: self._look(model))
+        for module in model.modules():
+            if isinstance(module, Pyramid):
+                module.register_forward_hook(self._watch_maps)
+
+    def before_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
+        self.at = "first training step"
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        self.loss = {name: float(value) for name, value in (outputs or {}).items() if isinstance(value, Tensor)}
+        self.at = "after the first training step"
+        runner.train_loop.stop_training = True
+
+    def before_val_iter(self, *_: Any, **__: Any) -> None:
+        self.at = "first validation step"
+
+    def after_val_iter(self, *_: Any, **__: Any) -> None:
+        self.at = "evaluation"
+
+    def after_val_epoch(self, runner: Runner, metrics: Mapping[str, Any] | None = None) -> None:
+        self.at, self.metrics = "after the evaluation", metrics or {}
+
+    def before_save_checkpoint(self, *_: Any, **__: Any) -> None:
+        self.at, self.saved = "saving a checkpoint", True
+
+    def _look(self, model: nn.Module) -> None:
+        self.without = [name for name, entry in model.named_parameters() if entry.requires_grad and entry.grad is None]
+
+    def _watch_maps(self, module: nn.Module, inputs: Any, maps: tuple[Tensor, ...]) -> None:
+        for place, level in enumerate(maps):
+            if level.requires_grad:
+                level.register_hook(lambda _, place=place: self.used.add(place))
+
+
+def dry_run(config: Path, options: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what became of each step; nothing after the first that fails."""
+    with TemporaryDirectory(prefix="mmvit-dry-run-") as folder:
+        cfg = train_config(TrainOptions(config, work_dir=Path(folder), cfg_options=dict(options)))
+        shrink(cfg)
+        for resume in (False, True):
+            watch = Watch()
+            # mmengine keeps loggers and visualizers of a process by their names.
+            cfg.experiment_name = cfg.visualizer.name = f"{Path(folder).name}_{int(resume)}"
+            if resume:
+                cfg.load_from, cfg.resume = last_checkpoint(folder), True
+                if cfg.load_from is None:
+                    yield Finding(None, "resume", "not checked: this config's hooks saved no checkpoint")
+                    return
+            error = _train(cfg, watch)
+            if error is not None:
+                yield Finding(False, "dry run", ("resuming: " if resume else "") + error)
+                return
+            yield from _resumed(watch) if resume else _told(watch, cfg)
+
+
+def _train(cfg: Config, watch: Watch) -> str | None:
+    """Train for a step; return what went wrong, in words."""
+    runner = None
+    try:
+        start = start_of(cfg)
+        runner = Runner.from_cfg(cfg)
+        runner.register_hook(watch)
+        if start is not None:
+            start.fit(runner, exactly=True)
+            start.require_progress()
+            start.hand_over()
+        runner.train()
+    except Exception as error:
+        return f"{watch.at}: {told_of(error, runner.model if runner else None)}"
+    return None
+
+
+def told_of(error: BaseException, model: Any = None) -> str:
+    """Return an error in words: where in the model it came from, and what is known to help."""
+    told = brief(error)
+    if isinstance(error, InputError):
+        return told
+    parts = unwrapped(model).named_modules() if isinstance(model, nn.Module) else ()
+    names = {id(part): f"model.{name} ({type(part).__name__})" for name, part in parts if name}
+    owner, at = "", ""
+    for frame, line in walk_tb(error.__traceback__):
+        owner = names.get(id(frame.f_locals.get("self")), owner)
+        at = f"{Path(frame.f_code.co_filename).name}, line {line}"
+    told += f"; in {', '.join(filter(None, (owner, at)))}"
+    known = next((advice for words, advice in ADVICE.items() if words in told), None)
+    return f"{told}\n{known}" if known else told
+
+
+def _told(watch: Watch, cfg: Config) -> Iterator[Finding]:
+    losses = ", ".join(f"{name} {value:.4g}" for name, value in watch.loss.items())
+    yield Finding(True, "train step", losses)
+    if watch.without:
+        yield Finding(False, "gradients", without_gradient(watch.without, watch.used, cfg))
+    if not cfg.get("val_dataloader"):
+        yield Finding(None, "val step", "not checked: the config has no val_dataloader")
+    else:
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in watch.metrics.items() if isinstance(value, Real))
+        yield Finding(True, "val step", f"evaluated: {figures or 'no figures'} (of an untrained model)")
+    if watch.saved:
+        yield Finding(True, "checkpoint", "saved")
+
+
+def _resumed(watch: Watch) -> Iterator[Finding]:
+    yield Finding(True, "resume", "a checkpoint was written, read, and training went on from it")
+
+
+def without_gradient(names: list[str], used: set[int], cfg: Config) -> str:
+    """Return words on parameters that a training step left without a gradient, with the `out_indices` that cure it."""
+    told = (
+        f"{len(names)} parameters get no gradient ({some(names)}): one process trains on without them, several stop at their "
+        "second step"
+    )
+    backbone = cfg.model.get("backbone") or {}
+    indices = tuple(backbone.get("out_indices") or (0, 1, 2, 3))
+    needed = tuple(index for place, index in enumerate(indices) if place in used)
+    if all(name.startswith("backbone.") for name in names) and used and needed != indices:
+        told += f"\nno loss reaches some of the backbone's maps. Write model.backbone.out_indices={needed}"
+        neck = cfg.model.get("neck") or {}
+        if isinstance(neck, Mapping) and isinstance(neck.get("in_channels"), list | tuple):
+            channels = [neck["in_channels"][place] for place in sorted(used)]
+            told += f", model.neck.in_channels={channels}"
+            if neck.get("start_level"):
+                told += f", model.neck.start_level={max(0, neck['start_level'] - (len(indices) - len(needed)))}"
+    else:
+        told += "\nfreeze them, use them, or set find_unused_parameters=True, which costs time"
+    return told
+
+
+def shrink(cfg: Config) -> None:
+    """Change a config in place so that a run of it trains one step, validates a few samples, saves, and sends nothing."""
+    without_pretrained(cfg)
+    cfg.load_from, cfg.resume, cfg.log_level = None, False, "ERROR"
+    for split in ("train", "val"):
+        loader = cfg.get(f"{split}_dataloader")
+        if not loader:
+            continue
+        loader.num_workers, loader.persistent_workers = 0, False
+        loader.pop("prefetch_factor", None)
+        count = max(loader.get("batch_size") or 1, SAMPLES if split == "val" else 1)
+        for view in datasets_of(cfg, (split,)):
+            if "indices" not in view.config and "Concat" not in view.type_name:
+                view.config.indices = 4 * count if split == "train" else count
+    train = cfg.train_cfg
+    train.val_interval, train.val_begin = 1, 1
+    train.pop("dynamic_intervals", None)
+    cfg.optim_wrapper.pop("accumulative_counts", None)
+    hooks = cfg.setdefault("default_hooks", {})
+    hooks.setdefault("checkpoint", dict(type="mmvit.CheckpointHook"))
+    by_epoch = "max_iters" not in train
+    hooks.checkpoint.update(interval=1, by_epoch=by_epoch)
+    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.get("type") != "mmvit.ProgressHook"]
+    if cfg.get("visualizer"):
+        cfg.visualizer.vis_backends = [dict(type="LocalVisBackend")]
+    _let_through(cfg.model)
+
+
+def _let_through(part: Any) -> None:
+    """Set every threshold of scores to zero, so that an untrained model predicts something that can be evaluated."""
+    if isinstance(part, dict):
+        for name, value in part.items():
+            if name == "score_thr" and isinstance(value, float):
+                part[name] = 0.0
+            else:
+                _let_through(value)
+    elif isinstance(part, list | tuple):
+        for entry in part:
+            _let_through(entry)

@@ -1,0 +1,62 @@
+"""Stock models whose channels are still a ResNet's: told as wrong, or as not checked with the reason, never as fitting."""
+
+from typing import Any
+
+import pytest
+from families import FAMILIES
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from mmvit.checks.channels import channel_fit
+from mmvit.checks.config import check_channels
+from mmvit.checks.model import our_backbone
+
+pytestmark = pytest.mark.stack
+
+SIZES = dict(FAMILIES[0].tiny)
+OURS = dict(_delete_=True, type="mmvit.PVT", arch=SIZES)
+LAST = dict(out_indices=(3,))
+# Config, changes of the backbone, key of what is wrong; None: it cannot be tried out.
+STOCK: dict[str, tuple[str, dict[str, Any], str | None]] = {
+    "CARAFE": ("mmdet::carafe/faster-rcnn_r50_fpn-carafe_1x_coco.py", {}, "model.neck"),
+    "CenterNet": ("mmdet::centernet/centernet_r18-dcnv2_8xb16-crop512-140e_coco.py", LAST, "model.neck"),
+    "NAS-FCOS": ("mmdet::nas_fcos/nas-fcos_r50-caffe_fpn_nashead-gn-head_4xb4-1x_coco.py", {}, "model.neck"),
+    "YOLOF": ("mmdet::yolof/yolof_r50-c5_8xb8-1x_coco.py", LAST, "model.neck"),
+    "CornerNet": ("mmdet::cornernet/cornernet_hourglass104_8xb6-210e-mstest_coco.py", {}, None),
+    "Mask2Former": ("mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco.py", {}, "model.panoptic_head"),
+    "MaskFormer": ("mmdet::maskformer/maskformer_r50_ms-16xb1-75e_coco.py", {}, "model.panoptic_head"),
+    "Mask2Former of mmseg": ("mmseg::mask2former/mask2former_r50_8xb2-160k_ade20k-512x512.py", {}, "model.decode_head"),
+    "Segmenter": ("mmseg::segmenter/segmenter_vit-t_mask_8xb1-160k_ade20k-512x512.py", LAST, "model.decode_head"),
+    "FastFCN": ("mmseg::fastfcn/fastfcn_r50-d32_jpu_psp_4xb2-80k_cityscapes-512x1024.py", {}, "model.neck"),
+    "DPT": ("mmseg::dpt/dpt_vit-b16_8xb2-160k_ade20k-512x512.py", {}, None),
+}
+
+
+def stock(name: str, **backbone: Any) -> Config:
+    config = Config.fromfile(Config._get_cfg_path(name, "")[0])
+    config.model.pop("pretrained", None)
+    config.merge_from_dict(dict(model=dict(backbone=dict(OURS, **backbone))))
+    return config
+
+
+@pytest.mark.parametrize("model", STOCK)
+def test_a_resnets_channels_are_never_said_to_fit(model: str) -> None:
+    name, options, key = STOCK[model]
+    config = stock(name, **options)
+    with DefaultScope.overwrite_default_scope(config.default_scope):
+        backbone = our_backbone(config.model)
+        assert backbone is not None
+        fit = channel_fit(config.model, backbone)
+        findings = list(check_channels(config))
+    told = fit.unknown if key is None else fit.wrong
+    assert told, fit
+    assert key is None or told[0].startswith(f"{key}.in_channels is "), told
+    assert findings[0].ok is (None if key is None else False)
+    assert key is not None or "does not" in fit.unknown[0]
+
+
+def test_what_was_not_looked_at_is_not_ok() -> None:
+    config = Config(dict(model=dict(backbone=dict(type="ResNet", depth=18)), default_scope="mmdet"))
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        (finding,) = check_channels(config)
+    assert str(finding) == "--   channels     not checked: ResNet is not one of mmvit's backbones"
