@@ -11,11 +11,8 @@ at one stride (VOLO, T2T-ViT) is *tapped* four times, and each tap is brought to
 layers that this adds are fresh: no released file has them.
 """
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypedDict, TypeVar, cast, get_args, is_typeddict
+from typing import Any, ClassVar, NamedTuple, Self, TypedDict, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,28 +22,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from .arguments import check_indices, check_options, initialisers
 from .errors import InputError
 from .weights import loading, released
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 STRIDES = (4, 8, 16, 32)
 LAST = len(STRIDES) - 1  # the level whose tap has a released norm
 SMALLEST = 32  # pixels a side: one token of the coarsest map
-
-OTHERS = """
-depth num_stages style strides dilations deep_stem avg_down norm_cfg conv_cfg act_cfg contract_dilation dcn stage_with_dcn
-plugins stem_channels base_channels base_width groups zero_init_residual multi_grid embed_dims embed_dim depths
-num_layers num_heads window_size patch_size patch_sizes sr_ratios mlp_ratio mlp_ratios qkv_bias qk_scale drop_rate
-attn_drop_rate patch_norm use_abs_pos_embed ape convert_weights pretrain_img_size widen_factor deepen_factor
-""".split()  # noqa: SIM905  (options of ResNet, Swin, MiT and mmdet's PVT, which a merge with a base config brings here)
-
-Sizes = TypeVar("Sizes", bound="DataclassInstance")
-
-
-class UnknownOptionError(InputError, TypeError):
-    """Unknown keyword of a backbone: a TypeError to Python, the user's mistake to the command line tools."""
 
 
 class PyramidOptions(TypedDict, total=False):
@@ -136,9 +118,7 @@ class Pyramid(BaseModule):
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
         """Check the names of the options first: families read the values of some before this class sees any."""
-        taken = _keywords(cls)
-        if taken is not None and (unknown := {name: value for name, value in options.items() if name not in taken}):
-            raise UnknownOptionError(_explain_unknown(cls.__name__, unknown, taken))
+        check_options(cls, options)
         return super().__new__(cls)
 
     def __init__(
@@ -159,7 +139,7 @@ class Pyramid(BaseModule):
         if frozen_stages not in range(-1, len(STRIDES) + 1):
             raise InputError(f"frozen_stages={frozen_stages!r}: expected -1 (none) to {len(STRIDES)} (all)")
         self.in_channels = in_channels
-        self.out_indices = _check_indices(out_indices)
+        self.out_indices = check_indices(out_indices, len(STRIDES))
         self.level_channels = tuple(channels)
         self.level_strides = tuple(strides)
         self.out_channels = tuple(channels[level] for level in self.out_indices)
@@ -309,77 +289,3 @@ class Pyramid(BaseModule):
             options = {key: value for key, value in cfg.items() if key != "type"}
             print_log(str(loading.load_pretrained(self, **options)), logger="current")
         self._is_init = True
-
-
-def initialisers(init_cfg: Any) -> list[Any]:
-    """Return the entries of an `init_cfg`, which may be one, several or None."""
-    return [init_cfg] if isinstance(init_cfg, Mapping) else list(init_cfg or ())
-
-
-def resolve_arch(family: str, arch: str | Mapping[str, Any] | Sizes, table: Mapping[str, Sizes]) -> Sizes:
-    """Return the sizes that `arch` means: a name in the `table`, or a full set of sizes as a mapping or as the sizes' own type.
-
-    Raises:
-        InputError: an unknown name, or a set of sizes with unknown or missing entries.
-    """
-    if isinstance(arch, int) and str(arch) in table:
-        arch = str(arch)  # the command line passes the name of a T2T-ViT as a number
-    if isinstance(arch, str):
-        if arch not in table:
-            near = get_close_matches(arch, table, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"{family} has no arch {arch!r}; it has {', '.join(table)}, or give a full set of sizes{hint}")
-        return table[arch]
-    sizes_type = type(next(iter(table.values())))
-    if is_dataclass(arch) and isinstance(arch, sizes_type):
-        return arch
-    if not isinstance(arch, Mapping):
-        raise InputError(f"arch={arch!r}: expected one of {', '.join(table)}, or a full set of sizes as a dict")
-    names = [field.name for field in fields(sizes_type)]
-    wrong = sorted(set(names) ^ set(arch))
-    if wrong:
-        raise InputError(f"a set of sizes for {family} has exactly {', '.join(names)}; unknown or missing: {', '.join(wrong)}")
-    return sizes_type(**{name: tuple(value) if isinstance(value, list) else value for name, value in arch.items()})
-
-
-def _keywords(kind: type[Pyramid]) -> list[str] | None:
-    """Return the names of the options that a backbone takes, or None if its constructor does not tell."""
-    taken = []
-    for name, parameter in inspect.signature(kind).parameters.items():
-        if parameter.kind is not parameter.VAR_KEYWORD:
-            taken.append(name)
-        elif (typed := get_args(parameter.annotation)) and is_typeddict(typed[0]):  # Unpack[...]
-            taken += typed[0].__annotations__
-        else:
-            return None
-    return taken
-
-
-def _explain_unknown(family: str, unknown: Mapping[str, Any], taken: Sequence[str]) -> str:
-    told = [f"{family} has no option {', '.join(f'{name}={value!r}' for name, value in unknown.items())}"]
-    foreign = [name for name in unknown if name in OTHERS]
-    if "pretrained" in unknown:
-        told.append(
-            "weights are loaded with init_cfg=dict(type='Pretrained', checkpoint=...); of mmseg, write model.pretrained=None"
-        )
-    for name in unknown:
-        if name not in (*foreign, "pretrained") and (near := get_close_matches(name, taken, n=1)):
-            told.append(f"instead of {name} did you mean {near[0]}?")
-    if foreign:
-        told.append(
-            f"other backbones have {', '.join(foreign)}: where a base config's was merged into this one, write "
-            f"backbone=dict(_delete_=True, type='mmvit.{family}', ...)"
-        )
-    return "; ".join([*told, f"its options are {', '.join(taken)}"])
-
-
-def _check_indices(out_indices: Iterable[int]) -> tuple[int, ...]:
-    """Return `out_indices` as a tuple.
-
-    Raises:
-        InputError: empty, not rising, or outside 0..3.
-    """
-    indices = tuple(out_indices) if isinstance(out_indices, Iterable) else (out_indices,)
-    if not indices or any(index not in range(len(STRIDES)) for index in indices) or list(indices) != sorted(set(indices)):
-        raise InputError(f"out_indices={out_indices!r}: expected a rising choice of 0, 1, 2, 3, such as (0, 1, 2, 3)")
-    return indices

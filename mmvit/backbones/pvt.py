@@ -18,10 +18,11 @@ import torch
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
+from ..arguments import resolve_arch
 from ..layers.attention import AttentionBase, limit_keys
 from ..layers.mlp import Mlp
 from ..layers.parts import Grid, drop_path_rates, init_transformer, resize_table, to_map, to_tokens
-from ..pyramid import STRIDES, Pyramid, PyramidOptions, StageBase, resolve_arch
+from ..pyramid import STRIDES, Pyramid, PyramidOptions, StageBase
 from ..registry import MODELS
 from ..weights.released import Released, stage_name
 

@@ -14,11 +14,12 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from ..arguments import resolve_arch
 from ..layers.attention import AttentionBase, limit_keys
 from ..layers.mlp import MlpBase
 from ..layers.parts import Grid, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
 from ..layers.pooling import adaptive_average
-from ..pyramid import Pyramid, PyramidOptions, StageBase, resolve_arch
+from ..pyramid import Pyramid, PyramidOptions, StageBase
 from ..registry import MODELS
 from ..weights.released import Released, stage_name
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from ..arguments import resolve_arch
 from ..layers.attention import AttentionBase, limit_keys
 from ..layers.mlp import MlpBase
 from ..layers.parts import (
@@ -29,7 +30,7 @@ from ..layers.parts import (
     to_map,
     to_tokens,
 )
-from ..pyramid import Pyramid, PyramidOptions, StageBase, resolve_arch
+from ..pyramid import Pyramid, PyramidOptions, StageBase
 from ..registry import MODELS
 from ..weights.released import Released, stage_name
 

@@ -28,11 +28,12 @@ import torch.nn.functional as F
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
+from ..arguments import resolve_arch
 from ..errors import InputError
 from ..layers.attention import SelfAttention, check_window, from_windows, limit_keys, to_windows
 from ..layers.mlp import Mlp, MlpBase
 from ..layers.parts import Grid, Taps, check_strides, drop_path_rates, init_convolution, init_transformer, resize_table
-from ..pyramid import LAST, STRIDES, Layer, Pyramid, PyramidOptions, resolve_arch
+from ..pyramid import LAST, STRIDES, Layer, Pyramid, PyramidOptions
 from ..registry import MODELS
 from ..weights.released import Released
 from .t2t_designs import CheapOperation, GhostAttention, GhostMlp, SqueezeExcitedAttention

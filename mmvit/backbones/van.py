@@ -19,9 +19,10 @@ from timm.layers import DropPath, LayerNorm2d
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..arguments import resolve_arch
 from ..layers.mlp import MlpBase
 from ..layers.parts import Grid, batch_norm, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
-from ..pyramid import Pyramid, PyramidOptions, StageBase, resolve_arch
+from ..pyramid import Pyramid, PyramidOptions, StageBase
 from ..registry import MODELS
 from ..weights.released import Released, stage_name
 from .van_depthwise import depthwise

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
+from ..arguments import resolve_arch
 from ..layers.attention import SelfAttention, check_window, from_windows, limit_keys, to_windows
 from ..layers.mlp import Mlp
 from ..layers.parts import (
@@ -35,7 +36,7 @@ from ..layers.parts import (
     to_map,
     to_tokens,
 )
-from ..pyramid import LAST, STRIDES, Layer, Pyramid, PyramidOptions, StageBase, resolve_arch
+from ..pyramid import LAST, STRIDES, Layer, Pyramid, PyramidOptions, StageBase
 from ..registry import MODELS
 from ..weights.released import Released
 from .volo_outlook import STRIDE as OUTLOOK_STRIDE

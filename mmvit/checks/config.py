@@ -12,8 +12,9 @@ from urllib.request import Request, urlopen
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+from ..arguments import initialisers
 from ..errors import InputError
-from ..pyramid import Pyramid, initialisers
+from ..pyramid import Pyramid
 from ..recipes.files import config_file, load_config
 from ..weights import loading as weights
 from ..weights.downloads import AGENT, locate

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
+from ..arguments import initialisers
 from ..errors import InputError
-from ..pyramid import initialisers
 from ..weights.downloads import fetch
 from ..zoo import families
 

@@ -10,8 +10,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
+from ..arguments import initialisers
 from ..errors import InputError
-from ..pyramid import initialisers
 from ..recipes.files import load_config
 from .unlabelled import without_labels
 

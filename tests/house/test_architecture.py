@@ -13,6 +13,7 @@ from makers import HOME
 # From the bottom up. A file may import from its own room and from those above it in this list; see docs/architecture.md.
 ROOMS = (
     "errors version",
+    "arguments",
     "registry",
     "layers",
     "compat",

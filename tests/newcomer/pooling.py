@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from mmvit.arguments import resolve_arch
 from mmvit.layers.mlp import Mlp
 from mmvit.layers.parts import drop_path_rates, init_transformer, to_map, to_tokens
-from mmvit.pyramid import Pyramid, PyramidOptions, StageBase, resolve_arch
+from mmvit.pyramid import Pyramid, PyramidOptions, StageBase
 from mmvit.registry import MODELS
 from mmvit.weights.released import Released, stage_name
 
