@@ -199,7 +199,7 @@ def headings(page: Path) -> set[str]:
 def test_reference_links_are_defined(page: Path) -> None:
     content = page.read_text()
     defined = set(re.findall(r"^\[([^\]]+)\]: \S+$", content, re.MULTILINE))
-    used = set(re.findall(r"\(\[([^\]]+)\]", content))
+    used = set(re.findall(r"\(\[([^\]]+)\](?!\()", content))
     assert used == defined
 
 
