@@ -1,4 +1,4 @@
-"""Times backbones beside what could be used instead: python tools/benchmark.py van_b2 --against installed --train."""
+"""Time backbones and alternatives to them: python tools/benchmark.py van_b2 --against installed --train."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Counts a config's parameters and multiply-adds: python tools/get_flops.py retinanet_pvt_small_coco --shape 800 1280."""
+"""Count a config's parameters and multiply-adds: python tools/get_flops.py retinanet_pvt_small_coco --shape 800 1280."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Writes configs: python tools/make_config.py upernet_van_b3_cityscapes [NAME ...] [--out DIR] [--force], or --all."""
+"""Write configs: python tools/make_config.py upernet_van_b3_cityscapes [NAME ...] [--out DIR] [--force], or --all."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Kills trainings at random moments and checks that nothing is lost: python tools/stress_resume.py [CONFIG] [--kills 100]."""
+"""Kill trainings at random moments and check that nothing is lost: python tools/stress_resume.py [CONFIG] [--kills 100]."""
 
 import sys
 from pathlib import Path

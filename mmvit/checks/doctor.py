@@ -1,7 +1,7 @@
-"""`python -m mmvit doctor [CONFIG]`: what is installed, whether it works together, and whether a config's run can begin.
+"""`python -m mmvit doctor [CONFIG]`: checks the installation, and whether a config's run can begin.
 
-A line for each check: `ok`, or `FIX` with what is wrong and what to do. Nothing is downloaded, nothing is written. With
-`--data` every image and label map of the config's datasets is opened: minutes for a large one.
+Each check prints a line: `ok`, or `FIX` with the problem and its remedy. Nothing is downloaded or written. With `--data` it
+opens every image and label map of the config's datasets, which takes minutes for a large one.
 """
 
 import os
@@ -29,7 +29,7 @@ TRANSFORMERS = (4, 51)  # from here on it lacks what mmpretrain 1.2 takes from i
 
 
 def examine(config: str | None = None, options: Mapping[str, Any] | None = None, data: bool = False) -> Iterator[Finding]:
-    """The findings about the installation, about a config where one is named, and about each file of its `data`."""
+    """Yield the findings about the installation, about a config if one is named, and about each file of its `data`."""
     for what, check in CHECKS.items():
         yield from guarded(what, check)
     if config is not None:
@@ -37,7 +37,7 @@ def examine(config: str | None = None, options: Mapping[str, Any] | None = None,
 
 
 def examine_config(config: str, options: Mapping[str, Any], data: bool) -> Iterable[Finding]:
-    """See `engine.config_checks`, whose imports fail where the installation does."""
+    """Return the findings of `checks.config`, whose imports fail if the installation is broken."""
     from . import config as config_checks
 
     return config_checks.examine(config, options, data)
@@ -56,7 +56,7 @@ def numbers_of(version: str) -> tuple[int, ...]:
 
 
 def installed(distributions: Sequence[str]) -> dict[str, str]:
-    """Versions of those of the distributions that are there."""
+    """Return the versions of those distributions that are installed."""
     return {name: found for name in distributions if (found := version(name)) is not None}
 
 
@@ -68,7 +68,7 @@ def check_python() -> Iterator[Finding]:
 
 
 def check_torch() -> Iterator[Finding]:
-    """Whether torchvision's operators are there: its build has to be the one for this build of torch."""
+    """Check that torchvision's operators work: its build has to match the build of torch."""
     least = ".".join(map(str, LEAST_TORCH))
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < LEAST_TORCH:
         yield Finding(False, "torch", f"{torch.__version__}; mmvit needs {least} or later: pip install -U torch torchvision")
@@ -107,7 +107,7 @@ def check_stack() -> Iterator[Finding]:
 
 
 def check_imports(packages: Iterable[str]) -> Iterator[Finding]:
-    """A line for each package of which the parts that a run uses do not import, with what is known to help."""
+    """Report packages that fail to import, with known fixes."""
     for package in packages:
         try:
             with redirect_stdout(StringIO()):  # where the forks remark on what they lack and do not need
@@ -131,11 +131,11 @@ def raised_in(error: BaseException) -> set[str]:
 
 
 def about_mmpretrain() -> str:
-    """Say why mmpretrain, which mmdet and mmseg import where it is installed, takes them down with it, and what to do.
+    """Explain why mmpretrain, which mmdet imports if it is installed, stops mmdet from importing, and return the remedy.
 
-    Without the names that it takes from transformers, mmpretrain 1.2 puts None in their place and derives classes from it.
-    mmdet goes on without mmpretrain after an ImportError, but that is a TypeError. It imports with transformers 4.48 to 4.50,
-    and not with 4.55, 4.57 and 5.24.
+    If transformers lacks the names that it imports, mmpretrain 1.2 replaces them by None and derives classes from it. mmdet
+    continues without mmpretrain after an ImportError, but this is a TypeError. It was seen to import with transformers 4.48
+    to 4.50, and to fail with 4.55, 4.57 and 5.24.
     """
     transformers = version("transformers")
     found = f"mmpretrain {version('mmpretrain')}"
@@ -167,7 +167,7 @@ def check_compat() -> Iterator[Finding]:
 
 
 def check_operators() -> Iterator[Finding]:
-    """Which `mmcv._ext` is in use."""
+    """Report which `mmcv._ext` is in use."""
     if operators.is_supplied():
         yield Finding(True, "operators", "supplied by mmvit, from torchvision and plain torch; mmcv is not compiled")
         return
