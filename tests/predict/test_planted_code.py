@@ -104,6 +104,8 @@ def test_commands_refuse_it(planted: Planted, capsys: pytest.CaptureFixture) -> 
     assert "its config was not read" in capsys.readouterr().err
     assert main(["train", planted.config, "--resume", planted.checkpoint]) == 2
     assert "meta.config" in capsys.readouterr().err
+    assert main(["publish", planted.checkpoint, "--out", "published"]) == 2
+    assert "its config was not read" in capsys.readouterr().err
     assert not Path(SENTINEL).exists()
 
 
