@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import InputError
 from .options import at_least_one, exit_status
 
-CHECKPOINTS = (".pth", ".pt", ".safetensors", ".onnx", ".xml", ".pt2")
+CHECKPOINTS = (".pth", ".pt", ".bin", ".tar", ".safetensors", ".onnx", ".xml", ".pt2")
 
 
 def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int:

@@ -55,7 +55,7 @@ def _web(place: str) -> str:
 def _target(place: str) -> Path:
     """Where the file of an address lies or will lie; of a hub's, as far as that is known before."""
     if place.startswith(hub.SCHEME):
-        return hub.cached(place) or Path(hub.parse(place).file or hub.USUAL[0])
+        return hub.target(place)
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(place).path).name
 
 

@@ -52,11 +52,23 @@ def cached(address: str) -> Path | None:
             return Path(found)
     if place.file:
         return None
-    folder = Path(constants.HF_HUB_CACHE, f"models--{place.repo.replace('/', '--')}")
+    folder = _folder(place)
     named = folder / "refs" / (place.revision or "main")
     commit = named.read_text().strip() if named.is_file() else place.revision or "main"
     there = [path for path in sorted((folder / "snapshots" / commit).rglob("*")) if path.name.endswith(SUFFIXES)]
     return there[0] if len(there) == 1 else None
+
+
+def target(address: str) -> Path:
+    """Return where the cache has a file, or the folder below which it will lie."""
+    return cached(address) or _folder(parse(address))
+
+
+def _folder(place: Place) -> Path:
+    """The cache's folder of a repository."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE, f"models--{place.repo.replace('/', '--')}")
 
 
 def download(address: str) -> Path:

@@ -9,7 +9,8 @@ from families import FAMILIES
 from hubs import COMMIT, Hub, serving
 from safetensors.torch import save
 
-from mmvit.errors import CheckpointError
+from mmvit.checks.config import whereabouts
+from mmvit.errors import CheckpointError, InputError
 from mmvit.weights import addresses, downloads, hub, layouts, published, released
 from mmvit.weights.contents import read_contents
 from mmvit.weights.downloads import fetch
@@ -58,6 +59,17 @@ def test_the_only_file_is_found(host: type[Hub], tmp_path: Path) -> None:
     host.repos["me/none"] = {"README.md": b""}
     with pytest.raises(CheckpointError, match=r"found none among README\.md"):
         fetch("hf://me/none")
+
+
+def test_the_doctor_asks_a_hub(host: type[Hub]) -> None:
+    host.repos["me/net"] = {"model.safetensors": save(WEIGHT)}
+    _, before = downloads.locate("hf://me/net")
+    assert (before.name, before.is_file()) == ("models--me--net", False)
+    with pytest.raises(InputError, match=r"/me/net/resolve/v1/absent\.pth .*HTTP status 404"):
+        whereabouts("hf://me/net/absent.pth@v1")
+    assert "/me/net/resolve/main/model.safetensors can be had" in whereabouts("hf://me/net/model.safetensors")
+    path = fetch("hf://me/net")
+    assert whereabouts("hf://me/net") == f"{path} is there"
 
 
 @pytest.mark.parametrize("address", ["hf://me/absent", "hf://me/net/absent.pth", "hf://me/net/model.safetensors@absent"])
