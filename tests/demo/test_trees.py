@@ -92,6 +92,7 @@ def test_the_recipe(tmp_path: Path) -> None:
     apply(cfg, tmp_path)
     assert cfg.model.bbox_head.num_classes == 1
     assert cfg.model.backbone.init_cfg is None
+    assert cfg.model.bbox_head.anchor_generator.octave_base_scale == 2
     assert cfg.val_dataloader.dataset.ann_file == "annotations/instances_val2017.json"
     assert cfg.val_evaluator.ann_file == f"{tmp_path.as_posix()}/coco/annotations/instances_val2017.json"
     assert cfg.val_dataloader.dataset.metainfo.classes == ("tree",)
