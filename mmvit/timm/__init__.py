@@ -120,10 +120,10 @@ def source_of(name: str, cfg: Any) -> str:
     return cfg.url if cfg.url and (row is None or cfg.url != row.url) else SCHEME + key
 
 
-def pretrained_cfgs() -> dict[str, PretrainedCfg]:
+def pretrained_cfgs() -> dict[str, dict[str, Any] | PretrainedCfg]:
     """Return timm's description of each released file, by model and tag."""
     archs = list_archs()  # which fills FILES
-    cfgs = {}
+    cfgs: dict[str, dict[str, Any] | PretrainedCfg] = {}
     for key, row in FILES.items():
         name = key if key in archs else key.rpartition("_")[0]
         tag = key.removeprefix(name).replace("_", ".")

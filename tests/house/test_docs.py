@@ -197,7 +197,7 @@ def headings(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_reference_links_are_defined(page: Path) -> None:
-    content = page.read_text()
+    content = FENCE.sub("", page.read_text())
     defined = set(re.findall(r"^\[([^\]]+)\]: \S+$", content, re.MULTILINE))
     used = set(re.findall(r"\(\[([^\]]+)\]", content))
     assert used == defined
