@@ -78,10 +78,15 @@ class TestTransformers:
         trained = create("van_b0")
         trained(torch.rand(2, 3, 64, 64))  # in training, which moves the running statistics
         torch.save(trained.state_dict(), tmp_path / "own.pth")
+        own = dict(file=str(tmp_path / "own.pth"))
         config = self.hf.TimmBackboneConfig(backbone="mmvit_van_b0", out_indices=[3])
-        model = self.hf.TimmBackbone(config, pretrained=True, pretrained_cfg_overlay=dict(file=str(tmp_path / "own.pth")))
-        loaded = model._backbone.model.state_dict()
-        assert [name for name, value in trained.state_dict().items() if not torch.equal(value, loaded[name])] == []
+        models = [
+            self.hf.TimmBackbone(config, pretrained=True, pretrained_cfg_overlay=own),
+            self.hf.TimmBackbone.from_pretrained("mmvit_van_b0", out_indices=[3], pretrained_cfg_overlay=own),
+        ]
+        for model in models:
+            loaded = model._backbone.model.state_dict()
+            assert [name for name, value in trained.state_dict().items() if not torch.equal(value, loaded[name])] == []
 
     def test_a_saved_model_comes_back(self, tmp_path):
         """With the running statistics of its batch norms, and through AutoBackbone."""
