@@ -98,9 +98,17 @@ def build(name: str, pretrained: bool = False, **options: Any) -> FeatureNet:
     options.setdefault("in_channels", options.pop("in_chans", 3))
     options["out_indices"] = levels(options.get("out_indices", len(STRIDES)))
     model = create(name, source_of(name, cfg) if pretrained else None, **options)
+    if pretrained:
+        mark_loaded(model)
     net = FeatureNet(model)
     net.pretrained_cfg = cfg.to_dict()
     return net
+
+
+def mark_loaded(model: Pyramid) -> None:
+    """Tell transformers that the tensors have their values: its TimmBackbone resets the statistics of batch norms otherwise."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor._is_hf_initialized = True  # type: ignore[attr-defined]
 
 
 def levels(out_indices: int | Iterable[int]) -> list[int]:
@@ -120,10 +128,10 @@ def source_of(name: str, cfg: Any) -> str:
     return cfg.url if cfg.url and (row is None or cfg.url != row.url) else SCHEME + key
 
 
-def pretrained_cfgs() -> dict[str, PretrainedCfg | dict[str, Any]]:
+def pretrained_cfgs() -> dict[str, dict[str, Any] | PretrainedCfg]:
     """Return timm's description of each released file, by model and tag."""
     archs = list_archs()  # which fills FILES
-    cfgs: dict[str, PretrainedCfg | dict[str, Any]] = {}
+    cfgs: dict[str, dict[str, Any] | PretrainedCfg] = {}
     for key, row in FILES.items():
         name = key if key in archs else key.rpartition("_")[0]
         tag = key.removeprefix(name).replace("_", ".")

@@ -5,6 +5,7 @@ import torch
 
 import mmvit.timm  # noqa: F401  registers the archs
 from mmvit import InputError
+from mmvit.zoo import create
 
 pytestmark = pytest.mark.once
 
@@ -71,6 +72,21 @@ class TestTransformers:
             config = self.hf.TimmBackboneConfig(backbone="mmvit_van_b0", out_indices=[0, 1, 2, 3])
             output = self.hf.TimmBackbone(config).eval()(torch.rand(1, 3, 64, 64), output_hidden_states=True)
         assert len(output.hidden_states) == len(output.feature_maps) == 4
+
+    def test_released_weights(self, tmp_path):
+        """All of a file's tensors arrive, the running statistics of its batch norms included."""
+        trained = create("van_b0")
+        trained(torch.rand(2, 3, 64, 64))  # in training, which moves the running statistics
+        torch.save(trained.state_dict(), tmp_path / "own.pth")
+        own = dict(file=str(tmp_path / "own.pth"))
+        config = self.hf.TimmBackboneConfig(backbone="mmvit_van_b0", out_indices=[3])
+        models = [
+            self.hf.TimmBackbone(config, pretrained=True, pretrained_cfg_overlay=own),
+            self.hf.TimmBackbone.from_pretrained("mmvit_van_b0", out_indices=[3], pretrained_cfg_overlay=own),
+        ]
+        for model in models:
+            loaded = model._backbone.model.state_dict()
+            assert [name for name, value in trained.state_dict().items() if not torch.equal(value, loaded[name])] == []
 
     def test_a_saved_model_comes_back(self, tmp_path):
         """With the running statistics of its batch norms, and through AutoBackbone."""
