@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from .programs import require_harmless
 
 FIELD = "mmvit"  # entry of the file's metadata that holds everything else as JSON
 
@@ -79,11 +80,12 @@ def open_openvino(file: Path, device: str) -> tuple[Run, str | None]:
 
 
 def open_pt2(file: Path, device: str) -> tuple[Run, str | None]:
-    """Open torch's exported program. Its reader evaluates expressions of the file: open only what you trust."""
+    """Open torch's exported program, checked first: torch's reader would run code of the file."""
     torch = needed("torch", "openmmlab")
     needed("torchvision", "openmmlab")  # registers NMS and RoIAlign
     if device not in ("auto", "cpu"):
         raise InputError(f"device {device}: a .pt2 file was exported for the CPU; leave the device out")
+    require_harmless(file)
     extra = {FIELD: ""}
     program = torch.export.load(file, extra_files=extra).module(check_guards=False)
     names = json.loads(extra[FIELD])["inputs"] if extra[FIELD] else []

@@ -1,0 +1,111 @@
+"""Checks of a .pt2 file before torch reads it, because torch's reader runs what a file asks for.
+
+It evaluates the expressions of sizes as Python, calls whatever function of torch the graph names (`torch.os.system` is one),
+unpickles what calls itself a custom object, and loads compiled libraries. Programs that `mmvit export` wrote need none of this:
+they consist of torch's operators, raw tensors, and sums and products of sizes.
+"""
+
+import ast
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+ENTRIES = re.compile(
+    r"(data/weights/(weight_\d+|\w+_config\.json)|data/constants/(tensor_\d+|\w+_config\.json)|data/sample_inputs/model\.pt"
+    r"|models/model\.json|extra/\w+|archive_format|archive_version|byteorder|\.data/\w+)"
+)
+OPERATORS = re.compile(
+    r"(torch\.ops\.(aten|torchvision|prims|quantized_decomposed|higher_order)\.\w+(\.\w+)?|_operator\.\w+|torch\.sym_\w+|math\.\w+)"
+)
+FUNCTIONS = frozenset(
+    """
+    Symbol Integer Float Add Mul Max Min FloorDiv CleanDiv Mod PythonMod ModularIndexing CeilToInt FloorToInt TruncToInt
+    IntTrueDiv FloatTrueDiv ToFloat RoundToInt Where Equality Eq Ne Unequality LessThan GreaterThan
+    StrictLessThan StrictGreaterThan And Or Not Not_ BooleanTrue BooleanFalse Identity NonOverlappingContiguousAssumption
+    """.split()  # noqa: SIM905
+)
+SYMBOL = re.compile(r"[a-z_]+\d+")
+
+
+def require_harmless(file: Path) -> None:
+    """Check that a .pt2 file holds a program of operators and tensors, and nothing that runs while it is read.
+
+    Raises:
+        InputError: anything else in it; the entry or the text is named.
+    """
+    with zipfile.ZipFile(file) as archive:
+        names = [name for name in archive.namelist() if not name.endswith("/")]
+        entries = {name.partition("/")[2]: name for name in names}
+        for entry in entries:
+            if not ENTRIES.fullmatch(entry):
+                _refuse(file, f"it holds {entry}")
+        for entry, name in entries.items():
+            if entry.endswith("_config.json"):
+                for key, value in _texts(json.loads(archive.read(name))):
+                    if key == "use_pickle" and value is not False:
+                        _refuse(file, f"{entry} asks for pickled tensors")
+            elif entry.startswith("models/"):
+                for key, value in _texts(json.loads(archive.read(name))):
+                    if key == "expr_str" and not is_expression(value):
+                        _refuse(file, f"the expression {str(value)[:80]!r} in {entry}")
+                    if key == "target" and not OPERATORS.fullmatch(str(value)):
+                        _refuse(file, f"the operator {str(value)[:80]!r} in {entry}")
+            elif entry == "data/sample_inputs/model.pt":
+                _require_plain(file, entry, archive, name)
+
+
+def is_expression(text: Any) -> bool:
+    """Return whether a text consists of calls of known functions of sizes, numbers and symbols, and nothing else."""
+    try:
+        return _is_harmless(ast.parse(text, mode="eval").body)
+    except (SyntaxError, ValueError, TypeError, RecursionError):
+        return False
+
+
+def _is_harmless(node: ast.expr) -> bool:
+    if isinstance(node, ast.Name):
+        return node.id in FUNCTIONS or SYMBOL.fullmatch(node.id) is not None
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, int | float) or (isinstance(node.value, str) and SYMBOL.fullmatch(node.value) is not None)
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.USub) and _is_harmless(node.operand)
+    if isinstance(node, ast.BinOp):
+        return not isinstance(node.op, ast.Pow | ast.LShift) and _is_harmless(node.left) and _is_harmless(node.right)
+    if isinstance(node, ast.Call):
+        parts = [*node.args, *(keyword.value for keyword in node.keywords)]
+        return isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and all(map(_is_harmless, parts))
+    return False
+
+
+def _texts(content: Any) -> Iterator[tuple[str, Any]]:
+    """Yield each entry of nested dicts that is no dict or list itself, with its key."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            if isinstance(value, dict | list):
+                yield from _texts(value)
+            else:
+                yield key, value
+    elif isinstance(content, list):
+        for value in content:
+            yield from _texts(value)
+
+
+def _require_plain(file: Path, entry: str, archive: zipfile.ZipFile, name: str) -> None:
+    """Check that the example inputs are tensors: where torch's safe reading fails, its reader goes on with the unsafe one."""
+    import io
+
+    import torch
+
+    try:
+        torch.load(io.BytesIO(archive.read(name)), weights_only=True)
+    except Exception:
+        _refuse(file, f"{entry} holds more than tensors")
+
+
+def _refuse(file: Path, found: str) -> None:
+    raise InputError(f"{file} was not read: {found}, which could run code. Expected a file that `mmvit export --to pt2` wrote")
