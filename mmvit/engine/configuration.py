@@ -21,7 +21,7 @@ RUNTIME: dict[str, Any] = {
     "custom_hooks": [],
     "default_hooks": {},
     "env_cfg": {},
-    "randomness": {},
+    "randomness": {"seed": None},
     "auto_scale_lr": {},
     "log_level": "INFO",
     "load_from": None,
@@ -177,6 +177,7 @@ def _fill_in(cfg: Config) -> None:
     for key, value in RUNTIME.items():
         if cfg.get(key) is None:
             cfg[key] = deepcopy(value)
+    cfg.randomness.setdefault("seed", None)
     scope = cfg.get("default_scope")
     if scope in DRAWING:
         hook, visualizer = DRAWING[scope]
