@@ -251,7 +251,8 @@ def test_table_reaches_the_log(tmp_path) -> None:
 
 def test_other_backbones_are_refused() -> None:
     with pytest.raises(
-        InputError, match=r"backbones \(type='mmvit.PVT' and the others\) alone, and found none in Detector with"
+        InputError,
+        match=r"only the layers of mmvit's backbones \(type='mmvit.PVT' and the others\), and found none in Detector",
     ):
         optimise(Detector(nn.Conv2d(3, 8, 1)))
     with pytest.raises(InputError, match="none in Conv2d"):

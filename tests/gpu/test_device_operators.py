@@ -65,8 +65,24 @@ def sync_bn(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return SyncBatchNormFunction.apply(maps, mean, variance, weight, bias, 0.1, 1e-5, 0, 1, "default")
 
 
+TURNED = torch.cat([CENTRES, 8 + 6 * wave(12, 2, phase=1), wave(12, 1)], 1)  # centres, sides, angles in radians
+TURNED_ROIS = torch.cat([torch.tensor([[0.0], [1.0], [0.0]], dtype=torch.float64), TURNED[:3]], 1)
+CORNERS = torch.stack([BOXES[:, index] for index in (0, 1, 2, 1, 2, 3, 0, 3)], 1)
 OFFSET, WEIGHT = wave(2, 18, 8, 9) / 2, wave(3, 4, 3, 3, phase=1)
 CASES = {
+    "box_iou_rotated": Case(lambda one: ops.box_iou_rotated(one, one.flip(0)), (TURNED,), ("box_iou_rotated",), False),
+    "nms_rotated": Case(
+        lambda boxes, scores: ops.nms_rotated(boxes.float(), scores.float(), 0.3)[1], (TURNED, SCORES), ("nms_rotated",), False
+    ),
+    "box_iou_quadri": Case(lambda one: ops.box_iou_quadri(one, one.flip(0)), (CORNERS,), ("box_iou_quadri",), False),
+    "nms_quadri": Case(
+        lambda boxes, scores: ops.nms_quadri(boxes.float(), scores.float(), 0.3)[1], (CORNERS, SCORES), ("nms_quadri",), False
+    ),
+    "roi_align_rotated": Case(
+        lambda maps: ops.roi_align_rotated(maps, TURNED_ROIS.to(maps), (2, 3), 0.25, 2),
+        (MAPS,),
+        ("roi_align_rotated_forward", "roi_align_rotated_backward"),
+    ),
     "nms": Case(lambda boxes, scores: ops.nms(boxes.float(), scores.float(), 0.3)[1], (BOXES, SCORES), ("nms",), False),
     "soft_nms": Case(
         lambda boxes, scores: ops.soft_nms(boxes.float(), scores.float(), 0.3), (BOXES, SCORES), ("softnms",), False
