@@ -83,7 +83,7 @@ def test_the_command_predicts_without_the_training_stack(
     ("exported", "to", "name"),
     [
         ("retinanet-PVTv2", "pt2", "model.pt2"),
-        ("mask_rcnn-VAN", "openvino", "model.xml"),
+        ("retinanet-PVTv2", "openvino", "model.xml"),
     ],
     indirect=["exported"],
 )
@@ -116,7 +116,15 @@ def test_a_model_that_differs_is_not_written(
     [
         ("fpn", dict(test_cfg=dict(mode="slide", crop_size=(64, 64), stride=(32, 32))), "slide"),
         ("retinanet", dict(test_cfg=dict(nms=dict(type="soft_nms"))), "soft_nms"),
-        ("retinanet", dict(bbox_head=dict(type="GFLHead", in_channels=8, feat_channels=32, num_classes=5)), "GFLHead"),
+        (
+            "retinanet",
+            dict(
+                bbox_head=dict(
+                    type="GFLHead", in_channels=8, num_classes=5, anchor_generator=dict(ratios=[1.0], scales_per_octave=1)
+                )
+            ),
+            "GFLHead",
+        ),
     ],
 )
 def test_what_cannot_be_exported_is_named(tmp_path: Path, head: str, changes: dict, words: str) -> None:
