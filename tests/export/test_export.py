@@ -120,7 +120,11 @@ def test_a_model_that_differs_is_not_written(
             "retinanet",
             dict(
                 bbox_head=dict(
-                    type="GFLHead", in_channels=8, num_classes=5, anchor_generator=dict(ratios=[1.0], scales_per_octave=1)
+                    type="GFLHead",
+                    in_channels=8,
+                    feat_channels=32,
+                    num_classes=5,
+                    anchor_generator=dict(ratios=[1.0], scales_per_octave=1),
                 )
             ),
             "GFLHead",
