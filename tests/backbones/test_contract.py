@@ -256,3 +256,15 @@ def test_layer_scales_start_small() -> None:
     scales = [value for name, value in van.named_parameters() if "layer_scale" in name]
     assert len(scales) == 2 * 5
     assert all((scale == 1e-2).all() for scale in scales)
+
+
+@each_family
+def test_contiguous_maps_are_the_same(family: Family) -> None:
+    """For heads that take channels apart with `view`."""
+    torch.manual_seed(0)
+    model = family.build(contiguous_maps=True).eval()
+    maps = model(images(64, 96))
+    assert all(feature_map.is_contiguous() for feature_map in maps)
+    model.contiguous_maps = False
+    for feature_map, expected in zip(maps, model(images(64, 96)), strict=True):
+        assert torch.equal(feature_map, expected)
