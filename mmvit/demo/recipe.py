@@ -6,7 +6,7 @@ weights. Heads learn at a lower rate than the backbone where their 3 x 3 convolu
 at 1e-3 for all parts the loss diverged.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from math import inf, sqrt
 from pathlib import Path
@@ -241,15 +241,27 @@ def schedule(cfg: Config, pace: Pace) -> None:
     cfg.default_hooks.logger.log_metric_by_epoch = False
 
 
-def _change(cfg: Config, asked: Collection[str]) -> None:
-    apply(cfg, ROOT, from_file="model.backbone.init_cfg.checkpoint" in asked)
+def embedded(name: str, option: str, change: Callable[..., None], make: Callable[[Path], object], root: Path) -> Variant:
+    """Return the variant of configs that an embedded dataset is.
+
+    Args:
+        name: last part of the work dir's name.
+        option: what messages call it.
+        change: of a config, given the root and whether the user's own file of weights stays.
+        make: makes the dataset in the root.
+        root: of the dataset.
+    """
+
+    def changed(cfg: Config, asked: Collection[str]) -> None:
+        change(cfg, root, from_file="model.backbone.init_cfg.checkpoint" in asked)
+
+    def prepare() -> None:
+        try:
+            make(root)
+        except (ImportError, FileExistsError) as error:
+            raise InputError(f"{option}: {error}") from error
+
+    return Variant(name, changed, prepare, hooks=("mmvit.DemoReportHook",))
 
 
-def _prepare() -> None:
-    try:
-        build(ROOT)
-    except (ImportError, FileExistsError) as error:
-        raise InputError(f"--demo: {error}") from error
-
-
-DEMO = Variant("demo", _change, _prepare, hooks=("mmvit.DemoReportHook",))
+DEMO = embedded("demo", "--demo", apply, build, ROOT)

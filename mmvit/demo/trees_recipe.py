@@ -4,15 +4,13 @@ Beside what `recipe` changes: random crops, flips and quarter turns, because the
 same from all sides, and longer iterations.
 """
 
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 from mmengine.config import Config
 
-from ..engine.configuration import Variant
 from ..errors import InputError
-from .recipe import PACES, adapt_detector, schedule, use_coco
+from .recipe import PACES, adapt_detector, embedded, schedule, use_coco
 from .trees import CLASSES, build
 
 ROOT = Path("data/trees")
@@ -56,15 +54,4 @@ def apply(cfg: Config, root: Path, from_file: bool = False) -> None:
         cfg.pop(name, None)
 
 
-def _change(cfg: Config, asked: Collection[str]) -> None:
-    apply(cfg, ROOT, from_file="model.backbone.init_cfg.checkpoint" in asked)
-
-
-def _prepare() -> None:
-    try:
-        build(ROOT)
-    except (ImportError, FileExistsError) as error:
-        raise InputError(f"--demo trees: {error}") from error
-
-
-TREES = Variant("trees", _change, _prepare, hooks=("mmvit.DemoReportHook",))
+TREES = embedded("trees", "--demo trees", apply, build, ROOT)

@@ -8,10 +8,13 @@ from torchvision.ops import nms
 
 
 def best(scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """Return the `most` highest of (N,) scores and their indices; where N is less, -1 and a valid index fill up."""
+    """Return the `most` highest of (N,) scores and their indices; where N is less, -1 and a valid index fill up.
+
+    Of equal scores, which saturated sigmoids give, the first comes first, as mmdet has it; `topk` leaves their order open.
+    """
     filled = torch.cat([scores, scores.new_full((most,), -1.0)])
-    top, index = filled.topk(most)
-    return top, index.clamp(max=scores.shape[0] - 1)
+    top, index = filled.sort(descending=True, stable=True)
+    return top[:most], index[:most].clamp(max=scores.shape[0] - 1)
 
 
 def suppressed(boxes: Tensor, scores: Tensor, groups: Tensor, keep: Tensor, threshold: float, most: int) -> Tensor:
@@ -24,7 +27,8 @@ def suppressed(boxes: Tensor, scores: Tensor, groups: Tensor, keep: Tensor, thre
         threshold: highest intersection over union of two that stay.
     """
     chosen = keep.nonzero().squeeze(1)
-    shifted = boxes + (groups.to(boxes.dtype) * (boxes.max() + 1))[:, None]
+    furthest = (boxes * keep[:, None]).max()  # of those that take part, as in mmcv's batched_nms: a shift rounds the boxes
+    shifted = boxes + (groups.to(boxes.dtype) * (furthest + 1))[:, None]
     return chosen[nms(shifted[chosen], scores[chosen], threshold)][:most]
 
 

@@ -122,9 +122,17 @@ def trace(exportable: Exportable, size: tuple[int, int] | None) -> Any:
 
 def write_onnx(exportable: Exportable, traced: Any, file: Path, metadata: str) -> None:
     """Write an ONNX file with the weights and the metadata inside."""
-    needed("onnxscript", "export")
+    ops = getattr(needed("onnxscript", "export"), f"opset{OPSET}")
+
+    def stable_sort(values: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
+        """Sort by TopK, which takes the first of equal values first; torch's exporter knows no stable sort."""
+        return ops.TopK(values, ops.Gather(ops.Shape(values), [dim]), axis=dim, largest=descending)
+
     names: dict[str, Any] = dict(input_names=list(exportable.program.inputs), output_names=list(exportable.program.outputs))
-    program = torch.onnx.export(traced, dynamo=True, opset_version=OPSET, verbose=False, **names)
+    known: dict[Callable[..., Any], Callable[..., Any]] = {torch.ops.aten.sort.stable: stable_sort}
+    program = torch.onnx.export(
+        traced, dynamo=True, opset_version=OPSET, verbose=False, custom_translation_table=known, **names
+    )
     assert program is not None  # it is None for a file, and none was named
     program.model.metadata_props[FIELD] = metadata
     program.save(str(file))

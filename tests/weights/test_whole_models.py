@@ -125,6 +125,11 @@ def detector(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return Foreign(request.param, tmp_path_factory.mktemp(request.param))
 
 
+def require_same_boxes(found: Any, expected: Any) -> None:
+    """To a hundredth of a pixel: two networks round differently in float32. `test_heads_give_the_same_numbers` has float64."""
+    torch.testing.assert_close(torch.as_tensor(found), torch.as_tensor(expected), atol=1e-2, rtol=0)
+
+
 def test_detectors_of_mmdet_evaluate_the_same(detector: Foreign) -> None:
     expected, found = (detector.results(config, detector.file) for config in (detector.theirs, detector.ours))
     assert len(expected) == len(found) == 2
@@ -134,7 +139,7 @@ def test_detectors_of_mmdet_evaluate_the_same(detector: Foreign) -> None:
         assert 0 < wanted["scores"].min() < wanted["scores"].max() < 1
         assert torch.equal(wanted["labels"], got["labels"])
         torch.testing.assert_close(got["scores"], wanted["scores"], atol=1e-6, rtol=1e-5)
-        torch.testing.assert_close(got["bboxes"], wanted["bboxes"], atol=1e-3, rtol=1e-5)
+        require_same_boxes(got["bboxes"], wanted["bboxes"])
 
 
 def test_heads_give_the_same_numbers(detector: Foreign) -> None:
@@ -152,7 +157,7 @@ def test_detectors_of_mmdet_predict_the_same(detector: Foreign) -> None:
     configs = (detector.theirs, detector.ours)
     expected, found = (next(Predictor(one, detector.file, device="cpu", score=0.0)(image)) for one in configs)
     assert len(expected.scores) == 20
-    torch.testing.assert_close(torch.as_tensor(found.boxes), torch.as_tensor(expected.boxes), atol=1e-3, rtol=1e-5)
+    require_same_boxes(found.boxes, expected.boxes)
 
 
 def test_the_eps_is_kept_in_what_is_saved(detector: Foreign, tmp_path: Path) -> None:
@@ -205,7 +210,7 @@ def test_published_models_by_name(detector: Foreign, tmp_path: Path, monkeypatch
     image = next((detector.root / "coco/val2017").iterdir())
     expected = next(Predictor(detector.theirs, detector.file, device="cpu", score=0.0)(image))
     found = next(Predictor(None, "mmvit://retinanet_tiny", device="cpu", score=0.0)(image))
-    torch.testing.assert_close(torch.as_tensor(found.boxes), torch.as_tensor(expected.boxes), atol=1e-3, rtol=1e-5)
+    require_same_boxes(found.boxes, expected.boxes)
     start = Start("mmvit://retinanet_tiny")
     start.fit(Stub(build(load_config(detector.ours))), exactly=True)
     words = ["predict", "mmvit://retinanet_tiny", str(image), "--out", str(tmp_path / "out"), "--device", "cpu"]
