@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -17,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import candidates, measure
 from benchmarks.written_out import outlook_attention
-from mmvit.backbones.van_depthwise import depthwise
+from mmvit.backbones.van_depthwise import convolve, depthwise, gradient_of_kernels
 from mmvit.backbones.volo import OutlookAttention
 from mmvit.backbones.volo_outlook import Outlook, gather, scatter
 from mmvit.layers import attention, bands
@@ -252,6 +253,51 @@ def test_depthwise_is_the_convolution(size: tuple[int, int], kernel: int, dilati
         parameter.requires_grad_(False)
     (alone,) = torch.autograd.grad(depthwise(convolution, feature_map).square().sum(), feature_map)
     torch.testing.assert_close(alone, found[1][1], rtol=1e-10, atol=1e-10)
+
+
+def test_depthwise_runs_in_the_dtype_of_autocast() -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(6, 6, 7, padding=9, dilation=3, groups=6)
+    feature_map = torch.randn(2, 6, 20, 21).contiguous(memory_format=torch.channels_last)
+    exact = deepcopy(convolution).double()
+    wanted = torch.autograd.grad(exact(feature_map.double()).square().sum(), list(exact.parameters()))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = depthwise(convolution, feature_map)
+        assert mixed.dtype is torch.bfloat16
+        found = torch.autograd.grad(mixed.float().square().sum(), list(convolution.parameters()))
+    for ours, expected in zip(found, wanted, strict=True):
+        assert ours.dtype is torch.float32
+        assert (ours - expected).abs().max() < 0.01 * expected.abs().max()
+
+
+def test_depthwise_is_an_operator_that_compilers_know() -> None:
+    """Its fake and its gradient are what it computes; a compiled program holds it, an exported one torch's convolution."""
+    feature_map = torch.randn(2, 6, 20, 21).contiguous(memory_format=torch.channels_last)
+    kernels = torch.randn(6, 1, 7, 7, requires_grad=True)
+    torch.library.opcheck(convolve, (feature_map, kernels, torch.randn(6, requires_grad=True), 3))
+    torch.library.opcheck(gradient_of_kernels, (feature_map, feature_map, kernels.detach(), 3))
+    convolution = nn.Conv2d(6, 6, 7, padding=9, dilation=3, groups=6)
+    module = Whole(convolution)
+    seen: list[str] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: object) -> torch.fx.GraphModule:
+        seen.extend(str(node.target) for node in graph.graph.nodes)
+        return graph
+
+    compiled = torch.compile(module, backend=backend, fullgraph=True)
+    torch.testing.assert_close(compiled(feature_map), module(feature_map))
+    assert any("depthwise" in name for name in seen)
+    exported = torch.export.export(module, (feature_map,))
+    assert not any("depthwise" in str(node.target) for node in exported.graph.nodes)
+
+
+class Whole(nn.Module):
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.convolution = convolution
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        return depthwise(self.convolution, feature_map)
 
 
 @pytest.mark.parametrize("batch", [1, 2])
