@@ -28,7 +28,7 @@ def nearest(name: str, names: Iterable[str], most: int = 3, cutoff: float = 0.4)
     return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
 
 
-def some(names: Sequence[Any], most: int = 5) -> str:
+def first_few(names: Sequence[Any], most: int = 5) -> str:
     """Return the first few of many names, and how many more there are."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + rest

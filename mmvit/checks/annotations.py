@@ -1,4 +1,4 @@
-"""What is wrong with a COCO annotation file, entry by entry. `coco` reads a file in order much faster."""
+"""Checks of a COCO annotation file, entry by entry. `coco_reader` reads files without faults much faster."""
 
 import json
 from collections import defaultdict
@@ -7,9 +7,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, some
+from ..errors import InputError, first_few
 
-Found = Mapping[str, Sequence[str]]  # what is the matter, and the entries it is the matter with
+Faults = Mapping[str, Sequence[str]]  # a fault, and the entries that have it
 REQUIRED = {
     "images": ("id", "file_name", "width", "height"),
     "categories": ("id", "name"),
@@ -18,40 +18,40 @@ REQUIRED = {
 FARTHEST = 1e6  # pixels
 
 
-def read(path: Path, told: str, annotated: bool) -> dict[str, Any]:
-    """A file's content, whose lists of images, categories and annotations are there.
+def read(path: Path, label: str, annotated: bool) -> dict[str, Any]:
+    """Return a file's content, after checking that it has lists of images, categories and annotations.
 
     Args:
-        told: how messages name the file.
-        annotated: it must have annotations, which COCO's test-dev does not give away.
+        label: how messages name the file.
+        annotated: whether it must have annotations; the file of COCO's test-dev has none.
 
     Raises:
-        InputError: it cannot be read, is no JSON in UTF-8, or not in COCO's format.
+        InputError: the file cannot be read, is not JSON in UTF-8, or is not in COCO's format.
     """
     try:
         text = path.read_bytes().decode()  # with a byte order mark, on which pycocotools fails
         if not text.strip():
-            raise InputError(f"{told} is empty ({len(text)} bytes). Expected COCO's annotations; get the file again")
+            raise InputError(f"{label} is empty ({len(text)} bytes). Expected COCO's annotations; get the file again")
         content = json.loads(text)
     except OSError as error:
-        raise InputError(f"{told} cannot be read: {error.strerror}. Expected a JSON file with COCO's annotations") from error
+        raise InputError(f"{label} cannot be read: {error.strerror}. Expected a JSON file with COCO's annotations") from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{told} is no valid JSON: {error}. Expected COCO's annotations; get the file again") from error
+        raise InputError(f"{label} is no valid JSON: {error}. Expected COCO's annotations; get the file again") from error
     expected = ["images", "categories"] + annotated * ["annotations"]
     lacking = [name for name in expected if not isinstance(content, dict) or not isinstance(content.get(name), list)]
     if lacking:
-        raise InputError(f"{told}: no list {', '.join(lacking)} in it. Expected COCO's format with {', '.join(expected)}")
+        raise InputError(f"{label}: no list {', '.join(lacking)} in it. Expected COCO's format with {', '.join(expected)}")
     if not content["images"]:
-        raise InputError(f"{told}: its list of images is empty")
+        raise InputError(f"{label}: its list of images is empty")
     return content
 
 
-def check_lists(content: Mapping[str, Any], told: str, classes: Sequence[str]) -> None:
-    """Whether images and categories are what mmdet takes for granted.
+def check_lists(content: Mapping[str, Any], label: str, classes: Sequence[str]) -> None:
+    """Check that mmdet can use all images and categories.
 
     Raises:
-        InputError: entries without what they must have, with an id that another has, too, or with the name of one of the
-            classes that another has: mmdet would make two labels of it.
+        InputError: an entry lacks a field or shares its id with another one, or two categories have the name of the same
+            class, of which mmdet would make two labels.
     """
     for name in ("images", "categories"):
         found: dict[str, list[str]] = defaultdict(list)
@@ -65,17 +65,17 @@ def check_lists(content: Mapping[str, Any], told: str, classes: Sequence[str]) -
                 if (field, entry[field]) in seen:
                     found[f"with the {field} of another"].append(f"{who} ({entry[field]!r})")
                 seen.add((field, entry[field]))
-        _refuse(found, told, name)
+        _refuse(found, label, name)
 
 
-def check_annotations(content: Mapping[str, Any], told: str) -> None:
+def check_annotations(content: Mapping[str, Any], label: str) -> None:
     """Check that mmdet can read all annotations.
 
     Args:
-        content: a file of which `check_lists` found images and categories to be in order.
+        content: content that passed `check_lists`.
 
     Raises:
-        InputError: annotations that would stop a run, or that mean something other than they say.
+        InputError: annotations that would stop a run, or that mmdet would misread.
     """
     sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
     broken: dict[str, list[str]] = defaultdict(list)
@@ -87,21 +87,21 @@ def check_annotations(content: Mapping[str, Any], told: str) -> None:
         if entry["id"] in seen:
             broken["with the id of another"].append(str(entry["id"]))
         seen.add(entry["id"])
-    _refuse(broken, told, "annotations")
+    _refuse(broken, label, "annotations")
 
 
-def check_masks(content: Mapping[str, Any], told: str, kept: Iterable[int]) -> None:
+def check_masks(content: Mapping[str, Any], label: str, kept: Iterable[int]) -> None:
     """Check that mmdet can draw the masks of the annotations at the positions `kept`.
 
     Raises:
-        InputError: masks that would stop a run, or end its process.
+        InputError: masks that would stop a run or crash its process.
     """
     sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
     broken: dict[str, list[str]] = defaultdict(list)
     for entry in (content["annotations"][position] for position in kept):
         if fault := broken_mask(entry.get("segmentation"), sizes[entry["image_id"]]):
             broken[fault].append(str(entry["id"]))
-    _refuse(broken, told, "annotations")
+    _refuse(broken, label, "annotations")
 
 
 def _name(entry: Any, position: int) -> str:
@@ -121,7 +121,7 @@ def _lacks(entry: Any, fields: Sequence[str]) -> str | None:
 
 
 def _odd(entry: Mapping[str, Any]) -> str | None:
-    """What is wrong with the values of an image or a category."""
+    """Return what is wrong with the values of an image or a category; None if nothing is."""
     for field in ("file_name", "name"):
         if field in entry and not isinstance(entry[field], str):
             return f"with a {field} that is no text"
@@ -149,7 +149,7 @@ def _broken(entry: Any, sizes: Mapping[Hashable, tuple[float, float]]) -> str | 
 
 
 def broken_mask(mask: Any, size: tuple[float, float]) -> str | None:
-    """What is wrong with an annotation's `segmentation` in an image of a size, (width, height)."""
+    """Return what is wrong with an annotation's `segmentation` in an image of `size` (width, height); None if nothing is."""
     if not mask:
         return "without segmentation, which LoadAnnotations with with_mask=True needs"
     if isinstance(mask, dict):
@@ -163,16 +163,16 @@ def broken_mask(mask: Any, size: tuple[float, float]) -> str | None:
 
 
 def _drawable(polygon: list) -> bool:
-    """Whether pycocotools can draw a polygon: from some coordinates on it ends the process."""
+    """Return whether pycocotools can draw a polygon; coordinates that are too large crash its process."""
     try:
         return isfinite(sum(polygon)) and min(polygon) > -FARTHEST and max(polygon) < FARTHEST
     except (TypeError, OverflowError):
         return False
 
 
-def _refuse(found: Found, told: str, what: str) -> None:
-    if found:
-        lines = [f"{told}: {what} that cannot be used"]
-        lines += [f"  {len(entries)} {fault}: {some(entries)}" for fault, entries in found.items()]
-        lines += [f"Expected {what} with {', '.join(REQUIRED[what])}, as COCO has them. Correct them or take them out"]
+def _refuse(faults: Faults, label: str, kind: str) -> None:
+    if faults:
+        lines = [f"{label}: {kind} that cannot be used"]
+        lines += [f"  {len(entries)} {fault}: {first_few(entries)}" for fault, entries in faults.items()]
+        lines += [f"Expected {kind} with {', '.join(REQUIRED[kind])}, as COCO has them. Correct them or take them out"]
         raise InputError("\n".join(lines))

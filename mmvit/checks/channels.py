@@ -1,8 +1,8 @@
-"""Whether the channels fit, from the backbone through necks to heads.
+"""Check of the channels, from the backbone through necks to heads.
 
-A user's config may have necks and heads that nobody here knows. A part whose `in_channels` look wrong is therefore tried out,
-on the meta device, where that costs neither memory nor time, else on the CPU: it is wrong if it fails, and does not with what
-would be right. Where neither runs, it is not known.
+A user's config may have necks and heads that this package does not know. A part whose `in_channels` look wrong is therefore
+run: on the meta device, which costs neither memory nor time, or else on the CPU. It is wrong if it fails with its own options
+and runs with the expected ones. If it runs with neither, the check cannot tell.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,33 +17,34 @@ from ..pyramid import Pyramid
 from .findings import brief
 from .parts import build, parts_of, plain, without_init
 
-SIDE = 128  # pixels of the image that parts are tried out with
+SIDE = 128  # pixels, of the image that parts are run with
 
 
 @dataclass(frozen=True)
 class Misfit:
-    """Options of a part that are not what the part before it gives.
+    """Options of a part that do not match the maps it gets.
 
     Attributes:
-        key: the part's, such as `model.neck`.
-        right: the options as they would have to be.
+        key: config key of the part, such as `model.neck`.
+        text: the option, its value and what the part gets.
+        right: options that match.
     """
 
     key: str
-    told: str
+    text: str
     right: Mapping[str, Any]
 
     def __str__(self) -> str:
-        return f"{self.key}.{self.told}"
+        return f"{self.key}.{self.text}"
 
 
 @dataclass
 class Fit:
-    """What is known of a model's channels.
+    """Result of the check of a model's channels.
 
     Attributes:
         wrong: a line for each `in_channels` or `in_index` with which the model fails.
-        unknown: a line for each that looks wrong and could not be tried out, with the reason.
+        unknown: a line for each that looks wrong but could not be run, with the reason.
     """
 
     wrong: list[str] = field(default_factory=list)
@@ -51,7 +52,7 @@ class Fit:
 
 
 def channel_fit(model: Mapping[str, Any], backbone: Pyramid) -> Fit:
-    """Compare what each part expects with what the part before it gives, and try out what looks wrong."""
+    """Compare the channels that each part expects with those that it gets, and run the parts that look wrong."""
     fit = Fit()
     suspects = {misfit.key: misfit for misfit in misfits(model, backbone.out_channels)}
     if not suspects:
@@ -74,14 +75,14 @@ def channel_fit(model: Mapping[str, Any], backbone: Pyramid) -> Fit:
 
 
 def _in_order(model: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Necks, then heads, with their keys."""
+    """Return the necks, then the heads, with their keys."""
     names = ["neck", *(name for name in model if name.endswith("_head"))]
     return [entry for name in names for entry in parts_of(model, name)]
 
 
 @dataclass
 class _Attempt:
-    """What came of running a part."""
+    """Result of running a part."""
 
     ran: bool = False
     maps: Any = None
@@ -89,7 +90,7 @@ class _Attempt:
 
 
 def _run(part: dict[str, Any], maps: Any) -> _Attempt:
-    """Run a part on maps: on the meta device or the CPU, alone or with samples, as heads of transformers want them."""
+    """Run a part on maps, on the meta device or else on the CPU; if it fails, also with data samples, which some heads take."""
     if maps is None:
         return _Attempt(error="the neck before it cannot be run here")
     errors = []
@@ -106,18 +107,18 @@ def _run(part: dict[str, Any], maps: Any) -> _Attempt:
                 return _Attempt(True, found)
             except Exception as error:
                 errors.append(brief(error))
-    # The last that came without samples: with them, most heads complain about the number of arguments.
+    # The last error without samples: with them, most heads complain about the number of arguments.
     return _Attempt(error=f"{part.get('type')} does not run by itself ({errors[2]})")
 
 
 def _sample() -> BaseDataElement:
-    """What heads that predict masks from queries ask of a sample: sizes of its image."""
+    """Return a sample with the image sizes that heads with mask queries ask for."""
     size = (SIDE, SIDE)
     return BaseDataElement(metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size))
 
 
 def misfits(model: Mapping[str, Any], channels: tuple[int, ...]) -> Iterator[Misfit]:
-    """Yield each `in_channels` or `in_index` in a model's config that does not look like what the part before gives."""
+    """Yield each `in_channels` or `in_index` in a model's config that does not match what the part before it gives."""
     given: Any = list(channels)
     for key, neck in parts_of(model, "neck"):
         expected, wanted = plain(neck.get("in_channels")), given
@@ -126,7 +127,7 @@ def misfits(model: Mapping[str, Any], channels: tuple[int, ...]) -> Iterator[Mis
         if isinstance(given, list) and isinstance(expected, int):
             wanted = given[-1]  # necks of one map take the last
         if None not in (expected, given) and expected != wanted:
-            yield Misfit(key, _told(expected, wanted), dict(in_channels=_like(wanted, neck["in_channels"])))
+            yield Misfit(key, _mismatch(expected, wanted), dict(in_channels=_like(wanted, neck["in_channels"])))
         given = neck.get("out_channels")
     for name in model:
         for key, head in parts_of(model, name) if name.endswith("_head") else ():
@@ -135,7 +136,7 @@ def misfits(model: Mapping[str, Any], channels: tuple[int, ...]) -> Iterator[Mis
 
 
 def _misfit_of_head(key: str, head: Mapping[str, Any], given: Any, after_neck: bool) -> Iterator[Misfit]:
-    """What is wrong with a head's `in_channels` or `in_index`, for the channels that the part before it gives."""
+    """Yield what is wrong with a head's `in_channels` or `in_index`, given the channels of the part before it."""
     expected, index = plain(head["in_channels"]), plain(head.get("in_index"))
     if isinstance(given, int):  # the same channels on every level of the neck
         wanted: Any = [given] * len(expected) if isinstance(expected, list) else given
@@ -148,20 +149,20 @@ def _misfit_of_head(key: str, head: Mapping[str, Any], given: Any, after_neck: b
         wanted = [levels[level] for level in inside]
         if index is not None and inside != [*chosen]:
             right = (inside, wanted) if isinstance(expected, list) else (inside[0], wanted[0])
-            told = f"in_index is {index}, but there are {len(levels)} maps: {levels}"
+            text = f"in_index is {index}, but there are {len(levels)} maps: {levels}"
             given_types = (head.get("in_index"), head["in_channels"])
             right = tuple(_like(value, like) for value, like in zip(right, given_types, strict=True))
-            yield Misfit(key, told, dict(zip(("in_index", "in_channels"), right, strict=True)))
+            yield Misfit(key, text, dict(zip(("in_index", "in_channels"), right, strict=True)))
             return
         wanted = wanted if isinstance(expected, list) else wanted[0]
     if expected != wanted:
-        yield Misfit(key, _told(expected, wanted), dict(in_channels=_like(wanted, head["in_channels"])))
+        yield Misfit(key, _mismatch(expected, wanted), dict(in_channels=_like(wanted, head["in_channels"])))
 
 
 def _like(value: Any, given: Any) -> Any:
-    """A list as a tuple where the config has one: some parts insist."""
+    """Return a list as a tuple if the config has a tuple, which some parts insist on."""
     return tuple(value) if isinstance(value, list) and isinstance(given, tuple) else value
 
 
-def _told(expected: Any, wanted: Any) -> str:
+def _mismatch(expected: Any, wanted: Any) -> str:
     return f"in_channels is {expected}, but what comes before it gives {wanted}"

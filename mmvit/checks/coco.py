@@ -1,4 +1,4 @@
-"""A COCO annotation file as columns of numbers, and what mmdet passes over of them. `coco_reader` makes them of large files."""
+"""A COCO annotation file as columns of numbers, and which annotations mmdet skips. `coco_reader` reads large files."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ FLAT = "areas that are not above zero"
 UNKNOWN = "categories that the file does not have"
 OTHER = "categories that are none of the dataset's classes"
 REASONS = (THIN, OUTSIDE, FLAT, UNKNOWN, OTHER)
-TOLD = 6  # ids that are kept of a long list, one more than a message shows
-WHOLE, PARTIAL, LOST, NONE = range(4)  # what mmdet reads of a mask
+LISTED = 6  # ids that are kept of a long list, one more than a message shows
+WHOLE, PARTIAL, LOST, NONE = range(4)  # how much of a mask mmdet reads
 
 
 @dataclass
@@ -21,14 +21,13 @@ class Columns:
     """The annotations of a file, N of them.
 
     Attributes:
-        ids: N ids.
         image: (N,), position of each annotation's image in the list of images.
-        category: (N,), position in the list of categories; -1 where the file does not have it.
+        category: (N,), position in the list of categories; -1 for a category that the file does not have.
         bbox: (N, 4), x, y, width, height in pixels.
         area: (N,), square pixels.
         crowd, ignore: (N,), booleans.
         mask: (N,), WHOLE, PARTIAL, LOST or NONE.
-        without_crowd: ids of the first annotations that have no `iscrowd`, and how many there are.
+        without_crowd: number of annotations without `iscrowd`, and the first ids.
     """
 
     ids: Sequence[Hashable]
@@ -44,7 +43,14 @@ class Columns:
 
 @dataclass(frozen=True)
 class Table:
-    """A file in order: its images (names and sizes (N, 2) as width, height), names of its categories, and its annotations."""
+    """A file without faults.
+
+    Attributes:
+        names: file names of the images.
+        sizes: (N, 2), width and height of the images.
+        categories: names of the categories.
+        columns: the annotations; None if they were not read.
+    """
 
     names: list[str]
     sizes: np.ndarray
@@ -53,7 +59,7 @@ class Table:
 
 
 def state_of(mask: Any) -> int:
-    """Return what mmdet reads of a mask: WHOLE, PARTIAL, LOST or NONE."""
+    """Return how much of a mask mmdet reads: WHOLE, PARTIAL, LOST or NONE."""
     if not mask:
         return NONE
     if isinstance(mask, list):
@@ -62,13 +68,13 @@ def state_of(mask: Any) -> int:
 
 
 def state_of_polygons(counts: Sequence[int]) -> int:
-    """Return what mmdet reads of polygons with so many numbers each."""
+    """Return how much mmdet reads of polygons, given the count of numbers of each."""
     good = sum(count >= 6 and count % 2 == 0 for count in counts)
     return WHOLE if good == len(counts) else PARTIAL if good else LOST
 
 
 def table_of(content: Mapping[str, Any], masks: bool, boxes: bool) -> Table:
-    """Return the table of content that `annotations.check_lists` and `check_annotations` found to be in order."""
+    """Return the table of content that passed `annotations.check_lists` and `check_annotations`."""
     images, categories = content["images"], content["categories"]
     sizes = np.array([(image["width"], image["height"]) for image in images], dtype=float).reshape(-1, 2)
     columns = None
@@ -86,13 +92,13 @@ def table_of(content: Mapping[str, Any], masks: bool, boxes: bool) -> Table:
             np.array([bool(entry.get("iscrowd")) for entry in entries], dtype=bool),
             np.array([bool(entry.get("ignore")) for entry in entries], dtype=bool),
             mask_states(content) if masks else np.full(len(entries), WHOLE, np.int8),
-            (len(bare), bare[:TOLD]),
+            (len(bare), bare[:LISTED]),
         )
     return Table([image["file_name"] for image in images], sizes, [entry["name"] for entry in categories], columns)
 
 
 def mask_states(content: Mapping[str, Any]) -> np.ndarray:
-    """Return what mmdet reads of each annotation's mask (N,); the used ones passed `annotations.check_masks`."""
+    """Return how much mmdet reads of each annotation's mask (N,); those in use passed `annotations.check_masks`."""
     states = []
     for entry in content["annotations"]:
         try:
@@ -103,9 +109,9 @@ def mask_states(content: Mapping[str, Any]) -> np.ndarray:
 
 
 def reasons(table: Table, classes: Sequence[str]) -> np.ndarray:
-    """Return why `CocoDataset.parse_data_info` passes over each annotation: a position in REASONS, -1 where it does not.
+    """Return why `CocoDataset.parse_data_info` skips each annotation (N,), as a position in REASONS; -1 if it does not.
 
-    Those with `ignore` are passed over before; they get -1, too.
+    Annotations with `ignore` get -1, too: mmdet skips them before it looks at anything else.
     """
     columns = table.columns
     assert columns is not None

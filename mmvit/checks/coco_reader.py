@@ -1,5 +1,7 @@
-"""A COCO annotation file of any size, read in seconds: only the fields that are checked are decoded, a block of annotations at
-a time, into columns. A file that does not decode so is read by `annotations.read`, which says what is wrong with it.
+"""Fast reader of COCO annotation files.
+
+It decodes only the fields that are checked, one block of annotations at a time, into columns. If a file does not decode this
+way, `annotations.read` reads it and says what is wrong.
 """
 
 import codecs
@@ -16,13 +18,13 @@ import msgspec
 import numpy as np
 
 from .annotations import FARTHEST
-from .coco import NONE, TOLD, WHOLE, Columns, Table, state_of, state_of_polygons
+from .coco import LISTED, NONE, WHOLE, Columns, Table, state_of, state_of_polygons
 
-BLOCK = 4 << 20  # bytes of annotations that are decoded at a time
+BLOCK = 4 << 20  # bytes of annotations to decode at a time
 POLYGONS = re.compile(rb"\[(\[,*\](,\[,*\])*)?\]")
 BOUNDARY = re.compile(rb"\}\s*,\s*\{")
 DIGITS = b"0123456789.- \n\r\t"
-LONG = b"0000000"  # digits in a row with which a coordinate may reach FARTHEST
+LONG = b"0000000"  # with this many digits in a row, a coordinate may reach FARTHEST
 ZEROS = bytes.maketrans(b"123456789", b"000000000")
 
 
@@ -68,7 +70,12 @@ class _File(msgspec.Struct, gc=False):
 
 
 class _Part(NamedTuple):
-    """The columns of a block of annotations, and what is rare: those without `iscrowd`, and the sizes that RLEs claim."""
+    """Columns of a block of annotations.
+
+    Attributes:
+        without_crowd: ids of the annotations without `iscrowd`, which are rare.
+        claims: positions and sizes of the RLEs that give one.
+    """
 
     ids: np.ndarray
     images: np.ndarray
@@ -83,11 +90,11 @@ class _Part(NamedTuple):
 
 
 def fast_table(path: Path, masks: bool, boxes: bool) -> Table | None:
-    """Read a file whose ids are integers and whose entries are in order; return None where it is not so.
+    """Read a file whose ids are integers and whose entries have no faults; return None for any other file.
 
     Args:
-        masks: decode the masks, too.
-        boxes: decode the annotations; else images and categories alone.
+        masks: whether to decode the masks.
+        boxes: whether to decode the annotations, not only images and categories.
     """
     try:
         with _without_collector():
@@ -110,7 +117,7 @@ def fast_table(path: Path, masks: bool, boxes: bool) -> Table | None:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Hold back Python's garbage collector, which would walk over millions of numbers again and again."""
+    """Pause Python's garbage collector, which would visit millions of numbers again and again."""
     running = gc.isenabled()
     gc.disable()
     try:
@@ -121,7 +128,7 @@ def _without_collector() -> Iterator[None]:
 
 
 def _decoded(path: Path, masks: bool, boxes: bool) -> tuple[list[_Image], list[_Category], list[_Part] | None]:
-    """Decode a file. What it returns holds nothing of the file's bytes, which are the most of the memory."""
+    """Decode a file. The result keeps none of the file's bytes, which take most of the memory."""
     content = path.read_bytes()
     _require_utf8(content)
     file = msgspec.json.decode(content, type=_File)
@@ -133,7 +140,7 @@ def _decoded(path: Path, masks: bool, boxes: bool) -> tuple[list[_Image], list[_
 
 
 def _require_utf8(content: bytes) -> None:
-    """Raise UnicodeDecodeError where a part that is not decoded is no UTF-8."""
+    """Raise UnicodeDecodeError if the content is not UTF-8, also in the parts that are not decoded."""
     if content.isascii():
         return
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -142,9 +149,9 @@ def _require_utf8(content: bytes) -> None:
 
 
 def _blocks(content: memoryview) -> Iterator[bytes]:
-    """Yield a JSON list in pieces that are lists.
+    """Cut a JSON list into shorter lists.
 
-    A boundary that is none, inside of an annotation, leaves brackets or quotes open: the piece does not decode.
+    A cut inside an annotation leaves brackets or quotes open, and the piece does not decode.
     """
     start, end = 1, len(content) - 1
     while start < end:
@@ -172,9 +179,9 @@ def _part(entries: Sequence[Any], masks: bool) -> _Part:
 
 
 def _masks(raw: Sequence[msgspec.Raw]) -> tuple[list[int], list[tuple[int, list[int]]]]:
-    """Return what mmdet reads of each mask, and the sizes that RLEs claim, with their positions.
+    """Return how much mmdet reads of each mask, and the sizes that RLEs claim, with their positions.
 
-    Polygons are told by their brackets and commas, without their numbers, as long as none can be too large.
+    Brackets and commas are enough to judge polygons; numbers are decoded only if one may be too large.
 
     Raises:
         msgspec.MsgspecError: a mask is neither polygons nor an RLE, or has coordinates out of bounds.
@@ -196,7 +203,7 @@ def _masks(raw: Sequence[msgspec.Raw]) -> tuple[list[int], list[tuple[int, list[
 
 @lru_cache(maxsize=1 << 16)
 def _state_of_shape(shape: bytes) -> int | None:
-    """Return what mmdet reads of polygons, of which the digits were taken away; None for anything else."""
+    """Return how much mmdet reads of polygons whose digits were removed; None for anything else."""
     if not POLYGONS.fullmatch(shape):
         return None
     if shape == b"[]":
@@ -205,7 +212,7 @@ def _state_of_shape(shape: bytes) -> int | None:
 
 
 def _joined(parts: list[_Part], image_ids: np.ndarray, sizes: np.ndarray, category_ids: np.ndarray) -> Columns | None:
-    """Return the columns of all parts; None for ids that are taken twice or unknown, or sizes of RLEs that are others."""
+    """Join the columns of all parts; return None for duplicate or unknown ids, or RLEs of another size than their image."""
     parts = parts or [_part([], masks=False)]
     ids, images, categories, bbox, area, crowd, ignore, mask = (
         np.concatenate(column) for column in zip(*(part[:8] for part in parts), strict=True)
@@ -219,7 +226,7 @@ def _joined(parts: list[_Part], image_ids: np.ndarray, sizes: np.ndarray, catego
             return None
         start += len(part.ids)
     bare = [str(number) for part in parts for number in part.without_crowd]
-    return Columns(ids.tolist(), image, category, bbox, area, crowd, ignore, mask, (len(bare), bare[:TOLD]))
+    return Columns(ids.tolist(), image, category, bbox, area, crowd, ignore, mask, (len(bare), bare[:LISTED]))
 
 
 def _column(entries: Sequence[Any], name: str, kind: Any) -> np.ndarray:
@@ -227,7 +234,7 @@ def _column(entries: Sequence[Any], name: str, kind: Any) -> np.ndarray:
 
 
 def _positions(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Return where each value stands among unique ids; -1 where it does not."""
+    """Return the position of each value among unique ids; -1 for a value that is not among them."""
     if not len(ids):
         return np.full(len(values), -1)
     order = np.argsort(ids)

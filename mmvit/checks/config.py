@@ -1,6 +1,6 @@
 """Checks of a config for `python -m mmvit doctor`: does its model build, fit together, and find its data and weights?
 
-Apart from `checks.doctor`, which has to run where what this file imports is broken.
+They are apart from `checks.doctor`, which must run even if the imports of this file are broken.
 """
 
 import copy
@@ -28,14 +28,16 @@ from .options import option_faults
 from .parts import build, without_init
 from .pretrained import missing_checkpoint
 
-TIMEOUT = 5  # seconds that a server has for its answer
+TIMEOUT = 5  # seconds to wait for a server's answer
 
 
 def examine(config: str, options: Mapping[str, Any], data: bool = False) -> Iterator[Finding]:
-    """The findings about a config, a file or a name of ours, with some of its entries changed by `options`.
+    """Yield the findings about a config.
 
     Args:
-        data: open every image and label map, too.
+        config: a file, or the name of a config of this package.
+        options: entries to change in it.
+        data: whether to open every image and label map.
     """
     try:
         cfg = load_config(config_file(config))
@@ -53,59 +55,59 @@ def examine(config: str, options: Mapping[str, Any], data: bool = False) -> Iter
 
 
 def check_model(cfg: Config) -> Iterator[Finding]:
-    """Whether the model builds, without memory for its weights where its parts allow that."""
+    """Check that the model builds; its weights take no memory if all parts build on the meta device."""
     model = build(cfg.model)
     count = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     backbone = getattr(model, "backbone", None)
-    told = f"{type(model).__name__} with {type(backbone).__name__}, {count:.1f} M parameters"
-    yield Finding(True, "model", told)
+    text = f"{type(model).__name__} with {type(backbone).__name__}, {count:.1f} M parameters"
+    yield Finding(True, "model", text)
 
 
 def check_channels(cfg: Config) -> Iterator[Finding]:
-    """Whether the backbone's channels are those that neck and heads expect."""
+    """Check that neck and heads expect the channels of the backbone."""
     if "backbone" not in cfg.model:
         return
     backbone = our_backbone(cfg.model)
     if backbone is None:
-        told = f"not checked: {cfg.model.backbone.get('type')} is not one of mmvit's backbones"
-        yield Finding(None, "channels", told)
+        text = f"not checked: {cfg.model.backbone.get('type')} is not one of mmvit's backbones"
+        yield Finding(None, "channels", text)
         return
     fit = channel_fit(cfg.model, backbone)
     if fit.wrong:
         yield Finding(False, "channels", "\n".join(fit.wrong))
     if fit.unknown:
-        yield Finding(None, "channels", "\n".join(["not checked, and it looks wrong:", *fit.unknown]))
+        yield Finding(None, "channels", "\n".join(["looks wrong, but could not be checked:", *fit.unknown]))
     if not (fit.wrong or fit.unknown):
         yield Finding(True, "channels", f"{backbone.out_channels} at strides {backbone.out_strides} fit what follows")
 
 
 def check_options(cfg: Config) -> Iterator[Finding]:
-    """Whether what is built takes the options that the config has."""
+    """Check that every class takes the options that the config gives it."""
     if wrong := option_faults(cfg):
         yield Finding(False, "options", "\n".join(wrong))
 
 
 def check_classes(cfg: Config) -> Iterator[Finding]:
-    """Whether the heads have as many classes as the training data."""
+    """Check that the heads have as many classes as the training data."""
     if wrong := class_faults(cfg.model, datasets_of(cfg, ("train",))):
         yield Finding(False, "classes", "\n".join(wrong))
 
 
 def check_data(cfg: Config) -> Iterator[Finding]:
-    """What training would check before it begins, except for checkpoints, which have their own check."""
+    """Run the checks that training runs before it begins, except for checkpoints, which have a check of their own."""
     splits = splits_of(cfg)
     if not splits:
-        yield Finding(True, "data", "the config names none")
+        yield Finding(True, "data", "the config has no datasets")
         return
     bare = copy.deepcopy(cfg)
-    bare.model = {}  # which has its own checks, as what it would load has
+    bare.model = {}  # the model and its checkpoints have checks of their own
     bare.load_from = None
     preflight.check(bare, splits)
-    yield Finding(True, "data", f"what {', '.join(splits)} read is there")
+    yield Finding(True, "data", f"all files of {', '.join(splits)} are there")
 
 
 def check_all_data(cfg: Config) -> Iterator[Finding]:
-    """`check_data`, and where it finds nothing to mend, every file opened."""
+    """Run `check_data`; if it finds nothing to mend, open every file."""
     yield from check_data(cfg)
     yield from data_checks.check(cfg, splits_of(cfg))
 
@@ -115,7 +117,7 @@ def splits_of(cfg: Config) -> tuple[str, ...]:
 
 
 def check_checkpoints(cfg: Config) -> Iterator[Finding]:
-    """Whether the files that the run would load are there or can be had, and fit the backbone."""
+    """Check that the checkpoints of the run are there or available for download, and that they fit the backbone."""
     part = cfg.model.get("backbone") or {}
     for setting in initialisers(part.get("init_cfg")):
         if setting.get("type") == "Pretrained":
@@ -124,19 +126,19 @@ def check_checkpoints(cfg: Config) -> Iterator[Finding]:
         yield verdict("load_from", whereabouts, str(cfg.load_from))
 
 
-def verdict(what: str, check: Callable[..., str], *arguments: Any) -> Finding:
-    """A check's words, or its error, as a finding."""
+def verdict(subject: str, check: Callable[..., str], *arguments: Any) -> Finding:
+    """Return the text of a check, or its error, as a finding."""
     try:
-        return Finding(True, what, check(*arguments))
+        return Finding(True, subject, check(*arguments))
     except Exception as error:
-        return Finding(False, what, brief(error))
+        return Finding(False, subject, brief(error))
 
 
 def check_backbone_file(part: Mapping[str, Any], setting: Mapping[str, Any]) -> str:
-    """What to say about the file of a backbone.
+    """Return a line about the checkpoint of a backbone.
 
     Raises:
-        InputError: it is not there, cannot be had, or is another model's.
+        InputError: it is missing, not available, or another model's.
     """
     source = str(setting["checkpoint"])
     url, where = locate(source)
@@ -146,17 +148,17 @@ def check_backbone_file(part: Mapping[str, Any], setting: Mapping[str, Any]) -> 
         return whereabouts(source)
     backbone = MODELS.build(without_init(part))
     if not isinstance(backbone, Pyramid):
-        return f"{where} is there; not checked, because it is for a {type(backbone).__name__}"
+        return f"{where} is there; not checked, because the backbone is a {type(backbone).__name__}"
     options = {key: value for key, value in setting.items() if key not in ("type", "checkpoint")}
     report = weights.load_pretrained(backbone, where, **options)
     return f"{report}".splitlines()[0]
 
 
 def whereabouts(source: str) -> str:
-    """What to say about a checkpoint that may have to be downloaded.
+    """Return a line about a checkpoint that may have to be downloaded.
 
     Raises:
-        InputError: no such file, or its server does not answer or does not give it away.
+        InputError: there is no such file, its server does not answer, or the server refuses it.
     """
     url, where = locate(source)
     if where.is_file():
@@ -169,10 +171,10 @@ def whereabouts(source: str) -> str:
     except (OSError, ValueError) as error:
         reason = f"HTTP status {error.code}" if isinstance(error, HTTPError) else f"{getattr(error, 'reason', error)}"
         raise InputError(
-            f"{url} cannot be had ({reason}). Fetch it elsewhere and put it at {where}, or name a local file: "
+            f"{url} is not available ({reason}). Download it elsewhere and put it at {where}, or name a local file: "
             "--cfg-options model.backbone.init_cfg.checkpoint=PATH"
         ) from error
-    return f"{url} can be had{f', {size / 1e6:.0f} MB' if size else ''}; training will put it at {where}"
+    return f"{url} is available{f', {size / 1e6:.0f} MB' if size else ''}; training will put it at {where}"
 
 
 CHECKS: dict[str, Callable[[Config], Iterable[Finding]]] = {

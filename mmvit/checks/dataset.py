@@ -1,4 +1,4 @@
-"""What a dataset's config says about the data that a run reads: asked before each run (`preflight`) and by the doctor."""
+"""A dataset's part of a config, and the questions that `preflight` and the doctor ask of it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS
 
-from ..errors import InputError, some
+from ..errors import InputError, first_few
 
 LOADERS = ("LoadAnnotations", "LoadLabelMap")
 
@@ -19,8 +19,8 @@ class DatasetView:
     """A dataset's config, and the questions that the checks ask of it.
 
     Attributes:
-        key: where the config stands, such as `train_dataloader.dataset`.
-        config: the dataset's part of the config.
+        key: its key in the whole config, such as `train_dataloader.dataset`.
+        config: the dataset's part.
         scope: default_scope of the whole config.
     """
 
@@ -46,7 +46,7 @@ class DatasetView:
 
     @property
     def prefixes(self) -> Mapping[str, str | None]:
-        """Folders of images, label maps, ... as `data_prefix` names them."""
+        """The folders of images, label maps, ... in `data_prefix`."""
         return self.config.get("data_prefix") or {}
 
     @property
@@ -59,7 +59,7 @@ class DatasetView:
 
     @property
     def least_side(self) -> float:
-        """Pixels of the shorter side below which mmdet leaves out an image in training."""
+        """The length in pixels that the shorter side of an image needs, or mmdet leaves it out in training."""
         filters = self.config.get("filter_cfg") or {}
         return 0 if self.config.get("test_mode") else filters.get("min_size", 0)
 
@@ -68,7 +68,7 @@ class DatasetView:
         """The dataset's class.
 
         Raises:
-            InputError: `type` is in none of the registries.
+            InputError: no registry has the type.
         """
         if isinstance(self.config.type, type):
             return self.config.type
@@ -80,19 +80,19 @@ class DatasetView:
 
     @property
     def is_coco(self) -> bool:
-        """Whether the annotations are a file of this machine in COCO's format."""
+        """Whether the annotations are in a file in COCO's format on this machine."""
         return bool(self.config.get("ann_file")) and "Coco" in str(self.config.type) and not is_remote(self.ann_file)
 
     @property
     def reads_boxes(self) -> bool:
-        """Whether annotations are read as `CocoDataset` does; captions and panoptic segments are not."""
+        """Whether it reads annotations like `CocoDataset`, unlike datasets of captions and of panoptic segments."""
         from mmdet.datasets import CocoDataset
 
         return issubclass(self.kind, CocoDataset) and self.kind.parse_data_info is CocoDataset.parse_data_info
 
     @property
     def loads_annotations(self) -> bool:
-        """Whether the pipeline loads annotations; that of unlabelled images does not."""
+        """Whether the pipeline loads annotations, unlike that of unlabelled images."""
         return any(name_of(step.get("type")) in LOADERS for step in self.steps())
 
     @property
@@ -101,14 +101,14 @@ class DatasetView:
 
     @property
     def reads_label_maps(self) -> bool:
-        """Whether a run reads images with label maps as mmseg does, from this machine."""
+        """Whether it reads images with label maps from this machine, like mmseg's datasets."""
         return self.loads_annotations and all(
             self.prefixes.get(name) is not None and not is_remote(Path(self.root, str(self.prefixes[name])))
             for name in ("img_path", "seg_map_path")
         )
 
     def label_map_reader(self) -> Any:
-        """Return mmseg's dataset, unread; None where the type is not one of mmseg's."""
+        """Return mmseg's dataset without reading its data; None if the type is not one of mmseg's."""
         from mmseg.datasets import BaseSegDataset
 
         if not issubclass(self.kind, BaseSegDataset):
@@ -117,7 +117,7 @@ class DatasetView:
         return self.kind(**{**settings, "pipeline": [], "lazy_init": True})
 
     def classes(self) -> list[str]:
-        """Return the names that the dataset trains.
+        """Return the names of the classes to train.
 
         Raises:
             InputError: `metainfo.classes` is a string instead of a tuple, or has names that are not strings.
@@ -130,18 +130,18 @@ class DatasetView:
                 return Path(given).read_text().split("\n")
             raise InputError(
                 f"{self.key}.metainfo.classes is the string {given!r}, neither a tuple of names nor a file: each of its "
-                f"letters, and every name inside of it, would count as a class. Write classes=({given!r},) with a comma"
+                f"letters, and every name inside it, would count as a class. Write classes=({given!r},) with a comma"
             )
         classes = list(given)
         if numbers := [name for name in classes if not isinstance(name, str)]:
             raise InputError(
-                f"metainfo.classes of {self.config.type} has {some(numbers)}, {type(numbers[0]).__name__} and no text, as "
-                "names of categories are. Write them in quotes, in a config of your own: --cfg-options makes numbers of digits"
+                f"metainfo.classes of {self.config.type} has {first_few(numbers)} ({type(numbers[0]).__name__}), expected "
+                "names. Write them in quotes, in a config of your own: --cfg-options turns digits into numbers"
             )
         return classes
 
     def steps(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the steps of the pipeline, also those that test-time augmentation nests."""
+        """Yield the steps of the pipeline, including those nested in test-time augmentation."""
         return _steps_of(self.config.get("pipeline"))
 
     def paths(self) -> Iterator[tuple[str, Path]]:
@@ -154,7 +154,7 @@ class DatasetView:
 
 
 def datasets_of(cfg: Config, splits: Iterable[str]) -> Iterator[DatasetView]:
-    """Yield the datasets of some splits; wrappers (RepeatDataset, ConcatDataset, ...) are opened."""
+    """Yield the datasets of the splits; of wrappers (RepeatDataset, ConcatDataset, ...) the datasets inside."""
     pending = [
         (f"{split}_dataloader.dataset", cfg[f"{split}_dataloader"].dataset)
         for split in splits

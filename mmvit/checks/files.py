@@ -1,6 +1,6 @@
 """Every image, label map and mask of a config's datasets, opened for `python -m mmvit doctor CONFIG --data`.
 
-After the checks of `preflight`, which open a few at most: those come before each run, this before the first.
+`preflight` runs before every run and opens a few files at most. This check opens all of them, once before the first run.
 """
 
 import multiprocessing
@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ..data.images import ORIENTATION, LoadImage
 from ..data.label_maps import IGNORED, LoadLabelMap
-from ..errors import InputError, some
+from ..errors import InputError, first_few
 from . import annotations
 from .coco import reasons, table_of
 from .dataset import LOADERS, DatasetView, datasets_of, name_of
@@ -29,55 +29,74 @@ from .survey import Reading, trained
 from .targets import absent_classes, pixel_fault, pixels
 
 NEARLY_BLACK = 32  # a 16-bit image whose brightest value is less than this of 255 holds fewer bits than it says
-CHUNK = 16  # images that a process is given at once
-SHARED = ("color_type", "imdecode_backend", "backend_args")  # of the options of reading
-LINES = 3  # items of a finding that are told in full
+CHUNK = 16  # images that a process gets at a time
+SHARED = ("color_type", "imdecode_backend", "backend_args")  # options that our reading steps share with the stock ones
+LINES = 3  # items that a finding lists in full
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An image, and what its dataset says of it, as the first steps of a pipeline take it."""
+    """An image of a dataset.
+
+    Attributes:
+        results: the dict that the first step of the pipeline takes.
+        masks: `segmentation` of its annotations by their ids.
+    """
 
     results: dict[str, Any]
-    masks: Mapping[Hashable, Any] = field(default_factory=dict)  # `segmentation` of the annotations by their ids
+    masks: Mapping[Hashable, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Opened:
-    """What is seen in an image, and in what belongs to it."""
+    """What was found in an image, its label map and its masks.
 
-    traits: list[str] = field(default_factory=list)  # what training handles
-    pixels: np.ndarray | None = None  # (256,), how many its label map has of each label, as training gets them
-    faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # what must be mended, by kind
+    Attributes:
+        traits: peculiarities that training handles.
+        pixels: (256,), number of pixels of each label in the label map, as training gets them.
+        faults: faults to mend, by kind.
+    """
+
+    traits: list[str] = field(default_factory=list)
+    pixels: np.ndarray | None = None
+    faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset whose files can be opened."""
+    """A dataset whose files can be opened.
+
+    Attributes:
+        summary: a line about its annotations; None if it has label maps.
+        lacking: whether a class to train never occurs.
+        open_one: opens an image and what belongs to it.
+    """
 
     entries: list[Entry]
     classes: Sequence[str]
-    annotated: str | None  # words on its annotations; None: it has label maps
-    lacking: bool  # whether a class that is trained never occurs
+    summary: str | None
+    lacking: bool
     open_one: Callable[[Entry], Opened]
 
 
 def check(cfg: Config, splits: Sequence[str]) -> Iterator[Finding]:
-    """Opens what `preflight.check` found to be there; each file once, where splits share a dataset."""
+    """Open all files of the datasets, which `preflight.check` has found; open them once if splits share a dataset."""
     shared: dict[str, list[DatasetView]] = {}
     for view in datasets_of(cfg, splits):
         shared.setdefault(str(sorted((name, str(value)) for name, value in view.config.items())), []).append(view)
     for views in shared.values():
-        told = ", ".join(view.key for view in views)
+        label = ", ".join(view.key for view in views)
         source = source_of(views[0])
         if source is None:
-            yield Finding(None, "images", f"{told}: not opened; {views[0].config.type} and how it is read are not known here")
+            yield Finding(
+                None, "images", f"{label}: not opened; this check does not know how {views[0].config.type} reads its files"
+            )
         else:
-            yield from findings(told, source, open_all(source, told))
+            yield from findings(label, source, open_all(source, label))
 
 
 def source_of(view: DatasetView) -> Source | None:
-    """Return what a dataset reads in a run; None for kinds of datasets and of reading that are not known here."""
+    """Return the files that a run reads of a dataset; None if this check does not know the dataset's type or reading steps."""
     load = reader_of(view, LoadImage, ("LoadImage", "LoadImageFromFile"))
     if load is None:
         return None
@@ -92,7 +111,7 @@ def source_of(view: DatasetView) -> Source | None:
 
 
 def reader_of(view: DatasetView, kind: type, names: Sequence[str]) -> Any:
-    """The step of a pipeline that reads a file, of our kind, which names what it cannot read."""
+    """Return our counterpart of the pipeline's step that reads a file: its errors name the file. None without such a step."""
     for step in view.steps():
         if name_of(step.get("type")) in names:
             return kind(**{name: value for name, value in step.items() if name in SHARED})
@@ -113,10 +132,10 @@ def coco_source(view: DatasetView, load: LoadImage) -> Source:
     targets = trained(table, Reading(classes, boxes=True, masks=view.reads_masks, annotated=False, least_side=view.least_side))
     occurring = {table.categories[place] for place in np.unique(columns.category[targets]).tolist()}
     bare = len(table.names) - len(np.unique(columns.image[targets]))
-    told = f"{targets.sum()} of {len(columns.ids)} are used, {bare} of {len(table.names)} images have none"
+    summary = f"{targets.sum()} of {len(columns.ids)} are used, {bare} of {len(table.names)} images have none"
     if crowds := int(columns.crowd.sum()):
-        told += f", {crowds} are crowds, which are ignored"
-    told += absent(classes, occurring)
+        summary += f", {crowds} are crowds, which are ignored"
+    summary += absent(classes, occurring)
     entries = [
         Entry(
             dict(img_path=str(view.image_folder / image["file_name"]), height=image["height"], width=image["width"]),
@@ -125,26 +144,28 @@ def coco_source(view: DatasetView, load: LoadImage) -> Source:
         for image in content["images"]
     ]
     lacking = view.for_training and not set(classes) <= occurring
-    return Source(entries, classes, told, lacking, partial(open_one, load, None, len(classes)))
+    return Source(entries, classes, summary, lacking, partial(open_one, load, None, len(classes)))
 
 
 def absent(classes: Sequence[str], occurring: set[str]) -> str:
     missing = [name for name in classes if name not in occurring]
-    return f"; {len(missing)} of {len(classes)} classes never occur: {some(missing)}" if missing else "; every class occurs"
+    return (
+        f"; {len(missing)} of {len(classes)} classes never occur: {first_few(missing)}" if missing else "; every class occurs"
+    )
 
 
-def open_all(source: Source, told: str) -> list[Opened]:
-    """What is seen in each image, with a bar on a terminal."""
+def open_all(source: Source, label: str) -> list[Opened]:
+    """Open every image, with a progress bar on a terminal."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     forks = "fork" in multiprocessing.get_all_start_methods()  # a fresh process would import torch first, for nothing
     context = multiprocessing.get_context("fork" if forks else None)
     with ProcessPoolExecutor(cores, context, initializer=quietly) as pool:
         opened = pool.map(source.open_one, source.entries, chunksize=CHUNK)
-        return list(tqdm(opened, told, total=len(source.entries), unit="image", disable=None))
+        return list(tqdm(opened, label, total=len(source.entries), unit="image", disable=None))
 
 
 def quietly() -> None:
-    """One thread a process, and nothing from libpng or OpenCV on the terminal: what they say is told as a finding."""
+    """Use one thread in this process, and silence libpng and OpenCV: findings report what is wrong."""
     cv2.setNumThreads(0)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
@@ -170,7 +191,7 @@ def open_one(load: LoadImage, load_labels: LoadLabelMap | None, classes: int, en
         present = [] if seen.pixels is None else np.flatnonzero(seen.pixels[:IGNORED]).tolist()
         if strange := [label for label in present if label >= classes]:
             shift = "; in the file each is one more" if results["reduce_zero_label"] else ""
-            found = f"{results['seg_map_path']}: {some(strange)}{shift}"
+            found = f"{results['seg_map_path']}: {first_few(strange)}{shift}"
             seen.faults[f"label maps have labels of no class, which are 0 to {classes - 1} and {IGNORED}"].append(found)
         if seen.pixels is not None and not present:
             seen.traits.append("with a label map in which all is ignored")
@@ -181,7 +202,7 @@ def open_one(load: LoadImage, load_labels: LoadLabelMap | None, classes: int, en
 
 
 def traits(path: str, image: np.ndarray) -> list[str]:
-    """What is out of the ordinary in an image, and handled by reading it, as `LoadImage` says."""
+    """Return the peculiarities of an image that `LoadImage` handles; its documentation says how."""
     found = ["1 pixel wide or high"] if min(image.shape[:2]) == 1 else []
     try:
         with Image.open(path) as header:
@@ -202,7 +223,10 @@ def traits(path: str, image: np.ndarray) -> list[str]:
 
 
 def rle_fault(mask: Any) -> str | None:
-    """Why an RLE cannot be decoded: pycocotools fails on some, and makes noise of others. None for polygons."""
+    """Return why an RLE cannot be decoded; None if it can, or for polygons.
+
+    Pycocotools fails on some broken ones and decodes others to noise.
+    """
     if not isinstance(mask, dict) or mask.get("size") is None:
         return None
     try:
@@ -216,7 +240,11 @@ def rle_fault(mask: Any) -> str | None:
 
 
 def runs(counts: str) -> list[int]:
-    """Run lengths of a compressed RLE: groups of six bits, five of them a number's, from the third on as differences."""
+    """Return the run lengths of a compressed RLE.
+
+    Each letter holds five bits of a number and one that says whether the number goes on. From the fourth number on, each is the
+    difference to the one two places before.
+    """
     lengths: list[int] = []
     number = shift = 0
     for letter in counts:
@@ -236,39 +264,39 @@ def runs(counts: str) -> list[int]:
     return lengths
 
 
-def findings(told: str, source: Source, opened: Sequence[Opened]) -> Iterator[Finding]:
-    """Lines about a dataset: what was opened, what of it is handled, and each kind of fault."""
+def findings(label: str, source: Source, opened: Sequence[Opened]) -> Iterator[Finding]:
+    """Yield findings about a dataset: what was opened, what training handles, and each kind of fault."""
     items: dict[str, list[str]] = defaultdict(list)
     for entry, seen in zip(source.entries, opened, strict=True):
         for trait in seen.traits:
             items[trait].append(entry.results["img_path"])
-    handled = [f"{len(paths)} {trait} ({some(paths, LINES)})" for trait, paths in items.items()]
-    lines = [f"{told}: {len(opened)} opened" + ("; handled, as mmvit.LoadImage says:" if handled else ""), *handled]
+    handled = [f"{len(paths)} {trait} ({first_few(paths, LINES)})" for trait, paths in items.items()]
+    lines = [f"{label}: {len(opened)} opened" + ("; handled, as mmvit.LoadImage says:" if handled else ""), *handled]
     yield Finding(True, "images", "\n".join(lines))
-    if source.annotated is not None:
-        yield Finding(not source.lacking, "annotations", f"{told}: {source.annotated}")
+    if source.summary is not None:
+        yield Finding(not source.lacking, "annotations", f"{label}: {source.summary}")
     else:
-        yield label_finding(told, source, [seen.pixels for seen in opened if seen.pixels is not None])
+        yield label_finding(label, source, [seen.pixels for seen in opened if seen.pixels is not None])
     faults: dict[str, list[str]] = defaultdict(list)
     for seen in opened:
         for kind, found in seen.faults.items():
             faults[kind] += found
     for kind, found in faults.items():
         more = [f"and {len(found) - LINES} more"] if len(found) > LINES else []
-        yield Finding(False, "files", "\n".join([f"{told}: {len(found)} {kind}", *found[:LINES], *more]))
+        yield Finding(False, "files", "\n".join([f"{label}: {len(found)} {kind}", *found[:LINES], *more]))
 
 
-def label_finding(told: str, source: Source, maps: Sequence[np.ndarray]) -> Finding:
-    """Return what a dataset's label maps hold: pixels of each class, and what makes them useless."""
+def label_finding(label: str, source: Source, maps: Sequence[np.ndarray]) -> Finding:
+    """Report which classes a dataset's label maps hold, and whether they leave anything to learn."""
     counts = np.sum([np.zeros(IGNORED + 1, np.int64), *maps], axis=0)
     reduced = any(entry.results.get("reduce_zero_label") for entry in source.entries)
-    told = f"{told}: {len(maps)} opened"
+    opened = f"{label}: {len(maps)} opened"
     if fault := pixel_fault(counts, source.classes, reduced) or absent_classes(counts, source.classes, reduced):
-        trained = told.startswith("train_")
+        trained = label.startswith("train_")
         useless = pixel_fault(counts, source.classes, reduced) is not None
-        return Finding(not (trained or useless), "label maps", f"{told}; {fault}")
+        return Finding(not (trained or useless), "label maps", f"{opened}; {fault}")
     least = int(counts[: len(source.classes)].argmin())
     share = counts[least] / counts.sum()
     return Finding(
-        True, "label maps", f"{told}; every class occurs, {source.classes[least]!r} least ({share:.2%} of the pixels)"
+        True, "label maps", f"{opened}; every class occurs, {source.classes[least]!r} least ({share:.2%} of the pixels)"
     )

@@ -1,4 +1,4 @@
-"""What a check reports."""
+"""Findings: what checks report."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,32 +11,32 @@ VERDICTS = {True: "ok", False: "FIX", None: "--"}
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
-        ok: None where it could not be checked.
-        told: the facts where all is well, else what is wrong and what to do, or why it was not checked; its first line stands
-            beside `what`.
+        ok: whether all is well; None if it could not be checked.
+        subject: what was checked, in a word or two.
+        text: the facts if all is well, else the problem and its remedy, or the reason why it was not checked.
     """
 
     ok: bool | None
-    what: str
-    told: str
+    subject: str
+    text: str
 
     def __str__(self) -> str:
-        return f"{VERDICTS[self.ok]:3}  {self.what:11}  {self.told.strip()}".replace("\n", "\n" + 18 * " ")
+        return f"{VERDICTS[self.ok]:3}  {self.subject:11}  {self.text.strip()}".replace("\n", "\n" + 18 * " ")
 
 
-def guarded(what: str, check: Callable[..., Iterable[Finding]], *arguments: Any) -> Iterator[Finding]:
-    """The findings of a check; what it raises is a finding, too: users have installations that nobody has thought of."""
+def guarded(subject: str, check: Callable[..., Iterable[Finding]], *arguments: Any) -> Iterator[Finding]:
+    """Yield the findings of a check; an exception becomes a finding, too, because installations break in unforeseen ways."""
     try:
         yield from check(*arguments)
     except Exception as error:
-        yield Finding(False, what, brief(error))
+        yield Finding(False, subject, brief(error))
 
 
 def brief(error: BaseException) -> str:
-    """An error of the user's as it was told, any other with its type and without the lines after its first paragraph."""
+    """Return the message of an InputError; of any other error, its type and its first paragraph on one line."""
     if isinstance(error, InputError):
         return str(error)
     words = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)  # str() of a KeyError adds quotes

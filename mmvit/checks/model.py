@@ -1,4 +1,4 @@
-"""Whether a config's model and its data fit each other: options of the backbone, numbers of classes; channels in `channels`."""
+"""Checks that the parts of a model fit each other and the data: options, channels and numbers of classes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -15,18 +15,18 @@ from .dataset import DatasetView
 from .options import option_faults
 from .parts import build, parts_of
 
-COUNTED = ("mmdet.", "mmseg.")  # modules of heads whose num_classes is known to be the dataset's
-NOT_COUNTED = ("STDCHead", "SideAdapterCLIPHead", "GroundingDINOHead")  # borders; words for classes; words of a sentence
+COUNTED = ("mmdet.", "mmseg.")  # packages of heads whose num_classes must be the dataset's
+NOT_COUNTED = ("STDCHead", "SideAdapterCLIPHead", "GroundingDINOHead")  # these predict borders, or match words to regions
 
 
 def require_fit(cfg: Config, datasets: Iterable[DatasetView]) -> None:
-    """Check a config's model before anything of it is built in earnest.
+    """Check a config's model before it is built with memory for its weights.
 
     Args:
         datasets: those that the model is trained on.
 
     Raises:
-        InputError: options of the backbone, channels or numbers of classes that are wrong.
+        InputError: wrong options, channels or numbers of classes.
     """
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
         backbone = our_backbone(cfg.model)
@@ -38,10 +38,10 @@ def require_fit(cfg: Config, datasets: Iterable[DatasetView]) -> None:
 
 
 def our_backbone(model: Mapping[str, Any]) -> Pyramid | None:
-    """The backbone of a model's config, built; None where it is not one of ours.
+    """Build the backbone of a model's config; return None if it is not one of ours.
 
     Raises:
-        InputError: there is none of that name, or it does not take its options.
+        InputError: there is no such backbone, or it does not take its options.
     """
     part = model.get("backbone")
     if not isinstance(part, dict):
@@ -58,14 +58,14 @@ def our_backbone(model: Mapping[str, Any]) -> Pyramid | None:
         return build(part)
     except (InputError, TypeError) as error:
         if not isinstance(error, InputError) and not kind.__module__.startswith(f"{SCOPE}."):
-            raise  # a mistake inside of a user's own backbone, who wants to see where
+            raise  # a mistake in the user's own backbone: the traceback shows where
         raise InputError(f"model.backbone: {error}") from error
 
 
 def class_faults(model: Mapping[str, Any], datasets: Iterable[DatasetView]) -> list[str]:
-    """Return a line for each head of mmdet's or mmseg's that has another number of classes than the datasets, or than its loss.
+    """Return a line for each head of mmdet or mmseg whose number of classes differs from that of the datasets or its loss.
 
-    Nothing is said of the datasets' classes where these do not tell theirs, or differ.
+    If the datasets do not name their classes, or have different numbers of them, only the losses are compared.
     """
     views = list(datasets)
     heads = [(key, head) for key, head in _classifiers(model) if _counts_classes(head)]
@@ -76,10 +76,10 @@ def class_faults(model: Mapping[str, Any], datasets: Iterable[DatasetView]) -> l
         return [*weights, *panoptic]
     where, dataset, classes = known[0]
     assert classes is not None
-    some = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
-    told = f"{where} ({_name(dataset['type'])}) has {len(classes)} classes ({some})"
+    names = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
+    text = f"{where} ({_name(dataset['type'])}) has {len(classes)} classes ({names})"
     counts = [
-        f"{key}.num_classes is {head['num_classes']}, but {told}: set it to {len(classes)}, or name other classes in "
+        f"{key}.num_classes is {head['num_classes']}, but {text}: set it to {len(classes)}, or name other classes in "
         f"{where}.metainfo.classes"
         for key, head in heads
         if head["num_classes"] != len(classes)
@@ -88,15 +88,15 @@ def class_faults(model: Mapping[str, Any], datasets: Iterable[DatasetView]) -> l
 
 
 def _weight_faults(key: str, head: Mapping[str, Any], count: int) -> Iterator[str]:
-    """Yield a line for each list of class weights that is not one number for each of the `count` classes that are predicted."""
+    """Yield a line for each list of class weights whose length does not fit the `count` predicted classes."""
     for name in (name for name in ("loss_cls", "loss_decode") if name in head):
         for loss_key, loss in parts_of(head, name, key):
             weights = loss.get("class_weight")
             background = name == "loss_cls" and _name(loss.get("type")).endswith("CrossEntropyLoss")
             extra = int(background and not loss.get("use_sigmoid"))
             if isinstance(weights, list | tuple) and len(weights) != count + extra:
-                told = f"{count} classes{' and the background' if extra else ''}"
-                yield f"{loss_key}.class_weight has {len(weights)} numbers, expected {count + extra}: one for each of {told}"
+                text = f"{count} classes{' and the background' if extra else ''}"
+                yield f"{loss_key}.class_weight has {len(weights)} numbers, expected {count + extra}: one for each of {text}"
 
 
 def _panoptic(model: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -105,7 +105,7 @@ def _panoptic(model: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _panoptic_faults(key: str, part: Mapping[str, Any], views: Iterable[DatasetView]) -> Iterator[str]:
-    """Yield a line for each count of things or stuff that is not the dataset's, and for weights of other counts."""
+    """Yield a line for each number of things or stuff that differs from the dataset's, and for unfit class weights."""
     counts = {name: part[f"num_{name}_classes"] for name in ("things", "stuff") if f"num_{name}_classes" in part}
     if len(counts) == 2 and all(isinstance(count, int) for count in counts.values()):
         yield from _weight_faults(key, part, sum(counts.values()))
@@ -116,14 +116,14 @@ def _panoptic_faults(key: str, part: Mapping[str, Any], views: Iterable[DatasetV
         for name, count in counts.items():
             classes = right[name]
             if isinstance(classes, list | tuple) and isinstance(count, int) and count != len(classes):
-                told = f"{view.key} ({_name(view.config.get('type'))}) has {len(classes)} classes of {name}"
-                yield f"{key}.num_{name}_classes is {count}, but {told}: set it to {len(classes)}"
+                text = f"{view.key} ({_name(view.config.get('type'))}) has {len(classes)} classes of {name}"
+                yield f"{key}.num_{name}_classes is {count}, but {text}: set it to {len(classes)}"
 
 
 def known_classes(dataset: Mapping[str, Any]) -> list[str] | None:
-    """Classes of a dataset by its config or its type; None where neither tells.
+    """Return the classes of a dataset, from its config or its type; None if neither names them.
 
-    Nor do panoptic ones, which have classes of things and of stuff, for different heads.
+    Panoptic datasets give None, too: their things and stuff belong to different heads.
     """
     kind = _type_of(DATASETS, dataset)
     info = {**(getattr(kind, "METAINFO", None) or {}), **(dataset.get("metainfo") or {})}
@@ -142,7 +142,7 @@ def _classifiers(model: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]
 
 
 def _counts_classes(head: Mapping[str, Any]) -> bool:
-    """Whether `num_classes` of a head must be the dataset's: not that of binary segmentation or of masks for any class."""
+    """Return whether a head's `num_classes` must be the dataset's, unlike that of a binary or class-agnostic head."""
     kind = _type_of(MODELS, head)
     if kind is None or not kind.__module__.startswith(COUNTED):
         return False
@@ -156,7 +156,7 @@ def _counts_classes(head: Mapping[str, Any]) -> bool:
 
 
 def _type_of(root: Registry, part: Mapping[str, Any]) -> type | None:
-    """The class that a config's `type` means under its scope or the default one."""
+    """Return the class that a config's `type` names in its scope or the default one; None if there is none."""
     kind = part.get("type")
     if isinstance(kind, str):
         with root.switch_scope_and_registry(part.get("_scope_")) as registry:

@@ -1,4 +1,4 @@
-"""Option names and types anywhere in a config that what is built from it does not take, told before anything is built.
+"""Check of the options that a config gives to classes, before anything is built.
 
 Only classes whose constructors name all of their options are checked: a `**kwargs` may take anything.
 """
@@ -29,24 +29,23 @@ from ..registry import SCOPE
 from .dataset import datasets_of
 from .parts import parts_of
 
-MARKS = ("type", "_scope_", "_delete_", "priority")  # what mmengine takes out before it builds
-CLOSED = ("mmengine.hooks.checkpoint_hook",)  # modules of classes whose `**kwargs` take nothing that is not named
+MARKS = ("type", "_scope_", "_delete_", "priority")  # mmengine removes these before it builds
+CLOSED = ("mmengine.hooks.checkpoint_hook",)  # modules of classes whose `**kwargs` take no other names
 PASSED_ON = ("mmengine.runner", "mmengine.optim.scheduler", "mmvit.engine.loops", "mmvit.engine.checkpoints")
 LOOP_TYPES = {True: "EpochBasedTrainLoop", False: "IterBasedTrainLoop"}
-# Options that are tuples of names: of a string each letter would count, and of classes every name inside of it.
+# Options that are tuples of names: in a string each letter would count as a name, and every class name inside it.
 TUPLES = ("classes", "thing_classes", "stuff_classes", "meta_keys", "iou_metrics")
 SPLITS = ("train", "val", "test")
 
 
 def option_faults(cfg: Config) -> list[str]:
-    """Return a line for each option that a class does not take, with the nearest that it does, and for each string that is
-    meant as a tuple."""
+    """Return a line for each option that a class does not take, and for each string that should be a tuple."""
     found = [fault for key, part, registry in _built(cfg) for fault in _unknown(key, part, registry)]
     return [*found, *_loaders(cfg), *_strings(dict(cfg.items())), *_pretrained(cfg.get("model"))]
 
 
 def _built(cfg: Config) -> Iterator[tuple[str, Mapping[str, Any], Registry]]:
-    """Yield what is built from a config: its key, its part, and where its type is looked up."""
+    """Yield the key of each part that a run builds, the part, and the registry of its type."""
     for key, registry in {"train_cfg": LOOPS, "val_cfg": LOOPS, "test_cfg": LOOPS}.items():
         if isinstance(part := cfg.get(key), Mapping) and part:
             yield key, _with_loop_type(part, key), registry
@@ -113,9 +112,9 @@ def _class_of(kind: Any, registry: Registry, scope: str | None) -> type | None:
 
 
 def options_of(kind: type) -> list[str] | None:
-    """Return the names of the options of a class; None where its constructor does not tell them all.
+    """Return the names of the options of a class; None if its constructor does not name them all.
 
-    Constructors of mmengine's and ours hand what they do not know to the next class.
+    The constructors in `PASSED_ON` pass other options to the next class.
     """
     names: list[str] = []
     for base in kind.__mro__:
@@ -149,7 +148,7 @@ def _pretrained(model: Any) -> Iterator[str]:
 
 
 def _strings(part: Any, key: str = "") -> Iterator[str]:
-    """Yield a line for each string where a tuple is meant: `("cat")` has no comma."""
+    """Yield a line for each string that should be a tuple, such as `("cat")`, which lacks a comma."""
     entries = part.items() if isinstance(part, Mapping) else enumerate(part) if isinstance(part, list | tuple) else ()
     for name, value in entries:
         inner = f"{key}.{name}" if key else str(name)

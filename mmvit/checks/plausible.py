@@ -1,15 +1,15 @@
-"""Boxes that are legal one by one and impossible together: other conventions, other image sizes, other units."""
+"""Check of boxes that are valid one by one and implausible together: another convention, image size or unit."""
 
 import numpy as np
 
-MANY = 10  # boxes from which a pattern counts as shown
-ROUNDING = 1.5  # pixels by which a box may reach over its image
+MANY = 10  # number of boxes from which a pattern counts as proved
+ROUNDING = 1.5  # pixels by which a box may exceed its image
 OFTEN = 0.1  # share of boxes
-LOOSE = 1.05  # an area may be so much more than width x height
+LOOSE = 1.05  # factor by which an area may exceed width x height
 
 
 def contradictions(bbox: np.ndarray, area: np.ndarray, sizes: np.ndarray, crowd: np.ndarray) -> tuple[list[str], list[str]]:
-    """Return sentences on what can have one cause only, and on what is hardly possible.
+    """Return sentences about what is certainly wrong, and about what is implausible.
 
     Args:
         bbox: (N, 4), x, y, width, height in pixels.
@@ -28,14 +28,14 @@ def contradictions(bbox: np.ndarray, area: np.ndarray, sizes: np.ndarray, crowd:
     over = (start + extent > sizes + ROUNDING).any(axis=1)
     wrong: list[str] = []
     odd: list[str] = []
-    if told := _corners(start, extent, area, sizes, over):
-        (wrong if total >= MANY else odd).append(told)
+    if text := _corners(start, extent, area, sizes, over):
+        (wrong if total >= MANY else odd).append(text)
     elif over.any():
-        told = f"{over.sum()} of {total} boxes reach over their image by more than {ROUNDING} pixels, and are cut off there"
+        text = f"{over.sum()} of {total} boxes reach over their image by more than {ROUNDING} pixels, and are cut off there"
         turned = (start + extent <= sizes[:, ::-1] + ROUNDING).all()
         if turned and over.mean() > OFTEN:
-            told += ". All of them fit if width and height of the images are exchanged: correct them"
-        (wrong if turned and total >= MANY and over.mean() > OFTEN else odd).append(told)
+            text += ". All of them fit if width and height of the images are exchanged: correct them"
+        (wrong if turned and total >= MANY and over.mean() > OFTEN else odd).append(text)
     elif total >= 5 * MANY and (start + extent < sizes / 2).all():
         odd.append(
             f"all {total} boxes lie in the upper left quarter of their images, as boxes do that were drawn on smaller images"
@@ -48,7 +48,7 @@ def contradictions(bbox: np.ndarray, area: np.ndarray, sizes: np.ndarray, crowd:
 
 
 def _corners(start: np.ndarray, extent: np.ndarray, area: np.ndarray, sizes: np.ndarray, over: np.ndarray) -> str | None:
-    """Return words on boxes given as x1 y1 x2 y2, which end after they begin and inside of their image; else None."""
+    """Return a sentence if the boxes look like x1 y1 x2 y2, which end after they begin and inside their image; else None."""
     if not ((extent > start).all() and (extent <= sizes + ROUNDING).all()):
         return None
     away = start.min(axis=1) > 1  # where the two conventions differ much

@@ -1,7 +1,7 @@
 """Checks of a config's files before anything expensive begins: datasets, annotations, checkpoints.
 
-Only what the run will read is checked, on the first process of each machine. What a large COCO annotation file holds is
-remembered between runs; of label maps a few are opened, all of them where these leave nothing to learn from.
+The first process of each machine checks the files that the run will read. The survey of a large COCO annotation file is kept
+between runs. A few label maps are opened, and all of them only if these leave nothing to learn from.
 """
 
 import logging
@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..data.label_maps import LoadLabelMap
-from ..errors import InputError, some
+from ..errors import InputError, first_few
 from .coco import OTHER
 from .dataset import LOADERS, DatasetView, datasets_of, is_remote, name_of
 from .files import reader_of
@@ -42,10 +42,10 @@ SOURCES = {
 
 
 def check(cfg: Config, splits: tuple[str, ...]) -> None:
-    """Checks what a run over `splits` (train, val, test) reads.
+    """Check the files that a run over `splits` (train, val, test) reads.
 
     Raises:
-        InputError: something is missing or wrong; the message has the paths, their config keys and what to do.
+        InputError: something is missing or wrong; the message has the paths, their config keys and the remedy.
     """
     if int(os.environ.get("LOCAL_RANK", 0)) != 0:
         return
@@ -58,7 +58,7 @@ def check(cfg: Config, splits: tuple[str, ...]) -> None:
         if view.is_coco:
             found = _check_coco(view, classes_found)
             if view.for_training and view.reads_boxes and view.loads_annotations:
-                trained[_told(view)] = found
+                trained[_label(view)] = found
         elif view.reads_label_maps:
             _check_label_maps(view)
     _check_same_classes(classes_found)
@@ -81,7 +81,7 @@ def _check_paths(leaves: list[DatasetView]) -> None:
     root = affected[0].root or "."
     lines = [f"dataset not found: {len(lost)} paths of this config are missing"]
     lines += [f"  {path}   ({', '.join(names)})" for path, names in lost.items()]
-    lines += _told_of(affected[0])
+    lines += _layout_of(affected[0])
     if all(name.startswith("test_") and name.endswith("seg_map_path") for names in lost.values() for name in names):
         lines.append("Images without label maps: --no-labels --out DIR, which writes label maps instead of measuring.")
     if affected[0].type_name in SOURCES:
@@ -95,15 +95,15 @@ def _check_paths(leaves: list[DatasetView]) -> None:
     raise InputError("\n".join(lines))
 
 
-def _told_of(view: DatasetView) -> list[str]:
-    """Return where the files of a known dataset lie and where they come from, a line each."""
+def _layout_of(view: DatasetView) -> list[str]:
+    """Return a line on the folders of a known dataset and one on its download; no lines for another dataset."""
     if view.type_name not in SOURCES:
         return []
     layout, source = SOURCES[view.type_name]
     return [f"Expected under {view.root or '.'} (data_root): {layout}", f"Download {source}."]
 
 
-def _told(view: DatasetView) -> str:
+def _label(view: DatasetView) -> str:
     return f"{view.ann_file} ({view.key}.ann_file)"
 
 
@@ -119,43 +119,44 @@ def reading_of(view: DatasetView) -> Reading:
 
 
 def _check_coco(view: DatasetView, classes_found: dict[str, list[str]]) -> Survey:
-    """Check a COCO annotation file; note the categories that the dataset's classes know, in the dataset's order."""
-    told, reading = _told(view), reading_of(view)
-    found = survey(view.ann_file, told, reading)
+    """Check a COCO annotation file, and add the classes that it has categories for to `classes_found`, in their order."""
+    label, reading = _label(view), reading_of(view)
+    found = survey(view.ann_file, label, reading)
     known = set(found.categories)
     classes_found[view.key] = [name for name in reading.classes if name in known]
     if reading.classes and not classes_found[view.key]:
         raise InputError(
-            f"{told}: none of its categories ({some(sorted(known))}) is a class of {view.type_name} "
-            f"({some(reading.classes)}). Name yours with {view.key}.metainfo.classes=(...), and set model.bbox_head.num_classes"
+            f"{label}: none of its categories ({first_few(sorted(known))}) is a class of {view.type_name} "
+            f"({first_few(reading.classes)}). Name yours with {view.key}.metainfo.classes=(...), and set "
+            "model.bbox_head.num_classes"
         )
     if lacking := [name for name in reading.classes if name not in known]:
         _warn(
-            f"{told}: {len(lacking)} of the {len(reading.classes)} classes of {view.type_name} have no "
-            f"category there ({some(lacking)}). mmdet's evaluation fails once such a "
+            f"{label}: {len(lacking)} of the {len(reading.classes)} classes of {view.type_name} have no "
+            f"category there ({first_few(lacking)}). mmdet's evaluation fails once such a "
             "class is predicted: complete the file's categories, empty ones will do, or name your classes in metainfo.classes"
         )
     if found.wrong and reading.boxes:
-        raise InputError(f"{told}: {'; '.join(found.wrong)}")
-    _log_survey(view, told, found)
+        raise InputError(f"{label}: {'; '.join(found.wrong)}")
+    _log_survey(view, label, found)
     if not is_remote(view.image_folder):
-        _check_images(found.names, view.image_folder, told, f"{view.key}.data_prefix.img")
+        _check_images(found.names, view.image_folder, label, f"{view.key}.data_prefix.img")
     return found
 
 
-def _log_survey(view: DatasetView, told: str, found: Survey) -> None:
+def _log_survey(view: DatasetView, label: str, found: Survey) -> None:
     for reason, (count, ids) in found.left_out.items():
-        more = f"{some(ids[:5])}{f' and {count - 5} more' if count > 5 else ''}"
-        text = f"{told}: mmdet leaves out {reason}: {count} annotations (ids {more})"
+        more = f"{first_few(ids[:5])}{f' and {count - 5} more' if count > 5 else ''}"
+        text = f"{label}: mmdet leaves out {reason}: {count} annotations (ids {more})"
         print_log(text, logger="current", level=logging.INFO if reason == OTHER else logging.WARNING)
     for sentence in found.odd:
-        _warn(f"{told}: {sentence}")
+        _warn(f"{label}: {sentence}")
     if view.for_training and found.targets:
         never = [name for name, count in found.boxes.items() if not count]
-        text = f"{told}: {found.targets} boxes in {found.images} images to learn from, {found.crowds} crowds to ignore"
+        text = f"{label}: {found.targets} boxes in {found.images} images to learn from, {found.crowds} crowds to ignore"
         print_log(text, logger="current", level=logging.INFO)
         if never:
-            _warn(f"{told}: {len(never)} of {len(found.boxes)} classes have no box to learn from: {some(never)}")
+            _warn(f"{label}: {len(never)} of {len(found.boxes)} classes have no box to learn from: {first_few(never)}")
 
 
 def _warn(text: str) -> None:
@@ -175,26 +176,29 @@ def _check_evaluators(cfg: Config, splits: tuple[str, ...]) -> None:
                 continue
             if not (file := evaluator.get("ann_file")) or is_remote(Path(file)) or evaluator.get("format_only"):
                 continue
-            told = f"{file} ({split}_evaluator.ann_file)"
+            label = f"{file} ({split}_evaluator.ann_file)"
             if not Path(file).is_file():
-                raise InputError(f"{told}: no such file. Expected the annotations of {split}_dataloader.dataset")
+                raise InputError(f"{label}: no such file. Expected the annotations of {split}_dataloader.dataset")
             views = [view for view in datasets_of(cfg, (split,)) if view.is_coco and view.reads_boxes]
-            count, ids = survey(Path(file), told, reading_of(views[0])).without_crowd if views else (0, [])
+            count, ids = survey(Path(file), label, reading_of(views[0])).without_crowd if views else (0, [])
             if count:
                 raise InputError(
-                    f"{told}: {count} annotations have no iscrowd (ids {some(ids)}), which evaluation needs and training does "
-                    'not. Write "iscrowd": 0 into each'
+                    f"{label}: {count} annotations have no iscrowd (ids {first_few(ids)}), which evaluation needs and training "
+                    'does not. Write "iscrowd": 0 into each'
                 )
 
 
 def _check_same_classes(found: dict[str, list[str]]) -> None:
-    """mmdet numbers the classes by the categories that a file has: two files with other subsets would disagree."""
+    """Check that all annotation files have categories for the same classes.
+
+    mmdet numbers the classes by the categories of each file, so files with different subsets would disagree.
+    """
     keys = list(found)
     for key in keys[1:]:
         if found[key] != found[keys[0]]:
             differing = sorted(set(found[key]) ^ set(found[keys[0]]))
             raise InputError(
-                f"{keys[0]} and {key} have different categories ({some(differing)} in one of them only), so labels would "
+                f"{keys[0]} and {key} have different categories ({first_few(differing)} in one of them only), so labels would "
                 "mean different classes. Give both annotation files the same categories"
             )
 
@@ -206,8 +210,8 @@ def _check_images(names: list[str], folder: Path, annotations: str, key: str) ->
         alike = next((name for name in present if _letters(name) == _letters(lost[0])), None)
         hint = f" The folder has {alike!a}: other capitals or another Unicode form than {lost[0]!a}." if alike else ""
         raise InputError(
-            f"{annotations} names {len(lost)} images (of {len(names)}) that are not in {folder} ({key}): {some(lost)}.{hint} "
-            "Complete the folder, or take them out of the annotations"
+            f"{annotations} names {len(lost)} images (of {len(names)}) that are not in {folder} ({key}): {first_few(lost)}."
+            f"{hint} Complete the folder, or take them out of the annotations"
         )
 
 
@@ -216,7 +220,7 @@ def _letters(name: str) -> str:
 
 
 def _files(folder: str) -> Iterator[str]:
-    """Yield the files below a folder by their paths from there, with slashes."""
+    """Yield the files below a folder as relative paths with slashes."""
     for parent, _, names in os.walk(folder, followlinks=True):
         inner = os.path.relpath(parent, folder).replace(os.sep, "/")
         yield from names if inner == "." else (f"{inner}/{name}" for name in names)
@@ -226,9 +230,9 @@ def _check_label_maps(view: DatasetView) -> None:
     reader = view.label_map_reader()
     if reader is None:
         return
-    told = _told_of(view)
-    if fault := _unpaired(reader, view.key, known=bool(told)):
-        raise InputError("\n".join([fault, *told]))
+    layout_lines = _layout_of(view)
+    if fault := _unpaired(reader, view.key, known=bool(layout_lines)):
+        raise InputError("\n".join([fault, *layout_lines]))
     if view.for_training:
         load = reader_of(view, LoadLabelMap, LOADERS)
         require_pixels(
@@ -241,12 +245,12 @@ def _check_label_maps(view: DatasetView) -> None:
 
 
 def _unpaired(reader: Any, key: str, known: bool) -> str | None:
-    """What images and label maps lack of each other, by their names.
+    """Return a message about images without label map or label maps without image; None if all match by name.
 
     Args:
-        reader: the dataset, which says by itself what it would read.
-        key: the dataset's in the config.
-        known: nothing but label maps ends as they do in this layout, so that each must have its image.
+        reader: mmseg's dataset, which lists the files that it would read.
+        key: config key of the dataset.
+        known: whether the folder's layout is known; then every file with the suffix of label maps must have an image.
     """
     images, maps = (Path(reader.data_prefix[name]) for name in ("img_path", "seg_map_path"))
     entries = reader.load_data_list()

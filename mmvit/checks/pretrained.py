@@ -1,4 +1,4 @@
-"""The released files that backbones of a config begin from."""
+"""Check of the checkpoints that a config's backbones start from."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ..zoo import families
 
 
 def check_pretrained(cfg: Config) -> None:
-    """Files that `init_cfg` of our backbones names are fetched now, so that an unreachable one stops the run at once."""
+    """Fetch the files that `init_cfg` of our backbones names now, so that an unreachable one stops the run at once."""
     for name, part in cfg.model.items():
         if not isinstance(part, dict) or not str(part.get("type", "")).startswith("mmvit."):
             continue
@@ -27,7 +27,7 @@ def check_pretrained(cfg: Config) -> None:
 
 
 def missing_checkpoint(key: str, source: str, part: ConfigDict) -> str:
-    """What to say about a local checkpoint that is not there: above all, where the authors' files are."""
+    """Return a message about a missing local checkpoint, with the address of the authors' file."""
     path = Path(source).expanduser()
     lines = [f"checkpoint {source}: no such file ({key}.checkpoint, looked in {path.resolve().parent})"]
     family = next((family for family in families() if f"mmvit.{family.__name__}" == part.type), None)
@@ -37,7 +37,7 @@ def missing_checkpoint(key: str, source: str, part: ConfigDict) -> str:
             lines.append(f"The authors' file for images of {row.img_size} pixels is {row.url}, which {key}.checkpoint may name")
         elif row.arch == part.get("arch"):
             lines.append(
-                f"The authors' file lies in a folder that only a browser opens, {row.folder}: fetch it by hand and put it "
+                f"The authors' file is in a folder that only a browser opens, {row.folder}: download it by hand and put it "
                 f"at {path}"
             )
     lines += [

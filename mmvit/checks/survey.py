@@ -1,4 +1,4 @@
-"""What remains of a COCO annotation file when mmdet has read it: boxes and masks to learn from, remembered between runs."""
+"""Survey of a COCO annotation file: the boxes and masks that remain when mmdet has read it. Surveys are cached between runs."""
 
 import json
 import os
@@ -13,31 +13,31 @@ import numpy as np
 from ..errors import InputError
 from ..version import __version__
 from . import annotations
-from .coco import LOST, NONE, PARTIAL, REASONS, TOLD, Columns, Table, mask_states, reasons, table_of
+from .coco import LISTED, LOST, NONE, PARTIAL, REASONS, Columns, Table, mask_states, reasons, table_of
 from .coco_reader import fast_table
 from .plausible import contradictions
 
 PARTIAL_MASKS = "polygons of fewer than three points or with an odd count of numbers"
 LOST_MASKS = "masks of which nothing can be drawn: RLEs without size or counts, or no polygon of three points"
-REMEMBERED_FROM = 8 << 20  # bytes: smaller files are read as fast
-KEPT = 32  # files in the cache
+CACHED_FROM = 8 << 20  # bytes; smaller files are read as fast as a cache
+KEPT = 32  # surveys in the cache
 
 
 @dataclass
 class Survey:
-    """What is known of a file in order.
+    """Content of a file without faults.
 
     Attributes:
         names: file names of the images.
         categories: names of the categories.
-        annotations: how many there are.
-        left_out: for each reason why mmdet passes over annotations, how many there are and the first ids.
-        boxes: boxes to learn from, by class.
-        images: images with a box to learn from.
-        crowds: regions to be ignored (`iscrowd`).
-        without_crowd: how many annotations have no `iscrowd`, and the first ids.
-        odd: values that are legal one by one and hardly possible together, a sentence each.
-        wrong: those that can have one cause only.
+        annotations: number of annotations.
+        left_out: for each reason why mmdet skips annotations, their number and the first ids.
+        boxes: number of boxes to learn from, by class.
+        images: number of images with a box to learn from.
+        crowds: number of regions to ignore (`iscrowd`).
+        without_crowd: number of annotations without `iscrowd`, and the first ids.
+        odd: sentences about values that are implausible together.
+        wrong: sentences about values that are certainly wrong.
     """
 
     names: list[str]
@@ -61,11 +61,11 @@ class Reading:
     """How a dataset reads a file.
 
     Attributes:
-        classes: the names that it trains.
-        boxes: annotations are read as `CocoDataset` does.
-        masks: the pipeline loads masks, too.
-        annotated: the file must have annotations.
-        least_side: images with a shorter side are left out, pixels.
+        classes: names of the classes to train.
+        boxes: whether it reads annotations like `CocoDataset`.
+        masks: whether the pipeline loads masks.
+        annotated: whether the file must have annotations.
+        least_side: length in pixels that the shorter side of an image needs, or the image is left out.
     """
 
     classes: Sequence[str]
@@ -75,11 +75,11 @@ class Reading:
     least_side: float = 0
 
 
-def survey(path: Path, told: str, reading: Reading) -> Survey:
-    """Return what remains of a file; from the cache where neither file nor reading changed.
+def survey(path: Path, label: str, reading: Reading) -> Survey:
+    """Return the survey of a file, from the cache if neither the file nor the reading changed.
 
     Args:
-        told: how messages name the file.
+        label: how messages name the file.
 
     Raises:
         InputError: the file cannot be read, or has entries that stop a run.
@@ -87,36 +87,36 @@ def survey(path: Path, told: str, reading: Reading) -> Survey:
     place = _place(path, reading)
     if (known := _remembered(place)) is not None:
         return known
-    table = read_table(path, told, reading)
+    table = read_table(path, label, reading)
     found = _summary(table, reading)
     _remember(place, found)
     return found
 
 
-def read_table(path: Path, told: str, reading: Reading) -> Table:
-    """Read a file whose entries are in order, fast where possible.
+def read_table(path: Path, label: str, reading: Reading) -> Table:
+    """Read a file and check its entries.
 
     Raises:
-        InputError: as for `survey`.
+        InputError: see `survey`.
     """
     table = fast_table(path, reading.masks, reading.boxes)
     lacking = reading.annotated and reading.boxes and table is not None and table.columns is None
     if table is not None and not lacking and not _without_mask(table, reading).any():
         return table
-    content = annotations.read(path, told, reading.annotated)
-    annotations.check_lists(content, told, reading.classes)
+    content = annotations.read(path, label, reading.annotated)
+    annotations.check_lists(content, label, reading.classes)
     if reading.boxes:
-        annotations.check_annotations(content, told)
+        annotations.check_annotations(content, label)
     table = table_of(content, False, reading.boxes)
     if reading.masks and table.columns is not None:
         used = (reasons(table, reading.classes) < 0) & ~table.columns.ignore
-        annotations.check_masks(content, told, np.flatnonzero(used).tolist())
+        annotations.check_masks(content, label, np.flatnonzero(used).tolist())
         table.columns.mask = mask_states(content)
     return table
 
 
 def _without_mask(table: Table, reading: Reading) -> np.ndarray:
-    """Which annotations are used and have no mask, where masks are read."""
+    """Return which annotations (N,) are in use and have no mask; an empty array if masks are not read."""
     if not reading.masks or table.columns is None:
         return np.zeros(0, bool)
     columns = table.columns
@@ -124,7 +124,7 @@ def _without_mask(table: Table, reading: Reading) -> np.ndarray:
 
 
 def trained(table: Table, reading: Reading) -> np.ndarray:
-    """Return which annotations (N,) a model learns from; crowds and masks that cannot be drawn are ignored regions."""
+    """Return which annotations (N,) a model learns from; crowds and masks that cannot be drawn are regions to ignore."""
     columns = table.columns
     assert columns is not None
     used = (reasons(table, reading.classes) < 0) & ~columns.ignore & ~columns.crowd & (columns.mask != LOST)
@@ -159,16 +159,16 @@ def _summary(table: Table, reading: Reading) -> Survey:
 def _note(found: Survey, reason: str, columns: Columns, which: np.ndarray) -> None:
     places = np.flatnonzero(which)
     if len(places):
-        found.left_out[reason] = (len(places), [str(columns.ids[place]) for place in places[:TOLD]])
+        found.left_out[reason] = (len(places), [str(columns.ids[place]) for place in places[:LISTED]])
 
 
 def _place(path: Path, reading: Reading) -> Path | None:
-    """File of the cache for this state of a file; None where it is not worth it."""
+    """Return the cache file for this state of an annotation file; None if the file is too small to be worth it."""
     try:
         about = path.stat()
     except OSError:
         return None
-    if about.st_size < REMEMBERED_FROM:
+    if about.st_size < CACHED_FROM:
         return None
     text = repr((str(path.resolve()), about.st_size, about.st_mtime_ns, reading, __version__, _own_state()))
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -176,7 +176,7 @@ def _place(path: Path, reading: Reading) -> Path | None:
 
 
 def _own_state() -> tuple[float, ...]:
-    """Times of the files that make a survey, so that a newer version of them asks again."""
+    """Return the modification times of the files that compute a survey: a change of one makes the cache outdated."""
     folder = Path(__file__).parent
     return tuple((folder / f"{name}.py").stat().st_mtime for name in ("survey", "coco", "coco_reader", "plausible"))
 
@@ -191,7 +191,7 @@ def _remembered(place: Path | None) -> Survey | None:
 
 
 def _remember(place: Path | None, found: Survey) -> None:
-    """Write to the cache; where that is not possible, the next run reads the file again."""
+    """Write a survey to the cache. If that fails, the next run reads the annotation file again."""
     if place is None:
         return
     partial = place.with_name(f"{place.name}.{os.getpid()}")
@@ -210,7 +210,7 @@ def require_targets(surveys: dict[str, Survey]) -> None:
     """Check that the training data leave something to learn from.
 
     Args:
-        surveys: of all annotation files that are trained on, by how messages name them.
+        surveys: the surveys of all training data, by the names that messages give the files.
 
     Raises:
         InputError: no box remains.
@@ -218,12 +218,12 @@ def require_targets(surveys: dict[str, Survey]) -> None:
     if not surveys or any(found.targets for found in surveys.values()):
         return
     lines = ["nothing to learn from: no box remains when mmdet has read the training data"]
-    for told, found in surveys.items():
-        lines.append(f"  {told}: {found.annotations} annotations, of which")
+    for label, found in surveys.items():
+        lines.append(f"  {label}: {found.annotations} annotations, of which")
         lines += [f"    {count} {reason}" for reason, (count, _) in found.left_out.items()]
         if found.crowds:
             lines.append(
-                f"    {found.crowds} iscrowd=1, which are regions to be ignored. A converter that marks every RLE as a "
+                f"    {found.crowds} iscrowd=1, which are regions to ignore. A converter that marks every RLE as a "
                 "crowd is wrong: write iscrowd=0 for single objects"
             )
         lines += [f"    {fault}" for fault in found.wrong]

@@ -1,4 +1,4 @@
-"""What label maps leave to learn from: the pixels of each class once the dataset's rules have been applied."""
+"""The pixels of each class that label maps leave to learn from, after the dataset's rules are applied."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 
 from ..data.label_maps import IGNORED
-from ..errors import InputError, some
+from ..errors import InputError, first_few
 
-SAMPLED = 16  # maps that are read before a run; all of them only where these leave next to nothing
+SAMPLED = 16  # maps that are read before a run; if these leave next to nothing, all are read
 NOTICEABLE = 0.001  # share of pixels
 
 Read = Callable[[dict[str, Any]], np.ndarray]
 
 
-def require_pixels(entries: Sequence[dict[str, Any]], read: Read, classes: Sequence[str], told: str, reduced: bool) -> None:
+def require_pixels(entries: Sequence[dict[str, Any]], read: Read, classes: Sequence[str], label: str, reduced: bool) -> None:
     """Check that label maps have pixels of more than one class, in a sample first.
 
     Args:
-        entries: as mmseg's dataset lists them.
-        read: the labels (H, W), uint8, of an entry, as training gets them.
-        told: how messages name the maps.
+        entries: the list that mmseg's dataset makes.
+        read: returns the labels (H, W), uint8, of an entry, as training gets them.
+        label: how messages name the maps.
         reduced: whether `reduce_zero_label` is on.
 
     Raises:
@@ -31,23 +31,23 @@ def require_pixels(entries: Sequence[dict[str, Any]], read: Read, classes: Seque
     for chosen in (entries[::step], entries):
         counts = np.zeros(IGNORED + 1, dtype=np.int64)
         for entry in chosen:
-            with suppress(InputError):  # what cannot be read is told when a run reads it, or by `doctor --data`
+            with suppress(InputError):  # a file that cannot be read is reported by the run or by `doctor --data`
                 counts += pixels(read(entry))
         if not counts.any():
             return
         fault = pixel_fault(counts, classes, reduced)
         if fault is None:
             return
-    raise InputError(f"{told}: {fault}")
+    raise InputError(f"{label}: {fault}")
 
 
 def pixels(labels: np.ndarray) -> np.ndarray:
-    """Return how many pixels (256,) of labels (H, W), uint8, have each label."""
+    """Return the number of pixels (256,) of each label in a map (H, W), uint8."""
     return np.bincount(labels.ravel(), minlength=IGNORED + 1)
 
 
 def pixel_fault(counts: np.ndarray, classes: Sequence[str], reduced: bool) -> str | None:
-    """Return what is wrong with the pixels (256,) of each label; None where there is something to learn."""
+    """Return why these numbers of pixels (256,) leave nothing to learn; None if they leave something."""
     ignored = counts[IGNORED] / max(counts.sum(), 1)
     present = np.flatnonzero(counts[:IGNORED]).tolist()
     if not present:
@@ -64,14 +64,14 @@ def pixel_fault(counts: np.ndarray, classes: Sequence[str], reduced: bool) -> st
 
 
 def absent_classes(counts: np.ndarray, classes: Sequence[str], reduced: bool) -> str | None:
-    """Return words on classes that never occur; None where all do."""
+    """Return a sentence about classes that never occur; None if all occur."""
     never = [name for number, name in enumerate(classes) if not counts[number]]
     if not never:
         return None
-    told = f"{len(never)} of {len(classes)} classes never occur: {some(never)}"
+    text = f"{len(never)} of {len(classes)} classes never occur: {first_few(never)}"
     if reduced and never == [classes[-1]] and counts[IGNORED]:
-        told += (
+        text += (
             f". reduce_zero_label=True ignores 0 and makes {len(classes) - 1} of {len(classes)}, which no map has: where 0 is "
             "the first class, set it to False"
         )
-    return told
+    return text

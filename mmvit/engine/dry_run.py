@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..checks.dataset import datasets_of
 from ..checks.findings import Finding, brief
-from ..errors import InputError, some
+from ..errors import InputError, first_few
 from ..pyramid import Pyramid
 from .checkpoints import last_checkpoint
 from .configuration import TrainOptions, train_config, without_pretrained
@@ -164,8 +164,8 @@ def _resumed(watch: Watch) -> Iterator[Finding]:
 def without_gradient(names: list[str], used: set[int], cfg: Config) -> str:
     """Return words on parameters that a training step left without a gradient, with the `out_indices` that cure it."""
     told = (
-        f"{len(names)} parameters get no gradient ({some(names)}): one process trains on without them, several stop at their "
-        "second step"
+        f"{len(names)} parameters get no gradient ({first_few(names)}): one process trains on without them, several stop at "
+        "their second step"
     )
     backbone = cfg.model.get("backbone") or {}
     indices = tuple(backbone.get("out_indices") or (0, 1, 2, 3))

@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 
 from ..checks.dataset import DatasetView, datasets_of
 from ..data.label_maps import LoadLabelMap
-from ..errors import InputError, some
+from ..errors import InputError, first_few
 from ..predict.models import Loaded, load
 from ..predict.predictor import Predictor, torch_device
 from ..predict.results import Detections
@@ -88,7 +88,7 @@ def require_classes(trained: Sequence[str], there: Sequence[str], key: str) -> N
     """
     if tuple(trained) != tuple(there):
         raise InputError(
-            f"{key} has classes {some(there)}, but the checkpoint was trained on {some(trained)}. Use its own config"
+            f"{key} has classes {first_few(there)}, but the checkpoint was trained on {first_few(trained)}. Use its own config"
         )
 
 

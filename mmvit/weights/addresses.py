@@ -10,17 +10,17 @@ from .released import FILES, SCHEME, Released, WholeModelFile
 
 
 class Address(NamedTuple):
-    """Where a file may be, and how its digest begins, where that is known."""
+    """An address of a file, and the beginning of its digest if known."""
 
     place: str
     sha256: str | None
 
 
 def addresses(source: str) -> list[Address]:
-    """Return where a source may be had, in order: of `mmvit://NAME`, or of an address of the tables, with all copies.
+    """Return the addresses to try in order: those of `mmvit://NAME`, or the source itself and its copies in the tables.
 
     Raises:
-        CheckpointError: no such name, no released file, or one that only a browser can download.
+        CheckpointError: there is no such name, no released file, or only one that needs a browser.
     """
     rows = _rows()
     if not source.startswith(SCHEME):
@@ -36,14 +36,14 @@ def addresses(source: str) -> list[Address]:
     places = [place for place in (row.url, *row.copies) if place is not None]
     if not places:
         raise CheckpointError(
-            f"{source}: the authors' file lies in a folder that only a browser opens, {row.folder}. "
-            "Fetch it by hand and name its path instead"
+            f"{source}: the authors' file is in a folder that only a browser opens, {row.folder}. "
+            "Download it by hand and name its path instead"
         )
     return [_address(place) for place in places]
 
 
 def row_of(source: str) -> Released | WholeModelFile | None:
-    """Return the row of a published file by `mmvit://NAME` or one of its addresses; None for anything else."""
+    """Return the row of the published file that `mmvit://NAME` or an address names; None if there is none."""
     rows = _rows()
     if source.startswith(SCHEME):
         return rows.get(source.removeprefix(SCHEME))
@@ -51,17 +51,17 @@ def row_of(source: str) -> Released | WholeModelFile | None:
 
 
 def _rows() -> dict[str, Released | WholeModelFile | None]:
-    MODELS.import_from_location()  # where families are defined
+    MODELS.import_from_location()  # imports the families, which register their tables
     return {**FILES, **WHOLE_MODELS}
 
 
 def _address(place: str) -> Address:
-    """OpenMMLab's names end in the beginning of the digest."""
+    """Return an address, with the beginning of the digest if OpenMMLab's file name ends in it."""
     found = re.fullmatch(r"https://download\.openmmlab\.com/.*-([0-9a-f]{8})\.pth", place)
     return Address(place, found[1] if found and place not in WRONGLY_NAMED else None)
 
 
-WRONGLY_NAMED = tuple(  # one digest in the names of two files
+WRONGLY_NAMED = tuple(  # these two files have the same digest in their names
     f"https://download.openmmlab.com/mmsegmentation/v0.5/van_3rdparty/van-{arch}-in1kpre_upernet_3rdparty_512x512-ade20k_20230522-"
     "653bd6b7.pth"
     for arch in ("b3", "b4")
@@ -69,7 +69,7 @@ WRONGLY_NAMED = tuple(  # one digest in the names of two files
 
 
 def is_authors(source: str) -> bool:
-    """Whether a source is an authors' file of a backbone, or a copy of one: to be computed with their eps."""
+    """Return whether a source is the authors' file of a backbone, or a copy of one, which runs with their eps."""
     return isinstance(row_of(source), Released)
 
 

@@ -1,8 +1,8 @@
-"""Checkpoint files as they come from outside: read without running code of theirs, and without believing what they claim.
+"""Safe reading of checkpoint files from outside: their code never runs, and their claims are checked.
 
-Nothing is ever unpickled beyond tensors, the plain values of mmengine's checkpoints, and stand-ins for the settings of
-training scripts (`weights_only=True`, see `compat.checkpoints`). What a file of a
-few bytes may claim to hold in memory is bounded by its own size: torch writes the entries of its archives uncompressed.
+Only tensors, the plain values of mmengine's checkpoints, and stand-ins for the settings of training scripts are unpickled
+(`weights_only=True`, see `compat.checkpoints`). A file cannot claim more memory than its own size, because torch writes the
+entries of its archives uncompressed.
 """
 
 import json
@@ -19,20 +19,20 @@ from torch import Tensor
 from ..compat.checkpoints import safe_load
 from ..errors import CheckpointError
 
-META = "mmvit_meta"  # in the header of our safetensors files: what stands beside the weights, as JSON
-ZIP = b"PK\x03\x04"  # how torch tells its archives from the files that it wrote before 1.6
+META = "mmvit_meta"  # key in the header of our safetensors files: the metadata, as JSON
+ZIP = b"PK\x03\x04"  # first bytes of torch's archives; its files from before 1.6 have others
 
 
 def read_checkpoint(path: Path, source: str | Path | None = None) -> Any:
-    """Content of a `.safetensors` file or of one written by `torch.save`, on the CPU, without running any code from it.
+    """Return the content of a `.safetensors` file or of one written by `torch.save`, on the CPU, without running its code.
 
     Args:
-        path: where it lies.
-        source: what a message calls it, where that is not its path.
+        path: path of the file.
+        source: how messages name the file; None for its path.
 
     Raises:
-        CheckpointError: truncated, no checkpoint, one that claims more than it holds, or one that holds classes other than
-            tensors and plain values.
+        CheckpointError: the file is truncated, is no checkpoint, claims more than it holds, or holds anything but tensors and
+            plain values.
     """
     source = source or path
     try:
@@ -55,7 +55,7 @@ def read_checkpoint(path: Path, source: str | Path | None = None) -> Any:
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
-    """The tensors of a file; of ours, as mmengine has them, with what stands beside them."""
+    """Return the tensors of a file; of one that mmvit wrote, mmengine's dict of `meta` and `state_dict`."""
     from safetensors import safe_open
     from safetensors.torch import load_file
 
@@ -71,12 +71,12 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def require_real(tensors: Mapping[str, Tensor], path: Path, source: str | Path) -> None:
-    """Checks that each tensor has its numbers in the file.
+    """Check that the file holds the numbers of every tensor.
 
-    A tensor of stride 0 or a sparse one can have any shape without having numbers: what touches them all would fill the memory.
+    A sparse tensor, or one with stride 0, can have any shape with few numbers; a computation with it could fill the memory.
 
     Raises:
-        CheckpointError: tensors without numbers, or with more of them than the file has bytes for.
+        CheckpointError: a tensor is not dense, or claims more bytes than the file has.
     """
     size = path.stat().st_size
     for name, value in tensors.items():
@@ -92,11 +92,11 @@ def require_real(tensors: Mapping[str, Tensor], path: Path, source: str | Path) 
 
 
 def _check_archive(path: Path, source: str | Path) -> None:
-    """Refuses what would unpack to more than the file's own size.
+    """Check that an archive does not unpack to more than its own size.
 
     Raises:
-        CheckpointError: compressed entries, or entries that overlap or go beyond the file.
-        zipfile.BadZipFile: truncated.
+        CheckpointError: its entries are compressed, overlap, or exceed the file.
+        zipfile.BadZipFile: it is truncated.
     """
     with path.open("rb") as file:
         if file.read(len(ZIP)) != ZIP:
@@ -109,24 +109,24 @@ def _check_archive(path: Path, source: str | Path) -> None:
     if packed or claimed > size:
         fault = f"its entries are compressed ({packed[0]})" if packed else "its entries overlap"
         raise CheckpointError(
-            f"{source} ({size} bytes) was not read: {fault} and claim {claimed} bytes. torch.save writes them one after the "
+            f"{source} ({size} bytes) was not read: {fault} and claim {claimed} bytes. torch.save writes entries one after the "
             "other and uncompressed: get the file from its authors, or save it again with torch.save"
         )
 
 
 def _refused(said: str) -> str:
-    """What torch's unpickler refused, in our words: its own are cut off, and coloured."""
+    """Return a message about what torch's unpickler refused; its own message is cut off and coloured."""
     if found := re.search(r"GLOBAL ([\w.]+)|(?:class|function) '?([\w.]+)|blocklisted module ([\w.]+)", said):
         name = next(filter(None, found.groups()))
         return (
-            f"besides tensors and plain values it holds {name}, which could run code. If you trust where it comes from, load "
-            "it in Python of your own and save its tensors alone"
+            f"besides tensors and plain values it holds {name}, which could run code. If you trust its origin, load "
+            "it in Python yourself and save only its tensors"
         )
     return "it is no checkpoint, or it holds something other than tensors and plain values, which could run code"
 
 
 def _looks_like(path: Path) -> str:
-    """What else a file that is no checkpoint might be, by its first bytes."""
+    """Return a hint on what else the file may be, from its first bytes; empty if they give none."""
     with path.open("rb") as file:
         head = file.read(16)
     if path.suffix != ".safetensors" and head[8:9] == b"{":

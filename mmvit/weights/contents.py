@@ -1,4 +1,4 @@
-"""What a checkpoint file holds, as one flat dict of tensors: containers and prefixes of names are the same thing here.
+"""The content of a checkpoint file as one flat dict of tensors, where containers and prefixes of names are the same.
 
 `{"model_ema": {"module.x": ...}}` and `{"model_ema.module.x": ...}` both hold `model_ema.module.x`.
 """
@@ -15,19 +15,19 @@ from ..errors import CheckpointError
 from .archives import read_checkpoint, require_real
 from .downloads import fetch
 
-DEEPEST = 12  # parts of a name, and containers in containers, that may stand before the names of a network
+DEEPEST = 12  # most parts in a prefix, and most containers inside each other
 AVERAGED = re.compile(r"(^|[._])(ema|teacher|averaged?|avg|swa)([._]|$)")
-SWAPPED = "ema_state_dict"  # mmengine saves the averaged weights as state_dict, and the others as this
+SWAPPED = "ema_state_dict"  # mmengine saves the averaged weights as state_dict and the raw ones under this key
 
 
 @dataclass(frozen=True)
 class Contents:
-    """Tensors of a file by their full names, and what stands beside them.
+    """Tensors of a file by their full names, and its metadata.
 
     Attributes:
-        source: what messages call the file.
-        containers: prefixes that are containers of the file, such as `state_dict.`, the outermost first.
-        meta: what mmengine, or `mmvit publish`, notes beside the weights.
+        source: how messages name the file.
+        containers: prefixes that are containers of the file, such as `state_dict.`, outermost first.
+        meta: the metadata that mmengine or `mmvit publish` wrote.
     """
 
     source: str
@@ -36,13 +36,13 @@ class Contents:
     meta: Mapping[str, Any]
 
     def is_averaged(self, prefix: str) -> bool:
-        """Whether what lies under a prefix is an average of the weights over a training, by its name."""
+        """Return whether the name of a prefix says that its tensors are weights averaged over a training."""
         if f"{SWAPPED}." in self.containers:
             return prefix.startswith("state_dict.")
         return AVERAGED.search(prefix) is not None
 
     def starts(self, prefix: str) -> tuple[str, ...]:
-        """Return the full prefixes that a prefix of the user's may mean: below the file's root, or below a container."""
+        """Return the full prefixes that a user's prefix may mean: at the root of the file, or in a container."""
         return (prefix, *(container + prefix for container in self.containers))
 
 
@@ -50,22 +50,22 @@ def read_contents(source: str | Path, sha256: str | None = None) -> Contents:
     """Read a checkpoint file or URL.
 
     Raises:
-        CheckpointError: see `fetch`, `read_checkpoint` and `require_real`, or no tensors inside.
+        CheckpointError: see `fetch`, `read_checkpoint` and `contents_of`.
     """
     path = fetch(source, sha256)
     return contents_of(read_checkpoint(path, source), path, source)
 
 
 def contents_of(content: Any, path: Path, source: str | Path) -> Contents:
-    """Return the contents of a checkpoint that was read.
+    """Return the contents of a checkpoint that has been read.
 
     Args:
-        content: what `read_checkpoint` returned.
-        path: where the file lies.
-        source: what messages call it.
+        content: the result of `read_checkpoint`.
+        path: path of the file.
+        source: how messages name the file.
 
     Raises:
-        CheckpointError: no tensors inside, or some without numbers in the file.
+        CheckpointError: it holds no tensors, or see `require_real`.
     """
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{source} holds a {type(content).__name__}, expected a dict of tensors")
@@ -76,14 +76,14 @@ def contents_of(content: Any, path: Path, source: str | Path) -> Contents:
         tensors.update({f"{prefix}{name}": value for name, value in names.items() if name not in (".", "")})
     if not tensors:
         kinds = ", ".join(f"{key} ({type(value).__name__})" for key, value in list(content.items())[:8]) or "nothing"
-        raise CheckpointError(f"{source} holds no tensors: neither by itself nor in its dicts. It holds {kinds}")
+        raise CheckpointError(f"{source} holds no tensors, neither at its root nor in its dicts. It holds {kinds}")
     require_real(tensors, path, source)
     meta = content.get("meta")
     return Contents(str(source), tensors, tuple(filter(None, containers)), meta if isinstance(meta, Mapping) else {})
 
 
 def _mappings(content: Mapping) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Each mapping in a file that holds tensors itself, with the prefix that leads there; each only once."""
+    """Yield each mapping of a file that holds tensors directly, once, with its prefix."""
     seen = set()
     waiting: list[tuple[str, Mapping, int]] = [("", content, 0)]
     while waiting:
@@ -100,7 +100,7 @@ def _mappings(content: Mapping) -> Iterator[tuple[str, dict[str, Tensor]]]:
 
 
 def heads(name: str) -> Iterator[tuple[str, str]]:
-    """Each way to cut a name into a prefix, which may be empty, and the rest."""
+    """Yield each way to cut a name into a prefix, which may be empty, and the rest."""
     yield "", name
     start = 0
     for _ in range(DEEPEST):
@@ -111,7 +111,7 @@ def heads(name: str) -> Iterator[tuple[str, str]]:
 
 
 def prefixes_of(contents: Contents, most: int = 8) -> list[str]:
-    """Return the prefixes that a reader of the names sees: where many names begin alike, with how many there are."""
+    """Return the prefixes that many names share, with the number of names."""
     counts: dict[str, int] = {}
     for name in contents.tensors:
         for prefix, _ in heads(name):

@@ -1,4 +1,4 @@
-"""The way back: files in the names of the authors, mmdet, timm, or ours, exactly, so that work done here can leave."""
+"""Conversion of checkpoints into the names of the authors, mmdet, timm, or this package, without loss."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..errors import CheckpointError, InputError, some
+from ..errors import CheckpointError, InputError, first_few
 from .contents import Contents, heads, read_contents
 from .layouts import LAYOUTS, find
 from .layouts.layout import Layout
@@ -24,10 +24,10 @@ class Converted:
     """Tensors under a toolkit's names.
 
     Attributes:
-        tensors: with `backbone.` before them where they are a whole model's.
-        whole: whether they are.
-        left_out: names of the file that have no counterpart there.
-        remarks: what a reader has to know.
+        tensors: by their new names, which begin with `backbone.` in a whole model.
+        whole: whether this is a whole model.
+        left_out: names of the file without a counterpart in the toolkit.
+        remarks: notes for the user.
     """
 
     tensors: Mapping[str, Tensor]
@@ -44,22 +44,22 @@ def convert(source: str | Path, to: str, out: Path, prefix: str | None = None, f
     """Write a checkpoint under the names of a toolkit.
 
     Args:
-        source: path or address of a backbone or a whole model, in any layout that is known here.
-        to: one of `TARGETS`; `safetensors` are our names in that format.
-        out: where to; `.safetensors`, or anything else for torch's format.
-        prefix: as in `load_pretrained`.
-        force: whether `out` may be there.
+        source: path or address of a backbone or a whole model, in any layout of `LAYOUTS`.
+        to: one of `TARGETS`; `safetensors` means our names in that format.
+        out: file to write; in safetensors' format if its name ends in `.safetensors`, otherwise in torch's.
+        prefix: see `load_pretrained`.
+        force: whether to overwrite `out`.
 
     Raises:
-        InputError: a file that is in the way, or a toolkit without such a network.
-        CheckpointError: unreadable, or of a layout that is not known.
+        InputError: `out` exists, or the toolkit has no such network.
+        CheckpointError: the file is unreadable, or in no layout of `LAYOUTS`.
     """
     if to not in TARGETS:
         raise InputError(f"--to {to}: expected one of {', '.join(TARGETS)}")
     if to == "safetensors" and out.suffix != ".safetensors":
         raise InputError(f"--out {out}: expected a name that ends in .safetensors")
     if out.exists() and not force:
-        raise InputError(f"--out {out}: there is such a file; name another, or give --force")
+        raise InputError(f"--out {out}: the file exists; name another, or give --force")
     contents = read_contents(source)
     converted = _convert(contents, "mmvit" if to == "safetensors" else to, prefix)
     meta = {key: value for key, value in contents.meta.items() if key in ("cfg", "dataset_meta", "CLASSES", "PALETTE")}
@@ -72,7 +72,7 @@ def _convert(contents: Contents, to: str, prefix: str | None) -> Converted:
     target = find(layout.family, to)
     if target is None:
         there = ", ".join(dict.fromkeys(entry.toolkit for entry in LAYOUTS if entry.family == layout.family))
-        raise InputError(f"--to {to}: it has no {layout.family}, or its names are not known here; there are {there}")
+        raise InputError(f"--to {to}: mmvit knows no names of {layout.family} in {to}; there are {there}")
     part = {name.removeprefix(start): value for name, value in contents.tensors.items() if name.startswith(start)}
     try:
         ours = layout.to_ours(part)
@@ -100,10 +100,10 @@ def _eps(layout: Layout) -> str:
 
 
 def recognise(contents: Contents, prefix: str | None = None) -> tuple[Layout, str]:
-    """Return the layout of a file's backbone, of whatever size, and what stands before its names.
+    """Return the layout of a file's backbone, of any size, and the prefix of its names.
 
     Raises:
-        CheckpointError: none is recognised, or several are, or several networks are in the file.
+        CheckpointError: the file has no backbone in a known layout, or several.
     """
     starts = ("",) if prefix is None else contents.starts(prefix)
     counts: dict[tuple[Layout, str], int] = {}
@@ -124,16 +124,18 @@ def recognise(contents: Contents, prefix: str | None = None) -> tuple[Layout, st
     best = [pair for pair, count in counts.items() if count == most and most]
     averaged = [(layout, start) for layout, start in best if contents.is_averaged(start)]
     if len(averaged or best) != 1:
-        told = (
-            f"several: {some([f'{layout} under {start!r}' for layout, start in best])}; choose with prefix" if best else "none"
+        choices = (
+            f"several: {first_few([f'{layout} under {start!r}' for layout, start in best])}; choose with prefix"
+            if best
+            else "none"
         )
-        raise CheckpointError(f"{contents.source}: expected the names of one backbone that is known here, found {told}")
+        raise CheckpointError(f"{contents.source}: expected one backbone in a known layout, found {choices}")
     return (averaged or best)[0]
 
 
 @cache
 def vocabulary(family: str) -> frozenset[str]:
-    """Our names of all tensors of a family's archs, without their numbers."""
+    """Return our names of all tensors of a family's archs, with `#` for each number."""
     return frozenset(_outline(name) for arch, model in networks() if model.family == family for name in model.state_dict())
 
 

@@ -1,6 +1,6 @@
-"""Where a checkpoint lies, and how it gets there: paths, URLs, places of a hub, and `mmvit://NAME` for published files.
+"""Downloads of checkpoints from URLs, hubs, and `mmvit://NAME` for published files.
 
-URLs are kept in torch's hub directory under their last part, where a file that somebody put there by hand is used as well.
+Files from URLs are kept in torch's hub directory under the last part of the URL; files put there by hand are used, too.
 """
 
 import hashlib
@@ -28,17 +28,17 @@ from .released import SCHEME
 
 REMOTE = ("http://", "https://", "file://")
 OWN_SCHEMES = (SCHEME, hub.SCHEME)
-AGENT = {"User-Agent": "mmvit"}  # some servers refuse Python's own
+AGENT = {"User-Agent": "mmvit"}  # some servers refuse Python's default
 TIMEOUT = 30  # seconds without an answer
 BLOCK = 1 << 20  # bytes
-ABANDONED = 3600  # seconds without a new byte: far longer than TIMEOUT lets a living download be
+ABANDONED = 3600  # seconds without a new byte, far more than the TIMEOUT of a running download
 
 
 def locate(source: str | Path) -> tuple[str | None, Path]:
-    """First address of a checkpoint, None for a local one, and the path where it lies or will lie once it has been downloaded.
+    """Return the first address of a checkpoint (None for a local one) and its path, before or after the download.
 
     Raises:
-        CheckpointError: `mmvit://NAME` without a file that can be downloaded, or no address of a hub.
+        CheckpointError: `mmvit://NAME` has no file to download, or an address of a hub is malformed.
     """
     text = str(source)
     if "://" not in text:
@@ -53,7 +53,7 @@ def _web(place: str) -> str:
 
 
 def _target(place: str) -> Path:
-    """Where the file of an address lies or will lie; of a hub's, as far as that is known before."""
+    """Return the path of an address, before or after the download; for a hub, before it, only the folder is known."""
     if place.startswith(hub.SCHEME):
         return hub.target(place)
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(place).path).name
@@ -65,14 +65,14 @@ def _present(place: str) -> Path | None:
 
 
 def fetch(source: str | Path, sha256: str | None = None) -> Path:
-    """Local path of a checkpoint; addresses are downloaded once, whole or not at all.
+    """Return the local path of a checkpoint, after downloading it if necessary, completely or not at all.
 
     Args:
-        source: path, URL, `hf://OWNER/REPO[/FILE][@REVISION]`, or `mmvit://NAME`, of which all addresses are tried in order.
+        source: path, URL, `hf://OWNER/REPO[/FILE][@REVISION]`, or `mmvit://NAME`, whose addresses are tried in order.
         sha256: expected digest, or its beginning.
 
     Raises:
-        CheckpointError: no such file, no address that answers, another digest, or no checkpoint there.
+        CheckpointError: there is no such file, no address answers, the digest differs, or the file is no checkpoint.
     """
     text = str(source)
     if "://" not in text:
@@ -88,12 +88,12 @@ def fetch(source: str | Path, sha256: str | None = None) -> Path:
         return _obtain(text, known)
     if int(os.environ.get("LOCAL_RANK", 0)) == 0:
         _obtain(text, known)
-    torch.distributed.barrier()  # the other processes of this machine use what the first one fetched
+    torch.distributed.barrier()  # the other processes of this machine wait for the first one's download
     return next(there for place, _ in known if (there := _present(place)))
 
 
 def _obtain(source: str, known: Sequence[Address]) -> Path:
-    """The file of the first address that is there already, or else of the first that answers."""
+    """Return the file of the first address that is already downloaded, or else of the first that answers."""
     for place, digest in known:
         if (present := _present(place)) is not None:
             _check_digest(present, digest)
@@ -113,8 +113,8 @@ def _obtain(source: str, known: Sequence[Address]) -> Path:
             failures.append(error)
     if len(failures) == 1:
         raise failures[0]
-    told = "\n".join(f"  {failure}" for failure in failures)
-    raise CheckpointError(f"{source}: none of its {len(known)} addresses gave it:\n{told}") from failures[0]
+    reasons = "\n".join(f"  {failure}" for failure in failures)
+    raise CheckpointError(f"{source}: all of its {len(known)} addresses failed:\n{reasons}") from failures[0]
 
 
 def _check_digest(path: Path, sha256: str | None, source: str | None = None) -> None:
@@ -124,30 +124,30 @@ def _check_digest(path: Path, sha256: str | None, source: str | None = None) -> 
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not digest.startswith(sha256.lower()):
         raise CheckpointError(
-            f"{source or path} has sha256 {digest}, expected {sha256}: another file, or a damaged one; get it again"
+            f"{source or path} has sha256 {digest}, expected {sha256}: another file, or a damaged one; download it again"
         )
 
 
 def _download(url: str, path: Path, sha256: str | None) -> None:
-    """Writes `url` to `path`: beside it first, and under its name only when all bytes came and are a checkpoint's.
+    """Download `url` to `path`, in a temporary file beside it until all bytes have come and are a checkpoint's.
 
-    An interrupted download begins anew. Others that fetch the same file, on this machine or one that shares the folder, each
-    write their own.
+    An interrupted download starts again. Every process that downloads the same file, also on machines that share the folder,
+    writes a temporary file of its own.
     """
     partial = path.with_name(f"{uuid4().hex}.partial.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear_abandoned(path)
-        with partial.open("wb") as file:  # not a temporary file of Python's, which nobody else may read
+        with partial.open("wb") as file:  # not with `tempfile`, whose files no other user may read
             _receive(url, file)
         _check_digest(partial, sha256, url)
-        read_checkpoint(partial, url)  # not every server announces a length, and some answer with a page
+        read_checkpoint(partial, url)  # some servers announce no length, and some answer with a web page
         partial.replace(path)
     except CheckpointError:
         raise
     except (URLError, HTTPException, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{url} could not be downloaded ({error}). Fetch it elsewhere and put it at {path}, or name a local file: "
+            f"{url} could not be downloaded ({error}). Download it elsewhere and put it at {path}, or name a local file: "
             "--cfg-options model.backbone.init_cfg.checkpoint=PATH, or train from random weights: "
             "--cfg-options model.backbone.init_cfg=None"
         ) from error
@@ -156,20 +156,20 @@ def _download(url: str, path: Path, sha256: str | None) -> None:
 
 
 def _clear_abandoned(path: Path) -> None:
-    """Removes what killed downloads of this file left behind."""
+    """Remove temporary files of this file's downloads that were killed."""
     for partial in path.parent.glob(f"*.partial.{escape(path.name)}"):
-        with suppress(FileNotFoundError):  # another process clears, too, or finishes
+        with suppress(FileNotFoundError):  # another process removed or finished it
             if time.time() - partial.stat().st_mtime > ABANDONED:
                 partial.unlink()
 
 
 def _receive(url: str, file: IO[bytes]) -> None:
-    """The whole of `url` into `file`, with a bar on a terminal.
+    """Download `url` into `file`, with a progress bar on a terminal.
 
-    Torch's own function takes a connection that closes early for the end of the file.
+    Unlike `torch.hub.download_url_to_file`, it does not take a connection that closes early for the end of the file.
 
     Raises:
-        OSError: fewer bytes than the server announced.
+        OSError: fewer bytes came than the server announced.
     """
     with urlopen(Request(url, headers=AGENT), timeout=TIMEOUT) as response:
         length = response.headers.get("Content-Length") or ""

@@ -1,6 +1,6 @@
 """Files of a Hugging Face hub: `hf://OWNER/REPO[/FILE][@REVISION]`.
 
-They are fetched through `huggingface_hub`, with its cache, tokens and mirrors (`HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`).
+`huggingface_hub` downloads them, with its cache, tokens and mirrors (`HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`).
 """
 
 import os
@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import CheckpointError, some
+from ..errors import CheckpointError, first_few
 
 SCHEME = "hf://"
 FORM = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:/(?P<file>[^@\\]+))?(?:@(?P<revision>[\w./-]+))?")
-USUAL = ("model.safetensors", "pytorch_model.bin", "model.pth")  # looked for in this order where no file is named
+USUAL = ("model.safetensors", "pytorch_model.bin", "model.pth")  # tried in this order if the address names no file
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar")
 
 
 class Place(NamedTuple):
-    """A file of a repository; without a name, whichever it has."""
+    """A file of a repository; `file` is None for the only file of weights in it."""
 
     repo: str
     file: str | None
@@ -32,7 +32,7 @@ def parse(address: str) -> Place:
     """Return the place that an address names.
 
     Raises:
-        CheckpointError: no address of a hub.
+        CheckpointError: the address is malformed.
     """
     found = FORM.fullmatch(address)
     parts = (found["file"] or "").split("/") if found else []
@@ -42,7 +42,7 @@ def parse(address: str) -> Place:
 
 
 def cached(address: str) -> Path | None:
-    """Return where the hub's cache has a file; None where it has not, or where it is not clear which of several is meant."""
+    """Return the path of a file in the hub's cache; None if it is not there, or if several files could be meant."""
     from huggingface_hub import constants, try_to_load_from_cache
 
     place = parse(address)
@@ -60,22 +60,22 @@ def cached(address: str) -> Path | None:
 
 
 def target(address: str) -> Path:
-    """Return where the cache has a file, or the folder below which it will lie."""
+    """Return the path of a file in the cache, or the folder that the download will put it in."""
     return cached(address) or _folder(parse(address))
 
 
 def _folder(place: Place) -> Path:
-    """The cache's folder of a repository."""
+    """Return the folder of a repository in the cache."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE, f"models--{place.repo.replace('/', '--')}")
 
 
 def download(address: str) -> Path:
-    """Return the path of a file in the hub's cache, fetched if need be.
+    """Return the path of a file in the hub's cache, after downloading it if necessary.
 
     Raises:
-        CheckpointError: no such repository, revision or file, one that the token may not read, or no answer.
+        CheckpointError: there is no such repository, revision or file, the token may not read it, or the hub does not answer.
     """
     from huggingface_hub import constants, hf_hub_download
 
@@ -87,19 +87,23 @@ def download(address: str) -> Path:
         return Path(hf_hub_download(place.repo, name, revision=place.revision, endpoint=endpoint, cache_dir=cache))
     except CheckpointError:
         raise
-    except Exception as error:  # of several libraries
-        told = str(error).strip().splitlines() or [""]
+    except Exception as error:  # several libraries raise their own
         raise CheckpointError(
-            f"{address} could not be downloaded ({type(error).__name__}: {told[0]}). Other hosts are set with HF_ENDPOINT, "
-            "private repositories read with HF_TOKEN; or fetch the file elsewhere and name its path"
+            f"{address} could not be downloaded ({_first_line(error)}). Set HF_ENDPOINT for another host, or HF_TOKEN for a "
+            "private repository; or download the file elsewhere and name its path"
         ) from error
 
 
 def web_address(address: str) -> str:
-    """Return where a browser finds a place."""
+    """Return the address of a file or repository for a browser."""
     place = parse(address)
     host = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
     return f"{host}/{place.repo}" + (f"/resolve/{place.revision or 'main'}/{place.file}" if place.file else "")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"
 
 
 def _only_file(place: Place, endpoint: str | None) -> str:
@@ -113,16 +117,16 @@ def _only_file(place: Place, endpoint: str | None) -> str:
     safe = [name for name in weights if name.endswith(".safetensors")]
     weights = safe if len(safe) == 1 else weights  # of a file in both formats
     if len(weights) != 1:
-        there = f"several: {some(weights)}" if weights else f"none among {some(names)}"
+        there = f"several: {first_few(weights)}" if weights else f"none among {first_few(names)}"
         raise CheckpointError(f"hf://{place}: expected one file of weights, found {there}. Name one: hf://{place.repo}/FILE")
     return weights[0]
 
 
 def upload(folder: Path, repo: str, names: Sequence[str]) -> None:
-    """Make a repository, if there is none, and upload files of a folder to it.
+    """Upload files of a folder to a repository, after creating it if there is none.
 
     Raises:
-        CheckpointError: no answer, or the token may not write there.
+        CheckpointError: the hub does not answer, or the token may not write there.
     """
     from huggingface_hub import HfApi
 
@@ -130,9 +134,8 @@ def upload(folder: Path, repo: str, names: Sequence[str]) -> None:
     try:
         api.create_repo(repo, exist_ok=True)
         api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=list(names), commit_message="Published with mmvit")
-    except Exception as error:  # of several libraries
-        told = str(error).strip().splitlines() or [""]
+    except Exception as error:  # several libraries raise their own
         raise CheckpointError(
-            f"--hub {repo}: not uploaded ({type(error).__name__}: {told[0]}). Log in with `hf auth login`, or set "
-            f"HF_TOKEN to one that may write there. The files are in {folder}"
+            f"--hub {repo}: not uploaded ({_first_line(error)}). Log in with `hf auth login`, or set HF_TOKEN to a token that "
+            f"may write there. The files are in {folder}"
         ) from error

@@ -1,9 +1,8 @@
-"""Where a backbone's numbers come from: read a file safely, find the network in it, rename, load exactly, report.
+"""Loading of weights into a backbone: read a file safely, find the network in it, rename, load exactly, report.
 
-Files differ in containers and prefixes, in the toolkit whose names they have (`layouts`), in the size of their position tables
-and in input channels. All of these are accepted; what the backbone has no place for is dropped by name, and anything else that
-does not fit is an error that loads nothing. Files are read by `archives`, which runs no code of theirs and believes none of
-their claims.
+Files differ in containers and prefixes, in the toolkit whose names they use (`layouts`), in the size of their position tables
+and in input channels. All of these are accepted. Tensors that only a classifier needs are dropped, and the report names them.
+Anything else that does not fit is an error, and nothing is loaded. `archives` reads the files, without running their code.
 """
 
 from collections.abc import Collection, Mapping
@@ -15,7 +14,7 @@ import torch
 from timm.models import adapt_input_conv
 from torch import Tensor
 
-from ..errors import CheckpointError, some
+from ..errors import CheckpointError, first_few
 from ..layers.parts import Grid, resize_table
 from .addresses import is_authors
 from .contents import Contents, prefixes_of, read_contents
@@ -25,15 +24,25 @@ from .suggestions import nearest_arch
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `load_pretrained` did. Names of `loaded` are the model's, names of `dropped` the file's."""
+    """Report of `load_pretrained`.
+
+    Attributes:
+        source: path or address of the file.
+        loaded: tensors that were loaded, by the model's names.
+        dropped: tensors that the model has no use for, by the file's names.
+        missing: tensors of the model that no released file has; they keep their initial values.
+        adapted: position tables that were resized, and input layers whose channels were adapted.
+        layout: the prefix in the file, and the toolkit whose names it uses.
+        remarks: notes on what else was chosen or set.
+    """
 
     source: str
     loaded: tuple[str, ...]
     dropped: tuple[str, ...]
-    missing: tuple[str, ...]  # tensors of the model that no released file has; they keep their initial values
-    adapted: tuple[str, ...]  # resized position tables, input convolutions of other channel counts
-    layout: str = ""  # whose names the file has, and what stands before them
-    remarks: tuple[str, ...] = ()  # what was chosen or set besides
+    missing: tuple[str, ...]
+    adapted: tuple[str, ...]
+    layout: str = ""
+    remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"{self.source}: {len(self.loaded)} tensors loaded, {len(self.dropped)} dropped, {len(self.missing)} missing"]
@@ -47,20 +56,19 @@ class LoadReport:
 def load_pretrained(
     model: Loadable, checkpoint: str | Path, prefix: str | None = None, sha256: str | None = None
 ) -> LoadReport:
-    """Loads a released file, one of ours, or a detector's backbone into `model`, whosever names its tensors have.
+    """Load a released file, one that mmvit wrote, or a detector's backbone into `model`, in the names of any known toolkit.
 
     Args:
         model: a backbone of this package.
         checkpoint: path, http(s) or file URL (downloaded once into torch's hub directory), `hf://OWNER/REPO[/FILE][@REVISION]`,
             or `mmvit://NAME` for a released file, see `zoo`.
-        prefix: what the names of the wanted tensors begin with, such as `'backbone.'` or `'student.'`, or the container in
-            which they lie, such as `'state_dict.'`; all others are dropped. None finds it, and takes averaged weights where
-            there are both.
+        prefix: beginning of the names of the tensors to load, such as `'backbone.'` or `'student.'`, or their container, such
+            as `'state_dict.'`; all others are dropped. None finds it, and prefers averaged to raw weights.
         sha256: expected digest of a downloaded file, or its beginning.
 
     Raises:
-        CheckpointError: unreadable, ambiguous, not exactly the tensors of this arch (both lists are in the message), or NaN or
-            infinite numbers in them.
+        CheckpointError: the file is unreadable or ambiguous, does not have exactly the tensors of this arch (the message lists
+            the differences), or has NaN or infinite numbers.
     """
     contents = read_contents(checkpoint, sha256)
     target = model.state_dict()
@@ -85,8 +93,8 @@ def load_pretrained(
     missing = [name for name in target if name not in found and name not in misfits]
     lacking = [name for name in missing if not model.is_fresh(name)]
     if unknown or misfits or lacking or not found:
-        told = _explain(str(checkpoint), f"{type(model).__name__} backbone", len(found), lacking, unknown, [*misfits.values()])
-        raise CheckpointError("\n".join([told, *_hints(contents, taken)]))
+        text = _explain(str(checkpoint), f"{type(model).__name__} backbone", len(found), lacking, unknown, [*misfits.values()])
+        raise CheckpointError("\n".join([text, *_hints(contents, taken)]))
     _require_finite(found, target, str(checkpoint))
     model.load_state_dict(found, strict=False)  # exactness was checked above, fresh tensors apart
     remarks = (*taken.remarks, *adopt_eps(model, taken, str(checkpoint)))
@@ -94,10 +102,9 @@ def load_pretrained(
 
 
 def adopt_eps(model: Loadable, taken: Taken, source: str) -> list[str]:
-    """Set the eps with which the file's network computes, where its toolkit has another than the authors; say so.
+    """Set the eps of the file's toolkit if it differs from the authors', and return remarks about it.
 
-    Copies of the authors' files in the layout of a toolkit (`mmvit://NAME`) keep the authors' eps, with which they were
-    trained.
+    Copies of the authors' files in the layout of a toolkit (`mmvit://NAME`) keep the authors' eps, as they were trained.
     """
     eps = None if taken.choice.layout is None else taken.choice.layout.eps
     if eps is None or is_authors(source) or model.norm_eps == eps:
@@ -109,7 +116,7 @@ def adopt_eps(model: Loadable, taken: Taken, source: str) -> list[str]:
 
 
 def _hints(contents: Contents, taken: Taken) -> list[str]:
-    """What helps with a file that does not fit: what was tried, what else is there, and whose file it may be."""
+    """Return hints on a file that does not fit: the choice that was tried, other prefixes, and the arch that fits best."""
     lines = [f"  tried: {taken.choice}"]
     if prefixes := prefixes_of(contents):
         lines.append(f"  the file has names under {', '.join(prefixes)}; choose one with prefix='...'")
@@ -118,13 +125,13 @@ def _hints(contents: Contents, taken: Taken) -> list[str]:
 
 
 def require_match(model: torch.nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Checks that `state` is exactly the state of `model`, which mmengine's own loading does not, and fit to compute with.
+    """Check that `state` has exactly the tensors of `model` and no NaN or infinite numbers; mmengine's loading checks neither.
 
-    Buffers may be infinite, as masks of attention are.
+    Buffers may be infinite: masks of attention are.
 
     Raises:
-        CheckpointError: another architecture's or another config's checkpoint, the message lists what differs; or NaN or
-            infinite numbers in it.
+        CheckpointError: the checkpoint is of another architecture or config (the message lists the differences), or has NaN
+            or infinite numbers.
     """
     target = model.state_dict()
     misfits = [
@@ -144,10 +151,10 @@ def require_match(model: torch.nn.Module, state: Mapping[str, Tensor], source: s
 def _require_finite(
     values: Mapping[str, Tensor], target: Mapping[str, Tensor], source: str, may_be_infinite: Collection[str] = ()
 ) -> None:
-    """Refuses numbers that are NaN or infinite, or become so in the `target`'s precision. The shapes are the target's.
+    """Check that no number is NaN or infinite, or becomes so in the `target`'s precision. The shapes are the target's.
 
     Raises:
-        CheckpointError: names the tensors.
+        CheckpointError: some are; the message names the tensors.
     """
     wrong = []
     for name, value in values.items():
@@ -158,13 +165,13 @@ def _require_finite(
             wrong.append(name)
     if wrong:
         raise CheckpointError(
-            f"{source}: {len(wrong)} tensors hold NaN or infinite numbers, nothing was loaded: {some(wrong)}. The file is "
-            "damaged, or of a training that diverged: get it again, or take an earlier checkpoint"
+            f"{source}: {len(wrong)} tensors hold NaN or infinite numbers, nothing was loaded: {first_few(wrong)}. The file is "
+            "damaged, or its training diverged: download it again, or take an earlier checkpoint"
         )
 
 
 def _fit(model: Loadable, name: str, value: Tensor, target: Tensor) -> Tensor | None:
-    """`value` in the shape of `target`, or None where that would not be the same network."""
+    """Return `value` in the shape of `target`; None if that would be another network."""
     if name.endswith("pos_embed"):
         return fit_table(value, target, model.table_mode)
     if name in model.input_tensors:
@@ -173,10 +180,10 @@ def _fit(model: Loadable, name: str, value: Tensor, target: Tensor) -> Tensor | 
 
 
 def fit_inputs(value: Tensor, channels: int) -> Tensor:
-    """A tensor that meets RGB images made to meet images of `channels` channels.
+    """Adapt a tensor of an input layer from RGB images to images with `channels` channels, like timm.
 
-    As timm does: convolutions (D, 3, k, k) and linear layers over unfolded patches (D, 3 * k * k) are summed for one channel,
-    for others repeated and scaled by 3 / channels; norms of patches (3 * k * k,) are averaged or repeated.
+    Convolutions (D, 3, k, k) and linear layers over unfolded patches (D, 3 * k * k) are summed for one channel, otherwise
+    repeated and scaled by 3 / channels. Norms of patches (3 * k * k,) are averaged for one channel, otherwise repeated.
     """
     if channels == 3:
         return value
@@ -191,9 +198,10 @@ def fit_inputs(value: Tensor, channels: int) -> Tensor:
 
 
 def fit_table(table: Tensor, target: Tensor, mode: str) -> Tensor | None:
-    """A position table (1, N, C), (1, N + 1, C) with a class token's row first, or (1, h, w, C), made to fit `target`.
+    """Resize a position table to the shape of `target`; return None if the two cannot belong to the same network.
 
-    The class token's row is dropped where the target has none. None where the tables cannot mean the same thing.
+    A table is (1, N, C), (1, N + 1, C) with the row of a class token first, or (1, h, w, C). The row of the class token is
+    dropped if the target has none.
     """
     if table.shape == target.shape:
         return table
@@ -208,7 +216,7 @@ def fit_table(table: Tensor, target: Tensor, mode: str) -> Tensor | None:
 
 
 def _table_layout(table: Tensor) -> tuple[int, Grid | None]:
-    """Class-token rows (0 or 1) and grid of a position table; no grid where its rows make no square."""
+    """Return the number of class-token rows (0 or 1) and the grid of a position table; None if its rows make no square."""
     if table.ndim == 4:
         return 0, (table.shape[1], table.shape[2])
     for class_rows in (0, 1):
@@ -226,5 +234,5 @@ def _explain(source: str, what: str, matched: int, lacking: list[str], unknown: 
         ("of another shape", misfits),
     ):
         if names:
-            lines.append(f"  {len(names)} {title}: {some(names)}")
+            lines.append(f"  {len(names)} {title}: {first_few(names)}")
     return "\n".join(lines)

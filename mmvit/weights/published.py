@@ -1,4 +1,4 @@
-"""Detectors and segmenters that were published with these backbones: `mmvit://NAME` names them as our configs are named."""
+"""Published detectors and segmenters with these backbones; `mmvit://NAME` uses the names of our configs."""
 
 from .released import SCHEME, WholeModelFile
 
@@ -6,7 +6,7 @@ MMDET = "https://download.openmmlab.com/mmdetection/v2.0/pvt/retinanet_{0}_fpn_1
 MMSEG = (
     "https://download.openmmlab.com/mmsegmentation/v0.5/van_3rdparty/van-{0}kpre_{1}_3rdparty_512x512-ade20k_20230522-{2}.pth"
 )
-VAN_FOLDER = "https://cloud.tsinghua.edu.cn/d/0100f0cea37d41ba8d08/"  # of VAN-Segmentation, whose files mmseg converted
+VAN_FOLDER = "https://cloud.tsinghua.edu.cn/d/0100f0cea37d41ba8d08/"  # VAN-Segmentation's files, which mmseg converted
 RESIZED = (
     "projects/van enlarges test images to multiples of 32, which these configs do not; for its figures put "
     "`dict(type='ResizeToMultiple', size_divisor=32)` behind `Resize` in the test pipeline"

@@ -1,8 +1,7 @@
-"""Which of a file's tensors are the network's: under which prefix, in which layout, raw or averaged.
+"""Selection of a network's tensors in a file: under which prefix, in which layout, raw or averaged.
 
-Nothing is assumed about a prefix but that the names below it are the network's: the choice that has most of its tensors, by
-name and shape, is taken. Equally good ones are told apart by what they are: averages before raw weights, because authors
-report them; anything else that cannot be told apart is an error that names both.
+The choice with the most tensors of the network, by name and shape, wins. Of equal choices, averaged weights win, because
+authors report their results. If several choices remain and their weights differ, the error names them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,14 +11,14 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError, some
+from ..errors import CheckpointError, first_few
 from .contents import Contents, heads
 from .layouts import foreign
 from .layouts.layout import Layout
 
 
 class Loadable(Protocol):
-    """What the loader needs of a backbone: its tensors, and what they are called in released files; see `pyramid.Pyramid`."""
+    """Protocol of what the loader needs of a backbone: tensors, and their names in released files; see `pyramid.Pyramid`."""
 
     family: ClassVar[str]
     table_mode: ClassVar[str]
@@ -42,26 +41,26 @@ class Loadable(Protocol):
 
 @dataclass(frozen=True)
 class Choice:
-    """A prefix of a file and a layout of the names below it; no layout stands for the authors' names and ours."""
+    """A prefix in a file, and the layout of the names below it; None for the authors' names and ours."""
 
     prefix: str
     layout: Layout | None
 
     def __str__(self) -> str:
-        told = f"prefix={self.prefix!r}" if self.prefix else "the names as they are"
-        return f"{told} ({self.layout or 'names of the authors or ours'})"
+        prefix = f"prefix={self.prefix!r}" if self.prefix else "no prefix"
+        return f"{prefix} ({self.layout or 'names of the authors or ours'})"
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What was chosen, under our names.
+    """Tensors of a choice, under our names.
 
     Attributes:
-        tensors: by our names, where there are any.
-        origin: the file's names of each, below the prefix.
-        others: the file's names that lie elsewhere.
-        unused: the file's names below the prefix that have no counterpart in the layout.
-        remarks: what a reader has to know about the choice.
+        tensors: by our names; by the file's names if there is no counterpart.
+        origin: the file's name of each, below the prefix.
+        others: the file's names outside the prefix.
+        unused: the file's names below the prefix that the layout drops.
+        remarks: notes on the choice for the user.
     """
 
     choice: Choice
@@ -73,12 +72,12 @@ class Taken:
 
 
 class Target:
-    """A network that takes tensors: a backbone, or a whole model with a backbone somewhere inside.
+    """A network to load tensors into: a backbone, or a whole model with a backbone inside.
 
     Args:
         state: its tensors.
-        backbone: the part of this package, None where the model has none.
-        inside: what its names begin with in the model, such as `backbone.`; empty where it is the model.
+        backbone: the backbone of this package; None if the model has none.
+        inside: prefix of the backbone's names in the model, such as `backbone.`; empty if it is the model.
     """
 
     def __init__(self, state: Mapping[str, Tensor], backbone: Loadable | None, inside: str = "") -> None:
@@ -86,7 +85,7 @@ class Target:
         self.layouts = foreign(backbone.family) if backbone is not None else []
 
     def base_name(self, name: str) -> str:
-        """Our name of a tensor of the authors' or ours."""
+        """Return our name of a tensor that has the authors' name or ours."""
         if self.backbone is None or not name.startswith(self.inside):
             return name
         return self.inside + self.backbone.our_name(name[len(self.inside) :])
@@ -95,10 +94,10 @@ class Target:
         return self.backbone is not None and name.startswith(self.inside) and self.backbone.ignores(name[len(self.inside) :])
 
     def take(self, contents: Contents, choice: Choice) -> Taken:
-        """Return what a choice gives.
+        """Return the tensors of a choice.
 
         Raises:
-            CheckpointError: two tensors of one name, or one that cannot be cut as it should be.
+            CheckpointError: two tensors get the same name, or one cannot be cut as its rule says.
         """
         start = len(choice.prefix)
         below = {name[start:]: value for name, value in contents.tensors.items() if name.startswith(choice.prefix)}
@@ -132,7 +131,7 @@ class Target:
         return Taken(choice, tensors, origin, others, tuple(unused), ())
 
     def score(self, taken: Taken) -> tuple[int, int]:
-        """How many of the network's tensors there are, of its shape and of any."""
+        """Return how many tensors of the network were taken: those with its shape, and all."""
         named = [name for name in taken.tensors if name in self.state]
         return sum(taken.tensors[name].shape == self.state[name].shape for name in named), len(named)
 
@@ -153,29 +152,29 @@ def select(contents: Contents, target: Target, prefix: str | None = None) -> Tak
     """Return the tensors of a file that are the target's.
 
     Args:
-        prefix: what the names of the wanted tensors begin with, below the file's containers or with them; what else stands
-            before the network's names is found. None finds all of it.
+        prefix: beginning of the names of the tensors to load, with or without the file's containers; any further prefix is
+            found. None finds all of it.
 
     Raises:
-        CheckpointError: nothing under the prefix, or several choices that are equally good.
+        CheckpointError: there is nothing under the prefix, or several choices are equally good.
     """
     choices = target.choices(contents)
     if prefix is not None:
         starts = contents.starts(prefix)
         if not any(name.startswith(starts) for name in contents.tensors):
             raise CheckpointError(
-                f"{contents.source}: no key starts with prefix={prefix!r}; keys are such as {some(list(contents.tensors))}"
+                f"{contents.source}: no key starts with prefix={prefix!r}; keys are such as {first_few(list(contents.tensors))}"
             )
         choices = [choice for choice in choices if choice.prefix.startswith(starts)]
     best = _best(contents, target, choices)
     if not best:
         return target.take(contents, Choice("" if prefix is None else _first(contents, prefix), None))
-    poor = 2 * target.score(best[0])[1] < len(target.state)  # no network: for exactness to refuse
+    poor = 2 * target.score(best[0])[1] < len(target.state)  # not this network: exact loading will refuse it
     return best[0] if len(best) == 1 or poor else _decide(contents, best)
 
 
 def equally_good(contents: Contents, target: Target) -> list[Taken]:
-    """Return the choices that have the most of a target's tensors; none where a file has no name of its."""
+    """Return the choices with the most tensors of a target; none if the file has none of its names."""
     return _best(contents, target, target.choices(contents))
 
 
@@ -190,7 +189,7 @@ def _first(contents: Contents, prefix: str) -> str:
 
 
 def _likely(contents: Contents, choices: list[Choice]) -> Iterator[Choice]:
-    """The choices with the most names below them: a network's blocks look like networks, too, and there are hundreds."""
+    """Return the choices with the most names below their prefix; a network's hundreds of blocks look like networks, too."""
     counts: dict[str, int] = {choice.prefix: 0 for choice in choices}
     for name in contents.tensors:
         for prefix, _ in heads(name):
@@ -201,10 +200,10 @@ def _likely(contents: Contents, choices: list[Choice]) -> Iterator[Choice]:
 
 
 def _decide(contents: Contents, equal: list[Taken]) -> Taken:
-    """The one of equally good choices that is meant.
+    """Return one of several equally good choices.
 
     Raises:
-        CheckpointError: that cannot be told.
+        CheckpointError: they differ, and no rule prefers one.
     """
     if len({taken.choice.prefix for taken in equal}) == 1:
         whose = " and of ".join(str(taken.choice.layout or "the authors or ours") for taken in equal)
@@ -215,9 +214,9 @@ def _decide(contents: Contents, equal: list[Taken]) -> Taken:
     candidates = averaged or equal
     first = candidates[0]
     if not all(_same(first, other) for other in candidates[1:]):
-        told = " and under ".join(repr(taken.choice.prefix) for taken in candidates)
+        prefixes = " and under ".join(repr(taken.choice.prefix) for taken in candidates)
         raise CheckpointError(
-            f"{contents.source} holds different weights of this network under {told}; "
+            f"{contents.source} holds different weights of this network under {prefixes}; "
             f"choose one, such as prefix={first.choice.prefix!r}"
         )
     left = [taken.choice.prefix for taken in equal if taken not in candidates]

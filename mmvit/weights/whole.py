@@ -1,7 +1,7 @@
-"""Whole models: checkpoints of detectors and segmenters that others trained, for the same model built here.
+"""Checkpoints of whole detectors and segmenters that others trained, for the same model built here.
 
-What lies outside of the backbone has the same names in mmdet, mmseg and the authors' code of mmcv 1.x; the backbone's names are
-translated, and its eps adopted, as for a backbone alone.
+Outside the backbone, mmdet, mmseg and the authors' code for mmcv 1.x use the same names. The backbone's names are translated
+and its eps is adopted, as for a backbone alone.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from .downloads import fetch
 from .loading import adopt_eps
 from .selection import Loadable, Target, select
 
-NORM_EPS = "mmvit_norm_eps"  # in the meta of our checkpoints: a backbone's, where it is not the config's
+NORM_EPS = "mmvit_norm_eps"  # key in the meta of our checkpoints: a backbone's eps, if it is not the config's
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class WholeModel:
 
     Attributes:
         state: its tensors.
-        meta: what stands beside them, such as the config and the classes.
-        layout: whose names the file has, and what stands before them.
-        translated: whether mmengine's own loading would not find the tensors.
-        remarks: what was chosen or set besides.
+        meta: its metadata, such as the config and the classes.
+        layout: the prefix in the file, and the toolkit whose names it uses.
+        translated: whether names were changed, so that mmengine's own loading would not find the tensors.
+        remarks: notes on what else was chosen or set.
     """
 
     state: Mapping[str, Tensor]
@@ -43,29 +43,29 @@ class WholeModel:
 
 
 def read_whole(source: str | Path, model: nn.Module, prefix: str | None = None) -> WholeModel:
-    """Read a checkpoint of a whole model in the names of `model`, whose backbone's eps is set where the file's is another.
+    """Read a checkpoint of a whole model, translate it to the names of `model`, and set the eps of its backbone.
 
-    Nothing is loaded, and whether it fits exactly is for `loading.require_match` to say.
+    Nothing is loaded. `loading.require_match` checks whether it fits exactly.
 
     Args:
         source: path or address.
-        model: a detector or segmenter, of this package's backbones or of others; it may be on the meta device.
-        prefix: as in `load_pretrained`.
+        model: a detector or segmenter with any backbone; it may be on the meta device.
+        prefix: see `load_pretrained`.
 
     Raises:
-        CheckpointError: unreadable, or ambiguous.
+        CheckpointError: the file is unreadable or ambiguous.
     """
     path = fetch(source)
     return whole_of(read_checkpoint(path, source), path, source, model, prefix)
 
 
 def whole_of(content: Any, path: Path, source: str | Path, model: nn.Module, prefix: str | None = None) -> WholeModel:
-    """As `read_whole`, of a checkpoint that was read.
+    """Do the same as `read_whole` for a checkpoint that has been read.
 
     Args:
-        content: what `read_checkpoint` returned.
-        path: where the file lies.
-        source, model, prefix: as there.
+        content: the result of `read_checkpoint`.
+        path: path of the file.
+        source, model, prefix: see `read_whole`.
     """
     contents = contents_of(content, path, source)
     inside, backbone = _backbone(model)
@@ -83,7 +83,7 @@ def whole_of(content: Any, path: Path, source: str | Path, model: nn.Module, pre
 
 
 def _backbone(model: nn.Module) -> tuple[str, Loadable | None]:
-    """The backbone of this package inside a model, and what its names begin with."""
+    """Return the prefix and the backbone of this package inside a model; None if there is none."""
     for name, module in model.named_modules():
         if hasattr(module, "our_name"):
             return f"{name}." if name else "", cast(Loadable, module)
@@ -91,6 +91,6 @@ def _backbone(model: nn.Module) -> tuple[str, Loadable | None]:
 
 
 def _dropped(name: str, inside: str, backbone: Loadable) -> bool:
-    """Whether a tensor belongs to a classifier of the backbone's, which the authors' files may have."""
+    """Return whether a tensor belongs to the classifier of the backbone, which the authors' files may have."""
     inner = name[len(inside) :]
     return name.startswith(inside) and backbone.ignores(inner) and name not in backbone.state_dict()

@@ -1,4 +1,4 @@
-"""Files of weights, written whole or not at all."""
+"""Writing of files of weights, completely or not at all."""
 
 import hashlib
 import json
@@ -14,14 +14,14 @@ from .archives import META
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any] | None = None) -> None:
-    """Write tensors to a `.safetensors` file, or in torch's format.
+    """Write tensors to a file: in safetensors' format if its name ends in `.safetensors`, otherwise in torch's.
 
     Args:
-        meta: plain values to write beside them; None writes the tensors alone.
+        meta: plain values to write as metadata; None writes the tensors alone.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{uuid4().hex}.partial{path.suffix}")
-    own = {name: value.detach().clone().contiguous() for name, value in tensors.items()}  # views would write what they view
+    own = {name: value.detach().clone().contiguous() for name, value in tensors.items()}  # a view would write all of its base
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import save_file

@@ -261,7 +261,7 @@ def test_names_of_categories_that_are_no_classes_may_be_shared(tmp_path: Path) -
 def test_classes_that_are_numbers(tmp_path: Path) -> None:
     cfg = write(tmp_path, coco())
     cfg.train_dataloader.dataset.metainfo = dict(classes=(0, 1))
-    assert "metainfo.classes of CocoDataset has 0, 1, int and no text" in refusal(preflight.check, cfg, ("train",))
+    assert "metainfo.classes of CocoDataset has 0, 1 (int), expected names" in refusal(preflight.check, cfg, ("train",))
 
 
 def test_names_with_spaces_and_other_letters(tmp_path: Path) -> None:
@@ -712,7 +712,7 @@ def test_doctor_leaves_unknown_datasets_closed(tmp_path: Path) -> None:
     cfg = write(tmp_path, coco())
     cfg.train_dataloader.dataset.pipeline = [dict(type="LoadImageFromNDArray")]
     well, wrong = doctored(cfg, ("train",))
-    assert "train_dataloader.dataset: not opened; CocoDataset and how it is read are not known here" in well
+    assert "train_dataloader.dataset: not opened; this check does not know how CocoDataset reads its files" in well
     assert wrong == ""
 
 

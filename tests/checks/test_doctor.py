@@ -31,7 +31,7 @@ FORKS = {"onedl-mmengine": "0.10.12", "onedl-mmcv": "2.3.6", "onedl-mmdetection"
 def findings(**options: Any) -> dict[str, Finding]:
     """What is found about the leaf, with some of its entries changed."""
     found = {
-        finding.what: finding for finding in examine(LEAF, {key.replace("__", "."): value for key, value in options.items()})
+        finding.subject: finding for finding in examine(LEAF, {key.replace("__", "."): value for key, value in options.items()})
     }
     assert found["config"].ok
     return found
@@ -95,7 +95,7 @@ def test_stacks_that_cannot_work(monkeypatch: pytest.MonkeyPatch, distributions:
     pretend(monkeypatch, distributions)
     (finding,) = check_stack()
     assert not finding.ok
-    assert told in finding.told
+    assert told in finding.text
 
 
 def test_stacks_that_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,12 +103,12 @@ def test_stacks_that_work(monkeypatch: pytest.MonkeyPatch) -> None:
         pretend(monkeypatch, distributions)
         (finding,) = check_stack()
         assert finding.ok
-        assert finding.told.startswith(f"{kind}: ")
-        assert all(f"{name} {number}" in finding.told for name, number in distributions.items())
+        assert finding.text.startswith(f"{kind}: ")
+        assert all(f"{name} {number}" in finding.text for name, number in distributions.items())
     pretend(monkeypatch, {name: number for name, number in OFFICIAL.items() if name != "mmsegmentation"})
     (finding,) = check_stack()
     assert finding.ok
-    assert "without mmseg" in finding.told
+    assert "without mmseg" in finding.text
 
 
 def test_modules_that_do_not_import(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -116,8 +116,8 @@ def test_modules_that_do_not_import(monkeypatch: pytest.MonkeyPatch, folder: Pat
     (folder / "blind.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
     monkeypatch.syspath_prepend(folder)
     needy, blind = doctor.check_imports(["needy", "blind"])
-    assert needy.told.endswith("No module named 'absent_part'; install what has it, pip install absent_part if it is called so")
-    assert blind.told.endswith("pip install --force-reinstall --no-deps opencv-python-headless")
+    assert needy.text.endswith("No module named 'absent_part'; install what has it, pip install absent_part if it is called so")
+    assert blind.text.endswith("pip install --force-reinstall --no-deps opencv-python-headless")
 
 
 @pytest.mark.parametrize(
@@ -141,10 +141,10 @@ def test_mmpretrain_that_does_not_import(
     (finding,) = doctor.check_imports(["needy"])
     assert "needy" not in sys.modules
     assert not finding.ok
-    assert "NoneType takes no arguments" in finding.told
-    assert "mmpretrain 1.2.0" in finding.told
-    assert cure in finding.told
-    assert finding.told.endswith("pip uninstall -y mmpretrain")
+    assert "NoneType takes no arguments" in finding.text
+    assert "mmpretrain 1.2.0" in finding.text
+    assert cure in finding.text
+    assert finding.text.endswith("pip uninstall -y mmpretrain")
 
 
 @pytest.mark.parametrize("version", ["0.9.16", "1.0.9"])
@@ -152,7 +152,7 @@ def test_old_timm(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, {"timm": version})
     (finding,) = check_timm()
     assert not finding.ok
-    assert "pip install -U timm" in finding.told
+    assert "pip install -U timm" in finding.text
 
 
 def test_broken_installations_get_no_traceback(folder: Path) -> None:
@@ -205,16 +205,16 @@ def test_configs_that_are_none(folder: Path, capsys: pytest.CaptureFixture) -> N
 def test_missing_data_and_file() -> None:
     found = findings(model__backbone__init_cfg__checkpoint="absent.pth")
     assert found["model"].ok
-    assert found["data"].told.startswith("dataset not found: 4 paths")
+    assert found["data"].text.startswith("dataset not found: 4 paths")
     assert "data/coco/annotations/instances_train2017.json" in str(found["data"])
-    assert found["checkpoint"].told.startswith("checkpoint absent.pth: no such file")
+    assert found["checkpoint"].text.startswith("checkpoint absent.pth: no such file")
 
 
 def test_models_that_do_not_build() -> None:
     found = findings(model__backbone__arch="smal")
-    assert "PVT has no arch 'smal'; it has tiny, small" in found["model"].told
+    assert "PVT has no arch 'smal'; it has tiny, small" in found["model"].text
     found = findings(model__bbox_head__type="RetinaHed")
-    assert "RetinaHed is not in the" in found["model"].told
+    assert "RetinaHed is not in the" in found["model"].text
     assert found["channels"].ok, "the backbone alone builds"
 
 
@@ -222,7 +222,7 @@ def test_channels_that_do_not_fit() -> None:
     found = findings(model__neck__in_channels=[64, 128, 320, 256])
     assert found["model"].ok, "mmdet does not notice"
     told = "model.neck.in_channels is [64, 128, 320, 256], but what comes before it gives [64, 128, 320, 512]"
-    assert found["channels"].told == told
+    assert found["channels"].text == told
 
 
 @pytest.mark.parametrize(
@@ -256,8 +256,8 @@ def test_channels_of_necks_and_heads(model: dict[str, Any], told: list[str]) -> 
 
 def test_other_backbones_are_left_alone(folder: Path) -> None:
     Path("own.py").write_text("_base_ = 'mmdet::_base_/models/retinanet_r50_fpn.py'\ndefault_scope = 'mmdet'\n")
-    found = {finding.what: finding for finding in examine("own.py")}
-    assert found["channels"].told == "not checked: ResNet is not one of mmvit's backbones"
+    found = {finding.subject: finding for finding in examine("own.py")}
+    assert found["channels"].text == "not checked: ResNet is not one of mmvit's backbones"
     assert found["data"].ok
 
 
@@ -265,45 +265,45 @@ def test_file_of_another_arch() -> None:
     torch.save(released_state(FAMILIES[0], FAMILIES[0].build()), "other.pth")
     found = findings(model__backbone__init_cfg__checkpoint="other.pth")
     assert not found["checkpoint"].ok
-    assert "other.pth does not fit the PVT backbone" in found["checkpoint"].told
+    assert "other.pth does not fit the PVT backbone" in found["checkpoint"].text
 
 
 def test_file_on_a_server(server: str, folder: Path) -> None:
     where = folder / "torch" / "hub" / "checkpoints" / "pvt_tiny.pth"
     found = findings(model__backbone__init_cfg__checkpoint=f"{server}/pvt_tiny.pth")
     assert found["checkpoint"].ok
-    assert found["checkpoint"].told == f"{server}/pvt_tiny.pth can be had, 3 MB; training will put it at {where}"
+    assert found["checkpoint"].text == f"{server}/pvt_tiny.pth is available, 3 MB; training will put it at {where}"
     assert not where.exists(), "nothing is downloaded"
     found = findings(model__backbone__init_cfg__checkpoint=f"{server}/absent.pth", load_from=f"{server}/absent.pth")
-    assert "absent.pth cannot be had (HTTP status 404). Fetch it elsewhere" in found["checkpoint"].told
-    assert "HTTP status 404" in found["load_from"].told
+    assert "absent.pth is not available (HTTP status 404). Download it elsewhere" in found["checkpoint"].text
+    assert "HTTP status 404" in found["load_from"].text
     where.parent.mkdir(parents=True)
     torch.save(released_state(FAMILIES[0], FAMILIES[0].build("tiny")), where)
     found = findings(model__backbone__init_cfg__checkpoint=f"{server}/pvt_tiny.pth")
-    assert "tensors loaded, 5 dropped, 0 missing" in found["checkpoint"].told, "what was downloaded before is checked as a file"
+    assert "tensors loaded, 5 dropped, 0 missing" in found["checkpoint"].text, "what was downloaded before is checked as a file"
 
 
 def test_server_that_is_not_there() -> None:
     found = findings(model__backbone__init_cfg__checkpoint="http://127.0.0.1:9/pvt_tiny.pth")
-    assert "127.0.0.1:9/pvt_tiny.pth cannot be had (" in found["checkpoint"].told
-    assert "model.backbone.init_cfg.checkpoint=PATH" in found["checkpoint"].told
+    assert "127.0.0.1:9/pvt_tiny.pth is not available (" in found["checkpoint"].text
+    assert "model.backbone.init_cfg.checkpoint=PATH" in found["checkpoint"].text
 
 
 def test_released_files_by_name() -> None:
     found = findings(model__backbone__init_cfg__checkpoint="mmvit://pvt_tinny")
-    assert "did you mean pvt_tiny" in found["checkpoint"].told
+    assert "did you mean pvt_tiny" in found["checkpoint"].text
 
 
 def test_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     if torch.cuda.is_available():
-        assert all(finding.told.startswith("GPU ") for finding in doctor.check_device())
+        assert all(finding.text.startswith("GPU ") for finding in doctor.check_device())
         return
     (finding,) = doctor.check_device()
-    assert "CPU with" in finding.told
+    assert "CPU with" in finding.text
     about = type("About", (), dict(name="A GPU", total_memory=80 * 2**30))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: about)
     (finding,) = doctor.check_device()
     assert not finding.ok, "torch here has no GPU to compute on"
-    assert finding.told.startswith("GPU 0: A GPU, 80 GiB cannot compute: ")
+    assert finding.text.startswith("GPU 0: A GPU, 80 GiB cannot compute: ")

@@ -47,7 +47,7 @@ def test_a_training_without_targets_is_refused(tmp_path: Path) -> None:
     cfg = detector(tmp_path, "mask_rcnn")
     told = refusal(preflight.check, cfg, ("train",))
     assert told.startswith("nothing to learn from: no box remains when mmdet has read the training data")
-    assert "2 iscrowd=1, which are regions to be ignored" in told
+    assert "2 iscrowd=1, which are regions to ignore" in told
     preflight.check(cfg, ("val",))
     dataset = CocoDataset(ann_file=f"{tmp_path}/ann.json", metainfo=dict(classes=NAMES), data_prefix=dict(img=""))
     assert all(box["ignore_flag"] for i in range(2) for box in dataset.get_data_info(i)["instances"])
@@ -187,7 +187,7 @@ def test_masks_that_the_fast_reader_leaves_to_the_other(tmp_path: Path, content:
 
 def test_large_files_are_remembered_until_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(surveys, "REMEMBERED_FROM", 0)
+    monkeypatch.setattr(surveys, "CACHED_FROM", 0)
     read: list[Path] = []
     table = surveys.read_table
     monkeypatch.setattr(surveys, "read_table", lambda path, *rest: read.append(path) or table(path, *rest))

@@ -42,7 +42,7 @@ def at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def run(name: str, **options: Any) -> dict[str, Finding]:
-    return {finding.what: finding for finding in dry_run(Path(f"{name}.py"), options)}
+    return {finding.subject: finding for finding in dry_run(Path(f"{name}.py"), options)}
 
 
 @pytest.mark.parametrize("name", ["detector", "segmenter"])
@@ -52,17 +52,17 @@ def test_what_works_works_in_every_step(at_home: Path, name: str) -> None:
     assert {what: finding.ok for what, finding in found.items()} == dict.fromkeys(
         ["train step", "val step", "checkpoint", "resume"], True
     ), [str(finding) for finding in found.values()]
-    assert "loss" in found["train step"].told
-    assert ("coco/bbox_mAP" if name == "detector" else "mIoU") in found["val step"].told, "evaluated, not skipped"
+    assert "loss" in found["train step"].text
+    assert ("coco/bbox_mAP" if name == "detector" else "mIoU") in found["val step"].text, "evaluated, not skipped"
     assert sorted(at_home.rglob("*")) == before, "all in a temporary folder"
 
 
 def test_the_part_that_fails_is_named(at_home: Path) -> None:
     finding = run("segmenter", **{"model.decode_head.loss_decode.class_weight": [1.0, 2.0]})["dry run"]
     assert finding.ok is False
-    assert finding.told.startswith("first training step: RuntimeError: weight tensor should be defined")
-    assert "in model.decode_head.loss_decode (CrossEntropyLoss)" in finding.told
-    assert "class_weight needs a number for each class" in finding.told
+    assert finding.text.startswith("first training step: RuntimeError: weight tensor should be defined")
+    assert "in model.decode_head.loss_decode (CrossEntropyLoss)" in finding.text
+    assert "class_weight needs a number for each class" in finding.text
 
 
 def test_what_only_the_evaluation_needs(at_home: Path) -> None:
@@ -76,7 +76,7 @@ def test_what_only_the_evaluation_needs(at_home: Path) -> None:
         finding = run("detector")["dry run"]
     finally:
         file.write_text(whole)
-    assert finding.told.startswith("evaluation: KeyError: iscrowd")
+    assert finding.text.startswith("evaluation: KeyError: iscrowd")
 
 
 @pytest.mark.once
@@ -90,7 +90,7 @@ def test_maps_that_no_loss_reaches(at_home: Path) -> None:
         "model.neck.add_extra_convs": "on_input",
     }
     found = run("detector", **options)
-    told = found["gradients"].told
+    told = found["gradients"].text
     assert found["gradients"].ok is False
     assert "parameters get no gradient (backbone." in told
     cure = f"model.backbone.out_indices=(1, 2, 3), model.neck.in_channels={channels[1:]}, model.neck.start_level=0"

@@ -108,10 +108,10 @@ def test_whole_models_keep_their_heads(tmp_path: Path, capsys: pytest.CaptureFix
     ("words", "told"),
     [
         (["--to", "keras"], "--to keras: expected one of authors, mmdet, timm, mmvit, safetensors"),
-        (["--to", "timm"], "--to timm: it has no van, or its names are not known here; there are mmvit, authors"),
+        (["--to", "timm"], "--to timm: mmvit knows no names of van in timm; there are mmvit, authors"),
         (["--to", "safetensors", "--out", "{}/x.pth"], "expected a name that ends in .safetensors"),
-        (["--to", "authors", "--out", "{}/van.pth"], "there is such a file; name another, or give --force"),
-        (["--to", "authors", "--prefix", "x."], "expected the names of one backbone that is known here, found none"),
+        (["--to", "authors", "--out", "{}/van.pth"], "the file exists; name another, or give --force"),
+        (["--to", "authors", "--prefix", "x."], "expected one backbone in a known layout, found none"),
     ],
 )
 def test_what_cannot_be_converted(words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

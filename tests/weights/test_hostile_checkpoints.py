@@ -338,7 +338,7 @@ def server(write: Write) -> Iterator[tuple[str, type[Server]]]:
     [
         (
             "half.pth",
-            r"half\.pth could not be downloaded \(the connection closed after \d+ of \d+ bytes\)\. Fetch it",
+            r"half\.pth could not be downloaded \(the connection closed after \d+ of \d+ bytes\)\. Download it",
         ),
         ("unannounced.pth", r"unannounced\.pth \(\d+ bytes\) cannot be read as a checkpoint: truncated"),
         ("page.pth", r"page\.pth was not loaded: .* looks like a web page"),

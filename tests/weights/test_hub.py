@@ -67,7 +67,7 @@ def test_the_doctor_asks_a_hub(host: type[Hub]) -> None:
     assert (before.name, before.is_file()) == ("models--me--net", False)
     with pytest.raises(InputError, match=r"/me/net/resolve/v1/absent\.pth .*HTTP status 404"):
         whereabouts("hf://me/net/absent.pth@v1")
-    assert "/me/net/resolve/main/model.safetensors can be had" in whereabouts("hf://me/net/model.safetensors")
+    assert "/me/net/resolve/main/model.safetensors is available" in whereabouts("hf://me/net/model.safetensors")
     path = fetch("hf://me/net")
     assert whereabouts("hf://me/net") == f"{path} is there"
 
@@ -154,7 +154,7 @@ def test_the_next_address_is_tried(host: type[Hub], row: Callable, source: str) 
 
 
 def test_all_addresses_are_told(host: type[Hub], row: Callable) -> None:
-    with pytest.raises(CheckpointError, match="none of its 2 addresses gave it") as raised:
+    with pytest.raises(CheckpointError, match="all of its 2 addresses failed") as raised:
         fetch(row("hf://me/absent"))
     assert "pvt_v2_tiny.pth could not be downloaded" in str(raised.value)
     assert "hf://me/absent could not be downloaded" in str(raised.value)

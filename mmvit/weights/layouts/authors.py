@@ -1,4 +1,4 @@
-"""The names of the authors' own files, and ours."""
+"""Layouts of the authors' files, and of ours."""
 
 from .layout import Layout
 from .rules import Rule

@@ -1,9 +1,9 @@
-"""transformers' `PvtV2`, `Pvt` and `Van`, below `pvt_v2.encoder.`, `pvt.encoder.` and `van.encoder.`."""
+"""Layouts of transformers' `PvtV2`, `Pvt` and `Van`, below `pvt_v2.encoder.`, `pvt.encoder.` and `van.encoder.`."""
 
 from .layout import Layout
 from .rules import Rule
 
-EPS = 1e-6  # of all layer norms
+EPS = 1e-6  # eps of all layer norms
 
 PVT_V2 = (
     Rule("layers.{s}.patch_embedding.proj.{p}", "stages.{s}.patch_embed.proj.{p}"),

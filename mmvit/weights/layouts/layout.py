@@ -1,4 +1,4 @@
-"""What is known of a toolkit's names for one family's tensors."""
+"""Layout: the names that a toolkit gives the tensors of a family."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .rules import Renamed, Rule, rename
 
-FRESH = ("taps.", "laterals.")  # of ours; those that have a counterpart have a rule
+FRESH = ("taps.", "laterals.")  # our names without a counterpart elsewhere, except for those that have a rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,12 +18,12 @@ class Layout:
 
     Attributes:
         toolkit: timm, huggingface, mmdet, mmpretrain, authors or mmvit.
-        family: ours, such as `pvt_v2`.
-        marks: pattern that the beginnings of some names in every such file match, and of no other layout's of the family.
-        rules: the first that knows a name holds.
+        family: our name of it, such as `pvt_v2`.
+        marks: pattern of the beginnings of names that only files in this layout have, compared with the family's other layouts.
+        rules: for each name, the first rule that matches applies.
         drops: pattern of names without a counterpart in a backbone.
-        eps: of all layer norms, where it is not the authors'.
-        version: an older spelling of a toolkit's, which is read and not written.
+        eps: eps of all layer norms; None for the authors'.
+        version: name of an older variant, which is read but not written.
     """
 
     toolkit: str
@@ -42,11 +42,11 @@ class Layout:
         return re.compile(self.marks)
 
     def to_ours(self, state: Mapping[str, Tensor]) -> Renamed:
-        """Raise ValueError for two tensors of one name, or one that cannot be cut as it should be."""
+        """Return tensors under our names. Raise ValueError if two get the same name, or one cannot be cut as its rule says."""
         return rename(state, self.rules, to_ours=True)
 
     def from_ours(self, state: Mapping[str, Tensor]) -> Renamed:
-        """As `to_ours`; taps and laterals that no other network has are among the unknown names."""
+        """Return tensors under the toolkit's names; the unknown names include taps and laterals, which no toolkit has."""
         renamed = rename(state, self.rules, to_ours=False)
         if self.toolkit == "mmvit":
             return renamed

@@ -1,11 +1,11 @@
-"""mmdet's PVT and PVTv2, mmpretrain's VAN and T2T-ViT. mmseg's projects/van has the authors' names."""
+"""Layouts of mmdet's PVT and PVTv2, and of mmpretrain's VAN and T2T-ViT. Mmseg's projects/van uses the authors' names."""
 
 from .layout import Layout
 from .rules import Rule
 
 
 def mmdet(first: str, last_layer: int) -> tuple[Rule, ...]:
-    """Rules of mmdet's PVT: blocks are counted from `first`, because a position table is the first of a stage's layers."""
+    """Return the rules of mmdet's PVT, which counts blocks from `first`: a position table may be the first layer of a stage."""
     block = f"layers.{{s}}.1.{first}"
     ours = "stages.{s}.blocks.{b}"
     return (

@@ -1,7 +1,7 @@
 """Rules that rename tensors between two layouts of the same network, both ways.
 
 A rule pairs templates of names, such as `layers.{s}.1.{b+1}.norm1.{p}` and `stages.{s}.blocks.{b}.norm1.{p}`. A letter in
-braces is a number, `{b+1}` one that counts from 1 where ours counts from 0, `{p}` is weight or bias, `{*}` is anything.
+braces stands for a number, `{b+1}` for a number that counts from 1 instead of 0, `{p}` for weight or bias, `{*}` for anything.
 """
 
 import re
@@ -17,7 +17,7 @@ FIELD = re.compile(r"\{(?:([a-z])(\+1)?|\*)\}")
 
 
 class Template:
-    """A pattern of names with numbers in it."""
+    """A pattern of names that contain numbers."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -30,7 +30,7 @@ class Template:
         self.pattern = re.compile("".join([*pieces, re.escape(text[end:])]))
 
     def read(self, name: str) -> dict[str, str] | None:
-        """Return the fields of a name, numbers counted as ours are; None where it is no such name."""
+        """Return the fields of a name, with numbers counted from 0; None if the name does not match."""
         found = self.pattern.fullmatch(name)
         if found is None:
             return None
@@ -53,13 +53,13 @@ class Template:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """Tensors of theirs that are tensors of ours.
+    """A pair of names for the same tensor, theirs and ours.
 
     Attributes:
-        theirs, ours: a template each; or several, whose tensors are the same when they are concatenated along their first
-            axis, with the share that each has of it, as `{"q": 1, "kv": 2}`.
-        pointwise: theirs is a 1 x 1 convolution (D, C, 1, 1) where ours is a linear layer (D, C).
-        table: a position table, whose class token's row ours does not have.
+        theirs, ours: a template; or several with their shares of the first axis, such as `{"q": 1, "kv": 2}`, whose tensors
+            are the same when they are concatenated along it.
+        pointwise: whether theirs is a 1 x 1 convolution (D, C, 1, 1) and ours a linear layer (D, C).
+        table: whether this is a position table; theirs may begin with a row for the class token, ours does not.
     """
 
     theirs: str | Mapping[str, int]
@@ -76,7 +76,7 @@ class Rule:
         return [Template(text) for text in _shares(self.ours)]
 
     def to_ours(self, values: list[Tensor]) -> list[Tensor]:
-        """Raise ValueError for tensors that cannot be cut so."""
+        """Return our tensors. Raise ValueError if theirs cannot be cut by the shares."""
         if self.pointwise:
             values = [value.flatten(1) if value.ndim == 4 and value.shape[2:] == (1, 1) else value for value in values]
         return _recut(values, _shares(self.ours))
@@ -94,7 +94,7 @@ def _shares(templates: str | Mapping[str, int]) -> dict[str, int]:
 
 
 def _recut(values: list[Tensor], shares: Mapping[str, int]) -> list[Tensor]:
-    """The tensors, concatenated along their first axis and cut by the shares."""
+    """Concatenate the tensors along their first axis, and cut the result by the shares."""
     if len(values) == len(shares) == 1:
         return values
     if any(value.ndim == 0 or value.shape[1:] != values[0].shape[1:] for value in values):
@@ -113,7 +113,7 @@ def _without_class_row(table: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Renamed:
-    """Tensors under new names, the name or names that each came from, and the names that no rule knows."""
+    """Tensors under new names, the names that each came from, and the names that no rule matches."""
 
     tensors: Mapping[str, Tensor]
     origin: Mapping[str, str]
@@ -121,10 +121,10 @@ class Renamed:
 
 
 def rename(state: Mapping[str, Tensor], rules: Iterable[Rule], to_ours: bool) -> Renamed:
-    """Apply the rules, one way or the other.
+    """Apply the rules in either direction.
 
     Raises:
-        ValueError: two tensors for one name, or one that cannot be cut as its rule says.
+        ValueError: two tensors get the same name, or one cannot be cut as its rule says.
     """
     tensors: dict[str, Tensor] = {}
     origin: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""timm's `pvt_v2_*`; its VOLO has the authors' names."""
+"""Layouts of timm's `pvt_v2_*`. Its VOLO uses the authors' names."""
 
 from .layout import Layout
 from .rules import Rule
