@@ -92,7 +92,7 @@ def with_options(setting: Setting, model: Pyramid, words: str) -> Pyramid:
 
 
 def channels_first(model: nn.Module) -> nn.Module:
-    """The same model, whose convolutions get and give channels-first maps."""
+    """Return the model with convolutions whose inputs and outputs are channels-first maps."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.register_forward_pre_hook(lambda _, inputs: tuple(value.contiguous() for value in inputs))

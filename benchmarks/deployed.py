@@ -1,7 +1,7 @@
-"""Eager, compiled and exported models on a CPU, in turns: python -m benchmarks.deployed pvt_small retinanet_pvt_small_coco.
+"""Times of eager, compiled and exported models on a CPU: python -m benchmarks.deployed pvt_small retinanet_pvt_small_coco.
 
-Backbones by the name of an arch, whole detectors and segmenters by the name of a config, with random weights: the time does not
-depend on them, except that a detector without detections spends next to nothing on NMS.
+The name of an arch stands for a backbone, the name of a config for a whole detector or segmenter. Weights are random: the time
+does not depend on them, except that a detector without detections spends almost no time on NMS.
 """
 
 import sys
@@ -66,7 +66,7 @@ def run(asked: Namespace) -> None:
 
 
 def in_turns(steps: dict[str, Step], repeats: int) -> dict[str, list[float]]:
-    """Return the seconds of each step, after one to warm up."""
+    """Return the seconds of each step in each repeat, after one repeat to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(repeats + 1):
         for name, step in steps.items():
@@ -78,7 +78,7 @@ def in_turns(steps: dict[str, Step], repeats: int) -> dict[str, list[float]]:
 
 
 def steps_of(name: str, size: tuple[int, int], folder: Path, asked: Namespace) -> dict[str, Step]:
-    """Return a step of each candidate: from the same image to maps, boxes or a label map."""
+    """Return a step for each candidate, from the same image to maps, boxes or a label map."""
     with torch.inference_mode(False):
         exportable = from_arch(name, None) if name in list_archs() else from_random(name, folder)
         image = pictures([size])[0]

@@ -1,6 +1,6 @@
-"""`make gpu`: the tests marked `gpu`, then timings of all families, as a page; on a CPU with `--device cpu --quick`.
+"""`make gpu`: runs the tests marked `gpu`, times all families, and writes a page; `--device cpu --quick` tries it on a CPU.
 
-All of it has a time limit: what comes after it is left out, and the page says so.
+There is a time limit. The page lists the measurements that did not fit into it.
 """
 
 import subprocess
@@ -19,7 +19,7 @@ from . import candidates, measure, peers, report
 
 HOME = Path(__file__).resolve().parent.parent
 SIZES = ((8, 512, 512), (2, 800, 1280))  # images at a time, height, width
-TESTS_SHARE = 0.55  # of the time limit, that the tests may take
+TESTS_SHARE = 0.55  # share of the time limit that the tests may take
 FAILURE = 1  # exit status
 REPEATS = 7
 CHANNELS_FIRST = candidates.CHANNELS_FIRST
@@ -28,9 +28,9 @@ CHANNELS_FIRST = candidates.CHANNELS_FIRST
 def main(arguments: Sequence[str], prog: str = "tools/gpu.py") -> int:
     parser = ArgumentParser(prog, description="Tests and times all backbones on a GPU, and writes the page of results.")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--quick", action="store_true", help="tiny networks and images, one repeat: what a CPU can do")
+    parser.add_argument("--quick", action="store_true", help="tiny networks and images, one repeat, as a trial on a CPU")
     parser.add_argument("--minutes", type=at_least_one, default=9, help="time limit (default: %(default)s)")
-    parser.add_argument("--select", default="", metavar="WORDS", help="of the tests, those that pytest's -k selects")
+    parser.add_argument("--select", default="", metavar="WORDS", help="run only the tests that pytest's -k selects")
     parser.add_argument("--out", type=Path, default=HOME / "docs" / "performance_gpu.md", metavar="FILE.md")
     asked = parser.parse_args(arguments)
     failed: list[str] = []
@@ -38,10 +38,10 @@ def main(arguments: Sequence[str], prog: str = "tools/gpu.py") -> int:
 
 
 def run(asked: Namespace, failed: list[str]) -> None:
-    """Test, measure and write the page; `failed` gets what went wrong.
+    """Test, measure and write the page; add the name of what failed to `failed`.
 
     Raises:
-        InputError: no such device or folder.
+        InputError: there is no such device or folder.
     """
     measure.check_device(asked.device)
     if not asked.out.absolute().parent.is_dir():
@@ -51,7 +51,7 @@ def run(asked: Namespace, failed: list[str]) -> None:
     if tests.returncode:
         failed.append("tests")
     page = [*head(asked), "## Tests", "", "```", *summary(tests.stdout), "```"]
-    asked.out.write_text("\n".join([*page, ""]))  # in case that what follows ends the process
+    asked.out.write_text("\n".join([*page, ""]))  # written now in case the measurements crash the process
     rows: list[measure.Row] = []
     left_out = []
     repeats = 1 if asked.quick else REPEATS
@@ -77,7 +77,7 @@ def run(asked: Namespace, failed: list[str]) -> None:
 
 
 def run_tests(asked: Namespace, seconds: float) -> subprocess.CompletedProcess[str]:
-    """Run the tests in a process of their own; one that takes longer than it may is ended and has failed."""
+    """Run the tests in a process of their own, which is ended and has failed if it exceeds its time."""
     words = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "--device", asked.device]
     words += ["--quick"] * asked.quick + ["-k", asked.select] * bool(asked.select) + ["tests/gpu"]
     process = subprocess.Popen(words, cwd=HOME, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -92,7 +92,7 @@ def run_tests(asked: Namespace, seconds: float) -> subprocess.CompletedProcess[s
 
 
 def summary(said: str) -> list[str]:
-    """Of pytest's output the failures and the last line."""
+    """Return the failures and the last line of pytest's output."""
     lines = [line for line in said.splitlines() if line.strip()]
     return [*(line for line in lines if line.startswith(("FAILED", "ERROR"))), *lines[-1:]]
 
@@ -109,7 +109,7 @@ def head(asked: Namespace) -> list[str]:
 
 
 def settings(device: str, quick: bool) -> Iterator[candidates.Setting]:
-    """What is measured, the most asked for first: bfloat16, then float32."""
+    """Yield the settings to measure, the most important first: bfloat16, then float32."""
     if quick:
         for name, train in (("van_b0", False), ("pvt_v2_b0", True)):
             yield candidates.Setting(name, 64, 64, 2, train, "bfloat16", device)
@@ -125,7 +125,7 @@ def others(quick: bool) -> list[str]:
 
 
 def timings(rows: Sequence[measure.Row], repeats: int) -> Iterator[str]:
-    """A table for each precision, kind of step and size, and the means over all of them."""
+    """Yield the lines of a table for each precision, kind of step and size, and of the means over all of them."""
     groups: dict[str, list[measure.Row]] = {}
     for row in rows:
         sizes = f"{row.setting.height} x {row.setting.width}"
@@ -138,7 +138,7 @@ def timings(rows: Sequence[measure.Row], repeats: int) -> Iterator[str]:
 
 
 def choice(rows: Sequence[measure.Row]) -> list[str]:
-    """Means of the channels-first form's ratios, a line for each arch."""
+    """Return a table of the mean ratios of the channels-first form, with a row for each arch."""
     lines = []
     for name in dict.fromkeys(row.setting.name for row in rows):
         for train in (False, True):

@@ -1,8 +1,8 @@
-"""`tools/long_checks.py`: what is too long for the suite. Checks against all that the toolkits ship, accept, and test.
+"""`tools/long_checks.py`: checks that are too long for the suite, against the configs, readers and tests of the toolkits.
 
-- `stock`: the checks of options and classes on every config that mmdet and mmsegmentation ship; each fault is a false alarm.
-- `random`: annotation files drawn at random within and beyond what mmdet reads; mmdet and the checks must agree.
-- `suites`: the toolkits' own tests from a checkout, with the operators that mmvit supplies.
+- `stock`: runs the checks of options and classes on every config of mmdet and mmsegmentation; each fault is a false alarm.
+- `random`: reads random annotation files, valid and broken, with mmdet and with the checks, which must agree.
+- `suites`: runs the toolkits' own tests from a checkout, with the operators that mmvit supplies.
 """
 
 import json
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def stock_faults(every: int) -> Iterator[str]:
-    """Yield what the checks hold against configs that the toolkits ship."""
+    """Yield the faults that the checks find in the toolkits' configs."""
     warnings.simplefilter("ignore")
     seen = 0
     for scope in SCOPES:
@@ -88,7 +88,7 @@ def stock_faults(every: int) -> Iterator[str]:
 
 
 def disagreements(count: int, seed: int) -> Iterator[str]:
-    """Yield the annotation files on which mmdet and the checks do not agree: whether they can be read, and what remains."""
+    """Yield the annotation files on which mmdet and the checks disagree: whether they can be read, and what remains."""
     from mmdet.datasets import CocoDataset
 
     for number in range(seed, seed + count):
@@ -104,7 +104,7 @@ def disagreements(count: int, seed: int) -> Iterator[str]:
 
 
 def outcome(count: Callable[[], int]) -> int | str:
-    """Return a number of targets, or why there is none."""
+    """Return the number of targets, or the reason why there is none."""
     try:
         return count()
     except Exception as error:
@@ -112,7 +112,7 @@ def outcome(count: Callable[[], int]) -> int | str:
 
 
 def targets_of(kind: Any, file: Path) -> int:
-    """Return how many boxes with masks mmdet's pipeline leaves to learn from."""
+    """Return the number of boxes with masks that remain after mmdet's pipeline."""
     from mmdet.datasets.transforms import LoadAnnotations
 
     dataset = kind(ann_file=str(file), metainfo=dict(classes=NAMES), data_prefix=dict(img=""), lazy_init=False, pipeline=[])
@@ -126,7 +126,7 @@ def targets_of(kind: Any, file: Path) -> int:
 
 
 def drawn_annotations(draw: random.Random) -> dict[str, Any]:
-    """Return a file as converters write them: mostly in order, sometimes with one of many oddities."""
+    """Return an annotation file as converters write them: mostly valid, sometimes with one of many faults."""
     width, height = draw.choice([(64, 48), (31, 97), (640, 480)])
     count = draw.randint(1, 4)
     images = [dict(id=index, file_name=f"{index}.jpg", width=width, height=height) for index in range(count)]

@@ -42,7 +42,7 @@ def peak_in_own_process(setting: dict, candidate: str) -> int | None:
 
 
 def peak_on_gpu(step: Callable[[], object]) -> int:
-    """Bytes that the allocator holds at the peak of a step, above those held before it."""
+    """Return the bytes that the allocator holds at the peak of a step, above those held before it."""
     import torch
 
     torch.cuda.synchronize()
@@ -73,7 +73,7 @@ def high_water() -> int:
 
 
 def reset_high_water() -> None:
-    """Reset the kernel's mark to what is held now; where that is not possible, it stays the mark since the start.
+    """Reset the kernel's mark to what is held now; if that is not possible, the mark counts from the start.
 
     Memory that building left free in the heap is first returned to the kernel: a step would fill it without being seen.
     """

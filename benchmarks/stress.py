@@ -1,4 +1,4 @@
-"""`tools/stress_resume.py`: trainings that are killed again and again, and end with exactly the bits of one that was not.
+"""`tools/stress_resume.py`: kills trainings again and again, and checks that they end with the bits of an undisturbed one.
 
 It trains the demo of a config for a few iterations with everything that has state (EMA, warm-up, drop path, random transforms,
 data workers), saving after each. The process gets SIGKILL at a random moment, half of the time while it writes a checkpoint;
@@ -71,16 +71,18 @@ class Training:
         return processes
 
     def finish(self) -> None:
-        """
+        """Run the training to its end.
+
         Raises:
-            InputError: it fails, without having been killed.
+            InputError: it fails without having been killed.
         """
         self.ended(self.start())
 
     def ended(self, processes: list[Any]) -> None:
-        """
+        """Wait for processes to end.
+
         Raises:
-            InputError: as above.
+            InputError: one fails without having been killed.
         """
         for process in processes:
             process.join(TIMEOUT)
@@ -216,7 +218,7 @@ def _train(options: TrainOptions, environment: dict[str, Any]) -> None:
 
 
 def outcome(work_dir: Path) -> dict[str, Any]:
-    """Return what has to be equal of finished trainings: progress, all that was logged, every tensor of the last checkpoint."""
+    """Return what must be equal in all finished trainings: progress, logs, and every tensor of the last checkpoint."""
     last = last_checkpoint(work_dir)
     assert last is not None
     saved = safe_load(last)
@@ -237,7 +239,7 @@ def flat(name: str, value: Any) -> dict[str, Any]:
 
 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Return the names of the values that are not the same bits."""
+    """Return the names of the values whose bits differ."""
     names = {**one, **other}
     return [name for name in names if not _same(one.get(name), other.get(name))]
 

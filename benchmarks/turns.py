@@ -1,4 +1,4 @@
-"""What runs inside of a measured training or evaluation: it stops after each block until its turn comes, and tells its times.
+"""Hook inside a measured training or evaluation: it waits for its turn after each block, and reports its times.
 
 `python -m benchmarks.turns SCRIPT ARGUMENTS...` runs a script; the socket to the measuring process is in the environment.
 """
@@ -49,7 +49,7 @@ class Times:
             entry[1] = now
 
     def wrap(self, owner: Any, name: str, part: str) -> None:
-        """Let calls of a method count as a part."""
+        """Time the calls of a method as a part."""
         function = getattr(owner, name)
 
         @wraps(function)
@@ -87,7 +87,7 @@ class TurnHook(Hook):
         self.left = 0
 
     def before_run(self, runner: Runner) -> None:
-        """Puts the clocks in place, before other hooks take methods of what is timed."""
+        """Install the clocks before other hooks replace methods that are timed."""
         times, model = self.times, runner.model
         for hook in runner.hooks:
             if hook is not self:

@@ -1,7 +1,7 @@
-"""`tools/benchmark.py --whole CONFIG`: the whole training loop and evaluation, ours beside mmdet's or mmseg's own scripts.
+"""`tools/benchmark.py --whole CONFIG`: times whole training loops and evaluations, ours beside mmdet's or mmseg's own scripts.
 
-Each side is a process of its own that runs its own script on the same data. They take turns: one computes a block of
-iterations while the other waits.
+Each side runs its own script on the same data, in a process of its own. They take turns: one computes a block of iterations
+while the other waits.
 """
 
 import json
@@ -32,12 +32,12 @@ WARM_UP = 1  # blocks that are not counted
 
 @dataclass
 class Side:
-    """One side's times of training or evaluation.
+    """Times of one side's training or evaluation.
 
     Attributes:
         start: seconds from the command to the first iteration.
         blocks: seconds of each block by part.
-        memory: bytes of the process and its data workers at the end, shared pages counted once; 0 where not known.
+        memory: bytes of the process and its data workers at the end, shared pages counted once; 0 if not known.
     """
 
     start: float = 0.0
@@ -63,7 +63,7 @@ class Run:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.turns", *words], cwd=folder, env=environment, stdout=log, stderr=log
             )
-        listener._listener._socket.settimeout(1)  # type: ignore[attr-defined]  # so that a process that failed is noticed
+        listener._listener._socket.settimeout(1)  # type: ignore[attr-defined]  # to notice a process that failed
         self.connection: Connection = self._accept(listener)
         self._receive()
         self.side.start = perf_counter() - began
@@ -73,19 +73,19 @@ class Run:
             try:
                 return listener.accept()
             except TimeoutError:
-                self._require_life()
+                self._require_running()
 
     def _receive(self) -> object:
         while not self.connection.poll(1):
-            self._require_life()
+            self._require_running()
         return self.connection.recv()
 
-    def _require_life(self) -> None:
+    def _require_running(self) -> None:
         if self.process.poll() is not None:
             raise InputError(f"--whole: {self.name} ended by itself:\n{self.log.read_text()[-3000:]}")
 
     def block(self) -> None:
-        """Let it compute a block."""
+        """Let the process compute a block."""
         self.connection.send(True)
         parts = self._receive()
         assert isinstance(parts, dict)
@@ -101,7 +101,7 @@ class Run:
 
 
 def memory_of(pid: int) -> int:
-    """Bytes of a process and those that it started, pages that they share counted once (Linux; 0 elsewhere)."""
+    """Return the bytes of a process and its children, shared pages counted once (on Linux; 0 elsewhere)."""
     total = 0
     for process in [pid, *children(pid)]:
         rollup = Path(f"/proc/{process}/smaps_rollup")
@@ -118,7 +118,7 @@ def children(pid: int) -> list[int]:
 
 
 def script(side: str, scope: str, name: str) -> str:
-    """Path of `train.py` or `test.py`, ours or the toolkit's."""
+    """Return the path of `train.py` or `test.py`, ours or the toolkit's."""
     if side == OURS:
         return str(HOME / "tools" / name)
     return str(shipped(scope, "tools") / name)
@@ -133,7 +133,7 @@ def in_turns(runs: Mapping[str, Run], repeats: int) -> dict[str, Side]:
 
 @contextmanager
 def ended(runs: Mapping[str, Run]) -> Iterator[None]:
-    """Processes that an error leaves behind are ended."""
+    """Kill processes that are still running at the end, after an error."""
     try:
         yield
     finally:
@@ -143,7 +143,7 @@ def ended(runs: Mapping[str, Run]) -> Iterator[None]:
 
 
 def compare(asked: Namespace, folder: Path) -> dict[str, dict[str, Side]]:
-    """Train, then evaluate each side's weights; the sides of each of both."""
+    """Train, then evaluate each side's weights; return the sides of training (`train`) and evaluation (`test`)."""
     (height, width), name = asked.size[0], asked.archs[0]
     root = folder / "data"
     cfg = our_config(name, root, height, width, asked.batch, asked.workers)
@@ -181,7 +181,7 @@ def run_whole(asked: Namespace) -> None:
     """Measure and print.
 
     Raises:
-        InputError: a config that is not measured so, or a side that fails.
+        InputError: the config is not supported, or a side fails.
     """
     if len(asked.archs) != 1 or len(asked.size) != 1:
         raise InputError("--whole: expected one config and one size")
@@ -197,7 +197,7 @@ def run_whole(asked: Namespace) -> None:
 
 
 def told(found: Mapping[str, Mapping[str, Side]], asked: Namespace) -> Iterator[str]:
-    """The tables."""
+    """Yield the lines of the report."""
     height, width = asked.size[0]
     yield f"{report.machine('cpu')}"
     yield f"{asked.archs[0]}, {height} x {width}, batch {asked.batch}, {asked.workers} data workers, {asked.images} images; "
@@ -227,7 +227,7 @@ def told(found: Mapping[str, Mapping[str, Side]], asked: Namespace) -> Iterator[
 
 
 def parts_table(sides: Mapping[str, Side], block: int) -> list[str]:
-    """Means over all blocks, largest first."""
+    """Return a table of the mean time of each part over all blocks, the largest first."""
     means = {
         name: {
             part: 1000 * sum(taken.get(part, 0.0) for taken in side.blocks) / len(side.blocks) / block

@@ -1,4 +1,4 @@
-"""Configs and data of `--whole`: the demo's images in any size and number, for a config and for its stock counterpart."""
+"""Data and configs of `--whole`: the demo's images in any size and number, a config, and its stock counterpart."""
 
 import json
 from copy import deepcopy
@@ -14,19 +14,19 @@ from mmvit.errors import InputError
 from mmvit.recipes.configs import parse
 from mmvit.recipes.files import config_file, load_config
 
-FILES = 16  # images that are drawn; more of them are the same files under other numbers
-VALIDATION = 4000  # likewise; more than an evaluation gets to
+FILES = 16  # images that are drawn; the lists repeat them
+VALIDATION = 4000  # entries in the list for validation, more than an evaluation can finish
 CROPS = ("RandomCrop", "Pad")
 RESIZES = ("Resize", "RandomResize", "RandomChoiceResize")
 HUGE = 10**7  # iterations or epochs
-MIT = dict(b0=0, b1=1, b2=2, b3=3, b4=4, b5=5)  # of SegFormer's backbone, by the arch of PVT v2 of its size
+MIT = dict(b0=0, b1=1, b2=2, b3=3, b4=4, b5=5)  # size of SegFormer's backbone for each arch of PVT v2
 
 
 def write_data(root: Path, height: int, width: int, images: int, kind: str) -> None:
-    """Draw the images below `root`, and write lists of them that name each as often as there should be images.
+    """Draw images below `root`, and write lists that repeat them until there are `images` entries.
 
     Args:
-        kind: of the dataset, CocoDataset or ADE20KDataset.
+        kind: type of the dataset, CocoDataset or ADE20KDataset.
     """
     build(root, DemoSpec(image_size=max(96, min(height, width)), train_images=FILES, val_images=FILES))
     for split, number in (("train", images), ("val", VALIDATION)):
@@ -57,10 +57,10 @@ def _many_annotations(file: Path, number: int) -> None:
 
 
 def our_config(name: str, root: Path, height: int, width: int, batch: int, workers: int) -> Config:
-    """A config whose data are those of `write_data`, in one size, from random weights, and without an end.
+    """Return a config for the data of `write_data`, in one size, with random weights and an endless schedule.
 
     Raises:
-        InputError: a config of other data than COCO's or ADE20K's.
+        InputError: the config is neither for COCO nor for ADE20K.
     """
     cfg = load_config(config_file(name))
     kind = cfg.train_dataloader.dataset.get("type")
@@ -95,7 +95,7 @@ def _sized(step: ConfigDict, height: int, width: int) -> dict[str, Any]:
 
 
 def stock_config(cfg: Config, name: str) -> tuple[Config, str]:
-    """Return the same with mmdet's or mmseg's own loops, hooks and backbone, and what is to be known of the backbone."""
+    """Return the same config with mmdet's or mmseg's own loops, hooks and backbone, and a remark on the backbone."""
     stock = deepcopy(cfg)
     stock.train_cfg.type = stock.train_cfg.type.removeprefix("mmvit.")
     stock.default_hooks.checkpoint.type = "CheckpointHook"
@@ -109,7 +109,7 @@ def stock_config(cfg: Config, name: str) -> tuple[Config, str]:
 
 
 def shipped(toolkit: str, folder: str) -> Path:
-    """Return a folder of configs or tools that a toolkit brings."""
+    """Return the folder of configs or tools that a toolkit ships."""
     package = find_spec(toolkit)
     assert package is not None
     assert package.origin is not None
@@ -131,4 +131,4 @@ def _stock_backbone(name: str, cfg: Config) -> tuple[dict | None, str]:
         file = f"segformer/segformer_mit-b{MIT[leaf.arch]}_8xb2-160k_ade20k-512x512.py"
         found = _shipped("mmseg", file).model.backbone
         return {**found, "init_cfg": None}, "MixVisionTransformer of mmseg, another network of equal size"
-    return None, "our backbone, because the toolkit has none of this family: loops, hooks and script are what differs"
+    return None, "our backbone, because the toolkit has none of this family; only loops, hooks and script differ"

@@ -14,7 +14,7 @@ from .version import __version__
 
 
 def _install() -> None:
-    """Register the scope and put the stand-ins in place.
+    """Register the scope and install the stand-ins.
 
     Raises:
         ModuleNotFoundError: mmengine is not installed.

@@ -1,4 +1,4 @@
-"""What the constructors of the backbones take: sizes by name, options, levels; and messages for what they do not take."""
+"""Checks of the arguments of backbones: sizes, names of options, and levels."""
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,19 +22,19 @@ Sizes = TypeVar("Sizes", bound="DataclassInstance")
 
 
 class UnknownOptionError(InputError, TypeError):
-    """Unknown keyword of a backbone: a TypeError to Python, the user's mistake to the command line tools."""
+    """Unknown keyword of a backbone: a TypeError for Python code, and an error that a user can mend for the command line."""
 
 
 def initialisers(init_cfg: Any) -> list[Any]:
-    """Return the entries of an `init_cfg`, which may be one, several or None."""
+    """Return the entries of an `init_cfg`, which may be None, one or a list."""
     return [init_cfg] if isinstance(init_cfg, Mapping) else list(init_cfg or ())
 
 
 def resolve_arch(family: str, arch: str | Mapping[str, Any] | Sizes, table: Mapping[str, Sizes]) -> Sizes:
-    """Return the sizes that `arch` means: a name in the `table`, or a full set of sizes as a mapping or as the sizes' own type.
+    """Return the sizes of `arch`: a name in the `table`, or a full set of sizes as a mapping or in their own type.
 
     Raises:
-        InputError: an unknown name, or a set of sizes with unknown or missing entries.
+        InputError: the name is unknown, or the set of sizes has unknown or missing entries.
     """
     if isinstance(arch, int) and str(arch) in table:
         arch = str(arch)  # the command line passes the name of a T2T-ViT as a number
@@ -68,7 +68,7 @@ def check_options(kind: type, options: Mapping[str, Any]) -> None:
 
 
 def _keywords(kind: type) -> list[str] | None:
-    """Return the names of the options that a backbone takes, or None if its constructor does not tell."""
+    """Return the names of the options that a backbone takes, or None if its constructor does not name them."""
     taken = []
     for name, parameter in inspect.signature(kind).parameters.items():
         if parameter.kind is not parameter.VAR_KEYWORD:

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and the words that their messages share."""
+"""Errors that a user can mend, and helpers for their messages."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -17,7 +17,7 @@ class CheckpointError(InputError):
 
 
 def message_of(error: InputError) -> str:
-    """Return the message as it was raised: torch hands on the error of a data worker inside of the worker's traceback."""
+    """Return the message of an error, also if torch has wrapped it in the traceback of a data worker."""
     return str(error).rpartition(f"{type(error).__name__}: ")[2].strip()
 
 

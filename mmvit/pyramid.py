@@ -1,7 +1,7 @@
 """Contract of every backbone of this package.
 
 A `Pyramid` turns images (B, in_channels, H, W) into a tuple of maps (B, C_i, ceil(H / s_i), ceil(W / s_i)), one for each of
-`out_indices`, for every H, W >= 32. `out_channels` and `out_strides` tell the shapes without running it.
+`out_indices`, for every H, W >= 32. `out_channels` and `out_strides` give the shapes without running it.
 
 A family derives from it, builds its `stages` in the constructor, ends the constructor with `self.finish()`, and defines
 `init_parts`, `our_name` and the class attributes below.
@@ -117,7 +117,7 @@ class Pyramid(BaseModule):
             released.register(cls.family, cls.archs, cls.released, cls)
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
-        """Check the names of the options first: families read the values of some before this class sees any."""
+        """Check the names of the options first, because families use some values before calling this class's constructor."""
         check_options(cls, options)
         return super().__new__(cls)
 

@@ -33,7 +33,7 @@ def find(name: str) -> tuple[type[Pyramid], str]:
     """Return the class and arch of a name.
 
     Raises:
-        InputError: no such name; the nearest ones are suggested.
+        InputError: there is no such name; the message suggests the nearest.
     """
     for family in families():
         arch = name.removeprefix(f"{family.family}_")

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _dry_run(config: str, options: Mapping[str, Any], wrong: int) -> "Iterator[Finding]":
-    """Yield the findings of a dry run, where nothing that was found before would stop it."""
+    """Yield the findings of a dry run, unless an earlier finding would stop it."""
     from ..checks.findings import Finding, guarded
 
     if wrong:

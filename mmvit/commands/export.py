@@ -52,7 +52,7 @@ def write(asked: Namespace) -> None:
 
 
 def height_and_width(words: str) -> tuple[int, int]:
-    """Type of an option: HxW in pixels."""
+    """Return the height and width of an option HxW, in pixels."""
     height, _, width = words.partition("x")
     if not (height.isdecimal() and width.isdecimal()) or min(int(height), int(width)) < 32:
         raise ArgumentTypeError(f"{words!r}: expected HxW such as 512x512, at least 32 pixels a side")

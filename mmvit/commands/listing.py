@@ -59,7 +59,7 @@ def _whole_row(name: str) -> list[str]:
 
 
 def known_rows() -> Rows:
-    """Return the rows of all archs, which a file of the user's cache keeps until a file of the families changes."""
+    """Return the rows of all archs, which are cached in a file until a file of the families changes."""
     from_families = FAMILIES in sys.modules
     files = sorted((Path(__file__).parent.parent / "backbones").glob("*.py"))
     state = [__version__, *([str(file), file.stat().st_mtime_ns] for file in [Path(__file__), *files])]

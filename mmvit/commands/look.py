@@ -25,7 +25,7 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit look") -> int:
 
 
 def point(word: str) -> tuple[float, float]:
-    """Type of an option: two numbers, X,Y."""
+    """Return the two numbers of an option X,Y."""
     try:
         x, y = map(float, word.split(","))
     except ValueError:

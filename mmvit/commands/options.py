@@ -1,4 +1,4 @@
-"""What the commands share: options, and how they report errors that a user can mend. Imports nothing of the stack."""
+"""Options that commands share, and the report of errors that a user can mend. It imports nothing of the stack."""
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import InputError, message_of
 
-USAGE_ERROR = 2  # exit status of errors that a user can mend, the same as argparse's
+USAGE_ERROR = 2  # exit status of errors that a user can mend, like argparse's
 
 
 def add_demo(parser: ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_demo(parser: ArgumentParser) -> None:
 
 
 def demo_variant(name: str | None) -> Any:
-    """Return the variant of configs that a demo is, None for none; demos need more packages than a training."""
+    """Return the variant of configs for a demo, None for none; demos need more packages than a training."""
     if name is None:
         return None
     if name == "trees":
@@ -35,7 +35,7 @@ def demo_variant(name: str | None) -> Any:
 
 
 def at_least_one(word: str) -> int:
-    """Return a whole number from 1: the type of an option."""
+    """Return the value of an option that is a whole number from 1."""
     if not word.isdecimal() or int(word) < 1:
         raise ArgumentTypeError(f"{word!r}: expected a whole number from 1")
     return int(word)

@@ -1,4 +1,4 @@
-"""`mmvit publish WORK_DIR_OR_FILE --out DIR [--hub OWNER/REPO]`: a trained model, ready to be given away."""
+"""`mmvit publish WORK_DIR_OR_FILE --out DIR [--hub OWNER/REPO]`: files of a trained model for others to use."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence

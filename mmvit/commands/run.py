@@ -65,10 +65,10 @@ def tools(toolkit: str) -> dict[str, Path]:
 
 
 def tool(toolkit: str, name: str, found: dict[str, Path]) -> Path:
-    """Return the file of a tool by its name, for which the last part suffices where it is the only one.
+    """Return the file of a tool by its name, whose last part suffices if it is unique.
 
     Raises:
-        InputError: there is none, or there are several, of that name.
+        InputError: there is no tool of that name, or there are several.
     """
     name = name.removesuffix(".py").removeprefix("tools/")
     if name in found:
@@ -85,7 +85,7 @@ def tool(toolkit: str, name: str, found: dict[str, Path]) -> Path:
 
 
 def purpose(file: Path) -> str:
-    """Return what a tool says of itself: its parser's description, or its first docstring's first line."""
+    """Return the purpose of a tool: its parser's description, or the first line of its first docstring."""
     tree = ast.parse(file.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "ArgumentParser":

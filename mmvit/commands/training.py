@@ -1,4 +1,4 @@
-"""Commands `train` and `test`: their options, and the config that they mean."""
+"""Commands `train` and `test`, and their options."""
 
 import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -89,7 +89,7 @@ def add_common(parser: ArgumentParser) -> None:
 
 
 def amp_of(word: str) -> str:
-    """Type of --amp's value."""
+    """Return a value of --amp, after checking it."""
     if word not in ("auto", *AMP):
         raise ArgumentTypeError(f"{word!r}: expected float16 or bfloat16; a CONFIG comes before --amp, or write --amp=bfloat16")
     return word

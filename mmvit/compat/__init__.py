@@ -1,9 +1,9 @@
 """Compatibility: plain wheels do the work of a compiled mmcv, and current torch reads mmengine's checkpoints.
 
-`operators` supplies `mmcv._ext` where none was compiled. `checkpoints` names the harmless classes of mmengine's checkpoints to
-torch. `engine` mends what in mmengine no longer fits current Python packages. `texts` reads the configs in checkpoints as data,
-which the stock inferencers would run as Python. `MMVIT_COMPAT=0` in the environment, set before `import mmvit`, switches all of
-it off.
+`operators` supplies `mmcv._ext` if it was not compiled. `checkpoints` tells torch which classes of mmengine's checkpoints are
+harmless. `engine` corrects mmengine's incompatibilities with current Python packages. `texts` reads the configs in checkpoints
+as data, which the stock inferencers would run as Python. `MMVIT_COMPAT=0` in the environment, set before `import mmvit`,
+switches all of it off.
 """
 
 import os
@@ -14,7 +14,7 @@ SWITCH = "MMVIT_COMPAT"
 
 
 def install() -> None:
-    """Put everything in place; a second call changes nothing."""
+    """Install everything; a second call changes nothing."""
     if os.environ.get(SWITCH, "1") == "0":
         return
     operators.install()

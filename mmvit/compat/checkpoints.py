@@ -5,7 +5,7 @@ statistics, pickled as `getattr(HistoryBuffer, name)`. Exactly these are allowed
 because the real one would reach anything. Two unsafe ways are closed: the forks of mmengine fall back to unsafe unpickling, and
 both stacks load from URLs through a function of torch whose default is still unsafe.
 
-Torch takes two seconds to import, so nothing here imports it before somebody else does.
+Importing torch takes two seconds, so this module does not import it before another one does.
 """
 
 from collections import OrderedDict
@@ -28,7 +28,7 @@ def statistic(owner: type, name: str) -> Any:
 
 
 class StandIn:
-    """Neutral object in the place of one that training scripts save beside the weights; it keeps nothing of it."""
+    """Neutral object that replaces one that training scripts save beside the weights; it keeps nothing of it."""
 
     def __init__(self, *ignored: Any) -> None:
         pass
@@ -51,12 +51,12 @@ SETTINGS_DICTS = (  # which are filled entry by entry, as torch's unpickler does
 
 
 def stand_ins() -> list[Any]:
-    """Return what is built in the place of the settings that training scripts save: the real classes are never touched."""
+    """Return the replacements for the settings that training scripts save; the real classes are never used."""
     return [(StandIn, name) for name in SETTINGS] + [(OrderedDict, name) for name in SETTINGS_DICTS]
 
 
 def allowed() -> list[Any]:
-    """Return the harmless classes and functions that mmengine's checkpoints contain, in the form that torch's unpickler takes.
+    """Return the harmless classes and functions in mmengine's checkpoints, in the form that torch's unpickler takes.
 
     NumPy's private module is spelt `numpy.core` in files written by NumPy 1 and `numpy._core` in those of NumPy 2.
     """
@@ -81,13 +81,13 @@ def safe_load(file: str | Path | BinaryIO, map_location: Any = "cpu") -> Any:
     """
     import torch
 
-    known = torch.serialization.get_safe_globals()  # what the context would take away again when it ends
+    known = torch.serialization.get_safe_globals()  # the context would remove these again when it ends
     with torch.serialization.safe_globals([entry for entry in allowed() + stand_ins() if entry not in known]):
         return torch.load(file, map_location=map_location, weights_only=True)
 
 
 def install() -> None:
-    """Allow mmengine's classes for all of torch's safe loading, and make every loader of mmengine use it."""
+    """Allow mmengine's classes in torch's safe loading, and make every loader of mmengine use it."""
     when_imported("torch", _allow)
     when_imported("mmengine.runner.checkpoint", _make_safe)
 

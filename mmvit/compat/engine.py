@@ -1,4 +1,4 @@
-"""Corrections of what in mmengine no longer fits current Python packages.
+"""Corrections of mmengine's incompatibilities with current Python packages.
 
 - mmengine 0.10 asks `pkg_resources` which packages are installed and where; setuptools 81 and later no longer contain it.
   The three functions that ask are answered from `importlib.metadata`.
@@ -28,7 +28,7 @@ def package2module(package: str) -> str:
     """Return the import name of a distribution.
 
     Raises:
-        ValueError: the distribution does not tell.
+        ValueError: the distribution does not give it.
     """
     top_level = (metadata.distribution(package).read_text("top_level.txt") or "").split()
     if not top_level:

@@ -1,4 +1,4 @@
-"""Actions that run as soon as a module has been imported, without importing it."""
+"""Actions that run once another module imports a given one."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from types import ModuleType
 
 
 def when_imported(name: str, action: Callable[[], None]) -> None:
-    """Call `action` once `name` has been imported: now if it already is, else right after its own code has run."""
+    """Call `action` once the module `name` has been imported: now if it already is, else right after its code has run."""
     if name in sys.modules:
         action()
     else:

@@ -14,10 +14,10 @@ MOST_UNEQUAL = 400  # long to short side: beyond it, resizing can leave one pixe
 
 @TRANSFORMS.register_module()
 class LoadImage(LoadImageFromFile):
-    """mmcv's `LoadImageFromFile`, except that an image that cannot be used stops the run by name.
+    """mmcv's `LoadImageFromFile`, but with an error that names the file if an image cannot be used.
 
     With the defaults every image becomes 8-bit BGR, as OpenCV reads it: grey images get three equal channels, palettes their
-    colours, CMYK is converted, transparency is dropped and the colours beneath it stay, and of 16 bits the upper 8 stay, so
+    colours, CMYK is converted, and transparency is dropped with the colours beneath it kept. Of 16 bits the upper 8 are kept, so
     that ten or twelve bits in a 16-bit file come out nearly black. EXIF's orientation is applied to JPEG, PNG and TIFF.
     """
 
@@ -43,7 +43,7 @@ class LoadImage(LoadImageFromFile):
 
 
 def _check_size(path: str, shape: tuple[int, int], annotated: tuple[int | None, int | None]) -> None:
-    """Raise InputError if boxes and masks would not lie where they were drawn, or if resizing would leave nothing."""
+    """Raise InputError if boxes and masks would be misplaced, or if resizing would leave nothing."""
     if None not in annotated and shape != annotated:
         raise InputError(
             f"image {path}: {size(shape)} pixels (height x width){turned(path)}, but annotated as {size(annotated)}: its boxes "
@@ -75,4 +75,4 @@ def orientation_of(path: str) -> int:
         with Image.open(path) as image:
             return image.getexif().get(ORIENTATION, 1)
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
-        return 1  # of a kind that Pillow does not know
+        return 1  # Pillow does not know the format

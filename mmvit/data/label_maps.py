@@ -18,14 +18,14 @@ EXPECTED = "Expected an image with one channel, the number of each pixel's class
 
 @TRANSFORMS.register_module()
 class LoadLabelMap(BaseTransform):
-    """mmseg's `LoadAnnotations` with the same labels, except that a label map that cannot be used stops the run by name.
+    """mmseg's `LoadAnnotations` with the same labels, but with an error that names the file if a label map cannot be used.
 
-    mmseg accepts a map of another size, turns label 256 into 0, and a map one pixel wide into a row. The dataset says whether
-    label 0 is ignored, and which classes are others' (`metainfo.classes`).
+    mmseg accepts a map of another size, turns label 256 into 0, and a map one pixel wide into a row. The dataset determines
+    whether label 0 is ignored, and how classes are mapped (`metainfo.classes`).
 
     Args:
-        imdecode_backend: as mmcv's `imfrombytes` takes it.
-        backend_args: options of the files' storage, as mmengine's `fileio` takes them.
+        imdecode_backend: backend of mmcv's `imfrombytes`.
+        backend_args: options of the storage, for mmengine's `fileio`.
     """
 
     def __init__(self, imdecode_backend: str = "pillow", backend_args: dict[str, Any] | None = None) -> None:
@@ -81,7 +81,7 @@ class LoadLabelMap(BaseTransform):
 
 
 def label_table(reduce_zero_label: bool, label_map: dict[int, int] | None) -> np.ndarray | None:
-    """Return the label (256,), uint8, of each value of a file, or None if they are the same, as mmseg maps them."""
+    """Return the label (256,), uint8, that mmseg maps each value of a file to, or None if they are the same."""
     if not reduce_zero_label and not label_map:
         return None
     labels = [IGNORED, *range(IGNORED - 1), IGNORED] if reduce_zero_label else list(range(IGNORED + 1))

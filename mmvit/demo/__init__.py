@@ -1,4 +1,4 @@
-"""Dataset and recipe to try everything on, without a download: see `mmvit.demo.dataset`."""
+"""Datasets and recipes to try everything without a download; see `mmvit.demo.dataset`."""
 
 from .dataset import CLASSES, SEGMENTATION_CLASSES, DemoSpec, build
 

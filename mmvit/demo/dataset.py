@@ -41,9 +41,9 @@ def ensure(root: str | Path, spec: Any, write: Callable[[Path], None]) -> Path:
     a whole: the new one is built beside it and renamed into place, so that nobody ever sees half a dataset.
 
     Args:
-        root: where to.
+        root: folder of the dataset.
         spec: settings.
-        write: writes the files to the folder that it is given, which is new.
+        write: writes the files to a new folder, its argument.
 
     Raises:
         FileExistsError: If `root` holds anything that no build put there and that a build would have to delete.

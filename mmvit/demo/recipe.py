@@ -121,7 +121,7 @@ def apply(cfg: Config, root: Path, from_file: bool = False) -> None:
 
 
 def adapt_detector(model: ConfigDict, classes: int) -> None:
-    """Give a detector its number of classes, and what random weights and short runs ask for."""
+    """Set a detector's number of classes, and the settings that random weights and short runs need."""
     if "roi_head" in model:
         for head in ("bbox_head", "mask_head"):
             if head in model.roi_head:
@@ -161,7 +161,7 @@ def _detection_pipelines(cfg: Config) -> None:
 
 
 def use_coco(cfg: Config, data_root: str, classes: tuple[str, ...]) -> None:
-    """Let a config read a folder in the shape of COCO."""
+    """Change a config so that it reads a folder with COCO's layout."""
     for split in ("train", "val", "test"):
         year = "train2017" if split == "train" else "val2017"
         dataset = cfg[f"{split}_dataloader"].dataset
@@ -246,10 +246,10 @@ def embedded(name: str, option: str, change: Callable[..., None], make: Callable
 
     Args:
         name: last part of the work dir's name.
-        option: what messages call it.
-        change: of a config, given the root and whether the user's own file of weights stays.
-        make: makes the dataset in the root.
-        root: of the dataset.
+        option: how messages name it.
+        change: changes a config, given the root and whether to keep the user's own file of weights.
+        make: builds the dataset in the root.
+        root: folder of the dataset.
     """
 
     def changed(cfg: Config, asked: Collection[str]) -> None:

@@ -68,7 +68,7 @@ class DemoReportHook(Hook):
 
 
 def figures_of(log: list[dict[str, float]]) -> str:
-    """Return the last validation's metrics in words."""
+    """Return a line with the metrics of the last validation."""
     validations = [entry for entry in log if any(metric in entry for metric in FIGURES)]
     if not validations:
         return "no detections on val"

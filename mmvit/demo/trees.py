@@ -57,12 +57,12 @@ def build(root: Path, spec: TreesSpec = TreesSpec(), source: Path | None = None)
     The layout is `coco/{annotations,train2017,val2017}`. For what happens to other files there, see `dataset.ensure`.
 
     Args:
-        root: where to.
+        root: folder of the dataset.
         spec: settings.
         source: folder of the photographs; by default the data of the installed deepforest.
 
     Raises:
-        FileExistsError: `root` holds what no build put there.
+        FileExistsError: `root` holds anything that no build put there.
         ImportError: deepforest is not installed, or lacks a photograph.
     """
     return ensure(root, spec, lambda fresh: _write(fresh, spec, source or installed()))
@@ -101,7 +101,7 @@ def read(name: str, folder: Path) -> Photograph:
 
 
 def places(side: int, tile: int, overlap: int) -> list[tuple[int, int]]:
-    """Return begin and end of tiles along a side: as few as possible, evenly spread, at least so much overlap."""
+    """Return start and end of the tiles along a side: as few as possible, evenly spread, with at least the overlap."""
     if side <= tile:
         return [(0, side)]
     count = -(-(side - overlap) // (tile - overlap))

@@ -1,6 +1,6 @@
-"""Checkpoints in an order that never leaves none: the new one stands before the old one goes.
+"""Saving of checkpoints such that there is always a complete one: a new one is written before old ones are removed.
 
-That each file is whole or not there at all is `storage`'s work.
+`storage` writes each file completely or not at all.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,16 +22,16 @@ from .models import unwrapped
 
 LAST = "last_checkpoint"  # file of the work dir that names the checkpoint to resume from
 INTERRUPTED = "interrupted.pth"
-KEPT = "keep_ckpt_ids"  # mmengine's, in the message hub: steps of the checkpoints that are there
-OUTDATED = "outdated_best"  # likewise: best checkpoints that a better one is about to follow
+KEPT = "keep_ckpt_ids"  # mmengine's key in the message hub: steps of the checkpoints that are kept
+OUTDATED = "outdated_best"  # our key there: best checkpoints that a better one is about to replace
 
 
 @HOOKS.register_module()
 class CheckpointHook(MMEngineCheckpointHook):
-    """mmengine's hook, with all of its options, safe against a kill at any moment.
+    """mmengine's hook with all of its options, safe if the process is killed at any moment.
 
-    A checkpoint is written whole, then named in `last_checkpoint`, and only then are the outdated ones removed, the best one so
-    far included. One whose weights are not finite is refused.
+    A checkpoint is written completely, then named in `last_checkpoint`. Only then are outdated ones removed; the same holds for
+    the best checkpoint. A checkpoint whose weights are not finite is not saved.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -40,11 +40,14 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
-        self._remove_outdated_best(runner)  # which a kill may have left
-        self.last_ckpt = runner.message_hub.runtime_info.get("last_ckpt")  # or mmengine would not save a best metric in it
+        self._remove_outdated_best(runner)  # a run that was killed may have left some
+        self.last_ckpt = runner.message_hub.runtime_info.get(
+            "last_ckpt"
+        )  # without it, mmengine would not save a best metric in it
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """
+        """Refuse weights that are not finite, and note the backbone's eps.
+
         Raises:
             CheckpointError: a weight is NaN or infinite.
         """
@@ -60,7 +63,9 @@ class CheckpointHook(MMEngineCheckpointHook):
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         there = self._steps_with(step)
         outdated = there[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
-        runner.message_hub.update_info(KEPT, there)  # with the outdated ones: a run killed before they go removes them resumed
+        runner.message_hub.update_info(
+            KEPT, there
+        )  # with the outdated ones: if the run is killed now, the resumed run removes them
         filename = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)
         runner.message_hub.update_info("last_ckpt", self.last_ckpt)
@@ -79,18 +84,18 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._remove([self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)) for old in outdated])
         self._remove([self.file_backend.join_path(self.out_dir, INTERRUPTED)])
         if self.max_keep_ckpts > 0:
-            self.keep_ckpt_ids.extend(there)  # a deque that lets go of the outdated ones
+            self.keep_ckpt_ids.extend(there)  # a deque that drops the outdated ones
             runner.message_hub.update_info(KEPT, list(self.keep_ckpt_ids))
 
     def _steps_with(self, step: int) -> list[int]:
-        """Steps of the checkpoints that are there, with this one as the newest."""
+        """Return the steps of the kept checkpoints, with this one as the newest."""
         before = list(self.keep_ckpt_ids) if self.max_keep_ckpts > 0 else []
         return [other for other in before if other != step] + [step]
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
         before = self._best()
         runner.message_hub.update_info(OUTDATED, [path for path in before.values() if path])
-        self._set_best(dict.fromkeys(before))  # or mmengine would remove them first
+        self._set_best(dict.fromkeys(before))  # otherwise mmengine would remove them first
         try:
             super()._save_best_checkpoint(runner, metrics)
         finally:
@@ -103,7 +108,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._remove([path for path in runner.message_hub.runtime_info.get(OUTDATED, ()) if path not in best])
 
     def _best(self) -> dict[str, str | None]:
-        """Paths of the best checkpoints so far by the metric that they are best in."""
+        """Return the paths of the best checkpoints so far, by metric."""
         if not self.save_best:
             return {}
         if len(self.key_indicators) == 1:
@@ -122,12 +127,12 @@ class CheckpointHook(MMEngineCheckpointHook):
         for path in paths:
             if self.file_backend.isfile(path):
                 self.file_backend.remove(path)
-            elif self.file_backend.isdir(path):  # of strategies that save a file a process
+            elif self.file_backend.isdir(path):  # some strategies save one file per process
                 self.file_backend.rmtree(path)
 
 
 def save_interrupted(runner: Runner) -> None:
-    """Saves the state between two iterations, beside the regular checkpoints, where `--resume` finds it."""
+    """Save the state between two iterations, beside the regular checkpoints, where `--resume` finds it."""
     hook = next((hook for hook in runner.hooks if isinstance(hook, MMEngineCheckpointHook)), None)
     folder = (hook and hook.out_dir) or runner.work_dir
     place = dict(backend_args=hook.backend_args) if hook else {}
@@ -135,32 +140,32 @@ def save_interrupted(runner: Runner) -> None:
     runner.save_checkpoint(folder, INTERRUPTED, meta=meta, by_epoch=False, **place)
     path = f"{str(folder).rstrip('/')}/{INTERRUPTED}"
     publish(runner, path)
-    runner.logger.warning(f"stopped after {runner.iter} iterations; saved {path}, go on with --resume")
+    runner.logger.warning(f"stopped after {runner.iter} iterations; saved {path}, continue with --resume")
 
 
 def publish(runner: Runner, checkpoint: str) -> None:
-    """Names a checkpoint as the one to resume from."""
+    """Name a checkpoint as the one to resume from."""
     if is_main_process():
         storage.write_whole(Path(runner.work_dir, LAST), str(checkpoint).encode())
 
 
 def last_checkpoint(work_dir: str | Path) -> str | None:
-    """The checkpoint that a resumed run would begin from."""
+    """Return the checkpoint to resume from; None if there is none."""
     file = Path(work_dir, LAST)
     return file.read_text().strip() if file.is_file() else None
 
 
 def advice(work_dir: str | Path) -> str:
-    """What to do about a training that blew up."""
+    """Return the remedy for a training that diverged."""
     return (
-        f"The last good checkpoint is {last_checkpoint(work_dir) or 'none'}: go on from it with --resume and "
+        f"The last good checkpoint is {last_checkpoint(work_dir) or 'none'}: continue from it with --resume and "
         "--cfg-options optim_wrapper.clip_grad.max_norm=1, or with --resume --new-schedule and a lower "
         "optim_wrapper.optimizer.lr or a longer warm-up"
     )
 
 
 def first_nonfinite(state: Mapping[str, Any], buffers: Collection[str] = ()) -> str | None:
-    """Name of the first tensor of a state that holds a NaN, or an infinity where it is no buffer: masks of attention do."""
+    """Return the name of the first tensor with a NaN or infinity; buffers may be infinite, because masks of attention are."""
     for name, value in state.items():
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             good = ~value.isnan() if name in buffers else value.isfinite()

@@ -1,7 +1,7 @@
 """torch.compile for the parts of a model that are one graph: backbone and neck.
 
-Heads assign targets and sort boxes, which breaks a graph into many small ones. Sizes are dynamic from the first image on: one
-compilation serves all of them but for a few special cases (see docs/performance.md).
+Heads assign targets and sort boxes, which breaks a graph into many small ones. Sizes are dynamic from the first image on, so
+that one compilation serves all sizes except for a few special cases (see docs/performance.md).
 """
 
 from typing import Any

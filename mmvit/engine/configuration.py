@@ -1,4 +1,4 @@
-"""From the words of the command line to the config of a run."""
+"""The config of a run, made from the options of the command line."""
 
 from collections.abc import Callable, Collection
 from copy import deepcopy
@@ -35,13 +35,13 @@ Launcher = Literal["none", "pytorch", "slurm", "mpi"]
 
 
 class Variant(NamedTuple):
-    """Another form of any config, such as the demo.
+    """A change of any config, such as the demo.
 
     Attributes:
         name: last part of the work dir's name.
-        change: changes a config in place, before the user's own options are applied; receives the keys of these options.
-        prepare: makes the data; called once the processes have started.
-        hooks: hooks of a training besides the config's.
+        change: changes a config in place before the user's options are applied; it receives the keys of these options.
+        prepare: makes the data, after the processes have started.
+        hooks: hooks that a training has in addition to the config's.
     """
 
     name: str
@@ -104,7 +104,7 @@ def train_config(options: TrainOptions) -> Config:
     if options.tensorboard:
         cfg.visualizer.vis_backends = [*cfg.visualizer.vis_backends, dict(type="TensorboardVisBackend")]
     if options.new_schedule and options.resume is None:
-        raise InputError("--new-schedule: only with --resume; a training that begins has the config's schedule")
+        raise InputError("--new-schedule: only with --resume; a new training has the config's schedule anyway")
     if options.resume is not None:
         _resume(cfg, options.resume)
         cfg.custom_hooks = [*cfg.custom_hooks, dict(type="mmvit.ResumeHook", new_schedule=options.new_schedule)]
@@ -173,7 +173,7 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
 
 
 def _fill_in(cfg: Config) -> None:
-    """Give a config what mmengine's default runtime has where it has nothing or None: parts of it are taken for granted."""
+    """Set the keys that a config lacks to mmengine's defaults, because mmengine and mmvit rely on some of them."""
     for key, value in RUNTIME.items():
         if cfg.get(key) is None:
             cfg[key] = deepcopy(value)
@@ -195,7 +195,7 @@ def _run_on_cpu(cfg: Config) -> None:
     """Change a config for CPUs: several processes communicate through gloo, and DDP gets no device number.
 
     Raises:
-        InputError: a launcher that mmengine starts on GPUs only.
+        InputError: mmengine supports the launcher only on GPUs.
     """
     if cfg.launcher == "mpi":
         raise InputError("--launcher mpi: mmengine needs GPUs for it; on CPUs use torchrun and --launcher pytorch")
@@ -245,7 +245,7 @@ def _resume(cfg: Config, resume: str) -> None:
 
 
 def without_pretrained(cfg: Config) -> None:
-    """Remove the released file of the backbone: the checkpoint holds the whole model."""
+    """Remove the pretrained file of the backbone, because the checkpoint holds the whole model."""
     for part in cfg.model.values():
         if isinstance(part, dict) and part.get("init_cfg"):
             part["init_cfg"] = [entry for entry in initialisers(part["init_cfg"]) if entry.get("type") != "Pretrained"] or None

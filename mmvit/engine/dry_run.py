@@ -1,8 +1,8 @@
-"""`doctor CONFIG --dry-run`: what a training needs at its first step, its first validation and its first save, tried at once.
+"""`doctor CONFIG --dry-run`: a trial of the first step, the first validation, the first save and a resume of a training.
 
-One training step and one validation step with its evaluator on a few real samples, one checkpoint written, read and resumed,
-all in a temporary folder. The schedule, the hooks and the data pipelines are the config's; released weights are not loaded, and
-nothing is sent to servers that keep logs.
+It runs one training step and one validation step with its evaluator on a few real samples, and writes, reads and resumes one
+checkpoint, all in a temporary folder. It uses the config's schedule, hooks and data pipelines. It does not load released
+weights, and sends nothing to servers that keep logs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ ADVICE = {
 
 
 class Watch(Hook):
-    """Note how far a run gets, and what its first step leaves without a gradient; end the training after that step."""
+    """Hook that notes how far a run gets and which parameters get no gradient, and ends the training after its first step."""
 
     priority = "VERY_LOW"
 
@@ -90,13 +90,13 @@ class Watch(Hook):
 
 
 def dry_run(config: Path, options: Mapping[str, Any]) -> Iterator[Finding]:
-    """Yield what became of each step; nothing after the first that fails."""
+    """Yield the result of each step, up to the first that fails."""
     with TemporaryDirectory(prefix="mmvit-dry-run-") as folder:
         cfg = train_config(TrainOptions(config, work_dir=Path(folder), cfg_options=dict(options)))
         shrink(cfg)
         for resume in (False, True):
             watch = Watch()
-            # mmengine keeps loggers and visualizers of a process by their names.
+            # mmengine caches loggers and visualizers by name, once per process.
             cfg.experiment_name = cfg.visualizer.name = f"{Path(folder).name}_{int(resume)}"
             if resume:
                 cfg.load_from, cfg.resume = last_checkpoint(folder), True
@@ -111,7 +111,7 @@ def dry_run(config: Path, options: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _train(cfg: Config, watch: Watch) -> str | None:
-    """Train for a step; return what went wrong, in words."""
+    """Train for a step; return a description of what went wrong, or None."""
     runner = None
     try:
         start = start_of(cfg)
@@ -128,7 +128,7 @@ def _train(cfg: Config, watch: Watch) -> str | None:
 
 
 def told_of(error: BaseException, model: Any = None) -> str:
-    """Return an error in words: where in the model it came from, and what is known to help."""
+    """Describe an error: where in the model it was raised, and a known remedy."""
     told = brief(error)
     if isinstance(error, InputError):
         return told
@@ -162,7 +162,7 @@ def _resumed(watch: Watch) -> Iterator[Finding]:
 
 
 def without_gradient(names: list[str], used: set[int], cfg: Config) -> str:
-    """Return words on parameters that a training step left without a gradient, with the `out_indices` that cure it."""
+    """Describe which parameters got no gradient in a training step, and the `out_indices` that avoid it."""
     told = (
         f"{len(names)} parameters get no gradient ({first_few(names)}): one process trains on without them, several stop at "
         "their second step"

@@ -131,7 +131,7 @@ def tensors_in(values: Any) -> Iterator[Tensor]:
 
 
 def on_any_process(here: bool) -> bool:
-    """Return whether something holds on any process of the training. All processes have to call it."""
+    """Return whether a condition holds on any process of the training. All processes must call it."""
     if not is_distributed():
         return here
     flag = torch.tensor(int(here))

@@ -3,9 +3,9 @@
     runner_type = "mmvit.FSDPRunner"
 
 in a config switches it on. Each process keeps a share of the parameters, their gradients and the optimiser's state; a block
-of a backbone is gathered where it is computed. Start it as any other training with several processes. The model in a
-checkpoint is whole, as in other runs. The optimiser's state is named after the parameters, so that only runs with FSDP resume
-from it, with any number of processes.
+of a backbone is gathered when it is computed. Start it like any other training with several processes. Checkpoints contain the
+whole model, as in other runs. Their optimiser state is keyed by parameter names, so that only runs with FSDP can resume from
+it, with any number of processes.
 """
 
 from collections.abc import Mapping
@@ -25,15 +25,15 @@ from ..errors import InputError
 from ..pyramid import Pyramid
 from ..registry import RUNNERS, STRATEGIES
 
-BASE = "base_param_settings"  # of mmengine's optimiser wrapper: the rate that is scheduled and logged as base_lr
+BASE = "base_param_settings"  # mmengine's optimiser wrapper schedules this rate and logs it as base_lr
 
 
 @RUNNERS.register_module()
 class FSDPRunner(FlexibleRunner):
     """mmengine's FlexibleRunner with the strategy below, unless the config names another.
 
-    mmengine's runner overwrites the epoch and the iteration that a hook gives a checkpoint: the checkpoint that is written
-    again after a validation was one step ahead, and resuming from it skipped a step, or a whole epoch.
+    mmengine's runner overwrites the epoch and the iteration that a hook gives a checkpoint. The checkpoint that it writes again
+    after a validation is then one step ahead, and resuming from it skips a step or a whole epoch; this runner keeps them.
     """
 
     def __init__(self, model: Any, *, strategy: Any = None, **options: Any) -> None:
@@ -51,7 +51,7 @@ class FSDPRunner(FlexibleRunner):
         by_epoch: bool = True,
         backend_args: dict | None = None,
     ) -> None:
-        """Save the state after this epoch or iteration, or after the one that `meta` has; all processes have to call it."""
+        """Save the state after this epoch or iteration, or after the one in `meta`; all processes must call it."""
         at = dict(epoch=self.epoch + 1, iter=self.iter) if by_epoch else dict(epoch=self.epoch, iter=self.iter + 1)
         told = dict(cfg=self.cfg.pretty_text, experiment_name=self.experiment_name)
         if hasattr(self.train_dataloader.dataset, "metainfo"):
@@ -67,12 +67,11 @@ class FSDPRunner(FlexibleRunner):
 
 @STRATEGIES.register_module()
 class FSDPStrategy(MMEngineStrategy):
-    """mmengine's FSDPStrategy, which starts on GPUs only, calls torch 2.0's functions, and mistakes a share of a model for
-    the whole.
+    """mmengine's FSDPStrategy, corrected: it starts on GPUs only, calls functions of torch 2.0, and takes a share of a model
+    for the whole.
 
-    Differences: it runs on CPUs as well; the blocks of our backbones are gathered one by one; `clip_grad` bounds the norm of
-    the whole gradient; the rules of `paramwise_cfg` and of `mmvit.LayerDecay` see parameters in their own shapes; `sync_bn`
-    has an effect.
+    Differences: it runs on CPUs, too; it gathers the blocks of our backbones one by one; `clip_grad` limits the norm of the
+    whole gradient; the rules of `paramwise_cfg` and of `mmvit.LayerDecay` see parameters in their own shapes; `sync_bn` works.
 
     Args:
         model_wrapper: options of `MMFullyShardedDataParallel` to add or to replace, such as
@@ -80,7 +79,7 @@ class FSDPStrategy(MMEngineStrategy):
         options: mmengine's, except `state_dict_cfg`: checkpoints are whole.
 
     Raises:
-        InputError: there is one process only.
+        InputError: there is only one process.
     """
 
     def __init__(self, *, model_wrapper: Mapping[str, Any] | None = None, **options: Any) -> None:

@@ -14,9 +14,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interruption:
-    """Context in which the first SIGTERM or SIGINT is noted, and a second one acts as usual.
+    """Context that notes the first SIGTERM or SIGINT; a second one acts as usual.
 
-    Outside of the main thread, where Python allows no handlers, it notes nothing.
+    Outside the main thread, where Python allows no handlers, it notes nothing.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Interruption:
         self._restore()
 
     def agreed(self) -> int:
-        """Return the signal that any process of the training received, or 0. All processes have to call it."""
+        """Return the signal that any process of the training received, or 0. All processes must call it."""
         if not is_distributed():
             return self.number
         number = torch.tensor(self.number)
@@ -42,7 +42,7 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self.process:
-            return  # a data worker, to which a terminal sends Ctrl-C as well: it ends with its process
+            return  # a data worker: the terminal sends it Ctrl-C, too, and it ends with its process
         self._restore()
         # torchrun and slurm signal data workers, too: torch would take their end for an error in the middle of this iteration.
         self.before = {signal.SIGCHLD: signal.signal(signal.SIGCHLD, _pass) or signal.SIG_DFL}
@@ -61,4 +61,4 @@ class Interruption:
 
 
 def _pass(number: int, frame: FrameType | None) -> None:
-    """Handle a signal by doing nothing; without a handler, Python would complain of a signal that is under way."""
+    """Ignore a signal; without a handler, Python would complain about one that is still pending."""

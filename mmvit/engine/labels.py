@@ -1,4 +1,4 @@
-"""Labels that the model has no class for, detected before they reach a GPU, where they end in a device-side assert."""
+"""Detection of labels without a class, before they reach a GPU and fail there in a device-side assert."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -52,7 +52,7 @@ class CheckLabelsHook(Hook):
 
 
 def strangers(labels: Tensor, classes: int, ignored: int | None = None) -> list[int]:
-    """Return each label that is neither below the number of classes nor ignored, once."""
+    """Return the distinct labels that are neither below the number of classes nor ignored."""
     if not labels.numel():
         return []
     least, most = (bound.item() for bound in labels.aminmax())

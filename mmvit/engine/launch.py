@@ -1,4 +1,4 @@
-"""Training and evaluation through mmengine's Runner, detection and segmentation alike."""
+"""Training and evaluation of detectors and segmenters with mmengine's Runner."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from .configuration import TestOptions, TrainOptions, test_config, train_config
 from .progress import ProgressHook
 from .start import Start, start_of
 
-FIRST_STEPS = 3  # a run that dies in them has not done what a dry run tries
+FIRST_STEPS = 3  # a dry run would have found an error in these
 OFFER = (
     "The run died in its first steps. python -m mmvit doctor CONFIG --dry-run (with the same --cfg-options) tries a step of "
     "training, validation, saving and resuming, and says which part of the model fails, with what is known to help."
@@ -26,10 +26,10 @@ SLURM = {"RANK": "PROCID", "WORLD_SIZE": "NTASKS", "LOCAL_RANK": "LOCALID"}  # t
 
 
 def train(options: TrainOptions) -> None:
-    """Trains as `options` say; checkpoints, logs and the config go to the work dir.
+    """Train with `options`; checkpoints, logs and the config go to the work dir.
 
     Raises:
-        InputError: a file, key or value of the user's is wrong.
+        InputError: a file, key or value is wrong.
     """
     cfg = train_config(options)
     _start_processes(cfg)
@@ -47,10 +47,10 @@ def train(options: TrainOptions) -> None:
 
 
 def test(options: TestOptions) -> Mapping[str, float]:
-    """Evaluates a checkpoint on the config's test data and returns the metrics.
+    """Evaluate a checkpoint on the config's test data and return the metrics.
 
     Raises:
-        InputError: a file, key or value of the user's is wrong, or the checkpoint is of another model.
+        InputError: a file, key or value is wrong, or the checkpoint is another model's.
     """
     cfg = test_config(options)
     _start_processes(cfg)
@@ -58,7 +58,7 @@ def test(options: TestOptions) -> Mapping[str, float]:
         options.variant.prepare()
     preflight.check(cfg, ("test",))
     if options.out is not None and cfg.get("default_scope") == "mmseg":
-        options.out.mkdir(parents=True, exist_ok=True)  # mmseg's first process makes it when others may be writing already
+        options.out.mkdir(parents=True, exist_ok=True)  # in mmseg the first process makes it, while others may already write
     start = Start(str(options.checkpoint))
     runner = _runner(cfg)
     start.fit(runner, exactly=True)
@@ -86,15 +86,15 @@ def _run(runner: Runner, what: Literal["train", "test"]) -> Any:
 
 
 def _at_its_start(runner: Runner) -> bool:
-    """Whether a training has done next to nothing since this process began."""
-    loop = runner._train_loop  # a config, where the run did not come to build it
+    """Return whether training stopped within the first steps of this process."""
+    loop = runner._train_loop  # still a config if the run failed before building it
     return not hasattr(loop, "steps") or loop.steps < FIRST_STEPS
 
 
 def _start_processes(cfg: Config) -> None:
-    """mmengine binds each process to a GPU as it starts them; without one, torch's own start with gloo does.
+    """Start the process group with gloo if there is no GPU; with GPUs, mmengine starts it and gives each process a GPU.
 
-    It comes before all checks: when a process finds a fault and leaves, the others notice, instead of waiting for it to join.
+    This must come before all checks: then the others notice when a process finds a fault and exits, instead of waiting for it.
     """
     if torch.cuda.is_available() or cfg.launcher == "none":
         return
@@ -104,7 +104,7 @@ def _start_processes(cfg: Config) -> None:
 
 
 def _slurm_tasks() -> dict[str, str]:
-    """The variables by which torch's processes find each other, from srun's; MASTER_ADDR and MASTER_PORT may be given.
+    """Return the variables by which torch's processes find each other, from srun's, unless MASTER_ADDR and MASTER_PORT are set.
 
     Raises:
         InputError: srun did not start this process.

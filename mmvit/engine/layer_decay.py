@@ -12,8 +12,8 @@ laterals, neck, heads. Layer l learns at lr * decay_rate ** (L + 1 - l). Patch e
 count with the first block of their stage, in the first stage with the stem; norms of outputs with the last block before them.
 Norms, biases and other vectors, position tables, layer scales and class tokens are not decayed, in heads as in the backbone.
 
-A config whose paramwise_cfg was written for mmengine's own constructor can keep it and add these two keys: `custom_keys` then
-multiply what a layer gets, and switches for parameters without decay, if they are 0, repeat what holds anyway.
+A config whose paramwise_cfg was written for mmengine's own constructor can keep it and add these two keys. `custom_keys` then
+multiply the rate of a layer. Switches such as `norm_decay_mult=0` change nothing: such parameters are not decayed anyway.
 """
 
 from collections import defaultdict
@@ -142,7 +142,7 @@ def parameter_groups(model: nn.Module, custom_keys: Mapping[str, Mapping[str, fl
 
 
 def layers_below_top(model: nn.Module) -> dict[str, int]:
-    """Return how many layers below the top each parameter lies; 0 for everything outside of the backbones.
+    """Return how many layers below the top each parameter is; 0 for everything outside the backbones.
 
     Raises:
         InputError: see `parameter_groups`.

@@ -1,11 +1,11 @@
-"""What mmengine logged in a work dir."""
+"""Reading of mmengine's logs in a work dir."""
 
 import json
 from pathlib import Path
 
 
 def read_scalars(work_dir: Path) -> list[dict[str, float]]:
-    """Return what mmengine logged, resumed runs joined, one entry a step and kind (loss or metric), by step."""
+    """Return the entries that mmengine logged, one for each step and kind (loss or metric), with resumed runs joined."""
     entries = {}
     for file in sorted(work_dir.glob("*/vis_data/scalars.json")):
         for line in file.read_text().splitlines():

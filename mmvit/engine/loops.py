@@ -1,11 +1,11 @@
 """mmengine's training loops, resumed bit for bit.
 
 Differences from mmengine's:
-- Random numbers are a function of (seed, rank, iteration): see `randomness` and `batches`. The seed is the run's, which
-  mmengine's checkpoints contain; the number of processes has to be the same.
-- A resumed run begins at the exact batch, also in the middle of an epoch, and loads none of those before.
+- Random numbers are a function of (seed, rank, iteration): see `randomness` and `batches`. mmengine's checkpoints contain the
+  seed; the number of processes must stay the same.
+- A resumed run continues at the exact batch, even in the middle of an epoch, and loads none of the batches before it.
 - A validation that was killed is repeated.
-- Files of the run are whole or do not exist, whatever hook writes them.
+- Files of the run are complete or do not exist, no matter which hook writes them.
 - SIGTERM and Ctrl-C save and exit, with status 128 + the signal's number.
 """
 
@@ -27,13 +27,14 @@ from .checkpoints import save_interrupted
 from .interruption import Interruption
 from .randomness import Position, begin_streams
 
-VALIDATED = "validated_iter"  # in the message hub: iteration that the last validation began after
-EPOCH_BEGAN = "epoch_began"  # likewise: an epoch and the iteration of its first batch
-BATCHES = "batches"  # likewise: what the iterations of a training count, see `Exact.batches`
+# Keys in the message hub:
+VALIDATED = "validated_iter"  # iteration after which the last validation began
+EPOCH_BEGAN = "epoch_began"  # an epoch and the iteration of its first batch
+BATCHES = "batches"  # see `Exact.batches`
 
 
 class Exact(BaseLoop):
-    """Additions of both loops to mmengine's."""
+    """What both loops add to mmengine's."""
 
     runner: Runner
     dataloader: PlannedLoader
@@ -53,7 +54,7 @@ class Exact(BaseLoop):
         storage.install()
 
     def begin(self) -> None:
-        """Set the seed, which may come from a checkpoint: rank 0's, because `diff_rank_seed` gives each rank another one."""
+        """Set the seed, possibly from a checkpoint: rank 0's on all ranks, because `diff_rank_seed` gives each another one."""
         seeds = [self.runner.seed]
         broadcast_object_list(seeds)
         self.seed = seeds[0]
@@ -61,25 +62,25 @@ class Exact(BaseLoop):
         self.runner.message_hub.update_info(BATCHES, self.batches())
 
     def batches(self) -> dict[str, int]:
-        """Return the sizes by which the iterations of a training are counted."""
+        """Return the sizes that determine how many images an iteration stands for."""
         return {
             "train_dataloader.batch_size": self.dataloader.batch_sampler.batch_size,
             "number of processes": get_world_size(),
         }
 
     def train_iteration(self, *arguments: Any) -> None:
-        """Call mmengine's `run_iter` with the random streams of this iteration; exit afterwards if a signal asks for it."""
+        """Call mmengine's `run_iter` with the random streams of this iteration; then save and exit if a signal arrived."""
         begin_streams(Position(self.seed, get_rank(), self._iter))
         self.run_iter(*arguments)
         self.steps += 1
         number = self.interruption.agreed()
-        if number and self.runner.optim_wrapper.should_update():  # or gradients that are being accumulated would be lost
+        if number and self.runner.optim_wrapper.should_update():  # otherwise accumulated gradients would be lost
             save_interrupted(self.runner)
-            barrier()  # a launcher that sees one process end would end the one that saves
+            barrier()  # a launcher that sees one process end would kill the one that saves
             sys.exit(128 + number)
 
     def fetched(self, batches: Iterator[Any]) -> Iterator[Any]:
-        """Yield the batches. If a signal that also ended the data workers takes one away, save and exit."""
+        """Yield the batches. If one is lost because a signal also ended the data workers, save and exit."""
         while True:
             try:
                 batch = next(batches)
@@ -95,8 +96,8 @@ class Exact(BaseLoop):
     def validate_if(self, due: bool) -> None:
         """Validate if it is due and was not done after this iteration.
 
-        It is noted beforehand: if a validation finds the best checkpoint so far, that checkpoint is written after everything
-        that the validation changes.
+        The message hub notes the validation before it begins, because a validation with the best result so far writes a
+        checkpoint, which must contain the note.
         """
         hub = self.runner.message_hub
         done = hub.runtime_info.get(VALIDATED) == self._iter

@@ -1,4 +1,4 @@
-"""Models inside of mmengine's wrappers."""
+"""Models inside mmengine's wrappers."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 
 
 def unwrapped(model: Any) -> Any:
-    """Return a model without the wrappers that spread it over processes or run it several times an image."""
+    """Return a model without its wrappers for distributed training and test-time augmentation."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     return model

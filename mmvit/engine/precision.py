@@ -1,7 +1,7 @@
 """Mixed precision in bfloat16, on CPUs as well.
 
-mmengine's AmpOptimWrapper scales losses for float16, and refuses a CPU. bfloat16 has float32's range: nothing is scaled, and
-nothing has to be saved beside the optimiser, so that a run resumes as it does in float32.
+mmengine's AmpOptimWrapper scales losses for float16 and does not run on a CPU. bfloat16 has the range of float32: losses need
+no scaling, there is no scaler's state to save, and a run resumes as in float32.
 """
 
 from collections.abc import Iterator

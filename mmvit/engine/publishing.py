@@ -1,4 +1,4 @@
-"""A trained model made ready to be given away: weights, config and classes without the optimiser, and a model card."""
+"""Publication of a trained model: its weights, config and classes without the optimiser, and a model card."""
 
 import re
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ tags: [mmvit, {scope}, {family}]
 
 @dataclass(frozen=True)
 class Publication:
-    """Paths of what was written."""
+    """Paths of the files that were written."""
 
     weights: Path
     safetensors: Path
@@ -70,14 +70,14 @@ def publish(source: str | Path, out: Path, hub: str | None = None, name: str | N
     """Write a checkpoint of a training, without what only training needs, as `.pth` and `.safetensors`, with a model card.
 
     Args:
-        source: a work dir, of which the best checkpoint is taken, or else the newest; or a checkpoint.
+        source: a checkpoint; or a work dir, whose best checkpoint is taken, or else the newest.
         out: folder for the files.
         hub: `OWNER/REPO` of a Hugging Face hub to upload the folder to.
         name: first part of the files' names; None for the work dir's name.
 
     Raises:
-        InputError: no checkpoint there, or one without the config of its training.
-        CheckpointError: unreadable, or the hub refuses.
+        InputError: there is no checkpoint, or it lacks the config of its training.
+        CheckpointError: it is unreadable, or the hub refuses.
     """
     folder = Path(source) if Path(source).is_dir() else None
     checkpoint = source if folder is None else chosen(folder)
@@ -158,7 +158,7 @@ def _card(name: str, meta: Mapping[str, Any], log: list[dict], files: tuple[Path
 
 
 def _innermost(dataset: Any) -> Mapping[str, Any]:
-    """The dataset inside of repeating and concatenating ones; of several, the first."""
+    """Return the dataset inside the wrappers that repeat or concatenate; of several, the first."""
     while isinstance(dataset, Mapping) and (dataset.get("dataset") or dataset.get("datasets")):
         inner = dataset.get("dataset") or dataset["datasets"]
         dataset = inner[0] if isinstance(inner, list | tuple) else inner
@@ -166,7 +166,7 @@ def _innermost(dataset: Any) -> Mapping[str, Any]:
 
 
 def _figures(meta: Mapping[str, Any], log: list[dict]) -> str:
-    """A table of what the validation at the checkpoint's step logged, or the last one."""
+    """Return a table of the metrics of the validation at the checkpoint's step, or else of the last one."""
     entries = [entry for entry in log if "loss" not in entry]
     steps = (meta.get("epoch"), meta.get("iter"))
     entry = next((entry for entry in reversed(entries) if entry["step"] in steps), entries[-1] if entries else {})
@@ -177,7 +177,7 @@ def _figures(meta: Mapping[str, Any], log: list[dict]) -> str:
 
 
 def _licence(backbone: Mapping[str, Any]) -> tuple[str | None, str]:
-    """Licence of the weights that a training began from, and the chain in words."""
+    """Return the licence of the weights that a training started from, and a description of their origin."""
     begun = (backbone.get("init_cfg") or {}).get("checkpoint")
     if begun is None:
         return None, "Trained from random weights. Choose a licence, and write it here."

@@ -1,8 +1,8 @@
-"""Stock names in the config, errors that name the file in the run.
+"""Replacement of the stock steps that read files by ours, whose errors name the file.
 
 Inferencers and tools of mmdet and mmseg find the steps that read files by the names `LoadImageFromFile` and `LoadAnnotations`,
-in our configs, in those that a run writes, and in those inside of checkpoints. So the config keeps these names, and the steps
-are exchanged in the built datasets.
+in our configs, in those that a run writes, and in those inside checkpoints. The configs therefore keep these names, and a hook
+replaces the steps in the built datasets.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ NESTS = ("pipeline", "transforms", "subroutines", "dataset", "datasets")  # attr
 
 @HOOKS.register_module()
 class NameFilesHook(Hook):
-    """Let ours read wherever a dataset reads with exactly the stock transform; subclasses of those stay."""
+    """Hook that replaces the stock reading steps of all datasets by ours; subclasses of the stock steps stay."""
 
     def before_run(self, runner: Runner) -> None:
         for name in ("_train_loop", "_val_loop", "_test_loop"):
@@ -31,7 +31,7 @@ class NameFilesHook(Hook):
 
 
 def name_files(part: Any) -> None:
-    """Exchange the reading steps in a dataset, a pipeline or a step, in place, however deep they lie."""
+    """Replace the reading steps in a dataset, a pipeline or a step in place, at any depth."""
     for steps in _lists(part):
         for index, step in enumerate(steps):
             steps[index] = ours(step)

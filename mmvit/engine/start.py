@@ -1,7 +1,7 @@
-"""The checkpoint that a run begins from: read once, checked, and handed to mmengine under the names of the runner's model.
+"""The checkpoint that a run starts from: it is read once, checked, and passed to mmengine under the names of the model.
 
-mmengine loads what has equal names and goes on without the rest. What is to be evaluated or resumed must therefore fit exactly
-here, and weights under other names (of mmdet's own networks, of the authors' detectors) are handed over translated.
+mmengine loads the tensors with matching names and ignores the rest. A checkpoint to evaluate or resume must therefore fit
+exactly. Other names, such as those of mmdet's own networks or the authors' detectors, are translated.
 """
 
 import re
@@ -24,31 +24,30 @@ from .models import unwrapped
 
 
 class Start:
-    """What `load_from` of a config names.
+    """The checkpoint in a config's `load_from`.
 
     Attributes:
-        source: path or URL, as the config has it.
+        source: its path or URL in the config.
+
+    Raises:
+        CheckpointError: it is missing, not available, or no checkpoint.
     """
 
     def __init__(self, source: str) -> None:
-        """
-        Raises:
-            CheckpointError: it is not there, not available, or no checkpoint.
-        """
         self.source = source
         self.path: Path = fetch(source)
         self.content: Any = read_checkpoint(self.path, source)
 
     def fit(self, runner: Runner, exactly: bool) -> None:
-        """Bring it under the names of a runner's model, whose backbone takes over the file's eps.
+        """Translate it to the names of a runner's model, and set the eps of the model's backbone to the file's.
 
         Args:
-            exactly: whether it must be a state of that very model: not where training begins from another's weights.
+            exactly: whether it must have exactly the tensors of the model; a training may start from another model's weights.
 
         Raises:
-            CheckpointError: another model's, or ambiguous.
+            CheckpointError: it is another model's, or ambiguous.
         """
-        built = not isinstance(runner.model, dict)  # a FlexibleRunner builds its model as it begins
+        built = not isinstance(runner.model, dict)  # a FlexibleRunner builds its model later
         if built:
             model = unwrapped(runner.model)
         else:
@@ -68,17 +67,17 @@ class Start:
             self.content = {**rest, "meta": dict(whole.meta), "state_dict": dict(whole.state)}
 
     def require_progress(self) -> None:
-        """Check that training can go on from it, where mmengine would stop at a key or begin anew.
+        """Check that training can continue from it; mmengine would raise a KeyError or start again.
 
         Raises:
-            InputError: weights alone, or a text that mmengine would run.
+            InputError: it holds only weights, or a text that mmengine would run.
         """
-        anew = f"To begin anew from its weights, without --resume: --cfg-options load_from={self.source}"
+        anew = f"To start a new training from its weights, without --resume: --cfg-options load_from={self.source}"
         lacking = [part for part in ("meta", "message_hub", "optimizer") if part not in self.content]
         if lacking:
             raise InputError(
-                f"--resume {self.source}: no {', '.join(lacking)} in it. Expected a checkpoint from which training can go on, "
-                f"which best_*.pth and released files are not. {anew}"
+                f"--resume {self.source}: no {', '.join(lacking)} in it. Expected a checkpoint of a training; best_*.pth and "
+                f"released files hold only weights. {anew}"
             )
         if "config" in self.content["meta"]:
             raise InputError(
@@ -86,7 +85,7 @@ class Start:
             )
 
     def hand_over(self) -> None:
-        """Let mmengine take the content instead of reading the file again; it is kept nowhere afterwards."""
+        """Let mmengine take the content instead of reading the file again; afterwards nothing keeps it in memory."""
         pattern = f"{re.escape(self.source)}$"  # mmengine matches schemes from the start of a path, longer ones first
         content = [self.content]
 
@@ -99,12 +98,12 @@ class Start:
 
 
 def start_of(cfg: Config) -> Start | None:
-    """Read what `load_from` names; None without it, or where only mmengine knows its scheme.
+    """Read the checkpoint in `load_from`; return None if there is none, or if only mmengine knows its scheme.
 
-    mmengine reads the file when all else is built, and downloads it without looking whether all of it came.
+    mmengine would read it after building everything else, and would not check whether a download is complete.
 
     Raises:
-        CheckpointError: as for `Start`.
+        CheckpointError: see `Start`.
     """
     source = str(cfg.get("load_from") or "")
     known = "://" not in source or source.startswith(("http://", "https://", *OWN_SCHEMES))

@@ -1,8 +1,7 @@
-"""Files that are whole or do not exist: mmengine's local storage, except that each file is written beside its name, then
+"""Storage whose files are complete or do not exist: mmengine's local storage, but each file is written beside its name, then
 renamed.
 
-mmengine writes in place: a run that is killed while it saves leaves half a checkpoint under the name of a whole one, or has
-overwritten the one before.
+mmengine writes in place: a run that is killed while it saves leaves half a checkpoint, and may have overwritten the old one.
 """
 
 import os
@@ -19,14 +18,14 @@ PARTIAL = ".partial"
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
-    """Write a file so that at any time its name means the whole old content or the whole new one.
+    """Write a file such that at any time it has either the old content or the new one, completely.
 
     Raises:
-        CheckpointError: no space, no permission, ...; the old content is untouched.
+        CheckpointError: there is no space, no permission, ...; the old content is untouched.
     """
     target = Path(os.path.realpath(path))  # a link stays a link
-    # One name for each process of a training, because all of them write some files, and the same name each time: what a kill
-    # leaves is overwritten by the next attempt.
+    # Each process of a training has its own name, because all of them write some files. The name stays the same, so that the
+    # next attempt overwrites what a killed one left.
     partial = target.with_name(f"{target.name}.{get_rank()}{PARTIAL}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +61,7 @@ def _free(folder: Path) -> int:
 
 
 class WholeFiles(LocalBackend):
-    """mmengine's local storage, except for how it writes."""
+    """mmengine's local storage with complete writes."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         write_whole(filepath, obj)
@@ -72,6 +71,6 @@ class WholeFiles(LocalBackend):
 
 
 def install() -> None:
-    """Make it mmengine's storage for plain paths; a second call changes nothing."""
+    """Make `WholeFiles` mmengine's storage for plain paths; a second call changes nothing."""
     register_backend("local", WholeFiles, force=True, prefixes="")
     backend_instances.clear()

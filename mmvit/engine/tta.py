@@ -1,4 +1,4 @@
-"""Test-time augmentation of instance segmentation, which mmdet's own `DetTTAModel` refuses.
+"""Test-time augmentation of instance segmentation, which mmdet's `DetTTAModel` does not support.
 
 It is not a subclass of it: modules that a registry imports must not need mmdet, which segmenters do not have.
 """

@@ -1,4 +1,4 @@
-"""Tests on images without labels, which measure nothing and write the files of a submission."""
+"""Tests on images without labels: they compute no metrics and write the files of a submission."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +10,11 @@ from ..checks.dataset import LOADERS, datasets_of, name_of
 
 
 def without_labels(cfg: Config, out: Path) -> None:
-    """Let the test of a config read images alone and write results, in place.
+    """Change a config in place so that its test reads only images and writes results.
 
     Args:
         cfg: the config of a test.
-        out: folder of label maps for segmentation; for detection, what the names of the JSON files begin with.
+        out: folder of label maps for segmentation; prefix of the names of the JSON files for detection.
     """
     for view in datasets_of(cfg, ("test",)):
         view.config.pipeline = without_annotations(view.config.pipeline)
@@ -26,7 +26,7 @@ def without_labels(cfg: Config, out: Path) -> None:
 
 
 def without_annotations(steps: Any) -> Any:
-    """Return a pipeline without the steps that read annotations; views that had nothing else go, too."""
+    """Return a pipeline without the steps that read annotations, and without views that consist of nothing else."""
     if isinstance(steps, Mapping):
         return {key: without_annotations(value) if key == "transforms" else value for key, value in steps.items()}
     if not isinstance(steps, list | tuple):

@@ -1,1 +1,1 @@
-"""A look inside: where a model fails, what it is fed, and what it sees."""
+"""Analysis of models and data: where a model fails, what it is fed, and what it sees."""

@@ -1,4 +1,4 @@
-"""`mmvit analyze`: a trained model against the annotations of a dataset, as one page of HTML."""
+"""`mmvit analyze`: comparison of a trained model with the annotations of a dataset, as one page of HTML."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,12 +37,12 @@ def analyze(
         checkpoint: file of a training.
         out: file of the page.
         split: `val` or `test`.
-        score: from which on a detection counts where it must be said whether it is there.
-        device: as torch names it, or `auto`.
-        most: images to look at, the first of the dataset; None for all.
+        score: least score of a detection that counts as positive.
+        device: torch's name of a device, or `auto`.
+        most: number of images, from the first of the dataset; None for all.
 
     Raises:
-        InputError: a dataset without annotations that can be read here, or what `Predictor` raises.
+        InputError: the annotations of the dataset cannot be read here, or see `Predictor`.
     """
     dataset = one_dataset(cfg, split)
     page = Page(f"Analysis of {Path(str(checkpoint)).name}", [f"config {cfg.filename}", f"checkpoint {checkpoint}"])
@@ -55,7 +55,7 @@ def analyze(
 
 
 def one_dataset(cfg: Config, split: str) -> DatasetView:
-    """Return the dataset of a split, of several the first.
+    """Return the dataset of a split; of several, the first.
 
     Raises:
         InputError: there is none.
@@ -84,7 +84,7 @@ def require_classes(trained: Sequence[str], there: Sequence[str], key: str) -> N
     """Check that a checkpoint names the classes of a dataset, in the same order.
 
     Raises:
-        InputError: it names others, so that labels would mean other things.
+        InputError: the names differ, so that labels would mean different classes.
     """
     if tuple(trained) != tuple(there):
         raise InputError(
@@ -93,7 +93,7 @@ def require_classes(trained: Sequence[str], there: Sequence[str], key: str) -> N
 
 
 def pixels_of(loaded: Loaded, path: str) -> np.ndarray:
-    """Return an image as the model's own reader reads it, (H, W, 3), BGR."""
+    """Return an image (H, W, 3), BGR, as the model's reading step returns it."""
     return read(loaded, path)["img"]
 
 
@@ -110,7 +110,7 @@ def _segmenter(
 
 
 def label_maps(dataset: DatasetView) -> Sequence[dict[str, Any]]:
-    """Return the entries of a dataset of label maps, as `LoadLabelMap` takes them.
+    """Return the entries of a dataset of label maps, for `LoadLabelMap`.
 
     Raises:
         InputError: a dataset of another kind, or without files.
@@ -133,11 +133,13 @@ def labelled(loaded: Loaded, path: str) -> tuple[np.ndarray, np.ndarray, tuple[i
         sample = loaded.model.test_step(dict(inputs=[data["inputs"]], data_samples=[data["data_samples"]]))[0]
     labels, logits = sample.pred_sem_seg.data[0].long(), sample.seg_logits.data.float()
     sure = logits[0] if len(logits) == 1 else logits.softmax(dim=0).amax(dim=0)
-    scores = torch.where(labels > 0, sure, 1 - sure) if len(logits) == 1 else sure  # one: mmseg made a probability of it
+    scores = (
+        torch.where(labels > 0, sure, 1 - sure) if len(logits) == 1 else sure
+    )  # one logit, which mmseg has turned into a probability
     return labels.cpu().numpy(), scores.cpu().numpy(), size
 
 
 def lines_of(told: dict[str, float]) -> Iterator[str]:
-    """Yield a model's figures in words."""
+    """Yield a line for each figure of a model."""
     for name, value in told.items():
         yield f"{name} {value:.3f}"

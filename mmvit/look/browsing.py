@@ -21,16 +21,16 @@ NARROW = 4.0  # ratio of sides beyond which a box is counted as long
 
 
 def browse(cfg: Config, out: Path, split: str = "train", most: int = 200) -> str:
-    """Write a page on the samples that a config feeds its model, and return what it says in a line.
+    """Write a page on the samples that a config feeds its model, and return a line that sums it up.
 
     Args:
         cfg: the config.
         out: file of the page.
         split: `train`, `val` or `test`.
-        most: samples to look at, evenly spread over the dataset.
+        most: number of samples, evenly spread over the dataset.
 
     Raises:
-        InputError: no such split, or what `Feed` or a file of the dataset raises.
+        InputError: there is no such split, see `Feed`, or a file of the dataset cannot be used.
     """
     feed = Feed(cfg, split)
     samples = looked_at(feed, most)
@@ -48,12 +48,12 @@ def browse(cfg: Config, out: Path, split: str = "train", most: int = 200) -> str
 
 
 class Looked:
-    """A sample and what is counted of it; all but the first few lose their large arrays.
+    """A sample and its statistics; only the first few keep their large arrays.
 
     Attributes:
         fed: the sample.
-        mean, std: of the values that the model is given, (C,) each.
-        shape: height and width of what the model is given.
+        mean, std: mean and standard deviation of the model's input, (C,) each.
+        shape: height and width of the model's input.
         pixels: (256,) number of pixels of each label, for label maps.
     """
 
@@ -69,7 +69,7 @@ class Looked:
 
 
 def looked_at(feed: Feed, most: int) -> list[Looked]:
-    """Return samples of which `SHOWN`, evenly spread, can be shown."""
+    """Return the samples; `SHOWN` of them, evenly spread, keep what is needed to show them."""
     count = min(most, len(feed))
     shown = set(np.linspace(0, count - 1, min(SHOWN, count)).round().astype(int).tolist())
     return [Looked(fed, index in shown) for index, fed in enumerate(feed.samples(most))]

@@ -1,4 +1,4 @@
-"""Charts as SVG, drawn by matplotlib, which mmdet and mmseg need, too."""
+"""Charts as SVG, drawn by matplotlib, which mmdet and mmseg require anyway."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-NOTHING = "\N{EN DASH}"  # instead of a number that is none
+NOTHING = "\N{EN DASH}"  # in the place of NaN
 INK, QUIET, BLUE, RED = "#1d2329", "#9aa5b1", "#1763b6", "#c8402f"
 NAMED = 40  # most classes whose names fit beside a matrix
 CELLS = 16  # most classes whose cells have room for numbers
 
 
 def lines(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str, across: str, up: str) -> bytes:
-    """Return a chart of curves from (0, 0) to (1, 1), each an x and a y (N,)."""
+    """Return a chart of curves between (0, 0) and (1, 1), each given as x and y (N,)."""
     figure, axes = _figure(5.4, 4.2)
     colours = _colours(len(curves))
     for (name, (x, y)), colour in zip(curves.items(), colours, strict=True):
@@ -26,12 +26,12 @@ def lines(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str, acros
 
 
 def reliability(scores: np.ndarray, right: np.ndarray, counts: np.ndarray, title: str, up: str) -> bytes:
-    """Return a chart of how often predictions are right at each mean score, and how many there are.
+    """Return a reliability diagram: the share of correct predictions by mean score, and their number.
 
     Args:
-        scores: (bins,) mean score of a bin, not a number where it is empty.
-        right: (bins,) share that is right.
-        counts: (bins,).
+        scores: (bins,) mean score of a bin; NaN for an empty one.
+        right: (bins,) share of correct predictions.
+        counts: (bins,) number of predictions.
     """
     figure, (above, below) = _figure(4.6, 4.6, rows=2, height_ratios=[3, 1], sharex=True)
     edges = np.linspace(0, 1, len(counts) + 1)
@@ -50,8 +50,8 @@ def bars(values: Mapping[str, float], title: str, across: str, digits: int = 3, 
     figure, axes = _figure(5.4, 1.2 + 0.3 * len(values))
     names, lengths = list(values), [0.0 if value != value else value for value in values.values()]
     drawn = axes.barh(names[::-1], lengths[::-1], color=colour, height=0.7)
-    told = [NOTHING if value != value else f"{value:.{digits}f}" for value in values.values()]
-    axes.bar_label(drawn, told[::-1], padding=3, fontsize=8)
+    labels = [NOTHING if value != value else f"{value:.{digits}f}" for value in values.values()]
+    axes.bar_label(drawn, labels[::-1], padding=3, fontsize=8)
     axes.set(title=title, xlabel=across, xlim=(0, 1.18 * max([*lengths, 1e-9])))
     axes.spines[["top", "right"]].set_visible(False)
     return _svg(figure)
@@ -79,7 +79,7 @@ def matrix(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str], titl
 
     Args:
         counts: (R, C).
-        rows, columns: names of what is true and what was predicted.
+        rows, columns: names of the true and the predicted classes.
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(11.0, 2.6 + 0.42 * max(len(rows), 4)) if len(rows) <= NAMED else 9.0
@@ -98,7 +98,7 @@ def matrix(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str], titl
 
 
 def points(x: np.ndarray, y: np.ndarray, marks: np.ndarray, title: str, across: str, up: str) -> bytes:
-    """Return a chart of points on logarithmic axes, and other points (M, 2) as crosses: widths and heights, and anchors."""
+    """Return a chart of points, such as widths and heights, on logarithmic axes, with crosses (M, 2), such as anchors."""
     figure, axes = _figure(4.8, 4.4)
     axes.scatter(x, y, s=6, color=BLUE, alpha=0.35, linewidths=0, rasterized=True)
     if len(marks):
@@ -111,7 +111,7 @@ def points(x: np.ndarray, y: np.ndarray, marks: np.ndarray, title: str, across: 
 
 
 def _plain(axis: Any) -> None:
-    """Write 20, 50, 100 at a logarithmic axis instead of powers of ten."""
+    """Label a logarithmic axis with 20, 50, 100 instead of powers of ten."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))

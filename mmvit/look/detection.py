@@ -1,4 +1,4 @@
-"""Where a detector fails: figures, errors by kind, and the images that it does worst on."""
+"""Analysis of a detector: its figures, its errors by kind, and its worst images."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -27,10 +27,10 @@ class Detected:
     """A detector's results on annotated images.
 
     Attributes:
-        images: what is there.
-        found: what was found, for each image.
-        classes: names.
-        score: from which on a detection counts where it must be said whether it is there.
+        images: the annotated objects of each image.
+        found: the found objects of each image.
+        classes: names of the classes.
+        score: least score of a detection that counts as positive.
     """
 
     images: Sequence[AnnotatedImage]
@@ -39,7 +39,7 @@ class Detected:
     score: float
 
     def pairs(self, masks: bool) -> list[Pair]:
-        """Return the images' pairs, compared by their masks or by their boxes."""
+        """Return the pairs of all images, compared by their masks or by their boxes."""
         return [
             Pair.of(image.truth, found)
             if masks
@@ -63,7 +63,7 @@ def figures(pairs: Sequence[Pair], classes: int) -> dict[str, float]:
 
 
 def report(detected: Detected, page: Page, read: ReadImage, palette: Sequence[tuple[int, int, int]] | None) -> dict[str, float]:
-    """Add all sections to a page, and return COCO's figures of boxes, or of masks where there are."""
+    """Add all sections to a page, and return COCO's figures of masks, or of boxes if there are none."""
     kind = "masks" if detected.masks else "boxes"
     pairs = detected.pairs(detected.masks)
     told = figures(pairs, len(detected.classes))
@@ -143,9 +143,9 @@ def _errors(page: Page, detected: Detected, judged: Sequence[Judged]) -> None:
 
 
 def confusion(pairs: Sequence[Pair], classes: int, score: float) -> np.ndarray:
-    """Return how often which class is found as which, (classes + 1, classes + 1), the last for background.
+    """Return the confusion matrix (classes + 1, classes + 1), true by found class; the last one is background.
 
-    Detections of at least `score` choose by falling score the object that they overlap most, of whatever class, at IoU 0.5.
+    Each detection with at least `score`, highest score first, takes the object that it overlaps most, of any class, at IoU 0.5.
     """
     told = np.zeros((classes + 1, classes + 1), dtype=np.int64)
     for pair in pairs:
@@ -178,7 +178,7 @@ def _confusion(page: Page, detected: Detected, pairs: Sequence[Pair]) -> None:
 
 
 def worst_confusions(counts: np.ndarray, names: Sequence[str], most: int = 10) -> Iterator[list[str]]:
-    """Yield the largest cells off the diagonal as rows of a table: true, predicted, times, share of their row."""
+    """Yield the largest cells off the diagonal as rows of a table: true class, predicted class, count, share of the row."""
     wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
     for cell in np.argsort(-wrong, axis=None, kind="stable")[:most]:
         row, column = divmod(int(cell), len(counts))
@@ -187,7 +187,7 @@ def worst_confusions(counts: np.ndarray, names: Sequence[str], most: int = 10) -
 
 
 def bins_of(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Return mean score, share of right ones and number in each tenth of scores, and the calibration error (ECE)."""
+    """Return mean score, share of correct detections and number by tenths of the score, and the calibration error (ECE)."""
     place = np.minimum((scores * BINS).astype(int), BINS - 1)
     number_in = np.bincount(place, minlength=BINS)
     with np.errstate(invalid="ignore"):
@@ -213,7 +213,7 @@ def _calibration(page: Page, judged: Sequence[Judged]) -> None:
 
 
 def neighbours(boxes: np.ndarray) -> np.ndarray:
-    """Return how many others each box overlaps, (N,)."""
+    """Return the number of other boxes that each box overlaps, (N,)."""
     corners = np.maximum(boxes[:, None, :2], boxes[None, :, :2]), np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
     return (corners[1] > corners[0]).all(axis=2).sum(axis=1) - 1
 
@@ -254,7 +254,7 @@ def _recall(groups: dict[str, np.ndarray], found: np.ndarray, title: str) -> byt
 
 
 def badness(one: Judged, score: float) -> tuple[float, int]:
-    """Return what images are sorted by, the worst first: F1 of the detections from a score on, and minus their errors."""
+    """Return the key that sorts the worst images first: F1 of the detections with at least a score, and minus their errors."""
     sure = one.pair.found.scores >= score
     right = int((one.verdicts[sure] == RIGHT).sum())
     wrong = int(np.isin(one.verdicts[sure], KINDS).sum())
@@ -284,7 +284,7 @@ def _worst(
 
 
 def words_on(one: Judged, score: float) -> str:
-    """Return what is right and wrong in an image in words."""
+    """Describe what is right and wrong in an image."""
     sure = one.pair.found.scores >= score
     told = Counter(one.verdicts[sure].tolist())
     right = told[RIGHT]

@@ -1,8 +1,9 @@
-"""Errors of a detector by kind, as TIDE names them (Bolya et al., arXiv 2008.08115), and what each costs.
+"""Errors of a detector by kind, after TIDE (Bolya et al., arXiv 2008.08115), and the cost of each kind.
 
-A wrong detection is a `place` error where it overlaps an object of its class too little (IoU 0.1 to 0.5), a `class` error where
-it overlaps one of another class enough, a `duplicate` where a surer one has its object, `background` where it overlaps nothing,
-and `both` otherwise. An object that no right detection has, and no class or place error could be mended to, is `missed`.
+A wrong detection is a `place` error if it overlaps an object of its class too little (IoU 0.1 to 0.5), a `class` error if it
+overlaps one of another class enough, a `duplicate` if a detection with a higher score has its object, `background` if it
+overlaps nothing, and `both` otherwise. An object is `missed` if no correct detection has it, and correcting no class or place
+error would find it.
 """
 
 from collections.abc import Sequence
@@ -19,12 +20,12 @@ ENOUGH, NEAR = 0.5, 0.1  # IoU
 
 @dataclass(frozen=True)
 class Judged:
-    """An image's objects with a verdict each.
+    """The objects of an image, each with a verdict.
 
     Attributes:
-        verdicts: (D,) of found objects: `right`, `set aside` (in a group), or one of `KINDS`.
-        targets: (D,) int, annotated object that a right one has, or that a class or place error could be mended to; or -1.
-        missed: (G,) bool, annotated objects that are missed.
+        verdicts: (D,) for each found object `right`, `set aside` (in a group), or one of `KINDS`.
+        targets: (D,) int, the annotated object of a correct detection, or that a class or place error is about; or -1.
+        missed: (G,) bool, whether each annotated object is missed.
     """
 
     pair: Pair
@@ -55,13 +56,15 @@ def judge(pair: Pair) -> Judged:
         verdicts[index], target = _verdict(overlap[index, singles], same[index, singles], taken[singles])
         if target >= 0:
             target = singles[target]
-            if not taken[target] and not usable[target]:  # the surest of class and place errors alone can be mended to it
+            if (
+                not taken[target] and not usable[target]
+            ):  # of class and place errors, only the one with the highest score can be corrected to it
                 targets[index], usable[target] = target, True
     return Judged(pair, verdicts, targets, ~taken & ~truth.crowd & ~usable)
 
 
 def _verdict(overlap: np.ndarray, same: np.ndarray, taken: np.ndarray) -> tuple[str, int]:
-    """Return the kind of a wrong detection's error and the object that it is about, -1 for none."""
+    """Return the kind of a wrong detection's error, and the object that it is about or -1."""
     if not len(overlap):
         return "background", -1
     ours, others = np.where(same, overlap, 0.0), np.where(same, 0.0, overlap)
@@ -75,7 +78,7 @@ def _verdict(overlap: np.ndarray, same: np.ndarray, taken: np.ndarray) -> tuple[
 
 
 def counts(judged: Sequence[Judged], score: float = 0.0) -> dict[str, int]:
-    """Return how many errors there are of each kind among detections of at least a score; `missed` is as with all of them."""
+    """Return the number of errors of each kind among detections with at least a score; `missed` counts all detections."""
     told = dict.fromkeys(KINDS, 0)
     for image in judged:
         sure = image.pair.found.scores >= score
@@ -86,10 +89,11 @@ def counts(judged: Sequence[Judged], score: float = 0.0) -> dict[str, int]:
 
 
 def costs(judged: Sequence[Judged], classes: int) -> dict[str, float]:
-    """Return by how much AP50 would rise if all errors of a kind were mended, others left: from 0 to 1.
+    """Return by how much AP50 would rise, from 0 to 1, if all errors of one kind were corrected.
 
-    Class and place errors become right where their object is free, the surest of both kinds for each object, and go away
-    otherwise; the rest goes away, of missed objects the object.
+    Correcting a class or place error makes the detection correct if its object is free (for each object, only the detection
+    with the highest score), otherwise it removes the detection. Correcting any other error removes the detection, or the
+    annotation of a missed object.
     """
     before = _ap50(judged, classes, "")
     return {kind: max(0.0, _ap50(judged, classes, kind) - before) for kind in KINDS}

@@ -1,4 +1,4 @@
-"""What a config's pipeline makes of a dataset: the images, objects and label maps that a model is given."""
+"""The output of a config's pipeline: the images, objects and label maps that the model gets."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class Fed:
-    """A sample as it comes out of the pipeline.
+    """A sample after the pipeline.
 
     Attributes:
         path: file of the image.
-        original: height and width of the file's image.
+        original: height and width of the image in the file.
         image: (H, W, 3) uint8, BGR.
-        batch: (C, H', W') float, what the preprocessor makes of it: normalised and padded.
-        boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of `image`; of label maps none.
+        batch: (C, H', W') float, the image after the preprocessor: normalised and padded.
+        boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of `image`; empty for label maps.
         labels: (N,) int64.
         masks: (N, H, W) bool, or None.
         label_map: (H, W) uint8, or None.
@@ -42,7 +42,7 @@ class Fed:
 
 
 class Feed:
-    """The dataset of a split, built as a run builds it, with the model's preprocessor.
+    """The dataset of a split, built like in a run, with the model's preprocessor.
 
     Args:
         cfg: a config.
@@ -75,7 +75,7 @@ class Feed:
         return len(self.dataset)
 
     def samples(self, count: int) -> Iterator[Fed]:
-        """Yield so many samples, evenly spread over the dataset."""
+        """Yield up to `most` samples, evenly spread over the dataset."""
         with DefaultScope.overwrite_default_scope(self.scope):
             for index in np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)).tolist():
                 yield self._fed(self.dataset[index])
@@ -102,9 +102,9 @@ class Anchors:
     """The anchors of a detector.
 
     Attributes:
-        generator: mmdet's.
-        enough: IoU from which on an anchor learns an object.
-        least: IoU from which on the best anchor of an object learns it nevertheless.
+        generator: mmdet's anchor generator.
+        enough: least IoU at which an anchor is assigned to an object.
+        least: least IoU at which the best anchor of an object is assigned to it anyway.
     """
 
     generator: Any
@@ -113,7 +113,7 @@ class Anchors:
 
     @property
     def sizes(self) -> np.ndarray:
-        """Widths and heights of the anchors of all levels, (A, 2)."""
+        """Return widths and heights of the anchors of all levels, (A, 2)."""
         corners = torch.cat(self.generator.base_anchors)
         return (corners[:, 2:] - corners[:, :2]).numpy()
 
@@ -128,7 +128,7 @@ class Anchors:
 
 
 def anchors_of(model: ConfigDict) -> Anchors | None:
-    """Return the anchors of a detector's config, or None where it has none."""
+    """Return the anchors of a detector's config, or None if it has none."""
     head, train = model.get("rpn_head") or model.get("bbox_head") or {}, model.get("train_cfg") or {}
     assigner = (train.get("rpn") or train).get("assigner") or {}
     generator = head.get("anchor_generator") or {}

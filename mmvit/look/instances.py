@@ -1,4 +1,4 @@
-"""Annotated and found objects in one shape, so that they can be compared."""
+"""Annotated and found objects in one format, for comparison."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ class Instances:
     Attributes:
         boxes: (N, 4) float64, x1 y1 x2 y2 in pixels of the image.
         labels: (N,) int64, indices into the classes.
-        areas: (N,) float64 in pixels; of annotations as the file has them.
-        scores: (N,) float64; of annotations 1.
-        crowd: (N,) bool, annotations of groups: detections in them count neither for nor against a model.
+        areas: (N,) float64 in pixels; for annotations those in the file.
+        scores: (N,) float64; 1 for annotations.
+        crowd: (N,) bool, whether an annotation is a group: detections in groups count neither for nor against a model.
         masks: an outline for each object, or None.
     """
 
@@ -38,14 +38,14 @@ class Instances:
         return len(self.boxes)
 
     def select(self, kept: np.ndarray) -> "Instances":
-        """Return the objects that `kept`, a boolean mask (N,) or indices, picks."""
+        """Return the objects that `kept`, a boolean mask (N,) or indices, selects."""
         kept = np.flatnonzero(kept) if kept.dtype == bool else kept
         masks = None if self.masks is None else [self.masks[index] for index in kept]
         return Instances(self.boxes[kept], self.labels[kept], self.areas[kept], self.scores[kept], self.crowd[kept], masks)
 
     @property
     def shapes(self) -> list[Any]:
-        """What pycocotools measures overlaps of: outlines, or boxes as x y w h."""
+        """The shapes whose overlaps pycocotools measures: outlines, or boxes as x y w h."""
         if self.masks is not None:
             return self.masks
         return [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in self.boxes.tolist()]
@@ -62,11 +62,11 @@ def annotated_images(dataset: DatasetView, masks: bool) -> tuple[list[AnnotatedI
     """Return the images of a dataset in COCO's format with their objects, and its classes.
 
     Args:
-        dataset: of a config.
-        masks: read outlines, too.
+        dataset: a dataset of a config.
+        masks: whether to read outlines.
 
     Raises:
-        InputError: a dataset of another kind, or an annotation file that cannot be read.
+        InputError: the dataset is of another kind, or its annotation file cannot be read.
     """
     if not dataset.is_coco or not dataset.reads_boxes:
         raise InputError(
@@ -108,7 +108,7 @@ def _annotated(entries: list[dict], labels: dict[int, int], size: tuple[int, int
 
 
 def outline_of(segmentation: Any, size: tuple[int, int]) -> Outline:
-    """Return polygons or run lengths of an annotation as compressed run lengths."""
+    """Return an annotation's polygons or run lengths as compressed run lengths."""
     from pycocotools import mask
 
     if isinstance(segmentation, list):
@@ -119,7 +119,7 @@ def outline_of(segmentation: Any, size: tuple[int, int]) -> Outline:
 
 
 def found_instances(result: Detections) -> Instances:
-    """Return a model's result in the same shape; areas are those of masks, or else of boxes."""
+    """Return a model's result in the same format; areas are those of the masks, or else of the boxes."""
     boxes = result.boxes.astype(np.float64)
     masks: list[Outline] | None = None
     areas = box_areas(boxes)
@@ -137,7 +137,7 @@ def box_areas(boxes: np.ndarray) -> np.ndarray:
 
 
 def overlaps(found: Instances, truth: Instances) -> np.ndarray:
-    """Return the IoU of each found with each annotated object, (D, G); of a group, the share of the found one inside of it."""
+    """Return the IoU of each found and annotated object, (D, G); for a group, the share of the found one inside it."""
     from pycocotools import mask
 
     if not len(found) or not len(truth):

@@ -1,8 +1,8 @@
-"""Which found object is which annotated one, and average precision, as COCO's evaluator has them.
+"""Matching of found and annotated objects, and average precision, by the rules of COCO's evaluator.
 
-COCO's rules: detections choose by falling score, each the annotated object of its class that it overlaps most; groups
-(`iscrowd`) and objects outside of the range of sizes are *set aside*: what matches them is not counted, and neither is what
-matches nothing and is outside of the range itself.
+Detections choose in the order of their scores, each the annotated object of its class that it overlaps most. Groups (`iscrowd`)
+and objects outside the range of sizes are *set aside*: detections that match them are not counted, and neither are detections
+that match nothing and are outside the range themselves.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ RANGES = {"all": (0.0, inf), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**
 
 @dataclass(frozen=True)
 class Pair:
-    """An image's annotated and found objects, the latter by falling score and at most `MOST`, and their overlaps (D, G)."""
+    """Annotated and found objects of an image, the latter sorted by score and at most `MOST`, and their overlaps (D, G)."""
 
     truth: Instances
     found: Instances
@@ -35,11 +35,11 @@ class Pair:
 
 
 def match(overlap: np.ndarray, aside: np.ndarray, crowd: np.ndarray, threshold: float) -> np.ndarray:
-    """Return for each detection (by falling score) the index of its annotated object, or -1: (D,).
+    """Return for each detection, highest score first, the index of its annotated object or -1: (D,).
 
     Args:
-        overlap: (D, G), of one class.
-        aside: (G,) bool, objects that are taken only where no other fits.
+        overlap: (D, G), for one class.
+        aside: (G,) bool, objects that are taken only if no other fits.
         crowd: (G,) bool, groups, which any number of detections may take.
         threshold: least IoU.
     """
@@ -48,7 +48,7 @@ def match(overlap: np.ndarray, aside: np.ndarray, crowd: np.ndarray, threshold: 
     for index in np.flatnonzero((overlap >= threshold).any(axis=1)):
         for choice in (~aside, aside):
             fits = np.where(free & choice, overlap[index], -1.0)
-            best = len(fits) - 1 - int(np.argmax(fits[::-1]))  # of equals the last, as COCO has it
+            best = len(fits) - 1 - int(np.argmax(fits[::-1]))  # the last of equal ones, like COCO's evaluator
             if fits[best] >= threshold:
                 matched[index] = best
                 free[best] = crowd[best]
@@ -58,12 +58,12 @@ def match(overlap: np.ndarray, aside: np.ndarray, crowd: np.ndarray, threshold: 
 
 @dataclass(frozen=True)
 class Curve:
-    """Detections of one class over all images at one IoU, by falling score.
+    """Detections of one class over all images at one IoU, highest score first.
 
     Attributes:
         scores: (N,).
-        right: (N,) bool.
-        positives: annotated objects that count.
+        right: (N,) bool, whether each is correct.
+        positives: number of annotated objects that count.
     """
 
     scores: np.ndarray
@@ -80,7 +80,7 @@ class Curve:
 
     @property
     def at_recalls(self) -> np.ndarray:
-        """Best precision at each of `RECALLS` or beyond it, (101,)."""
+        """Return the best precision at each of `RECALLS` or a higher recall, (101,)."""
         sampled = np.zeros(len(RECALLS))
         if len(self.right):
             envelope = np.maximum.accumulate(self.precision[::-1])[::-1]
@@ -91,12 +91,12 @@ class Curve:
 
     @property
     def average_precision(self) -> float:
-        """Mean of `at_recalls`; not a number where nothing is annotated."""
+        """Return the mean of `at_recalls`; NaN if nothing is annotated."""
         return float(self.at_recalls.mean()) if self.positives else float("nan")
 
     @property
     def best_score(self) -> tuple[float, float]:
-        """Return the score from which on precision and recall have the best harmonic mean (F1), and that mean."""
+        """Return the score threshold with the best harmonic mean of precision and recall (F1), and that mean."""
         if not self.right.any():
             return float("nan"), 0.0
         precision, recall = self.precision, self.recall
@@ -107,7 +107,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class OneClass:
-    """A class's part of a `Pair`: scores and areas of the D found objects, areas of the G annotated ones, overlaps (D, G)."""
+    """The part of a `Pair` that is of one class: D found and G annotated objects."""
 
     scores: np.ndarray
     areas: np.ndarray
@@ -117,7 +117,7 @@ class OneClass:
 
 
 def by_class(pairs: Sequence[Pair], classes: int) -> list[list[OneClass]]:
-    """Return for each class its parts of those images that have it, annotated or found."""
+    """Return for each class its parts of the images in which it is annotated or found."""
     parts: list[list[OneClass]] = [[] for _ in range(classes)]
     for pair in pairs:
         found, truth = pair.found, pair.truth
@@ -132,7 +132,7 @@ def by_class(pairs: Sequence[Pair], classes: int) -> list[list[OneClass]]:
 def curves(
     parts: Sequence[OneClass], thresholds: Sequence[float] = THRESHOLDS, area: tuple[float, float] = RANGES["all"]
 ) -> list[Curve]:
-    """Return the detections of a class as right or wrong at each IoU, for objects of a range of areas."""
+    """Return the curve of a class at each IoU, for objects in a range of areas."""
     scores = np.concatenate([np.zeros(0), *(part.scores for part in parts)])
     areas = np.concatenate([np.zeros(0), *(part.areas for part in parts)])
     right = np.zeros((len(thresholds), len(scores)), dtype=bool)
@@ -160,12 +160,12 @@ def curves(
 
 
 def mean(values: Sequence[float] | np.ndarray) -> float:
-    """Return the mean of those that are numbers; not a number where there are none."""
+    """Return the mean of the values that are not NaN; NaN if there are none."""
     numbers = [value for value in values if value == value]
     return float(np.mean(numbers)) if numbers else float("nan")
 
 
 def precisions(parts: Sequence[Sequence[OneClass]], area: str = "all") -> np.ndarray:
-    """Return AP of each class at each of `THRESHOLDS`, (classes, 10); not a number where a class has no objects."""
+    """Return AP of each class at each of `THRESHOLDS`, (classes, 10); NaN if a class has no objects."""
     rows = [[one.average_precision for one in curves(ours, area=RANGES[area])] for ours in parts]
     return np.array(rows).reshape(-1, len(THRESHOLDS))

@@ -1,4 +1,4 @@
-"""A page of HTML that needs nothing beside it: pictures are inside, there is no script, and no server is asked."""
+"""A self-contained page of HTML: with its pictures inside, without scripts and without requests to servers."""
 
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
@@ -48,8 +48,8 @@ class Page:
     """A page that grows from top to bottom.
 
     Args:
-        title: of the page.
-        lines: what it was made of, in small print.
+        title: title of the page.
+        lines: lines in small print on its origin.
     """
 
     def __init__(self, title: str, lines: Iterable[str] = ()) -> None:
@@ -59,7 +59,7 @@ class Page:
         self.lines = list(lines)
 
     def section(self, heading: str, text: str = "") -> None:
-        """Begin a section; what is added next belongs to it."""
+        """Begin a section, to which everything that is added next belongs."""
         if self.headings:
             self.parts.append("</section>")
         self.headings.append(heading)
@@ -71,7 +71,7 @@ class Page:
         self.parts.append(f"<p>{escape(text)}</p>")
 
     def figures(self, values: dict[str, str]) -> None:
-        """Add a few numbers that matter."""
+        """Add a few important numbers."""
         cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in values.items())
         self.parts.append(f'<dl class="figures">{cells}</dl>')
 
@@ -81,14 +81,14 @@ class Page:
         self.parts.append(f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
 
     def charts(self, *drawings: tuple[bytes, str]) -> None:
-        """Add charts in a row, each as SVG with a description for those who cannot see it."""
+        """Add charts in a row, each as SVG with a description for screen readers."""
         self.parts.append('<div class="row">')
         for svg, words in drawings:
             self.parts.append(f'<img alt="{escape(words)}" src="data:image/svg+xml;base64,{b64encode(svg).decode()}">')
         self.parts.append("</div>")
 
     def pictures(self, tiles: Iterable[tuple[np.ndarray, str]]) -> None:
-        """Add pictures (H, W, 3), uint8, BGR, with a caption each."""
+        """Add pictures (H, W, 3), uint8, BGR, each with a caption."""
         self.parts.append('<div class="tiles">')
         for image, caption in tiles:
             words = escape(caption)
@@ -123,7 +123,7 @@ def _address(image: np.ndarray) -> str:
 
 
 def reduced(image: np.ndarray) -> np.ndarray:
-    """Return a picture that is at most `SIDE` pixels long."""
+    """Return a picture, reduced so that its longer side has at most `SIDE` pixels."""
     longest = max(image.shape[:2])
     if longest <= SIDE:
         return image
@@ -131,10 +131,10 @@ def reduced(image: np.ndarray) -> np.ndarray:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Return a number as text; a dash for one that is none."""
+    """Return a number as text; a dash for NaN."""
     return f"{value:.{digits}f}" if value == value else NOTHING
 
 
 def share(value: float) -> str:
-    """Return a share as a percentage; a dash for one that is no number."""
+    """Return a share as a percentage; a dash for NaN."""
     return f"{value:.1%}" if value == value else NOTHING

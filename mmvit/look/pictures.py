@@ -10,7 +10,7 @@ from ..predict.drawing import Colour, draw
 from ..predict.results import Detections, LabelMap
 from .instances import Instances, drawn_from
 
-LEAST = 288  # pixels; smaller images are enlarged in whole steps before anything is drawn, so that labels can be read
+LEAST = 288  # pixels; smaller images are enlarged by a whole factor before anything is drawn, so that labels can be read
 GAP = 6  # pixels
 
 
@@ -22,14 +22,14 @@ def side_by_side(*images: np.ndarray) -> np.ndarray:
 
 
 def step_of(size: tuple[int, ...]) -> int:
-    """Return in how many whole steps an image of a height and width is enlarged."""
+    """Return the whole factor by which an image of a height and width is enlarged."""
     return -(-LEAST // max(size[:2]))
 
 
 def beside(
     image: np.ndarray, truth: Instances, found: Instances, path: str, classes: Sequence[str], palette: Sequence[Colour] | None
 ) -> np.ndarray:
-    """Return an image (H, W, 3), BGR, twice: with what is annotated, and with what was found."""
+    """Return an image (H, W, 3), BGR, twice: with the annotated objects and with the found ones."""
     step = step_of(image.shape)
     large = cv2.resize(image, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC) if step > 1 else image
     drawn = [draw(large, larger(drawn_from(path, one, image.shape[:2], classes), step), palette) for one in (truth, found)]
@@ -37,7 +37,7 @@ def beside(
 
 
 def larger(result: Detections, step: int) -> Detections:
-    """Return objects of an image that is enlarged in whole steps."""
+    """Return the objects of an image that is enlarged by a whole factor."""
     masks = None if result.masks is None else result.masks.repeat(step, axis=1).repeat(step, axis=2)
     height, width = result.size
     return replace(result, boxes=result.boxes * step, masks=masks, size=(height * step, width * step))
@@ -46,9 +46,9 @@ def larger(result: Detections, step: int) -> Detections:
 def labels_beside(
     image: np.ndarray, truth: LabelMap, found: LabelMap, palette: Sequence[Colour] | None, ignored: int
 ) -> np.ndarray:
-    """Return an image (H, W, 3), BGR, three times: as it is, with its true labels, with the predicted ones.
+    """Return an image (H, W, 3), BGR, three times: unchanged, with its true labels, with the predicted ones.
 
-    Pixels that the truth ignores are left as they are in the middle.
+    In the second picture, pixels that the truth ignores are unchanged.
     """
     step = step_of(image.shape)
     large = cv2.resize(image, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC) if step > 1 else image

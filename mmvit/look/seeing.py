@@ -19,24 +19,24 @@ from ..predict.models import Loaded
 from ..pyramid import STRIDES, Pyramid
 
 Size = tuple[int, int]  # height, width
-DRAWS = 4  # of random signs, for a receptive field
+DRAWS = 4  # number of sums with random signs, for a receptive field
 
 
 def read(loaded: Loaded, path: str) -> dict[str, Any]:
-    """Return what a model's own reader makes of an image file; its pixels (H, W, 3), BGR, are `img`."""
+    """Return the result of a model's reading step for an image file; its pixels (H, W, 3), BGR, are `img`."""
     data: Any = loaded.read.transform(dict(img_path=path, img_id=0))
     return data
 
 
 @dataclass(frozen=True)
 class Given:
-    """An image as a model is given it.
+    """An image as a model gets it.
 
     Attributes:
-        path: of the file.
-        original: height and width of the image.
+        path: its file.
+        original: height and width of the image in the file.
         batch: (1, C, H, W), normalised, padded at the bottom and right.
-        sample: the data sample that belongs to it.
+        sample: its data sample.
         inside: height and width of the image in the batch, without the padding.
     """
 
@@ -47,11 +47,11 @@ class Given:
     inside: Size
 
     def place(self, point: tuple[float, float]) -> tuple[float, float]:
-        """Return x and y in the batch of a point in the original image."""
+        """Return the coordinates x, y in the batch of a point in the original image."""
         return point[0] * self.inside[1] / self.original[1], point[1] * self.inside[0] / self.original[0]
 
     def whole(self, values: np.ndarray) -> np.ndarray:
-        """Return a map (h, w[, 3]) over the batch as one over the image alone, its padding cut off."""
+        """Resize a map (h, w[, 3]) from the batch to the image, without the padding."""
         height, width = (
             ceil(part * inside / side)
             for part, inside, side in zip(values.shape[:2], self.inside, self.batch.shape[-2:], strict=True)
@@ -60,10 +60,10 @@ class Given:
 
 
 def give(loaded: Loaded, path: str) -> Given:
-    """Return an image as the model of a config is given it.
+    """Return an image as the model of a config gets it.
 
     Raises:
-        InputError: a file that is no image.
+        InputError: the file is not an image.
     """
     data = read(loaded, path)
     original = data["ori_shape"]
@@ -78,7 +78,7 @@ def backbone_of(loaded: Loaded) -> Pyramid:
     """Return the backbone of a model.
 
     Raises:
-        InputError: it is none of this package.
+        InputError: it is not one of this package.
     """
     backbone = loaded.model.backbone
     if not isinstance(backbone, Pyramid):
@@ -118,7 +118,7 @@ class Attended:
     scale: float | None
 
     def of(self, index: int) -> Tensor:
-        """Return how much the query of this index attends to each key, (h, w), mean over the heads."""
+        """Return the attention of a query to each key, (h, w), averaged over the heads."""
         query, key = split_heads(self.query[:1, index : index + 1], self.heads), split_heads(self.key[:1], self.heads)
         scale = query.shape[-1] ** -0.5 if self.scale is None else self.scale
         weights = (query @ key.transpose(2, 3) * scale).softmax(dim=-1).mean(dim=1)[0, 0]
@@ -155,9 +155,9 @@ def _recorder(name: str, module: AttentionBase, calls: list[Attended]) -> Any:
 
 
 def attention(loaded: Loaded, given: Given, point: tuple[float, float]) -> dict[int, np.ndarray]:
-    """Return what a point of the image attends to at each stride, (H, W) over the image: in the last block there, sum 1.
+    """Return the attention of a point of the image in the last block of each stride, (H, W) over the image, with sum 1.
 
-    Several calls in one block (heads of several sizes) are averaged. Families without attention to whole maps have none.
+    Several calls in one block (heads of several sizes) are averaged. Families without global attention return none.
 
     Args:
         loaded: the model.
@@ -188,10 +188,10 @@ def attention(loaded: Loaded, given: Given, point: tuple[float, float]) -> dict[
 
 
 def class_activation(loaded: Loaded, given: Given, label: int) -> list[np.ndarray]:
-    """Return for each level where it speaks for a class, (h, w), at least 0: Grad-CAM (arXiv 1610.02391, equations 1 and 2).
+    """Return the class activation of each level, (h, w), at least 0: Grad-CAM (arXiv 1610.02391, equations 1 and 2).
 
-    The score that is derived is a detector's surest one of the class, or the sum of a segmenter's over the pixels that it gives
-    this label (over all pixels where there are none).
+    The gradient is that of a detector's highest score of the class, or of the sum of a segmenter's scores over the pixels that
+    get this label (over all pixels if there are none).
 
     Args:
         loaded: the model.
@@ -202,7 +202,7 @@ def class_activation(loaded: Loaded, given: Given, label: int) -> list[np.ndarra
     levels: list[Tensor] = []
 
     def keep(module: nn.Module, arguments: Any, result: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        levels[:] = [level.detach().requires_grad_() for level in result]  # the heads alone are derived
+        levels[:] = [level.detach().requires_grad_() for level in result]  # gradients flow only through the heads
         return tuple(levels)
 
     hook = backbone.register_forward_hook(keep)
@@ -220,10 +220,10 @@ def class_activation(loaded: Loaded, given: Given, label: int) -> list[np.ndarra
 
 
 def class_score(loaded: Loaded, given: Given, label: int) -> Tensor:
-    """Return the score of a class, before softmax or sigmoid, as `class_activation` derives it; proposals count as fixed.
+    """Return the score of a class, before softmax or sigmoid, for `class_activation`; proposals count as constants.
 
     Raises:
-        InputError: a model whose heads are laid out in a way that is not known here.
+        InputError: the layout of the model's heads is not supported.
     """
     model = loaded.model
     if loaded.scope == "mmseg":
@@ -247,16 +247,16 @@ def class_score(loaded: Loaded, given: Given, label: int) -> Tensor:
 
 
 def _rois(boxes: Tensor) -> Tensor:
-    """Return proposals (N, 4) of one image as mmdet's (N, 5), the index of the image first."""
+    """Return proposals (N, 4) of one image in mmdet's format (N, 5), with the index of the image first."""
     return torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)
 
 
 def receptive_field(loaded: Loaded, given: Given, point: tuple[float, float]) -> list[np.ndarray]:
-    """Return for each level how much each pixel (H, W) of the image moves its map at a point, sum 1.
+    """Return for each level how much each pixel (H, W) of the image influences its map at a point, with sum 1.
 
-    The effective receptive field of Luo et al. (arXiv 1701.04128), of one image, so it is noisy. The size of the gradients of
-    all channels together (the Frobenius norm of the Jacobian) is estimated from a few sums of channels with random signs: a
-    plain sum of channels is constant after a layer norm.
+    This is the effective receptive field of Luo et al. (arXiv 1701.04128) for one image, so it is noisy. The Frobenius norm of
+    the Jacobian is estimated from the gradients of a few sums of channels with random signs: a plain sum of channels is
+    constant after a layer norm.
 
     Args:
         loaded: the model.
@@ -283,7 +283,7 @@ def receptive_field(loaded: Loaded, given: Given, point: tuple[float, float]) ->
 
 
 def half_side(field: np.ndarray, point: tuple[float, float]) -> int:
-    """Return the side in pixels of the smallest square around a point (x, y) of the field that holds half of its sum."""
+    """Return the side in pixels of the smallest square around a point (x, y) that holds half of the field's sum."""
     rows, columns = np.indices(field.shape)
     distance = np.maximum(np.abs(rows - int(point[1])), np.abs(columns - int(point[0]))).ravel()
     sums = np.cumsum(np.bincount(distance, field.ravel()))

@@ -1,4 +1,4 @@
-"""Where a segmenter fails: figures, borders, sizes of segments, and the images that it does worst on."""
+"""Analysis of a segmenter: its figures, borders, sizes of segments, and its worst images."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,9 +24,9 @@ class Shown:
     """An image that may be shown.
 
     Attributes:
-        iou: mean IoU of the classes that are there or were found.
-        right: share of the pixels.
-        classes: number of classes that are there.
+        iou: mean IoU of the classes that occur or were found.
+        right: share of correct pixels.
+        classes: number of classes that occur.
     """
 
     path: str
@@ -39,14 +39,14 @@ class Shown:
 
 @dataclass
 class Tally:
-    """What is counted over images of label maps; `add` takes one after the other, so that memory stays flat.
+    """Statistics over images with label maps; `add` takes one at a time, so that memory stays constant.
 
     Attributes:
         classes: number of classes.
         confusion: (classes, classes) pixels, true by predicted.
-        scores, right, numbers: (10,) sums of scores, right pixels and pixels by tenths of the score.
-        near, near_wrong, far, far_wrong: pixels within `RIM` of a border and farther, and those that are wrong.
-        segments: for each connected segment of a label: its class, its pixels, the share of them that is right.
+        scores, right, numbers: (10,) sums of scores, correct pixels and all pixels by tenths of the score.
+        near, near_wrong, far, far_wrong: pixels within `RIM` of a border and farther away, and the wrong ones of each.
+        segments: class, number of pixels and share of correct pixels of each connected segment of a label.
     """
 
     classes: int
@@ -96,26 +96,26 @@ class Tally:
             self.images[index] = Shown(image.path, image.iou, image.right, image.classes)
 
     def rank(self, index: int) -> tuple[float, float]:
-        """Return what images are sorted by, the worst first."""
+        """Return the key that sorts the worst images first."""
         image = self.images[index]
         return (image.iou if image.iou == image.iou else 1.0), image.right
 
 
 def ious(confusion: np.ndarray) -> np.ndarray:
-    """Return the IoU of each class; not a number where a class is neither there nor found."""
+    """Return the IoU of each class; NaN for a class that neither occurs nor was found."""
     inside = np.diag(confusion)
     with np.errstate(invalid="ignore", divide="ignore"):
         return inside / (confusion.sum(axis=0) + confusion.sum(axis=1) - inside)
 
 
 def borders(labels: np.ndarray) -> np.ndarray:
-    """Return the pixels (H, W) within `RIM` of a border between labels, ignored ones included."""
+    """Return which pixels (H, W) are within `RIM` of a border between labels, including the ignored label."""
     square = np.ones((2 * RIM + 1, 2 * RIM + 1), np.uint8)
     return cv2.dilate(labels, square) != cv2.erode(labels, square)
 
 
 def segments_of(truth: np.ndarray, right: np.ndarray, classes: int) -> Iterator[tuple[int, int, float]]:
-    """Yield class, pixels and share of right pixels of each connected segment of a label."""
+    """Yield class, number of pixels and share of correct pixels of each connected segment of a label."""
     for label in np.unique(truth[truth < classes]).tolist():
         count, parts = cv2.connectedComponents((truth == label).astype(np.uint8), connectivity=8)
         pixels = np.bincount(parts.ravel(), minlength=count)
@@ -125,7 +125,7 @@ def segments_of(truth: np.ndarray, right: np.ndarray, classes: int) -> Iterator[
 
 
 def figures(confusion: np.ndarray) -> dict[str, float]:
-    """Return mIoU, mAcc and aAcc in per cent, as mmseg's evaluator has them."""
+    """Return mIoU, mAcc and aAcc in percent, as mmseg's evaluator defines them."""
     with np.errstate(invalid="ignore", divide="ignore"):
         accuracy = np.diag(confusion) / confusion.sum(axis=1)
     return {

@@ -1,4 +1,4 @@
-"""`mmvit look`: what a model sees in an image, on one contact sheet that a paper could print."""
+"""`mmvit look`: what a model sees in an image, on one contact sheet in print quality."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +31,11 @@ VEIL = 0.55  # share of a heat map's colours over the image
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be looked at.
+    """Point and class that a sheet shows.
 
     Attributes:
-        point: x and y in pixels of the image, for attention and receptive fields; None for the middle.
-        name: class for the activation; None for that of the surest object, or of the point's label.
+        point: x and y in pixels of the image, for attention and receptive fields; None for the centre.
+        name: class for the activation; None for that of the object with the highest score, or for the label at the point.
     """
 
     point: tuple[float, float] | None = None
@@ -52,7 +52,7 @@ def look(predictor: Predictor, paths: list[str], out: Path, asked: Asked) -> lis
         asked: what to look at.
 
     Raises:
-        InputError: a file that is no image, a point outside of one, or a class that the model does not have.
+        InputError: a file is not an image, the point is outside an image, or the model does not have the class.
     """
     backbone_of(predictor.loaded)
     if asked.name is not None and asked.name not in predictor.classes:
@@ -69,7 +69,7 @@ def look(predictor: Predictor, paths: list[str], out: Path, asked: Asked) -> lis
 
 
 def sheet(predictor: Predictor, path: str, result: Result, asked: Asked) -> Any:
-    """Return the sheet of an image as matplotlib's figure: a row for each level, its columns as its titles say."""
+    """Return the sheet of an image as a figure of matplotlib with a row for each level; titles name its columns."""
     loaded = predictor.loaded
     pixels = predictor.read(path)
     height, width = pixels.shape[:2]
@@ -95,7 +95,7 @@ def sheet(predictor: Predictor, path: str, result: Result, asked: Asked) -> Any:
         heats = [np.linalg.norm(level, axis=2)]
         heats += [attended.get(stride)] if attended else []
         heats += [activations[row]] if label is not None else []
-        heats += [np.power(fields[row], 0.25)]  # of which a few pixels are far above the rest
+        heats += [np.power(fields[row], 0.25)]  # a few of its pixels are far above the rest
         cells[row, 1].imshow(cv2.resize(colours(level), (width, height), interpolation=cv2.INTER_NEAREST))
         for column, heat in enumerate(heats, 2):
             if heat is not None:
@@ -128,7 +128,7 @@ def _drawn(pixels: np.ndarray, result: Result, palette: Any) -> np.ndarray:
 
 
 def heated(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Return an image (H, W, 3), BGR, with a map of any size over it: dark for its least value, bright for its greatest."""
+    """Return an image (H, W, 3), BGR, overlaid with a map of any size: dark for its minimum, bright for its maximum."""
     height, width = pixels.shape[:2]
     low, high = float(heat.min()), float(heat.max())
     scaled = (255 * (heat - low) / max(high - low, 1e-12)).astype(np.uint8)

@@ -1,1 +1,1 @@
-"""Use a trained model: results as plain data, and what makes them from images."""
+"""Prediction with a trained model: images in, results as plain data out."""

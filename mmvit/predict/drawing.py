@@ -1,4 +1,4 @@
-"""Pictures of results that a person wants to look at."""
+"""Drawing of results on images."""
 
 import colorsys
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ VEIL = 0.5  # share of a label's colour in a pixel
 
 
 def colour_of(label: int, palette: Sequence[Colour] | None = None) -> Colour:
-    """Return the colour of a class: the dataset's, or one that depends on the number alone."""
+    """Return the colour of a class: the dataset's, or one that depends only on its number."""
     if palette is not None and label < len(palette):
         return palette[label]
     red, green, blue = colorsys.hsv_to_rgb((label * GOLDEN) % 1, 0.75 - 0.25 * (label // 7 % 2), 0.95)
@@ -27,9 +27,9 @@ def draw(image: np.ndarray, result: Result, palette: Sequence[Colour] | None = N
 
     Args:
         image: of the result's size.
-        result: objects with outlined masks and readable labels, or label map with a legend.
+        result: the result; objects are drawn with outlined masks and labels, label maps with a legend.
         palette: colours of the classes.
-        boxes: draw boxes, too, where there are masks.
+        boxes: whether to draw boxes around masks.
     """
     if isinstance(result, LabelMap):
         return _label_map(image, result, palette)
@@ -76,7 +76,7 @@ def _scale(image: np.ndarray) -> float:
 def _text(
     image: np.ndarray, words: str, left: int, top: int, colour: tuple[int, ...], scale: float, below: bool = False
 ) -> int:
-    """Write on a plate of `colour`, above `top` where there is room, inside of the image; return the plate's lower edge."""
+    """Write on a plate of `colour` inside the image, above `top` if there is room; return the plate's lower edge."""
     font, size, thickness, margin = cv2.FONT_HERSHEY_SIMPLEX, 0.5 * scale, max(1, round(scale)), round(4 * scale)
     (width, height), base = cv2.getTextSize(words, font, size, thickness)
     tall = height + base + margin

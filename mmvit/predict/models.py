@@ -1,4 +1,4 @@
-"""From config and checkpoint to a model that predicts."""
+"""Building a model for prediction from a config and a checkpoint."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -28,16 +28,16 @@ READERS = ("LoadImage", "LoadImageFromFile")
 
 
 class Loaded(NamedTuple):
-    """A model on its device, in evaluation mode, and what belongs to it.
+    """A model on its device, in evaluation mode, with its reading steps and classes.
 
     Attributes:
-        model: of mmdet or mmseg, or one that merges the views of test-time augmentation.
+        model: a model of mmdet or mmseg, or one that merges the views of test-time augmentation.
         scope: `mmdet` or `mmseg`.
         read: the step that reads an image file.
         prepare: the steps after it.
         classes: names of the classes.
         palette: a colour (red, green, blue) for each class, or None.
-        config: that the model was built from.
+        config: the config that the model was built from.
     """
 
     model: Any
@@ -54,13 +54,13 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
 
     Args:
         config: a file, the name of one of our configs, a config, or None for the one in the checkpoint, which is read as data.
-        checkpoint: path or URL of a file of a training.
-        device: where the model goes.
-        tta: test-time augmentation, as the config describes it.
+        checkpoint: path or URL of a checkpoint of a training.
+        device: device of the model.
+        tta: whether to use the config's test-time augmentation.
 
     Raises:
-        InputError: no such config, or a config that has no test pipeline or no test-time augmentation.
-        CheckpointError: unreadable, another model's, or without the config that is to be taken from it.
+        InputError: there is no such config, or it has no test pipeline or no test-time augmentation.
+        CheckpointError: the checkpoint is unreadable, another model's, or lacks a config and none was given.
     """
     path = fetch(checkpoint)
     content = read_checkpoint(path, checkpoint)
@@ -84,11 +84,11 @@ def steps_of_test(cfg: Config, tta: bool, source: str) -> tuple[LoadImage, list[
 
     Args:
         cfg: config of a model.
-        tta: of test-time augmentation.
-        source: what a message calls the config.
+        tta: whether to take the pipeline of test-time augmentation.
+        source: how messages name the config.
 
     Raises:
-        InputError: there is none, or it begins with another step.
+        InputError: there is none, or it does not begin with such a step.
     """
     pipeline = cfg.get("tta_pipeline") if tta else _tested(cfg).get("pipeline")
     if not pipeline or (tta and not cfg.get("tta_model")):
@@ -101,7 +101,7 @@ def steps_of_test(cfg: Config, tta: bool, source: str) -> tuple[LoadImage, list[
 
 
 def _tested(cfg: Config) -> ConfigDict:
-    """The dataset of the test; of several, the first tells."""
+    """Return the dataset of the test; of several, the first."""
     return next((view.config for view in datasets_of(cfg, ("test",))), ConfigDict())
 
 
@@ -123,7 +123,7 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], checkpoint: str) -> N
 def classes_and_palette(
     content: Any, dataset: ConfigDict, scope: str
 ) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...] | None]:
-    """Return names and colours of the classes from a checkpoint's `dataset_meta`, or else from the config's dataset."""
+    """Return the names and colours of the classes, from a checkpoint's `dataset_meta` or else from the config's dataset."""
     meta = content.get("meta") if isinstance(content, Mapping) else None  # of mmengine; files of others have none
     told = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
     told = {str(key).lower(): value for key, value in told.items()} if isinstance(told, Mapping) else {}

@@ -1,4 +1,4 @@
-"""A prediction over files: images and videos in, a folder of pictures and label maps and one JSON file out."""
+"""Prediction on files: images and videos in, a folder of pictures and label maps and one JSON file out."""
 
 import sys
 import time
@@ -19,18 +19,18 @@ SOME_FAILED, STOPPED = 1, 130  # exit statuses
 
 
 class Prediction:
-    """What is written where, and how much is done.
+    """Run of a model over files, with its outputs and its progress.
 
     Args:
         predictor: the model.
         out: folder of `overlays/` and, from segmenters, `labels/`.
-        json: the file for all results, `predictions.json` in `out` by default.
-        classes: names of the only classes of objects that are kept.
-        overlays: draw pictures, and videos of videos.
-        boxes: draw boxes around masks, too.
+        json: file for all results; by default `predictions.json` in `out`.
+        classes: names of the classes whose objects are kept; by default all.
+        overlays: whether to draw the results, on pictures and videos.
+        boxes: whether to draw boxes around masks.
 
     Raises:
-        InputError: a class that the model does not have, or chosen classes for a segmenter.
+        InputError: the model does not have a class, or is a segmenter, for which classes cannot be chosen.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class Prediction:
         self.began = time.perf_counter()
 
     def run(self, inputs: Sequence[str]) -> int:
-        """Predict on images, folders, globs and videos, write as results come, and return the exit status.
+        """Predict on images, folders, globs and videos, write each result at once, and return the exit status.
 
-        It is 0, 1 where images were left out, or 130 after Ctrl-C.
+        The status is 0, 1 if images were left out, or 130 after Ctrl-C.
 
         Raises:
-            InputError: a folder or glob without images, or results that cannot be written.
+            InputError: a folder or glob has no images, or results cannot be written.
         """
         images, videos = split(inputs)
         files = [path for word in images for path in paths(word)]

@@ -1,4 +1,4 @@
-"""Images in, plain results out, with a model that was trained."""
+"""Predictor: a trained model as a function from images to plain results."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ from .results import Detections, LabelMap, Result
 from .runner import SUFFIXES, Runner
 from .sources import Channels, Source, sources
 
-WINDOW = 4  # batches that images of like size are looked for in
+WINDOW = 4  # number of batches in which images of the same size are searched
 PRECISIONS = ("float16", "bfloat16")
 
 if TYPE_CHECKING:  # imported where a checkpoint is opened: exported models do without them
@@ -25,7 +25,7 @@ Failed = Callable[[InputError], None]
 
 
 class Prepared(NamedTuple):
-    """An image as the model takes it, `inputs` and `data_samples`; each is a list of views with test-time augmentation."""
+    """An image after the pipeline: `inputs` and `data_samples`, each a list of views with test-time augmentation."""
 
     name: str
     size: tuple[int, int]
@@ -46,16 +46,16 @@ class Predictor:
     Args:
         config: a file, the name of one of our configs, a `Config`, or None for the config in the checkpoint, read as data.
         checkpoint: file of a training, or a model that `mmvit export` wrote, which needs no config.
-        device: as torch names it; `auto` takes a GPU where there is one.
-        score: least score of an object; a model's own `test_cfg.score_thr` may be higher.
+        device: torch's name of a device; `auto` takes a GPU if there is one.
+        score: least score of an object; the model's own `test_cfg.score_thr` may be higher.
         batch_size: most images in one pass; only images of one size share a pass, so results do not depend on it.
         dtype: `float16` or `bfloat16` for autocast, None for full precision.
-        tta: test-time augmentation, as the config describes it.
+        tta: whether to use the config's test-time augmentation.
         tile: side in pixels of the tiles that larger images are cut into; each goes through the test pipeline by itself.
         overlap: least share of a tile's side that neighbours have in common; it should hold the largest object.
 
     Raises:
-        InputError: a config, checkpoint, device or option that does not fit.
+        InputError: a config, checkpoint, device or option is wrong.
     """
 
     def __init__(
@@ -103,7 +103,8 @@ class Predictor:
         Args:
             images: a path, folder, glob, PIL image, array or tensor, or an iterable of these; see `sources`.
             channels: `rgb` or `bgr`, needed for arrays and tensors.
-            failed: is given the error of an image that cannot be used, which is then left out. By default it is raised.
+            failed: function that receives the error of an image that cannot be used; the image is left out. By default the
+                error is raised.
 
         Raises:
             InputError: an image cannot be used, and `failed` is not given.
@@ -112,7 +113,7 @@ class Predictor:
         yield from self._stream(found, failed) if self.tile is None else self._tiled(found, failed, self.tile)
 
     def _tiled(self, images: Iterable[Source], failed: Failed | None, side: int) -> Iterator[Result]:
-        """Yield the results of images that are cut, one image after the other; the tiles of one share batches."""
+        """Yield the results of images that are cut into tiles; the tiles of an image share batches."""
         from .tiles import merged, tiles  # torchvision's, which exported models do without
 
         for image in images:
@@ -146,7 +147,7 @@ class Predictor:
         yield from self._window(batch)
 
     def _prepared(self, images: Iterable[Source], failed: Failed | None) -> Iterator[Prepared]:
-        """Yield images in order; a thread reads the next ones meanwhile, as many as a batch."""
+        """Yield images in order, while a thread reads the images of the next batch."""
         pending: deque[Future[Prepared]] = deque()
         with ThreadPoolExecutor(max_workers=1) as reader:
             try:
@@ -190,7 +191,7 @@ class Predictor:
 
         inputs, samples = [image.inputs for image in images], [image.sample for image in images]
         with DefaultScope.overwrite_default_scope(self.loaded.scope), torch.inference_mode(), self._precision():
-            if isinstance(inputs[0], list):  # views: mmengine has them outside, images inside
+            if isinstance(inputs[0], list):  # mmengine's lists have views outside, images inside
                 inputs, samples = (
                     [list(view) for view in zip(*inputs, strict=True)],
                     [list(view) for view in zip(*samples, strict=True)],
@@ -234,10 +235,10 @@ def _finished(future: Future[Prepared], failed: Failed | None) -> Iterator[Prepa
 
 
 def torch_device(name: str) -> "torch.device":
-    """Return a device by its name; `auto` is the GPU where there is one.
+    """Return a device by its name; `auto` is the GPU if there is one.
 
     Raises:
-        InputError: no device of that name here.
+        InputError: this machine has no such device.
     """
     import torch
 

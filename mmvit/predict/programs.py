@@ -1,8 +1,8 @@
-"""Checks of a .pt2 file before torch reads it, because torch's reader runs what a file asks for.
+"""Checks of a .pt2 file before torch reads it, because torch's reader runs code from the file.
 
-It evaluates the expressions of sizes as Python, calls whatever function of torch the graph names (`torch.os.system` is one),
-unpickles what calls itself a custom object, and loads compiled libraries. Programs that `mmvit export` wrote need none of this:
-they consist of torch's operators, raw tensors, and sums and products of sizes.
+It evaluates expressions of sizes as Python, calls any function of torch that the graph names (such as `torch.os.system`),
+unpickles custom objects, and loads compiled libraries. Programs that `mmvit export` wrote need none of this: they consist of
+torch's operators, raw tensors, and sums and products of sizes.
 """
 
 import ast
@@ -36,7 +36,7 @@ def require_harmless(file: Path) -> None:
     """Check that a .pt2 file holds a program of operators and tensors, and nothing that runs while it is read.
 
     Raises:
-        InputError: anything else in it; the entry or the text is named.
+        InputError: it holds anything else; the message names the entry or the text.
     """
     with zipfile.ZipFile(file) as archive:
         names = [name for name in archive.namelist() if not name.endswith("/")]
@@ -83,7 +83,7 @@ def _is_harmless(node: ast.expr) -> bool:
 
 
 def _texts(content: Any) -> Iterator[tuple[str, Any]]:
-    """Yield each entry of nested dicts that is no dict or list itself, with its key."""
+    """Yield the leaves of nested dicts and lists, with their keys."""
     if isinstance(content, dict):
         for key, value in content.items():
             if isinstance(value, dict | list):
@@ -96,7 +96,7 @@ def _texts(content: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _require_plain(file: Path, entry: str, archive: zipfile.ZipFile, name: str) -> None:
-    """Check that the example inputs are tensors: where torch's safe reading fails, its reader goes on with the unsafe one."""
+    """Check that the example inputs are tensors: if torch's safe reading fails, its reader falls back to the unsafe one."""
     import io
 
     import torch

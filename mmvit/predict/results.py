@@ -1,6 +1,6 @@
-"""What a model finds in an image, as plain dataclasses of NumPy arrays.
+"""Results of a model for an image, as plain dataclasses of NumPy arrays.
 
-NumPy is the only import, so that a runner without torch can return the same.
+NumPy is the only import, so that a runner without torch can return the same results.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Detections:
-    """Objects that a detector found in one image, by falling score.
+    """Objects that a detector found in one image, highest score first.
 
     Attributes:
-        source: path of the image, or a name such as `image 3` for one that came as an array.
+        source: path of the image, or a name such as `image 3` for an array.
         size: height and width of the image in pixels.
         boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of the image.
         scores: (N,) float32 from 0 to 1.
@@ -39,11 +39,11 @@ class Detections:
 
     @property
     def names(self) -> list[str]:
-        """Class name of each object; its number where the class has none."""
+        """The class name of each object, or the number of a class without a name."""
         return [name_of(self.classes, int(label)) for label in self.labels]
 
     def select(self, kept: np.ndarray) -> "Detections":
-        """Return the objects that `kept`, a boolean mask (N,) or indices, picks."""
+        """Return the objects that `kept`, a boolean mask (N,) or indices, selects."""
         masks = None if self.masks is None else self.masks[kept]
         return Detections(self.source, self.size, self.boxes[kept], self.scores[kept], self.labels[kept], self.classes, masks)
 
@@ -51,7 +51,7 @@ class Detections:
         """Return COCO's result entries: `bbox` as x y w h, and `segmentation` as uncompressed run lengths.
 
         Args:
-            image_id: of the image.
+            image_id: id of the image.
             category_ids: the dataset's id of each class; by default the labels, from 0.
         """
         entries: list[dict[str, Any]] = []
@@ -86,7 +86,7 @@ class LabelMap:
     """The class of each pixel of one image.
 
     Attributes:
-        source: as in `Detections`.
+        source: see `Detections`.
         size: height and width of the image in pixels.
         labels: (H, W) uint8, or uint16 with more than 256 classes: indices into `classes`.
         classes: names of all classes.
@@ -99,7 +99,7 @@ class LabelMap:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Share of the pixels of each class that is there, the largest first."""
+        """Return the share of the pixels of each class that occurs, the largest first."""
         labels, counts = np.unique(self.labels, return_counts=True)
         order = np.argsort(-counts, kind="stable")
         return {name_of(self.classes, int(labels[index])): float(counts[index] / self.labels.size) for index in order}
@@ -115,7 +115,7 @@ Result = Detections | LabelMap
 
 
 def name_of(classes: Sequence[str], label: int) -> str:
-    """Return the name of a class, or its number where it has none."""
+    """Return the name of a class, or its number if it has none."""
     return classes[label] if label < len(classes) else str(label)
 
 

@@ -1,6 +1,6 @@
-"""Opening an exported file: a function from its inputs to its outputs, and what the file tells about itself.
+"""Opening of exported files: a function from inputs to outputs, and the file's metadata.
 
-A format's runtime is imported when such a file is opened, and nothing of the training stack.
+Opening a file imports the runtime of its format, and nothing of the training stack.
 """
 
 import json
@@ -20,7 +20,7 @@ Run = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
 
 
 class Session(NamedTuple):
-    """An opened file: `run` maps inputs by name to the list of outputs; `metadata` is what `mmvit export` wrote."""
+    """An opened file: `run` maps inputs by name to a list of outputs; `metadata` was written by `mmvit export`."""
 
     run: Run
     metadata: dict[str, Any]
@@ -34,8 +34,8 @@ def open_session(file: str | Path, device: str = "auto") -> Session:
         device: `cpu`, `cuda` (not for OpenVINO), or `auto` for the fastest that this machine offers.
 
     Raises:
-        InputError: no such file, a missing runtime, a device that the runtime does not have, or a file that is broken or was
-            not written by `mmvit export`.
+        InputError: there is no such file, the runtime is missing or does not have the device, or the file is broken or was not
+            written by `mmvit export`.
     """
     file = Path(file)
     if file.suffix not in SESSIONS:
@@ -80,7 +80,7 @@ def open_openvino(file: Path, device: str) -> tuple[Run, str | None]:
 
 
 def open_pt2(file: Path, device: str) -> tuple[Run, str | None]:
-    """Open torch's exported program, checked first: torch's reader would run code of the file."""
+    """Open torch's exported program, after checking it, because torch's reader would run code from the file."""
     torch = needed("torch", "openmmlab")
     needed("torchvision", "openmmlab")  # registers NMS and RoIAlign
     if device not in ("auto", "cpu"):

@@ -1,4 +1,4 @@
-"""From what a user calls images to one image after the other."""
+"""Iteration over the images in paths, folders, globs, arrays and tensors."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", "
 
 @dataclass(frozen=True)
 class Source:
-    """One image: its name, and its pixels (H, W, 3) uint8 in BGR where it is no file."""
+    """One image: its name, and its pixels (H, W, 3) uint8 in BGR if it is not a file."""
 
     name: str
     pixels: np.ndarray | None = None
@@ -32,7 +32,7 @@ def sources(images: Any, channels: Channels | None = None) -> Iterator[Source]:
         channels: order of the channels of arrays and tensors; PIL images have their own.
 
     Raises:
-        InputError: no such file, a folder or glob without images, an array of another shape, or one without `channels`.
+        InputError: there is no such file, a folder or glob has no images, or an array has another shape or no `channels`.
     """
     yield from _sources(images, channels, [0])
 
@@ -54,7 +54,7 @@ def _sources(images: Any, channels: Channels | None, count: list[int]) -> Iterat
 
 
 def paths(words: str | Path) -> list[Path]:
-    """Return the files that a path, folder or glob means; a file that is not there raises an InputError."""
+    """Return the files of a path, folder or glob. Raise InputError if a folder or glob has no images."""
     path = Path(words)
     if path.is_dir():
         found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
@@ -69,7 +69,7 @@ def paths(words: str | Path) -> list[Path]:
 
 
 def is_a(value: Any, module: str, name: str) -> bool:
-    """Return whether a value is of a class of a package that may be absent: whoever has such a value has imported it."""
+    """Return whether a value is an instance of a class, without importing its package, which may not be installed."""
     kind = getattr(sys.modules.get(module), name, None)
     return kind is not None and isinstance(value, kind)
 
@@ -78,7 +78,7 @@ def pixels(image: Any, channels: Channels | None, name: str) -> np.ndarray:
     """Return (H, W, 3) uint8 in BGR of a PIL image, array or tensor; PIL images are turned as EXIF says.
 
     Raises:
-        InputError: another shape, numbers of another kind or range, or `channels` not told.
+        InputError: the shape, type or range is wrong, or `channels` is missing.
     """
     if is_a(image, "PIL.Image", "Image"):
         from PIL import ImageOps

@@ -1,4 +1,4 @@
-"""Large images in tiles: where to cut, and how what was found in the tiles becomes the result of the image."""
+"""Large images in tiles: where to cut them, and how to merge the results of the tiles."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, product
@@ -16,7 +16,7 @@ EDGE = 2  # pixels from a tile's edge that count as cut off
 
 
 class Tile(NamedTuple):
-    """A rectangle of an image in pixels; `bottom` and `right` are the first beyond it."""
+    """A rectangle of an image in pixels; `bottom` and `right` are exclusive."""
 
     top: int
     left: int
@@ -33,7 +33,7 @@ def tiles(size: tuple[int, int], side: int, overlap: float) -> list[Tile]:
 
     Args:
         size: height and width of the image.
-        side: of a tile; along a shorter side of the image, the tile is as long as that.
+        side: side of a tile; along a shorter side of the image, the tile is as long as the image.
         overlap: from 0 to less than 1.
     """
     rows, columns = (list(_spans(length, side, overlap)) for length in size)
@@ -41,7 +41,7 @@ def tiles(size: tuple[int, int], side: int, overlap: float) -> list[Tile]:
 
 
 def _spans(length: int, side: int, overlap: float) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of equal spans that cover 0 to `length`, evenly spaced."""
+    """Yield start and end of equal, evenly spaced spans that cover 0 to `length`."""
     if length <= side:
         yield 0, length
         return
@@ -51,12 +51,12 @@ def _spans(length: int, side: int, overlap: float) -> Iterator[tuple[int, int]]:
 
 
 def merged(source: str, size: tuple[int, int], parts: Sequence[tuple[Tile, Result]]) -> Result:
-    """Return the result of an image from those of its tiles; of a single tile, it is the tile's own.
+    """Merge the results of an image's tiles; the result of a single tile is returned unchanged.
 
     Args:
         source: name of the image.
         size: height and width of the image.
-        parts: the tiles, as `tiles` has them, with their results.
+        parts: the tiles from `tiles`, with their results.
     """
     first = parts[0][1]
     if isinstance(first, LabelMap):
@@ -65,7 +65,7 @@ def merged(source: str, size: tuple[int, int], parts: Sequence[tuple[Tile, Resul
 
 
 def _joined(size: tuple[int, int], parts: Sequence[tuple[Tile, np.ndarray]]) -> np.ndarray:
-    """Return one map of labels: in the overlap of two tiles, each half is of the nearer one, which sees more around it."""
+    """Return one map of labels: each half of an overlap comes from the nearer tile, which sees more around it."""
     labels = np.empty(size, dtype=parts[0][1].dtype)
     rows = _borders({(tile.top, tile.bottom) for tile, _ in parts}, size[0])
     columns = _borders({(tile.left, tile.right) for tile, _ in parts}, size[1])
@@ -76,7 +76,7 @@ def _joined(size: tuple[int, int], parts: Sequence[tuple[Tile, np.ndarray]]) -> 
 
 
 def _borders(spans: set[tuple[int, int]], length: int) -> dict[int, tuple[int, int]]:
-    """Return the pixels that each span is responsible for, by its begin: up to the middle of an overlap."""
+    """Return the pixels that each span contributes, by its start: up to the middle of an overlap."""
     ordered = sorted(spans)
     middles = [(following[0] + span[1]) // 2 for span, following in pairwise(ordered)]
     bounds = [0, *middles, length]
@@ -100,7 +100,7 @@ def _detections(source: str, size: tuple[int, int], parts: Sequence[tuple[Tile, 
         kept = kept[whole]
     masks = None
     if masked:
-        masks = np.zeros((len(kept), *size), dtype=bool)  # the system gives memory to those parts only that are written
+        masks = np.zeros((len(kept), *size), dtype=bool)  # the system allocates only the parts that are written
         firsts = np.searchsorted(owners, np.arange(len(found)))
         for mask, index in zip(masks, kept.tolist(), strict=True):
             tile, part = found[owners[index]]
@@ -112,7 +112,7 @@ def _detections(source: str, size: tuple[int, int], parts: Sequence[tuple[Tile, 
 def _cut_off(
     boxes: np.ndarray, labels: np.ndarray, owners: np.ndarray, places: Sequence[Tile], size: tuple[int, int]
 ) -> np.ndarray:
-    """Return which boxes (N, 4) end at an edge of their tile inside of the image and lie in a larger box of another tile."""
+    """Return which boxes (N, 4) end at an edge of their tile inside the image and lie in a larger box of another tile."""
     edges = np.array([(tile.left, tile.top, tile.right, tile.bottom) for tile in places], dtype=np.float32)[owners]
     inner = edges != np.array([0, 0, size[1], size[0]])
     touching = (np.abs(boxes - edges) <= EDGE) & inner

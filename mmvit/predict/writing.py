@@ -1,4 +1,4 @@
-"""What `mmvit predict` leaves behind: pictures, label maps, and one JSON file for all images."""
+"""Output of `mmvit predict`: pictures, label maps, and one JSON file for all images."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 
 
 class Names:
-    """File names for results; a second one of a name gets a number."""
+    """File names for results; a name that is taken gets a number."""
 
     def __init__(self) -> None:
         self.taken: set[str] = set()
@@ -35,7 +35,8 @@ class Names:
 class JsonFile:
     """A JSON file in COCO's layout, `annotations`, `images` and `categories`, valid whenever it is closed.
 
-    Annotations are written as they come, so memory stays flat. A label map's image has the `shares` of its classes instead.
+    Annotations are written at once, so that memory stays constant. The image of a label map has the `shares` of its classes
+    instead.
     """
 
     def __init__(self, path: Path, classes: Sequence[str]) -> None:
@@ -76,7 +77,7 @@ def write_image(path: Path, image: np.ndarray) -> None:
 
 
 class Film:
-    """A video's frames, and the video that the drawn frames go to, made with the first of them."""
+    """The frames of a video, and the video of the drawn frames, which is created with the first of them."""
 
     def __init__(self, path: Path, out: Path | None) -> None:
         self.path, self.out = path, out

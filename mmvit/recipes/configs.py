@@ -1,7 +1,7 @@
-"""Names and text of the configs: a leaf, `configs/HEAD_FAMILY_ARCH_DATASET.py`, is written from the tables of `tables`.
+"""Names and text of the configs: a leaf, `configs/HEAD_FAMILY_ARCH_DATASET.py`, is written from `tables`.
 
-`text` writes a leaf, `parse` reads its name, `committed` lists those that the repository has. `tools/make_config.py` is the
-command.
+`text` writes a leaf, `parse` reads its name, `committed` lists the leaves of the repository. The command is
+`tools/make_config.py`.
 """
 
 import textwrap
@@ -29,7 +29,7 @@ class Code(str):
 
 @dataclass(frozen=True)
 class Setup:
-    """Settings that a leaf trains with: its recipe, or ours, with nothing left open; see `tables.Recipe`.
+    """Complete settings of a leaf's training, from its published recipe or ours; see `tables.Recipe`.
 
     Attributes:
         lr, weight_decay: None if they are the schedule's.
@@ -77,7 +77,7 @@ def parse(name: str) -> Leaf:
     """Return the parts of a leaf's name.
 
     Raises:
-        InputError: an unknown part, or a head on a dataset that it is not paired with; the valid ones are named.
+        InputError: a part is unknown, or the head is not paired with the dataset; the message lists the valid ones.
     """
     name = name.removesuffix(".py")
     head = next((head for head in HEADS if name.startswith(f"{head}_")), None)
@@ -145,7 +145,7 @@ def text(leaf: Leaf, bases: str = BASES) -> str:
 
 
 def channels_of(kind: type[Pyramid], arch: str) -> list[int]:
-    """Return the channels of the four levels, read from the model itself: only the table of archs has them."""
+    """Return the channels of the four levels, read from the model, because the tables here do not have them."""
     with torch.device("meta"):
         model = kind(arch)  # type: ignore[arg-type]  # every family takes arch first
     return list(model.out_channels)
@@ -186,7 +186,7 @@ def _released(leaf: Leaf) -> Released | None:
 
 
 def _checkpoint(leaf: Leaf) -> str | None:
-    """Return the released file's URL, the path of a file that is downloaded by hand, or None."""
+    """Return the URL of the released file, the path of a file that must be downloaded by hand, or None."""
     row = _released(leaf)
     if row is None:
         return None

@@ -1,7 +1,7 @@
-"""Config files: which one a name means, and reading it.
+"""Config files: finding them by name, and reading them.
 
-`_base_ = 'mmvit::NAME.py'` in a config means a config of this package. mmengine knows such prefixes from a fixed table of
-packages, and reads a model index for each; `install` answers for ours.
+`_base_ = 'mmvit::NAME.py'` in a config names a config of this package. mmengine knows such prefixes from a fixed table of
+packages, and reads a model index for each; `install` adds ours.
 """
 
 from collections.abc import Callable
@@ -18,17 +18,16 @@ OURS = "mmvit::"  # prefix of the name of a config of this package
 
 
 def shipped(folder: str) -> Path:
-    """Return our folder `configs` or `tools`: inside of an installed package, or beside the package of a checkout."""
+    """Return our folder `configs` or `tools`: inside the installed package, or beside the package of a checkout."""
     inside = PACKAGE / ".mim" / folder
     return inside if inside.is_dir() else PACKAGE.parent / folder
 
 
 def our_config(name: str) -> Path:
-    """Return the file of a config of this package, such as `mmvit::retinanet_pvt_small_coco.py`; prefix and suffix are
-    optional.
+    """Return the file of a config of this package by its name, with or without `mmvit::` and `.py`.
 
     Raises:
-        InputError: there is no config of that name; the nearest are suggested.
+        InputError: there is no such config; the message suggests the nearest.
     """
     folder = shipped("configs")
     name = name.removeprefix(OURS).removesuffix(".py")
@@ -41,12 +40,12 @@ def our_config(name: str) -> Path:
 
 
 def config_file(name: str) -> Path:
-    """Return the file that a user means: a path, `mmvit::NAME.py`, or without a folder the name of one of our configs.
+    """Return the file of a path, of `mmvit::NAME.py`, or of a bare name of one of our configs.
 
-    A path that does not exist is returned as it is: loading it suggests similar ones.
+    A path that does not exist is returned unchanged: loading it suggests similar ones.
 
     Raises:
-        InputError: a bare name that is neither a file here nor a config of ours.
+        InputError: a bare name is neither a file here nor a config of ours.
     """
     path = Path(name)
     if name.startswith(OURS):
@@ -60,10 +59,10 @@ def config_file(name: str) -> Path:
 
 
 def load_config(path: Path) -> Config:
-    """Return a config, read from a file.
+    """Read a config.
 
     Raises:
-        InputError: no such file (the nearest names are suggested), or one that does not parse.
+        InputError: there is no such file (the message suggests the nearest), or it does not parse.
     """
     if not path.is_file():
         names = {file.stem: file for file in sorted(path.parent.glob("*.py"))} if path.parent.is_dir() else {}
@@ -83,7 +82,7 @@ def install() -> None:
 
 
 def _with_ours(get_cfg_path: Callable) -> Callable:
-    """Wrap mmengine's function from a base's name to its file and scope.
+    """Wrap mmengine's function that returns the file and scope of a base.
 
     Ours have no scope: their types belong to mmdet and mmseg.
     """

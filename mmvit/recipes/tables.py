@@ -1,4 +1,4 @@
-"""The configs of this package as tables: heads and datasets, what each family brings, whose recipe it is, published results.
+"""The configs of this package as tables: heads, datasets, the settings of each family, recipes, and published results.
 
 A new family is a row of `DROP_PATHS`; a published recipe is a row of `RECIPES`; its results are rows of `PUBLISHED`. Recipes
 name their sources in words that `configs` prints into a config as a comment; `results` prints the results.
@@ -79,11 +79,11 @@ class Rates:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Family's own recipe, as far as it is known; only what differs from its `Pairing` and drop path.
+    """A family's own recipe, as far as it is known: only the differences from its `Pairing` and drop path.
 
     Attributes:
-        heads, family, dataset, archs: what it is for; no archs stands for all.
-        source: whose it is, and its contradictions; a comment in the leaf.
+        heads, family, dataset, archs: the leaves that it applies to; empty archs mean all.
+        source: its source and any contradictions there; a comment in the leaf.
         published: False if the authors published only a part of it.
     """
 
@@ -122,7 +122,7 @@ class Published:
     Attributes:
         figures: arch to the numbers as they are printed: box AP, box AP / mask AP, or mean IoU, in percent.
         test: scales of the test images; None if the source does not say.
-        under: conditions that the leaf's name does not tell.
+        under: conditions that are not in the leaf's name.
     """
 
     head: str

@@ -1,7 +1,7 @@
 """Deformable RoI pooling: `deform_roi_pool_forward`, `deform_roi_pool_backward`.
 
-Semantics: mmcv's csrc/common/cuda/deform_roi_pool_cuda_kernel.cuh. This is RoI align by the mean, aligned, with every bin moved
-by `offset` (N, 2, bins down, bins across: x then y), in fractions of the RoI's size times `gamma`. An empty `offset` moves
+Semantics: mmcv's csrc/common/cuda/deform_roi_pool_cuda_kernel.cuh. This is aligned RoI align by the mean, with every bin moved
+by `offset` (N, 2, bins down, bins across; x then y), in fractions of the RoI's size times `gamma`. An empty `offset` moves
 nothing.
 """
 

@@ -1,4 +1,4 @@
-"""What all operators of this package share: calling convention, precision, bilinear sampling.
+"""Parts that all operators of this package share: calling convention, precision, bilinear sampling.
 
 mmcv's compiled functions do not take part in autograd or autocast, and write into buffers of the caller. `kernel` makes a torch
 function behave like that. Bilinear sampling follows mmcv's csrc/common/cuda/common_cuda_helper.hpp.
@@ -23,7 +23,7 @@ def kernel(function: Callable) -> Callable:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         first = args[0] if args else next(iter(kwargs.values()))
-        kind = first.device.type  # of which meta has no autocast
+        kind = first.device.type  # the meta device has no autocast
         plain = torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
         with torch.no_grad(), plain:
             return function(*args, **kwargs)
@@ -32,7 +32,7 @@ def kernel(function: Callable) -> Callable:
 
 
 def kernel_of_values(function: Callable) -> Callable:
-    """As `kernel`, for a function that needs numbers: on the meta device, which has none, the buffers stay as they are."""
+    """Do the same as `kernel`, but skip the function on the meta device, whose tensors have no values."""
     call = kernel(function)
 
     @functools.wraps(function)

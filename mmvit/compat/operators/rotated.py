@@ -1,13 +1,13 @@
 """Rotated boxes and quadrilaterals: `box_iou_rotated`, `nms_rotated`, `box_iou_quadri`, `nms_quadri`.
 
 Semantics: mmcv's csrc/common/box_iou_rotated_utils.hpp and csrc/pytorch/cpu/nms_rotated.cpp. A rotated box is (x, y, width,
-height, angle), the angle in radians, clockwise as the image is seen; a quadrilateral is (x1, y1, ..., x4, y4). The common area
-of two is that of the convex hull of the points in which their edges cross and of the corners of one that lie within the other.
-Within is tested by projection onto the two edges at the first corner, so quadrilaterals other than rectangles are approximated,
-as mmcv does. Non-maximum suppression takes no notice of labels, again as in mmcv.
+height, angle), with the angle in radians, clockwise in the image; a quadrilateral is (x1, y1, ..., x4, y4). The intersection of
+two is the convex hull of the points where their edges cross and of the corners of one inside the other. A corner is inside if
+its projections onto the two edges at the first corner are, which is exact only for rectangles. Non-maximum suppression ignores
+labels. All of this is as in mmcv.
 
-Differences from mmcv: all is computed in float64, where mmcv rounds to float32, and a point within `NEAR` of an edge lies on
-it, so that boxes that share a corner or an edge get their exact overlap. Equal scores keep their order.
+Differences from mmcv: everything is computed in float64, where mmcv rounds to float32. A point within `NEAR` of an edge counts
+as on it, so that boxes with a common corner or edge get their exact overlap. Equal scores keep their order.
 """
 
 from collections.abc import Callable
@@ -17,15 +17,15 @@ from torch import Tensor
 
 from .kernel import SLICE_ELEMENTS, kernel, single, wide
 
-NEAR = 1e-9  # of the length of an edge
-NO_AREA = 1e-14  # boxes with less overlap nothing
+NEAR = 1e-9  # share of the length of an edge
+NO_AREA = 1e-14  # smaller boxes overlap nothing
 POINTS = 24  # 4 x 4 crossings of edges and 2 x 4 corners
-ELEMENTS = 16 * POINTS  # of the temporary tensors of a pair, roughly
+ELEMENTS = 16 * POINTS  # elements of the temporary tensors of a pair, roughly
 
 
 @kernel
 def box_iou_rotated(bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode_flag: int, aligned: bool) -> None:
-    """Fill `ious`, (N * M) or with `aligned` (N): the overlaps of rotated boxes (N, 5) and (M, 5).
+    """Fill `ious`, (N * M) or with `aligned` (N), with the overlaps of rotated boxes (N, 5) and (M, 5).
 
     `mode_flag` 0 divides by the union, 1 by the area of the first.
     """
@@ -34,7 +34,7 @@ def box_iou_rotated(bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode_flag: i
 
 @kernel
 def box_iou_quadri(bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode_flag: int, aligned: bool) -> None:
-    """As `box_iou_rotated`, for quadrilaterals (N, 8) and (M, 8)."""
+    """Do the same as `box_iou_rotated` for quadrilaterals (N, 8) and (M, 8)."""
     _fill(ious, bboxes1, bboxes2, mode_flag, aligned, _quadri_overlaps)
 
 
@@ -42,9 +42,10 @@ def box_iou_quadri(bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode_flag: in
 def nms_rotated(
     dets: Tensor, scores: Tensor, order: Tensor, dets_sorted: Tensor, labels: Tensor, iou_threshold: float, multi_label: int
 ) -> Tensor:
-    """Indices (K,) of the rotated boxes to keep, best first: those whose IoU with every kept one is below the threshold.
+    """Return the indices (K,) of the rotated boxes to keep, best first: their IoU with every better one is below the threshold.
 
-    `dets` is (N, 5), or (N, 6) with labels behind; `order`, `dets_sorted` and `labels` are for other devices than mmcv's CPU.
+    `dets` is (N, 5), or (N, 6) with the label last. `order`, `dets_sorted` and `labels` are not used; mmcv's CPU code does not
+    use them either.
     """
     return _nms(dets[:, :5], scores, iou_threshold, _rotated_overlaps)
 
@@ -53,11 +54,11 @@ def nms_rotated(
 def nms_quadri(
     dets: Tensor, scores: Tensor, order: Tensor, dets_sorted: Tensor, iou_threshold: float, multi_label: int
 ) -> Tensor:
-    """As `nms_rotated`, for quadrilaterals (N, 8), or (N, 9) with labels behind."""
+    """Do the same as `nms_rotated` for quadrilaterals (N, 8), or (N, 9) with the label last."""
     return _nms(dets[:, :8], scores, iou_threshold, _quadri_overlaps)
 
 
-Overlaps = Callable[[Tensor, Tensor, int], Tensor]  # of boxes (..., 5 or 8) with others, which broadcast, and mode_flag: (...)
+Overlaps = Callable[[Tensor, Tensor, int], Tensor]  # boxes (..., 5 or 8), broadcast with other boxes, and mode_flag to (...)
 
 
 def _fill(ious: Tensor, first: Tensor, second: Tensor, mode: int, aligned: bool, overlaps: Overlaps) -> None:
@@ -86,7 +87,7 @@ def _nms(boxes: Tensor, scores: Tensor, threshold: float, overlaps: Overlaps) ->
 
 
 def _rotated_overlaps(first: Tensor, second: Tensor, mode: int) -> Tensor:
-    """Overlaps of rotated boxes; only pairs whose circumscribed circles meet are computed."""
+    """Return the overlaps of rotated boxes; only those of pairs whose circumscribed circles meet are computed."""
     reach = (first[..., 2:4].norm(dim=-1) + second[..., 2:4].norm(dim=-1)) / 2
     distance = torch.hypot(first[..., 0] - second[..., 0], first[..., 1] - second[..., 1])
     near = distance <= reach
@@ -99,7 +100,7 @@ def _rotated_overlaps(first: Tensor, second: Tensor, mode: int) -> Tensor:
 
 
 def _corners(boxes: Tensor) -> Tensor:
-    """Corners (P, 4, 2) of rotated boxes, in order around the box."""
+    """Return the corners (P, 4, 2) of rotated boxes, in order around the box."""
     along = torch.stack([boxes[:, 4].cos(), boxes[:, 4].sin()], 1) * boxes[:, 2:3] / 2
     across = torch.stack([-boxes[:, 4].sin(), boxes[:, 4].cos()], 1) * boxes[:, 3:4] / 2
     return boxes[:, None, :2] + torch.stack([across - along, -across - along, along - across, along + across], 1)
@@ -113,17 +114,17 @@ def _quadri_overlaps(first: Tensor, second: Tensor, mode: int) -> Tensor:
 
 
 def _area(boxes: Tensor) -> Tensor:
-    """Area (P,) of quadrilaterals with corners (P, 4, 2): that of two triangles."""
+    """Return the areas (P,) of quadrilaterals with corners (P, 4, 2), each the sum of two triangles."""
     sides = boxes[:, 1:] - boxes[:, :1]
     return _cross(sides[:, :2], sides[:, 1:]).abs().sum(1) / 2
 
 
 def _overlaps(first: Tensor, second: Tensor, areas: tuple[Tensor, Tensor], mode: int) -> Tensor:
-    """Overlaps (P,) of boxes with corners (P, 4, 2)."""
+    """Return the overlaps (P,) of boxes with corners (P, 4, 2)."""
     points, valid = _common_points(first, second)
-    some = valid.sum(1) > 2
+    meet = valid.sum(1) > 2
     common = torch.zeros_like(areas[0])
-    common[some] = _hull_area(points[some], valid[some])
+    common[meet] = _hull_area(points[meet], valid[meet])
     base = areas[0] + areas[1] - common if mode == 0 else areas[0]
     return torch.where((areas[0] < NO_AREA) | (areas[1] < NO_AREA), 0, common / base)
 
@@ -133,7 +134,7 @@ def _cross(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _common_points(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Candidates (P, POINTS, 2) of the corners of the common area, and which of them are."""
+    """Return candidates (P, POINTS, 2) for the corners of the intersection, and which of them (P, POINTS) are corners."""
     edges, others = first.roll(-1, 1) - first, second.roll(-1, 1) - second
     start, edge, other = first[:, :, None], edges[:, :, None], others[:, None]
     determinant = _cross(other, edge)  # (P, 4, 4)
@@ -148,7 +149,7 @@ def _common_points(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _within(points: Tensor, box: Tensor, edges: Tensor) -> Tensor:
-    """Which of the points (P, 4, 2) project onto both edges at the first corner of the box."""
+    """Return which of the points (P, 4, 2) project onto both edges at the first corner of the box."""
     offset = points - box[:, :1]
     return torch.stack(
         [
@@ -163,11 +164,11 @@ def _from_0_to_1(share: Tensor) -> Tensor:
 
 
 def _hull_area(points: Tensor, valid: Tensor) -> Tensor:
-    """Area (P,) of the convex hull of those of the points (P, K, 2) that are valid, at least one each."""
+    """Return the areas (P,) of the convex hulls of the valid ones of the points (P, K, 2), at least one each."""
     count = int(valid.sum(1).max()) if len(valid) else 0
     front = valid.to(torch.uint8).sort(dim=1, descending=True, stable=True).indices[:, :count]
     points, valid = points.gather(1, front[..., None].expand(-1, -1, 2)), valid.gather(1, front)
-    points = torch.where(valid[..., None], points, points[:, :1])  # a point twice changes no hull
+    points = torch.where(valid[..., None], points, points[:, :1])  # a repeated point does not change the hull
     order = points[..., 1].sort(1).indices
     order = order.gather(1, points[..., 0].gather(1, order).sort(dim=1, stable=True).indices)
     points = points.gather(1, order[..., None].expand_as(points))  # from left to right
@@ -175,7 +176,7 @@ def _hull_area(points: Tensor, valid: Tensor) -> Tensor:
 
 
 def _chain_area(points: Tensor) -> Tensor:
-    """Twice the area (P,) between the origin and the half of the hull of sorted points that turns left (Andrew's chain)."""
+    """Return twice the area (P,) between the origin and the left-turning half of the hull of sorted points (Andrew's chain)."""
     every = torch.arange(len(points), device=points.device)
     chain, size = torch.zeros_like(points), torch.zeros_like(every)
     for point in points.unbind(1):

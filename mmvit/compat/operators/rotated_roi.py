@@ -1,10 +1,10 @@
 """Rotated regions of interest: `roi_align_rotated_forward`, `roi_align_rotated_backward`.
 
 Semantics: mmcv's csrc/pytorch/cpu/roi_align_rotated.cpp. Maps are (B, C, H, W), rois (N, 6): index into the batch, then centre,
-width and height in pixels of the image, of which `spatial_scale` makes the map's, and the angle in radians, counter-clockwise
-unless `clockwise`. The samples are those of RoI align by the mean, turned about the centre.
+width and height in pixels of the image, which `spatial_scale` converts to the map's, and the angle in radians,
+counter-clockwise unless `clockwise`. The samples are those of RoI align by the mean, rotated about the centre.
 
-Difference from mmcv's CPU code: aligned RoIs of negative size give 0 and do not raise.
+Difference from mmcv's CPU code: aligned RoIs of negative size give 0 instead of raising.
 """
 
 from collections.abc import Iterator
