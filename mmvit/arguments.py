@@ -3,10 +3,9 @@
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, is_typeddict
 
-from .errors import InputError
+from .errors import InputError, nearest
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -40,9 +39,10 @@ def resolve_arch(family: str, arch: str | Mapping[str, Any] | Sizes, table: Mapp
         arch = str(arch)  # the command line passes the name of a T2T-ViT as a number
     if isinstance(arch, str):
         if arch not in table:
-            near = get_close_matches(arch, table, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"{family} has no arch {arch!r}; it has {', '.join(table)}, or give a full set of sizes{hint}")
+            hint = nearest(arch, table, most=1, cutoff=0.6, otherwise="")
+            raise InputError(
+                f"{family} has no arch {arch!r}; it has {', '.join(table)}, or give a full set of sizes{hint and f'; {hint}'}"
+            )
         return table[arch]
     sizes_type = type(next(iter(table.values())))
     if is_dataclass(arch) and isinstance(arch, sizes_type):
@@ -81,21 +81,21 @@ def _keywords(kind: type) -> list[str] | None:
 
 
 def _explain_unknown(family: str, unknown: Mapping[str, Any], taken: Sequence[str]) -> str:
-    told = [f"{family} has no option {', '.join(f'{name}={value!r}' for name, value in unknown.items())}"]
+    parts = [f"{family} has no option {', '.join(f'{name}={value!r}' for name, value in unknown.items())}"]
     foreign = [name for name in unknown if name in OTHERS]
     if "pretrained" in unknown:
-        told.append(
-            "weights are loaded with init_cfg=dict(type='Pretrained', checkpoint=...); of mmseg, write model.pretrained=None"
+        parts.append(
+            "weights are loaded with init_cfg=dict(type='Pretrained', checkpoint=...); for mmseg, write model.pretrained=None"
         )
     for name in unknown:
-        if name not in (*foreign, "pretrained") and (near := get_close_matches(name, taken, n=1)):
-            told.append(f"instead of {name} did you mean {near[0]}?")
+        if name not in (*foreign, "pretrained") and (hint := nearest(name, taken, most=1, cutoff=0.6, otherwise="")):
+            parts.append(f"instead of {name} {hint}")
     if foreign:
-        told.append(
+        parts.append(
             f"other backbones have {', '.join(foreign)}: where a base config's was merged into this one, write "
             f"backbone=dict(_delete_=True, type='mmvit.{family}', ...)"
         )
-    return "; ".join([*told, f"its options are {', '.join(taken)}"])
+    return "; ".join([*parts, f"its options are {', '.join(taken)}"])
 
 
 def check_indices(out_indices: Iterable[int], levels: int) -> tuple[int, ...]:

@@ -21,11 +21,13 @@ def message_of(error: InputError) -> str:
     return str(error).rpartition(f"{type(error).__name__}: ")[2].strip()
 
 
-def nearest(name: str, names: Iterable[str], most: int = 3, cutoff: float = 0.4) -> str:
-    """Return a hint for an unknown name: the names most like it, or all names if none is like it."""
+def nearest(name: str, names: Iterable[str], most: int = 3, cutoff: float = 0.4, otherwise: str | None = None) -> str:
+    """Return a hint for an unknown name: the names most like it, or `otherwise`, by default all names, if none is like it."""
     known = list(names)
     near = get_close_matches(name, known, n=most, cutoff=cutoff)
-    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"there are {', '.join(known)}" if otherwise is None else otherwise
 
 
 def first_few(names: Sequence[Any], most: int = 5) -> str:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Collects in gpu_wheels/ what `make gpu` needs on a machine with torch, torchvision, timm, tqdm, OpenCV, SciPy,
+# Collects in gpu_wheels/ what `make gpu` needs on a machine with torch, torchvision, timm, OpenCV, SciPy,
 # scikit-image, scikit-learn, matplotlib and pytest, and without a network: OpenMMLab's packages and their small needs. Usage: tools/gpu_bundle.sh [PYTHON]
 # PYTHON is that machine's version (default: 3.12). Versions are those of constraints.txt.
 set -euo pipefail

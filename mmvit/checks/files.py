@@ -5,6 +5,7 @@
 
 import multiprocessing
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,7 +17,8 @@ import cv2
 import numpy as np
 from mmengine.config import Config
 from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import track
 
 from ..data.images import ORIENTATION, LoadImage
 from ..data.label_maps import IGNORED, LoadLabelMap
@@ -161,7 +163,8 @@ def open_all(source: Source, label: str) -> list[Opened]:
     context = multiprocessing.get_context("fork" if forks else None)
     with ProcessPoolExecutor(cores, context, initializer=quietly) as pool:
         opened = pool.map(source.open_one, source.entries, chunksize=CHUNK)
-        return list(tqdm(opened, label, total=len(source.entries), unit="image", disable=None))
+        console, silent = Console(stderr=True), not sys.stderr.isatty()
+        return list(track(opened, label, total=len(source.entries), console=console, disable=silent))
 
 
 def quietly() -> None:

@@ -7,13 +7,12 @@
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..errors import InputError
+from ..errors import InputError, nearest
 from ..pyramid import Pyramid
 from ..weights.released import Released
 from ..zoo import families
@@ -212,9 +211,10 @@ def _notes(leaf: Leaf, setup: Setup) -> list[str]:
 
 
 def _wrong(name: str, what: str, found: str, valid: Iterable[str]) -> InputError:
-    nearest = get_close_matches(found, list(valid), n=len(list(valid)), cutoff=0.0)
+    known = list(valid)
+    hint = nearest(found, known, most=1, otherwise="")
     return InputError(
-        f"{name}: {found!r} is no {what}; there are {', '.join(nearest)}. "
+        f"{name}: {found!r} is no {what}; there are {', '.join(known)}{f'; {hint}' if hint else '.'} "
         "Expected HEAD_FAMILY_ARCH_DATASET, such as upernet_van_b3_cityscapes"
     )
 

@@ -5,13 +5,12 @@ packages, and reads a model index for each; `install` adds ours.
 """
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
 
 from mmengine.config import Config
 
-from ..errors import InputError
+from ..errors import InputError, nearest
 
 PACKAGE = Path(__file__).parent.parent
 OURS = "mmvit::"  # prefix of the name of a config of this package
@@ -33,9 +32,8 @@ def our_config(name: str) -> Path:
     name = name.removeprefix(OURS).removesuffix(".py")
     file = folder / f"{name}.py"
     if not file.is_file():
-        near = get_close_matches(name, [leaf.stem for leaf in sorted(folder.glob("*.py"))], n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"they lie in {folder}"
-        raise InputError(f"mmvit has no config {name}; {hint}")
+        names = [leaf.stem for leaf in sorted(folder.glob("*.py"))]
+        raise InputError(f"mmvit has no config {name}; {nearest(name, names, cutoff=0.5, otherwise=f'see {folder}/')}")
     return file
 
 
@@ -65,10 +63,10 @@ def load_config(path: Path) -> Config:
         InputError: there is no such file (the message suggests the nearest), or it does not parse.
     """
     if not path.is_file():
-        names = {file.stem: file for file in sorted(path.parent.glob("*.py"))} if path.parent.is_dir() else {}
-        near = get_close_matches(path.stem, names, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(str(names[name]) for name in near)}?" if near else f"see {path.parent}/"
-        raise InputError(f"config {path}: no such file; {hint}")
+        names = [file.name for file in sorted(path.parent.glob("*.py"))]
+        raise InputError(
+            f"config {path}: no such file; {nearest(path.name, names, cutoff=0.6, otherwise=f'see {path.parent}/')}"
+        )
     try:
         return Config.fromfile(path)
     except Exception as error:

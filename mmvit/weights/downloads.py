@@ -5,6 +5,7 @@ Files from URLs are kept in torch's hub directory under the last part of the URL
 
 import hashlib
 import os
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,7 +19,8 @@ from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import torch
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from ..errors import CheckpointError
 from . import hub
@@ -174,11 +176,19 @@ def _receive(url: str, file: IO[bytes]) -> None:
     with urlopen(Request(url, headers=AGENT), timeout=TIMEOUT) as response:
         length = response.headers.get("Content-Length") or ""
         announced = int(length) if length.isdecimal() else 0
-        name = Path(urlparse(url).path).name
-        with tqdm(desc=name, total=announced or None, unit="B", unit_scale=True, disable=not os.isatty(2)) as bar:
+        with Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        ) as progress:
+            task = progress.add_task(Path(urlparse(url).path).name, total=announced or None)
             while block := response.read(BLOCK):
                 file.write(block)
-                bar.update(len(block))
+                progress.advance(task, len(block))
     file.flush()
     os.fsync(file.fileno())
     if announced and file.tell() != announced:

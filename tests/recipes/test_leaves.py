@@ -64,13 +64,16 @@ def test_every_valid_name_parses_to_its_parts() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("upernett_van_b3_cityscapes", "'upernett' is no head; there are upernet, "),
-        ("mask-rcnn_van_b3_coco", "'mask-rcnn' is no head; there are mask_rcnn, "),
-        ("upernet_vann_b3_cityscapes", "'vann' is no family; there are van, "),
+        ("upernett_van_b3_cityscapes", "'upernett' is no head; there are retinanet, mask_rcnn, upernet, segformer, fpn; did"),
+        ("mask-rcnn_van_b3_coco", "did you mean mask_rcnn? Expected HEAD_"),
+        ("upernet_vann_b3_cityscapes", "did you mean van? Expected HEAD_"),
         ("upernet_van_b9_cityscapes", "'b9' is no arch of van; there are b"),
         ("upernet_pvt_v2_b9_ade20k", "'b9' is no arch of pvt_v2; there are b"),
         ("upernet_pvt_ade20k", "'' is no arch of pvt; there are "),
-        ("upernet_van_b3_cityscape", "'cityscape' is no dataset of upernet; there are cityscapes, ade20k"),
+        (
+            "upernet_van_b3_cityscape",
+            "'cityscape' is no dataset of upernet; there are ade20k, cityscapes; did you mean cityscapes?",
+        ),
         ("upernet_van_b3_coco", "'coco' is no dataset of upernet; there are "),
         ("retinanet_van_b3_ade20k", "'ade20k' is no dataset of retinanet; there are coco"),
         ("", "'' is no head; there are "),
