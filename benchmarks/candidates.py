@@ -14,7 +14,8 @@ from mmvit.errors import InputError
 from mmvit.pyramid import Pyramid
 from mmvit.zoo import create, find
 
-from .peers import Peer, build_peer
+from .peer import Peer
+from .peers import build_peer
 
 OURS, WITH_CP, COMPILED = "mmvit", "mmvit, with_cp", "mmvit, compiled"
 CHANNELS_FIRST = "mmvit, channels-first"

@@ -6,7 +6,7 @@ section 2), convolutions on contiguous maps. Only leaf modules (linear layers, c
 are called; of blocks and stages only their parameters' names are used, so that nothing here depends on how mmvit computes.
 
 Shared with the backbone is what the authors do not have: padding and cropping, position tables for any image size, and the
-taps of VOLO and T2T-ViT.
+taps of VOLO and T2T-ViT. The file is long, because all families share its first part, and a reference is read as a whole.
 """
 
 from collections.abc import Callable, Sequence

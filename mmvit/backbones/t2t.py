@@ -32,40 +32,15 @@ from ..arguments import resolve_arch
 from ..errors import InputError
 from ..layers.attention import SelfAttention, check_window, from_windows, limit_keys, to_windows
 from ..layers.mlp import Mlp, MlpBase
-from ..layers.parts import Grid, Taps, check_strides, drop_path_rates, init_convolution, init_transformer, resize_table
+from ..layers.parts import Grid, Taps, check_strides, drop_path_rates, init_convolution, init_transformer
 from ..pyramid import LAST, STRIDES, Layer, Pyramid, PyramidOptions
 from ..registry import MODELS
 from ..weights.released import Released
 from .t2t_designs import CheapOperation, GhostAttention, GhostMlp, SqueezeExcitedAttention
-from .t2t_tokens import FEATURES, STRIDE, TOKEN_DIM, Performer, token_module
+from .t2t_tokens import FEATURES, STRIDE, TOKEN_DIM, ClassAndPosition, Performer, sinusoids, token_module
 
 TAP_STRIDES = (STRIDE,) * 4
 GROWTH = 64  # channels that a layer of the dense design adds
-
-
-class ClassAndPosition(nn.Module):
-    """Class token in front of the tokens, and a fixed position table whose first row is the class token's."""
-
-    pos_embed: Tensor
-
-    def __init__(self, dim: int, trained_grid: Grid) -> None:
-        super().__init__()
-        self.trained_grid = trained_grid
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.register_buffer("pos_embed", torch.zeros(1, 1 + trained_grid[0] * trained_grid[1], dim))
-
-    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        """Return (B, 1 + N, C) tokens of (B, N, C) tokens."""
-        table = resize_table(self.pos_embed[:, 1:], self.trained_grid, grid, mode="bicubic")
-        first = (self.cls_token + self.pos_embed[:, :1]).expand(tokens.shape[0], -1, -1)
-        return torch.cat([first, tokens + table], dim=1)
-
-
-def sinusoids(rows: int, dim: int) -> Tensor:
-    """Return the fixed position table (1, rows, dim) of Vaswani et al., arXiv 1706.03762, section 3.5."""
-    columns = torch.arange(dim, dtype=torch.float64)
-    angles = torch.arange(rows, dtype=torch.float64)[:, None] / 10000 ** (2 * (columns // 2) / dim)
-    return torch.where(columns % 2 == 0, angles.sin(), angles.cos()).unsqueeze(0)
 
 
 class Block(nn.Module):

@@ -1,4 +1,4 @@
-"""Tokens-to-token modules of T2T-ViT (arXiv 2101.11986): from an image to tokens at stride 16. See `t2t`."""
+"""Tokens of T2T-ViT (arXiv 2101.11986): from an image to tokens at stride 16, with class token and positions. See `t2t`."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..layers.attention import AttentionBase
 from ..layers.mlp import Mlp
-from ..layers.parts import Grid, to_map, to_tokens
+from ..layers.parts import Grid, resize_table, to_map, to_tokens
 
 STRIDE = 16
 TOKEN_DIM = 64
@@ -150,3 +150,28 @@ def token_module(kind: str, in_channels: int, dim: int) -> nn.Module:
     if kind not in attentions:
         raise InputError(f"T2TViT: tokens={kind!r}; expected performer, transformer or convolution")
     return TokensToToken(in_channels, dim, attentions[kind])
+
+
+class ClassAndPosition(nn.Module):
+    """Class token in front of the tokens, and a fixed position table whose first row is the class token's."""
+
+    pos_embed: Tensor
+
+    def __init__(self, dim: int, trained_grid: Grid) -> None:
+        super().__init__()
+        self.trained_grid = trained_grid
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.register_buffer("pos_embed", torch.zeros(1, 1 + trained_grid[0] * trained_grid[1], dim))
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Return (B, 1 + N, C) tokens of (B, N, C) tokens."""
+        table = resize_table(self.pos_embed[:, 1:], self.trained_grid, grid, mode="bicubic")
+        first = (self.cls_token + self.pos_embed[:, :1]).expand(tokens.shape[0], -1, -1)
+        return torch.cat([first, tokens + table], dim=1)
+
+
+def sinusoids(rows: int, dim: int) -> Tensor:
+    """Return the fixed position table (1, rows, dim) of Vaswani et al., arXiv 1706.03762, section 3.5."""
+    columns = torch.arange(dim, dtype=torch.float64)
+    angles = torch.arange(rows, dtype=torch.float64)[:, None] / 10000 ** (2 * (columns // 2) / dim)
+    return torch.where(columns % 2 == 0, angles.sin(), angles.cos()).unsqueeze(0)

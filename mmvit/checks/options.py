@@ -44,8 +44,18 @@ def option_faults(cfg: Config) -> list[str]:
     return [*found, *_loaders(cfg), *_strings(dict(cfg.items())), *_pretrained(cfg.get("model"))]
 
 
-def _built(cfg: Config) -> Iterator[tuple[str, Mapping[str, Any], Registry]]:
-    """Yield the key of each part that a run builds, the part, and the registry of its type."""
+Built = Iterator[tuple[str, Mapping[str, Any], Registry]]  # key of a part, the part, and the registry of its type
+
+
+def _built(cfg: Config) -> Built:
+    """Yield all parts that a run builds."""
+    yield from _built_of_run(cfg)
+    yield from _built_of_data(cfg)
+    if isinstance(model := cfg.get("model"), Mapping):
+        yield from _built_of_model(model)
+
+
+def _built_of_run(cfg: Config) -> Built:
     for key, registry in {"train_cfg": LOOPS, "val_cfg": LOOPS, "test_cfg": LOOPS}.items():
         if isinstance(part := cfg.get(key), Mapping) and part:
             yield key, _with_loop_type(part, key), registry
@@ -60,6 +70,9 @@ def _built(cfg: Config) -> Iterator[tuple[str, Mapping[str, Any], Registry]]:
         if "constructor" not in wrapper or isinstance(wrapper.get("type"), str):
             inner = {name: value for name, value in wrapper.items() if name not in ("constructor", "paramwise_cfg")}
             yield "optim_wrapper", {"type": "OptimWrapper", **inner}, OPTIM_WRAPPERS
+
+
+def _built_of_data(cfg: Config) -> Built:
     for split in SPLITS:
         for key, part in parts_of(cfg, f"{split}_evaluator", ""):
             yield key.removeprefix("."), part, METRICS
@@ -71,15 +84,16 @@ def _built(cfg: Config) -> Iterator[tuple[str, Mapping[str, Any], Registry]]:
         for index, step in enumerate(view.config.get("pipeline") or ()):
             if isinstance(step, Mapping):
                 yield f"{view.key}.pipeline.{index}", step, TRANSFORMS
-    model = cfg.get("model")
-    if isinstance(model, Mapping):
-        yield "model", model, MODELS
-        for name in model:
-            if name in ("backbone", "neck", "data_preprocessor") or name.endswith("_head"):
-                for key, part in parts_of(model, name):
-                    yield key, part, MODELS
-                    for loss in (inner for inner in part if str(inner).startswith("loss_")):
-                        yield from ((inner, entry, MODELS) for inner, entry in parts_of(part, loss, key))
+
+
+def _built_of_model(model: Mapping[str, Any]) -> Built:
+    yield "model", model, MODELS
+    for name in model:
+        if name in ("backbone", "neck", "data_preprocessor") or name.endswith("_head"):
+            for key, part in parts_of(model, name):
+                yield key, part, MODELS
+                for loss in (inner for inner in part if str(inner).startswith("loss_")):
+                    yield from ((inner, entry, MODELS) for inner, entry in parts_of(part, loss, key))
 
 
 def _with_loop_type(part: Mapping[str, Any], key: str) -> Mapping[str, Any]:

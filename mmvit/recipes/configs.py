@@ -16,7 +16,8 @@ from ..errors import InputError, nearest
 from ..pyramid import Pyramid
 from ..weights.released import Released
 from ..zoo import families
-from .tables import DROP_PATHS, GPUS, HEADS, PAIRINGS, PUBLISHED, RECIPES, Leaf, Rates
+from .published_results import PUBLISHED
+from .tables import DROP_PATHS, GPUS, HEADS, PAIRINGS, RECIPES, Leaf, Rates
 
 BASES = "_base_"
 WIDTH = 128  # length of a line, as in pyproject.toml

@@ -1,6 +1,6 @@
 """Page of results: `python -m mmvit.recipes.results > docs/model_zoo.md`.
 
-Published results come from `tables.PUBLISHED`; results obtained with this package are `RUNS`, one row a run.
+Published results come from `published_results`; results obtained with this package are `RUNS`, one row a run.
 """
 
 import sys
@@ -11,7 +11,8 @@ from ..weights.published import WHOLE_MODELS
 from ..weights.released import WholeModelFile
 from ..zoo import list_archs
 from .configs import committed, setup_of
-from .tables import GPUS, PAIRINGS, PUBLISHED, Leaf, Published
+from .published_results import PUBLISHED, Published
+from .tables import GPUS, PAIRINGS, Leaf
 
 TITLES = {
     "retinanet": "RetinaNet",

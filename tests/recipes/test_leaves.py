@@ -12,7 +12,8 @@ from mmvit.commands.config import main
 from mmvit.errors import InputError
 from mmvit.recipes.configs import channels_of, committed, make, parse, text
 from mmvit.recipes.files import load_config
-from mmvit.recipes.tables import DROP_PATHS, HEADS, PAIRINGS, PUBLISHED, RECIPES, Leaf
+from mmvit.recipes.published_results import PUBLISHED
+from mmvit.recipes.tables import DROP_PATHS, HEADS, PAIRINGS, RECIPES, Leaf
 from mmvit.zoo import families
 
 FOLDER = HOME / "configs"

@@ -7,8 +7,9 @@ import pytest
 from makers import HOME
 
 from mmvit.recipes.configs import committed, parse, setup_of
+from mmvit.recipes.published_results import PUBLISHED, Published
 from mmvit.recipes.results import METRICS, REMARKS, RUNS, TITLES, Run, main, page, row_of
-from mmvit.recipes.tables import HEADS, PAIRINGS, PUBLISHED, Published
+from mmvit.recipes.tables import HEADS, PAIRINGS
 from mmvit.weights.published import WHOLE_MODELS
 
 FILE = HOME / "docs" / "model_zoo.md"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import mmvit
 from benchmarks import candidates, cli, measure, peers, report
+from benchmarks.peer import give_weights
 from benchmarks.written_out import FORMS, outlook_attention, reducing_attention, written_out
 from mmvit.backbones.pvt import SpatialReductionAttention
 from mmvit.backbones.volo import OutlookAttention
@@ -186,7 +187,7 @@ def test_what_a_peer_does_not_have_is_none() -> None:
 def test_weights_that_do_not_fit_are_told() -> None:
     model = mmvit.create("pvt_v2_b0")
     with pytest.raises(RuntimeError, match=r"has no \['nowhere'\]"):
-        peers.give_weights(model, nn.Linear(2, 2), lambda name: "nowhere")
+        give_weights(model, nn.Linear(2, 2), lambda name: "nowhere")
 
 
 def test_steps_are_timed_in_turns() -> None:

@@ -10,7 +10,18 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .kernel import Corners, corners, fetch, interpolate, kernel_of_values, pixel_rows, single, wide
+from .kernel import (
+    Corners,
+    add_samples,
+    corners,
+    fetch,
+    interpolate,
+    kernel_of_values,
+    pixel_rows,
+    sample_places,
+    single,
+    wide,
+)
 from .roi import sample_grids
 
 
@@ -30,12 +41,6 @@ def _samples(
         yield chosen, y, x, extent
 
 
-def _places(batch: Tensor, around: Corners, height: int, width: int) -> list[Tensor]:
-    """Return the rows of `pixel_rows` of the four pixels around each sample, each (n, bins down, bins across, samples)."""
-    first = (batch * (height * width))[:, None, None, None]
-    return [first + pixel for pixel in around.pixels(width)]
-
-
 @kernel_of_values
 def deform_roi_pool_forward(
     input: Tensor,
@@ -53,7 +58,7 @@ def deform_roi_pool_forward(
     size, pixels = (pooled_height, pooled_width), pixel_rows(maps)
     for chosen, y, x, _ in _samples(maps, boxes, offset, size, spatial_scale, sampling_ratio, gamma):
         around = corners(y, x, *maps.shape[2:])
-        places = _places(boxes[chosen, 0].long(), around, *maps.shape[2:])
+        places = sample_places(boxes[chosen, 0].long(), around, *maps.shape[2:])
         values = interpolate(pixels, places, around)
         output[chosen] = (values.sum(3) / max(y.shape[3], 1)).movedim(3, 1).to(output)
 
@@ -82,9 +87,8 @@ def deform_roi_pool_backward(
             continue
         grad = wide(grad_output)[chosen].movedim(1, 3)[:, :, :, None] / y.shape[3]
         around = corners(y, x, height, width)
-        places = _places(boxes[chosen, 0].long(), around, height, width)
-        for weight, place in zip(around.weights(), places, strict=True):
-            added.index_add_(0, place.flatten(), (grad * weight[..., None]).flatten(0, 3))
+        places = sample_places(boxes[chosen, 0].long(), around, height, width)
+        add_samples(added, places, around, grad)
         if offset.numel() > 0:
             by_y, by_x = _slopes([fetch(pixels, place) for place in places], y, x, around)
             to_x = (grad * by_x).sum((3, 4)) * (gamma * extent[:, 1, None, None])

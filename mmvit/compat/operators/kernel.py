@@ -94,6 +94,21 @@ def interpolate(rows: Tensor, places: Sequence[Tensor], around: Corners) -> Tens
     return top_left + top_right + bottom_left + bottom_right
 
 
+def sample_places(batch: Tensor, around: Corners, height: int, width: int) -> list[Tensor]:
+    """Return the rows of `pixel_rows` around each sample of RoIs (n,): four tensors (n, bins down, bins across, samples).
+
+    `batch` (n,) is the index of each RoI's image.
+    """
+    first = (batch * (height * width))[:, None, None, None]
+    return [first + pixel for pixel in around.pixels(width)]
+
+
+def add_samples(rows: Tensor, places: Sequence[Tensor], around: Corners, grad: Tensor) -> None:
+    """Add gradients (..., C) of samples to the rows at `places`: the adjoint of `interpolate`."""
+    for weight, place in zip(around.weights(), places, strict=True):
+        rows.index_add_(0, place.flatten(), (grad * weight[..., None]).flatten(0, -2))
+
+
 def corners(y: Tensor, x: Tensor, height: int, width: int) -> Corners:
     """Return the pixels that RoI operators interpolate between at (y, x), in pixels with centres at whole numbers.
 

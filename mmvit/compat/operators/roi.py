@@ -13,7 +13,18 @@ import torch
 import torchvision  # noqa: F401  registers torch.ops.torchvision
 from torch import Tensor
 
-from .kernel import SLICE_ELEMENTS, corners, fetch, interpolate, kernel, kernel_of_values, pixel_rows, single, wide
+from .kernel import (
+    SLICE_ELEMENTS,
+    corners,
+    fetch,
+    interpolate,
+    kernel,
+    kernel_of_values,
+    pixel_rows,
+    sample_places,
+    single,
+    wide,
+)
 
 # mmcv's CPU version starts its search for the largest sample from this value, so an empty bin yields it.
 LOWEST_SAMPLE = -10000.0
@@ -94,9 +105,7 @@ def _largest_samples(maps: Tensor, batch: Tensor, ys: Tensor, xs: Tensor) -> tup
     y = ys[:, :, None, :, None].expand(rois, rows, columns, down, across).flatten(3)
     x = xs[:, None, :, None, :].expand(rois, rows, columns, down, across).flatten(3)
     around = corners(y, x, height, width)
-    first_pixel = (batch * (height * width))[:, None, None, None]
-    pixels = pixel_rows(maps)
-    values = interpolate(pixels, [first_pixel + place for place in around.pixels(width)], around)
+    values = interpolate(pixel_rows(maps), sample_places(batch, around, height, width), around)
     values = torch.where(values.isnan(), -torch.inf, values)
     largest, index = values.max(3)
     found = largest > LOWEST_SAMPLE

@@ -12,21 +12,21 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .kernel import Corners, corners, interpolate, kernel, pixel_rows, single, wide
+from .kernel import Corners, add_samples, corners, interpolate, kernel, pixel_rows, sample_places, single, wide
 from .roi import sample_grids
 
 
 def _samples(
     rois: Tensor, maps: torch.Size, size: tuple[int, int], scale: float, ratio: int, aligned: bool, clockwise: bool
 ) -> Iterator[tuple[Tensor, Corners, list[Tensor]]]:
-    """RoIs (n,), the pixels around their samples (n, bins down, bins across, samples), and these pixels' rows."""
+    """Yield RoIs (n,), the pixels around their samples (n, bins down, bins across, samples), and the rows of these pixels."""
     _, channels, height, width = maps
     centre = rois[:, 1:3] * single(scale) - (0.5 if aligned else 0.0)
     extent = rois[:, 3:5] * single(scale)
     if not aligned:
         extent = extent.clamp(min=1)
     angle = -rois[:, 5] if clockwise else rois[:, 5]
-    around_zero = torch.cat([rois[:, :1], 0.5 - extent / 2, 0.5 + extent / 2], 1)  # aligned takes the halves off again
+    around_zero = torch.cat([rois[:, :1], 0.5 - extent / 2, 0.5 + extent / 2], 1)  # `aligned` subtracts the halves again
     for chosen, ys, xs in sample_grids(around_zero, size, 1.0, ratio, True, channels):
         down, across = ys[:, :, None, :, None], xs[:, None, :, None, :]
         sine, cosine = (of(angle[chosen])[:, None, None, None, None] for of in (torch.sin, torch.cos))
@@ -34,8 +34,7 @@ def _samples(
         y = (down * cosine - across * sine + centre_y).flatten(3)
         x = (down * sine + across * cosine + centre_x).flatten(3)
         around = corners(y, x, height, width)
-        first = (rois[chosen, 0].long() * (height * width))[:, None, None, None]
-        yield chosen, around, [first + pixel for pixel in around.pixels(width)]
+        yield chosen, around, sample_places(rois[chosen, 0].long(), around, height, width)
 
 
 @kernel
@@ -78,6 +77,5 @@ def roi_align_rotated_backward(
     for chosen, around, places in _samples(boxes, grad_input.shape, size, spatial_scale, sampling_ratio, aligned, clockwise):
         samples = around.inside.shape[3]
         grad = wide(grad_output)[chosen].movedim(1, 3)[:, :, :, None] / max(samples, 1)
-        for weight, place in zip(around.weights(), places, strict=True):
-            added.index_add_(0, place.flatten(), (grad * weight[..., None]).flatten(0, 3))
+        add_samples(added, places, around, grad)
     grad_input.add_(added.view(batch, height, width, channels).permute(0, 3, 1, 2))
