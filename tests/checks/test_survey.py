@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mmdet.datasets import CocoDataset
-from test_data_checks import NAMES, coco, detector, refusal, with_annotation, write
+from small_datasets import NAMES, coco, detector, refusal, with_annotation, write
 
 from mmvit.checks import annotations, preflight
 from mmvit.checks import survey as surveys

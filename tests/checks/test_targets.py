@@ -8,7 +8,8 @@ import pytest
 from makers import HOME
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from test_data_checks import doctored, label_map, refusal, segmenter
+from small_datasets import label_map, refusal, segmenter
+from test_files import doctored
 
 from mmvit.checks import preflight
 from mmvit.checks.dataset import datasets_of

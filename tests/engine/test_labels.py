@@ -1,0 +1,86 @@
+"""Labels without a class stop a training before they reach the model."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, HOOKS, DefaultScope
+from small_datasets import CONFIGS, coco, label_map, refusal, segmenter, write
+from torch import nn
+
+from mmvit.engine.configuration import TrainOptions, train_config
+from mmvit.engine.labels import CheckLabelsHook, strangers
+
+pytestmark = pytest.mark.stack
+
+
+def of_model(**parts: Any) -> CheckLabelsHook:
+    """The hook, before it sees batches for a model with such parts."""
+    model = nn.Module()
+    for name, part in parts.items():
+        setattr(model, name, part)
+    hook = HOOKS.build(dict(type="mmvit.CheckLabelsHook"))
+    hook.before_train(SimpleNamespace(model=model))
+    return hook
+
+
+def head(classes: int, **more: Any) -> nn.Module:
+    made = nn.Module()
+    for name, value in dict(num_classes=classes, ignore_index=255, **more).items():
+        setattr(made, name, value)
+    return made
+
+
+def test_labels_of_no_class_stop_a_segmenter(tmp_path: Path) -> None:
+    cfg = segmenter(tmp_path)
+    label_map(tmp_path / "maps" / "2.png", [0, 1, 255, 7] * 10)
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        dataset = DATASETS.build(cfg.train_dataloader.dataset)
+        for decode_head in (head(2), nn.ModuleList([head(9), head(2)])):
+            hook = of_model(decode_head=decode_head)
+            hook.before_train_iter(None, 0, pseudo_collate([dataset[0]]))
+            message = refusal(hook.before_train_iter, None, 0, pseudo_collate([dataset[0], dataset[1]]))
+            assert message.startswith(
+                f"label map {tmp_path}/maps/2.png of image {tmp_path}/images/2.png: labels [7], but the model has 2 classes"
+            )
+            assert "Expected 0 to 1, or 255 for what is ignored" in message
+            assert "reduce_zero_label" in message
+        of_model(decode_head=head(8)).before_train_iter(None, 0, pseudo_collate([dataset[1]]))
+        dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, reduce_zero_label=True))
+        message = refusal(of_model(decode_head=head(2)).before_train_iter, None, 0, pseudo_collate([dataset[1]]))
+        assert "labels [6] (in the file each is one more: reduce_zero_label), but the model has 2 classes" in message
+
+
+def test_labels_of_no_class_stop_a_detector(tmp_path: Path) -> None:
+    content = coco()
+    content["annotations"][1]["category_id"] = 2
+    cfg = write(tmp_path, content)
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        dataset = DATASETS.build(cfg.train_dataloader.dataset)
+        batch = pseudo_collate([dataset[0], dataset[1]])
+    agnostic = nn.Module()
+    agnostic.bbox_head, agnostic.mask_head = nn.ModuleList([head(2), head(2)]), head(1, class_agnostic=True)
+    second = nn.Module()
+    second.bbox_head, second.mask_head = head(2), head(1)
+    for parts in (dict(bbox_head=head(1)), dict(roi_head=second, rpn_head=head(1)), dict(mask_head=head(1))):
+        message = refusal(of_model(**parts).before_train_iter, None, 0, batch)
+        assert message.startswith(f"image {tmp_path}/images/2.png: boxes with labels [1], but the model has 1 classes")
+    for parts in (dict(bbox_head=head(2)), dict(roi_head=agnostic, rpn_head=head(1)), dict(neck=head(1))):
+        of_model(**parts).before_train_iter(None, 0, batch)
+
+
+def test_every_run_checks_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cfg = train_config(TrainOptions(CONFIGS / "retinanet_pvt_v2_b0_coco.py"))
+    assert [hook.type for hook in cfg.custom_hooks].count("mmvit.CheckLabelsHook") == 1
+
+
+def test_strangers() -> None:
+    labels = torch.tensor([[0, 1, 255, 2, -1, 300]])
+    assert strangers(labels, 2, 255) == [-1, 2, 300]
+    assert strangers(labels[:, :3], 2, 255) == []
+    assert strangers(labels[:, :4], 2) == [2, 255]
+    assert strangers(labels[:, :0], 2) == []
