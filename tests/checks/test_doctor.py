@@ -1,4 +1,7 @@
-"""What the doctor finds in installations and configs, whole ones and broken ones; it never ends in a traceback."""
+"""What the doctor finds in installations and configs, whole ones and broken ones; it never ends in a traceback.
+
+The file is long, because the tests of configs share the folder and the server at its top.
+"""
 
 import os
 import re

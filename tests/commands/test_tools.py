@@ -1,4 +1,7 @@
-"""The command lines as a user runs them: subprocesses in a folder of their own, true files, few iterations."""
+"""The command lines as a user runs them: subprocesses in a folder of their own, true files, few iterations.
+
+The file is long, because most tests share the work dir of one trained demo.
+"""
 
 import os
 import pickle

@@ -1,4 +1,7 @@
-"""The embedded demo dataset: the three formats agree, builds are reproducible, and nobody's files are at risk."""
+"""The embedded demo dataset: the three formats agree, builds are reproducible, and nobody's files are at risk.
+
+The file is long, because the tests share one built dataset.
+"""
 
 from __future__ import annotations
 

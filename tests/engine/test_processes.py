@@ -1,6 +1,7 @@
 """Several processes, on CPUs: gradients, synchronised norms, evaluation, sharding, slurm, and what happens when one fails.
 
 What can be asked of two processes is asked in one start of them, because imports take seconds; each test looks at one answer.
+The file is long, because it is also the program that these processes run.
 """
 
 import os

@@ -1,13 +1,14 @@
-"""A run that was killed and resumed ends with the very bits of one that was not; what it saves is whole at any moment."""
+"""A run that was killed and resumed ends with the very bits of one that was not; what it saves is whole at any moment.
 
-import math
+The file is long, because all tests run the small training at its top.
+"""
+
 import multiprocessing
 import os
 import random
 import resource
 import signal
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 
 from benchmarks.stress import differing, outcome
 from mmvit.compat.checkpoints import safe_load
-from mmvit.engine.checkpoints import INTERRUPTED, first_nonfinite
+from mmvit.engine.checkpoints import INTERRUPTED
 from mmvit.engine.storage import WholeFiles, write_whole
 from mmvit.errors import CheckpointError, InputError
 
@@ -308,71 +309,6 @@ class SignalHook(KillHook):
         if not self.left:
             for process in (os.getpid(), *(worker.pid for worker in multiprocessing.active_children())):
                 os.kill(process, self.number)
-
-
-def test_a_loss_that_is_not_finite_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """The third loss is infinite: no weight changes, the others are trained on, and the module is named."""
-    hooks = [dict(type="mmvit.FiniteLossHook"), dict(type="KillHook", at=3)]
-    run = runner(tmp_path, hooks, poison=3, log_level="WARNING")
-    kept: list[Tensor] = []
-    run.register_hook(Watch(kept))
-    kill(run)
-    assert [torch.equal(*pair) for pair in pairwise(kept)] == [False, True]
-    assert "iteration 3: the loss is inf; this step is skipped (1 of 3 in a row)" in capsys.readouterr().out
-
-
-class Watch(Hook):
-    def __init__(self, kept: list[Tensor]) -> None:
-        self.kept = kept
-
-    def after_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
-        self.kept.append(runner.model.head[1].weight.detach().clone())
-
-
-def test_losses_that_stay_infinite_stop_the_run(tmp_path: Path) -> None:
-    run = runner(tmp_path, [dict(type="mmvit.FiniteLossHook", patience=2), dict(type="BreakHook", at=3)])
-    with pytest.raises(InputError, match=r"iteration 5: the loss is nan, for 3 steps in a row") as raised:
-        train(run)
-    said = str(raised.value)
-    assert "The first values that are not finite come from head.1 (Linear)." in said
-    assert f"The last good checkpoint is {tmp_path}/iter_4.pth" in said
-    assert first_nonfinite(safe_load(find_latest_checkpoint(str(tmp_path)))["state_dict"]) is None
-
-
-@HOOKS.register_module()
-class BreakHook(KillHook):
-    """Makes a module's output NaN from an iteration on."""
-
-    def __init__(self, at: int) -> None:
-        super().__init__(at, "before_train_iter")
-
-    def count(self, runner: Runner, **_: Any) -> None:
-        self.left -= 1
-        if not self.left:
-            runner.model.head[1].register_forward_hook(lambda module, inputs, output: output * math.nan)
-
-
-def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
-    """Without the hook that guards the loss, the checkpoint hook still refuses, and the last good one stays."""
-    with pytest.raises(CheckpointError, match=r"not saved: \S+ has values that are not finite after iteration 3") as raised:
-        train(runner(tmp_path, poison=3))
-    assert f"The last good checkpoint is {tmp_path}/iter_2.pth" in str(raised.value)
-    assert first_nonfinite(safe_load(tmp_path / "iter_2.pth")["state_dict"]) is None
-
-
-def test_a_gradient_that_is_not_finite_is_named(tmp_path: Path) -> None:
-    """The root of 0 is 0, its derivative infinite."""
-    run = runner(tmp_path, [dict(type="mmvit.FiniteLossHook")])
-    run.model.head[1].bias.register_hook(lambda gradient: gradient / 0)
-    with pytest.raises(InputError, match=r"iteration 1: the gradient of head.1.bias is not finite, although the loss is"):
-        train(run)
-
-
-def test_masks_of_attention_may_be_infinite(tmp_path: Path) -> None:
-    run = runner(tmp_path, [dict(type="KillHook", at=1)])
-    run.model.register_buffer("mask", torch.full((2,), -math.inf))
-    kill(run)
-    assert (tmp_path / "iter_1.pth").is_file()
 
 
 def test_a_loader_without_batches_is_told(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""What the documentation shows is tried: code compiles, configs build, commands name what there is, links lead somewhere."""
+"""What the documentation shows is tried: code compiles, configs build, commands name what there is, links lead somewhere.
+
+The file is long, because all tests read the same blocks of all pages.
+"""
 
 import os
 import re

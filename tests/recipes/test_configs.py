@@ -1,4 +1,7 @@
-"""Every leaf config: its name says what is in it, its numbers are the arch tables' and the published recipe's, it builds."""
+"""Every leaf config: its name says what is in it, its numbers are the arch tables' and the published recipe's, it builds.
+
+The file is long, because it holds the published numbers that all leaves are compared with.
+"""
 
 import re
 from pathlib import Path

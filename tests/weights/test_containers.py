@@ -24,15 +24,6 @@ State = dict[str, Any]
 Write = Callable[..., Path]
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write_file(content: object) -> Path:
-        torch.save(content, tmp_path / "file.pth")
-        return tmp_path / "file.pth"
-
-    return write_file
-
-
 def state_of(family: Family = PVT, seed: int = 0) -> State:
     torch.manual_seed(seed)
     model = family.build()

@@ -3,9 +3,7 @@
 import os
 import pickle
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import torch
@@ -16,17 +14,7 @@ from safetensors.torch import save_file
 from mmvit.errors import CheckpointError
 from mmvit.pyramid import Pyramid
 from mmvit.weights.contents import read_contents
-from mmvit.weights.downloads import fetch
 from mmvit.weights.loading import LoadReport, fit_table, load_pretrained
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[..., Path]:
-    def write_file(content: object, name: str = "file.pth") -> Path:
-        torch.save(content, tmp_path / name)
-        return tmp_path / name
-
-    return write_file
 
 
 def sources(family: Family, seed: int = 5) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
@@ -289,66 +277,6 @@ def test_broken_files_are_named(tmp_path: Path, write: Callable) -> None:
         read_contents(tmp_path / "absent.pth")
     with pytest.raises(CheckpointError, match="holds a list"):
         read_contents(write([1, 2]))
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
-    return tmp_path / "hub" / "checkpoints"
-
-
-def test_urls_are_downloaded_once(hub: Path, write: Callable) -> None:
-    remote = write({"weight": torch.ones(2)}, "remote.pth")
-    assert torch.equal(read_contents(remote.as_uri()).tensors["weight"], torch.ones(2))
-    remote.unlink()
-    assert fetch(remote.as_uri()) == hub / "remote.pth"
-    assert torch.equal(read_contents(remote.as_uri()).tensors["weight"], torch.ones(2))
-
-
-def test_failed_downloads_leave_nothing(hub: Path, write: Callable) -> None:
-    remote = write({"weight": torch.ones(2)}, "remote.pth")
-    with pytest.raises(CheckpointError, match=r"remote\.pth has sha256"):
-        fetch(remote.as_uri(), sha256="0" * 64)
-    fetch(remote.as_uri())
-    with pytest.raises(CheckpointError, match="has sha256"):  # the file in the cache
-        fetch(remote.as_uri(), sha256="0" * 64)
-    with pytest.raises(CheckpointError, match="has sha256"):
-        fetch(remote, sha256="0" * 64)
-    (hub / "remote.pth").unlink()
-    with pytest.raises(CheckpointError, match="put it at"):
-        fetch("http://127.0.0.1:9/absent.pth")
-    assert list(hub.glob("*")) == []
-
-
-class ShortAnswer(BaseHTTPRequestHandler):
-    """Announces the whole file, sends a part of it, and closes the connection."""
-
-    content = b""
-    sent = 0
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(self.content)))
-        self.end_headers()
-        self.wfile.write(self.content[: self.sent])
-
-    def log_message(self, *words: object) -> None:
-        pass
-
-
-def test_a_download_cut_short_is_never_used(hub: Path, write: Callable) -> None:
-    content = write({"weight": torch.ones(100_000)}, "remote.pth").read_bytes()
-    handler = type("Handler", (ShortAnswer,), {"content": content, "sent": len(content) // 2})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_address[1]}/remote.pth"
-        with pytest.raises(CheckpointError, match=f"closed after {len(content) // 2} of {len(content)} bytes"):
-            fetch(url)
-        assert list(hub.iterdir()) == []
-        handler.sent = len(content)
-        assert torch.equal(read_contents(url).tensors["weight"], torch.ones(100_000))
-        assert [file.name for file in hub.iterdir()] == ["remote.pth"]
-        server.shutdown()
 
 
 @each_family

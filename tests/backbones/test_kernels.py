@@ -1,0 +1,130 @@
+"""Depthwise convolutions by phases and gathered outlook attention equal their definitions."""
+
+import subprocess
+import sys
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmarks.written_out import outlook_attention
+from mmvit.backbones.van_depthwise import convolve, depthwise, gradient_of_kernels
+from mmvit.backbones.volo import OutlookAttention
+from mmvit.backbones.volo_outlook import Outlook, gather, scatter
+
+
+@pytest.mark.parametrize("size", [(40, 33), (2, 5), (1, 1)])
+@pytest.mark.parametrize(("kernel", "dilation"), [(5, 1), (7, 3), (3, 2)])
+def test_depthwise_is_the_convolution(size: tuple[int, int], kernel: int, dilation: int) -> None:
+    torch.manual_seed(0)
+    padding = dilation * (kernel // 2)
+    convolution = nn.Conv2d(6, 6, kernel, padding=padding, dilation=dilation, groups=6).double()
+    feature_map = torch.randn(2, 6, *size, dtype=torch.float64).contiguous(memory_format=torch.channels_last).requires_grad_()
+    wanted = [feature_map, *convolution.parameters()]
+    found = [
+        [mixed, *torch.autograd.grad(mixed.square().sum(), wanted)]
+        for mixed in (depthwise(convolution, feature_map), convolution(feature_map))
+    ]
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
+    for parameter in wanted[1:]:
+        parameter.requires_grad_(False)
+    (alone,) = torch.autograd.grad(depthwise(convolution, feature_map).square().sum(), feature_map)
+    torch.testing.assert_close(alone, found[1][1], rtol=1e-10, atol=1e-10)
+
+
+def test_depthwise_runs_in_the_dtype_of_autocast() -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(6, 6, 7, padding=9, dilation=3, groups=6)
+    feature_map = torch.randn(2, 6, 20, 21).contiguous(memory_format=torch.channels_last)
+    exact = deepcopy(convolution).double()
+    wanted = torch.autograd.grad(exact(feature_map.double()).square().sum(), list(exact.parameters()))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = depthwise(convolution, feature_map)
+        assert mixed.dtype is torch.bfloat16
+        found = torch.autograd.grad(mixed.float().square().sum(), list(convolution.parameters()))
+    for ours, expected in zip(found, wanted, strict=True):
+        assert ours.dtype is torch.float32
+        assert (ours - expected).abs().max() < 0.01 * expected.abs().max()
+
+
+def test_depthwise_is_an_operator_that_compilers_know() -> None:
+    """Its fake and its gradient are what it computes; a compiled program holds it, an exported one torch's convolution."""
+    feature_map = torch.randn(2, 6, 20, 21).contiguous(memory_format=torch.channels_last)
+    kernels = torch.randn(6, 1, 7, 7, requires_grad=True)
+    torch.library.opcheck(convolve, (feature_map, kernels, torch.randn(6, requires_grad=True), 3))
+    torch.library.opcheck(gradient_of_kernels, (feature_map, feature_map, kernels.detach(), 3))
+    convolution = nn.Conv2d(6, 6, 7, padding=9, dilation=3, groups=6)
+    module = Whole(convolution)
+    seen: list[str] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: object) -> torch.fx.GraphModule:
+        seen.extend(str(node.target) for node in graph.graph.nodes)
+        return graph
+
+    compiled = torch.compile(module, backend=backend, fullgraph=True)
+    torch.testing.assert_close(compiled(feature_map), module(feature_map))
+    assert any("depthwise" in name for name in seen)
+    exported = torch.export.export(module, (feature_map,))
+    assert not any("depthwise" in str(node.target) for node in exported.graph.nodes)
+
+
+class Whole(nn.Module):
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.convolution = convolution
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        return depthwise(self.convolution, feature_map)
+
+
+@pytest.mark.parametrize("grid", [(8, 12), (7, 12), (8, 11), (5, 5), (1, 1), (2, 3)])
+def test_outlook_is_unfold_product_fold(grid: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    attention = OutlookAttention(16, heads=2).double()
+    tokens = torch.randn(2, grid[0] * grid[1], 16, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn_like(tokens)
+    found = [
+        [mixed, *torch.autograd.grad(mixed, [tokens, *attention.parameters()], upstream)]
+        for mixed in (attention(tokens, grid), outlook_attention(attention, tokens, grid))
+    ]
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("grid", [(6, 4), (5, 7)])
+def test_gathering_and_adding_are_adjoint(grid: tuple[int, int]) -> None:
+    values = torch.randn(2, *grid, 3, 4, dtype=torch.float64)
+    windows = torch.randn_like(gather(values))
+    torch.testing.assert_close((gather(values) * windows).sum(), (values * scatter(windows, *grid)).sum())
+
+
+def test_outlook_has_first_and_second_derivatives() -> None:
+    weights = torch.randn(1, 2, 2, 1, 9, 9, dtype=torch.float64, requires_grad=True)
+    values = torch.randn(1, 4, 3, 1, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(Outlook.apply, (weights, values))
+    assert torch.autograd.gradgradcheck(Outlook.apply, (weights, values), nondet_tol=1e-12)
+
+
+TRITON = """
+import torch
+from mmvit.backbones import volo_outlook, volo_triton
+
+torch.manual_seed(0)
+for batch, height, width, heads, dim in ((2, 6, 8, 2, 32), (1, 5, 7, 3, 24), (1, 4, 40, 1, 16)):
+    rows, columns = (height + 1) // 2, (width + 1) // 2
+    values, other = torch.randn(2, batch, height, width, heads, dim)
+    weights = torch.randn(batch, rows, columns, heads, 9, 9)
+    for chosen in (weights, weights.transpose(-1, -2)):
+        torch.testing.assert_close(volo_triton.mix(chosen, values), volo_outlook.mix(chosen, values), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(volo_triton.outer(other, values), volo_outlook.outer(other, values), rtol=1e-4, atol=1e-4)
+print("equal")
+"""
+
+
+def test_triton_kernels_equal_their_reference_in_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton", reason="comes with PyTorch for Linux and CUDA")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    ran = subprocess.run([sys.executable, "-c", TRITON], capture_output=True, text=True)
+    assert ran.stdout == "equal\n", ran.stderr

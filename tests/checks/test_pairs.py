@@ -1,0 +1,121 @@
+"""Images and label maps are paired by their names before a run; what lacks its counterpart is named."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from test_preflight import LEAF, fault
+
+from mmvit.checks import preflight
+from mmvit.errors import InputError
+from mmvit.recipes.files import load_config
+
+pytestmark = pytest.mark.stack
+
+
+def write_label_maps(root: Path, image: str, labels: str, splits: tuple[str, str] = ("train", "val")) -> dict[str, Path]:
+    """Two empty images a split with label maps, at paths with {split} and {name}; the first files of train and of val."""
+    first = {}
+    for key, split in zip(("train", "val"), splits, strict=True):
+        for name in ("a", "b"):
+            for what, path in (("image", image), ("labels", labels)):
+                file = root / path.format(split=split, name=name)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch()
+                first.setdefault(f"{key} {what}", file)
+    return first
+
+
+LAYOUTS = {
+    "ade20k": (
+        Path("data/ade/ADEChallengeData2016"),
+        "images/{split}/{name}.jpg",
+        "annotations/{split}/{name}.png",
+        ("training", "validation"),
+    ),
+    "cityscapes": (
+        Path("data/cityscapes"),
+        "leftImg8bit/{split}/ulm/{name}_leftImg8bit.png",
+        "gtFine/{split}/ulm/{name}_gtFine_labelTrainIds.png",
+    ),
+}
+
+
+@pytest.fixture(params=LAYOUTS)
+def segmentation(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Config, dict[str, Path]]:
+    """A config, and the first files of a dataset in its layout."""
+    monkeypatch.chdir(tmp_path)
+    cfg = load_config(LEAF.parent / f"fpn_van_b2_{request.param}.py")
+    cfg.model.backbone.init_cfg = None
+    return cfg, write_label_maps(*LAYOUTS[request.param])
+
+
+def test_images_with_label_maps_pass(segmentation: tuple[Config, dict[str, Path]]) -> None:
+    cfg, _ = segmentation
+    preflight.check(cfg, ("train", "val", "test"))
+
+
+def test_missing_label_map(segmentation: tuple[Config, dict[str, Path]]) -> None:
+    cfg, first = segmentation
+    first["val labels"].unlink()
+    told = fault(cfg)
+    assert told.startswith("1 of the 2 images of data/")
+    assert f"the first that is missing is {first['val labels']} (val_dataloader.dataset.data_prefix.seg_map_path)" in told
+    assert "Download" in told
+    preflight.check(cfg, ("train",))
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_only_label_maps_that_are_read_must_be_there(segmentation: tuple[Config, dict[str, Path]], augmented: bool) -> None:
+    cfg, first = segmentation
+    first["val labels"].unlink()
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline if augmented else cfg.test_pipeline
+    with pytest.raises(InputError, match="test_dataloader"):
+        preflight.check(cfg, ("test",))
+    steps = cfg.tta_pipeline[1].transforms if augmented else cfg.test_dataloader.dataset.pipeline
+    steps.pop(2)
+    preflight.check(cfg, ("test",))
+
+
+def test_missing_image(segmentation: tuple[Config, dict[str, Path]]) -> None:
+    cfg, first = segmentation
+    first["train image"].unlink()
+    told = fault(cfg)
+    assert told.startswith("1 label maps of data/")
+    assert f"the first that is missing is {first['train image']} (train_dataloader.dataset.data_prefix.img_path)" in told
+
+
+def test_no_images_at_all(segmentation: tuple[Config, dict[str, Path]]) -> None:
+    cfg, first = segmentation
+    for file in first["val image"].parent.iterdir():
+        file.unlink()
+    assert "(val_dataloader.dataset.data_prefix.img_path) holds no image *" in fault(cfg)
+
+
+def test_label_maps_of_a_users_own_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its suffixes hold, and other files may lie beside; a list says which images count."""
+    monkeypatch.chdir(tmp_path)
+    cfg = load_config(LEAF.parent / "fpn_van_b2_cityscapes.py")
+    cfg.model.backbone.init_cfg = None
+    cfg.model.decode_head.num_classes = 2
+    first = write_label_maps(Path("own"), "{split}/{name}_photo.tif", "{split}/{name}_parts.png")
+    own = dict(
+        type="BaseSegDataset",
+        data_root="own",
+        data_prefix=dict(img_path="train", seg_map_path="train"),
+        img_suffix="_photo.tif",
+        seg_map_suffix="_parts.png",
+        metainfo=dict(classes=("screw", "nut")),
+        pipeline=cfg.train_pipeline,
+    )
+    cfg.train_dataloader.dataset = own
+    (tmp_path / "own/train/overview_parts.png").touch()
+    preflight.check(cfg, ("train",))
+    first["train labels"].unlink()
+    with pytest.raises(InputError, match=r"is own/train/a_parts\.png"):
+        preflight.check(cfg, ("train",))
+    (tmp_path / "own/list.txt").write_text("b\n")
+    cfg.train_dataloader.dataset.ann_file = "list.txt"
+    preflight.check(cfg, ("train",))
