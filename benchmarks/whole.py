@@ -189,14 +189,14 @@ def run_whole(asked: Namespace) -> None:
         raise InputError(f"--whole --against {asked.against}: expected stock or none")
     with TemporaryDirectory(prefix="whole_") as folder:
         found = compare(asked, Path(folder))
-    lines = list(told(found, asked))
+    lines = list(report_lines(found, asked))
     print("\n".join(lines))
     if asked.json:
         content = {kind: {name: asdict(side) for name, side in sides.items()} for kind, sides in found.items()}
         asked.json.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def told(found: Mapping[str, Mapping[str, Side]], asked: Namespace) -> Iterator[str]:
+def report_lines(found: Mapping[str, Mapping[str, Side]], asked: Namespace) -> Iterator[str]:
     """Yield the lines of the report."""
     height, width = asked.size[0]
     yield f"{report.machine('cpu')}"

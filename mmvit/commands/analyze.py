@@ -52,5 +52,5 @@ def _analyze(asked: Namespace) -> None:
     from ..look.analysis import analyze, lines_of  # not before it is needed: --help does without torch
 
     cfg = config_of(asked)
-    told = analyze(cfg, asked.checkpoint, asked.out, asked.split, asked.score, asked.device, asked.images)
-    print(f"{', '.join(lines_of(told))}; see {asked.out}")
+    metrics = analyze(cfg, asked.checkpoint, asked.out, asked.split, asked.score, asked.device, asked.images)
+    print(f"{', '.join(lines_of(metrics))}; see {asked.out}")

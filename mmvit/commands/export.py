@@ -47,8 +47,8 @@ def write(asked: Namespace) -> None:
         config, checkpoint = (first, second) if second else (None, first)
         exportable = from_config(config, checkpoint, asked.score)
     precision = "int8" if asked.int8 else "float16" if asked.half else "float32"
-    told = export(exportable, asked.out, Wanted(asked.to, asked.size, precision, asked.int8))
-    print(f"{asked.out}: {told}")
+    difference = export(exportable, asked.out, Wanted(asked.to, asked.size, precision, asked.int8))
+    print(f"{asked.out}: {difference}")
 
 
 def height_and_width(words: str) -> tuple[int, int]:

@@ -17,8 +17,8 @@ class LoadImage(LoadImageFromFile):
     """mmcv's `LoadImageFromFile`, but with an error that names the file if an image cannot be used.
 
     With the defaults every image becomes 8-bit BGR, as OpenCV reads it: grey images get three equal channels, palettes their
-    colours, CMYK is converted, and transparency is dropped with the colours beneath it kept. Of 16 bits the upper 8 are kept, so
-    that ten or twelve bits in a 16-bit file come out nearly black. EXIF's orientation is applied to JPEG, PNG and TIFF.
+    colours, CMYK is converted, and transparency is dropped with the colours beneath it kept. Of 16 bits the upper 8 are kept,
+    so that ten or twelve bits in a 16-bit file come out nearly black. EXIF's orientation is applied to JPEG, PNG and TIFF.
     """
 
     def transform(self, results: dict) -> dict | None:
@@ -26,7 +26,7 @@ class LoadImage(LoadImageFromFile):
 
         Raises:
             InputError: the file is missing, empty, truncated, or no image; its size is not the `height` and `width` that the
-                dataset told; one side is more than 400 times the other.
+                dataset gave; one side is more than 400 times the other.
         """
         path = results["img_path"]
         try:

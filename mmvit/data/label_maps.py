@@ -67,7 +67,8 @@ class LoadLabelMap(BaseTransform):
             labels = labels[..., 0]
         if labels.ndim != 2:
             raise InputError(
-                f"{where}: {labels.shape[2]} channels, like a colour image. {EXPECTED}; convert the colours to numbers of classes"
+                f"{where}: {labels.shape[2]} channels, like a colour image. {EXPECTED}; convert the colours to numbers of "
+                "classes"
             )
         if labels.dtype not in (np.uint8, bool):
             numbers = labels.astype(np.uint8)

@@ -53,14 +53,14 @@ class FSDPRunner(FlexibleRunner):
     ) -> None:
         """Save the state after this epoch or iteration, or after the one in `meta`; all processes must call it."""
         at = dict(epoch=self.epoch + 1, iter=self.iter) if by_epoch else dict(epoch=self.epoch, iter=self.iter + 1)
-        told = dict(cfg=self.cfg.pretty_text, experiment_name=self.experiment_name)
+        about = dict(cfg=self.cfg.pretty_text, experiment_name=self.experiment_name)
         if hasattr(self.train_dataloader.dataset, "metainfo"):
-            told["dataset_meta"] = self.train_dataloader.dataset.metainfo
+            about["dataset_meta"] = self.train_dataloader.dataset.metainfo
         self.strategy.save_checkpoint(
             str(join_path(out_dir, filename, backend_args=backend_args or file_client_args)),
             save_optimizer=save_optimizer,
             save_param_scheduler=save_param_scheduler,
-            extra_ckpt=dict(meta={**at, **(meta or {}), **told}, message_hub=self.message_hub.state_dict()),
+            extra_ckpt=dict(meta={**at, **(meta or {}), **about}, message_hub=self.message_hub.state_dict()),
             callback=lambda checkpoint: self.call_hook("before_save_checkpoint", checkpoint=checkpoint),
         )
 

@@ -110,7 +110,7 @@ def _slurm_tasks() -> dict[str, str]:
         InputError: srun did not start this process.
     """
     try:
-        found = {name: os.environ[f"SLURM_{told}"] for name, told in SLURM.items()}
+        found = {name: os.environ[f"SLURM_{theirs}"] for name, theirs in SLURM.items()}
         nodes = ["scontrol", "show", "hostnames", os.environ["SLURM_NODELIST"]]
         host = (
             os.environ.get("MASTER_ADDR") or subprocess.run(nodes, capture_output=True, text=True, check=True).stdout.split()[0]

@@ -88,11 +88,13 @@ def publish(source: str | Path, out: Path, hub: str | None = None, name: str | N
         raise InputError(
             f"{checkpoint}: there is no config in it, so that nobody could use it; expected a training's checkpoint"
         )
-    told = content.get("meta")
-    told = told if isinstance(told, Mapping) else {}
-    meta: dict[str, Any] = {key: told[key] for key in KEPT if key in told} | {"cfg": PRIVATE.sub("", text)}
-    if isinstance(told.get("dataset_meta"), Mapping):
-        meta["dataset_meta"] = {key: told["dataset_meta"][key] for key in ("classes", "palette") if key in told["dataset_meta"]}
+    noted = content.get("meta")
+    noted = noted if isinstance(noted, Mapping) else {}
+    meta: dict[str, Any] = {key: noted[key] for key in KEPT if key in noted} | {"cfg": PRIVATE.sub("", text)}
+    if isinstance(noted.get("dataset_meta"), Mapping):
+        meta["dataset_meta"] = {
+            key: noted["dataset_meta"][key] for key in ("classes", "palette") if key in noted["dataset_meta"]
+        }
     contents = contents_of(content, path, checkpoint)
     tensors = {
         key.removeprefix("state_dict."): value for key, value in contents.tensors.items() if key.startswith("state_dict.")
@@ -148,7 +150,7 @@ def _card(name: str, meta: Mapping[str, Any], log: list[dict], files: tuple[Path
         progress=f"{meta['iter']} iterations" if meta.get("iter") else "a training",
         place=f"hf://{hub}" if hub else files[0].name,
         figures=_figures(meta, log),
-        data=f"{dataset.get('type')}, {dataset.get('ann_file') or dataset.get('data_root') or 'place not told'}",
+        data=f"{dataset.get('type')}, {dataset.get('ann_file') or dataset.get('data_root') or 'unknown place'}",
         count=len(classes),
         classes=", ".join(classes),
         chain=chain,

@@ -47,11 +47,11 @@ def analyze(
     dataset = one_dataset(cfg, split)
     page = Page(f"Analysis of {Path(str(checkpoint)).name}", [f"config {cfg.filename}", f"checkpoint {checkpoint}"])
     if cfg.get("default_scope") == "mmseg":
-        told = _segmenter(cfg, dataset, checkpoint, page, device, most)
+        metrics = _segmenter(cfg, dataset, checkpoint, page, device, most)
     else:
-        told = _detector(cfg, dataset, checkpoint, page, device, score, most)
+        metrics = _detector(cfg, dataset, checkpoint, page, device, score, most)
     page.write(out)
-    return told
+    return metrics
 
 
 def one_dataset(cfg: Config, split: str) -> DatasetView:
@@ -139,7 +139,7 @@ def labelled(loaded: Loaded, path: str) -> tuple[np.ndarray, np.ndarray, tuple[i
     return labels.cpu().numpy(), scores.cpu().numpy(), size
 
 
-def lines_of(told: dict[str, float]) -> Iterator[str]:
+def lines_of(metrics: dict[str, float]) -> Iterator[str]:
     """Yield a line for each figure of a model."""
-    for name, value in told.items():
+    for name, value in metrics.items():
         yield f"{name} {value:.3f}"

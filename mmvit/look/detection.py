@@ -56,32 +56,32 @@ def figures(pairs: Sequence[Pair], classes: int) -> dict[str, float]:
     """Return COCO's figures: AP (mean over IoU 0.5 to 0.95), AP50, AP75, and AP by size; means over the classes."""
     parts = by_class(pairs, classes)
     everything = precisions(parts)
-    told = {"AP": mean(everything.mean(axis=1)), "AP50": mean(everything[:, 0]), "AP75": mean(everything[:, 5])}
+    metrics = {"AP": mean(everything.mean(axis=1)), "AP50": mean(everything[:, 0]), "AP75": mean(everything[:, 5])}
     for size in ("small", "medium", "large"):
-        told[f"AP {size}"] = mean(precisions(parts, size).mean(axis=1))
-    return told
+        metrics[f"AP {size}"] = mean(precisions(parts, size).mean(axis=1))
+    return metrics
 
 
 def report(detected: Detected, page: Page, read: ReadImage, palette: Sequence[tuple[int, int, int]] | None) -> dict[str, float]:
     """Add all sections to a page, and return COCO's figures of masks, or of boxes if there are none."""
     kind = "masks" if detected.masks else "boxes"
     pairs = detected.pairs(detected.masks)
-    told = figures(pairs, len(detected.classes))
+    metrics = figures(pairs, len(detected.classes))
     judged = [judge(pair) for pair in pairs]
-    _summary(page, detected, told, kind)
+    _summary(page, detected, metrics, kind)
     _classes(page, detected, pairs)
     _errors(page, detected, judged)
     _confusion(page, detected, pairs)
     _calibration(page, judged)
-    _sizes_and_crowds(page, detected, judged, told)
+    _sizes_and_crowds(page, detected, judged, metrics)
     _worst(page, detected, judged, read, palette)
-    return told
+    return metrics
 
 
-def _summary(page: Page, detected: Detected, told: dict[str, float], kind: str) -> None:
+def _summary(page: Page, detected: Detected, metrics: dict[str, float], kind: str) -> None:
     objects = sum(int((~image.truth.crowd).sum()) for image in detected.images)
     page.section("Figures", f"COCO's average precision of {kind}, of which the best is 1, mean over the classes.")
-    page.figures({name: number(value) for name, value in told.items()})
+    page.figures({name: number(value) for name, value in metrics.items()})
     if kind == "masks":
         page.paragraph("The same of boxes:")
         page.figures({name: number(value) for name, value in figures(detected.pairs(False), len(detected.classes)).items()})
@@ -147,7 +147,7 @@ def confusion(pairs: Sequence[Pair], classes: int, score: float) -> np.ndarray:
 
     Each detection with at least `score`, highest score first, takes the object that it overlaps most, of any class, at IoU 0.5.
     """
-    told = np.zeros((classes + 1, classes + 1), dtype=np.int64)
+    matrix = np.zeros((classes + 1, classes + 1), dtype=np.int64)
     for pair in pairs:
         sure = pair.found.scores >= score
         labels = pair.found.labels[sure]
@@ -155,16 +155,16 @@ def confusion(pairs: Sequence[Pair], classes: int, score: float) -> np.ndarray:
         lost = ~pair.truth.crowd
         for label, index in zip(labels, matched, strict=True):
             if index < 0:
-                told[classes, label] += 1
+                matrix[classes, label] += 1
             elif not pair.truth.crowd[index]:
-                told[pair.truth.labels[index], label] += 1
+                matrix[pair.truth.labels[index], label] += 1
                 lost[index] = False
-        np.add.at(told, (pair.truth.labels[lost], classes), 1)
-    return told
+        np.add.at(matrix, (pair.truth.labels[lost], classes), 1)
+    return matrix
 
 
 def _confusion(page: Page, detected: Detected, pairs: Sequence[Pair]) -> None:
-    told = confusion(pairs, len(detected.classes), detected.score)
+    matrix = confusion(pairs, len(detected.classes), detected.score)
     page.section(
         "Confusion",
         f"Detections with a score from {detected.score:g}, each given to the object that it overlaps most at IoU 0.5, of "
@@ -172,9 +172,9 @@ def _confusion(page: Page, detected: Detected, pairs: Sequence[Pair]) -> None:
         "not there.",
     )
     names = [*detected.classes, BACKGROUND]
-    page.charts((charts.matrix(told, names, names, "What is found as what"), "confusion matrix"))
+    page.charts((charts.matrix(matrix, names, names, "What is found as what"), "confusion matrix"))
     page.paragraph("The most frequent confusions:")
-    page.table(["true", "predicted", "times", "share of the true ones"], worst_confusions(told, names))
+    page.table(["true", "predicted", "times", "share of the true ones"], worst_confusions(matrix, names))
 
 
 def worst_confusions(counts: np.ndarray, names: Sequence[str], most: int = 10) -> Iterator[list[str]]:
@@ -191,24 +191,24 @@ def bins_of(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarr
     place = np.minimum((scores * BINS).astype(int), BINS - 1)
     number_in = np.bincount(place, minlength=BINS)
     with np.errstate(invalid="ignore"):
-        told = np.bincount(place, scores, minlength=BINS) / number_in
+        mean_scores = np.bincount(place, scores, minlength=BINS) / number_in
         true = np.bincount(place, right, minlength=BINS) / number_in
     filled = number_in > 0
-    error = float((np.abs(told - true)[filled] * number_in[filled]).sum() / max(len(scores), 1))
-    return told, true, number_in, error
+    error = float((np.abs(mean_scores - true)[filled] * number_in[filled]).sum() / max(len(scores), 1))
+    return mean_scores, true, number_in, error
 
 
 def _calibration(page: Page, judged: Sequence[Judged]) -> None:
     scores = np.concatenate([np.zeros(0), *(one.pair.found.scores for one in judged)])
     verdicts = np.concatenate([np.zeros(0, dtype=object), *(one.verdicts for one in judged)])
     kept = verdicts != SET_ASIDE
-    told, true, number_in, error = bins_of(scores[kept], verdicts[kept] == RIGHT)
+    mean_scores, true, number_in, error = bins_of(scores[kept], verdicts[kept] == RIGHT)
     page.section(
         "Calibration",
         "Whether of the detections with score 0.7 seven in ten are right (at IoU 0.5). Bars below the dashed line: too sure. "
         f"The mean distance (expected calibration error) is {number(error)}.",
     )
-    drawn = charts.reliability(told, true, number_in, "Score and precision", "share of right ones")
+    drawn = charts.reliability(mean_scores, true, number_in, "Score and precision", "share of right ones")
     page.charts((drawn, "share of right detections at each score"))
 
 
@@ -218,7 +218,7 @@ def neighbours(boxes: np.ndarray) -> np.ndarray:
     return (corners[1] > corners[0]).all(axis=2).sum(axis=1) - 1
 
 
-def _sizes_and_crowds(page: Page, detected: Detected, judged: Sequence[Judged], told: dict[str, float]) -> None:
+def _sizes_and_crowds(page: Page, detected: Detected, judged: Sequence[Judged], metrics: dict[str, float]) -> None:
     sides, beside_it, got = [np.zeros(0)], [np.zeros(0, dtype=int)], [np.zeros(0, dtype=bool)]
     for one in judged:
         single = ~one.pair.truth.crowd
@@ -228,7 +228,7 @@ def _sizes_and_crowds(page: Page, detected: Detected, judged: Sequence[Judged], 
         got.append(np.isin(np.arange(len(single)), right)[single])
     side, near, found = np.concatenate(sides), np.concatenate(beside_it), np.concatenate(got)
     page.section("Size and crowding", f"Recall is that of detections with a score from {detected.score:g} at IoU 0.5.")
-    page.figures({name: number(told[name]) for name in ("AP small", "AP medium", "AP large")})
+    page.figures({name: number(metrics[name]) for name in ("AP small", "AP medium", "AP large")})
     powers = np.floor(np.log2(np.maximum(side, 1))).astype(int)
     by_side = {
         f"{2**power} to {2 ** (power + 1)} px ({(powers == power).sum()})": powers == power for power in np.unique(powers)
@@ -286,8 +286,8 @@ def _worst(
 def words_on(one: Judged, score: float) -> str:
     """Describe what is right and wrong in an image."""
     sure = one.pair.found.scores >= score
-    told = Counter(one.verdicts[sure].tolist())
-    right = told[RIGHT]
+    numbers = Counter(one.verdicts[sure].tolist())
+    right = numbers[RIGHT]
     parts = [f"{right} of {int((~one.pair.truth.crowd).sum())} right"]
-    parts += [f"{told[kind]} {kind}" for kind in KINDS if told[kind]]
+    parts += [f"{numbers[kind]} {kind}" for kind in KINDS if numbers[kind]]
     return ", ".join(parts)

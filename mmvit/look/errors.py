@@ -79,13 +79,13 @@ def _verdict(overlap: np.ndarray, same: np.ndarray, taken: np.ndarray) -> tuple[
 
 def counts(judged: Sequence[Judged], score: float = 0.0) -> dict[str, int]:
     """Return the number of errors of each kind among detections with at least a score; `missed` counts all detections."""
-    told = dict.fromkeys(KINDS, 0)
+    totals = dict.fromkeys(KINDS, 0)
     for image in judged:
         sure = image.pair.found.scores >= score
         for kind in KINDS[:-1]:
-            told[kind] += int((image.verdicts[sure] == kind).sum())
-        told["missed"] += int(image.missed.sum())
-    return told
+            totals[kind] += int((image.verdicts[sure] == kind).sum())
+        totals["missed"] += int(image.missed.sum())
+    return totals
 
 
 def costs(judged: Sequence[Judged], classes: int) -> dict[str, float]:
@@ -117,8 +117,8 @@ def _ap50(judged: Sequence[Judged], classes: int, mended: str) -> float:
         scores.append(found.scores[kept])
         labels.append(named[kept])
         right.append(good[kept])
-    told, named, good = np.concatenate(scores), np.concatenate(labels), np.concatenate(right)
-    order = np.argsort(-told, kind="mergesort")
-    told, named, good = told[order], named[order], good[order]
-    curves = [Curve(told[named == label], good[named == label], int(positives[label])) for label in range(classes)]
+    scored, named, good = np.concatenate(scores), np.concatenate(labels), np.concatenate(right)
+    order = np.argsort(-scored, kind="mergesort")
+    scored, named, good = scored[order], named[order], good[order]
+    curves = [Curve(scored[named == label], good[named == label], int(positives[label])) for label in range(classes)]
     return mean([one.average_precision for one in curves])

@@ -72,12 +72,12 @@ def annotated_images(dataset: DatasetView, masks: bool) -> tuple[list[AnnotatedI
         raise InputError(
             f"{dataset.key} is {dataset.type_name}: expected CocoDataset with a local ann_file, whose boxes are read"
         )
-    classes, told = dataset.classes(), f"annotations {dataset.ann_file}"
-    content = read(dataset.ann_file, told, annotated=True)
-    check_lists(content, told, classes)
-    check_annotations(content, told)
+    classes, label = dataset.classes(), f"annotations {dataset.ann_file}"
+    content = read(dataset.ann_file, label, annotated=True)
+    check_lists(content, label, classes)
+    check_annotations(content, label)
     if masks:
-        check_masks(content, told, range(len(content["annotations"])))
+        check_masks(content, label, range(len(content["annotations"])))
     numbers = {name: label for label, name in enumerate(classes)}
     labels = {entry["id"]: numbers[entry["name"]] for entry in content["categories"] if entry["name"] in numbers}
     objects: dict[Any, list[dict]] = {image["id"]: [] for image in content["images"]}

@@ -67,9 +67,9 @@ class Tally:
     def add(self, path: str, truth: np.ndarray, found: np.ndarray, scores: np.ndarray) -> None:
         """Count an image: true and found labels (H, W), the scores of the found ones (H, W) from 0 to 1."""
         counted = truth < self.classes
-        told = np.bincount(truth[counted].astype(np.int64) * self.classes + found[counted], minlength=self.classes**2)
-        told = told.reshape(self.classes, self.classes)
-        self.confusion += told
+        matrix = np.bincount(truth[counted].astype(np.int64) * self.classes + found[counted], minlength=self.classes**2)
+        matrix = matrix.reshape(self.classes, self.classes)
+        self.confusion += matrix
         right = truth == found
         self._score(scores[counted], right[counted])
         near = borders(truth) & counted
@@ -78,7 +78,7 @@ class Tally:
         self.far, self.far_wrong = self.far + int(far.sum()), self.far_wrong + int((far & ~right).sum())
         self.segments += list(segments_of(truth, right, self.classes))
         pixels = max(int(counted.sum()), 1)
-        iou, there = float(np.nanmean(ious(told))) if counted.any() else float("nan"), int((told.sum(axis=1) > 0).sum())
+        iou, there = float(np.nanmean(ious(matrix))) if counted.any() else float("nan"), int((matrix.sum(axis=1) > 0).sum())
         self.images.append(Shown(path, iou, float(right[counted].sum()) / pixels, there, truth, found))
         self._forget()
 
@@ -139,9 +139,9 @@ def report(
     tally: Tally, page: Page, names: Sequence[str], read: ReadImage, palette: Sequence[tuple[int, int, int]] | None
 ) -> dict[str, float]:
     """Add all sections to a page, and return mmseg's figures."""
-    told = figures(tally.confusion)
+    metrics = figures(tally.confusion)
     page.section("Figures", "As mmseg's evaluator has them, in per cent; means over the classes.")
-    page.figures({name: number(value, 2) for name, value in told.items()})
+    page.figures({name: number(value, 2) for name, value in metrics.items()})
     page.paragraph(f"{len(tally.images)} images with {tally.confusion.sum():,} pixels of {tally.classes} classes.")
     _classes(page, tally, names)
     page.section("Confusion", "Pixels; numbers in the matrix are per cent of their row.")
@@ -151,7 +151,7 @@ def report(
     _places(page, tally)
     _sizes(page, tally)
     _worst(page, tally, names, read, palette)
-    return told
+    return metrics
 
 
 def _classes(page: Page, tally: Tally, names: Sequence[str]) -> None:
@@ -167,15 +167,15 @@ def _classes(page: Page, tally: Tally, names: Sequence[str]) -> None:
 
 def _calibration(page: Page, tally: Tally) -> None:
     with np.errstate(invalid="ignore"):
-        told, true = tally.scores / tally.numbers, tally.right / tally.numbers
+        mean_scores, true = tally.scores / tally.numbers, tally.right / tally.numbers
     filled = tally.numbers > 0
-    error = float((np.abs(told - true)[filled] * tally.numbers[filled]).sum() / max(tally.numbers.sum(), 1))
+    error = float((np.abs(mean_scores - true)[filled] * tally.numbers[filled]).sum() / max(tally.numbers.sum(), 1))
     page.section(
         "Calibration",
         "Whether of the pixels with score 0.7 seven in ten are right. Bars below the dashed line: too sure. The mean distance "
         f"(expected calibration error) is {number(error)}.",
     )
-    drawn = charts.reliability(told, true, tally.numbers, "Score and accuracy", "share of right pixels")
+    drawn = charts.reliability(mean_scores, true, tally.numbers, "Score and accuracy", "share of right pixels")
     page.charts((drawn, "share of right pixels at each score"))
 
 

@@ -125,9 +125,9 @@ def classes_and_palette(
 ) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...] | None]:
     """Return the names and colours of the classes, from a checkpoint's `dataset_meta` or else from the config's dataset."""
     meta = content.get("meta") if isinstance(content, Mapping) else None  # of mmengine; files of others have none
-    told = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
-    told = {str(key).lower(): value for key, value in told.items()} if isinstance(told, Mapping) else {}
-    classes, palette = told.get("classes"), told.get("palette")
+    noted = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
+    noted = {str(key).lower(): value for key, value in noted.items()} if isinstance(noted, Mapping) else {}
+    classes, palette = noted.get("classes"), noted.get("palette")
     if not isinstance(classes, list | tuple):
         classes = DatasetView("test_dataloader.dataset", dataset, scope).classes()
     try:

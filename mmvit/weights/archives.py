@@ -81,8 +81,8 @@ def require_real(tensors: Mapping[str, Tensor], path: Path, source: str | Path) 
     size = path.stat().st_size
     for name, value in tensors.items():
         if value.layout != torch.strided or value.device.type != "cpu":
-            told = f"{name} {tuple(value.shape)} is {value.layout} on {value.device}"
-            raise CheckpointError(f"{source}: {told}; expected dense tensors with numbers in the file")
+            found = f"{name} {tuple(value.shape)} is {value.layout} on {value.device}"
+            raise CheckpointError(f"{source}: {found}; expected dense tensors with numbers in the file")
         claimed = value.numel() * value.element_size()
         if claimed > size:
             raise CheckpointError(

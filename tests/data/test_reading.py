@@ -1,35 +1,35 @@
 """Images and label maps of all kinds: read as the stock steps read them, or refused with an error that names the file."""
 
 import json
-import logging
-import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+
 import cv2
 import numpy as np
 import pytest
-import torch
-from makers import HOME
-from mmdet.datasets import CocoDataset
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import DATASETS, HOOKS, MODELS, TRANSFORMS, DefaultScope
+from mmengine.registry import MODELS, TRANSFORMS, DefaultScope
 from PIL import Image
-from pycocotools import mask as pycocotools_mask
-from torch import nn
-from mmvit.checks import files as data_checks
-from mmvit.checks import preflight
-from mmvit.commands.doctor import main
+from small_datasets import (
+    COLOUR,
+    CONFIGS,
+    NAMES,
+    STRANGE_NAME,
+    built,
+    coco,
+    colour_image,
+    label_map,
+    oriented,
+    refusal,
+    results_of,
+    segmenter,
+)
+
 from mmvit.data.images import LoadImage
 from mmvit.data.label_maps import LoadLabelMap
-from mmvit.engine.configuration import TrainOptions, train_config
-from mmvit.engine.labels import CheckLabelsHook, strangers
-from mmvit.engine.reading import name_files
 from mmvit.errors import InputError
 from mmvit.recipes.files import load_config
-from small_datasets import CONFIGS, NAMES, STRANGE_NAME, COLOUR, coco, with_annotation, write, detector, refusal, colour_image, oriented, built, label_map, results_of, segmenter
 
 pytestmark = pytest.mark.stack
 
