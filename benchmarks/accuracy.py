@@ -24,7 +24,7 @@ from mmvit.recipes.files import config_file, load_config
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure as the words of the command line say; return the exit status."""
+    """Measure with the options of the command line; return the exit status."""
     parser = ArgumentParser("python -m benchmarks.accuracy", description="Accuracy of exported files on the demo dataset.")
     parser.add_argument("config", help="name or file of the config that was trained with --demo")
     parser.add_argument("checkpoint", help="of that training")

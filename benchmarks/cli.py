@@ -29,7 +29,7 @@ def options_of(word: str) -> str:
 
 
 def benchmark(arguments: Sequence[str], prog: str = "tools/benchmark.py") -> int:
-    """Measure as the words of the command line say; return the exit status."""
+    """Measure with the options of the command line; return the exit status."""
     parser = ArgumentParser(prog, description="Times backbones and alternatives to them, and measures their memory.")
     parser.add_argument(
         "archs",

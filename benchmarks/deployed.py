@@ -33,7 +33,7 @@ Step = Callable[[], object]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure as the words of the command line say; return the exit status."""
+    """Measure with the options of the command line; return the exit status."""
     parser = ArgumentParser(
         "python -m benchmarks.deployed", description="Times exported models beside eager and compiled ones."
     )

@@ -51,7 +51,7 @@ class Entry:
 
 @dataclass
 class Opened:
-    """What was found in an image, its label map and its masks.
+    """Findings in an image, its label map and its masks.
 
     Attributes:
         traits: peculiarities that training handles.

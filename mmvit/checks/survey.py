@@ -58,7 +58,7 @@ class Survey:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a dataset reads a file.
+    """Options with which a dataset reads a file.
 
     Attributes:
         classes: names of the classes to train.

@@ -12,7 +12,7 @@ from .options import add_demo, at_least_one, demo_variant, exit_status
 
 
 def main(arguments: Sequence[str], prog: str = "python -m mmvit analyze") -> int:
-    """Analyze as the words of the command line say; return the exit status."""
+    """Analyze with the options of the command line; return the exit status."""
     parser = ArgumentParser(prog, description="Shows where a trained model fails: one page of HTML.")
     add_data_options(parser, "val", ("val", "test"))
     parser.add_argument("checkpoint", help="file of a training")

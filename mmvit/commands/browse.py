@@ -9,7 +9,7 @@ from .options import exit_status
 
 
 def main(arguments: Sequence[str], prog: str = "python -m mmvit browse") -> int:
-    """Browse as the words of the command line say; return the exit status."""
+    """Browse with the options of the command line; return the exit status."""
     parser = ArgumentParser(prog, description="Shows what a config's pipeline feeds its model: one page of HTML.")
     add_data_options(parser, "train", ("train", "val", "test"))
     parser.add_argument("--out", type=Path, default=Path("data.html"), metavar="FILE", help="page (default: %(default)s)")

@@ -8,7 +8,7 @@ from .options import exit_status
 
 
 def main(arguments: Sequence[str], prog: str = "python -m mmvit convert") -> int:
-    """Convert as the words of the command line say; return the exit status."""
+    """Convert with the options of the command line; return the exit status."""
     parser = ArgumentParser(prog, description="Writes a backbone or a whole model under the names of another toolkit, exactly.")
     parser.add_argument("file", help="path or address, in any layout that mmvit loads")
     parser.add_argument(

@@ -10,7 +10,7 @@ FORMATS = ("onnx", "openvino", "pt2")
 
 
 def main(arguments: Sequence[str], prog: str = "python -m mmvit export") -> int:
-    """Export as the words of the command line say; return the exit status."""
+    """Export with the options of the command line; return the exit status."""
     parser = ArgumentParser(prog, description="Writes a trained model as one file that runs without the training stack.")
     parser.add_argument(
         "words",

@@ -8,7 +8,7 @@ from .options import at_least_one, exit_status
 
 
 def main(arguments: Sequence[str], prog: str = "python -m mmvit get_flops") -> int:
-    """Count as the words of the command line say; return the exit status."""
+    """Count with the options of the command line; return the exit status."""
     parser = ArgumentParser(prog, description="Parameters and multiply-adds of a config's backbone and of its whole model.")
     parser.add_argument("config", help="a file, or the name of one of mmvit's configs, such as retinanet_pvt_small_coco")
     parser.add_argument(

@@ -8,7 +8,7 @@ from .options import exit_status
 
 
 def main(arguments: Sequence[str], prog: str = "python -m mmvit look") -> int:
-    """Look as the words of the command line say; return the exit status."""
+    """Look with the options of the command line; return the exit status."""
     parser = ArgumentParser(
         prog,
         description="Shows what a model sees: maps of each level, attention, class activation and receptive fields of a point.",

@@ -11,7 +11,7 @@ CHECKPOINTS = (".pth", ".pt", ".bin", ".tar", ".safetensors", ".onnx", ".xml", "
 
 
 def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int:
-    """Predict as the words of the command line say; return 0, 1 where images were left out, 130 after Ctrl-C, or 2."""
+    """Predict with the options of the command line; return 0, 1 where images were left out, 130 after Ctrl-C, or 2."""
     parser = ArgumentParser(prog, description="Finds objects or labels pixels in images and videos.")
     parser.add_argument(
         "words",

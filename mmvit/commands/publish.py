@@ -8,7 +8,7 @@ from .options import exit_status
 
 
 def main(arguments: Sequence[str], prog: str = "python -m mmvit publish") -> int:
-    """Publish as the words of the command line say; return the exit status."""
+    """Publish with the options of the command line; return the exit status."""
     parser = ArgumentParser(prog, description="Writes a trained model without its optimiser, with a model card.")
     parser.add_argument(
         "source", metavar="WORK_DIR_OR_FILE", help="a work dir (its best checkpoint, or else the newest), or a file"

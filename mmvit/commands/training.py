@@ -16,7 +16,7 @@ AMP = ("float16", "bfloat16")
 
 
 def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> int:
-    """Train as the words of the command line say; return the exit status."""
+    """Train with the options of the command line; return the exit status."""
     parser = ArgumentParser(prog, description="Trains a detector or segmenter.")
     add_common(parser)
     parser.add_argument(
@@ -53,7 +53,7 @@ def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> i
 
 
 def evaluation(arguments: Sequence[str], prog: str = "python -m mmvit test") -> int:
-    """Evaluate a checkpoint as the words of the command line say; return the exit status."""
+    """Evaluate a checkpoint with the options of the command line; return the exit status."""
     parser = ArgumentParser(prog, description="Evaluates a checkpoint.")
     add_common(parser)
     parser.add_argument("checkpoint", help="a file or an address: of our runs, mmdet's, mmseg's or the authors'")

@@ -1,4 +1,4 @@
-"""How a demo run ends: `mmvit predict` on images that neither training nor validation ever saw."""
+"""Last step of a demo run: `mmvit predict` on images that neither training nor validation ever saw."""
 
 from pathlib import Path
 

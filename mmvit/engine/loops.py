@@ -34,7 +34,7 @@ BATCHES = "batches"  # see `Exact.batches`
 
 
 class Exact(BaseLoop):
-    """What both loops add to mmengine's."""
+    """Additions of both loops to mmengine's."""
 
     runner: Runner
     dataloader: PlannedLoader

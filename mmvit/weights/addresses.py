@@ -1,4 +1,4 @@
-"""Where published files are: `mmvit://NAME` and the addresses of the tables, each with its copies elsewhere."""
+"""Addresses of published files: `mmvit://NAME`, and the URLs of the tables with their copies elsewhere."""
 
 import re
 from typing import NamedTuple
