@@ -1,4 +1,4 @@
-"""Entries of a config as words of the command line."""
+"""Entries of a config as options of the command line."""
 
 from argparse import ArgumentError, ArgumentParser, Namespace
 from typing import Any

@@ -8,7 +8,7 @@ from .options import exit_status
 
 
 def main(arguments: Sequence[str], prog: str = "python -m mmvit config") -> int:
-    """Write the configs that the words of the command line name; return the exit status."""
+    """Write the configs that the command line names; return the exit status."""
     parser = ArgumentParser(prog, description="Writes configs, such as upernet_van_b3_cityscapes.")
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="HEAD_FAMILY_ARCH_DATASET; for a wrong part, the valid ones are listed"

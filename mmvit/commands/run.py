@@ -12,7 +12,7 @@ from ..errors import InputError, nearest
 from .options import exit_status
 
 TOOLKITS = ("mmdet", "mmseg")
-DEMOS = ("image_demo", "video_demo", "webcam_demo", "image_demo_with_inferencer")  # of a checkout
+DEMOS = ("image_demo", "video_demo", "webcam_demo", "image_demo_with_inferencer")  # only in a checkout
 
 
 def main(arguments: Sequence[str], prog: str = "python -m mmvit run") -> int:

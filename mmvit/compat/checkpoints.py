@@ -38,7 +38,7 @@ class StandIn:
 
 
 SETTINGS = ("argparse.Namespace", "types.SimpleNamespace", "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePosixPath")
-SETTINGS_DICTS = (  # which are filled entry by entry, as torch's unpickler does with exactly a dict or an OrderedDict
+SETTINGS_DICTS = (  # torch's unpickler fills these entry by entry, like a dict or an OrderedDict
     "lightning_fabric.utilities.data.AttributeDict",
     "lightning.fabric.utilities.data.AttributeDict",
     "pytorch_lightning.utilities.parsing.AttributeDict",

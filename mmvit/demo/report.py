@@ -128,12 +128,12 @@ def draw_contact_sheet(samples: list[Any], classes: Sequence[str], target: Path)
 def _draw_instances(left: Any, right: Any, image: np.ndarray, sample: Any, classes: Sequence[str]) -> None:
     truth, found = sample.gt_instances, sample.pred_instances
     found = found[found.scores >= LEAST_SCORE]
-    found = found[nms(found.bboxes, found.scores, MOST_OVERLAP)]  # of all classes together: the best guess a digit
+    found = found[nms(found.bboxes, found.scores, MOST_OVERLAP)]  # over all classes: the best guess for each digit
     _draw_boxes(left, image, truth.bboxes, [classes[label] for label in truth.labels], "lime")
     names = [f"{classes[label]} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True)]
     if "masks" in found and len(found):
         image = image.copy()
-        image[found.masks.any(dim=0).cpu().numpy()] //= 2  # what the masks cover is darkened
+        image[found.masks.any(dim=0).cpu().numpy()] //= 2  # darkens the pixels under masks
     _draw_boxes(right, image, found.bboxes, names, "yellow")
 
 

@@ -155,7 +155,7 @@ def _enlarge(scan: np.ndarray, spec: DemoSpec, rng: np.random.Generator) -> np.n
     size = rng.uniform(*spec.digit_size)
     angle = np.deg2rad(rng.uniform(-spec.max_rotation, spec.max_rotation))
     padded = np.pad(scan, 2)
-    cells = len(scan) / size  # of the scan, per pixel
+    cells = len(scan) / size  # cells of the scan per pixel
     turn = cells * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     extent = int(1.5 * size)
     centre = np.full(2, (len(padded) - 1) / 2) - turn @ np.full(2, (extent - 1) / 2)

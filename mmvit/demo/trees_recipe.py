@@ -16,7 +16,7 @@ from .trees import CLASSES, build
 ROOT = Path("data/trees")
 CROP = 192  # pixels, of tiles of 256
 BATCH = 2
-SCALE = 2  # of anchors, to their stride: with RetinaNet's 4, no anchor fits crowns below 20 pixels
+SCALE = 2  # size of anchors relative to their stride: with RetinaNet's 4, no anchor fits crowns below 20 pixels
 SLOWER = 2.2  # times the seconds of an iteration on images of 96 pixels
 
 
@@ -50,7 +50,7 @@ def apply(cfg: Config, root: Path, from_file: bool = False) -> None:
     pace = PACES["RetinaHead"]
     schedule(cfg, replace(pace, seconds=SLOWER * pace.seconds))
     cfg.train_dataloader.batch_size = BATCH
-    for name in ("tta_model", "tta_pipeline"):  # whose sizes are those of COCO's images
+    for name in ("tta_model", "tta_pipeline"):  # their sizes are for COCO's images
         cfg.pop(name, None)
 
 

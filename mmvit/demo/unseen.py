@@ -17,7 +17,7 @@ def predict_unseen(checkpoint: Path, work_dir: Path) -> str:
 
     Their digits and photographs are those of validation, which training does not use, in other places and colours.
     """
-    from .scenes import scenes  # which reads all digits and photographs
+    from .scenes import scenes  # importing it reads all digits and photographs
 
     images, out = work_dir / "unseen", work_dir / "unseen_predictions"
     images.mkdir(parents=True, exist_ok=True)

@@ -41,9 +41,8 @@ class CheckpointHook(MMEngineCheckpointHook):
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
         self._remove_outdated_best(runner)  # a run that was killed may have left some
-        self.last_ckpt = runner.message_hub.runtime_info.get(
-            "last_ckpt"
-        )  # without it, mmengine would not save a best metric in it
+        # Without it, mmengine would not save a best metric in it.
+        self.last_ckpt = runner.message_hub.runtime_info.get("last_ckpt")
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse weights that are not finite, and note the backbone's eps.
@@ -63,9 +62,8 @@ class CheckpointHook(MMEngineCheckpointHook):
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         there = self._steps_with(step)
         outdated = there[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
-        runner.message_hub.update_info(
-            KEPT, there
-        )  # with the outdated ones: if the run is killed now, the resumed run removes them
+        # With the outdated ones: if the run is killed now, the resumed run removes them.
+        runner.message_hub.update_info(KEPT, there)
         filename = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)
         runner.message_hub.update_info("last_ckpt", self.last_ckpt)

@@ -51,7 +51,7 @@ class Interruption:
             f"{signal.Signals(number).name}: saving and stopping after this iteration (a validation that runs is finished "
             "first); a second signal stops at once",
             logger="current",
-            level=logging.WARNING,  # which a live bar leaves on the terminal
+            level=logging.WARNING,  # a live bar hides lower levels
         )
 
     def _restore(self) -> None:

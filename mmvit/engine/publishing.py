@@ -19,9 +19,9 @@ from ..weights.writing import sha256_of, write_tensors
 from .checkpoints import last_checkpoint
 from .logs import read_scalars
 
-KEPT = ("epoch", "iter", "mmengine_version", NORM_EPS)  # of a checkpoint's meta, besides config and classes
+KEPT = ("epoch", "iter", "mmengine_version", NORM_EPS)  # kept of a checkpoint's meta, besides config and classes
 PRIVATE = re.compile(r"(?m)^(work_dir|load_from|resume) = .*\n?")  # lines of a config: places on the machine that trained
-DIGITS = 8  # of the digest in a file's name
+DIGITS = 8  # digits of the digest in a file's name
 TASKS = {"mmdet": "object-detection", "mmseg": "image-segmentation"}
 CARD = """\
 ---

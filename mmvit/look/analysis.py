@@ -133,9 +133,8 @@ def labelled(loaded: Loaded, path: str) -> tuple[np.ndarray, np.ndarray, tuple[i
         sample = loaded.model.test_step(dict(inputs=[data["inputs"]], data_samples=[data["data_samples"]]))[0]
     labels, logits = sample.pred_sem_seg.data[0].long(), sample.seg_logits.data.float()
     sure = logits[0] if len(logits) == 1 else logits.softmax(dim=0).amax(dim=0)
-    scores = (
-        torch.where(labels > 0, sure, 1 - sure) if len(logits) == 1 else sure
-    )  # one logit, which mmseg has turned into a probability
+    # A single logit has been turned into a probability by mmseg.
+    scores = torch.where(labels > 0, sure, 1 - sure) if len(logits) == 1 else sure
     return labels.cpu().numpy(), scores.cpu().numpy(), size
 
 

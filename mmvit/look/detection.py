@@ -14,7 +14,7 @@ from .page import NOTHING, Page, number, share
 from .pictures import beside
 
 SHOWN = 12  # classes in a chart, and images
-BINS = 10  # of scores
+BINS = 10  # bins of scores
 BACKGROUND = "(background)"
 CROWDS = ((1, 1), (2, 4), (5, 9), (10, 19), (20, 10**9))  # objects in an image
 ENOUGH = 0.5  # IoU

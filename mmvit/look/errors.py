@@ -56,9 +56,8 @@ def judge(pair: Pair) -> Judged:
         verdicts[index], target = _verdict(overlap[index, singles], same[index, singles], taken[singles])
         if target >= 0:
             target = singles[target]
-            if (
-                not taken[target] and not usable[target]
-            ):  # of class and place errors, only the one with the highest score can be corrected to it
+            # Of class and place errors, only the one with the highest score can be corrected to an object.
+            if not taken[target] and not usable[target]:
                 targets[index], usable[target] = target, True
     return Judged(pair, verdicts, targets, ~taken & ~truth.crowd & ~usable)
 

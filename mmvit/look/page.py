@@ -40,7 +40,7 @@ img { max-width: 100%; height: auto; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); gap: 16px; }
 .tiles img { width: 100%; }
 """
-QUALITY = 88  # of JPEG
+QUALITY = 88  # JPEG quality
 SIDE = 1000  # pixels; larger pictures are reduced to it
 
 

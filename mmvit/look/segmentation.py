@@ -14,7 +14,7 @@ from .page import Page, number, share
 from .pictures import labels_beside
 
 RIM = 3  # pixels from a border between labels, within which an error is one of place
-LEAST_SHARE = 0.5  # of a segment's pixels, from which on it counts as found
+LEAST_SHARE = 0.5  # least share of correct pixels in a segment that counts as found
 
 ReadImage = Callable[[str], np.ndarray]
 

@@ -124,7 +124,7 @@ def classes_and_palette(
     content: Any, dataset: ConfigDict, scope: str
 ) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...] | None]:
     """Return the names and colours of the classes, from a checkpoint's `dataset_meta` or else from the config's dataset."""
-    meta = content.get("meta") if isinstance(content, Mapping) else None  # of mmengine; files of others have none
+    meta = content.get("meta") if isinstance(content, Mapping) else None  # mmengine's files have it
     noted = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
     noted = {str(key).lower(): value for key, value in noted.items()} if isinstance(noted, Mapping) else {}
     classes, palette = noted.get("classes"), noted.get("palette")

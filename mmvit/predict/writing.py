@@ -117,7 +117,7 @@ class Film:
 
 
 def split(inputs: Iterable[str]) -> tuple[list[str], list[Path]]:
-    """Return the images, folders and globs, and the videos, of the words of a command line."""
+    """Split the inputs of a command line into images, folders and globs, and videos."""
     images: list[str] = []
     videos: list[Path] = []
     for word in inputs:

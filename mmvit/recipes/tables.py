@@ -7,7 +7,7 @@ the config as a comment. `published_results` has the results.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-GPUS = 8  # of every recipe below
+GPUS = 8  # GPUs of every recipe below
 
 
 @dataclass(frozen=True, order=True)
@@ -142,7 +142,7 @@ PAIRINGS = {
 }
 
 VAN_UPERNET = {"b3": 0.3, "b4": 0.4, "b5": 0.4, "b6": 0.5, "*": 0.1}  # VAN-Segmentation, configs/upernet
-DROP_PATHS = {  # of each family, unless a recipe has others
+DROP_PATHS = {  # by family, unless a recipe has others
     "pvt": Rates("the authors' segmentation code (segmentation/pvt.py)", {"*": 0.1}),
     "pvt_v2": Rates("the authors' detection code (detection/pvt_v2.py)", {"*": 0.1}),
     "volo": Rates(

@@ -115,7 +115,7 @@ def _only_file(place: Place, endpoint: str | None) -> str:
         if usual in weights:
             return usual
     safe = [name for name in weights if name.endswith(".safetensors")]
-    weights = safe if len(safe) == 1 else weights  # of a file in both formats
+    weights = safe if len(safe) == 1 else weights  # the same file in both formats
     if len(weights) != 1:
         there = f"several: {first_few(weights)}" if weights else f"none among {first_few(names)}"
         raise CheckpointError(f"hf://{place}: expected one file of weights, found {there}. Name one: hf://{place.repo}/FILE")
