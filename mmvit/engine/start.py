@@ -76,8 +76,8 @@ class Start:
         lacking = [part for part in ("meta", "message_hub", "optimizer") if part not in self.content]
         if lacking:
             raise InputError(
-                f"--resume {self.source}: no {', '.join(lacking)} in it. Expected a checkpoint of a training; best_*.pth and "
-                f"released files hold only weights. {anew}"
+                f"--resume {self.source}: no {', '.join(lacking)} in it. Expected a checkpoint with the state of a training, "
+                f"unlike best_*.pth and released files. {anew}"
             )
         if "config" in self.content["meta"]:
             raise InputError(
