@@ -104,12 +104,7 @@ def mmpretrain_van(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer:
 
 
 def mmpretrain_t2t(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | None:
-    """Return mmpretrain's T2T-ViT: transformer tokens and plain blocks only, because their module has no performer.
-
-    Version 1.2 divides by a scale that is meant to be multiplied with, and ignores the one that it is given
-    (`models/utils/attention.py`, `scaled_dot_product_attention_pyimpl`). Both are corrected here, to compute what the authors
-    do.
-    """
+    """Return mmpretrain's T2T-ViT: transformer tokens and plain blocks only, because their module has no performer."""
     sizes = T2TViT.archs[arch]
     if sizes.tokens != "transformer" or sizes.design != "plain" or any(side % 32 for side in size):
         return None
@@ -124,12 +119,7 @@ def mmpretrain_t2t(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | N
         final_norm=False,
         out_type="featmap",
     )
-
-    tokens = network.tokens_to_token
-    for layer in (tokens.attention1, tokens.attention2, *network.encoder):
-        attention = layer.attn
-        width = attention.input_dims if attention.v_shortcut else attention.head_dims
-        attention.scaled_dot_product_attention = partial(attention.scaled_dot_product_attention.func, scale=sqrt(width))
+    correct_scales(network)
 
     def rename(name: str) -> str | None:
         if name.startswith(("taps.", "laterals.")):
@@ -143,3 +133,16 @@ def mmpretrain_t2t(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | N
 
     give_weights(model, network, rename)
     return Peer(Tapped(network, model), remark="with mmvit's taps at its ends, its attention's scale mended")
+
+
+def correct_scales(network: Any) -> None:
+    """Make the attention of mmpretrain's T2T-ViT compute what the authors' does.
+
+    Version 1.2 divides by a scale that is meant to be multiplied with, and ignores the one that it is given
+    (`models/utils/attention.py`, `scaled_dot_product_attention_pyimpl`).
+    """
+    tokens = network.tokens_to_token
+    for layer in (tokens.attention1, tokens.attention2, *network.encoder):
+        attention = layer.attn
+        width = attention.input_dims if attention.v_shortcut else attention.head_dims
+        attention.scaled_dot_product_attention = partial(attention.scaled_dot_product_attention.func, scale=sqrt(width))

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import partial
-from math import sqrt
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from families import FAMILIES, Family
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from benchmarks.peers_openmmlab import correct_scales
 from mmvit.errors import CheckpointError
 from mmvit.pyramid import Pyramid
 from mmvit.weights import layouts
@@ -141,7 +141,7 @@ def mmpretrain_van(sizes: dict) -> nn.Module:
 
 
 def mmpretrain_t2t(sizes: dict) -> nn.Module:
-    """Its last map, after the norm, is the last tap's. Version 1.2 divides by the scale of its attention: mended here."""
+    """Its last map, after the norm, is the last tap's; its attention is corrected."""
     backbones = pytest.importorskip("mmpretrain.models.backbones")
     network = backbones.T2T_ViT(
         embed_dims=sizes["embed_dim"],
@@ -149,11 +149,7 @@ def mmpretrain_t2t(sizes: dict) -> nn.Module:
         layer_cfgs=dict(num_heads=sizes["heads"], feedforward_channels=sizes["mlp_ratio"] * sizes["embed_dim"]),
         out_type="featmap",
     )
-    tokens = network.tokens_to_token
-    for layer in (tokens.attention1, tokens.attention2, *network.encoder):
-        attention = layer.attn
-        width = attention.input_dims if attention.v_shortcut else attention.head_dims
-        attention.scaled_dot_product_attention = partial(attention.scaled_dot_product_attention.func, scale=sqrt(width))
+    correct_scales(network)
     return network
 
 
