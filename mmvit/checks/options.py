@@ -28,8 +28,10 @@ from ..errors import nearest
 from ..registry import SCOPE
 from .dataset import datasets_of
 from .parts import parts_of
+from .settings import impossible_settings
 
 MARKS = ("type", "_scope_", "_delete_", "priority")  # what mmengine takes out before it builds
+TAKEN_OUT = ("bg_cls_weight",)  # by DETR's head, from its loss
 CLOSED = ("mmengine.hooks.checkpoint_hook",)  # modules of classes whose `**kwargs` take nothing that is not named
 PASSED_ON = ("mmengine.runner", "mmengine.optim.scheduler", "mmvit.engine.loops", "mmvit.engine.checkpoints")
 LOOP_TYPES = {True: "EpochBasedTrainLoop", False: "IterBasedTrainLoop"}
@@ -42,6 +44,7 @@ def option_faults(cfg: Config) -> list[str]:
     """Return a line for each option that a class does not take, with the nearest that it does, and for each string that is
     meant as a tuple."""
     found = [fault for key, part, registry in _built(cfg) for fault in _unknown(key, part, registry)]
+    found += impossible_settings(cfg)
     return [*found, *_loaders(cfg), *_strings(dict(cfg.items())), *_pretrained(cfg.get("model"))]
 
 
@@ -101,7 +104,7 @@ def _unknown(key: str, part: Any, registry: Registry) -> Iterator[str]:
         return
     extra = ("convert_to_iter_based",) if registry is PARAM_SCHEDULERS else ()
     for name in part:
-        if name not in MARKS and name not in taken and name not in extra:
+        if name not in (*MARKS, *TAKEN_OUT) and name not in taken and name not in extra:
             yield f"{key}.{name}: {kind.__name__} takes no such option; {nearest(str(name), taken)}"
 
 

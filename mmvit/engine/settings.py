@@ -1,0 +1,39 @@
+"""What only a run knows of its settings: how many iterations an epoch has, what its parameters and its figures are called."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.runner import Runner
+
+from ..checks.settings import schedule_faults, vain_keys
+from ..errors import InputError, nearest
+from ..registry import HOOKS
+from .models import unwrapped
+
+
+@HOOKS.register_module()
+class CheckSettingsHook(Hook):
+    """Say in the log, before the first step, which schedules and parameter options do not do what they say."""
+
+    def before_train(self, runner: Runner) -> None:
+        before = set(schedule_faults(runner.cfg))  # said by `preflight`
+        per_epoch = len(runner.train_loop.dataloader) if runner.cfg.train_cfg.get("max_epochs") else None
+        names = (name for name, _ in unwrapped(runner.model).named_parameters())
+        for told in [*schedule_faults(runner.cfg, per_epoch), *vain_keys(runner.cfg, names)]:
+            if told not in before:
+                runner.logger.warning(told)
+
+    def after_val_epoch(self, runner: Runner, metrics: Mapping[str, Any] | None = None) -> None:
+        """
+        Raises:
+            InputError: the best checkpoint is to be chosen by a figure that the evaluation does not give.
+        """
+        for hook in runner.hooks:
+            wanted = getattr(hook, "save_best", None) if isinstance(hook, CheckpointHook) else None
+            for name in [wanted] if isinstance(wanted, str) else wanted or ():
+                if metrics and name != "auto" and name not in metrics:
+                    raise InputError(
+                        f"default_hooks.checkpoint.save_best is {name!r}, and the evaluation gives no such figure; "
+                        f"{nearest(name, metrics)}"
+                    )
