@@ -18,7 +18,6 @@ WARM_UPS = ("LinearLR", "ConstantLR", "LinearMomentum", "ConstantMomentum")
 RANDOM = ("PhotoMetricDistortion", "Mosaic", "CachedMosaic", "MixUp", "CachedMixUp", "CutOut", "YOLOXHSVRandomAug")
 COUNTS = ("train_cfg.max_epochs", "train_cfg.max_iters", "train_cfg.val_interval", "train_dataloader.batch_size")
 TRIOS = {
-    "training": ("train_dataloader", "train_cfg", "optim_wrapper"),
     "validation": ("val_dataloader", "val_cfg", "val_evaluator"),
     "test": ("test_dataloader", "test_cfg", "test_evaluator"),
 }

@@ -194,6 +194,7 @@ def test_an_epoch_that_ends_with_one_image(at_home: Path) -> None:
         "train_cfg": dict(_delete_=True, type="mmvit.EpochBasedTrainLoop", max_epochs=1, val_interval=1),
     }
     found = run("segmenter", **UPERNET, **epochs)
+    assert "PolyLR ends after" in found.pop("schedule").told, "the stock schedule is for 80,000 iterations"
     assert found.pop("last batch").told.startswith("9 samples in batches of 2 leave one alone at the end of an epoch")
     assert {finding.ok for finding in found.values()} == {True}
     assert "last batch" not in run("segmenter", **UPERNET, **epochs, **{"train_dataloader.drop_last": True})
