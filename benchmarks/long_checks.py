@@ -1,6 +1,7 @@
 """`tools/long_checks.py`: checks that are too long for the suite, against the configs, readers and tests of the toolkits.
 
-- `stock`: runs the checks of options and classes on every config of mmdet and mmsegmentation; each fault is a false alarm.
+- `stock`: runs the checks of options, classes and settings on every config of mmdet and mmsegmentation; each fault is a false
+  alarm.
 - `random`: reads random annotation files, valid and broken, with mmdet and with the checks, which must agree.
 - `suites`: runs the toolkits' own tests from a checkout, with the operators that mmvit supplies.
 """
@@ -25,10 +26,16 @@ from mmengine.utils import get_installed_path, import_modules_from_strings
 from mmvit.checks.dataset import datasets_of
 from mmvit.checks.model import class_faults
 from mmvit.checks.options import option_faults
+from mmvit.checks.settings import odd_settings
 from mmvit.checks.survey import Reading, survey
 
 SCOPES = ("mmdet", "mmseg")
 PARTS = ("registry", "datasets", "models", "evaluation", "engine", "visualization")
+BROKEN = (  # stock configs that mmengine itself refuses: options that the built class does not take
+    "fcos_swinb_fpn_8x4_sample1e-3_mstrain_v3det_2x.py",  # FPN.force_grad_on_level
+    "faster-rcnn_r50_fpn_1x_voc0712-cocofmt.py",  # CocoMetric.eval_mode, left over from VOC's
+    *(f"solov2-light_{name}_fpn_ms-3x_coco.py" for name in ("r18", "r34", "r50", "r50-dcn")),  # train_cfg.by_epoch beside type
+)
 NAMES = ("screw", "nut")
 OPERATORS = """
 bbox carafe corner_pool deform_conv deform_roi_pool focal_loss masked_conv2d merge_cells modulated_deform_conv
@@ -78,11 +85,12 @@ def stock_faults(every: int) -> Iterator[str]:
                 cfg = Config.fromfile(file)
             except Exception:  # a base that needs another, or packages that are not here
                 continue
-            if "_base_" in file.parts or not isinstance(cfg.get("model"), dict):
+            if "_base_" in file.parts or not isinstance(cfg.get("model"), dict) or file.name in BROKEN:
                 continue
             seen += 1
             with DefaultScope.overwrite_default_scope(scope):
-                for fault in [*option_faults(cfg), *class_faults(cfg.model, datasets_of(cfg, ("train",)))]:
+                classes = class_faults(cfg.model, datasets_of(cfg, ("train",)))
+                for fault in [*option_faults(cfg), *classes, *odd_settings(cfg)]:
                     yield f"{file.relative_to(home)}: {fault}"
     print(f"{seen} configs", flush=True)
 
@@ -147,6 +155,7 @@ def drawn_annotations(draw: random.Random) -> dict[str, Any]:
                     [[x, y, x + w, y, x + w, y + h], [1, 2, 3, 4]],
                     [[1, 2, 3, 4]],
                     dict(size=[height, width], counts=[0, width * height]),
+                    dict(size=[height, width], counts=compressed(height, width)),
                     dict(size=[height, width]),
                 ]
             ),
@@ -154,8 +163,24 @@ def drawn_annotations(draw: random.Random) -> dict[str, Any]:
         for name in draw.sample(["iscrowd", "ignore", "extra"], draw.choice([0, 0, 1])):
             entry.pop(name, None) if name == "iscrowd" else entry.update({name: draw.choice([0, 1])})
         annotations.append(entry)
+    if draw.random() < 0.2:  # ids as some converters write them
+        for entry in [*images, *annotations]:
+            for name in ("id", "image_id") if draw.random() < 0.9 else ("id",):
+                if name in entry:
+                    entry[name] = str(entry[name])
     categories = [dict(id=1, name="screw"), dict(id=2, name="nut"), dict(id=3, name="other")]
+    draw.shuffle(categories)
     return dict(images=images, annotations=annotations, categories=categories)
+
+
+def compressed(height: int, width: int) -> str:
+    """Return the counts of a mask of the left half in COCO's compressed form."""
+    import numpy as np
+    from pycocotools.mask import encode
+
+    mask = np.zeros((height, width), np.uint8, order="F")
+    mask[:, : width // 2] = 1
+    return encode(mask)["counts"].decode()
 
 
 def run_suite(name: str, folder: str, select: str) -> int:

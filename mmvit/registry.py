@@ -30,6 +30,7 @@ HOOKS = Registry(
         "mmvit.engine.labels",
         "mmvit.engine.reading",
         "mmvit.engine.resuming",
+        "mmvit.engine.settings",
         "mmvit.demo.report",
     ],
 )

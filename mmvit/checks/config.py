@@ -27,6 +27,7 @@ from .model import class_faults, our_backbone
 from .options import option_faults
 from .parts import build, without_init
 from .pretrained import missing_checkpoint
+from .settings import odd_settings, vain_keys
 
 TIMEOUT = 5  # seconds to wait for a server's answer
 
@@ -85,6 +86,15 @@ def check_options(cfg: Config) -> Iterator[Finding]:
     """Check that every class takes the options that the config gives it."""
     if wrong := option_faults(cfg):
         yield Finding(False, "options", "\n".join(wrong))
+
+
+def check_settings(cfg: Config) -> Iterator[Finding]:
+    """Check that the settings do together what each of them says."""
+    wrong = odd_settings(cfg)
+    if (((cfg.get("optim_wrapper") or {}).get("paramwise_cfg")) or {}).get("custom_keys"):
+        wrong += vain_keys(cfg, (name for name, _ in build(cfg.model).named_parameters()))
+    if wrong:
+        yield Finding(False, "settings", "\n".join(wrong))
 
 
 def check_classes(cfg: Config) -> Iterator[Finding]:
@@ -182,6 +192,7 @@ CHECKS: dict[str, Callable[[Config], Iterable[Finding]]] = {
     "model": check_model,
     "channels": check_channels,
     "classes": check_classes,
+    "settings": check_settings,
     "data": check_data,
     "checkpoint": check_checkpoints,
 }

@@ -28,8 +28,10 @@ from ..errors import nearest
 from ..registry import SCOPE
 from .dataset import datasets_of
 from .parts import parts_of
+from .settings import impossible_settings
 
 MARKS = ("type", "_scope_", "_delete_", "priority")  # mmengine removes these before it builds
+TAKEN_OUT = ("bg_cls_weight",)  # DETR's head removes it from its loss
 CLOSED = ("mmengine.hooks.checkpoint_hook",)  # modules of classes whose `**kwargs` take no other names
 PASSED_ON = ("mmengine.runner", "mmengine.optim.scheduler", "mmvit.engine.loops", "mmvit.engine.checkpoints")
 LOOP_TYPES = {True: "EpochBasedTrainLoop", False: "IterBasedTrainLoop"}
@@ -41,6 +43,7 @@ SPLITS = ("train", "val", "test")
 def option_faults(cfg: Config) -> list[str]:
     """Return a line for each option that a class does not take, and for each string that should be a tuple."""
     found = [fault for key, part, registry in _built(cfg) for fault in _unknown(key, part, registry)]
+    found += impossible_settings(cfg)
     return [*found, *_loaders(cfg), *_strings(dict(cfg.items())), *_pretrained(cfg.get("model"))]
 
 
@@ -114,7 +117,7 @@ def _unknown(key: str, part: Any, registry: Registry) -> Iterator[str]:
         return
     extra = ("convert_to_iter_based",) if registry is PARAM_SCHEDULERS else ()
     for name in part:
-        if name not in MARKS and name not in taken and name not in extra:
+        if name not in (*MARKS, *TAKEN_OUT) and name not in taken and name not in extra:
             yield f"{key}.{name}: {kind.__name__} takes no such option; {nearest(str(name), taken)}"
 
 

@@ -6,7 +6,7 @@ between runs. A few label maps are opened, and all of them only if these leave n
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -16,11 +16,13 @@ from mmengine.logging import print_log
 
 from ..data.label_maps import LoadLabelMap
 from ..errors import InputError, first_few
+from .agreement import Labels, another_file, require_same_labels
 from .coco import OTHER
 from .dataset import LOADERS, DatasetView, datasets_of, is_remote, name_of
 from .files import reader_of
 from .model import require_fit
 from .pretrained import check_pretrained
+from .settings import odd_settings, same_data
 from .survey import Reading, Survey, require_targets, survey
 from .targets import require_pixels
 
@@ -52,7 +54,11 @@ def check(cfg: Config, splits: tuple[str, ...]) -> None:
     leaves = list(datasets_of(cfg, splits))
     require_fit(cfg, [leaf for leaf in leaves if leaf.for_training])
     _check_paths(leaves)
+    if "train" in splits:
+        for told in [*odd_settings(cfg), *same_data(cfg)]:
+            _warn(told)
     classes_found: dict[str, list[str]] = {}
+    labels: dict[str, Labels | None] = {}
     trained: dict[str, Survey] = {}
     for view in leaves:
         if view.is_coco:
@@ -60,10 +66,11 @@ def check(cfg: Config, splits: tuple[str, ...]) -> None:
             if view.for_training and view.reads_boxes and view.loads_annotations:
                 trained[_label(view)] = found
         elif view.reads_label_maps:
-            _check_label_maps(view)
+            labels[view.key] = _check_label_maps(view)
     _check_same_classes(classes_found)
+    require_same_labels({key: found for key, found in labels.items() if found is not None})
     require_targets(trained)
-    _check_evaluators(cfg, splits)
+    _check_evaluators(cfg, splits, classes_found)
     check_pretrained(cfg)
 
 
@@ -123,7 +130,7 @@ def _check_coco(view: DatasetView, classes_found: dict[str, list[str]]) -> Surve
     label, reading = _label(view), reading_of(view)
     found = survey(view.ann_file, label, reading)
     known = set(found.categories)
-    classes_found[view.key] = [name for name in reading.classes if name in known]
+    classes_found[view.key] = [name for name in found.categories if name in set(reading.classes)]
     if reading.classes and not classes_found[view.key]:
         raise InputError(
             f"{label}: none of its categories ({first_few(sorted(known))}) is a class of {view.type_name} "
@@ -135,6 +142,13 @@ def _check_coco(view: DatasetView, classes_found: dict[str, list[str]]) -> Surve
             f"{label}: {len(lacking)} of the {len(reading.classes)} classes of {view.type_name} have no "
             f"category there ({first_few(lacking)}). mmdet's evaluation fails once such a "
             "class is predicted: complete the file's categories, empty ones will do, or name your classes in metainfo.classes"
+        )
+    named = [name for name in reading.classes if name in known]
+    if reading.boxes and classes_found[view.key] != named:
+        _warn(
+            f"{label}: its categories are in the order {first_few(classes_found[view.key])}, the classes of {view.type_name} "
+            f"in the order {first_few(named)}. mmdet numbers them in the file's order, so results would get the wrong names. "
+            f"Write {view.key}.metainfo.classes in the file's order"
         )
     if found.wrong and reading.boxes:
         raise InputError(f"{label}: {'; '.join(found.wrong)}")
@@ -163,11 +177,12 @@ def _warn(text: str) -> None:
     print_log(text, logger="current", level=logging.WARNING)
 
 
-def _check_evaluators(cfg: Config, splits: tuple[str, ...]) -> None:
+def _check_evaluators(cfg: Config, splits: tuple[str, ...], classes_found: Mapping[str, list[str]]) -> None:
     """Check the annotation files of `CocoMetric`, which pycocotools reads in its own way.
 
     Raises:
-        InputError: a file is not there, or annotations have no `iscrowd`.
+        InputError: a file is not there, has the classes in another order than the dataset's, or annotations without
+            `iscrowd`.
     """
     for split in splits:
         evaluators = cfg.get(f"{split}_evaluator") or []
@@ -180,7 +195,16 @@ def _check_evaluators(cfg: Config, splits: tuple[str, ...]) -> None:
             if not Path(file).is_file():
                 raise InputError(f"{label}: no such file. Expected the annotations of {split}_dataloader.dataset")
             views = [view for view in datasets_of(cfg, (split,)) if view.is_coco and view.reads_boxes]
-            count, ids = survey(Path(file), label, reading_of(views[0])).without_crowd if views else (0, [])
+            if not views:
+                continue
+            found = survey(Path(file), label, reading_of(views[0]))
+            if Path(file).resolve() != views[0].ann_file.resolve():
+                predicted = {name for view in views for name in survey(view.ann_file, _label(view), reading_of(view)).names}
+                _warn(f"{label}: {another_file(found.names, predicted, _label(views[0]))}")
+                named = set(views[0].classes())
+                ordered = [name for name in found.categories if name in named]
+                _check_same_classes({views[0].key: classes_found[views[0].key], f"{split}_evaluator.ann_file": ordered})
+            count, ids = found.without_crowd
             if count:
                 raise InputError(
                     f"{label}: {count} annotations have no iscrowd (ids {first_few(ids)}), which evaluation needs and training "
@@ -197,6 +221,15 @@ def _check_same_classes(found: dict[str, list[str]]) -> None:
     for key in keys[1:]:
         if found[key] != found[keys[0]]:
             differing = sorted(set(found[key]) ^ set(found[keys[0]]))
+            if not differing:
+                place = next(
+                    place for place, names in enumerate(zip(found[key], found[keys[0]], strict=True)) if len({*names}) > 1
+                )
+                raise InputError(
+                    f"{keys[0]} and {key} have the same categories in different orders (number {place + 1} is "
+                    f"{found[keys[0]][place]!r} and {found[key][place]!r}). mmdet numbers classes as each file lists them, so "
+                    "labels would mean different classes. Write the list of categories in the same order into all files"
+                )
             raise InputError(
                 f"{keys[0]} and {key} have different categories ({first_few(differing)} in one of them only), so labels would "
                 "mean different classes. Give both annotation files the same categories"
@@ -226,10 +259,11 @@ def _files(folder: str) -> Iterator[str]:
         yield from names if inner == "." else (f"{inner}/{name}" for name in names)
 
 
-def _check_label_maps(view: DatasetView) -> None:
+def _check_label_maps(view: DatasetView) -> Labels | None:
+    """Check the label maps of a dataset, and return what their numbers mean; None for datasets that are not mmseg's."""
     reader = view.label_map_reader()
     if reader is None:
-        return
+        return None
     layout_lines = _layout_of(view)
     if fault := _unpaired(reader, view.key, known=bool(layout_lines)):
         raise InputError("\n".join([fault, *layout_lines]))
@@ -242,6 +276,7 @@ def _check_label_maps(view: DatasetView) -> None:
             f"label maps of {Path(reader.data_prefix['seg_map_path'])} ({view.key}.data_prefix.seg_map_path)",
             bool(reader.reduce_zero_label),
         )
+    return Labels(tuple(reader.metainfo.get("classes") or ()), bool(reader.reduce_zero_label))
 
 
 def _unpaired(reader: Any, key: str, known: bool) -> str | None:

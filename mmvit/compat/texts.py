@@ -7,7 +7,7 @@ are read, and a `type` may only name a class of the toolkits, because mmengine w
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -89,6 +89,14 @@ def read_config(text: str, source: str, names: tuple[str, ...] = TAKEN) -> Confi
             f"{source}: its config has default_scope {taken.get('default_scope')!r}. Give the config as a file"
         )
     return Config(taken)
+
+
+def plain_values(text: str, names: Sequence[str]) -> dict[str, Any]:
+    """Return those of `names` that a checkpoint's config assigns, as data; an empty dict if the text cannot be read."""
+    try:
+        return {name: value for name, value in map(_assignment, ast.parse(text).body) if name in names}
+    except (_RefusedError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return {}
 
 
 class _RefusedError(Exception):

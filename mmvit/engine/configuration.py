@@ -91,6 +91,7 @@ def train_config(options: TrainOptions) -> Config:
         InputError: no such config or checkpoint, an option that the config cannot take, or float16 without a GPU.
     """
     cfg = _prepare(options)
+    cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *cfg.custom_hooks]
     if options.variant is not None:
         cfg.custom_hooks = [*cfg.custom_hooks, *(dict(type=kind) for kind in options.variant.hooks)]
     if options.amp is not None:
@@ -103,10 +104,13 @@ def train_config(options: TrainOptions) -> Config:
         cfg.auto_scale_lr.enable = True
     if options.tensorboard:
         cfg.visualizer.vis_backends = [*cfg.visualizer.vis_backends, dict(type="TensorboardVisBackend")]
-    if options.new_schedule and options.resume is None:
+    resume = options.resume
+    if resume is None and cfg.resume:  # mmengine resumes from load_from, or else from the newest checkpoint of the work dir
+        resume = str(cfg.load_from or "auto")
+    if options.new_schedule and resume is None:
         raise InputError("--new-schedule: only with --resume; a new training has the config's schedule anyway")
-    if options.resume is not None:
-        _resume(cfg, options.resume)
+    if resume is not None:
+        _resume(cfg, resume)
         cfg.custom_hooks = [*cfg.custom_hooks, dict(type="mmvit.ResumeHook", new_schedule=options.new_schedule)]
     return cfg
 
@@ -232,12 +236,15 @@ def _use_compile(cfg: Config) -> None:
 
 def _resume(cfg: Config, resume: str) -> None:
     checkpoint = find_latest_checkpoint(cfg.work_dir) if resume == "auto" else resume
-    if resume != "auto" and not Path(resume).is_file():
+    if resume != "auto" and "://" not in resume and not Path(resume).is_file():
         raise InputError(f"--resume {resume}: no such file. Give a checkpoint, or nothing to take the newest of {cfg.work_dir}")
-    if checkpoint is not None and not Path(checkpoint).is_file():
+    if resume == "auto" and checkpoint is not None and not Path(checkpoint).is_file():
         raise InputError(
             f"--resume: {cfg.work_dir}/last_checkpoint names {checkpoint}, which does not exist. Give one with --resume PATH"
         )
+    if checkpoint is None and cfg.load_from:
+        cfg.resume = False  # nothing to resume yet: mmengine would forget load_from
+        return
     cfg.resume = True
     cfg.load_from = checkpoint
     if checkpoint is not None:

@@ -1,43 +1,40 @@
 """`doctor CONFIG --dry-run`: a trial of the first step, the first validation, the first save and a resume of a training.
 
 It runs one training step and one validation step with its evaluator on a few real samples, and writes, reads and resumes one
-checkpoint, all in a temporary folder. It uses the config's schedule, hooks and data pipelines. It does not load released
-weights, and sends nothing to servers that keep logs.
+checkpoint. If an epoch may end with a batch of one sample, it runs a step with such a batch. All of it happens in a temporary
+folder, with the config's schedule, hooks and data pipelines. It does not load released weights, and sends nothing to servers
+that keep logs.
 """
 
+import sys
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from math import ceil
 from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from traceback import walk_tb
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..checks.dataset import datasets_of
-from ..checks.findings import Finding, brief
-from ..errors import InputError, first_few
+from ..checks.dataset import datasets_of, name_of
+from ..checks.findings import Finding
+from ..checks.parts import parts_of
+from ..checks.settings import schedule_faults
+from ..errors import first_few
 from ..pyramid import Pyramid
+from .advice import describe
 from .checkpoints import last_checkpoint
 from .configuration import TrainOptions, train_config, without_pretrained
 from .models import unwrapped
 from .start import start_of
 
 SAMPLES = 2  # that are validated
-ADVICE = {
-    "Expected more than 1 value per channel": (
-        "a batch norm after pooling sees one value with one image: set train_dataloader.batch_size to 2 or more, or another "
-        "norm_cfg for that part"
-    ),
-    "weight tensor should be defined": "class_weight needs a number for each class that the head predicts, background included",
-    "view size is not compatible": (
-        "this part calls view() on maps that lie channels-last: set model.backbone.contiguous_maps=True"
-    ),
-    "'iscrowd'": 'annotations need "iscrowd": 0, which only evaluation reads',
-}
 
 
 class Watch(Hook):
@@ -52,9 +49,11 @@ class Watch(Hook):
         self.without: list[str] = []
         self.used: set[int] = set()
         self.saved = False
+        self.normed = False
 
     def before_train(self, runner: Runner) -> None:
         model = unwrapped(runner.model)
+        self.normed = any(isinstance(module, _BatchNorm) for module in model.modules())
         runner.optim_wrapper.optimizer.register_step_pre_hook(lambda *_: self._look(model))
         for module in model.modules():
             if isinstance(module, Pyramid):
@@ -93,11 +92,11 @@ def dry_run(config: Path, options: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield the result of each step, up to the first that fails."""
     with TemporaryDirectory(prefix="mmvit-dry-run-") as folder:
         cfg = train_config(TrainOptions(config, work_dir=Path(folder), cfg_options=dict(options)))
+        loader = deepcopy(cfg.train_dataloader)
         shrink(cfg)
         for resume in (False, True):
             watch = Watch()
-            # mmengine caches loggers and visualizers by name, once per process.
-            cfg.experiment_name = cfg.visualizer.name = f"{Path(folder).name}_{int(resume)}"
+            _name(cfg, folder, int(resume))
             if resume:
                 cfg.load_from, cfg.resume = last_checkpoint(folder), True
                 if cfg.load_from is None:
@@ -108,6 +107,56 @@ def dry_run(config: Path, options: Mapping[str, Any]) -> Iterator[Finding]:
                 yield Finding(False, "dry run", ("resuming: " if resume else "") + error)
                 return
             yield from _resumed(watch) if resume else _told(watch, cfg)
+        yield from _schedule(cfg, loader)
+        if watch.normed and leaves_a_rest(loader):
+            _name(cfg, folder, 2)
+            yield from _last_batch(cfg, loader)
+
+
+def _name(cfg: Config, folder: str, number: int) -> None:
+    """Name a run: mmengine keeps loggers and visualizers of a process by their names."""
+    cfg.experiment_name = cfg.visualizer.name = f"{Path(folder).name}_{number}"
+
+
+def _samples(cfg: Config, loader: Mapping[str, Any]) -> int:
+    """Return how many samples all the data have, of which the steps before saw a few."""
+    with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
+        return len(DATASETS.build(loader["dataset"]))
+
+
+def _schedule(cfg: Config, loader: Mapping[str, Any]) -> Iterator[Finding]:
+    """Look at schedules that count iterations where the training counts epochs, whose length only the data tell."""
+    mixed = any(not part.get("by_epoch", True) for _, part in parts_of(cfg, "param_scheduler", ""))
+    if mixed and cfg.train_cfg.get("max_epochs"):
+        per_epoch = ceil(_samples(cfg, loader) / (loader.get("batch_size") or 1))
+        if wrong := list(schedule_faults(cfg, per_epoch)):
+            yield Finding(False, "schedule", "\n".join(wrong))
+
+
+def leaves_a_rest(loader: Mapping[str, Any]) -> bool:
+    """Whether the last batch of an epoch may be smaller than the others."""
+    endless = "Infinite" in name_of((loader.get("sampler") or {}).get("type"))
+    dropped = loader.get("drop_last") or (loader.get("batch_sampler") or {}).get("drop_last")
+    return (loader.get("batch_size") or 1) > 1 and not endless and not dropped
+
+
+def _last_batch(cfg: Config, loader: Mapping[str, Any]) -> Iterator[Finding]:
+    """Train a step with a batch of one sample; where that fails, count whether the data leave one at the end of an epoch."""
+    cfg.load_from, cfg.resume = None, False
+    cfg.train_dataloader.batch_size = 1
+    cfg.train_cfg.val_interval = sys.maxsize
+    error = _train(cfg, Watch())
+    if error is None:
+        return
+    count = _samples(cfg, loader)
+    if count % loader["batch_size"] == 1:
+        key = "batch_sampler.drop_last" if loader.get("batch_sampler") else "drop_last"
+        yield Finding(
+            False,
+            "last batch",
+            f"{count} samples in batches of {loader['batch_size']} leave one alone at the end of an epoch, with which a step "
+            f"fails: {error.splitlines()[0]}\nSet train_dataloader.{key}=True, or another batch_size",
+        )
 
 
 def _train(cfg: Config, watch: Watch) -> str | None:
@@ -123,24 +172,8 @@ def _train(cfg: Config, watch: Watch) -> str | None:
             start.hand_over()
         runner.train()
     except Exception as error:
-        return f"{watch.at}: {told_of(error, runner.model if runner else None)}"
+        return f"{watch.at}: {describe(error, runner.model if runner else None)}"
     return None
-
-
-def told_of(error: BaseException, model: Any = None) -> str:
-    """Describe an error: where in the model it was raised, and a known remedy."""
-    told = brief(error)
-    if isinstance(error, InputError):
-        return told
-    parts = unwrapped(model).named_modules() if isinstance(model, nn.Module) else ()
-    names = {id(part): f"model.{name} ({type(part).__name__})" for name, part in parts if name}
-    owner, at = "", ""
-    for frame, line in walk_tb(error.__traceback__):
-        owner = names.get(id(frame.f_locals.get("self")), owner)
-        at = f"{Path(frame.f_code.co_filename).name}, line {line}"
-    told += f"; in {', '.join(filter(None, (owner, at)))}"
-    known = next((advice for words, advice in ADVICE.items() if words in told), None)
-    return f"{told}\n{known}" if known else told
 
 
 def _told(watch: Watch, cfg: Config) -> Iterator[Finding]:

@@ -37,7 +37,7 @@ class CheckLabelsHook(Hook):
         """Check a batch of samples in a list, as mmdet and mmseg make them; ignore others.
 
         Raises:
-            InputError: a label that the model has no class for.
+            InputError: a label that the model has no class for, or a detector's image without boxes.
         """
         samples = data_batch.get("data_samples") if isinstance(data_batch, dict) else None
         for sample in samples if isinstance(samples, Sequence) else ():
@@ -46,6 +46,11 @@ class CheckLabelsHook(Hook):
                 if wrong:
                     raise InputError(_of_pixels(sample, wrong, self.pixels, self.ignored))
             if self.boxes is not None and "gt_instances" in sample:
+                if "labels" not in sample.gt_instances:
+                    raise InputError(
+                        f"image {sample.get('img_path')}: it has no boxes. Expected LoadAnnotations with with_bbox=True in "
+                        "train_dataloader.dataset.pipeline, before PackDetInputs"
+                    )
                 wrong = strangers(sample.gt_instances.labels, self.boxes)
                 if wrong:
                     raise InputError(_of_boxes(sample, wrong, self.boxes))

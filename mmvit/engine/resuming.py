@@ -6,19 +6,29 @@ weights of losses are the config's in any case.
 """
 
 import inspect
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mmengine.hooks import EMAHook, Hook
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import Tensor
 
+from ..checks.dataset import name_of
+from ..compat.texts import plain_values, text_of
 from ..errors import InputError
 from ..registry import HOOKS
 from .loops import BATCHES
 
 MOVING = ("betas", "momentum")  # options that a scheduler of momenta changes as it goes
+OPTIMIZER_TYPE = "optim_wrapper.optimizer.type"
+GROUPING = ("optim_wrapper.constructor", "optim_wrapper.paramwise_cfg")
+FROZEN = re.compile(r"froz|freeze")  # frozen_stages, freeze, frozen_exclude, ...
+AVERAGES = ("exp_avg", "momentum_buffer", "square_avg")  # these have the shape of the parameter; others need not
+NOTHING = "nothing"
+SHOWN = 6  # differences in a message
 COUNTERS = ("self", "optimizer", "last_step", "verbose", "args", "kwargs")
 Group = Mapping[str, Any]
 
@@ -61,7 +71,7 @@ class ResumeHook(Hook):
             if self.new_schedule:
                 raise InputError("--new-schedule: only for trainings with one optimiser in each process, without FSDP")
             return
-        _require_same_parameters(wrapper, theirs["param_groups"], str(runner._load_from))
+        _require_same_parameters(runner, wrapper, checkpoint)
         schedulers = runner.param_schedulers if isinstance(runner.param_schedulers, list) else []
         found = [
             *_of_optimizer(wrapper.optimizer.param_groups, theirs["param_groups"]),
@@ -86,22 +96,79 @@ def _is_plain(state: Any) -> bool:
     return groups is not None and all(isinstance(number, int) for group in groups for number in group.get("params", ()))
 
 
-def _require_same_parameters(wrapper: OptimWrapper, theirs: Sequence[Group], source: str) -> None:
-    ours = wrapper.optimizer.param_groups
+def _require_same_parameters(runner: Runner, wrapper: OptimWrapper, checkpoint: Mapping[str, Any]) -> None:
+    """Check that the config's optimiser can load the state of the checkpoint's.
+
+    Raises:
+        InputError: it is another optimiser, or its parameters or their order differ.
+    """
+    ours, theirs = wrapper.optimizer.param_groups, checkpoint["optimizer"]["param_groups"]
     counts = [[len(group["params"]) for group in groups] for groups in (ours, theirs)]
-    anew = f"Resume with the settings of the checkpoint, or begin anew from its weights, without --resume: load_from={source}"
-    if counts[0] != counts[1]:
-        told = [f"{sum(count)} parameters in {len(count)} groups" for count in counts]
-        raise InputError(
-            f"--resume {source}: its optimiser has {told[1]}, this config's has {told[0]}. Another frozen part, optimiser, "
-            f"paramwise_cfg or constructor makes others. {anew}"
+    changed = list(_of_configs(runner.cfg, text_of(checkpoint)))
+    own = sorted(_own_options(wrapper))
+    lacking = [name for name in own if name in wrapper.optimizer.defaults and name not in theirs[0]]
+    if lacking or any(entry.key == OPTIMIZER_TYPE for entry in changed):
+        without = f" (it has no {', '.join(lacking)})" if lacking else ""
+        fault = f"its optimiser is another one than {type(wrapper.optimizer).__name__} of this config{without}"
+    elif counts[0] != counts[1]:
+        sizes = [f"{sum(count)} parameters in {len(count)} groups" for count in counts]
+        fault = f"its optimiser has {sizes[1]}, this config's has {sizes[0]}"
+    elif (place := _first_misfit(ours, checkpoint["optimizer"])) is not None:
+        fault = f"its optimiser has the parameters in another order: number {place} has another shape"
+    else:
+        return
+    why = [f"  {entry}" for entry in changed[:SHOWN]] or [
+        "  unknown. Other frozen parts, another optimiser, paramwise_cfg or constructor can be the cause"
+    ]
+    source = runner._load_from
+    raise InputError(
+        "\n".join(
+            [
+                f"--resume {source}: {fault}. What differs:",
+                *why,
+                "Resume with the settings of the checkpoint, or begin anew from its weights, without --resume: "
+                f"--cfg-options load_from={source}",
+            ]
         )
-    lacking = [name for name in wrapper.optimizer.defaults if name in _own_options(wrapper) and name not in theirs[0]]
-    if lacking:
-        raise InputError(
-            f"--resume {source}: its optimiser has no {', '.join(lacking)}, which {type(wrapper.optimizer).__name__} of this "
-            f"config has: it is another one. {anew}"
-        )
+    )
+
+
+def _of_configs(cfg: Mapping[str, Any], text: str | None) -> Iterator[Difference]:
+    """Yield the settings of parameter groups that differ between a config and the text of a checkpoint's config."""
+    before = plain_values(text or "", ("optim_wrapper", "model"))
+    if not before:
+        return
+    ours, theirs = (dict(_settings({name: part.get(name) for name in before})) for part in (cfg, before))
+    for key in sorted(ours.keys() | theirs.keys(), key=lambda key: (key != OPTIMIZER_TYPE, key)):
+        mine, other = ours.get(key, NOTHING), theirs.get(key, NOTHING)
+        if mine != _like(other, mine):
+            yield Difference(key, mine, other)
+
+
+def _settings(part: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the entries of a config that decide which parameters are optimised, by which optimiser, in which groups."""
+    if isinstance(part, Mapping):
+        for name, value in part.items():
+            yield from _settings(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(part, list | tuple) and any(isinstance(entry, Mapping) for entry in part):
+        for index, entry in enumerate(part):
+            yield from _settings(entry, f"{key}.{index}")
+    elif key == OPTIMIZER_TYPE:
+        yield key, name_of(part)
+    elif key.startswith(GROUPING) or (key.startswith("model.") and FROZEN.search(key)):
+        yield key, part
+
+
+def _first_misfit(ours: Sequence[Group], theirs: Mapping[str, Any]) -> int | None:
+    """Return the position of the first parameter whose averages in the checkpoint have another shape."""
+    numbers = [number for group in theirs["param_groups"] for number in group["params"]]
+    parameters = [parameter for group in ours for parameter in group["params"]]
+    for place, (number, parameter) in enumerate(zip(numbers, parameters, strict=True)):
+        averages = theirs["state"].get(number) or {}
+        for name in AVERAGES:
+            if isinstance(averages.get(name), Tensor) and averages[name].shape != parameter.shape:
+                return place
+    return None
 
 
 def _own_options(wrapper: OptimWrapper) -> set[str]:
@@ -185,9 +252,16 @@ def _take(wrapper: OptimWrapper, schedulers: Sequence[Any], checkpoint: dict) ->
 
 def _others(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[str]:
     """What else differs, in words, with what counts."""
+    done, planned = checkpoint["meta"].get("iter", 0), runner.train_loop.max_iters
+    if done >= planned:
+        key = "max_iters" if isinstance(runner.train_loop, IterBasedTrainLoop) else "max_epochs"
+        yield f"nothing is left to train: the checkpoint has {done} of {planned} iterations. To continue, raise train_cfg.{key}"
     averaged = any(isinstance(hook, EMAHook) for hook in runner.hooks)
     if "ema_state_dict" in checkpoint and not averaged:
         yield "the checkpoint has averaged weights, the config no EMAHook: training goes on from the averages without it"
+    for entry in _of_configs(runner.cfg, text_of(checkpoint)):
+        if entry.key.startswith("model."):  # the optimiser has their parameters in any case, frozen or not
+            yield f"{entry}. {entry.config} holds. --cfg-options load_from={runner._load_from} starts a new training with it"
     before = (checkpoint["message_hub"].get("runtime_info") or {}).get(BATCHES)
     now = getattr(runner.train_loop, "batches", None)
     for name, value in (now() if now else {}).items():

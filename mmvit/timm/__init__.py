@@ -49,6 +49,38 @@ class FeatureNet(nn.Module):
         """Return the maps of images (B, in_chans, H, W), finest first."""
         return list(self.model(images))
 
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | Iterable[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """Return maps by the interface of timm's classifiers, which DPT of segmentation_models_pytorch calls.
+
+        Args:
+            x: images (B, in_chans, H, W).
+            indices: levels, or the number of last levels; None for all that were built.
+            norm, stop_early: accepted for timm's sake, without effect.
+            output_fmt: only NCHW.
+            intermediates_only: return only the list of maps, not the last map before it.
+
+        Raises:
+            InputError: a level was not built, or the format is another.
+        """
+        built = list(self.model.out_indices)
+        wanted = built if indices is None else levels(indices)
+        if output_fmt != "NCHW" or not set(wanted) <= set(built):
+            raise InputError(
+                f"forward_intermediates: indices {wanted} in {output_fmt} were asked for; expected some of the levels {built} "
+                "that were built, in NCHW"
+            )
+        maps = [level.contiguous() for level in self.model(x)]  # callers use view() on them
+        found = [maps[built.index(level)] for level in wanted]
+        return found if intermediates_only else (maps[-1], found)
+
     @property
     def default_cfg(self) -> dict[str, Any]:
         return self.pretrained_cfg
@@ -86,7 +118,10 @@ def build(name: str, pretrained: bool = False, **options: Any) -> FeatureNet:
         PREFIX + name, options.pop("pretrained_cfg", None), options.pop("pretrained_cfg_overlay", None)
     )
     if not options.pop("features_only", False):
-        raise InputError(f"{PREFIX}{name} is a backbone without a classifier: create it with features_only=True")
+        raise InputError(
+            f"{PREFIX}{name} is a backbone without a classifier: create it with features_only=True. DPT of "
+            "segmentation_models_pytorch works with that, too"
+        )
     if (stride := options.pop("output_stride", STRIDES[-1])) != STRIDES[-1]:
         raise InputError(
             f"{PREFIX}{name}: output_stride={stride}: it has the strides {STRIDES} and cannot be dilated, which DeepLabV3 and "

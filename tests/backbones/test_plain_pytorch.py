@@ -111,6 +111,45 @@ def test_list_command() -> None:
     assert "by hand from https://drive.google.com" in shunted
 
 
+BLOCKED = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in NAMES:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def without(names: tuple[str, ...], code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process in which some packages are not there."""
+    program = f"NAMES = {names}\n{BLOCKED}\n{code}"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+
+def test_other_toolkits_need_mmengine_alone() -> None:
+    code = """
+import torch, mmvit, mmvit.timm, timm
+from mmvit.torchvision import detector
+images = torch.rand(1, 3, 64, 64)
+print(len(mmvit.create("van_b0")(images)))
+print(len(timm.create_model("mmvit_van_b0", features_only=True)(images)))
+print(type(detector("van_b0", "retinanet", num_classes=2)).__name__)
+"""
+    done = without(("mmcv", "mmdet", "mmseg"), code)
+    assert done.stdout.split() == ["4", "4", "RetinaNet"], done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("package", ["mmvit", "mmvit.timm", "mmvit.torchvision"])
+def test_without_mmengine_it_says_what_to_install(package: str) -> None:
+    done = without(("mmengine",), f"import {package}")
+    assert "ModuleNotFoundError: mmvit needs mmengine" in done.stderr
+    assert "pip install 'mmvit[openmmlab]'" in done.stderr
+
+
 @each_family
 def test_compiles_without_graph_breaks(family: Family) -> None:
     torch._dynamo.reset()

@@ -103,6 +103,12 @@ def test_options_that_nothing_takes(key: str) -> None:
     assert words in told
 
 
+def test_options_that_a_head_takes_out_of_its_loss() -> None:
+    loss = dict(type="CrossEntropyLoss", bg_cls_weight=0.1, class_weight=1.0)
+    head = dict(_delete_=True, type="DETRHead", num_classes=80, embed_dims=256, loss_cls=loss)
+    assert faults(config(**{"model.bbox_head": head})) == []
+
+
 def test_epochs_of_a_training_by_iterations() -> None:
     (told,) = faults(config("fpn_van_b0_ade20k", **{"train_cfg.max_epochs": 1}))
     assert told.startswith("train_cfg.max_epochs: IterBasedTrainLoop takes no such option; did you mean max_iters")

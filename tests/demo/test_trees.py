@@ -1,14 +1,17 @@
 """The dataset of tree crowns: tiles of photographs like deepforest's, and its recipe."""
 
 import json
+import logging
 from importlib.machinery import PathFinder
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mmvit.demo import report
 from mmvit.demo.trees import PHOTOGRAPHS, Photograph, TreesSpec, build, places, tiles
 from mmvit.demo.trees_recipe import apply
 from mmvit.errors import InputError
@@ -84,6 +87,21 @@ def test_the_real_photographs(tmp_path: Path) -> None:
         content = json.loads((root / f"coco/annotations/instances_{split}2017.json").read_text())
         counts[split] = len(content["images"]), len(content["annotations"])
     assert counts == {"train": (156, 1055), "val": (33, 376)}
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize(("classes", "predicted"), [(("tree",), 0), (tuple("0123456789"), 1)])
+def test_scenes_of_digits_are_for_digits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, classes: tuple[str, ...], predicted: int
+) -> None:
+    calls: list[Path] = []
+    monkeypatch.setattr(report, "predict_unseen", lambda checkpoint, work_dir: calls.append(work_dir))
+    (tmp_path / "last_checkpoint").write_text(str(tmp_path / "iter_4.pth"))
+    hook = report.DemoReportHook()
+    hook.closing_line = "demo: over"
+    loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=classes)))
+    hook.after_run(SimpleNamespace(val_dataloader=loader, work_dir=str(tmp_path), logger=logging.getLogger("demo")))
+    assert len(calls) == predicted
 
 
 @pytest.mark.stack

@@ -29,7 +29,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_images(folder / "data" / "coco" / split, 9)
     for part in ("images", "maps"):
         (folder / "data" / "seg" / part).mkdir(parents=True)
-    write_images(folder / "data" / "seg" / "images", 5, folder / "data" / "seg" / "maps")
+    write_images(folder / "data" / "seg" / "images", 9, folder / "data" / "seg" / "maps")
     (folder / "detector.py").write_text(DETECTOR)
     (folder / "segmenter.py").write_text(SEGMENTER)
     return folder
@@ -77,6 +77,7 @@ def test_what_only_the_evaluation_needs(at_home: Path) -> None:
     finally:
         file.write_text(whole)
     assert finding.text.startswith("evaluation: KeyError: iscrowd")
+    assert finding.text.endswith('annotations need "iscrowd": 0, which only evaluation reads')
 
 
 @pytest.mark.once
@@ -98,6 +99,109 @@ def test_maps_that_no_loss_reaches(at_home: Path) -> None:
     options |= {"model.neck.in_channels": channels[1:], "model.neck.start_level": 0}
     options["model.backbone"]["out_indices"] = (1, 2, 3)
     assert "gradients" not in run("detector", **options), "the cure cures"
+
+
+KEYS = ("img_id", "img_path", "ori_shape", "img_shape")
+LOAD = [dict(type="mmvit.LoadImage"), dict(type="LoadAnnotations", with_bbox=True)]
+FAULTS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    "a best figure of no evaluation": (
+        "detector",
+        {"default_hooks.checkpoint.save_best": "bbox_mAP"},
+        ["save_best is 'bbox_mAP', and the evaluation gives no such metric; did you mean coco/bbox_mAP"],
+    ),
+    "no scale to undo": (
+        "detector",
+        {"val_dataloader.dataset.pipeline": [*LOAD, dict(type="PackDetInputs", meta_keys=KEYS)]},
+        ["AssertionError: assert img_meta.get('scale_factor') is not None; in model.bbox_head", "meta_keys=('img_id', "],
+    ),
+    "nothing packed": (
+        "detector",
+        {"train_dataloader.dataset.pipeline": LOAD},
+        ["KeyError: inputs", "the pipeline has to end with PackDetInputs"],
+    ),
+    "no boxes loaded": (
+        "detector",
+        {"train_dataloader.dataset.pipeline": [LOAD[0], dict(type="PackDetInputs")]},
+        ["it has no boxes. Expected LoadAnnotations with with_bbox=True"],
+    ),
+    "too few strides of anchors": (
+        "detector",
+        {"model.bbox_head.anchor_generator.strides": [8, 16, 32]},
+        [
+            "AssertionError: assert len(featmap_sizes) == self.prior_generator.num_levels",
+            "as many entries as the neck has outputs",
+        ],
+    ),
+    "no size of a batch": (
+        "segmenter",
+        {"model.data_preprocessor.size": None},
+        ["model.data_preprocessor needs a size for batches"],
+    ),
+    "a validation of which nothing is left": (
+        "detector",
+        {"val_dataloader.dataset.test_mode": False, "val_dataloader.dataset.filter_cfg": dict(min_size=80)},
+        ["a dataset has no sample"],
+    ),
+}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("what", FAULTS)
+def test_faults_with_known_remedies(at_home: Path, what: str) -> None:
+    name, options, words = FAULTS[what]
+    finding = run(name, **options)["dry run"]
+    assert all(part in finding.text for part in words), finding.text
+
+
+UPERNET = {
+    "model.neck": None,
+    "model.decode_head": dict(
+        _delete_=True,
+        type="UPerHead",
+        in_channels=[8, 16, 24, 32],
+        in_index=[0, 1, 2, 3],
+        pool_scales=(1, 2),
+        channels=16,
+        num_classes=3,
+        norm_cfg=dict(type="BN"),
+        align_corners=False,
+        loss_decode=dict(type="CrossEntropyLoss"),
+    ),
+}
+
+
+def test_a_batch_norm_after_pooling_with_one_image(at_home: Path) -> None:
+    finding = run("segmenter", **UPERNET)["dry run"]
+    assert finding.ok is False
+    assert "first training step: ValueError: Expected more than 1 value per channel when training" in finding.text
+    assert "in model.decode_head.psp_modules.0.1.bn (BatchNorm2d)" in finding.text
+    assert finding.text.endswith(
+        "a batch norm after pooling sees one value with one image: set train_dataloader.batch_size to 2 or more (and "
+        "drop_last, where an epoch leaves one image for its last batch), or another norm_cfg for that part"
+    )
+    found = run("segmenter", **UPERNET, **{"train_dataloader.batch_size": 2})
+    assert {finding.ok for finding in found.values()} == {True}, "both remedies help"
+    group = {"model.decode_head": {**UPERNET["model.decode_head"], "norm_cfg": dict(type="GN", num_groups=2)}}
+    found = run("segmenter", **{**UPERNET, **group})
+    assert {finding.ok for finding in found.values()} == {True}
+
+
+def test_an_epoch_that_ends_with_one_image(at_home: Path) -> None:
+    """Nine images in batches of two: the first step works, the fifth fails."""
+    epochs = {
+        "train_dataloader.batch_size": 2,
+        "train_dataloader.sampler": dict(_delete_=True, type="DefaultSampler", shuffle=True),
+        "train_cfg": dict(_delete_=True, type="mmvit.EpochBasedTrainLoop", max_epochs=1, val_interval=1),
+    }
+    found = run("segmenter", **UPERNET, **epochs)
+    assert "PolyLR ends after" in found.pop("schedule").text, "the stock schedule is for 80,000 iterations"
+    assert found.pop("last batch").text.startswith("9 samples in batches of 2 leave one alone at the end of an epoch")
+    assert {finding.ok for finding in found.values()} == {True}
+    assert "last batch" not in run("segmenter", **UPERNET, **epochs, **{"train_dataloader.drop_last": True})
+    assert "last batch" not in run("segmenter", **{**UPERNET, **epochs, "train_dataloader.batch_size": 3})
+    few = run("segmenter", **UPERNET, **epochs, **{"train_dataloader.dataset.indices": 5})
+    assert "and drop_last, where an epoch leaves one image" in few["dry run"].text, "these are all seen"
+    assert "last batch" not in run("segmenter", **epochs), "no part of it minds one image"
 
 
 @pytest.mark.once

@@ -63,6 +63,19 @@ def test_nothing_is_said_where_nothing_differs(killed: Path) -> None:
     assert told(killed, param_scheduler=schedule(), optim_wrapper=optimizer())[0] == ""
 
 
+def test_a_training_that_is_over_says_so(killed: Path) -> None:
+    """mmengine ends such a run at once and says nothing."""
+    loop = dict(type="mmvit.EpochBasedTrainLoop", max_epochs=1, val_interval=1)
+    run = resumed(
+        killed, hooks=[HOOK], log_level="WARNING", train_cfg=loop, param_scheduler=schedule(), optim_wrapper=optimizer()
+    )
+    heard = Heard()
+    run.logger.addHandler(heard)
+    train(run)
+    told = "resuming: nothing is left to train: the checkpoint has 6 of 4 iterations. To continue, raise train_cfg.max_epochs"
+    assert told in heard.lines
+
+
 def test_what_the_checkpoint_overrules_is_told(killed: Path) -> None:
     message, run = told(
         killed,
@@ -146,7 +159,7 @@ CHANGED = {
 
 @pytest.mark.parametrize("what", CHANGED)
 def test_another_optimiser_cannot_go_on(killed: Path, what: str) -> None:
-    told = {"constructor": "parameters in 1 groups, this config's has", "optimiser": "has no momentum, dampening, nesterov"}
+    told = {"constructor": "parameters in 1 groups, this config's has", "optimiser": "has no dampening, momentum, nesterov"}
     run = resumed(killed, hooks=[HOOK], param_scheduler=schedule(), **CHANGED[what])
     with pytest.raises(InputError, match=rf"--resume .*iter_\d\.pth: .*{told[what]}(.|\n)*begin anew .*load_from="):
         train(run)

@@ -33,6 +33,16 @@ def test_every_page_of_docs_is_on_the_site(site: Path) -> None:
         assert (site / page.stem / "index.html").is_file(), page
 
 
+def test_notebooks_are_pages_and_files(site: Path) -> None:
+    for notebook in (HOME / "docs" / "notebooks").glob("*.ipynb"):
+        page = (site / "notebooks" / notebook.stem / "index.html").read_text()
+        assert "from training to results" in page
+        assert "mmvit.Predictor" in re.sub(r"<[^>]+>", "", page), "its code"
+        assert f'href="../{notebook.name}"' in page
+        assert (site / "notebooks" / notebook.name).is_file()
+        assert f'href="notebooks/{notebook.stem}/"' in (site / "index.html").read_text()
+
+
 def test_the_reference_has_every_family(site: Path) -> None:
     page = (site / "reference" / "index.html").read_text()
     for family in families():

@@ -48,6 +48,20 @@ def test_maps_are_those_of_create(name: str) -> None:
         assert found.shape == (1, channels, -(-70 // stride), 64 // stride)
 
 
+def test_intermediates() -> None:
+    net = timm.create_model(f"{PREFIX}van_b0", features_only=True, out_indices=(0, 1, 3)).eval()
+    images = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        maps = net(images)
+        last, found = net.forward_intermediates(images, indices=[0, -1])
+        assert [torch.equal(*pair) for pair in ((last, maps[2]), (found[0], maps[0]), (found[1], maps[2]))] == [True] * 3
+        assert len(net.forward_intermediates(images, intermediates_only=True)) == 3
+    assert all(level.is_contiguous() for level in found)
+    for options in (dict(indices=[2]), dict(output_fmt="NLC")):
+        with pytest.raises(InputError, match=r"expected some of the levels \[0, 1, 3\]"):
+            net.forward_intermediates(images, **options)
+
+
 def test_options_of_timm_and_of_the_backbone() -> None:
     net = timm.create_model(f"{PREFIX}van_b0", features_only=True, out_indices=2, num_classes=0, drop_path_rate=0.1)
     assert net.model.out_indices == (2, 3)

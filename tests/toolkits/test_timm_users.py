@@ -37,6 +37,20 @@ class TestSegmentationModels:
         with torch.no_grad():
             assert model(torch.rand(1, 3, 256, 256)).shape == (1, 1, 256, 256)
 
+    @pytest.mark.parametrize("name", ["van_b0", "pvt_v2_b0", "volo_d1"])
+    def test_dpt_on_a_pyramid(self, name):
+        """Its readout calls view() on the maps, which lie channels-last otherwise."""
+        model = self.smp.DPT(f"tu-mmvit_{name}", encoder_weights=None, in_channels=4, classes=3, features_only=True)
+        masks = model(torch.rand(2, 4, 64, 96))
+        assert masks.shape == (2, 3, 64, 96)
+        masks.square().mean().backward()
+        lost = [name for name, value in model.encoder.named_parameters() if value.grad is None or not value.grad.any()]
+        assert lost == []
+
+    def test_dpt_says_what_it_needs(self):
+        with pytest.raises(InputError, match=r"create it with features_only=True, which DPT of segmentation_models_pytorch"):
+            self.smp.DPT("tu-mmvit_van_b0", encoder_weights=None)
+
     @pytest.mark.parametrize("decoder", ["DeepLabV3", "DeepLabV3Plus"])
     def test_dilated_decoders_say_why_not(self, decoder):
         with pytest.raises(InputError, match=r"cannot be dilated.*take a decoder for all four levels, such as Unet"):

@@ -1,0 +1,146 @@
+"""Trainings as `tools/train.py` starts them: what is said when an optimiser cannot go on, and when a run dies early."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from makers import write_coco
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from test_processes import DETECTOR, write_images
+
+from mmvit.engine.configuration import TrainOptions, train_config
+from mmvit.engine.launch import FIRST_STEPS, OFFER, train
+from mmvit.errors import InputError
+
+pytestmark = pytest.mark.stack
+
+SHORT = {"train_cfg.max_iters": 2, "train_cfg.val_interval": 100, "default_hooks.checkpoint.save_best": None}
+
+
+@HOOKS.register_module()
+class DyingHook(Hook):
+    """Dies as iteration number `at` of a run begins."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        if batch_idx + 1 == self.at:
+            raise RuntimeError("out of luck")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a config and two iterations of a training with it, each layer at a rate of its own."""
+    folder = tmp_path_factory.mktemp("launch")
+    write_coco(folder / "data" / "coco", images=4)
+    for split in ("train2017", "val2017"):
+        write_images(folder / "data" / "coco" / split, 4)
+    (folder / "detector.py").write_text(DETECTOR)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train(TrainOptions(Path("detector.py"), Path("layers"), cfg_options=SHORT))
+        plain = {"optim_wrapper.constructor": "DefaultOptimWrapperConstructor", "optim_wrapper.paramwise_cfg": None}
+        train(TrainOptions(Path("detector.py"), Path("plain"), cfg_options={**SHORT, **plain}))
+    return folder
+
+
+@pytest.fixture
+def there(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(trained)
+    return trained
+
+
+SGD = dict(_delete_=True, type="SGD", lr=0.01, momentum=0.9, weight_decay=1e-4)
+CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "frozen stages": (
+        {"model.backbone.frozen_stages": 2},
+        ["its optimiser has ", "model.backbone.frozen_stages: 2 in the config, nothing in the checkpoint"],
+    ),
+    "optimiser": (
+        {"optim_wrapper.optimizer": SGD},
+        [
+            "its optimiser is another one than SGD of this config (it has no dampening, momentum, nesterov)",
+            "optim_wrapper.optimizer.type: SGD in the config, AdamW in the checkpoint",
+        ],
+    ),
+    "an optimiser with the same options": (
+        {"optim_wrapper.optimizer.type": "Adam"},
+        ["another one than Adam", "optim_wrapper.optimizer.type: Adam in the config, AdamW in the checkpoint"],
+    ),
+    "constructor": (
+        {"optim_wrapper.constructor": "DefaultOptimWrapperConstructor"},
+        [
+            "its optimiser has ",
+            "optim_wrapper.constructor: DefaultOptimWrapperConstructor in the config, mmvit.LayerDecay in the checkpoint",
+        ],
+    ),
+    "options of the constructor": (
+        {"optim_wrapper.paramwise_cfg.custom_keys": dict(neck=dict(lr_mult=2.0))},
+        ["its optimiser has ", "optim_wrapper.paramwise_cfg.custom_keys.neck.lr_mult: 2.0 in the config, nothing in the"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_differs_is_named(there: Path, what: str) -> None:
+    changes, words = CHANGES[what]
+    with pytest.raises(InputError) as raised:
+        train(TrainOptions(Path("detector.py"), Path("layers"), resume="auto", cfg_options={**SHORT, **changes}))
+    told = str(raised.value)
+    assert all(part in told for part in words), told
+    assert told.startswith(f"--resume {there / 'layers' / 'iter_2.pth'}: its optimiser ")
+    assert told.endswith(
+        f"begin anew from its weights, without --resume: --cfg-options load_from={there / 'layers' / 'iter_2.pth'}"
+    )
+
+
+def test_what_the_message_advises_works(there: Path) -> None:
+    options = {**SHORT, "model.backbone.frozen_stages": 2, "optim_wrapper.optimizer": SGD}
+    anew = options | {"load_from": str(there / "layers" / "iter_2.pth"), "train_cfg.max_iters": 1}
+    train(TrainOptions(Path("detector.py"), Path("anew"), cfg_options=anew))
+    assert (there / "anew" / "last_checkpoint").is_file()
+
+
+def test_frozen_stages_that_the_optimiser_has_all_the_same(there: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """mmengine's own constructor takes frozen parameters as well, so that the run goes on, and says so."""
+    options = {
+        **SHORT,
+        "optim_wrapper.constructor": "DefaultOptimWrapperConstructor",
+        "optim_wrapper.paramwise_cfg": None,
+        "model.backbone.frozen_stages": 2,
+        "train_cfg.max_iters": 3,
+    }
+    train(TrainOptions(Path("detector.py"), Path("plain"), resume="auto", cfg_options=options))
+    told = (
+        "resuming: model.backbone.frozen_stages: 2 in the config, nothing in the checkpoint. 2 counts: --cfg-options load_from="
+    )
+    assert told in "".join(capfd.readouterr())
+
+
+def test_a_config_that_resumes_by_itself_is_told_the_same(there: Path) -> None:
+    options = {**SHORT, "resume": True, "optim_wrapper.optimizer": SGD}
+    with pytest.raises(InputError, match="another one than SGD"):
+        train(TrainOptions(Path("detector.py"), Path("layers"), cfg_options=options))
+    file = str(there / "layers" / "iter_2.pth")
+    with pytest.raises(InputError, match="another one than SGD"):
+        train(TrainOptions(Path("detector.py"), Path("other"), cfg_options={**options, "load_from": file}))
+
+
+def test_load_from_holds_where_there_is_nothing_to_resume(there: Path) -> None:
+    """Scripts of clusters always say --resume; their first run begins from the weights that the config names."""
+    begun = {"load_from": str(there / "layers" / "iter_2.pth")}
+    first = train_config(TrainOptions(Path("detector.py"), Path("none"), resume="auto", cfg_options=begun))
+    assert (first.resume, first.load_from) == (False, begun["load_from"])
+    later = train_config(TrainOptions(Path("detector.py"), Path("layers"), resume="auto", cfg_options={"load_from": "x.pth"}))
+    assert (later.resume, later.load_from) == (True, begun["load_from"])
+
+
+@pytest.mark.parametrize("at", [1, FIRST_STEPS, FIRST_STEPS + 1])
+def test_a_run_that_dies_early_is_offered_a_dry_run(there: Path, at: int) -> None:
+    options = {**SHORT, "custom_hooks": [dict(type="DyingHook", at=at)], "train_cfg.max_iters": 9}
+    with pytest.raises(RuntimeError, match="out of luck") as raised:
+        train(TrainOptions(Path("detector.py"), Path(f"dead_{at}"), cfg_options=options))
+    assert getattr(raised.value, "__notes__", []) == ([OFFER] if at <= FIRST_STEPS else [])
