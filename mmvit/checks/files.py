@@ -71,7 +71,6 @@ class Source:
     Attributes:
         summary: a line about its annotations; None if it has label maps.
         lacking: whether a class to train never occurs.
-        open_one: opens an image and what belongs to it.
     """
 
     entries: list[Entry]
@@ -226,10 +225,7 @@ def traits(path: str, image: np.ndarray) -> list[str]:
 
 
 def rle_fault(mask: Any) -> str | None:
-    """Return why an RLE cannot be decoded; None if it can, or for polygons.
-
-    Pycocotools fails on some broken ones and decodes others to noise.
-    """
+    """Return why an RLE, which pycocotools may decode to noise, is broken; None if it is not, or for polygons."""
     if not isinstance(mask, dict) or mask.get("size") is None:
         return None
     try:
@@ -243,11 +239,7 @@ def rle_fault(mask: Any) -> str | None:
 
 
 def runs(counts: str) -> list[int]:
-    """Return the run lengths of a compressed RLE.
-
-    Each letter holds five bits of a number and one that says whether the number goes on. From the fourth number on, each is the
-    difference to the one two places before.
-    """
+    """Return the run lengths of a compressed RLE: five bits of a number a letter, from the fourth number on as differences."""
     lengths: list[int] = []
     number = shift = 0
     for letter in counts:
