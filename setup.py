@@ -20,7 +20,7 @@ class BuildWithFolders(build_py):
         for folder in FOLDERS:
             target = Path(self.build_lib) / "mmvit" / ".mim" / folder
             rmtree(target, ignore_errors=True)  # of an earlier build, perhaps with files that are gone since
-            copytree(folder, target, ignore=ignore_patterns("__pycache__", ".*"))
+            copytree(folder, target, ignore=ignore_patterns("__pycache__", "node_modules", "dist", ".*"))
 
 
 setup(cmdclass={"build_py": BuildWithFolders})

@@ -17,6 +17,7 @@ import torch
 from mmengine.registry import MODELS, DefaultScope
 
 from mmvit.commands.options import at_least_one, exit_status
+from mmvit.export.feeds import feed_of
 from mmvit.export.formats import Wanted, export
 from mmvit.export.models import Exportable, from_arch, from_config
 from mmvit.export.verify import pictures, trained
@@ -82,7 +83,7 @@ def steps_of(name: str, size: tuple[int, int], folder: Path, asked: Namespace) -
     with torch.inference_mode(False):
         exportable = from_arch(name, None) if name in list_archs() else from_random(name, folder)
         image = pictures([size])[0]
-        feed = feed_of(exportable, image, size)
+        feed = feed_of(exportable.metadata, image.numpy())
         fixed = None if asked.dynamic else size
         steps = {EAGER: eager(exportable, image, feed)}
         if exportable.kind == "backbone" and not asked.no_compile:
@@ -98,14 +99,6 @@ def steps_of(name: str, size: tuple[int, int], folder: Path, asked: Namespace) -
             session, _ = SESSIONS[file.suffix](file, "cpu")
             steps[candidate] = lambda session=session: session(feed)  # type: ignore[misc]
     return steps
-
-
-def feed_of(exportable: Exportable, image: torch.Tensor, size: tuple[int, int]) -> dict[str, np.ndarray]:
-    if exportable.kind == "backbone":
-        return dict(pixels=((image.permute(0, 3, 1, 2).float() - 128) / 58).contiguous().numpy())
-    if exportable.kind == "segmenter":
-        return dict(image=image.numpy(), size=np.array(size, np.int64))
-    return dict(image=image.numpy(), score_threshold=np.array(exportable.metadata["score_threshold"], np.float32))
 
 
 def eager(exportable: Exportable, image: torch.Tensor, feed: dict[str, np.ndarray]) -> Step:

@@ -4,6 +4,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import InputError
 from .options import exit_status
 
 FORMATS = ("onnx", "openvino", "pt2")
@@ -23,13 +24,25 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit export") -> int:
     parser.add_argument("--out", type=Path, required=True, help="the file to write: .onnx, .xml for openvino, or .pt2")
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument("--size", type=height_and_width, metavar="HxW", help="take images of this size only, after resizing")
-    sizes.add_argument("--dynamic", action="store_true", help="take images of any size (the default)")
+    sizes.add_argument(
+        "--dynamic",
+        action="store_true",
+        help="take images of any size, and of segmenters and backbones any number (the default)",
+    )
     parser.add_argument("--score", type=float, help="least score of a detection (default: the config's)")
+    parser.add_argument(
+        "--raw-masks", action="store_true", help="Mask R-CNN: 28x28 probabilities within the boxes, not masks of the image"
+    )
     parser.add_argument("--half", action="store_true", help="half precision, for GPUs, and for CPUs with openvino")
-    parser.add_argument("--int8", type=Path, metavar="DIR", help="8-bit integers, calibrated on the images of a folder")
+    parser.add_argument("--int8", action="store_true", help="8-bit integers; needs --calibration")
+    parser.add_argument(
+        "--calibration", type=Path, metavar="DIR", help="with --int8: images that tell the ranges of activations"
+    )
     asked = parser.parse_args(arguments)
     if asked.int8 and (asked.half or asked.to != "onnx"):
         parser.error("--int8 goes with --to onnx, and without --half")
+    if asked.int8 != (asked.calibration is not None):
+        parser.error("--int8 and --calibration DIR go together: give a folder of images like those that the model will see")
     if len(asked.words) > 2:
         parser.error(f"expected CONFIG CHECKPOINT, got {' '.join(asked.words)}")
     return exit_status(write, asked)
@@ -42,13 +55,19 @@ def write(asked: Namespace) -> None:
 
     first, second = asked.words[0], asked.words[1] if len(asked.words) == 2 else None
     if first in list_archs():
+        if asked.raw_masks:
+            raise InputError(f"--raw-masks: {first} is a backbone alone and gives no masks; leave it out")
         exportable = from_arch(first, second)
     else:
         config, checkpoint = (first, second) if second else (None, first)
-        exportable = from_config(config, checkpoint, asked.score)
+        exportable = from_config(config, checkpoint, asked.score, asked.raw_masks)
     precision = "int8" if asked.int8 else "float16" if asked.half else "float32"
-    difference = export(exportable, asked.out, Wanted(asked.to, asked.size, precision, asked.int8))
+    difference = export(exportable, asked.out, Wanted(asked.to, asked.size, precision, asked.calibration))
     print(f"{asked.out}: {difference}")
+    if precision != "float32":
+        from ..export.accuracy import loss
+
+        print(f"{asked.out}: {loss(exportable, asked.out)}")
 
 
 def height_and_width(words: str) -> tuple[int, int]:

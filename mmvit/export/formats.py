@@ -5,7 +5,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ import torch
 
 from ..errors import InputError
 from ..predict.sessions import FIELD, needed, open_session
-from .integers import images_of, quantize
+from .feeds import images_of
+from .integers import quantize
 from .models import Exportable
 from .precision import halved
 from .verify import SIZES, pictures, require_agreement, verify
 
 OPSET = 20
+SIDES = dict(backbone=(2, 3), segmenter=(1, 2), detector=(1, 2))  # axes of height and width
 TRACED = (289, 421)  # no level of a detector's pyramid has one row or column at this size: those would be fixed
 
 
@@ -29,7 +31,7 @@ class Wanted:
 
     Attributes:
         to: one of `FORMATS`.
-        size: height and width of all images; None for any.
+        size: height and width of all images, which then come one by one; None for any.
         precision: `float32`, `float16` or `int8`. In float16 the network computes in half precision and boxes stay float32;
             OpenVINO keeps its weights as float16 and computes in what the CPU has. int8 is for ONNX alone.
         images: folder of images whose activations give the ranges of int8.
@@ -56,15 +58,17 @@ def export(exportable: Exportable, out: Path, wanted: Wanted) -> str:
         raise InputError(f"--out {out}: expected a name that ends in {SUFFIX[wanted.to]} for --to {wanted.to}")
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: no folder {out.parent}; make it first")
-    metadata = dict(exportable.metadata, size=list(wanted.size) if wanted.size else None, precision=wanted.precision)
+    settings = dict(size=list(wanted.size) if wanted.size else None, precision=wanted.precision)
     if wanted.precision == "float16" and wanted.to != "openvino":
         exportable = replace(exportable, program=halved(exportable.program))
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         file = Path(folder) / out.name
         with quiet():
-            FORMATS[wanted.to](exportable, trace(exportable, wanted.size), file, json.dumps(metadata))
+            traced, batch = trace(exportable, wanted.size)
+            exportable = replace(exportable, metadata=dict(exportable.metadata, **settings, batch=batch))
+            FORMATS[wanted.to](exportable, traced, file, json.dumps(exportable.metadata))
             if wanted.images is not None:
-                quantize(file, metadata, wanted.images)
+                quantize(file, exportable.metadata, wanted.images)
         told = compare(exportable, file, wanted)
         for written in sorted(Path(folder).iterdir()):
             os.replace(written, out.parent / written.name)
@@ -80,11 +84,11 @@ def compare(exportable: Exportable, file: Path, wanted: Wanted) -> str:
     run = open_session(file, "cpu").run
     sizes = [wanted.size] if wanted.size else SIZES
     if wanted.images is not None:
-        photographs = (torch.from_numpy(image) for image in images_of(wanted.images, exportable.metadata["scale"]))
+        photographs = (torch.from_numpy(image) for image in images_of(wanted.images, exportable.metadata))
         return require_agreement(exportable, run, photographs)
     if wanted.precision == "float16":
         return require_agreement(exportable, run, pictures(list(sizes)))
-    return verify(exportable, run, sizes)
+    return verify(exportable, run, sizes, batches=exportable.metadata["batch"] is None)
 
 
 @contextmanager
@@ -95,29 +99,46 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def trace(exportable: Exportable, size: tuple[int, int] | None) -> Any:
-    """Return torch's exported program.
+def trace(exportable: Exportable, size: tuple[int, int] | None) -> tuple[Any, int | None]:
+    """Return torch's exported program, and the number of pictures that it takes at once: None for any.
+
+    A file for any size takes any number, too, if it is no detector's: mmdet's NMS is that of one picture.
 
     Raises:
         InputError: the model cannot be traced.
     """
-    height, width = size or TRACED
-    auto = None if size else torch.export.Dim.AUTO
-    if exportable.kind == "backbone":
-        inputs: tuple[torch.Tensor, ...] = (torch.rand(1, 3, height, width),)
-        dynamic: tuple[dict, ...] = ({2: auto, 3: auto},)
-    else:
-        image = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8)
-        other = torch.tensor([height + 10, width + 10]) if exportable.kind == "segmenter" else torch.tensor(0.001)
-        inputs, dynamic = (image, other), ({1: auto, 2: auto}, {})
+    if size is None and exportable.kind != "detector":
+        with suppress(Exception):  # a head that writes down its batch
+            traced = exported(exportable, TRACED, dict.fromkeys((0, *SIDES[exportable.kind]), torch.export.Dim.AUTO), batch=2)
+            if not isinstance(shape_of(traced)[0], int):
+                return traced, None
+    sides = {} if size else dict.fromkeys(SIDES[exportable.kind], torch.export.Dim.AUTO)
     try:
-        with torch.no_grad():
-            return torch.export.export(exportable.program, inputs, dynamic_shapes=dynamic, strict=False)
+        return exported(exportable, size or TRACED, sides), 1
     except Exception as error:
         raise InputError(
             f"{type(exportable.model).__name__} cannot be exported, tried torch.export of {type(exportable.program).__name__}: "
             f"{type(error).__name__}: {str(error).splitlines()[0]}. Nothing was written"
         ) from error
+
+
+def exported(exportable: Exportable, size: tuple[int, int], free: dict[int, Any], batch: int = 1) -> Any:
+    """Return torch's exported program of pictures of a size; `free` are the axes of theirs that may have any length."""
+    height, width = size
+    first = torch.rand(batch, 3, height, width)
+    if exportable.kind != "backbone":
+        first = torch.randint(0, 256, (batch, height, width, 3), dtype=torch.uint8)
+    others = dict(score_threshold=torch.tensor(0.001), size=torch.tensor([height + 10, width + 10]))
+    inputs = (first, *(others[name] for name in exportable.program.inputs[1:]))
+    dynamic = (free, *({} for _ in inputs[1:]))
+    with torch.no_grad():
+        return torch.export.export(exportable.program, inputs, dynamic_shapes=dynamic, strict=False)
+
+
+def shape_of(traced: Any) -> Any:
+    """Return the shape of the first input of a program: numbers, and symbols for what may have any length."""
+    name = traced.graph_signature.user_inputs[0]
+    return next(node.meta["val"].shape for node in traced.graph.nodes if node.name == name)
 
 
 def write_onnx(exportable: Exportable, traced: Any, file: Path, metadata: str) -> None:

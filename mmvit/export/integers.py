@@ -7,23 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..predict.runner import Read, resize
 from ..predict.sessions import FIELD, needed
-from ..predict.sources import paths
+from .feeds import feed_of, images_of
 
-MOST = 64  # images of the calibration
 QUANTIZED = ["Conv", "MatMul", "Gemm"]
-
-
-def images_of(folder: Path, scale: dict[str, Any] | None) -> Iterator[np.ndarray]:
-    """Yield the first images of a folder, (1, h, w, 3) uint8, at the test scale.
-
-    Raises:
-        InputError: no images, or one that cannot be read.
-    """
-    read = Read()
-    for path in paths(folder)[:MOST]:
-        yield np.ascontiguousarray(resize(read.transform(dict(img_path=str(path)))["img"], scale)[None])
 
 
 def quantize(file: Path, metadata: dict[str, Any], folder: Path) -> None:
@@ -42,7 +29,7 @@ def quantize(file: Path, metadata: dict[str, Any], folder: Path) -> None:
     quantization.quantize_static(
         str(prepared),
         str(file),
-        Feeds(metadata, images_of(folder, metadata["scale"])),
+        Feeds(metadata, images_of(folder, metadata)),
         per_channel=True,
         op_types_to_quantize=QUANTIZED,
         extra_options=dict(MatMulConstBOnly=True),
@@ -63,10 +50,3 @@ class Feeds:
     def get_next(self) -> dict[str, np.ndarray] | None:
         image = next(self.images, None)
         return None if image is None else feed_of(self.metadata, image)
-
-
-def feed_of(metadata: dict[str, Any], image: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the inputs of a detector or segmenter for an image (1, H, W, 3)."""
-    if metadata["kind"] == "segmenter":
-        return dict(image=image, size=np.array(image.shape[1:3], np.int64))
-    return dict(image=image, score_threshold=np.array(metadata["score_threshold"], np.float32))

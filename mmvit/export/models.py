@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from torch import nn
 
 from ..errors import InputError
@@ -30,21 +31,26 @@ class Exportable:
         program: takes the inputs that it names and gives the outputs that it names.
         model: of mmdet or mmseg; the backbone itself for a backbone.
         metadata: plain values for JSON.
+        config: that the model was built from; None for a backbone.
     """
 
     kind: str
     program: Any
     model: Any
     metadata: dict[str, Any]
+    config: Config | None = None
 
 
-def from_config(config: str | Path | None, checkpoint: str | Path, score: float | None = None) -> Exportable:
+def from_config(
+    config: str | Path | None, checkpoint: str | Path, score: float | None = None, raw_masks: bool = False
+) -> Exportable:
     """Return the program of a trained detector or segmenter.
 
     Args:
         config: a file, the name of one of our configs, or None for the one in the checkpoint, read as data.
         checkpoint: of the whole model.
         score: least score of a detection; None for the config's.
+        raw_masks: give a mask head's probabilities within the boxes instead of masks of the picture.
 
     Raises:
         InputError: no such config, or a head or a test pipeline that cannot be exported.
@@ -54,7 +60,10 @@ def from_config(config: str | Path | None, checkpoint: str | Path, score: float 
     source = str(config or checkpoint)
     test = getattr(loaded.model, "test_cfg", None) or {}
     second = test.get("rcnn") or test
-    program = program_of(loaded.model, Preprocessing(dict(loaded.config.model.get("data_preprocessor") or {})), source)
+    preprocessing = Preprocessing(dict(loaded.config.model.get("data_preprocessor") or {}))
+    program: Any = program_of(loaded.model, preprocessing, source, raw_masks)
+    if raw_masks and "masks" not in program.outputs:
+        raise InputError(f"--raw-masks: {source} gives no masks; leave it out")
     kind = "segmenter" if isinstance(program, Segmenter) else "detector"
     with fetch(checkpoint).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -70,8 +79,9 @@ def from_config(config: str | Path | None, checkpoint: str | Path, score: float 
         score_threshold=float(second.get("score_thr", 0.0)) if score is None else score,
         nms_threshold=float((second.get("nms") or {}).get("iou_threshold", 0.0)),
         mask_threshold=float(second.get("mask_thr_binary", 0.5)),
+        raw_masks=raw_masks,
     )
-    return Exportable(kind, program.eval(), loaded.model, metadata)
+    return Exportable(kind, program.eval(), loaded.model, metadata, loaded.config)
 
 
 def described(program: Any) -> dict[str, Any]:
@@ -106,8 +116,8 @@ def from_arch(name: str, checkpoint: str | None) -> Exportable:
     return Exportable("backbone", program, backbone, metadata)
 
 
-def program_of(model: Any, preprocessing: Preprocessing, source: str) -> nn.Module:
-    """Return our program of a model.
+def program_of(model: Any, preprocessing: Preprocessing, source: str, raw_masks: bool = False) -> nn.Module:
+    """Return our program of a model; `raw_masks` is for Mask R-CNN.
 
     Raises:
         InputError: a model or head that none of the programs is for.
@@ -127,7 +137,7 @@ def program_of(model: Any, preprocessing: Preprocessing, source: str) -> nn.Modu
             names = f"{type(model.rpn_head).__name__} and {type(model.roi_head).__name__}"
             raise InputError(f"{source}: a detector of {names} cannot be exported, only RPNHead with StandardRoIHead; {TRIED}")
         _require_nms(source, model.test_cfg.rpn.nms, model.test_cfg.rcnn.nms)
-        return TwoStageProgram(model, preprocessing)
+        return TwoStageProgram(model, preprocessing, raw_masks)
     head = getattr(model, "bbox_head", None)
     own = type(head)._predict_by_feat_single if isinstance(head, BaseDenseHead) else None
     if isinstance(model, SingleStageDetector) and own is BaseDenseHead._predict_by_feat_single:

@@ -16,22 +16,33 @@ class TwoStageDetector(nn.Module):
     Args:
         model: an mmdet `TwoStageDetector` in eval mode with an `RPNHead` and a `StandardRoIHead`.
         preprocessing: of its config.
+        raw_masks: give the mask head's probabilities within the boxes instead of masks of the picture.
     """
 
-    inputs = ("image", "score_threshold")
-
-    def __init__(self, model: Any, preprocessing: Preprocessing) -> None:
+    def __init__(self, model: Any, preprocessing: Preprocessing, raw_masks: bool = False) -> None:
         super().__init__()
         self.model, self.preprocessing = model, preprocessing
         self.rpn, self.rcnn = model.test_cfg.rpn, model.test_cfg.rcnn
-        self.outputs = ("boxes", "scores", "labels", *(("masks",) if model.roi_head.with_mask else ()))
+        self.with_mask = bool(model.roi_head.with_mask)
+        self.pastes = self.with_mask and not raw_masks
+        self.inputs = ("image", "score_threshold", *(("size",) if self.pastes else ()))
+        self.outputs = ("boxes", "scores", "labels", *(("masks",) if self.with_mask else ()))
 
-    def forward(self, image: Tensor, score_threshold: Tensor) -> tuple[Tensor, ...]:
-        """Return boxes (N, 4), scores (N,), labels (N,) and probabilities of masks (N, 28, 28) of a (1, H, W, 3) picture."""
-        size = image.shape[1:3]
+    def forward(self, image: Tensor, score_threshold: Tensor, size: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Return boxes (N, 4), scores (N,), labels (N,) and masks of a (1, H, W, 3) picture.
+
+        Masks are (N, *size) bool, where `size` (2,) int64 is that of the original picture; raw, they are probabilities
+        (N, 28, 28) within the boxes.
+        """
+        shape = image.shape[1:3]
         maps = self.model.extract_feat(self.preprocessing(image))
-        found = self.detect(maps, self.proposals(maps, size), size, score_threshold)
-        return (*found, self.masks(maps, found[0], found[2])) if self.model.roi_head.with_mask else found
+        found = self.detect(maps, self.proposals(maps, shape), shape, score_threshold)
+        if not self.with_mask:
+            return found
+        masks = self.masks(maps, found[0], found[2])
+        if size is not None:
+            masks = pasted(masks, found[0], shape, size, self.rcnn.get("mask_thr_binary", 0.5))
+        return (*found, masks)
 
     def proposals(self, maps: tuple[Tensor, ...], size: Any) -> Tensor:
         """Return (P, 4) boxes of the region proposal network."""
@@ -80,6 +91,36 @@ class TwoStageDetector(nn.Module):
         return logits.gather(1, index)[:, 0].sigmoid()
 
 
+def pasted(masks: Tensor, boxes: Tensor, shape: Any, size: Tensor, threshold: float) -> Tensor:
+    """Return (N, *size) bool masks of the original picture, as mmdet pastes them.
+
+    Args:
+        masks: (N, h, w) probabilities within the boxes.
+        boxes: (N, 4) in pixels of the picture that the network saw.
+        shape: height and width of that picture.
+        size: (2,) height and width of the original.
+        threshold: least probability.
+    """
+    rows, columns = size.tolist()
+    torch._check(rows >= 2)
+    torch._check(columns >= 2)
+    height, width = size.to(torch.float32).unbind()
+    down = sampling(torch.arange(rows), boxes[:, 1::2] * (height / shape[0]), masks.shape[1])
+    across = sampling(torch.arange(columns), boxes[:, 0::2] * (width / shape[1]), masks.shape[2])
+    return down @ masks @ across.transpose(1, 2) >= threshold
+
+
+def sampling(pixels: Tensor, spans: Tensor, bins: int) -> Tensor:
+    """Return the weights (N, pixels, bins) of bilinear sampling of `bins` values between the ends of `spans` (N, 2).
+
+    Zero further than a pixel outside, where mmdet leaves a mask empty.
+    """
+    start, end = spans[:, :1], spans[:, 1:]
+    place = (pixels + 0.5 - start) / (end - start) * bins - 0.5
+    near = (pixels >= start.floor() - 1) & (pixels < end.ceil() + 1)
+    return (1 - (place[:, :, None] - torch.arange(bins)).abs()).clamp(min=0) * near[:, :, None]
+
+
 def features_of(extractor: Any, maps: tuple[Tensor, ...], boxes: Tensor) -> Tensor:
     """Return (N, C, h, w) of each box, taken from the level of its size; a level sees the boxes of others as empty ones."""
     sides = boxes[:, 2:] - boxes[:, :2]
@@ -92,7 +133,7 @@ def features_of(extractor: Any, maps: tuple[Tensor, ...], boxes: Tensor) -> Tens
         sampled = roi_align(
             feature_map, rois, layer.output_size, layer.spatial_scale, layer.sampling_ratio, aligned=layer.aligned
         )
-        features.append(sampled * ours[:, :, None, None])
+        features.append(sampled.where(ours[:, :, None, None], 0.0))  # empty ones may have been divided by zero
     return torch.stack(features).sum(dim=0)
 
 

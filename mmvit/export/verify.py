@@ -11,18 +11,20 @@ from torchvision.ops import box_iou
 from ..errors import InputError
 from ..predict.runner import paste
 from ..predict.sessions import Run
+from .feeds import feed_of, normalised
 from .models import Exportable
 
 TOLERANCE = 1e-3  # of a map's standard deviation, or of a score
 MOST_PIXELS = 0.1  # that a box may be off
 SAME, LEAST = 0.75, 0.9  # of less precision: overlap of two boxes, and share that has to agree
 SIZES = ((224, 320), (203, 277), (320, 224), (161, 190), (289, 353))  # height and width, three of them odd
+BATCH = 3  # pictures of the batch that a file for any number of pictures is compared in, beside single ones
 
 
-def pictures(sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
-    """Return random smooth pictures (1, H, W, 3) uint8."""
+def pictures(sizes: Sequence[tuple[int, int]], batch: int = 1) -> list[Tensor]:
+    """Return random smooth pictures (batch, H, W, 3) uint8 of each size."""
     generator = torch.Generator().manual_seed(0)
-    coarse = [torch.rand(1, 3, 6, 8, generator=generator) * 255 for _ in sizes]
+    coarse = [torch.rand(batch, 3, 6, 8, generator=generator) * 255 for _ in sizes]
     smooth = [
         torch.nn.functional.interpolate(colors, size=size, mode="bicubic").clamp(0, 255)
         for colors, size in zip(coarse, sizes, strict=True)
@@ -35,13 +37,13 @@ def trained(exportable: Exportable, image: Tensor, score: float, size: tuple[int
 
     Args:
         exportable: the model and its kind.
-        image: (1, H, W, 3) uint8 BGR; normalised for a backbone.
+        image: (1, H, W, 3) uint8 BGR.
         score: least score of a detection.
-        size: height and width of the label map; None for those of the picture.
+        size: height and width of the label map, or of the original that masks are for; None for those of the picture.
     """
     model = exportable.model
     if exportable.kind == "backbone":
-        return [found.numpy() for found in model(image)]
+        return [found.numpy() for found in model(torch.from_numpy(normalised(image.numpy())))]
     shape = tuple(image.shape[1:3])
     sample = sample_of(exportable.kind, shape, size or shape)
     data = model.data_preprocessor(dict(inputs=[image[0].permute(2, 0, 1)], data_samples=[sample]), False)
@@ -72,7 +74,8 @@ class threshold_of:  # noqa: N801  # reads as a function in a `with`
 
 
 def sample_of(kind: str, shape: tuple[int, ...], size: tuple[int, ...]) -> Any:
-    meta = dict(img_shape=shape, ori_shape=size, pad_shape=shape, batch_input_shape=shape, scale_factor=(1.0, 1.0))
+    factor = (shape[1] / size[1], shape[0] / size[0])
+    meta = dict(img_shape=shape, ori_shape=size, pad_shape=shape, batch_input_shape=shape, scale_factor=factor)
     if kind == "segmenter":
         from mmseg.structures import SegDataSample
 
@@ -83,39 +86,44 @@ def sample_of(kind: str, shape: tuple[int, ...], size: tuple[int, ...]) -> Any:
     return DetDataSample(metainfo=meta)
 
 
-def verify(exportable: Exportable, run: Run, sizes: Sequence[tuple[int, int]]) -> str:
+def verify(exportable: Exportable, run: Run, sizes: Sequence[tuple[int, int]], batches: bool = False) -> str:
     """Compare a file's outputs with the trained model's on a picture of each size; return what was found, in words.
 
     Args:
         exportable: what was exported.
         run: from the file's inputs to its outputs.
         sizes: height and width of the pictures.
+        batches: compare several pictures at once, too.
 
     Raises:
         InputError: an output differs by more than 1e-3 of its standard deviation, or a detection is another.
     """
     compared = 0
-    for image in pictures(sizes):
+    images = [*pictures(sizes), *(pictures(sizes[1:2] or sizes, BATCH) if batches else ())]
+    for image in images:
         with torch.no_grad():
             compared += COMPARISONS[exportable.kind](exportable, run, image, (image.shape[1], image.shape[2]))
     unit = dict(detector="detections", segmenter="pixels", backbone="maps")[exportable.kind]
-    return (
+    words = (
         f"agrees with the model in {compared} {unit} of images of {', '.join(f'{height}x{width}' for height, width in sizes)}"
     )
+    return f"{words}, one by one and {BATCH} at once" if batches else words
 
 
 def compare_detections(exportable: Exportable, run: Run, image: Tensor, shape: tuple[int, int]) -> int:
     """Compare at a tenth of the score threshold, or without one where there is nothing; return the number of detections."""
     score = exportable.metadata["score_threshold"] / 10
-    wanted = trained(exportable, image, score)
+    larger = (shape[0] * 5 // 4 + 1, shape[1] * 5 // 4 + 1)  # the original that the masks are for
+    wanted = trained(exportable, image, score, larger)
     if not len(wanted[0]):
         score = 0.0
-        wanted = trained(exportable, image, score)
-    boxes, scores, labels, *masks = run(dict(image=image.numpy(), score_threshold=np.array(score, np.float32)))
+        wanted = trained(exportable, image, score, larger)
+    boxes, scores, labels, *masks = run(feed_of(exportable.metadata, image.numpy(), score, larger))
     if len(boxes) != len(wanted[0]):
         _refuse(shape, f"{len(boxes)} detections instead of {len(wanted[0])}")
     if not len(boxes):
         _refuse(shape, "there is no detection to compare, even without a score threshold")
+    boxes = boxes * np.array([larger[1] / shape[1], larger[0] / shape[0]] * 2, np.float32)
     apart = np.abs(boxes[:, None] - wanted[0]).max(axis=2) + 1e3 * (labels[:, None] != wanted[2])
     apart += np.abs(scores[:, None] - wanted[1]) / TOLERANCE * (MOST_PIXELS / 2)
     nearest = apart.argmin(axis=1)
@@ -123,8 +131,12 @@ def compare_detections(exportable: Exportable, run: Run, image: Tensor, shape: t
     if worst > MOST_PIXELS or len(np.unique(nearest)) < len(nearest):
         _refuse(shape, f"a detection is {worst:.2g} pixels from the nearest of the model's")
     if masks:
-        pasted = paste(masks[0], boxes, shape, exportable.metadata["mask_threshold"])
-        share = float((pasted != wanted[3][nearest]).mean())
+        found = masks[0]
+        if exportable.metadata["raw_masks"]:
+            found = paste(found, boxes, larger, exportable.metadata["mask_threshold"])
+        if found.shape != wanted[3].shape:
+            _refuse(shape, f"masks of {found.shape} instead of {wanted[3].shape}")
+        share = float((found != wanted[3][nearest]).mean())
         if share > TOLERANCE:
             _refuse(shape, f"masks differ in {share:.2%} of their pixels")
     return len(boxes)
@@ -133,33 +145,33 @@ def compare_detections(exportable: Exportable, run: Run, image: Tensor, shape: t
 def compare_label_maps(exportable: Exportable, run: Run, image: Tensor, shape: tuple[int, int]) -> int:
     """Compare at a larger size; a pixel may differ only where two classes score alike. Return the number of pixels."""
     size = (shape[0] * 5 // 4 + 1, shape[1] * 5 // 4 + 1)
-    (labels,) = run(dict(image=image.numpy(), size=np.array(size, np.int64)))
-    wanted, scores = trained(exportable, image, 0, size)
-    if labels.shape != wanted.shape:
-        _refuse(shape, f"a label map of {labels.shape} instead of {wanted.shape}")
-    if scores.shape[1] == 1:
-        lead = np.abs(scores[:, 0] - exportable.model.decode_head.threshold)
-    else:
-        ordered = np.sort(scores, axis=1)
-        lead = ordered[:, -1] - ordered[:, -2]
-    wrong = (labels != wanted) & (lead > TOLERANCE * scores.std())
-    if wrong.any():
-        _refuse(shape, f"{int(wrong.sum())} of {wrong.size} pixels have another class")
-    return int(wrong.size)
+    (found,) = run(feed_of(exportable.metadata, image.numpy(), size=size))
+    if found.shape != (len(image), *size):
+        _refuse(shape, f"label maps of {found.shape} instead of {(len(image), *size)}")
+    for labels, single in zip(found, image.split(1), strict=True):
+        (wanted,), scores = trained(exportable, single, 0, size)
+        if scores.shape[1] == 1:
+            lead = np.abs(scores[0, 0] - exportable.model.decode_head.threshold)
+        else:
+            ordered = np.sort(scores[0], axis=0)
+            lead = ordered[-1] - ordered[-2]
+        wrong = (labels != wanted) & (lead > TOLERANCE * scores.std())
+        if wrong.any():
+            _refuse(shape, f"{int(wrong.sum())} of {wrong.size} pixels have another class")
+    return int(found.size)
 
 
 def compare_maps(exportable: Exportable, run: Run, image: Tensor, shape: tuple[int, int]) -> int:
     """Compare the maps of a backbone; return their number."""
-    pixels = (image.permute(0, 3, 1, 2).float() - 128) / 58
-    wanted = trained(exportable, pixels, 0)
-    found = run(dict(pixels=pixels.numpy()))
-    for number, (ours, theirs) in enumerate(zip(found, wanted, strict=True)):
-        if ours.shape != theirs.shape:
-            _refuse(shape, f"map {number} is {ours.shape} instead of {theirs.shape}")
-        worst = float(np.abs(ours - theirs).max() / theirs.std())
-        if not worst <= TOLERANCE:
-            _refuse(shape, f"map {number} differs by {worst:.2g} of its standard deviation")
-    return len(wanted)
+    found = run(feed_of(exportable.metadata, image.numpy()))
+    for index, single in enumerate(image.split(1)):
+        for number, (ours, (theirs,)) in enumerate(zip(found, trained(exportable, single, 0), strict=True)):
+            if ours.shape != (len(image), *theirs.shape):
+                _refuse(shape, f"map {number} is {ours.shape} instead of {(len(image), *theirs.shape)}")
+            worst = float(np.abs(ours[index] - theirs).max() / theirs.std())
+            if not worst <= TOLERANCE:
+                _refuse(shape, f"map {number} differs by {worst:.2g} of its standard deviation")
+    return len(found) * len(image)
 
 
 def agreement(exportable: Exportable, run: Run, image: Tensor) -> float:
@@ -168,23 +180,19 @@ def agreement(exportable: Exportable, run: Run, image: Tensor) -> float:
     Of detections, the share on both sides that has one of its class with an intersection over union of 0.75 on the other; of
     pixels, the share of the same class; of a backbone's maps, the least correlation.
     """
-    shape = (image.shape[1], image.shape[2])
+    found = run(feed_of(exportable.metadata, image.numpy()))
     with torch.no_grad():
-        if exportable.kind == "backbone":
-            pixels = (image.permute(0, 3, 1, 2).float() - 128) / 58
-            pairs = zip(run(dict(pixels=pixels.numpy())), trained(exportable, pixels, 0), strict=True)
-            return min(float(np.corrcoef(ours.ravel(), theirs.ravel())[0, 1]) for ours, theirs in pairs)
-        if exportable.kind == "segmenter":
-            (labels,) = run(dict(image=image.numpy(), size=np.array(shape, np.int64)))
-            return float((labels == trained(exportable, image, 0)[0]).mean())
-        score = exportable.metadata["score_threshold"]
-        boxes, _, labels, *_ = run(dict(image=image.numpy(), score_threshold=np.array(score, np.float32)))
-        wanted = trained(exportable, image, score)
+        wanted = trained(exportable, image, exportable.metadata.get("score_threshold", 0.0))
+    if exportable.kind == "backbone":
+        return min(float(np.corrcoef(ours.ravel(), theirs.ravel())[0, 1]) for ours, theirs in zip(found, wanted, strict=True))
+    if exportable.kind == "segmenter":
+        return float((found[0] == wanted[0]).mean())
+    boxes, _, labels = found[:3]
     if not len(boxes) or not len(wanted[0]):
         return float(len(boxes) == len(wanted[0]))
     overlaps = box_iou(torch.from_numpy(boxes), torch.from_numpy(wanted[0])).numpy() * (labels[:, None] == wanted[2])
-    found = overlaps >= SAME
-    return float((found.any(axis=0).sum() + found.any(axis=1).sum()) / sum(found.shape))
+    same = overlaps >= SAME
+    return float((same.any(axis=0).sum() + same.any(axis=1).sum()) / sum(same.shape))
 
 
 def require_agreement(exportable: Exportable, run: Run, images: Iterable[Tensor]) -> str:

@@ -185,7 +185,9 @@ class Predictor:
 
     def _predict(self, images: list[Prepared]) -> list[Result]:
         if isinstance(self.loaded, Runner):
-            return [self.loaded.find(image.name, image.inputs, image.size) for image in images]
+            return self.loaded.find_all(
+                [image.name for image in images], [image.inputs for image in images], [image.size for image in images]
+            )
         import torch
         from mmengine.registry import DefaultScope
 

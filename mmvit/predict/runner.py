@@ -6,6 +6,7 @@
 `mmvit.Predictor` and `mmvit predict` use it for exported files, with the results that the checkpoint would give.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from .results import Detections, LabelMap, Result
-from .sessions import SESSIONS, open_session
+from .sessions import SESSIONS, Session, open_session
 
 SUFFIXES = tuple(SESSIONS)
 
@@ -43,7 +44,7 @@ class Runner:
     """An exported detector or segmenter as a function of one image.
 
     Args:
-        file: what `mmvit export` wrote: `.onnx`, `.xml` or `.pt2`.
+        file: what `mmvit export` wrote: `.onnx`, `.xml` or `.pt2`; or one that is open already.
         score: least score of an object; the file's own threshold may be higher.
         device: as in `open_session`.
 
@@ -51,8 +52,8 @@ class Runner:
         InputError: the file cannot be opened, or holds a backbone alone.
     """
 
-    def __init__(self, file: str | Path, score: float = 0.3, device: str = "auto") -> None:
-        self.run, self.metadata = open_session(file, device)
+    def __init__(self, file: str | Path | Session, score: float = 0.3, device: str = "auto") -> None:
+        self.run, self.metadata = file if isinstance(file, Session) else open_session(file, device)
         if self.metadata["kind"] == "backbone":
             raise InputError(f"{file}: a backbone alone gives maps, not results; open it with mmvit.predict.sessions")
         self.score, self.read = score, Read()
@@ -78,27 +79,49 @@ class Runner:
 
     def find(self, source: str, pixels: np.ndarray, size: tuple[int, int]) -> Result:
         """Return the result of an image of `size` from its pixels at the test scale."""
-        fixed = self.metadata["size"]
-        if fixed and list(pixels.shape[:2]) != fixed:
-            raise InputError(
-                f"{source}: {pixels.shape[0]} x {pixels.shape[1]} pixels at the test scale, but this model takes "
-                f"{fixed[0]} x {fixed[1]} only; export it without --size, or give images of that shape"
-            )
-        feed: dict[str, np.ndarray] = dict(image=np.ascontiguousarray(pixels[None]))
+        self.require_size(source, pixels)
         if self.scope == "mmseg":
+            return self.label_maps([source], pixels[None], size)[0]
+        feed: dict[str, np.ndarray] = dict(image=np.ascontiguousarray(pixels[None]))
+        if "size" in self.metadata["inputs"]:  # of the masks
             feed["size"] = np.array(size, np.int64)
-            (labels,) = self.run(feed)
-            small = np.uint8 if len(self.classes) <= 256 else np.uint16
-            return LabelMap(source, size, labels[0].astype(small), self.classes)
-        feed["score_threshold"] = np.array(self.metadata["score_threshold"], np.float32)
+        # The file's threshold has to be exceeded, ours reached; what lies below costs time in the second stage and in masks.
+        below = np.nextafter(np.float32(self.score), np.float32(-1))
+        feed["score_threshold"] = np.maximum(np.float32(self.metadata["score_threshold"]), below, dtype=np.float32)
         boxes, scores, labels, *masks = self.run(feed)
         # The factors, and the product with their inverses, are in the precision of mmdet.
         factors = [1 / (new / old) for new, old in zip(pixels.shape[1::-1], size[::-1], strict=True)]
         kept = np.flatnonzero(scores >= self.score)
         kept = kept[np.argsort(-scores[kept], kind="stable")]
         boxes = (boxes[kept] * np.array(factors * 2, np.float32)).astype(np.float32)
-        found = paste(masks[0][kept], boxes, size, self.metadata["mask_threshold"]) if masks else None
+        found = masks[0][kept] if masks else None
+        if found is not None and "size" not in feed:
+            found = paste(found, boxes, size, self.metadata["mask_threshold"])
         return Detections(source, size, boxes, scores[kept].astype(np.float32), labels[kept], self.classes, found)
+
+    def find_all(self, sources: Sequence[str], pixels: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> list[Result]:
+        """Return the results of images with one shape at the test scale; segmenters take those of one size in one pass."""
+        if len(sources) > 1 and self.scope == "mmseg" and self.metadata.get("batch", 1) is None and len(set(sizes)) == 1:
+            self.require_size(sources[0], pixels[0])
+            return self.label_maps(sources, np.stack(pixels), sizes[0])
+        return [self.find(*image) for image in zip(sources, pixels, sizes, strict=True)]
+
+    def label_maps(self, sources: Sequence[str], pixels: np.ndarray, size: tuple[int, int]) -> list[Result]:
+        """Return the label maps of images of `size` from their pixels (B, h, w, 3) at the test scale."""
+        (found,) = self.run(dict(image=np.ascontiguousarray(pixels), size=np.array(size, np.int64)))
+        small = np.uint8 if len(self.classes) <= 256 else np.uint16
+        return [
+            LabelMap(source, size, labels, self.classes) for source, labels in zip(sources, found.astype(small), strict=True)
+        ]
+
+    def require_size(self, source: str, pixels: np.ndarray) -> None:
+        """Raise InputError if a file of one size is given another."""
+        fixed = self.metadata["size"]
+        if fixed and list(pixels.shape[:2]) != fixed:
+            raise InputError(
+                f"{source}: {pixels.shape[0]} x {pixels.shape[1]} pixels at the test scale, but this model takes "
+                f"{fixed[0]} x {fixed[1]} only; export it without --size, or give images of that shape"
+            )
 
 
 def resize(image: np.ndarray, rule: dict[str, Any] | None) -> np.ndarray:

@@ -1,0 +1,128 @@
+"""Other formats, raw masks, one size; and what cannot be exported is named, and never written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exports import Export
+from mmengine.config import Config
+from tiny import require_same, write_checkpoint, write_config
+
+import mmvit
+from mmvit.commands import export, inspect
+from mmvit.errors import InputError
+from mmvit.export.models import from_config
+from mmvit.predict.results import Detections
+from mmvit.predict.sessions import open_session
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("name", "to", "file"),
+    [
+        ("retinanet-PVTv2", "pt2", "model.pt2"),
+        ("retinanet-PVTv2", "openvino", "model.xml"),
+        ("mask_rcnn-VAN", "openvino", "model.xml"),
+        ("fpn-T2TViT", "openvino", "model.xml"),
+    ],
+)
+def test_other_formats_give_the_same(exporting: Export, photographs: Path, name: str, to: str, file: str) -> None:
+    exported = exporting(name, file, "--to", to)
+    found = mmvit.Predictor(None, exported.file, score=0.02)(photographs)
+    wanted = mmvit.Predictor(exported.config, exported.checkpoint, score=0.02, device="cpu")(photographs)
+    for one, other in zip(found, wanted, strict=True):
+        require_same(one, other)
+    assert inspect.main([str(exported.file)]) == 0
+
+
+@pytest.mark.once
+def test_raw_masks_are_pasted_by_the_runner(exporting: Export, photographs: Path) -> None:
+    exported = exporting("mask_rcnn-VAN", "raw.pt2", "--to", "pt2", "--raw-masks")
+    run, metadata = open_session(exported.file)
+    assert metadata["raw_masks"] is True
+    assert metadata["inputs"] == ["image", "score_threshold"]
+    *_, masks = run(dict(image=np.full((1, 160, 240, 3), 99, np.uint8), score_threshold=np.array(0.0, np.float32)))
+    assert masks.shape[1:] == (28, 28)
+    assert len(masks) > 5
+    found = mmvit.Predictor(None, exported.file, score=0.02)(photographs)
+    wanted = mmvit.Predictor(exported.config, exported.checkpoint, score=0.02, device="cpu")(photographs)
+    for one, other in zip(found, wanted, strict=True):
+        assert isinstance(other, Detections)
+        require_same(one, other)
+
+
+def test_raw_masks_of_what_has_none_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    config = write_config(tmp_path, "fpn", "VAN")
+    checkpoint = write_checkpoint(config)
+    for words in ([str(config), str(checkpoint)], ["pvt_v2_b0"]):
+        assert export.main([*words, "--raw-masks", "--out", str(tmp_path / "model.onnx")]) == 2
+        assert "leave it out" in capsys.readouterr().err
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("arch", ["pvt_v2_b2_li", "t2t_vit_7"])
+def test_a_backbone_takes_any_number_of_images(arch: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "maps.pt2"
+    assert export.main([arch, "--to", "pt2", "--out", str(out)]) == 0
+    assert "3 at once" in capsys.readouterr().out
+    assert open_session(out).metadata["batch"] is None
+
+
+def test_a_model_that_differs_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    config = write_config(tmp_path, "fpn", "VAN")
+    checkpoint = write_checkpoint(config)
+    monkeypatch.setattr("mmvit.export.preprocessing.Preprocessing.forward", lambda _, image: image.permute(0, 3, 1, 2) / 255.0)
+    out = tmp_path / "out"
+    out.mkdir()
+    words = [str(config), str(checkpoint), "--size", "64x96", "--to", "pt2", "--out", str(out / "model.pt2")]
+    assert export.main(words) == 2
+    assert "Nothing was written" in capsys.readouterr().err
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("head", "changes", "words"),
+    [
+        ("fpn", dict(test_cfg=dict(mode="slide", crop_size=(64, 64), stride=(32, 32))), "slide"),
+        ("retinanet", dict(test_cfg=dict(nms=dict(type="soft_nms"))), "soft_nms"),
+        (
+            "retinanet",
+            dict(
+                bbox_head=dict(
+                    type="GFLHead",
+                    in_channels=8,
+                    feat_channels=32,
+                    num_classes=5,
+                    anchor_generator=dict(ratios=[1.0], scales_per_octave=1),
+                )
+            ),
+            "GFLHead",
+        ),
+    ],
+)
+def test_what_cannot_be_exported_is_named(tmp_path: Path, head: str, changes: dict, words: str) -> None:
+    config = write_config(tmp_path, head, "VAN", **changes)
+    with pytest.raises(InputError, match=words):
+        from_config(config, write_checkpoint(config))
+
+
+def test_a_step_of_the_pipeline_that_the_runner_does_not_follow_is_named(tmp_path: Path) -> None:
+    config = write_config(tmp_path, "fpn", "VAN")
+    checkpoint = write_checkpoint(config)
+    cfg = Config.fromfile(config)
+    cfg.test_dataloader.dataset.pipeline.insert(2, dict(type="RandomFlip", prob=1.0))
+    cfg.dump(config)
+    with pytest.raises(InputError, match="RandomFlip"):
+        from_config(config, checkpoint)
+
+
+def test_a_fixed_size_takes_no_other(exporting: Export) -> None:
+    predictor = mmvit.Predictor(None, exporting("fpn-PVT", "fixed.pt2", "--to", "pt2", "--size", "200x300").file)
+    (result,) = predictor(np.zeros((100, 150, 3), np.uint8), channels="bgr")
+    assert result.size == (100, 150)
+    with pytest.raises(InputError, match="200 x 300 only"):
+        list(predictor(np.zeros((100, 100, 3), np.uint8), channels="bgr"))

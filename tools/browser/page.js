@@ -1,0 +1,130 @@
+// The page: files in, a drawn image and a legend out.
+import { open, predict } from "./model.js";
+
+const element = (id) => document.getElementById(id);
+const [drop, files, score, least, status, legend, canvas] = ["drop", "files", "score", "least", "status", "legend", "canvas"].map(element);
+let model = null;
+let picture = null; // name and ImageData of the last image
+
+/** Say what happens; errors stay until the next words. */
+function say(words, error = false) {
+  status.textContent = words;
+  status.classList.toggle("error", error);
+}
+
+/** Take files in turn, models first: an image that comes with its model is for that model. */
+async function take(list) {
+  const sorted = [...list].sort((one, other) => isModel(other) - isModel(one));
+  for (const file of sorted) {
+    try {
+      if (isModel(file)) await takeModel(file);
+      else picture = { name: file.name, data: await pixelsOf(file) };
+    } catch (error) {
+      say(`${file.name}: ${error.message}`, true);
+      return;
+    }
+  }
+  await show();
+}
+
+const isModel = (file) => file.name.endsWith(".onnx");
+
+async function takeModel(file) {
+  say(`${file.name} is being opened ...`);
+  model = null;
+  model = await open(new Uint8Array(await file.arrayBuffer()));
+  say(`${file.name}: ${model.metadata.kind} of ${model.metadata.config}, ${model.metadata.classes.length} classes. Drop an image.`);
+}
+
+/** Return the pixels of an image file, turned as EXIF says, without a conversion of colours, as OpenCV reads it. */
+async function pixelsOf(file) {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
+  } catch {
+    throw new Error("the browser cannot read it. Expected a JPEG, PNG or WebP image, or a model that ends in .onnx");
+  }
+  const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+  context.drawImage(bitmap, 0, 0);
+  return context.getImageData(0, 0, bitmap.width, bitmap.height);
+}
+
+async function show() {
+  if (!picture) return;
+  if (!model) return say(`${picture.name}: drop a model, too`);
+  const { name, data } = picture;
+  say(`${name} ...`);
+  await new Promise(requestAnimationFrame); // the words appear before the network computes
+  const start = performance.now();
+  try {
+    const found = await predict(model, data, Number(score.value));
+    draw(data, found);
+    const what = found.labels ? "labelled" : `${found.objects.length} objects`;
+    say(`${name}: ${what}, ${data.width} x ${data.height} pixels, ${((performance.now() - start) / 1000).toFixed(2)} s`);
+    globalThis.result = { name, ...found }; // for scripts and tests
+  } catch (error) {
+    say(`${name}: ${error.message}`, true);
+  }
+}
+
+/** Return red, green, blue of a class: the dataset's colour, or one that depends on the number alone. */
+function colour(label) {
+  if (model.metadata.palette[label]) return model.metadata.palette[label];
+  const hue = (label * 0.618034) % 1;
+  return [5, 3, 1].map((offset) => {
+    const part = (offset + hue * 6) % 6;
+    return Math.round(242 * (1 - 0.75 * Math.max(0, Math.min(part, 4 - part, 1))));
+  });
+}
+
+function draw(image, { objects, masks, labels }) {
+  const pixels = new ImageData(new Uint8ClampedArray(image.data), image.width, image.height);
+  const tint = (place, label) => colour(label).forEach((part, channel) => {
+    pixels.data[4 * place + channel] = (pixels.data[4 * place + channel] + part) / 2;
+  });
+  labels?.forEach((label, place) => tint(place, label));
+  masks?.forEach((mask, index) => mask.forEach((inside, place) => inside && tint(place, objects[index].label)));
+  [canvas.width, canvas.height] = [image.width, image.height];
+  const context = canvas.getContext("2d");
+  context.putImageData(pixels, 0, 0);
+  const line = Math.max(1, Math.max(image.width, image.height) / 500);
+  context.lineWidth = 2 * line;
+  context.font = `${Math.round(14 * Math.min(2.5, Math.max(0.7, line / 2)))}px sans-serif`;
+  context.textBaseline = "bottom";
+  for (const { label, name, score: value, box } of [...(objects ?? [])].reverse()) {
+    const [left, top, right, bottom] = box;
+    const words = ` ${name} ${value.toFixed(2)} `;
+    context.strokeStyle = context.fillStyle = `rgb(${colour(label)})`;
+    context.strokeRect(left, top, right - left, bottom - top);
+    const tall = parseInt(context.font) + 4;
+    const base = Math.max(top, tall);
+    context.fillRect(left, base - tall, context.measureText(words).width, tall);
+    const [red, green, blue] = colour(label);
+    context.fillStyle = 0.299 * red + 0.587 * green + 0.114 * blue > 140 ? "black" : "white";
+    context.fillText(words, left, base - 2);
+  }
+  describe(labels ?? objects.map(({ label }) => label), labels ? (count) => `${Math.round((100 * count) / labels.length)} %` : String);
+}
+
+/** List the classes that were found, the most frequent first. */
+function describe(found, words) {
+  const counts = new Map();
+  for (const label of found) counts.set(label, (counts.get(label) ?? 0) + 1);
+  const sorted = [...counts].sort((one, other) => other[1] - one[1]).slice(0, 12);
+  legend.replaceChildren(...sorted.map(([label, count]) => {
+    const [entry, mark] = [document.createElement("span"), document.createElement("i")];
+    mark.style.background = `rgb(${colour(label)})`;
+    entry.append(mark, `${model.metadata.classes[label] ?? label} ${words(count)}`); // text, never HTML: the file is a stranger's
+    return entry;
+  }));
+}
+
+files.addEventListener("change", () => take(files.files));
+score.addEventListener("change", show);
+score.addEventListener("input", () => (least.textContent = Number(score.value).toFixed(2)));
+for (const name of ["dragover", "dragleave", "drop"])
+  document.addEventListener(name, (event) => {
+    event.preventDefault();
+    drop.classList.toggle("over", name === "dragover");
+    if (name === "drop") take(event.dataTransfer.files);
+  });
