@@ -86,8 +86,8 @@ class Runner:
         if "size" in self.metadata["inputs"]:  # of the masks
             feed["size"] = np.array(size, np.int64)
         # The file's threshold has to be exceeded, ours reached; what lies below costs time in the second stage and in masks.
-        below = np.nextafter(np.float32(self.score), np.float32(-1))
-        feed["score_threshold"] = np.maximum(np.float32(self.metadata["score_threshold"]), below, dtype=np.float32)
+        below = float(np.nextafter(np.float32(self.score), np.float32(-1)))
+        feed["score_threshold"] = np.array(max(self.metadata["score_threshold"], below), np.float32)
         boxes, scores, labels, *masks = self.run(feed)
         # The factors, and the product with their inverses, are in the precision of mmdet.
         factors = [1 / (new / old) for new, old in zip(pixels.shape[1::-1], size[::-1], strict=True)]

@@ -30,6 +30,7 @@ TREE = (
     "configs",
     "tools",
 )
+BUILT = ("node_modules", "dist")  # of tools/browser
 SDIST = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
 
 
@@ -54,7 +55,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in TREE:
         source, target = HOME / name, folder / "tree" / name
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
         else:
             target.parent.mkdir(exist_ok=True)
             shutil.copy(source, target)
@@ -67,9 +68,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def files(folder: Path) -> set[str]:
-    """Files under a folder, caches and other hidden folders left out."""
+    """Files under a folder; caches, other hidden folders and what npm puts there are left out."""
     found = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    return {path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)}
+    return {path.as_posix() for path in found if not any(part.startswith(".") or part in BUILT for part in path.parts)}
 
 
 def test_wheel_holds_configs_and_tools_and_nothing_else(wheel: Path) -> None:
