@@ -33,13 +33,13 @@ def loss(exportable: Exportable, file: Path) -> str:
     """Return in words what a file of less precision costs on the first validation images; or why that is not known."""
     if exportable.config is None:
         return "its loss of accuracy is not known: a backbone alone has none"
+    model = Session(eager(exportable.program), dict(exportable.metadata, size=None, batch=1))
     try:
         data = validation(exportable.config)
+        before, after = (measure(partial(map, Runner(one, 0.0, "cpu")), data, MOST) for one in (model, file))
     except (InputError, OSError) as error:
         lacking = f"no file {error.filename or 'is named'}" if isinstance(error, OSError) else error
         return f"its loss of accuracy is not known, for want of validation data: {lacking}"
-    model = Session(eager(exportable.program), dict(exportable.metadata, size=None))
-    before, after = (measure(partial(map, Runner(one, 0.0, "cpu")), data, MOST) for one in (model, file))
     words = ", ".join(f"{name} {before[name]:.4f} -> {after[name]:.4f} ({after[name] - before[name]:+.4f})" for name in before)
     return f"{words} on {min(MOST, len(data))} validation images"
 

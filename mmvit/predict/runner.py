@@ -101,7 +101,7 @@ class Runner:
 
     def find_all(self, sources: Sequence[str], pixels: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> list[Result]:
         """Return the results of images with one shape at the test scale; segmenters take those of one size in one pass."""
-        if len(sources) > 1 and self.scope == "mmseg" and self.metadata.get("batch", 1) is None and len(set(sizes)) == 1:
+        if len(sources) > 1 and self.scope == "mmseg" and self.metadata["batch"] is None and len(set(sizes)) == 1:
             self.require_size(sources[0], pixels[0])
             return self.label_maps(sources, np.stack(pixels), sizes[0])
         return [self.find(*image) for image in zip(sources, pixels, sizes, strict=True)]

@@ -16,6 +16,11 @@ from .programs import require_harmless
 
 FIELD = "mmvit"  # entry of the file's metadata that holds everything else as JSON
 
+IMAGES = ("inputs", "size", "batch", "scale", "classes", "palette")
+ENTRIES = dict(
+    detector=(*IMAGES, "score_threshold", "mask_threshold"), segmenter=IMAGES, backbone=("inputs", "size", "batch")
+)  # of the metadata, that a runner asks for
+
 Run = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
 
 
@@ -50,7 +55,25 @@ def open_session(file: str | Path, device: str = "auto") -> Session:
         raise InputError(f"{file} cannot be opened: {type(error).__name__}: {str(error).splitlines()[0]}") from error
     if text is None:
         raise InputError(f"{file} has no metadata of mmvit; expected a file that `mmvit export` wrote")
-    return Session(run, json.loads(text))
+    return Session(run, metadata_of(file, text))
+
+
+def metadata_of(file: Path, text: str) -> dict[str, Any]:
+    """Return what a file tells about itself.
+
+    Raises:
+        InputError: no JSON, a kind of model that is not known, or an entry is missing.
+    """
+    try:
+        told = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{file}: its metadata of mmvit are no JSON ({error}); export the model again") from error
+    kind = told.get("kind") if isinstance(told, dict) else None
+    if kind not in ENTRIES:
+        raise InputError(f"{file}: its metadata of mmvit name the kind {kind!r}. Expected {', '.join(ENTRIES)}")
+    if lacking := [name for name in ENTRIES[kind] if name not in told]:
+        raise InputError(f"{file}: its metadata of mmvit lack {', '.join(lacking)}; export the model again")
+    return told
 
 
 def open_onnx(file: Path, device: str) -> tuple[Run, str | None]:

@@ -13,7 +13,7 @@ from mmvit.commands import export, inspect
 from mmvit.errors import InputError
 from mmvit.export.models import from_config
 from mmvit.predict.results import Detections
-from mmvit.predict.sessions import open_session
+from mmvit.predict.sessions import metadata_of, open_session
 
 pytestmark = pytest.mark.stack
 
@@ -126,3 +126,16 @@ def test_a_fixed_size_takes_no_other(exporting: Export) -> None:
     assert result.size == (100, 150)
     with pytest.raises(InputError, match="200 x 300 only"):
         list(predictor(np.zeros((100, 100, 3), np.uint8), channels="bgr"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "no JSON"),
+        ("[]", "the kind None. Expected detector, segmenter, backbone"),
+        ('{"kind": "segmenter", "inputs": [], "size": null, "batch": 1, "scale": null}', "lack classes, palette; export"),
+    ],
+)
+def test_metadata_that_lack_something_are_named(text: str, words: str) -> None:
+    with pytest.raises(InputError, match=f"model.onnx: its metadata of mmvit .*{words}"):
+        metadata_of(Path("model.onnx"), text)
