@@ -59,6 +59,8 @@ def export(exportable: Exportable, out: Path, wanted: Wanted) -> str:
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: no folder {out.parent}; make it first")
     settings = dict(size=list(wanted.size) if wanted.size else None, precision=wanted.precision)
+    if wanted.images is not None:
+        next(images_of(wanted.images, dict(exportable.metadata, **settings)))  # an empty folder is named at once
     if wanted.precision == "float16" and wanted.to != "openvino":
         exportable = replace(exportable, program=halved(exportable.program))
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:

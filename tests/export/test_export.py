@@ -1,4 +1,4 @@
-"""Each head, exported as ONNX, gives what its checkpoint gives, and runs without the training stack."""
+"""Each head, exported as ONNX, gives what its checkpoint gives, without the training stack and in a browser."""
 
 import json
 import subprocess
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from exports import Export, Exported
 from makers import HOME
+from page import dropped
 from tiny import SIZES, require_same
 
 import mmvit
@@ -86,3 +87,33 @@ def test_images_of_one_size_share_a_pass(exported: Exported) -> None:
             assert (one.labels == other.labels).mean() > 0.999
         else:
             require_same(one, other, least=0)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["fpn-PVT", "mask_rcnn-VAN"])
+def test_the_page_finds_what_the_predictor_finds(name: str, exporting: Export, photographs: Path, tmp_path: Path) -> None:
+    exported = exporting(name)
+    image = photographs / "0.png"
+    found = dropped(exported.file, image, tmp_path / "page.png")
+    assert found["errors"] == []
+    assert found["threads"] is True
+    (wanted,) = mmvit.Predictor(None, exported.file, score=0.3)(image)
+    if not isinstance(wanted, Detections):
+        assert (np.reshape(found["labels"], wanted.size) == wanted.labels).mean() > 0.999
+        return
+    assert wanted.masks is not None
+    objects = found["objects"]
+    boxes, scores, labels = (np.array([one[key] for one in objects]) for key in ("box", "score", "label"))
+    plain = Detections(wanted.source, wanted.size, wanted.boxes, wanted.scores, wanted.labels, wanted.classes)
+    require_same(Detections(str(image), wanted.size, boxes, scores, labels, wanted.classes), plain)
+    areas = wanted.masks.sum(axis=(1, 2))
+    np.testing.assert_allclose(np.sort(found["areas"]), np.sort(areas), rtol=0.02, atol=20)
+
+
+@pytest.mark.once
+def test_the_page_names_what_is_no_model(photographs: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"\x0a\xff\xff")
+    found = dropped(broken, photographs / "0.png", tmp_path / "page.png")
+    assert found["said"] == ["broken.onnx: it is cut short, or no ONNX file", "0.png: drop a model, too"]
+    assert found["errors"] == []

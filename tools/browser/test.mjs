@@ -1,5 +1,5 @@
 // Drop a model and an image on the page in headless Chromium: node test.mjs CHROMIUM MODEL IMAGE SCREENSHOT
-// Prints, as JSON, what the page found and the errors of its console. Called by tests/export/test_browser.py.
+// Prints, as JSON, what the page found and the errors of its console. Called by tests/export/page.py.
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { chromium } from "playwright-core";

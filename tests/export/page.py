@@ -1,0 +1,30 @@
+"""The page of tools/browser in headless Chromium."""
+
+import json
+import subprocess
+from pathlib import Path
+from shutil import which
+
+import pytest
+from makers import HOME
+
+PAGE = HOME / "tools" / "browser"
+CHROMIUM = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def dropped(model: Path, image: Path, screenshot: Path) -> dict:
+    """Return what the page found and said when a model and an image were dropped on it.
+
+    The test is skipped where Node.js or Chromium is missing, or the page is not built.
+    """
+    if which("node") is None:
+        pytest.skip("Node.js is not installed")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    if not (PAGE / "dist").is_dir() or not (PAGE / "node_modules").is_dir():
+        pytest.skip("the page is not built: run npm ci and npm run build in tools/browser")
+    words = ["node", str(PAGE / "test.mjs"), CHROMIUM, str(model), str(image), str(screenshot)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert screenshot.stat().st_size > 10_000
+    return json.loads(done.stdout)
