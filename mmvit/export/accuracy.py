@@ -32,7 +32,7 @@ Predict = Callable[[Sequence[str]], Iterable[Result]]
 def loss(exportable: Exportable, file: Path) -> str:
     """Return in words what a file of less precision costs on the first validation images; or why that is not known."""
     if exportable.config is None:
-        return "its loss of accuracy is not known: a backbone alone has none"
+        return "a backbone alone has no accuracy to lose"
     model = Session(eager(exportable.program), dict(exportable.metadata, size=None, batch=1))
     try:
         data = validation(exportable.config)
@@ -94,6 +94,7 @@ def average_precision(results: Iterable[Result], data: Any, records: list[dict[s
 
     with redirect_stdout(StringIO()):
         truth = COCO(data.ann_file)
+        truth.dataset.setdefault("info", {})  # pycocotools copies it
         entries: list[dict[str, Any]] = []
         kinds = ["bbox"]
         for record, result in zip(records, results, strict=True):
