@@ -71,10 +71,10 @@ def export(exportable: Exportable, out: Path, wanted: Wanted) -> str:
             FORMATS[wanted.to](exportable, traced, file, json.dumps(exportable.metadata))
             if wanted.images is not None:
                 quantize(file, exportable.metadata, wanted.images)
-        told = compare(exportable, file, wanted)
+        difference = compare(exportable, file, wanted)
         for written in sorted(Path(folder).iterdir()):
             os.replace(written, out.parent / written.name)
-    return told
+    return difference
 
 
 def compare(exportable: Exportable, file: Path, wanted: Wanted) -> str:

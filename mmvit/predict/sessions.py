@@ -65,15 +65,15 @@ def metadata_of(file: Path, text: str) -> dict[str, Any]:
         InputError: no JSON, a kind of model that is not known, or an entry is missing.
     """
     try:
-        told = json.loads(text)
+        metadata = json.loads(text)
     except ValueError as error:
         raise InputError(f"{file}: its metadata of mmvit are no JSON ({error}); export the model again") from error
-    kind = told.get("kind") if isinstance(told, dict) else None
+    kind = metadata.get("kind") if isinstance(metadata, dict) else None
     if kind not in ENTRIES:
         raise InputError(f"{file}: its metadata of mmvit name the kind {kind!r}. Expected {', '.join(ENTRIES)}")
-    if lacking := [name for name in ENTRIES[kind] if name not in told]:
+    if lacking := [name for name in ENTRIES[kind] if name not in metadata]:
         raise InputError(f"{file}: its metadata of mmvit lack {', '.join(lacking)}; export the model again")
-    return told
+    return metadata
 
 
 def open_onnx(file: Path, device: str) -> tuple[Run, str | None]:

@@ -49,12 +49,12 @@ def test_a_higher_score_leaves_the_objects_above_it(exported: Exported, photogra
 
 def test_the_file_tells_what_it_is(exported: Exported, capsys: pytest.CaptureFixture) -> None:
     assert inspect.main([str(exported.file)]) == 0
-    told = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert json.loads(told["classes"]) == list("abcde")
-    assert json.loads(told["config"]) == exported.config.stem
-    assert len(json.loads(told["checkpoint_sha256"])) == 64
-    assert json.loads(told["scale"]) == dict(scale=[320, 200], keep_ratio=True)
-    assert json.loads(told["mean"]) == pytest.approx([123.675, 116.28, 103.53])
+    metadata = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert json.loads(metadata["classes"]) == list("abcde")
+    assert json.loads(metadata["config"]) == exported.config.stem
+    assert len(json.loads(metadata["checkpoint_sha256"])) == 64
+    assert json.loads(metadata["scale"]) == dict(scale=[320, 200], keep_ratio=True)
+    assert json.loads(metadata["mean"]) == pytest.approx([123.675, 116.28, 103.53])
 
 
 def test_the_command_predicts_without_the_training_stack(exported: Exported, photographs: Path, tmp_path: Path) -> None:

@@ -36,11 +36,11 @@ def test_less_precision_tells_what_it_costs(
     out = tmp_path / f"model{'.pt2' if 'pt2' in words else '.onnx'}"
     words = [*words, str(images)] if precision == "int8" else words
     assert export.main([str(config), str(checkpoint), "--out", str(out), *words]) == 0
-    told = capsys.readouterr().out
-    assert re.search(r"agrees with the model in (9\d\.\d|100\.0)% on the mean of [45] images", told)
+    printed = capsys.readouterr().out
+    assert re.search(r"agrees with the model in (9\d\.\d|100\.0)% on the mean of [45] images", printed)
     for measure in measures:
-        assert re.search(rf"{measure} 0\.\d+ -> 0\.\d+ \([+-]0\.\d+\)", told), told
-    assert "on 4 validation images" in told
+        assert re.search(rf"{measure} 0\.\d+ -> 0\.\d+ \([+-]0\.\d+\)", printed), printed
+    assert "on 4 validation images" in printed
     assert open_session(out).metadata["precision"] == precision
     assert len(list(mmvit.Predictor(None, out, score=0.02)(images))) == 4
 
