@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +174,22 @@ def write_openvino(exportable: Exportable, traced: Any, file: Path, metadata: st
     write_onnx(exportable, traced, between, metadata)
     model = openvino.convert_model(str(between))
     between.unlink()
+    keep_order_of_equals(model)
     model.set_rt_info(metadata, [FIELD])
     openvino.save_model(model, str(file), compress_to_fp16=json.loads(metadata)["precision"] == "float16")
+
+
+def keep_order_of_equals(model: Any) -> None:
+    """Make the sorts of an OpenVINO model take the first of equal values first, as ONNX's do; OpenVINO's leave it open."""
+    operators = import_module("openvino.opset11")
+    for old in model.get_ordered_ops():
+        if old.get_type_name() != "TopK":
+            continue
+        settings = old.get_attributes()
+        options = [settings[name] for name in ("axis", "mode", "sort", "index_element_type")]
+        new = operators.topk(old.input_value(0), old.input_value(1), *options, stable=True)
+        for number in range(2):
+            old.output(number).replace(new.output(number))
 
 
 FORMATS: dict[str, Callable[[Exportable, Any, Path, str], None]] = dict(onnx=write_onnx, pt2=write_pt2, openvino=write_openvino)

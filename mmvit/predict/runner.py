@@ -111,7 +111,8 @@ class Runner:
         (found,) = self.run(dict(image=np.ascontiguousarray(pixels), size=np.array(size, np.int64)))
         small = np.uint8 if len(self.classes) <= 256 else np.uint16
         return [
-            LabelMap(source, size, labels, self.classes) for source, labels in zip(sources, found.astype(small), strict=True)
+            LabelMap(source, size, np.asarray(labels, small), self.classes)
+            for source, labels in zip(sources, found, strict=True)
         ]
 
     def require_size(self, source: str, pixels: np.ndarray) -> None:
