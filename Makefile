@@ -2,7 +2,7 @@
 # make test-lowest: run the suite with the lowest versions that pyproject.toml allows. make test-lowest-quick: its quick part.
 # make test-peers: compare with the networks of transformers and mmpretrain, in an environment of their own.
 # make test-toolkits: add the toolkits that build their encoders from timm, and run the tests with them.
-# make docs: build the documentation as a site in site/.
+# make docs: build the documentation as a site in site/. make browser: build the page that runs exported models; needs npm.
 STACK ?= openmmlab
 VENV ?= .venv-$(STACK)
 CONFIG ?= configs/retinanet_pvt_small_coco.py
@@ -25,7 +25,7 @@ GPU_PYTHON ?= python3
 
 PEERS = .venv-peers
 
-.PHONY: demo test test-peers test-stack test-toolkits test-lowest test-lowest-quick check format docs clean gpu gpu-bundle
+.PHONY: demo test test-peers test-stack test-toolkits test-lowest test-lowest-quick check format docs browser clean gpu gpu-bundle
 
 demo: $(READY)
 	$(BIN)/python tools/train.py $(CONFIG) --demo
@@ -58,6 +58,9 @@ check: $(READY)
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+browser:
+	cd tools/browser && npm ci && npm run build
 
 format: $(READY)
 	$(BIN)/ruff format .
