@@ -10,11 +10,14 @@ from torchvision.ops import nms
 def best(scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """Return the `most` highest of (N,) scores and their indices; where N is less, -1 and a valid index fill up.
 
-    Of equal scores, which saturated sigmoids give, the first comes first, as mmdet has it; `topk` leaves their order open.
+    Of equal scores, which saturated sigmoids give, the first comes first, as in mmdet. `topk` leaves their order open, and to
+    sort all of the millions of a detector's scores takes as long as its backbone: only those that `topk` may choose are sorted.
     """
     filled = torch.cat([scores, scores.new_full((most,), -1.0)])
-    top, index = filled.sort(descending=True, stable=True)
-    return top[:most], index[:most].clamp(max=scores.shape[0] - 1)
+    chosen = (filled >= filled.topk(most).values.min()).nonzero().squeeze(1)
+    torch._check(chosen.shape[0] >= most)  # more, if several equal the last
+    top, order = filled[chosen].sort(descending=True, stable=True)
+    return top[:most], chosen[order[:most]].clamp(max=scores.shape[0] - 1)
 
 
 def suppressed(boxes: Tensor, scores: Tensor, groups: Tensor, keep: Tensor, threshold: float, most: int) -> Tensor:
