@@ -36,7 +36,7 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit export") -> int:
     parser.add_argument("--half", action="store_true", help="half precision, for GPUs, and for CPUs with openvino")
     parser.add_argument("--int8", action="store_true", help="8-bit integers; needs --calibration")
     parser.add_argument(
-        "--calibration", type=Path, metavar="DIR", help="with --int8: images that tell the ranges of activations"
+        "--calibration", type=Path, metavar="DIR", help="with --int8: images that give the ranges of activations"
     )
     asked = parser.parse_args(arguments)
     if asked.int8 and (asked.half or asked.to != "onnx"):

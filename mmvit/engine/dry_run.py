@@ -114,18 +114,18 @@ def dry_run(config: Path, options: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _name(cfg: Config, folder: str, number: int) -> None:
-    """Name a run: mmengine keeps loggers and visualizers of a process by their names."""
+    """Give a run a name of its own, because mmengine caches loggers and visualizers by name in a process."""
     cfg.experiment_name = cfg.visualizer.name = f"{Path(folder).name}_{number}"
 
 
 def _samples(cfg: Config, loader: Mapping[str, Any]) -> int:
-    """Return how many samples all the data have, of which the steps before saw a few."""
+    """Return the number of samples of the full dataset."""
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
         return len(DATASETS.build(loader["dataset"]))
 
 
 def _schedule(cfg: Config, loader: Mapping[str, Any]) -> Iterator[Finding]:
-    """Look at schedules that count iterations where the training counts epochs, whose length only the data tell."""
+    """Check schedules that count iterations in a training that counts epochs, whose length depends on the data."""
     mixed = any(not part.get("by_epoch", True) for _, part in parts_of(cfg, "param_scheduler", ""))
     if mixed and cfg.train_cfg.get("max_epochs"):
         per_epoch = ceil(_samples(cfg, loader) / (loader.get("batch_size") or 1))
@@ -134,14 +134,14 @@ def _schedule(cfg: Config, loader: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def leaves_a_rest(loader: Mapping[str, Any]) -> bool:
-    """Whether the last batch of an epoch may be smaller than the others."""
+    """Return whether the last batch of an epoch may be smaller than the others."""
     endless = "Infinite" in name_of((loader.get("sampler") or {}).get("type"))
     dropped = loader.get("drop_last") or (loader.get("batch_sampler") or {}).get("drop_last")
     return (loader.get("batch_size") or 1) > 1 and not endless and not dropped
 
 
 def _last_batch(cfg: Config, loader: Mapping[str, Any]) -> Iterator[Finding]:
-    """Train a step with a batch of one sample; where that fails, count whether the data leave one at the end of an epoch."""
+    """Train a step with a batch of one sample; if that fails, report whether the dataset ends an epoch with such a batch."""
     cfg.load_from, cfg.resume = None, False
     cfg.train_dataloader.batch_size = 1
     cfg.train_cfg.val_interval = sys.maxsize

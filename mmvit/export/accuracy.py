@@ -1,4 +1,4 @@
-"""Accuracy of an exported file beside its model's, on the validation images of its config, where they are at hand.
+"""Accuracy of an exported file and of its model, on the validation images of the config if they are available.
 
 Boxes and masks are counted by pycocotools (AP and AP50 on COCO's scale), label maps as the mean intersection over union of all
 classes.
@@ -24,28 +24,28 @@ from ..predict.runner import Runner
 from ..predict.sessions import Session
 from .models import Exportable
 
-MOST = 200  # images of a comparison
+MOST = 200  # images in a comparison
 
 Predict = Callable[[Sequence[str]], Iterable[Result]]
 
 
 def loss(exportable: Exportable, file: Path) -> str:
-    """Return in words what a file of less precision costs on the first validation images; or why that is not known."""
+    """Return a sentence about the accuracy that a file of less precision loses on validation images, or why it is not known."""
     if exportable.config is None:
-        return "a backbone alone has no accuracy to lose"
+        return "the loss of accuracy of a backbone alone is not known"
     model = Session(eager(exportable.program), dict(exportable.metadata, size=None, batch=1))
     try:
         data = validation(exportable.config)
         before, after = (measure(partial(map, Runner(one, 0.0, "cpu")), data, MOST) for one in (model, file))
     except (InputError, OSError) as error:
         lacking = f"no file {error.filename or 'is named'}" if isinstance(error, OSError) else error
-        return f"its loss of accuracy is not known, for want of validation data: {lacking}"
+        return f"its loss of accuracy is not known, because there are no validation data: {lacking}"
     words = ", ".join(f"{name} {before[name]:.4f} -> {after[name]:.4f} ({after[name] - before[name]:+.4f})" for name in before)
     return f"{words} on {min(MOST, len(data))} validation images"
 
 
 def eager(program: Any) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
-    """Return a program as a function from inputs by name to a list of outputs, as an opened file is."""
+    """Return a program as a function from inputs by name to a list of outputs, like an opened file."""
 
     def run(feed: dict[str, np.ndarray]) -> list[np.ndarray]:
         with torch.no_grad():
@@ -59,8 +59,8 @@ def validation(config: Config) -> Any:
     """Return the dataset of a config's test, without its pipeline.
 
     Raises:
-        InputError: there is none, or one of another kind than COCO's or mmseg's.
-        OSError: its files are not there.
+        InputError: there is none, or it is neither COCO's nor mmseg's.
+        OSError: its files are missing.
     """
     view = next(datasets_of(config, ("test",)), None)
     if view is None:
@@ -79,7 +79,7 @@ def validation(config: Config) -> Any:
 
 
 def measure(predict: Predict, data: Any, most: int | None = None) -> dict[str, float]:
-    """Return measures by name of a predictor on the first `most` images of a dataset of `validation`."""
+    """Return metrics of a predictor, by name, on the first `most` images of a dataset from `validation`."""
     records = [data.get_data_info(index) for index in range(len(data))[:most]]
     results = predict([record["img_path"] for record in records])
     if hasattr(data, "cat_ids"):
@@ -88,7 +88,7 @@ def measure(predict: Predict, data: Any, most: int | None = None) -> dict[str, f
 
 
 def average_precision(results: Iterable[Result], data: Any, records: list[dict[str, Any]]) -> dict[str, float]:
-    """Return AP and AP50 of boxes, and of masks where there are some."""
+    """Return AP and AP50 of boxes, and of masks if there are any."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 

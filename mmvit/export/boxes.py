@@ -1,4 +1,4 @@
-"""Boxes with shapes that a graph can hold: fixed numbers of candidates, then what a threshold and NMS leave."""
+"""Selection of boxes in a graph: a fixed number of candidates, then a threshold and NMS."""
 
 from typing import Any
 

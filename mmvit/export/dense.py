@@ -10,7 +10,7 @@ from .preprocessing import Preprocessing
 
 
 class DenseDetector(nn.Module):
-    """RetinaNet and its like, from picture to boxes in pixels of the picture.
+    """RetinaNet and similar detectors, from picture to boxes in pixels of the picture.
 
     Args:
         model: an mmdet `SingleStageDetector` in eval mode.

@@ -1,4 +1,4 @@
-"""What an exported file is fed with while it is calibrated and compared."""
+"""Inputs of exported files for calibration and comparison."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +9,9 @@ import numpy as np
 from ..predict.runner import Read, resize
 from ..predict.sources import paths
 
-MOST = 64  # images of a calibration
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet in RGB, for a backbone alone
-SIDE = 512  # and the frame that its images are brought into
+MOST = 64  # images for a calibration
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet in RGB, for backbones alone
+SIDE = 512  # longest side of images for a backbone alone
 
 
 def feed_of(

@@ -1,4 +1,4 @@
-"""Writing a program as ONNX, torch's exported program or OpenVINO IR, once it was compared with the model."""
+"""Writers of ONNX, torch's exported program and OpenVINO IR. A file is kept only if it agrees with the model."""
 
 import json
 import os
@@ -28,14 +28,14 @@ TRACED = (289, 421)  # no level of a detector's pyramid has one row or column at
 
 @dataclass(frozen=True)
 class Wanted:
-    """What kind of file is asked for.
+    """Kind of file to write.
 
     Attributes:
         to: one of `FORMATS`.
         size: height and width of all images, which then come one by one; None for any.
         precision: `float32`, `float16` or `int8`. In float16 the network computes in half precision and boxes stay float32;
-            OpenVINO keeps its weights as float16 and computes in what the CPU has. int8 is for ONNX alone.
-        images: folder of images whose activations give the ranges of int8.
+            OpenVINO keeps its weights in float16 and computes in what the CPU supports. int8 is for ONNX only.
+        images: folder of images that give the ranges of activations for int8.
     """
 
     to: str = "onnx"
@@ -45,7 +45,7 @@ class Wanted:
 
 
 def export(exportable: Exportable, out: Path, wanted: Wanted) -> str:
-    """Write a file; return what the comparison with the model found, in words.
+    """Write a file; return a sentence about its comparison with the model.
 
     Args:
         exportable: program, model and metadata.
@@ -79,7 +79,7 @@ def export(exportable: Exportable, out: Path, wanted: Wanted) -> str:
 
 
 def compare(exportable: Exportable, file: Path, wanted: Wanted) -> str:
-    """Compare a file with the model; return what was found, in words.
+    """Compare a file with the model; return a sentence about the result.
 
     Raises:
         InputError: it differs by more than its precision allows.
@@ -96,22 +96,22 @@ def compare(exportable: Exportable, file: Path, wanted: Wanted) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep back warnings of the exporters about themselves."""
+    """Silence warnings of the exporters about their own code."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def trace(exportable: Exportable, size: tuple[int, int] | None) -> tuple[Any, int | None]:
-    """Return torch's exported program, and the number of pictures that it takes at once: None for any.
+    """Return torch's exported program, and the number of pictures that it takes at once: None for any number.
 
-    A file for any size takes any number, too, if it is no detector's: mmdet's NMS is that of one picture.
+    A file for any size takes any number, too, unless it is a detector's: NMS handles one picture.
 
     Raises:
         InputError: the model cannot be traced.
     """
     if size is None and exportable.kind != "detector":
-        with suppress(Exception):  # a head that writes down its batch
+        with suppress(Exception):  # a head that fixes its batch size
             traced = exported(exportable, TRACED, dict.fromkeys((0, *SIDES[exportable.kind]), torch.export.Dim.AUTO), batch=2)
             if not isinstance(shape_of(traced)[0], int):
                 return traced, None
@@ -126,7 +126,7 @@ def trace(exportable: Exportable, size: tuple[int, int] | None) -> tuple[Any, in
 
 
 def exported(exportable: Exportable, size: tuple[int, int], free: dict[int, Any], batch: int = 1) -> Any:
-    """Return torch's exported program of pictures of a size; `free` are the axes of theirs that may have any length."""
+    """Return torch's exported program for pictures of a size; the axes in `free` may have any length."""
     height, width = size
     first = torch.rand(batch, 3, height, width)
     if exportable.kind != "backbone":
@@ -139,7 +139,7 @@ def exported(exportable: Exportable, size: tuple[int, int], free: dict[int, Any]
 
 
 def shape_of(traced: Any) -> Any:
-    """Return the shape of the first input of a program: numbers, and symbols for what may have any length."""
+    """Return the shape of the first input of a program, with symbols for axes of any length."""
     name = traced.graph_signature.user_inputs[0]
     return next(node.meta["val"].shape for node in traced.graph.nodes if node.name == name)
 
@@ -180,7 +180,7 @@ def write_openvino(exportable: Exportable, traced: Any, file: Path, metadata: st
 
 
 def keep_order_of_equals(model: Any) -> None:
-    """Make the sorts of an OpenVINO model take the first of equal values first, as ONNX's do; OpenVINO's leave it open."""
+    """Make the sorts of an OpenVINO model stable, like ONNX's."""
     operators = import_module("openvino.opset11")
     for old in model.get_ordered_ops():
         if old.get_type_name() != "TopK":

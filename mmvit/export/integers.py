@@ -14,7 +14,7 @@ QUANTIZED = ["Conv", "MatMul", "Gemm"]
 
 
 def quantize(file: Path, metadata: dict[str, Any], folder: Path) -> None:
-    """Replace an ONNX file by its 8-bit form; ranges of activations are those on the images of a folder.
+    """Replace an ONNX file with its 8-bit form; the images of a folder give the ranges of activations.
 
     Raises:
         InputError: a missing package, no images, or one that cannot be read.
@@ -42,7 +42,7 @@ def quantize(file: Path, metadata: dict[str, Any], folder: Path) -> None:
 
 
 class Feeds:
-    """Inputs of a model, one image after the other, as onnxruntime's calibration asks for them."""
+    """Inputs of a model for onnxruntime's calibration, one image after the other."""
 
     def __init__(self, metadata: dict[str, Any], images: Iterator[np.ndarray]) -> None:
         self.metadata, self.images = metadata, images

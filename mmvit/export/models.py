@@ -1,4 +1,4 @@
-"""From a config and a checkpoint to the program that is exported."""
+"""Programs to export, made from a config and a checkpoint."""
 
 import hashlib
 from collections.abc import Iterable
@@ -18,13 +18,13 @@ from ..zoo import create
 from .preprocessing import Preprocessing
 from .segmentation import Backbone, Segmenter
 
-STEPS = ("Resize", "PackDetInputs", "PackSegInputs")  # of a test pipeline, that the runner follows
+STEPS = ("Resize", "PackDetInputs", "PackSegInputs")  # steps of a test pipeline that the runner supports
 TRIED = "tried: dense heads that are tested like RetinaNet's, Faster and Mask R-CNN, encoder-decoders"
 
 
 @dataclass(frozen=True)
 class Exportable:
-    """A program, the model that it must agree with, and what its file tells.
+    """A program, the model that it must agree with, and the metadata of its file.
 
     Attributes:
         kind: `detector`, `segmenter` or `backbone`.
@@ -85,7 +85,7 @@ def from_config(
 
 
 def described(program: Any) -> dict[str, Any]:
-    """Return what a file tells of its inputs and of the preprocessing inside."""
+    """Return the metadata on a file's inputs and on the preprocessing inside it."""
     inside: Any = program.preprocessing
     return dict(
         inputs=list(program.inputs),
@@ -176,7 +176,7 @@ def _require_nms(source: str, *settings: Any) -> None:
 
 
 def scale_rule(loaded: Loaded, source: str) -> dict[str, Any] | None:
-    """Return how the test pipeline resizes an image, None where it does not.
+    """Return how the test pipeline resizes an image; None if it does not.
 
     Raises:
         InputError: it has a step that the runner does not follow.
@@ -186,7 +186,9 @@ def scale_rule(loaded: Loaded, source: str) -> dict[str, Any] | None:
     steps: Iterable[Any] = loaded.prepare.transforms
     names = [type(step).__name__ for step in steps]
     if unknown := [name for name in names if name not in STEPS]:
-        raise InputError(f"{source}: the test pipeline has {unknown[0]}, which the runner does not follow; it follows {STEPS}")
+        raise InputError(
+            f"{source}: the test pipeline has {unknown[0]}, which the runner does not support; it supports {STEPS}"
+        )
     resizes = [step for step, name in zip(steps, names, strict=True) if name == "Resize"]
     if not resizes:
         return None

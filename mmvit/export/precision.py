@@ -1,4 +1,4 @@
-"""Networks of half precision: what comes in and goes out, anchors and boxes stay float32."""
+"""Networks in half precision; inputs, outputs, anchors and boxes stay float32."""
 
 from copy import deepcopy
 from typing import Any
@@ -21,7 +21,7 @@ def halved(program: Any) -> Any:
 
 
 def cast(value: Any, given: torch.dtype, wanted: torch.dtype) -> Any:
-    """Return tensors of one type, in lists and tuples, as another."""
+    """Return lists and tuples with their tensors of one type converted to another."""
     if isinstance(value, Tensor):
         return value.to(wanted) if value.dtype == given else value
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""From a picture to what a model takes, inside the exported program."""
+"""Preprocessing inside the exported program, from a picture to the input of a network."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Preprocessing(nn.Module):
-    """What mmdet's and mmseg's data preprocessors do at test time to pictures of one size.
+    """The steps of mmdet's and mmseg's data preprocessors at test time, for pictures of one size.
 
     Args:
         settings: `data_preprocessor` of a config: mean, std, bgr_to_rgb, pad_size_divisor, pad_value; mmseg's test_cfg.

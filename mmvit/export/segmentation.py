@@ -35,7 +35,7 @@ class Average(nn.Module):
 
 
 def for_any_size(model: nn.Module) -> nn.Module:
-    """Return a copy of a model in which what would fix the size of the images in a program is exchanged."""
+    """Return a copy of a model without the layers that would fix the size of the images in a program."""
     from mmseg.models.utils import Upsample
 
     copied = deepcopy(model)

@@ -16,7 +16,7 @@ class TwoStageDetector(nn.Module):
     Args:
         model: an mmdet `TwoStageDetector` in eval mode with an `RPNHead` and a `StandardRoIHead`.
         preprocessing: of its config.
-        raw_masks: give the mask head's probabilities within the boxes instead of masks of the picture.
+        raw_masks: return the mask head's probabilities within the boxes instead of masks of the picture.
     """
 
     def __init__(self, model: Any, preprocessing: Preprocessing, raw_masks: bool = False) -> None:
@@ -122,7 +122,7 @@ def sampling(pixels: Tensor, spans: Tensor, bins: int) -> Tensor:
 
 
 def features_of(extractor: Any, maps: tuple[Tensor, ...], boxes: Tensor) -> Tensor:
-    """Return (N, C, h, w) of each box, taken from the level of its size; a level sees the boxes of others as empty ones."""
+    """Return features (N, C, h, w) of the boxes, from the levels of their sizes. A level gets other boxes empty."""
     sides = boxes[:, 2:] - boxes[:, :2]
     scale = torch.log2(sides.prod(dim=1).sqrt() / extractor.finest_scale + 1e-6).floor()
     level = scale.clamp(0, extractor.num_inputs - 1)
@@ -133,12 +133,12 @@ def features_of(extractor: Any, maps: tuple[Tensor, ...], boxes: Tensor) -> Tens
         sampled = roi_align(
             feature_map, rois, layer.output_size, layer.spatial_scale, layer.sampling_ratio, aligned=layer.aligned
         )
-        features.append(sampled.where(ours[:, :, None, None], 0.0))  # empty ones may have been divided by zero
+        features.append(sampled.where(ours[:, :, None, None], 0.0))  # an empty box may have been divided by zero
     return torch.stack(features).sum(dim=0)
 
 
 def decoded(coder: Any, anchors: Tensor, deltas: Tensor, size: Any) -> Tensor:
-    """Return what `DeltaXYWHBBoxCoder.decode` does, which returns early for no boxes and so cannot be traced."""
+    """Decode like `DeltaXYWHBBoxCoder.decode`, which cannot be traced because it returns early without boxes."""
     limit = abs(torch.log(torch.tensor(16 / 1000)).item())
     offsets = deltas * deltas.new_tensor(coder.stds) + deltas.new_tensor(coder.means)
     centre = (anchors[:, :2] + anchors[:, 2:]) * 0.5

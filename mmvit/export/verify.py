@@ -15,10 +15,10 @@ from .feeds import feed_of, normalised
 from .models import Exportable
 
 TOLERANCE = 1e-3  # of a map's standard deviation, or of a score
-MOST_PIXELS = 0.1  # that a box may be off
-SAME, LEAST = 0.75, 0.9  # of less precision: overlap of two boxes, and share that has to agree
-SIZES = ((224, 320), (203, 277), (320, 224), (161, 190), (289, 353))  # height and width, three of them odd
-BATCH = 3  # pictures of the batch that a file for any number of pictures is compared in, beside single ones
+MOST_PIXELS = 0.1  # largest difference of a box
+SAME, LEAST = 0.75, 0.9  # for less precision: least overlap of two equal boxes, least share that must agree
+SIZES = ((224, 320), (203, 277), (320, 224), (161, 190), (289, 353))  # height and width; three sizes are odd
+BATCH = 3  # number of pictures that a file for batches is given at once
 
 
 def pictures(sizes: Sequence[tuple[int, int]], batch: int = 1) -> list[Tensor]:
@@ -33,7 +33,7 @@ def pictures(sizes: Sequence[tuple[int, int]], batch: int = 1) -> list[Tensor]:
 
 
 def trained(exportable: Exportable, image: Tensor, score: float, size: tuple[int, int] | None = None) -> list[np.ndarray]:
-    """Return what the model itself gives for a picture, by mmdet's or mmseg's own code.
+    """Return the outputs of the model itself for a picture, computed by mmdet's or mmseg's own code.
 
     Args:
         exportable: the model and its kind.
@@ -58,7 +58,7 @@ def trained(exportable: Exportable, image: Tensor, score: float, size: tuple[int
 
 
 class threshold_of:  # noqa: N801  # reads as a function in a `with`
-    """The score threshold of a detector, changed for a while."""
+    """Context in which a detector has another score threshold."""
 
     def __init__(self, model: Any, score: float) -> None:
         self.settings = [settings for settings in (model.test_cfg.get("rcnn") or model.test_cfg,) if "score_thr" in settings]
@@ -87,7 +87,7 @@ def sample_of(kind: str, shape: tuple[int, ...], size: tuple[int, ...]) -> Any:
 
 
 def verify(exportable: Exportable, run: Run, sizes: Sequence[tuple[int, int]], batches: bool = False) -> str:
-    """Compare a file's outputs with the trained model's on a picture of each size; return what was found, in words.
+    """Compare a file's outputs with the trained model's on a picture of each size; return a sentence about the result.
 
     Args:
         exportable: what was exported.
@@ -111,7 +111,7 @@ def verify(exportable: Exportable, run: Run, sizes: Sequence[tuple[int, int]], b
 
 
 def compare_detections(exportable: Exportable, run: Run, image: Tensor, shape: tuple[int, int]) -> int:
-    """Compare at a tenth of the score threshold, or without one where there is nothing; return the number of detections."""
+    """Compare detections at a tenth of the score threshold, or without one if there are none; return their number."""
     score = exportable.metadata["score_threshold"] / 10
     larger = (shape[0] * 5 // 4 + 1, shape[1] * 5 // 4 + 1)  # the original that the masks are for
     wanted = trained(exportable, image, score, larger)
@@ -143,7 +143,7 @@ def compare_detections(exportable: Exportable, run: Run, image: Tensor, shape: t
 
 
 def compare_label_maps(exportable: Exportable, run: Run, image: Tensor, shape: tuple[int, int]) -> int:
-    """Compare at a larger size; a pixel may differ only where two classes score alike. Return the number of pixels."""
+    """Compare label maps at a larger size; return the number of pixels. They may differ only where two classes score alike."""
     size = (shape[0] * 5 // 4 + 1, shape[1] * 5 // 4 + 1)
     (found,) = run(feed_of(exportable.metadata, image.numpy(), size=size))
     if found.shape != (len(image), *size):
@@ -175,7 +175,7 @@ def compare_maps(exportable: Exportable, run: Run, image: Tensor, shape: tuple[i
 
 
 def agreement(exportable: Exportable, run: Run, image: Tensor) -> float:
-    """Return how far a file of less precision agrees with the model on an image (1, H, W, 3), from 0 to 1.
+    """Return the share of an image (1, H, W, 3), from 0 to 1, in which a file of less precision agrees with the model.
 
     Of detections, the share on both sides that has one of its class with an intersection over union of 0.75 on the other; of
     pixels, the share of the same class; of a backbone's maps, the least correlation.
@@ -196,7 +196,7 @@ def agreement(exportable: Exportable, run: Run, image: Tensor) -> float:
 
 
 def require_agreement(exportable: Exportable, run: Run, images: Iterable[Tensor]) -> str:
-    """Compare a file of less precision with the model on images (1, H, W, 3); return what was found, in words.
+    """Compare a file of less precision with the model on images (1, H, W, 3); return a sentence about the result.
 
     Raises:
         InputError: less than 0.9 agrees on the mean.
@@ -204,7 +204,7 @@ def require_agreement(exportable: Exportable, run: Run, images: Iterable[Tensor]
     shares = [agreement(exportable, run, image) for image in images]
     mean = sum(shares) / len(shares)
     if not mean >= LEAST:
-        raise InputError(f"at this precision the model agrees with itself in {mean:.1%} only. Nothing was written")
+        raise InputError(f"at this precision only {mean:.1%} of the model's outputs stay the same. Nothing was written")
     return f"agrees with the model in {mean:.1%} on the mean of {len(shares)} images, in {min(shares):.1%} at least"
 
 

@@ -49,7 +49,7 @@ def test_without_data_the_loss_is_not_known(tmp_path: Path, capsys: pytest.Captu
     config = write_config(tmp_path, "fpn", "VAN")
     words = [str(config), str(write_checkpoint(config)), "--half", "--to", "pt2", "--out", str(tmp_path / "model.pt2")]
     assert export.main(words) == 0
-    assert "its loss of accuracy is not known, for want of validation data" in capsys.readouterr().out
+    assert "its loss of accuracy is not known, because there are no validation data" in capsys.readouterr().out
 
 
 def test_8_bit_integers_ask_for_images(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
