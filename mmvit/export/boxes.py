@@ -35,6 +35,11 @@ def suppressed(boxes: Tensor, scores: Tensor, groups: Tensor, keep: Tensor, thre
     return chosen[nms(shifted[chosen], scores[chosen], threshold)][:most]
 
 
+def with_four_sides(boxes: Tensor) -> Tensor:
+    """Return (N, 4) boxes in a form that keeps the 4 in a graph: from mmdet's coders, OpenVINO cannot tell it."""
+    return torch.stack([boxes[:, side] for side in range(4)], dim=1)
+
+
 def not_empty(boxes: Tensor, least: float) -> Tensor:
     """Return whether each (N, 4) box is larger than `least` pixels on both sides; all are where `least` is negative."""
     sides = boxes[:, 2:] - boxes[:, :2]

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .boxes import best, by_position, iou_of, not_empty, suppressed
+from .boxes import best, by_position, iou_of, not_empty, suppressed, with_four_sides
 from .preprocessing import Preprocessing
 
 
@@ -34,7 +34,7 @@ class DenseDetector(nn.Module):
         priors = head.prior_generator.grid_priors(sizes, dtype=torch.float32, device=image.device)
         levels = [self.level(*maps, score_threshold) for maps in zip(outputs[0], outputs[1], factors, priors, strict=True)]
         scores, labels, deltas, anchors, kept, factor = (torch.cat(parts) for parts in zip(*levels, strict=True))
-        boxes = head.bbox_coder.decode(anchors, deltas, max_shape=image.shape[1:3])
+        boxes = with_four_sides(head.bbox_coder.decode(anchors, deltas, max_shape=image.shape[1:3]))
         kept = kept & not_empty(boxes, self.test.get("min_bbox_size", -1))
         scores = scores * factor
         left = suppressed(boxes, scores, labels, kept, iou_of(self.test.nms), self.test.max_per_img)

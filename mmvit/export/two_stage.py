@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from .boxes import best, by_position, iou_of, not_empty, suppressed
+from .boxes import best, by_position, iou_of, not_empty, suppressed, with_four_sides
 from .preprocessing import Preprocessing
 
 
@@ -60,7 +60,7 @@ class TwoStageDetector(nn.Module):
             offsets.append(by_position(delta, 4)[index])
             levels.append(torch.full_like(index, number))
         best_scores = torch.cat(tops)
-        boxes = head.bbox_coder.decode(torch.cat(anchors), torch.cat(offsets), max_shape=size)
+        boxes = with_four_sides(head.bbox_coder.decode(torch.cat(anchors), torch.cat(offsets), max_shape=size))
         keep = (best_scores >= 0) & not_empty(boxes, self.rpn.get("min_bbox_size", -1))
         left = suppressed(boxes, best_scores, torch.cat(levels), keep, iou_of(self.rpn.nms), self.rpn.max_per_img)
         return boxes[left]

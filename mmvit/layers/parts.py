@@ -26,8 +26,13 @@ def eager_on_cpu(tensor: Tensor) -> bool:
 def to_map(tokens: Tensor, grid: Grid) -> Tensor:
     """Return (B, h*w, C) tokens as a (B, C, h, w) map, a channels-last view.
 
-    The order matters: after a view that splits the last axis, torch takes a batch of one for channels-first.
+    The order matters: after a view that splits the last axis, torch takes a batch of one for channels-first. Inductor sets the
+    stride of such a batch to 0 in any view, with the same effect, unless the strides are given.
     """
+    if torch.compiler.is_compiling() and not torch.compiler.is_exporting() and not torch.is_grad_enabled():
+        (batch, number, channels), width = tokens.shape, grid[1]
+        strides = (number * channels, 1, width * channels, channels)
+        return tokens.contiguous().as_strided((batch, channels, number // width, width), strides)
     return tokens.unflatten(1, grid).permute(0, 3, 1, 2)
 
 

@@ -6,9 +6,12 @@ from copy import deepcopy
 
 import pytest
 import torch
+from families import FAMILIES
 from torch import Tensor, nn
+from torch.profiler import profile
 
 from benchmarks.written_out import outlook_attention
+from mmvit.backbones.van import VAN
 from mmvit.backbones.van_depthwise import convolve, depthwise, gradient_of_kernels
 from mmvit.backbones.volo import OutlookAttention
 from mmvit.backbones.volo_outlook import Outlook, gather, scatter
@@ -77,6 +80,22 @@ class Whole(nn.Module):
 
     def forward(self, feature_map: Tensor) -> Tensor:
         return depthwise(self.convolution, feature_map)
+
+
+@pytest.mark.once
+def test_compiled_maps_of_a_batch_of_one_are_channels_last() -> None:
+    """Otherwise torch copies each of them around its convolutions. Nine copies a block are phases of dilated kernels."""
+    (van,) = (family for family in FAMILIES if family.kind is VAN)
+    model = VAN(van.tiny, out_indices=(0,)).eval()
+    images = torch.randn(1, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    compiled = torch.compile(model)
+    with torch.no_grad():
+        compiled(images)
+        with profile() as seen:
+            found = compiled(images)
+        torch.testing.assert_close(found, model(images), rtol=1e-4, atol=1e-4)
+    copies = sum(event.count for event in seen.key_averages() if event.key == "aten::clone")
+    assert copies == 9 * len(model.stages[0].blocks)
 
 
 @pytest.mark.parametrize("grid", [(8, 12), (7, 12), (8, 11), (5, 5), (1, 1), (2, 3)])

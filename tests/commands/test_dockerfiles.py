@@ -11,7 +11,7 @@ from mmvit.__main__ import COMMANDS
 
 DOCKERFILES = sorted((HOME / "docker").glob("*.Dockerfile"))
 EXTRAS = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-INSTRUCTIONS = {"ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "FROM", "RUN", "WORKDIR"}
+INSTRUCTIONS = {"ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "FROM", "RUN", "USER", "WORKDIR"}
 
 
 def instructions(file: Path) -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.stack
     [
         ("retinanet-PVTv2", "pt2", "model.pt2"),
         ("mask_rcnn-VAN", "openvino", "model.xml"),
+        ("retinanet-PVTv2", "openvino", "model.xml"),
         ("fpn-PVT", "openvino", "model.xml"),
     ],
 )
