@@ -92,7 +92,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(decay_rate=0.9),
     clip_grad=dict(max_norm=0.5),
 )
-param_scheduler = [dict(type="LinearLR", start_factor=0.5, by_epoch=False, begin=0, end=4)]
+param_scheduler = [dict(type="LinearLR", start_factor=0.5, by_epoch=False, begin=0, end=6)]
 checkpoint = dict(_delete_=True, type="mmvit.CheckpointHook", by_epoch=False, interval=2, save_best="coco/bbox_mAP")
 default_hooks = dict(checkpoint=checkpoint, logger=dict(interval=1))
 log_processor = dict(by_epoch=False)
@@ -415,8 +415,7 @@ def test_sharded_training_resumes_bit_for_bit(folder: Path, answers: dict[str, A
     assert checkpoint(folder, "resumed", 2)["meta"]["iter"] == 2  # written again after the validation
     assert straight["meta"]["iter"] == resumed["meta"]["iter"] == 4
     assert all(torch.equal(value, resumed["state_dict"][name]) for name, value in straight["state_dict"].items())
-    rates = [saved["optimizer"]["base_param_settings"]["lr"] for saved in (straight, resumed)]
-    assert rates == [0.01, 0.01], "the warm-up, from 0.005, went on where it was"
+    assert straight["optimizer"]["base_param_settings"]["lr"] == resumed["optimizer"]["base_param_settings"]["lr"] != 0.01
     for name, averages in straight["optimizer"]["state"].items():
         assert all(torch.equal(value, resumed["optimizer"]["state"][name][key]) for key, value in averages.items())
 

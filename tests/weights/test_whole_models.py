@@ -84,7 +84,7 @@ def train_a_little(model: nn.Module) -> None:
 
     torch.manual_seed(1)
     for name, value in model.named_parameters():  # tables and biases, too, so that nothing stays zero
-        value.data.add_(torch.randn_like(value) * (0.01 if "retina_cls.weight" in name else 0.02))
+        value.data.add_(torch.randn_like(value) * (0.005 if "retina_" in name else 0.01))
     sample = DetDataSample(metainfo=dict(img_shape=(64, 64), pad_shape=(64, 64), batch_input_shape=(64, 64)))
     sample.gt_instances = InstanceData(bboxes=torch.tensor([[8.0, 8, 40, 40]]), labels=torch.tensor([3]))
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1e-6))
@@ -105,6 +105,7 @@ class Foreign:
         self.ours, self.theirs = root / "ours.py", root / "theirs.py"
         ours.dump(self.ours)
         theirs(ours, family).dump(self.theirs)
+        torch.manual_seed(0)  # or the weights would depend on the tests before
         self.model = build(load_config(self.theirs))
         train_a_little(self.model)
         self.file = root / "retinanet_mmdet.pth"
@@ -126,8 +127,12 @@ def detector(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def require_same_boxes(found: Any, expected: Any) -> None:
-    """To a hundredth of a pixel: two networks round differently in float32. `test_heads_give_the_same_numbers` has float64."""
-    torch.testing.assert_close(torch.as_tensor(found), torch.as_tensor(expected), atol=1e-2, rtol=0)
+    print(
+        "FAR",
+        float((torch.as_tensor(found) - torch.as_tensor(expected)).abs().max()),
+        float(torch.as_tensor(expected).abs().max()),
+    )
+    torch.testing.assert_close(torch.as_tensor(found), torch.as_tensor(expected), atol=1e-3, rtol=1e-5)
 
 
 def test_detectors_of_mmdet_evaluate_the_same(detector: Foreign) -> None:
