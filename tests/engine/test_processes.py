@@ -92,7 +92,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(decay_rate=0.9),
     clip_grad=dict(max_norm=0.5),
 )
-param_scheduler = [dict(type="LinearLR", start_factor=0.5, by_epoch=False, begin=0, end=6)]
+param_scheduler = [dict(type="LinearLR", start_factor=0.5, end_factor=0.8, by_epoch=False, begin=0, end=4)]
 checkpoint = dict(_delete_=True, type="mmvit.CheckpointHook", by_epoch=False, interval=2, save_best="coco/bbox_mAP")
 default_hooks = dict(checkpoint=checkpoint, logger=dict(interval=1))
 log_processor = dict(by_epoch=False)
