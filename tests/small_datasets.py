@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from makers import HOME
+from makers import HOME, write_coco
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from PIL import Image
@@ -52,6 +52,13 @@ def write(root: Path, content: dict[str, Any] | str | bytes) -> Config:
     for name in ("1.png", "2.png"):
         Image.new("RGB", (96, 64), COLOUR).save(root / "images" / name)
     return detector(root)
+
+
+def own_config(name: str = "retinanet_pvt_tiny_coco", **options: Any) -> Config:
+    """A config of ours with some `options` as `--cfg-options` sets them."""
+    cfg = load_config(CONFIGS / f"{name}.py")
+    cfg.merge_from_dict(options)
+    return cfg
 
 
 def detector(root: Path, head: str = "retinanet") -> Config:
@@ -140,3 +147,25 @@ def segmenter(root: Path, values: Any = 1, leaf: str = "fpn_van_b0_ade20k") -> C
             test_mode=split != "train",
         )
     return cfg
+
+
+def write_noise_coco(root: Path, count: int) -> None:
+    """A COCO of `count` images, the same in both splits, all noise, so that no two of them have the same predictions."""
+    write_coco(root, images=count)
+    for split in ("train2017", "val2017"):
+        noise = np.random.default_rng(0)
+        for index in range(count):
+            save_noise(noise, (64, 96, 3), 255, root / split / f"{index:012d}.jpg")
+
+
+def write_noise_maps(root: Path, count: int) -> None:
+    """`images` and `maps` of three classes, `count` each, all noise."""
+    noise = np.random.default_rng(0)
+    for folder, shape, values in (("images", (64, 96, 3), 255), ("maps", (64, 96), 3)):
+        (root / folder).mkdir(parents=True)
+        for index in range(count):
+            save_noise(noise, shape, values, root / folder / f"{index:012d}.png")
+
+
+def save_noise(noise: np.random.Generator, shape: tuple[int, ...], values: int, file: Path) -> None:
+    Image.fromarray(noise.integers(0, values, shape, dtype=np.uint8)).save(file)

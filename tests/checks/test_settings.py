@@ -9,24 +9,17 @@ import pytest
 from makers import HOME
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from small_datasets import NAMES, coco, label_map, refusal, segmenter, write
+from small_datasets import NAMES, coco, label_map, own_config, refusal, segmenter, write
 
 from mmvit.checks import preflight
 from mmvit.checks.config import examine
 from mmvit.checks.options import option_faults
 from mmvit.checks.settings import odd_settings, same_data, schedule_faults, vain_keys
-from mmvit.recipes.files import load_config
 
 pytestmark = pytest.mark.stack
 
 EPOCHS = dict(type="EpochBasedTrainLoop", max_epochs=12)
 ITERATIONS = dict(type="IterBasedTrainLoop", max_iters=2000)
-
-
-def config(name: str = "retinanet_pvt_tiny_coco", **options: Any) -> Config:
-    cfg = load_config(HOME / "configs" / f"{name}.py")
-    cfg.merge_from_dict(options)
-    return cfg
 
 
 def odd(cfg: Config) -> list[str]:
@@ -36,7 +29,7 @@ def odd(cfg: Config) -> list[str]:
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (HOME / "configs").glob("*.py"))[::3])
 def test_our_configs_mean_what_they_say(name: str) -> None:
-    assert odd(config(name)) == []
+    assert odd(own_config(name)) == []
 
 
 FRACTIONS = {"model.data_preprocessor.mean": (0.485, 0.456, 0.406), "model.data_preprocessor.std": (0.229, 0.224, 0.225)}
@@ -78,41 +71,41 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("what", IMPOSSIBLE)
 def test_what_every_run_would_stop_at(what: str) -> None:
     options, words = IMPOSSIBLE[what]
-    cfg = config(**options)
+    cfg = own_config(**options)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         (told,) = option_faults(cfg)
     assert told.startswith(words)
 
 
 def test_a_class_that_is_ignored() -> None:
-    (told,) = odd(config("fpn_van_b0_ade20k", **{"model.decode_head.ignore_index": 0}))
+    (told,) = odd(own_config("fpn_van_b0_ade20k", **{"model.decode_head.ignore_index": 0}))
     assert told.startswith("model.decode_head.ignore_index is 0, one of its 150 classes: the head learns no pixel of it")
 
 
 @pytest.mark.parametrize("what", CASES)
 def test_what_does_something_else(what: str) -> None:
     options, words = CASES[what]
-    (told,) = odd(config(**options))
+    (told,) = odd(own_config(**options))
     assert words in told
 
 
 def test_a_validation_on_the_training_data() -> None:
     own = {"ann_file": "annotations/instances_train2017.json", "data_prefix": dict(img="train2017/")}
-    cfg = config(**{f"val_dataloader.dataset.{name}": value for name, value in own.items()})
+    cfg = own_config(**{f"val_dataloader.dataset.{name}": value for name, value in own.items()})
     (told,) = same_data(cfg)
     assert told.startswith("val_dataloader.dataset reads the data of train_dataloader.dataset")
-    assert list(same_data(config())) == []
+    assert list(same_data(own_config())) == []
     assert odd(cfg) == [], "the doctor lets it pass: one begins so, to see a model learn at all"
 
 
 def test_what_is_meant_so_is_not_told() -> None:
     loaded = {"model.backbone.frozen_stages": 2}
-    assert odd(config(**loaded)) == [], "the authors' file is in there"
-    assert odd(config(**{**loaded, "model.backbone.init_cfg": None, "load_from": "own.pth"})) == []
+    assert odd(own_config(**loaded)) == [], "the authors' file is in there"
+    assert odd(own_config(**{**loaded, "model.backbone.init_cfg": None, "load_from": "own.pth"})) == []
     still = [FLIP[0], dict(type="RandomFlip", prob=0.0), FLIP[2]]
-    assert odd(config(**{"val_dataloader.dataset.pipeline": still})) == []
+    assert odd(own_config(**{"val_dataloader.dataset.pipeline": still})) == []
     bgr = {"model.data_preprocessor.mean": [103.53, 116.28, 123.675], "model.data_preprocessor.std": [1.0, 1.0, 1.0]}
-    assert odd(config(**bgr)) == []
+    assert odd(own_config(**bgr)) == []
 
 
 SCHEDULES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str]] = {
@@ -168,7 +161,7 @@ def test_schedules_in_order() -> None:
 
 
 def test_checkpoints_that_count_epochs_of_none() -> None:
-    cfg = config("fpn_van_b0_ade20k", **{"default_hooks.checkpoint.by_epoch": True})
+    cfg = own_config("fpn_van_b0_ade20k", **{"default_hooks.checkpoint.by_epoch": True})
     (told,) = odd(cfg)
     assert told.startswith("default_hooks.checkpoint counts epochs")
 

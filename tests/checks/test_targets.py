@@ -8,7 +8,7 @@ import pytest
 from makers import HOME
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from small_datasets import label_map, refusal, segmenter
+from small_datasets import label_map, own_config, refusal, segmenter
 from test_files import doctored
 
 from mmvit.checks import preflight
@@ -17,7 +17,6 @@ from mmvit.checks.model import class_faults
 from mmvit.checks.options import option_faults
 from mmvit.checks.targets import absent_classes, pixel_fault, require_pixels
 from mmvit.engine.configuration import TrainOptions, train_config
-from mmvit.recipes.files import load_config
 
 pytestmark = pytest.mark.stack
 
@@ -70,12 +69,6 @@ def test_few_maps_are_read_where_they_suffice() -> None:
     assert pixel_fault(np.bincount([0, 255], minlength=256), ["all"], False) is None
 
 
-def config(name: str = "retinanet_pvt_tiny_coco", **options: Any) -> Config:
-    cfg = load_config(HOME / "configs" / f"{name}.py")
-    cfg.merge_from_dict(options)
-    return cfg
-
-
 def faults(cfg: Config) -> list[str]:
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         return option_faults(cfg)
@@ -98,7 +91,7 @@ UNKNOWN = {
 @pytest.mark.parametrize("key", UNKNOWN)
 def test_options_that_nothing_takes(key: str) -> None:
     words, _ = UNKNOWN[key]
-    (told,) = faults(config(**{key: 1}))
+    (told,) = faults(own_config(**{key: 1}))
     assert told.startswith(f"{key}: ")
     assert words in told
 
@@ -106,17 +99,17 @@ def test_options_that_nothing_takes(key: str) -> None:
 def test_options_that_a_head_takes_out_of_its_loss() -> None:
     loss = dict(type="CrossEntropyLoss", bg_cls_weight=0.1, class_weight=1.0)
     head = dict(_delete_=True, type="DETRHead", num_classes=80, embed_dims=256, loss_cls=loss)
-    assert faults(config(**{"model.bbox_head": head})) == []
+    assert faults(own_config(**{"model.bbox_head": head})) == []
 
 
 def test_epochs_of_a_training_by_iterations() -> None:
-    (told,) = faults(config("fpn_van_b0_ade20k", **{"train_cfg.max_epochs": 1}))
+    (told,) = faults(own_config("fpn_van_b0_ade20k", **{"train_cfg.max_epochs": 1}))
     assert told.startswith("train_cfg.max_epochs: IterBasedTrainLoop takes no such option; did you mean max_iters")
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (HOME / "configs").glob("*.py"))[::6])
 def test_our_configs_have_no_unknown_options(name: str) -> None:
-    assert faults(config(name)) == []
+    assert faults(own_config(name)) == []
 
 
 @pytest.mark.parametrize(
@@ -130,12 +123,12 @@ def test_our_configs_have_no_unknown_options(name: str) -> None:
 def test_strings_where_tuples_are_meant(key: str, value: str) -> None:
     name = "fpn_van_b0_ade20k" if "iou" in key else "retinanet_pvt_tiny_coco"
     last = key.rpartition(".")[2]
-    told = [fault for fault in faults(config(name, **{key: value})) if "string" in fault]
+    told = [fault for fault in faults(own_config(name, **{key: value})) if "string" in fault]
     assert told == [f"{key} is the string {value!r}, where a tuple is meant. Write {last}=({value!r},) with a comma"]
 
 
 def test_mmsegs_pretrained_is_told() -> None:
-    cfg = config("fpn_van_b0_ade20k", **{"model.pretrained": "open-mmlab://resnet50_v1c"})
+    cfg = own_config("fpn_van_b0_ade20k", **{"model.pretrained": "open-mmlab://resnet50_v1c"})
     (told,) = faults(cfg)
     assert told.startswith("model.pretrained is 'open-mmlab://resnet50_v1c', which mmseg hands to the backbone")
     assert "model=dict(pretrained=None, ...)" in told
@@ -143,7 +136,7 @@ def test_mmsegs_pretrained_is_told() -> None:
 
 
 def test_weights_of_classes() -> None:
-    cfg = config("fpn_van_b0_ade20k", **{"model.decode_head.loss_decode.class_weight": [1.0] * 3})
+    cfg = own_config("fpn_van_b0_ade20k", **{"model.decode_head.loss_decode.class_weight": [1.0] * 3})
     with DefaultScope.overwrite_default_scope("mmseg"):
         assert class_faults(cfg.model, datasets_of(cfg, ("train",))) == [
             "model.decode_head.loss_decode.class_weight has 3 numbers, expected 150: one for each of 150 classes"
@@ -168,7 +161,7 @@ RUNTIME = (
 @pytest.mark.parametrize("way", ["missing", "None"])
 @pytest.mark.parametrize("name", ["retinanet_pvt_tiny_coco", "fpn_van_b0_ade20k"])
 def test_what_the_default_runtime_has_may_be_missing(tmp_path: Path, way: str, name: str) -> None:
-    whole = config(name)
+    whole = own_config(name)
     for key in (*RUNTIME, "visualizer", "log_processor", "vis_backends"):
         if way == "missing":
             whole.pop(key, None)

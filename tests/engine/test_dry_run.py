@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from families import FAMILIES
-from makers import write_coco
-from test_processes import DETECTOR, SEGMENTER, write_images
+from small_datasets import write_noise_coco, write_noise_maps
+from test_processes import DETECTOR, SEGMENTER
 
 from mmvit.checks.findings import Finding
 from mmvit.commands.doctor import main
@@ -25,12 +25,8 @@ T2T = next(family for family in FAMILIES if family.name == "T2TViT")
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dry")
-    write_coco(folder / "data" / "coco", images=9)
-    for split in ("train2017", "val2017"):
-        write_images(folder / "data" / "coco" / split, 9)
-    for part in ("images", "maps"):
-        (folder / "data" / "seg" / part).mkdir(parents=True)
-    write_images(folder / "data" / "seg" / "images", 9, folder / "data" / "seg" / "maps")
+    write_noise_coco(folder / "data" / "coco", 9)
+    write_noise_maps(folder / "data" / "seg", 9)
     (folder / "detector.py").write_text(DETECTOR)
     (folder / "segmenter.py").write_text(SEGMENTER)
     return folder

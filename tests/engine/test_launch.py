@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from makers import write_coco
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from test_processes import DETECTOR, write_images
+from small_datasets import write_noise_coco
+from test_processes import DETECTOR
 
 from mmvit.engine.configuration import TrainOptions, train_config
 from mmvit.engine.launch import FIRST_STEPS, OFFER, train
@@ -35,9 +35,7 @@ class DyingHook(Hook):
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a config and two iterations of a training with it, each layer at a rate of its own."""
     folder = tmp_path_factory.mktemp("launch")
-    write_coco(folder / "data" / "coco", images=4)
-    for split in ("train2017", "val2017"):
-        write_images(folder / "data" / "coco" / split, 4)
+    write_noise_coco(folder / "data" / "coco", 4)
     (folder / "detector.py").write_text(DETECTOR)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import mmengine.config.config
-import numpy as np
 import pytest
 import torch
 import yapf.yapflib.yapf_api
 from families import FAMILIES, Family
-from makers import HOME, write_coco
+from makers import HOME
 from mmengine.config import Config
 from mmengine.model import BaseModel, MMDistributedDataParallel, convert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
-from PIL import Image
+from small_datasets import write_noise_coco, write_noise_maps
 from torch import Tensor, nn
 from torch.distributed import destroy_process_group, init_process_group
 
@@ -303,16 +302,6 @@ def as_one_of_two(rank: int, folder: Path, free: list[int]) -> None:
         torch.save(answers, "answers.pt")
 
 
-def write_images(folder: Path, count: int, maps: Path | None = None) -> None:
-    """Noise over what is there, so that no two images have the same predictions."""
-    noise = np.random.default_rng(0)
-    for index in range(count):
-        name = f"{index:012d}.png" if maps else f"{index:012d}.jpg"
-        Image.fromarray(noise.integers(0, 255, (64, 96, 3), dtype=np.uint8)).save(folder / name)
-        if maps:
-            Image.fromarray(noise.integers(0, 3, (64, 96), dtype=np.uint8)).save(maps / name)
-
-
 def write_model(folder: Path, name: str) -> None:
     cfg = Config.fromfile(folder / f"{name}.py")
     torch.manual_seed(0)
@@ -327,16 +316,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("job")
     for name, text in (("detector", DETECTOR), ("sharded", SHARDED), ("segmenter", SEGMENTER)):
         (folder / f"{name}.py").write_text(text)
-    write_coco(folder / "data" / "coco", images=5)
-    for split in ("train2017", "val2017"):
-        write_images(folder / "data" / "coco" / split, 5)
+    write_noise_coco(folder / "data" / "coco", 5)
     bad = folder / "data" / "coco" / "bad"
     shutil.copytree(folder / "data" / "coco" / "train2017", bad)
     (bad / "000000000003.jpg").write_bytes(b"no image")
-    images, maps = (folder / "data" / "seg" / name for name in ("images", "maps"))
-    images.mkdir(parents=True)
-    maps.mkdir()
-    write_images(images, 5, maps)
+    write_noise_maps(folder / "data" / "seg", 5)
     for name in ("detector", "segmenter"):
         write_model(folder, name)
     scontrol = folder / "scontrol"
