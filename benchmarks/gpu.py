@@ -7,6 +7,7 @@ import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from time import monotonic
@@ -22,6 +23,7 @@ SIZES = ((8, 512, 512), (2, 800, 1280))  # images at a time, height, width
 TESTS_SHARE = 0.55  # share of the time limit that the tests may take
 FAILURE = 1  # exit status
 REPEATS = 7
+WORKERS = 4  # processes that test on the GPU at the same time, where pytest-xdist is installed
 CHANNELS_FIRST = candidates.CHANNELS_FIRST
 
 
@@ -53,32 +55,40 @@ def run(asked: Namespace, failed: list[str]) -> None:
     page = [*head(asked), "## Tests", "", "```", *summary(tests.stdout), "```"]
     asked.out.write_text("\n".join([*page, ""]))  # written now in case the measurements crash the process
     rows: list[measure.Row] = []
-    left_out = []
+    broken: list[str] = []
+    left_out: list[str] = []
     repeats = 1 if asked.quick else REPEATS
     for setting in settings(asked.device, asked.quick):
+        what = f"{setting.name}, {report.heading(setting, repeats)}, {setting.height} x {setting.width}"
         if monotonic() > end:
-            left_out.append(f"{setting.name}, {report.heading(setting, repeats)}, {setting.height} x {setting.width}")
-            continue
-        print(f"{setting.name}: {report.heading(setting, repeats)} ...", file=sys.stderr, flush=True)
-        rows += measure.measure(setting, others(asked.quick), repeats=repeats, product=64 if asked.quick else None)
-    page += ["", *timings(rows, repeats)]
-    if left_out:
-        page += [
-            "",
-            "## Left out",
-            "",
-            f"Not measured within {asked.minutes} minutes:",
-            "",
-            *(f"- {name}" for name in left_out),
+            left_out.append(what)
+        else:
+            print(f"{what} ...", file=sys.stderr, flush=True)
+            try:
+                rows += list(
+                    measure.measure(setting, others(asked.quick), repeats=repeats, product=64 if asked.quick else None)
+                )
+            except Exception as error:  # of any kind: the other measurements are not lost
+                failed.append(setting.name)
+                broken.append(f"{what}: {type(error).__name__}: {error}")
+        lists = [
+            *itemized("Failed", "Not measured because of an error:", broken),
+            *itemized("Left out", f"Not measured within {asked.minutes} minutes:", left_out),
         ]
-    asked.out.write_text("\n".join([*page, ""]))
-    print("\n".join(page))
+        asked.out.write_text("\n".join([*page, "", *timings(rows, repeats), *lists, ""]))
+    print(asked.out.read_text())
     print(f"written: {asked.out}", file=sys.stderr)
+
+
+def itemized(title: str, introduction: str, items: Sequence[str]) -> list[str]:
+    """Return a section with a list, or nothing where there are no items."""
+    return ["", f"## {title}", "", introduction, "", *(f"- {item}" for item in items)] if items else []
 
 
 def run_tests(asked: Namespace, seconds: float) -> subprocess.CompletedProcess[str]:
     """Run the tests in a process of their own, which is ended and has failed if it exceeds its time."""
     words = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "--device", asked.device]
+    words += ["-n", str(WORKERS)] if asked.device == "cuda" and find_spec("xdist") else []
     words += ["--quick"] * asked.quick + ["-k", asked.select] * bool(asked.select) + ["tests/gpu"]
     process = subprocess.Popen(words, cwd=HOME, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
@@ -99,13 +109,21 @@ def summary(said: str) -> list[str]:
 
 def head(asked: Namespace) -> list[str]:
     command = f"python tools/gpu.py --device {asked.device}{' --quick' if asked.quick else ''}"
-    found = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HOME, capture_output=True, text=True, check=False)
     return [
         "# Performance on a GPU" if asked.device == "cuda" else "# A dry run of the GPU's page on a CPU",
         "",
-        f"Written by `{command}` on {report.machine(asked.device)}; commit {found.stdout.strip() or 'unknown'}.",
+        f"Written by `{command}` on {report.machine(asked.device)}; commit {commit()}.",
         "",
     ]
+
+
+def commit() -> str:
+    """Return the checkout's commit, or `unknown` where there is no repository or no git."""
+    try:
+        words = ["git", "describe", "--always", "--dirty"]
+        return subprocess.run(words, cwd=HOME, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def settings(device: str, quick: bool) -> Iterator[candidates.Setting]:

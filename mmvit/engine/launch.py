@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from ..checks import preflight
 from ..errors import InputError
 from .configuration import TestOptions, TrainOptions, test_config, train_config
+from .determinism import fix_workspace, whole_counts
 from .progress import ProgressHook
 from .start import Start, start_of
 
@@ -32,6 +33,7 @@ def train(options: TrainOptions) -> None:
         InputError: a file, key or value is wrong.
     """
     cfg = train_config(options)
+    fix_workspace(cfg)
     _start_processes(cfg)
     if options.variant is not None:
         options.variant.prepare()
@@ -53,6 +55,7 @@ def test(options: TestOptions) -> Mapping[str, float]:
         InputError: a file, key or value is wrong, or the checkpoint is another model's.
     """
     cfg = test_config(options)
+    fix_workspace(cfg)
     _start_processes(cfg)
     if options.variant is not None:
         options.variant.prepare()
@@ -65,7 +68,8 @@ def test(options: TestOptions) -> Mapping[str, float]:
     start.hand_over()
     if options.out is not None and not options.no_labels and cfg.get("default_scope") != "mmseg":
         runner.test_evaluator.metrics.append(_dump(cfg, options))
-    return _run(runner, "test")
+    with whole_counts():
+        return _run(runner, "test")
 
 
 def _runner(cfg: Config) -> Runner:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from mmengine.dist import barrier, broadcast_object_list, get_rank, get_world_size
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner import EpochBasedTrainLoop as EpochBased
@@ -20,10 +21,12 @@ from mmengine.runner import IterBasedTrainLoop as IterBased
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ..layers.pooling import replace_pooling
 from ..registry import LOOPS
 from . import storage
 from .batches import PlannedLoader, planned
 from .checkpoints import save_interrupted
+from .determinism import whole_counts
 from .interruption import Interruption
 from .randomness import Position, begin_streams
 
@@ -60,6 +63,8 @@ class Exact(BaseLoop):
         self.seed = seeds[0]
         self.dataloader.begin(self.seed, get_rank())
         self.runner.message_hub.update_info(BATCHES, self.batches())
+        if torch.are_deterministic_algorithms_enabled():
+            replace_pooling(self.runner.model)
 
     def batches(self) -> dict[str, int]:
         """Return the sizes that determine how many images an iteration stands for."""
@@ -104,7 +109,8 @@ class Exact(BaseLoop):
         if due and not done and self._iter and self.runner.val_loop is not None:
             hub.update_info(VALIDATED, self._iter)
             begin_streams(Position(self.seed, get_rank(), self._iter))
-            self.runner.val_loop.run()
+            with whole_counts():
+                self.runner.val_loop.run()
 
 
 @LOOPS.register_module()

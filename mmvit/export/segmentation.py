@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers.pooling import adaptive_average
+from ..layers.pooling import replace_pooling
 from .preprocessing import Preprocessing
 
 
@@ -23,17 +23,6 @@ class Enlarge(nn.Module):
         return F.interpolate(maps, size=size, mode="bilinear", align_corners=self.align_corners)
 
 
-class Average(nn.Module):
-    """Adaptive average pooling to a square of more than one cell; torch's keeps the cells of the traced size in a program."""
-
-    def __init__(self, bins: int) -> None:
-        super().__init__()
-        self.bins = bins
-
-    def forward(self, maps: Tensor) -> Tensor:
-        return adaptive_average(maps, self.bins)
-
-
 def for_any_size(model: nn.Module) -> nn.Module:
     """Return a copy of a model without the layers that would fix the size of the images in a program."""
     from mmseg.models.utils import Upsample
@@ -43,8 +32,7 @@ def for_any_size(model: nn.Module) -> nn.Module:
         for name, child in parent.named_children():
             if isinstance(child, Upsample) and not child.size and child.mode == "bilinear" and child.scale_factor % 1 == 0:
                 setattr(parent, name, Enlarge(int(child.scale_factor), child.align_corners))
-            elif isinstance(child, nn.AdaptiveAvgPool2d) and isinstance(child.output_size, int) and child.output_size > 1:
-                setattr(parent, name, Average(child.output_size))
+    replace_pooling(copied)
     return copied
 
 

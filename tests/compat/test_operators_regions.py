@@ -15,6 +15,8 @@ from mmvit.compat import operators
 operators.install()
 from mmcv import ops
 
+from mmvit.compat.operators.roi import mean_gradient
+
 pytestmark = pytest.mark.stack
 
 ROIS = torch.tensor([[0.0, 1.3, 0.7, 21.9, 17.2], [1, -6, 3, 11, 40], [1, 9, 9, 9, 9]])
@@ -101,6 +103,16 @@ def test_roi_align_gradient(mode, aligned):
     maps = wave(1, 2, 5, 4).double().requires_grad_()
     rois = torch.tensor([[0, 0.3, 0.4, 3.1, 4.2], [0, -2, 1.7, 1.9, 2.8]], dtype=torch.float64)
     assert gradcheck(lambda x: ops.roi_align(x, rois, (2, 3), 1.0, 2, mode, aligned), (maps,))
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize("ratio", [0, 2])
+def test_roi_align_gradient_of_a_fixed_order(ratio, aligned):
+    """What a GPU computes where a training is deterministic is what torchvision computes otherwise."""
+    rois, grad, shape = ROIS.double(), wave(3, 4, 2, 3).double(), torch.Size((2, 4, 6, 7))
+    arguments = (0.25, 2, 3, *shape, ratio, aligned)
+    expected = torch.ops.torchvision._roi_align_backward(grad, rois, *arguments)
+    torch.testing.assert_close(mean_gradient(grad, rois, shape, (2, 3), 0.25, ratio, aligned), expected)
 
 
 @pytest.mark.parametrize("mode", ["avg", "max"])

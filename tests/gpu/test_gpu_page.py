@@ -3,13 +3,16 @@
 import re
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from makers import HOME
 
-from benchmarks import gpu
+from benchmarks import gpu, measure
+from benchmarks.candidates import Setting
 from benchmarks.gpu import settings, summary
 from mmvit.zoo import families
 
@@ -38,6 +41,30 @@ def test_what_takes_too_long_is_left_out_and_told(failed: int, tmp_path: Path, m
     monkeypatch.setattr(gpu, "monotonic", iter([0.0, *[1e9] * 9]).__next__)
     assert gpu.main(["--device", "cpu", "--quick", "--out", str(page)]) == failed
     assert "Not measured within 9 minutes:\n\n- van_b0, inference, bfloat16" in page.read_text()
+
+
+def test_a_measurement_that_fails_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    page = tmp_path / "page.md"
+    true = measure.measure
+
+    def measured(setting: Setting, *arguments: Any, **options: Any) -> Iterator[measure.Row]:
+        if setting.name == "van_b0":
+            raise RuntimeError("no such kernel")
+        return true(setting, *arguments, **options)
+
+    monkeypatch.setattr(gpu, "run_tests", lambda asked, seconds: subprocess.CompletedProcess([], 0, "done"))
+    monkeypatch.setattr(gpu, "others", lambda quick: [gpu.CHANNELS_FIRST])
+    monkeypatch.setattr(measure, "measure", measured)
+    monkeypatch.setenv("PATH", "")  # no git
+    assert gpu.main(["--device", "cpu", "--quick", "--out", str(page)]) == gpu.FAILURE
+    told = page.read_text()
+    assert "## Failed\n\nNot measured because of an error:\n\n- van_b0, inference, bfloat16, batch 2" in told
+    assert told.rstrip().endswith("64 x 64: RuntimeError: no such kernel")
+    assert "| pvt_v2_b0 | 64 x 64 | mmvit, channels-first |" in " ".join(told.split())
+    assert "commit unknown." in told
+    assert told in capsys.readouterr().out
 
 
 def test_all_families_are_measured_in_both_precisions() -> None:

@@ -129,6 +129,10 @@ def roi_align_backward(
 ) -> None:
     """Add to `grad_input` (B, C, H, W) the gradient of the samples' pixels, from `grad_output`, shaped like the output."""
     grad, boxes = wide(grad_output).contiguous(), wide(rois).to(wide(grad_output))
+    if pool_mode == 1 and grad.is_cuda and torch.are_deterministic_algorithms_enabled():
+        size = (aligned_height, aligned_width)
+        grad_input.add_(mean_gradient(grad, boxes, grad_input.shape, size, spatial_scale, sampling_ratio, aligned))
+        return
     if pool_mode == 1:
         added = torch.ops.torchvision._roi_align_backward(
             grad,
@@ -151,6 +155,29 @@ def roi_align_backward(
         share = torch.where(y == -1, 0, grad * weight)
         added.index_add_(0, (plane + pixel).flatten(), share.flatten())
     grad_input.add_(added.view_as(grad_input))
+
+
+def mean_gradient(
+    grad: Tensor,
+    rois: Tensor,
+    shape: torch.Size,
+    size: tuple[int, int],
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
+    """Return the gradient (B, C, H, W) of means of samples, in an order of sums that torch can fix; torchvision's has none."""
+    channels, height, width = shape[1:]
+    added = grad.new_zeros(shape).flatten()
+    for chosen, ys, xs in sample_grids(rois, size, spatial_scale, sampling_ratio, aligned, channels):
+        y, x = ys[:, None, :, None, :, None], xs[:, None, None, :, None, :]
+        y, x = torch.broadcast_tensors(y, x)
+        around = corners(y, x, height, width)
+        plane = _planes(rois[chosen], shape)[..., None, None]
+        mean = grad[chosen][..., None, None] / max(ys.shape[2] * xs.shape[2], 1)
+        for weight, pixel in zip(around.weights(), around.pixels(width), strict=True):
+            added.index_add_(0, (plane + pixel).flatten(), (mean * weight).flatten())
+    return added.view(shape)
 
 
 def _planes(rois: Tensor, shape: torch.Size) -> Tensor:
