@@ -24,7 +24,7 @@ OFFICIAL = ("mmengine", "mmcv-lite", "mmcv", "mmdet", "mmsegmentation")
 FORKS = ("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentation")
 PARTS = {name: (f"{name}.models", f"{name}.datasets") for name in ("mmdet", "mmseg")}
 EXTRAS = "pip install 'mmvit[openmmlab]' (official) or pip install 'mmvit[onedl]' (maintained forks)"
-LEAST_PYTHON, LEAST_TORCH, LEAST_TIMM = (3, 11), (2, 10), (1, 0, 16)
+LEAST_PYTHON, LEAST_TORCH, LEAST_TIMM = (3, 11), (2, 12), (1, 0, 16)
 TRANSFORMERS = (4, 51)  # from here on it lacks what mmpretrain 1.2 takes from it
 
 

@@ -85,8 +85,10 @@ class FSDPStrategy(MMEngineStrategy):
     def __init__(self, *, model_wrapper: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(state_dict_cfg="full", **options)
         self.model_wrapper: dict[str, Any] = dict(model_wrapper or {})
-        # Offloaded from a CPU, all of Adam's averages would be one tensor: torch gathers them in a buffer that it then reuses.
-        self.optim_state_dict_config.offload_to_cpu = torch.cuda.is_available()
+        # From a CPU nothing is offloaded to it: torch gathers Adam's averages in a buffer that it then reuses, so that all of
+        # them would be one tensor, and before 2.14 it reads weights whose memory it has freed.
+        for gathered in (self.state_dict_config, self.optim_state_dict_config):
+            gathered.offload_to_cpu = torch.cuda.is_available()
         if not self.distributed:
             raise InputError(
                 "runner_type mmvit.FSDPRunner shards a model over processes: start it with torchrun and --launcher pytorch"

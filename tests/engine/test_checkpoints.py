@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -52,8 +53,9 @@ def test_loading_twice_and_through_torch(checkpoint: Path) -> None:
     assert model.weight.sum() == 2
 
 
-def test_numpy_1_names_load(checkpoint: Path, tmp_path: Path) -> None:
-    """NumPy 1 pickled its functions as `numpy.core`; the file is rewritten as it would have been."""
+@pytest.mark.parametrize("module", [b"numpy.core", b"numpy._core"])
+def test_names_of_numpy_1_and_2_load(checkpoint: Path, tmp_path: Path, module: bytes) -> None:
+    """NumPy 1 pickled its functions as `numpy.core`, NumPy 2 as `numpy._core`; the file is rewritten as of either."""
     import zipfile
 
     old = tmp_path / "old.pth"
@@ -61,8 +63,8 @@ def test_numpy_1_names_load(checkpoint: Path, tmp_path: Path) -> None:
         for item in source.infolist():
             content = source.read(item)
             if item.filename.endswith("data.pkl"):
-                assert b"cnumpy._core.multiarray\n" in content
-                content = content.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
+                content, found = re.subn(rb"cnumpy\._?core\.multiarray\n", b"c" + module + b".multiarray\n", content)
+                assert found
             target.writestr(item.filename, content)
     assert safe_load(old)["meta"]["seed"] == 3
 

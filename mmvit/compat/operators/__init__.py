@@ -149,7 +149,8 @@ def _not_supplied(name: str) -> Callable:
             "not supply it. Install an mmcv compiled for this torch, and it takes precedence by itself. mmcv's build "
             "is known to work with torch 2.10 and to fail with torch 2.14, whose headers need C++20 where the build "
             "pins C++17. So, with torch 2.10 and a C++ compiler, replace mmcv-lite by `pip install --no-cache-dir "
-            "--no-build-isolation mmcv==2.1.0`, or compile onedl-mmcv in the same way."
+            "--no-build-isolation mmcv==2.1.0`, or compile onedl-mmcv in the same way. pip will say that mmvit asks for a "
+            "later torch: exports of segmenters and torch.compile of VAN need it."
         )
 
     operator.__name__ = operator.__qualname__ = name
