@@ -25,7 +25,7 @@ FORKS = ("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentat
 PARTS = {name: (f"{name}.models", f"{name}.datasets") for name in ("mmdet", "mmseg")}
 EXTRAS = "pip install 'mmvit[openmmlab]' (official) or pip install 'mmvit[onedl]' (maintained forks)"
 LEAST_PYTHON, LEAST_TORCH, LEAST_TIMM = (3, 11), (2, 12), (1, 0, 16)
-TRANSFORMERS = (4, 51)  # from here on it lacks what mmpretrain 1.2 takes from it
+TRANSFORMERS = (4, 52)  # from here on it lacks what mmpretrain 1.2 takes from it
 
 
 def examine(config: str | None = None, options: Mapping[str, Any] | None = None, data: bool = False) -> Iterator[Finding]:

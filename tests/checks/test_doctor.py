@@ -126,9 +126,9 @@ def test_modules_that_do_not_import(monkeypatch: pytest.MonkeyPatch, folder: Pat
 @pytest.mark.parametrize(
     ("transformers", "cure"),
     [
-        ("5.24.0", "pip install 'transformers<4.51', or"),
-        ("4.57.6", "pip install 'transformers<4.51', or"),
-        ("4.50.3", "if you do not use it"),
+        ("5.24.0", "pip install 'transformers<4.52', or"),
+        ("4.57.6", "pip install 'transformers<4.52', or"),
+        ("4.51.3", "if you do not use it"),
         (None, "if you do not use it"),
     ],
 )
