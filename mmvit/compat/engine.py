@@ -1,6 +1,6 @@
 """Corrections of mmengine's incompatibilities with current Python packages.
 
-- mmengine 0.10 asks `pkg_resources` which packages are installed and where; setuptools 81 and later no longer contain it.
+- mmengine 0.10 asks `pkg_resources` which packages are installed and where; setuptools 82 and later no longer contain it.
   The three functions that ask are answered from `importlib.metadata`.
 - `_base_ = 'mmseg::...'` looks for a distribution of the official name, from a fixed table; the forks have other names.
 """
