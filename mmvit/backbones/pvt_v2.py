@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..arguments import resolve_arch
 from ..layers.attention import AttentionBase, limit_keys
-from ..layers.mlp import MlpBase
+from ..layers.mlp import MixingMlp
 from ..layers.parts import Grid, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
 from ..layers.pooling import adaptive_average
 from ..pyramid import Pyramid, PyramidOptions, StageBase
@@ -69,7 +69,7 @@ class SpatialReductionAttention(AttentionBase):
         return F.gelu(tokens) if self.linear else tokens, tuple(reduced.shape[-2:])
 
 
-class ConvolutionalMlp(MlpBase):
+class ConvolutionalMlp(MixingMlp):
     """MLP with a depthwise 3 x 3 convolution between its layers (section 3.3), in the place of position tables."""
 
     def __init__(self, dim: int, hidden: int, linear: bool) -> None:
@@ -79,12 +79,8 @@ class ConvolutionalMlp(MlpBase):
         self.fc2 = nn.Linear(hidden, dim)
         self.linear = linear
 
-    def hidden(self, tokens: Tensor, grid: Grid, inner: slice = slice(None)) -> Tensor:
-        """Return the hidden values of the `inner` ones of (B, h*w, C) tokens."""
-        hidden = self.fc1(tokens)
-        if self.linear:
-            hidden = F.relu(hidden)
-        return F.gelu(to_tokens(self.dwconv(to_map(hidden, grid)))[:, inner])
+    def mix(self, feature_map: Tensor) -> Tensor:
+        return self.dwconv(F.relu(feature_map) if self.linear else feature_map)
 
 
 class Block(nn.Module):

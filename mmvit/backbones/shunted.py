@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..arguments import resolve_arch
 from ..layers.attention import AttentionBase, limit_keys
-from ..layers.mlp import MlpBase
+from ..layers.mlp import MixingMlp
 from ..layers.parts import (
     Grid,
     batch_norm,
@@ -119,7 +119,7 @@ class Attention(AttentionBase):
         return self.proj(self.attend(self.q(tokens), key, value, grid, heads=self.heads) + local)
 
 
-class DetailSpecificMlp(MlpBase):
+class DetailSpecificMlp(MixingMlp):
     """Detail-specific feed-forward: an MLP that adds a depthwise convolution of its hidden layer."""
 
     def __init__(self, dim: int, hidden: int) -> None:
@@ -128,10 +128,8 @@ class DetailSpecificMlp(MlpBase):
         self.dwconv = depthwise(hidden)
         self.fc2 = nn.Linear(hidden, dim)
 
-    def hidden(self, tokens: Tensor, grid: Grid, inner: slice = slice(None)) -> Tensor:
-        """Return the hidden values of the `inner` ones of (B, h*w, C) tokens."""
-        hidden = to_map(self.fc1(tokens), grid)
-        return F.gelu(to_tokens(hidden + self.dwconv(hidden))[:, inner])
+    def mix(self, feature_map: Tensor) -> Tensor:
+        return feature_map + self.dwconv(feature_map)
 
 
 class Block(nn.Module):

@@ -21,7 +21,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..arguments import resolve_arch
 from ..layers.mlp import MlpBase
-from ..layers.parts import Grid, batch_norm, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
+from ..layers.parts import (
+    Grid,
+    batch_norm,
+    drop_path_rates,
+    eager_on_cpu,
+    init_convolution,
+    init_transformer,
+    to_map,
+    to_tokens,
+)
 from ..pyramid import Pyramid, PyramidOptions, StageBase
 from ..registry import MODELS
 from ..weights.released import Released, stage_name
@@ -81,6 +90,8 @@ class ConvolutionalMlp(MlpBase):
         return F.gelu(to_tokens(self.dwconv(self.fc1(to_map(tokens, grid))))[:, inner])
 
     def forward(self, feature_map: Tensor) -> Tensor:  # type: ignore[override]  # maps instead of tokens
+        if not eager_on_cpu(feature_map):  # no bands: maps stay maps, else exported programs transpose the wide ones twice
+            return self.fc2(F.gelu(self.dwconv(self.fc1(feature_map))))
         grid = (feature_map.shape[2], feature_map.shape[3])
         return to_map(super().forward(to_tokens(feature_map), grid), grid)
 

@@ -1,8 +1,9 @@
 """Outlook attention's window algebra: nine weights for each of the nine values of a 3 x 3 window. See `volo`.
 
 The textbook form unfolds the values into nine copies a window, multiplies, and folds the products back into a map. Here the
-windows are gathered once, in the order that the product needs; the products are added to the map in nine strided slices;
-neither is kept. Gathering and adding are each other's adjoint, so the backward pass consists of the same two.
+windows are gathered once, in the order that the product needs; the products are summed first over rows, then over columns;
+neither is kept. Gathering and summing are each other's adjoint, so the backward pass consists of the same two. Nothing is
+written in place: exported programs would copy the whole map for every slice.
 
 On a GPU, `MMVIT_TRITON=1` in the environment selects the kernels of `volo_triton` instead.
 """
@@ -30,12 +31,19 @@ def gather(values: Tensor) -> Tensor:
 
 def scatter(windows: Tensor, height: int, width: int) -> Tensor:
     """Return (B, h', w', heads, 9, d) windows summed into a (B, h, w, heads, d) map: the adjoint of `gather`."""
-    batch, rows, columns, heads, _, dim = windows.shape
-    padded = windows.new_zeros(batch, 2 * rows + 1, 2 * columns + 1, heads, dim)
-    for index in range(WINDOW):
-        top, left = divmod(index, KERNEL)
-        padded[:, top : top + 2 * rows : STRIDE, left : left + 2 * columns : STRIDE] += windows[..., index, :]
-    return padded[:, 1 : 1 + height, 1 : 1 + width]
+    taps = windows.unflatten(4, (KERNEL, KERNEL)).transpose(4, 5)  # (B, h', w', heads, column, row, d)
+    return overlap(overlap(taps, 1), 2)[:, :height, :width]
+
+
+def overlap(taps: Tensor, axis: int) -> Tensor:
+    """Return windows along `axis` summed into twice as many lines; the axis before the last, of the three taps, goes.
+
+    Window k reads the lines 2k - 1, 2k and 2k + 1: even lines lie in one window, odd lines in this one and the next.
+    """
+    before, centre, after = taps.unbind(-2)
+    following = before.narrow(axis, 1, before.shape[axis] - 1)
+    odd = after + F.pad(following, [0, 0] * (following.dim() - 1 - axis) + [0, 1])
+    return torch.stack([centre, odd], axis + 1).flatten(axis, axis + 1)
 
 
 def mix(weights: Tensor, values: Tensor) -> Tensor:

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .bands import in_bands
-from .parts import Grid
+from .bands import in_bands, is_hooked
+from .parts import Grid, to_map, to_tokens
 
 
 class MlpBase(nn.Module):
@@ -45,3 +46,30 @@ class Mlp(MlpBase):
 
     def hidden(self, tokens: Tensor, *where: Any) -> Tensor:
         return F.gelu(self.fc1(tokens))
+
+
+class MixingMlp(MlpBase):
+    """MLP whose hidden layer is a map that a subclass mixes: each value with its 3 x 3 neighbourhood."""
+
+    fc1: nn.Linear
+
+    def mix(self, feature_map: Tensor) -> Tensor:
+        """Return the mixed map of a (B, width, h, w) map of hidden values."""
+        raise NotImplementedError
+
+    def hidden(self, tokens: Tensor, grid: Grid, inner: slice = slice(None)) -> Tensor:
+        """Return the hidden values of the `inner` ones of (B, h*w, C) tokens."""
+        return F.gelu(to_tokens(self.mix(to_map(self.fc1(tokens), grid)))[:, inner])
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:  # type: ignore[override]  # the grid is needed
+        if torch.compiler.is_exporting() or torch.jit.is_tracing():  # runtimes copy maps to tokens: only while they are narrow
+            return to_tokens(pointwise(self.fc2, F.gelu(self.mix(pointwise(self.fc1, to_map(tokens, grid))))))
+        return super().forward(tokens, grid)
+
+
+def pointwise(layer: nn.Module, feature_map: Tensor) -> Tensor:
+    """Return a layer's values for each pixel of a (B, C, h, w) map: of a linear layer as a convolution of 1 x 1."""
+    if type(layer) is nn.Linear and not is_hooked(layer):
+        return F.conv2d(feature_map, layer.weight[:, :, None, None], layer.bias)
+    height, width = feature_map.shape[-2:]
+    return to_map(layer(to_tokens(feature_map)), (height, width))

@@ -203,6 +203,26 @@ def test_bands_are_used(family: Family, monkeypatch: pytest.MonkeyPatch) -> None
     assert max(calls.count(name) for name in calls) > 1
 
 
+@each_family
+@pytest.mark.parametrize("changed", ["nothing", "layer", "hook"])
+def test_exported_mlps_do_not_move_the_hidden_layer(family: Family, changed: str) -> None:
+    """Runtimes copy at each transposition: they are narrow, unless a layer was replaced or is hooked, which has to count."""
+    model = build(family).eval()
+    mlp = max((module for module in model.modules() if isinstance(module, MlpBase)), key=lambda module: module.width)
+    given: list[tuple[object, ...]] = []
+    handle = mlp.register_forward_pre_hook(lambda module, inputs: given.append(inputs))
+    model(images())
+    handle.remove()
+    if changed == "layer":
+        mlp.fc2 = nn.Sequential(mlp.fc2, nn.Tanh())
+    elif changed == "hook":
+        mlp.fc2.register_forward_hook(lambda layer, inputs, narrow: narrow.tanh())
+    program = torch.export.export(mlp, given[0])
+    torch.testing.assert_close(program.module()(*given[0]), mlp(*given[0]))
+    moved = [node.meta["val"].numel() for node in program.graph.nodes if "permute" in str(node.target)]
+    assert changed != "nothing" or all(values == given[0][0].numel() for values in moved)
+
+
 def noting(calls: list[str], name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def noted(*arguments: object) -> Tensor:
         calls.append(name)
