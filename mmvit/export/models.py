@@ -193,8 +193,7 @@ def scale_rule(loaded: Loaded, source: str) -> dict[str, Any] | None:
     if not resizes:
         return None
     step = resizes[0]
-    if len(resizes) > 1 or step.scale is None or step.interpolation != "bilinear":
-        raise InputError(
-            f"{source}: the test pipeline resizes with {resizes}; expected one bilinear Resize with a scale (W, H)"
-        )
-    return dict(scale=list(step.scale), keep_ratio=bool(step.keep_ratio))
+    if len(resizes) > 1 or step.interpolation != "bilinear":
+        raise InputError(f"{source}: the test pipeline resizes with {resizes}; expected one Resize, bilinear")
+    to = dict(scale=list(step.scale)) if step.scale else dict(scale_factor=list(step.scale_factor))  # as Resize prefers
+    return dict(to, keep_ratio=bool(step.keep_ratio))

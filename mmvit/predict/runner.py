@@ -130,7 +130,8 @@ def resize(image: np.ndarray, rule: dict[str, Any] | None) -> np.ndarray:
 
     Args:
         image: (H, W, 3).
-        rule: `scale` (two sides of a frame, width first where the ratio is not kept) and `keep_ratio`; None leaves it alone.
+        rule: `scale` (two sides of a frame, width first where the ratio is not kept), or `scale_factor` (of width and height)
+            where the frame depends on the image, and `keep_ratio`; None leaves it alone.
 
     Raises:
         InputError: nothing would be left of one side.
@@ -138,11 +139,15 @@ def resize(image: np.ndarray, rule: dict[str, Any] | None) -> np.ndarray:
     if rule is None:
         return image
     height, width = image.shape[:2]
+    frame = rule.get("scale")
+    if frame is None:
+        across, down = rule["scale_factor"]
+        frame = (int(width * across + 0.5), int(height * down + 0.5))
     if rule["keep_ratio"]:
-        factor = min(max(rule["scale"]) / max(height, width), min(rule["scale"]) / min(height, width))
+        factor = min(max(frame) / max(height, width), min(frame) / min(height, width))
         size = (int(width * factor + 0.5), int(height * factor + 0.5))
     else:
-        size = (rule["scale"][0], rule["scale"][1])
+        size = (frame[0], frame[1])
     if min(size) < 1:
         raise InputError(f"an image of {height} x {width} pixels: resizing would leave nothing of it; cut it into pieces")
     return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)

@@ -1,12 +1,17 @@
-"""Heads of mmdet and mmseg that none of our configs has, exported end to end."""
+"""Heads and resizing of mmdet and mmseg that none of our configs has, exported end to end."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from mmengine.config import Config
+from mmengine.registry import TRANSFORMS, DefaultScope
 from tiny import require_same, write_checkpoint, write_config, write_photographs
 
 import mmvit
 from mmvit.commands import export
+from mmvit.export.models import from_config
+from mmvit.predict.runner import resize
 
 pytestmark = [pytest.mark.stack, pytest.mark.once]
 STRIDES = [8, 16, 32, 64, 128]
@@ -33,3 +38,26 @@ def test_heads_of_the_toolkits(name: str, tmp_path: Path) -> None:
     wanted = mmvit.Predictor(config, checkpoint, score=0.02, device="cpu")(photographs)
     for one, other in zip(found, wanted, strict=True):
         require_same(one, other)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        dict(scale_factor=1.0, keep_ratio=True),
+        dict(scale_factor=(1.3, 0.7), keep_ratio=True),
+        dict(scale_factor=(1.3, 0.7), keep_ratio=False),
+        dict(scale=(90, 70), scale_factor=3.0, keep_ratio=False),
+    ],
+    ids=str,
+)
+def test_images_are_resized_as_the_pipeline_does(step: dict, tmp_path: Path) -> None:
+    file = write_config(tmp_path, "retinanet", "PVT")
+    cfg = Config.fromfile(file)
+    cfg.test_dataloader.dataset.pipeline[1] = dict(type="Resize", **step)
+    cfg.dump(file)
+    rule = from_config(str(file), str(write_checkpoint(file))).metadata["scale"]
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        wanted = TRANSFORMS.build(dict(type="Resize", **step))
+    for height, width in ((101, 67), (64, 64), (33, 150)):
+        image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+        assert np.array_equal(resize(image, rule), wanted(dict(img=image))["img"])

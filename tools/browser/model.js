@@ -74,11 +74,12 @@ export async function predict({ session, metadata }, image, score) {
 export function resize(image, rule) {
   const { width: columns, height: rows, data } = image;
   let [width, height] = [columns, rows];
+  const frame = rule && (rule.scale ?? [columns, rows].map((side, axis) => Math.floor(side * rule.scale_factor[axis] + 0.5)));
   if (rule?.keep_ratio) {
-    const [short, long] = [Math.min(...rule.scale), Math.max(...rule.scale)];
+    const [short, long] = [Math.min(...frame), Math.max(...frame)];
     const factor = Math.min(long / Math.max(rows, columns), short / Math.min(rows, columns));
     [width, height] = [Math.floor(columns * factor + 0.5), Math.floor(rows * factor + 0.5)];
-  } else if (rule) [width, height] = rule.scale;
+  } else if (rule) [width, height] = frame;
   if (Math.min(width, height) < 1) throw new Error("resizing to the test scale would leave nothing of it");
   const [down, across] = [weights(rows, height), weights(columns, width)];
   const pixels = new Uint8Array(height * width * 3);
