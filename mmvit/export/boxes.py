@@ -14,7 +14,7 @@ def best(scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
     sort all of the millions of a detector's scores takes as long as its backbone: only those that `topk` may choose are sorted.
     """
     filled = torch.cat([scores, scores.new_full((most,), -1.0)])
-    chosen = (filled >= filled.topk(most).values.min()).nonzero().squeeze(1)
+    chosen = (filled >= filled.topk(most, sorted=False).values.min()).nonzero().squeeze(1)
     torch._check(chosen.shape[0] >= most)  # more, if several equal the last
     top, order = filled[chosen].sort(descending=True, stable=True)
     return top[:most], chosen[order[:most]].clamp(max=scores.shape[0] - 1)

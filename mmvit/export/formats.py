@@ -180,12 +180,18 @@ def write_openvino(exportable: Exportable, traced: Any, file: Path, metadata: st
 
 
 def keep_order_of_equals(model: Any) -> None:
-    """Make the sorts of an OpenVINO model stable, like ONNX's."""
+    """Make the sorts of an OpenVINO model stable, like ONNX's.
+
+    A TopK whose result is not sorted stays as it is: the stable algorithm takes seconds for a detector's hundreds of thousands of
+    scores.
+    """
     operators = import_module("openvino.opset11")
     for old in model.get_ordered_ops():
         if old.get_type_name() != "TopK":
             continue
         settings = old.get_attributes()
+        if settings["sort"] == "none":
+            continue
         options = [settings[name] for name in ("axis", "mode", "sort", "index_element_type")]
         new = operators.topk(old.input_value(0), old.input_value(1), *options, stable=True)
         for number in range(2):

@@ -1,6 +1,7 @@
 """Other formats, raw masks, one size; and what cannot be exported is named, and never written."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -35,6 +36,15 @@ def test_other_formats_give_the_same(exporting: Export, photographs: Path, name:
     for one, other in zip(found, wanted, strict=True):
         require_same(one, other)
     assert inspect.main([str(exported.file)]) == 0
+
+
+@pytest.mark.once
+def test_only_the_best_scores_are_sorted_by_openvino(exporting: Export) -> None:
+    """Its stable sort takes seconds for all scores of a level: to find the best, order does not matter."""
+    exported = exporting("retinanet-PVTv2", "model.xml", "--to", "openvino")
+    layers = ElementTree.parse(exported.file).iter("layer")
+    kinds = [(layer[0].get("sort"), layer[0].get("stable")) for layer in layers if layer.get("type") == "TopK"]
+    assert sorted(kinds) == 5 * [("none", "false")] + 5 * [("value", "true")]
 
 
 @pytest.mark.once
