@@ -182,8 +182,8 @@ def write_openvino(exportable: Exportable, traced: Any, file: Path, metadata: st
 def keep_order_of_equals(model: Any) -> None:
     """Make the sorts of an OpenVINO model stable, like ONNX's.
 
-    A TopK whose result is not sorted stays as it is: the stable algorithm takes seconds for a detector's hundreds of thousands of
-    scores.
+    A TopK whose result is not sorted stays as it is: for a detector's hundreds of thousands of scores, the stable algorithm
+    takes seconds.
     """
     operators = import_module("openvino.opset11")
     for old in model.get_ordered_ops():
