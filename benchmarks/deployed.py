@@ -1,7 +1,8 @@
 """Times of eager, compiled and exported models on a CPU: python -m benchmarks.deployed pvt_small retinanet_pvt_small_coco.
 
-The name of an arch stands for a backbone, the name of a config for a whole detector or segmenter. Weights are random: the time
-does not depend on them, except that a detector without detections spends almost no time on NMS.
+The name of an arch stands for a backbone, the name of a config for a whole detector or segmenter, both with random weights. A
+checkpoint stands for a trained one. The time hardly depends on the weights, except that of a detector's NMS; but the comparison
+after the export may refuse a detector with random weights, whose scores lie too close together.
 """
 
 import sys
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = ArgumentParser(
         "python -m benchmarks.deployed", description="Times exported models beside eager and compiled ones."
     )
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="names of archs or of configs")
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="names of archs or of configs, or checkpoints")
     parser.add_argument("--size", nargs="+", type=size_of, default=[(512, 512), (800, 1280)], metavar="HxW", help="pixels")
     parser.add_argument("--repeats", type=at_least_one, default=5, help="how often each candidate is timed, in turns")
     parser.add_argument("--dynamic", action="store_true", help="files for any size instead of files for each size")
@@ -53,6 +54,7 @@ def run(asked: Namespace) -> None:
     print("| model | pixels | candidate | time (ms) | eager / time |\n| --- | --- | --- | --- | --- |")
     ratios: dict[tuple[str, tuple[int, int]], list[float]] = {}
     for name in asked.models:
+        title = Path(name).resolve().parent.name if Path(name).is_file() else name
         for size in asked.size:
             with TemporaryDirectory() as folder, torch.inference_mode():
                 steps = steps_of(name, size, Path(folder), asked)
@@ -60,7 +62,7 @@ def run(asked: Namespace) -> None:
             for candidate, seconds in times.items():
                 ratio = times[EAGER] / seconds
                 ratios.setdefault((candidate, size), []).append(ratio)
-                print(f"| {name} | {size[0]} x {size[1]} | {candidate} | {1e3 * seconds:.1f} | {ratio:.2f} |", flush=True)
+                print(f"| {title} | {size[0]} x {size[1]} | {candidate} | {1e3 * seconds:.1f} | {ratio:.2f} |", flush=True)
     print("\n| candidate | pixels | models | geometric mean of eager / time | least |\n| --- | --- | --- | --- | --- |")
     for (candidate, size), values in ratios.items():
         words = f"| {candidate} | {size[0]} x {size[1]} | {len(values)} |"
@@ -82,7 +84,7 @@ def in_turns(steps: dict[str, Step], repeats: int) -> dict[str, list[float]]:
 def steps_of(name: str, size: tuple[int, int], folder: Path, asked: Namespace) -> dict[str, Step]:
     """Return a step for each candidate, from the same image to maps, boxes or a label map."""
     with torch.inference_mode(False):
-        exportable = from_arch(name, None) if name in list_archs() else from_random(name, folder)
+        exportable = exportable_of(name, folder)
         image = pictures([size])[0]
         feed = feed_of(exportable.metadata, image.numpy())
         fixed = None if asked.dynamic else size
@@ -112,6 +114,12 @@ def eager(exportable: Exportable, image: torch.Tensor, feed: dict[str, np.ndarra
         return lambda: exportable.model(pixels)
     score = exportable.metadata["score_threshold"]
     return lambda: trained(exportable, image, score)
+
+
+def exportable_of(name: str, folder: Path) -> Exportable:
+    if name in list_archs():
+        return from_arch(name, None)
+    return from_config(None, name) if Path(name).is_file() else from_random(name, folder)
 
 
 def from_random(name: str, folder: Path) -> Exportable:
