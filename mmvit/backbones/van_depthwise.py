@@ -14,13 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import conv_flop_count, register_flop_formula
 
+from ..layers.parts import exporting
+
 BAND = 16  # rows
 Phase = tuple[slice, slice, slice, slice]
 
 
 def depthwise(convolution: nn.Conv2d, feature_map: Tensor) -> Tensor:
     """Return `convolution(feature_map)` for stride 1, one odd kernel a channel, and padding that keeps the size."""
-    elsewhere = feature_map.device.type != "cpu" or torch.jit.is_tracing() or torch.compiler.is_exporting()
+    elsewhere = feature_map.device.type != "cpu" or exporting()
     if elsewhere or not feature_map.is_contiguous(memory_format=torch.channels_last):
         return convolution(feature_map)
     kernels, bias = convolution.weight, convolution.bias

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .bands import in_bands, is_hooked
-from .parts import Grid, to_map, to_tokens
+from .parts import Grid, exporting, to_map, to_tokens
 
 
 class MlpBase(nn.Module):
@@ -62,7 +61,7 @@ class MixingMlp(MlpBase):
         return F.gelu(to_tokens(self.mix(to_map(self.fc1(tokens), grid)))[:, inner])
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:  # type: ignore[override]  # the grid is needed
-        if torch.compiler.is_exporting() or torch.jit.is_tracing():  # runtimes copy maps to tokens: only while they are narrow
+        if exporting():  # runtimes copy maps to tokens: only while they are narrow
             return to_tokens(pointwise(self.fc2, F.gelu(self.mix(pointwise(self.fc1, to_map(tokens, grid))))))
         return super().forward(tokens, grid)
 

@@ -23,6 +23,11 @@ def eager_on_cpu(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
 
 
+def exporting() -> bool:
+    """Return whether a program for another runtime is being written."""
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+
+
 def to_map(tokens: Tensor, grid: Grid) -> Tensor:
     """Return (B, h*w, C) tokens as a (B, C, h, w) map, a channels-last view.
 
