@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from .parts import Grid, eager_on_cpu
 
 BAND = 1 << 21  # hidden values of a band: 8 MB
-WHOLE = 4 * BAND  # up to this many, malloc keeps the memory for the next layer; beyond, the kernel clears it every time
+WHOLE = 2 * BAND  # fewer hidden values than this are computed at once (timings in docs/performance.md)
 HALO = 1  # rows above and below that a 3 x 3 convolution reads
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -35,7 +35,7 @@ def in_bands(mlp: nn.Module, width: int, run: Callable[..., Tensor], tokens: Ten
     """
     rows, columns = grid or (tokens.shape[1], 1)
     row = tokens.shape[0] * columns * width  # hidden values
-    if rows * row <= WHOLE or not eager_on_cpu(tokens) or is_hooked(mlp):
+    if rows * row < WHOLE or not eager_on_cpu(tokens) or is_hooked(mlp):
         return run(tokens) if grid is None else run(tokens, grid)
     height = max(BAND // row, 8 * HALO if grid else 1)
     run_band = partial(checkpoint, run, use_reentrant=False) if torch.is_grad_enabled() else run
