@@ -19,7 +19,7 @@ import mmvit
 from mmvit.engine.compiling import compile_parts
 
 LONGER = 640  # pixels
-RATIOS = ((4, 3), (3, 2), (1, 1), (16, 9), (5, 4), (2, 1), (6, 5), (7, 5), (8, 5), (9, 4), (3, 1))  # the most common first
+RATIOS = ((4, 3), (3, 2), (1, 1), (16, 9), (5, 4), (2, 1), (6, 5), (7, 5), (8, 5), (9, 4), (3, 1))  # earlier ones more often
 IMAGES = 100
 
 
@@ -39,7 +39,7 @@ def sizes() -> list[tuple[int, int]]:
 
 
 def count(arch: str, train: bool) -> tuple[list[tuple[int, int]], int, float]:
-    """Return the sizes that compiled a graph, the number of graphs that the second turn compiled, and seconds of tracing."""
+    """Return the sizes that compiled a graph, the number of graphs that the second turn compiled, and the seconds of both."""
     dynamo.reset()
     counters = dynamo.utils.counters["stats"]
     holder = torch.nn.Module()
