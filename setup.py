@@ -1,6 +1,6 @@
 """Put configs/ and tools/ into the wheel, as mmvit/.mim like mmdet's and mmseg's; all else is in pyproject.toml.
 
-An editable install needs no copies: the package finds these folders beside it (`mmvit.recipes.files.shipped`).
+An editable install needs no copies: the package finds these folders beside it (`mmvit.config.files.shipped`).
 """
 
 from pathlib import Path

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import mmvit
 from mmvit.commands.options import exit_status
+from mmvit.config.files import config_file, load_config
 from mmvit.demo.dataset import build
 from mmvit.demo.recipe import ROOT, apply
 from mmvit.export.accuracy import measure, validation
-from mmvit.recipes.files import config_file, load_config
 
 
 def main(arguments: Sequence[str]) -> int:

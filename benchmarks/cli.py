@@ -149,7 +149,7 @@ def backbone_of(name: str) -> tuple[str, dict[str, Any]]:
     if name in list_archs() or not name.endswith(".py"):
         find(name)
         return name, {}
-    from mmvit.recipes.files import config_file, load_config
+    from mmvit.config.files import config_file, load_config
 
     backbone = dict(load_config(config_file(name)).get("model", {}).get("backbone") or {})
     kinds = {f"mmvit.{kind.__name__}": kind for kind in families()}

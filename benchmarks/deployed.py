@@ -18,13 +18,13 @@ import torch
 from mmengine.registry import MODELS, DefaultScope
 
 from mmvit.commands.options import at_least_one, exit_status
+from mmvit.config.files import config_file, load_config
 from mmvit.errors import InputError
 from mmvit.export.feeds import feed_of
 from mmvit.export.formats import Wanted, export
 from mmvit.export.models import Exportable, from_arch, from_config
 from mmvit.export.verify import pictures, trained
 from mmvit.predict.sessions import SESSIONS
-from mmvit.recipes.files import config_file, load_config
 from mmvit.zoo import list_archs
 
 from .cli import size_of

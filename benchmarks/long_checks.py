@@ -23,11 +23,11 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.utils import get_installed_path, import_modules_from_strings
 
-from mmvit.checks.dataset import datasets_of
 from mmvit.checks.model import class_faults
 from mmvit.checks.options import option_faults
 from mmvit.checks.settings import odd_settings
 from mmvit.checks.survey import Reading, survey
+from mmvit.config.datasets import datasets_of
 
 SCOPES = ("mmdet", "mmseg")
 PARTS = ("registry", "datasets", "models", "evaluation", "engine", "visualization")

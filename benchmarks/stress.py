@@ -25,12 +25,12 @@ import torch
 from torch import Tensor
 
 from mmvit.compat.checkpoints import safe_load
+from mmvit.config.files import config_file
 from mmvit.demo.recipe import DEMO
 from mmvit.engine.checkpoints import last_checkpoint
 from mmvit.engine.configuration import TrainOptions, train_config
 from mmvit.engine.storage import PARTIAL
 from mmvit.errors import InputError
-from mmvit.recipes.files import config_file
 
 ITERATIONS = 12
 EPOCHS = 3  # as many iterations as fit

@@ -8,11 +8,11 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from mmvit.config.files import config_file, load_config
 from mmvit.demo.dataset import build
 from mmvit.demo.spec import DemoSpec
 from mmvit.errors import InputError
 from mmvit.recipes.configs import parse
-from mmvit.recipes.files import config_file, load_config
 
 FILES = 16  # images that are drawn; the lists repeat them
 VALIDATION = 4000  # entries in the list for validation, more than an evaluation can finish

@@ -31,7 +31,7 @@ def _install() -> None:
         ) from error
 
     from . import compat
-    from .recipes import files
+    from .config import files
 
     compat.install()
     files.install()

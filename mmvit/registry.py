@@ -28,7 +28,7 @@ HOOKS = Registry(
         "mmvit.engine.finite",
         "mmvit.engine.compiling",
         "mmvit.engine.labels",
-        "mmvit.engine.reading",
+        "mmvit.data.reading",
         "mmvit.engine.resuming",
         "mmvit.engine.settings",
         "mmvit.demo.report",

@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from PIL import Image
 
-from mmvit.engine.reading import name_files
+from mmvit.config.files import load_config
+from mmvit.data.reading import name_files
 from mmvit.errors import InputError
-from mmvit.recipes.files import load_config
 
 CONFIGS = HOME / "configs"
 NAMES = ("screw", "nut")

@@ -13,9 +13,9 @@ import torch
 from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
 
+from ..config.parts import build, parts_of, plain, without_init
 from ..pyramid import Pyramid
 from .findings import brief
-from .parts import build, parts_of, plain, without_init
 
 SIDE = 128  # pixels, of the image that parts are run with
 

@@ -13,19 +13,19 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from ..arguments import initialisers
+from ..config.datasets import datasets_of
+from ..config.files import config_file, load_config
+from ..config.parts import build, without_init
 from ..errors import InputError
 from ..pyramid import Pyramid
-from ..recipes.files import config_file, load_config
 from ..weights import loading as weights
 from ..weights.downloads import AGENT, locate
 from . import files as data_checks
 from . import preflight
 from .channels import channel_fit
-from .dataset import datasets_of
 from .findings import Finding, brief, guarded
 from .model import class_faults, our_backbone
 from .options import option_faults
-from .parts import build, without_init
 from .pretrained import missing_checkpoint
 from .settings import odd_settings, vain_keys
 

@@ -20,12 +20,12 @@ from PIL import Image, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
 
+from ..config.datasets import LOADERS, DatasetView, datasets_of, name_of
+from ..data import annotations
+from ..data.coco import reasons, table_of
 from ..data.images import ORIENTATION, LoadImage
 from ..data.label_maps import IGNORED, LoadLabelMap
 from ..errors import InputError, first_few
-from . import annotations
-from .coco import reasons, table_of
-from .dataset import LOADERS, DatasetView, datasets_of, name_of
 from .findings import Finding
 from .survey import Reading, trained
 from .targets import absent_classes, pixel_fault, pixels

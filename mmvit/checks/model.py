@@ -6,14 +6,14 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, DefaultScope, Registry
 
+from ..config.datasets import DatasetView
+from ..config.parts import build, parts_of
 from ..errors import InputError, nearest
 from ..pyramid import Pyramid
 from ..registry import MODELS as OUR_MODELS
 from ..registry import SCOPE
 from .channels import channel_fit
-from .dataset import DatasetView
 from .options import option_faults
-from .parts import build, parts_of
 
 COUNTED = ("mmdet.", "mmseg.")  # packages of heads whose num_classes must be the dataset's
 NOT_COUNTED = ("STDCHead", "SideAdapterCLIPHead", "GroundingDINOHead")  # these predict borders, or match words to regions

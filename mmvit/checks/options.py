@@ -24,10 +24,10 @@ from mmengine.registry import (
 )
 from torch.utils.data import DataLoader
 
+from ..config.datasets import datasets_of
+from ..config.parts import parts_of
 from ..errors import nearest
 from ..registry import SCOPE
-from .dataset import datasets_of
-from .parts import parts_of
 from .settings import impossible_settings
 
 MARKS = ("type", "_scope_", "_delete_", "priority")  # mmengine removes these before it builds

@@ -14,11 +14,11 @@ from unicodedata import normalize
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from ..config.datasets import LOADERS, DatasetView, datasets_of, is_remote, name_of
+from ..data.coco import OTHER
 from ..data.label_maps import LoadLabelMap
 from ..errors import InputError, first_few
 from .agreement import Labels, another_file, require_same_labels
-from .coco import OTHER
-from .dataset import LOADERS, DatasetView, datasets_of, is_remote, name_of
 from .files import reader_of
 from .model import require_fit
 from .pretrained import check_pretrained

@@ -10,9 +10,9 @@ from typing import Any
 from mmengine.config import Config
 
 from ..arguments import initialisers
+from ..config.datasets import datasets_of, name_of
+from ..config.parts import parts_of
 from ..errors import nearest
-from .dataset import datasets_of, name_of
-from .parts import parts_of
 
 WARM_UPS = ("LinearLR", "ConstantLR", "LinearMomentum", "ConstantMomentum")
 RANDOM = ("PhotoMetricDistortion", "Mosaic", "CachedMosaic", "MixUp", "CachedMixUp", "CutOut", "YOLOXHSVRandomAug")

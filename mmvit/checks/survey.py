@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data import annotations
+from ..data.coco import LISTED, LOST, NONE, PARTIAL, REASONS, Columns, Table, mask_states, reasons, table_of
+from ..data.coco_reader import fast_table
 from ..errors import InputError
 from ..version import __version__
-from . import annotations
-from .coco import LISTED, LOST, NONE, PARTIAL, REASONS, Columns, Table, mask_states, reasons, table_of
-from .coco_reader import fast_table
 from .plausible import contradictions
 
 PARTIAL_MASKS = "polygons of fewer than three points or with an odd count of numbers"

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..config.files import config_file, load_config
 from ..errors import InputError
-from ..recipes.files import config_file, load_config
 from .cfg_options import add_cfg_options
 from .options import add_demo, at_least_one, demo_variant, exit_status
 

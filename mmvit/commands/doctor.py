@@ -51,7 +51,7 @@ def _dry_run(config: str, options: Mapping[str, Any], wrong: int) -> "Iterator[F
     if wrong:
         yield Finding(None, "dry run", "not tried: mend what is marked FIX first")
         return
-    from ..engine.dry_run import dry_run  # whose imports fail where the installation does
-    from ..recipes.files import config_file
+    from ..config.files import config_file
+    from ..trial.dry_run import dry_run  # whose imports fail where the installation does
 
     yield from guarded("dry run", dry_run, config_file(config), options)

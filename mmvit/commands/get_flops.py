@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from ..recipes.files import config_file
+from ..config.files import config_file
 from .options import at_least_one, exit_status
 
 

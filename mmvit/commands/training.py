@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..recipes.files import config_file
+from ..config.files import config_file
 from .cfg_options import add_cfg_options
 from .options import add_demo, demo_variant, exit_status
 

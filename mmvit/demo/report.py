@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner, find_latest_checkpoint
 from torchvision.ops import nms
 
-from ..engine.logs import read_scalars
+from ..data.logs import read_scalars
 from ..registry import HOOKS
 from .spec import CLASSES, SEGMENTATION_CLASSES
 from .unseen import predict_unseen

@@ -11,9 +11,9 @@ from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
 from ..arguments import initialisers
+from ..config.files import load_config
+from ..config.unlabelled import without_labels
 from ..errors import InputError
-from ..recipes.files import load_config
-from .unlabelled import without_labels
 
 Amp = Literal["auto", "float16", "bfloat16"]  # auto: float16 on a GPU, bfloat16 on a CPU
 BFLOAT16 = "mmvit.BFloat16OptimWrapper"

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..complexity import Complexity, complexity
+from ..config.files import load_config
 from ..errors import InputError
 from ..pyramid import SMALLEST
-from ..recipes.files import load_config
 
 
 def costs_of_config(file: Path, height: int, width: int) -> dict[str, Complexity]:

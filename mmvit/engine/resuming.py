@@ -16,8 +16,8 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 
-from ..checks.dataset import name_of
 from ..compat.texts import plain_values, text_of
+from ..config.datasets import name_of
 from ..errors import InputError
 from ..registry import HOOKS
 from .loops import BATCHES

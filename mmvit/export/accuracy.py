@@ -17,7 +17,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS, DefaultScope
 
-from ..checks.dataset import LOADERS, datasets_of, name_of
+from ..config.datasets import LOADERS, datasets_of, name_of
 from ..errors import InputError
 from ..predict.results import Detections, LabelMap, Result
 from ..predict.runner import Runner

@@ -9,14 +9,14 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from ..checks.dataset import DatasetView, datasets_of
+from ..config.datasets import DatasetView, datasets_of
 from ..data.label_maps import LoadLabelMap
 from ..errors import InputError, first_few
+from ..measure.instances import annotated_images, found_instances
 from ..predict.models import Loaded, load
 from ..predict.predictor import Predictor, torch_device
 from ..predict.results import Detections
 from . import detection, segmentation
-from .instances import annotated_images, found_instances
 from .page import Page
 from .seeing import read
 

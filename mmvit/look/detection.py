@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..measure.errors import KINDS, RIGHT, SET_ASIDE, Judged, costs, counts, judge
+from ..measure.instances import AnnotatedImage, Instances, box_areas
+from ..measure.matching import RECALLS, Curve, Pair, by_class, curves, match, mean, precisions
 from . import charts
-from .errors import KINDS, RIGHT, SET_ASIDE, Judged, costs, counts, judge
-from .instances import AnnotatedImage, Instances, box_areas
-from .matching import RECALLS, Curve, Pair, by_class, curves, match, mean, precisions
 from .page import NOTHING, Page, number, share
 from .pictures import beside
 

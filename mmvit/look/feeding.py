@@ -12,7 +12,7 @@ from mmengine.utils import import_modules_from_strings
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from ..engine.reading import name_files
+from ..data.reading import name_files
 from ..errors import InputError
 
 

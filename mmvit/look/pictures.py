@@ -6,9 +6,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from ..measure.instances import Instances, drawn_from
 from ..predict.drawing import Colour, draw
 from ..predict.results import Detections, LabelMap
-from .instances import Instances, drawn_from
 
 LEAST = 288  # pixels; smaller images are enlarged by a whole factor before anything is drawn, so that labels can be read
 GAP = 6  # pixels

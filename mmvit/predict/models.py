@@ -12,12 +12,12 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
-from ..checks.dataset import DatasetView, datasets_of, name_of
 from ..compat.texts import read_config, text_of
+from ..config.datasets import DatasetView, datasets_of, name_of
+from ..config.files import config_file, load_config
+from ..config.unlabelled import without_annotations
 from ..data.images import LoadImage
-from ..engine.unlabelled import without_annotations
 from ..errors import CheckpointError, InputError
-from ..recipes.files import config_file, load_config
 from ..weights.archives import read_checkpoint
 from ..weights.downloads import fetch
 from ..weights.loading import require_match

@@ -15,11 +15,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from mmvit.backbones import PVT, VOLO, T2TViT
-from mmvit.checks.dataset import datasets_of
 from mmvit.checks.model import require_fit
 from mmvit.commands.training import training
+from mmvit.config.datasets import datasets_of
+from mmvit.config.files import load_config
 from mmvit.errors import InputError
-from mmvit.recipes.files import load_config
 
 CONFIGS = HOME / "configs"
 

@@ -7,9 +7,9 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 from test_config_errors import CONFIGS, leaf, short, told_by
 
-from mmvit.checks.dataset import datasets_of
 from mmvit.checks.model import class_faults, known_classes, require_fit
-from mmvit.recipes.files import load_config
+from mmvit.config.datasets import datasets_of
+from mmvit.config.files import load_config
 
 
 @pytest.mark.stack

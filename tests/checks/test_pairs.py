@@ -7,8 +7,8 @@ from mmengine.config import Config
 from test_preflight import LEAF, fault
 
 from mmvit.checks import preflight
+from mmvit.config.files import load_config
 from mmvit.errors import InputError
-from mmvit.recipes.files import load_config
 
 pytestmark = pytest.mark.stack
 

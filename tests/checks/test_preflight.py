@@ -9,10 +9,10 @@ from makers import HOME, write_coco
 from mmengine.config import Config
 
 from mmvit.checks import preflight
+from mmvit.config.files import load_config
 from mmvit.demo.recipe import DEMO
 from mmvit.engine.configuration import TestOptions, TrainOptions, test_config, train_config
 from mmvit.errors import InputError
-from mmvit.recipes.files import load_config
 
 pytestmark = pytest.mark.stack
 

@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from mmvit.checks.channels import Fit, channel_fit
-from mmvit.checks.dataset import datasets_of
 from mmvit.checks.model import class_faults, our_backbone
-from mmvit.checks.parts import without_init
+from mmvit.config.datasets import datasets_of
+from mmvit.config.parts import without_init
 from mmvit.recipes.configs import parse, text
 from mmvit.recipes.tables import PAIRINGS, Leaf
 from mmvit.zoo import families

@@ -10,11 +10,12 @@ import pytest
 from mmdet.datasets import CocoDataset
 from small_datasets import NAMES, coco, detector, refusal, with_annotation, write
 
-from mmvit.checks import annotations, preflight
+from mmvit.checks import preflight
 from mmvit.checks import survey as surveys
-from mmvit.checks.coco import table_of
-from mmvit.checks.coco_reader import fast_table
 from mmvit.checks.survey import Reading, Survey, survey
+from mmvit.data import annotations
+from mmvit.data.coco import table_of
+from mmvit.data.coco_reader import fast_table
 from mmvit.errors import InputError
 
 pytestmark = pytest.mark.stack
@@ -166,7 +167,7 @@ REFUSED = [
 def test_the_fast_reader_finds_what_the_other_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: dict, block: int
 ) -> None:
-    monkeypatch.setattr("mmvit.checks.coco_reader.BLOCK", block)
+    monkeypatch.setattr("mmvit.data.coco_reader.BLOCK", block)
     file = tmp_path / "ann.json"
     file.write_text(json.dumps(content))
     fast, slow = fast_table(file, True, True), table_of(annotations.read(file, "", True), True, True)

@@ -12,10 +12,10 @@ from small_datasets import label_map, own_config, refusal, segmenter
 from test_files import doctored
 
 from mmvit.checks import preflight
-from mmvit.checks.dataset import datasets_of
 from mmvit.checks.model import class_faults
 from mmvit.checks.options import option_faults
 from mmvit.checks.targets import absent_classes, pixel_fault, require_pixels
+from mmvit.config.datasets import datasets_of
 from mmvit.engine.configuration import TrainOptions, train_config
 
 pytestmark = pytest.mark.stack

@@ -12,8 +12,8 @@ from makers import HOME
 from mmengine.config import Config
 
 from mmvit.__main__ import COMMANDS, main
+from mmvit.config.files import config_file, shipped
 from mmvit.errors import InputError
-from mmvit.recipes.files import config_file, shipped
 
 pytestmark = pytest.mark.stack
 

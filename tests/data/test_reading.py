@@ -26,10 +26,10 @@ from small_datasets import (
     segmenter,
 )
 
+from mmvit.config.files import load_config
 from mmvit.data.images import LoadImage
 from mmvit.data.label_maps import LoadLabelMap
 from mmvit.errors import InputError
-from mmvit.recipes.files import load_config
 
 pytestmark = pytest.mark.stack
 

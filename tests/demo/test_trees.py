@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmvit.config.files import load_config, our_config
 from mmvit.demo import report
 from mmvit.demo.trees import PHOTOGRAPHS, Photograph, TreesSpec, build, places, tiles
 from mmvit.demo.trees_recipe import apply
 from mmvit.errors import InputError
-from mmvit.recipes.files import load_config, our_config
 
 OBJECT = "<object><name>Tree</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
 BOXES = [(10, 10, 50, 50), (120, 20, 140, 60), (250, 250, 290, 290)]

@@ -13,9 +13,9 @@ from test_processes import DETECTOR, SEGMENTER
 
 from mmvit.checks.findings import Finding
 from mmvit.commands.doctor import main
-from mmvit.engine import dry_run as dry
 from mmvit.engine.configuration import TrainOptions, train_config
-from mmvit.engine.dry_run import dry_run
+from mmvit.trial import dry_run as dry
+from mmvit.trial.dry_run import dry_run
 
 pytestmark = pytest.mark.stack
 

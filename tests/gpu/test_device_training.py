@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from benchmarks.stress import differing, outcome
+from mmvit.config.files import config_file
 from mmvit.demo.dataset import build
 from mmvit.demo.recipe import DEMO, ROOT
 from mmvit.demo.spec import DemoSpec
 from mmvit.engine.configuration import Amp, TrainOptions
 from mmvit.engine.launch import train
-from mmvit.recipes.files import config_file
 
 pytestmark = [pytest.mark.gpu, pytest.mark.stack, pytest.mark.once]
 

@@ -25,9 +25,9 @@ import mmvit
 from mmvit import registry
 from mmvit.__main__ import COMMANDS
 from mmvit.checks.config import check_channels, without_init
+from mmvit.config.files import config_file
 from mmvit.pyramid import FAMILIES, Pyramid
 from mmvit.recipes.configs import parse
-from mmvit.recipes.files import config_file
 from mmvit.weights.addresses import released_url
 from mmvit.zoo import list_archs
 

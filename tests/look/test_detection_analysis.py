@@ -9,9 +9,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mmvit.look.detection import confusion, figures
-from mmvit.look.errors import KINDS, RIGHT, SET_ASIDE, costs, counts, judge
-from mmvit.look.instances import Instances, box_areas
-from mmvit.look.matching import Curve, Pair, match
+from mmvit.measure.errors import KINDS, RIGHT, SET_ASIDE, costs, counts, judge
+from mmvit.measure.instances import Instances, box_areas
+from mmvit.measure.matching import Curve, Pair, match
 
 CLASSES = 3
 

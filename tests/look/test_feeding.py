@@ -7,9 +7,9 @@ import pytest
 import torch
 from trained import Trained
 
+from mmvit.config.files import load_config, our_config
 from mmvit.errors import InputError
 from mmvit.look.feeding import Fed, Feed, anchors_of
-from mmvit.recipes.files import load_config, our_config
 
 pytestmark = pytest.mark.stack
 

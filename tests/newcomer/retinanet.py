@@ -8,9 +8,9 @@ from mmdet.testing import demo_mm_inputs
 from mmdet.utils import register_all_modules
 from mmengine.registry import MODELS
 
+from mmvit.config.files import load_config
 from mmvit.engine.fsdp import blocks_of
 from mmvit.recipes.configs import make, parse
-from mmvit.recipes.files import load_config
 
 DIMS = [8, 16, 24, 32]
 

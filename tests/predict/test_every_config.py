@@ -14,8 +14,8 @@ from mmengine.dataset import Compose
 from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
 
+from mmvit.config.files import load_config
 from mmvit.predict.models import steps_of_test
-from mmvit.recipes.files import load_config
 
 pytestmark = pytest.mark.stack
 FILES = sorted((HOME / "configs").glob("*.py"))

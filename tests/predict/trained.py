@@ -11,8 +11,8 @@ from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
 
 import mmvit
+from mmvit.config.files import load_config, our_config
 from mmvit.demo.recipe import apply
-from mmvit.recipes.files import load_config, our_config
 
 HEADS = {
     "retinanet": "retinanet_pvt_tiny_coco",

@@ -19,9 +19,9 @@ from mmengine.structures import InstanceData, PixelData
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmvit.config.files import load_config
 from mmvit.errors import InputError
 from mmvit.recipes.configs import parse
-from mmvit.recipes.files import load_config
 from mmvit.recipes.tables import HEADS, PAIRINGS, Leaf
 
 pytestmark = pytest.mark.stack

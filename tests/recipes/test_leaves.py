@@ -9,9 +9,9 @@ from families import FAMILIES as TINY
 from makers import HOME
 
 from mmvit.commands.config import main
+from mmvit.config.files import load_config
 from mmvit.errors import InputError
 from mmvit.recipes.configs import channels_of, committed, make, parse, text
-from mmvit.recipes.files import load_config
 from mmvit.recipes.published_results import PUBLISHED
 from mmvit.recipes.tables import DROP_PATHS, HEADS, PAIRINGS, RECIPES, Leaf
 from mmvit.zoo import families

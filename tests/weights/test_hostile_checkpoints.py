@@ -17,9 +17,9 @@ from families import FAMILIES, released_state
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 
-from mmvit.engine.publishing import publish
 from mmvit.engine.start import Start, start_of
 from mmvit.errors import CheckpointError, InputError
+from mmvit.export.publishing import publish
 from mmvit.predict.predictor import Predictor
 from mmvit.weights.convert import convert
 from mmvit.weights.loading import load_pretrained

@@ -18,9 +18,9 @@ from mmengine.utils import import_modules_from_strings
 from safetensors.torch import load_file, safe_open, save_file
 
 from mmvit.__main__ import main
+from mmvit.config.files import load_config, our_config
 from mmvit.errors import CheckpointError
 from mmvit.predict.predictor import Predictor
-from mmvit.recipes.files import load_config, our_config
 from mmvit.weights.archives import META, read_checkpoint
 from mmvit.weights.whole import NORM_EPS
 

@@ -19,12 +19,12 @@ from PIL import Image
 from torch import nn
 
 from mmvit.__main__ import main
+from mmvit.config.files import load_config, our_config
 from mmvit.engine.configuration import TestOptions as Options
 from mmvit.engine.launch import test as evaluate
 from mmvit.engine.start import Start
 from mmvit.errors import CheckpointError
 from mmvit.predict.predictor import Predictor
-from mmvit.recipes.files import load_config, our_config
 from mmvit.weights import layouts
 from mmvit.weights.loading import require_match
 from mmvit.weights.published import WHOLE_MODELS

@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from ..checks.findings import brief
+from ..engine.models import unwrapped
 from ..errors import InputError
-from .models import unwrapped
 
 ADVICE = {
     "Expected more than 1 value per channel": (

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..checks.dataset import LOADERS, datasets_of, name_of
+from .datasets import LOADERS, datasets_of, name_of
 
 
 def without_labels(cfg: Config, out: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..compat.texts import read_config, text_of
+from ..data.logs import read_scalars
+from ..engine.checkpoints import last_checkpoint
 from ..errors import InputError
 from ..version import __version__
 from ..weights.addresses import row_of
@@ -16,8 +18,6 @@ from ..weights.downloads import fetch
 from ..weights.hub import upload
 from ..weights.whole import NORM_EPS
 from ..weights.writing import sha256_of, write_tensors
-from .checkpoints import last_checkpoint
-from .logs import read_scalars
 
 KEPT = ("epoch", "iter", "mmengine_version", NORM_EPS)  # kept of a checkpoint's meta, besides config and classes
 PRIVATE = re.compile(r"(?m)^(work_dir|load_from|resume) = .*\n?")  # lines of a config: places on the machine that trained

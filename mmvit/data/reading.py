@@ -12,9 +12,9 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..data.images import LoadImage
-from ..data.label_maps import LoadLabelMap
 from ..registry import HOOKS
+from .images import LoadImage
+from .label_maps import LoadLabelMap
 
 NESTS = ("pipeline", "transforms", "subroutines", "dataset", "datasets")  # attributes that hold steps or datasets
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..checks.annotations import check_annotations, check_lists, check_masks, read
-from ..checks.dataset import DatasetView
+from ..config.datasets import DatasetView
+from ..data.annotations import check_annotations, check_lists, check_masks, read
 from ..errors import InputError
 from ..predict.results import Detections
 

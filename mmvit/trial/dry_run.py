@@ -22,17 +22,17 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..checks.dataset import datasets_of, name_of
 from ..checks.findings import Finding
-from ..checks.parts import parts_of
 from ..checks.settings import schedule_faults
+from ..config.datasets import datasets_of, name_of
+from ..config.parts import parts_of
+from ..engine.checkpoints import last_checkpoint
+from ..engine.configuration import TrainOptions, train_config, without_pretrained
+from ..engine.models import unwrapped
+from ..engine.start import start_of
 from ..errors import first_few
 from ..pyramid import Pyramid
 from .advice import describe
-from .checkpoints import last_checkpoint
-from .configuration import TrainOptions, train_config, without_pretrained
-from .models import unwrapped
-from .start import start_of
 
 SAMPLES = 2  # that are validated
 

@@ -1,0 +1,1 @@
+"""Configs: finding and reading them, and the questions that one asks them."""

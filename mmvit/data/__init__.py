@@ -1,0 +1,1 @@
+"""Reading images, label maps and annotation files, with errors that name the file."""
