@@ -183,7 +183,7 @@ def drawn(fed: Fed, classes: tuple[str, ...], palette: Sequence[tuple[int, int, 
     step, size = step_of(fed.image.shape), (fed.image.shape[0], fed.image.shape[1])
     image = cv2.resize(fed.image, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC) if step > 1 else fed.image
     if fed.label_map is None:
-        found = Detections(fed.path, size, fed.boxes, np.ones(len(fed.boxes)), fed.labels, classes, fed.masks)
+        found = Detections(fed.path, size, fed.boxes, np.full(len(fed.boxes), np.nan), fed.labels, classes, fed.masks)
         return draw(image, larger(found, step), palette)
     labels = fed.label_map.repeat(step, axis=0).repeat(step, axis=1)
     kept = labels != IGNORED

@@ -22,7 +22,7 @@ class Instances:
         boxes: (N, 4) float64, x1 y1 x2 y2 in pixels of the image.
         labels: (N,) int64, indices into the classes.
         areas: (N,) float64 in pixels; for annotations those in the file.
-        scores: (N,) float64; 1 for annotations.
+        scores: (N,) float64; NaN for annotations.
         crowd: (N,) bool, whether an annotation is a group: detections in groups count neither for nor against a model.
         masks: an outline for each object, or None.
     """
@@ -101,7 +101,7 @@ def _annotated(entries: list[dict], labels: dict[int, int], size: tuple[int, int
         boxes,
         np.array([labels[entry["category_id"]] for entry in entries], dtype=np.int64),
         np.array([entry["area"] for entry in entries], dtype=np.float64),
-        np.ones(len(entries)),
+        np.full(len(entries), np.nan),
         np.array([bool(entry.get("iscrowd")) for entry in entries], dtype=bool),
         [outline_of(entry["segmentation"], size) for entry in entries] if masks else None,
     )

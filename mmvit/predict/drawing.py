@@ -27,7 +27,8 @@ def draw(image: np.ndarray, result: Result, palette: Sequence[Colour] | None = N
 
     Args:
         image: of the result's size.
-        result: the result; objects are drawn with outlined masks and labels, label maps with a legend.
+        result: the result; objects are drawn with outlined masks and labels, label maps with a legend. Objects whose score is
+            NaN are annotations: their label has no score.
         palette: colours of the classes.
         boxes: whether to draw boxes around masks.
     """
@@ -50,7 +51,9 @@ def _detections(image: np.ndarray, found: Detections, palette: Sequence[Colour] 
             cv2.rectangle(image, (left, top), (right, bottom), colour, max(1, round(2 * scale)))
     for index in range(len(found) - 1, -1, -1):  # the surest label on top
         left, top = corners[index][:2]
-        _text(image, f"{found.names[index]} {found.scores[index]:.2f}", left, top, colours[index], scale)
+        score = found.scores[index]
+        words = f"{found.names[index]} {score:.2f}" if score == score else found.names[index]  # annotations have none: NaN
+        _text(image, words, left, top, colours[index], scale)
     return image
 
 

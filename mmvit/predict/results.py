@@ -20,7 +20,7 @@ class Detections:
         source: path of the image, or a name such as `image 3` for an array.
         size: height and width of the image in pixels.
         boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of the image.
-        scores: (N,) float32 from 0 to 1.
+        scores: (N,) float32 from 0 to 1; NaN for an annotation.
         labels: (N,) int64, indices into `classes`.
         classes: names of all classes.
         masks: (N, H, W) bool, or None from a model without masks.
