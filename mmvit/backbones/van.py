@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..arguments import resolve_arch
+from ..layers.forms import MAP_BANDS
 from ..layers.mlp import MlpBase
 from ..layers.parts import (
     Grid,
     batch_norm,
     drop_path_rates,
-    eager_on_cpu,
     init_convolution,
     init_transformer,
     to_map,
@@ -77,6 +77,7 @@ class Attention(nn.Module):
 
 
 class ConvolutionalMlp(MlpBase):
+    bands = MAP_BANDS
     fc2: nn.Conv2d
 
     def __init__(self, dim: int, hidden: int) -> None:
@@ -90,7 +91,7 @@ class ConvolutionalMlp(MlpBase):
         return F.gelu(to_tokens(self.dwconv(self.fc1(to_map(tokens, grid))))[:, inner])
 
     def forward(self, feature_map: Tensor) -> Tensor:  # type: ignore[override]  # maps instead of tokens
-        if not eager_on_cpu(feature_map):  # no bands: maps stay maps, else exported programs transpose the wide ones twice
+        if not self.bands.runs_on(feature_map):  # maps stay maps, else exported programs transpose the wide ones twice
             return self.fc2(F.gelu(self.dwconv(self.fc1(feature_map))))
         grid = (feature_map.shape[2], feature_map.shape[3])
         return to_map(super().forward(to_tokens(feature_map), grid), grid)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import conv_flop_count, register_flop_formula
 
-from ..layers.parts import exporting
+from ..layers.forms import PHASES
 
 BAND = 16  # rows
 Phase = tuple[slice, slice, slice, slice]
@@ -22,8 +22,7 @@ Phase = tuple[slice, slice, slice, slice]
 
 def depthwise(convolution: nn.Conv2d, feature_map: Tensor) -> Tensor:
     """Return `convolution(feature_map)` for stride 1, one odd kernel a channel, and padding that keeps the size."""
-    elsewhere = feature_map.device.type != "cpu" or exporting()
-    if elsewhere or not feature_map.is_contiguous(memory_format=torch.channels_last):
+    if not PHASES.runs_on(feature_map) or not feature_map.is_contiguous(memory_format=torch.channels_last):
         return convolution(feature_map)
     kernels, bias = convolution.weight, convolution.bias
     if torch.is_autocast_enabled("cpu"):

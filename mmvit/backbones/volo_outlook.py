@@ -8,13 +8,14 @@ written in place: exported programs would copy the whole map for every slice.
 On a GPU, `MMVIT_TRITON=1` in the environment selects the kernels of `volo_triton` instead.
 """
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..layers.forms import TRITON, is_exporting
 
 KERNEL = 3  # side of a window
 WINDOW = KERNEL * KERNEL
@@ -65,7 +66,7 @@ def outer(left: Tensor, right: Tensor) -> Tensor:
 
 def outlook(weights: Tensor, values: Tensor) -> Tensor:
     """Return `mix`, with a backward pass that keeps weights and values only, or with Triton's kernels."""
-    if torch.jit.is_tracing():
+    if is_exporting():
         return mix(weights, values)
     return Outlook.apply(weights, values)
 
@@ -88,7 +89,7 @@ class Outlook(torch.autograd.Function):
 
 def kernels(values: Tensor) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
     """Return the functions that compute `mix` and `outer` on the device of the values."""
-    if values.is_cuda and os.environ.get("MMVIT_TRITON") == "1":
+    if TRITON.runs_on(values):
         from . import volo_triton  # Triton does not come with every torch
 
         return volo_triton.mix, volo_triton.outer

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .parts import Grid, eager_on_cpu, to_map, to_tokens
+from .forms import ATTENTION_IN_BLOCKS
+from .parts import Grid, to_map, to_tokens
 
 SCORES = 1 << 20  # values, 2 MB in bfloat16
 
@@ -51,24 +52,16 @@ def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, *, heads: in
         scale: None means d ** -0.5.
     """
     query, key, value = (split_heads(tokens, heads) for tokens in (query, key, value))
-    attend = attention_in_blocks if has_faster_products(query) else F.scaled_dot_product_attention
+    in_blocks = query.dtype is torch.bfloat16 and ATTENTION_IN_BLOCKS.runs_on(query)
+    attend = attention_in_blocks if in_blocks else F.scaled_dot_product_attention
     return merge_heads(attend(query, key, value, scale=scale))
-
-
-def has_faster_products(tokens: Tensor) -> bool:
-    """Return whether to attend by products of bfloat16: in inference on a CPU with instructions for them.
-
-    There, torch's fused attention computes its products in float32.
-    """
-    if tokens.dtype is not torch.bfloat16 or torch.is_grad_enabled() or not eager_on_cpu(tokens):
-        return False
-    return getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
 
 
 def attention_in_blocks(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
     """Return attention (B, heads, N, d) as written in the paper, in blocks whose scores stay in the cache.
 
-    Scores and weights are rounded to bfloat16, as in the authors' code under autocast.
+    Scores and weights are rounded to bfloat16, as in the authors' code under autocast. For inference on processors with
+    instructions for bfloat16 and without AMX, where torch's kernel computes its products in float32.
     """
     batch, heads, number, dim = query.shape
     query, key, value = (part.flatten(0, 1) for part in (query * (dim**-0.5 if scale is None else scale), key, value))

@@ -3,7 +3,7 @@
 The hidden layer is four to eight times as wide as the input: 131 MB in stage 1 of PVT small at 800 x 1280 pixels. On a CPU,
 writing and reading it costs more than the arithmetic, above all because the kernel clears the pages of each large tensor. In
 training, a band is not kept but computed again in the backward pass (Chen et al., "Training Deep Nets with Sublinear Memory
-Cost", arXiv 1604.06174). On GPUs and in compiled and exported programs, an MLP processes the whole image at once.
+Cost", arXiv 1604.06174). Where `forms` says so, an MLP processes the whole image at once: on GPUs and in programs always.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from torch.utils.checkpoint import checkpoint
 
-from .parts import Grid, eager_on_cpu
+from .forms import Form
+from .parts import Grid
 
 BAND = 1 << 21  # hidden values of a band: 8 MB
 WHOLE = 2 * BAND  # fewer hidden values than this are computed at once (timings in docs/performance.md)
@@ -23,10 +24,11 @@ HALO = 1  # rows above and below that a 3 x 3 convolution reads
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def in_bands(mlp: nn.Module, width: int, run: Callable[..., Tensor], tokens: Tensor, grid: Grid | None) -> Tensor:
+def in_bands(form: Form, mlp: nn.Module, width: int, run: Callable[..., Tensor], tokens: Tensor, grid: Grid | None) -> Tensor:
     """Return `run(tokens)`, or `run(tokens, grid)`, computed in bands where that is faster.
 
     Args:
+        form: the kind of bands.
         mlp: the module that `run` belongs to. It runs whole if any part of it has hooks, which would see each band.
         width: width of the hidden layer.
         run: computes each token by itself or, given a grid, from its 3 x 3 neighbourhood. For a band it takes the tokens of
@@ -35,7 +37,7 @@ def in_bands(mlp: nn.Module, width: int, run: Callable[..., Tensor], tokens: Ten
     """
     rows, columns = grid or (tokens.shape[1], 1)
     row = tokens.shape[0] * columns * width  # hidden values
-    if rows * row < WHOLE or not eager_on_cpu(tokens) or is_hooked(mlp):
+    if rows * row < WHOLE or not form.runs_on(tokens) or is_hooked(mlp):
         return run(tokens) if grid is None else run(tokens, grid)
     height = max(BAND // row, 8 * HALO if grid else 1)
     run_band = partial(checkpoint, run, use_reentrant=False) if torch.is_grad_enabled() else run

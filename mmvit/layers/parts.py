@@ -7,25 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from math import sqrt
 from typing import Any, cast
 
-import torch
 import torch.nn.functional as F
 from timm.layers import LayerNorm2d, trunc_normal_
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import InputError
+from .forms import is_compiled_inference
 
 Grid = tuple[int, int]
-
-
-def eager_on_cpu(tensor: Tensor) -> bool:
-    """Return whether operations on the tensor run eagerly on a CPU, not in a compiled, exported or traced program."""
-    return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
-
-
-def exporting() -> bool:
-    """Return whether a program for another runtime is being written."""
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()
 
 
 def to_map(tokens: Tensor, grid: Grid) -> Tensor:
@@ -34,7 +24,7 @@ def to_map(tokens: Tensor, grid: Grid) -> Tensor:
     The order matters: after a view that splits the last axis, torch takes a batch of one for channels-first. Inductor sets the
     stride of such a batch to 0 in any view, with the same effect, unless the strides are given.
     """
-    if torch.compiler.is_compiling() and not torch.compiler.is_exporting() and not torch.is_grad_enabled():
+    if is_compiled_inference():
         (batch, number, channels), width = tokens.shape, grid[1]
         strides = (number * channels, 1, width * channels, channels)
         return tokens.contiguous().as_strided((batch, channels, number // width, width), strides)

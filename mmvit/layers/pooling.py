@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .forms import is_compiling
+
 
 def adaptive_average(feature_map: Tensor, bins: int) -> Tensor:
     """Return the averages (B, C, bins, bins) over `bins` x `bins` cells, which overlap where a side is no multiple of `bins`.
@@ -11,7 +13,7 @@ def adaptive_average(feature_map: Tensor, bins: int) -> Tensor:
     A program exported from torch's own keeps the cells of the size that it was traced with, and is wrong at others. On a GPU,
     torch's has no deterministic gradient, and raises RuntimeError where `torch.use_deterministic_algorithms` asks for one.
     """
-    if torch.compiler.is_compiling() or (feature_map.is_cuda and torch.are_deterministic_algorithms_enabled()):
+    if is_compiling() or (feature_map.is_cuda and torch.are_deterministic_algorithms_enabled()):
         return by_matrices(feature_map, bins)
     return F.adaptive_avg_pool2d(feature_map, bins)
 

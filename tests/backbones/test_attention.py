@@ -132,17 +132,19 @@ def test_attention_in_blocks_is_attention(
 
 
 def test_attention_in_blocks_is_for_inference_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a CPU with instructions for it; in training and in compiled programs torch's own kernel computes."""
+    """On a CPU with instructions for it and without AMX; in training and with AMX, torch's own kernel computes."""
     calls = []
     monkeypatch.setattr(attention, "attention_in_blocks", lambda *_, **__: calls.append(1) or torch.zeros(1, 2, 4, 4))
 
-    def attend(dtype: torch.dtype, supported: bool = True) -> int:
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: supported, raising=False)
+    def attend(dtype: torch.dtype, bfloat16: bool = True, amx: bool = False) -> int:
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bfloat16, raising=False)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
         attention.multi_head_attention(*(torch.rand(1, 4, 8, dtype=dtype) for _ in range(3)), heads=2)
         return len(calls)
 
     assert attend(torch.bfloat16) == 0, "gradients may be wanted"
     with torch.no_grad():
         assert attend(torch.float32) == 0
-        assert attend(torch.bfloat16, supported=False) == 0
+        assert attend(torch.bfloat16, bfloat16=False) == 0
+        assert attend(torch.bfloat16, amx=True) == 0
         assert attend(torch.bfloat16) == 1

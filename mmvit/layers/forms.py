@@ -1,0 +1,137 @@
+"""Which of two forms of a computation runs. Both give the same values; which is faster depends on the machine.
+
+`is_exporting`, `is_compiling` and `is_compiled_inference` ask about the program. Where a form can run at all, the table `FORMS`
+says on which processors it is the faster one, as measured (docs/performance.md). The choice depends on the kind of processor
+alone, never on a clock, so that a resumed training computes the same bits. An environment variable, set to 1 or 0, fixes it;
+`choices` lists them all.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+
+
+def is_exporting() -> bool:
+    """Return whether a program for another runtime is being written."""
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+
+
+def is_compiling() -> bool:
+    """Return whether a program is being compiled or exported; tracing, which records operations as they run, is neither."""
+    return torch.compiler.is_compiling()
+
+
+def is_compiled_inference() -> bool:
+    """Return whether a program for inference is being compiled to run in this process."""
+    return torch.compiler.is_compiling() and not torch.compiler.is_exporting() and not torch.is_grad_enabled()
+
+
+def everywhere() -> bool:
+    """any processor"""
+    return True
+
+
+def nowhere() -> bool:
+    """no processor so far"""
+    return False
+
+
+def without_amx() -> bool:
+    """processors without AMX"""
+    return not getattr(torch.cpu, "_is_amx_tile_supported", bool)()
+
+
+def bfloat16_without_amx() -> bool:
+    """processors with AVX512-BF16 and without AMX"""
+    return without_amx() and getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+
+
+@dataclass(frozen=True)
+class Form:
+    """A faster form of a computation: where it can run, and on which processors it is chosen.
+
+    Attributes:
+        name: what it is.
+        instead: the form that runs otherwise.
+        variable: the environment variable that fixes it: 1 always, 0 never.
+        inference, training: questions about the processor; their docstrings say in words what they ask.
+        device: the type of device that it is written for.
+        in_programs: whether compiled programs have it, too; exported ones never do.
+    """
+
+    name: str
+    instead: str
+    variable: str
+    inference: Callable[[], bool]
+    training: Callable[[], bool]
+    device: str = "cpu"
+    in_programs: bool = False
+
+    def is_fixed(self) -> bool | None:
+        """Return what the environment fixes; None if nothing.
+
+        Raises:
+            InputError: the variable is neither 0 nor 1.
+        """
+        value = os.environ.get(self.variable, "")
+        if value not in ("", "0", "1"):
+            raise InputError(f"{self.variable}={value!r}: expected 1 ({self.name}), 0 ({self.instead}), or no value")
+        return bool(int(value)) if value else None
+
+    def is_chosen(self, training: bool) -> bool:
+        """Return whether this form runs where it can: as the environment says, else by the processor."""
+        fixed = self.is_fixed()
+        return (self.training if training else self.inference)() if fixed is None else fixed
+
+    def runs_on(self, tensor: Tensor) -> bool:
+        """Return whether to compute with this form on the device of a tensor, in the program at hand."""
+        if tensor.device.type != self.device or is_exporting() or (is_compiling() and not self.in_programs):
+            return False
+        return self.is_chosen(torch.is_grad_enabled())
+
+
+ATTENTION_IN_BLOCKS = Form(
+    "bfloat16 attention in blocks", "torch's kernel", "MMVIT_ATTENTION_IN_BLOCKS", bfloat16_without_amx, nowhere
+)
+BANDS = Form("MLPs in bands of rows", "whole hidden layers", "MMVIT_BANDS", everywhere, without_amx)
+CONVOLUTIONAL_BANDS = Form(
+    "MLPs with convolutions of tokens in bands", "whole hidden layers", "MMVIT_CONVOLUTIONAL_BANDS", without_amx, everywhere
+)
+MAP_BANDS = Form("MLPs of maps in bands", "whole hidden layers", "MMVIT_MAP_BANDS", without_amx, everywhere)
+PHASES = Form("dilated convolutions by phases", "torch's convolution", "MMVIT_PHASES", everywhere, everywhere, in_programs=True)
+TRITON = Form(
+    "outlook attention in Triton", "torch's operations", "MMVIT_TRITON", nowhere, nowhere, device="cuda", in_programs=True
+)
+FORMS = (ATTENTION_IN_BLOCKS, BANDS, CONVOLUTIONAL_BANDS, MAP_BANDS, PHASES, TRITON)
+
+
+class Choice(NamedTuple):
+    """What runs on this machine: a row of the doctor's table."""
+
+    form: str
+    instead: str
+    device: str
+    inference: bool
+    training: bool
+    reason: str  # who decided: the variable, or the kinds of processors for inference and training
+    variable: str
+
+
+def choices() -> Iterator[Choice]:
+    """Yield which forms this machine computes with, and why.
+
+    Raises:
+        InputError: an environment variable has an impossible value.
+    """
+    for form in FORMS:
+        reason = f"inference: {form.inference.__doc__}; training: {form.training.__doc__}"
+        if form.is_fixed() is not None:
+            reason = f"{form.variable}={os.environ[form.variable]}"
+        inference, training = form.is_chosen(training=False), form.is_chosen(training=True)
+        yield Choice(form.name, form.instead, form.device, inference, training, reason, form.variable)
