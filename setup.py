@@ -9,7 +9,8 @@ from shutil import copytree, ignore_patterns, rmtree
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-FOLDERS = ("benchmarks", "configs", "tools")
+FOLDERS = ("configs", "tools")
+DEVELOPERS = ("benchmark.py", "gpu.py", "gpu_bundle.sh", "long_checks.py", "stress_resume.py")  # need benchmarks/
 
 
 class BuildWithFolders(build_py):
@@ -20,7 +21,7 @@ class BuildWithFolders(build_py):
         for folder in FOLDERS:
             target = Path(self.build_lib) / "mmvit" / ".mim" / folder
             rmtree(target, ignore_errors=True)  # of an earlier build, perhaps with files that are gone since
-            copytree(folder, target, ignore=ignore_patterns("__pycache__", "node_modules", "dist", ".*"))
+            copytree(folder, target, ignore=ignore_patterns("__pycache__", "node_modules", "dist", ".*", *DEVELOPERS))
 
 
 setup(cmdclass={"build_py": BuildWithFolders})

@@ -80,7 +80,7 @@ def benchmark(arguments: Sequence[str], prog: str = "tools/benchmark.py") -> int
     if asked.whole:
         from .whole import run_whole  # not before it is needed: --help does without
 
-        asked.options = [f"--{word.removeprefix('+')}" for word in asked.options]
+        asked.options = [f"--{word[1:]}" if word.startswith("+") else word for word in asked.options]
         return exit_status(require_folders, asked) or exit_status(run_whole, asked)
     return exit_status(run_benchmark, asked)
 

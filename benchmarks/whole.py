@@ -28,6 +28,7 @@ from .whole_data import our_config, shipped, stock_config, write_data
 HOME = Path(__file__).resolve().parent.parent
 OURS, STOCK = "mmvit", "stock"
 WARM_UP = 1  # blocks that are not counted
+BOTH = ("--compile", "--cfg-options")  # options of the training that the evaluation takes, too
 
 
 @dataclass
@@ -165,10 +166,19 @@ def compare(asked: Namespace, folder: Path) -> dict[str, dict[str, Side]]:
                     "--work-dir",
                     str(folder / side),
                 ]
-                words += asked.options if side == OURS else []
+                words += options_for(kind, asked.options) if side == OURS else []
                 runs[side] = Run(words, folder, f"{kind}_{side}")
             found[kind] = in_turns(runs, asked.repeats)
     return found
+
+
+def options_for(kind: str, words: Sequence[str]) -> list[str]:
+    """Return the words that our script gets: all of them in training, what `BOTH` names in the evaluation."""
+    kept, taken = [], True
+    for word in words:
+        taken = kind == "train" or (word.partition("=")[0] in BOTH if word.startswith("--") else taken)
+        kept += [word] * taken
+    return kept
 
 
 def write(cfg: Config, file: Path, block: int) -> None:

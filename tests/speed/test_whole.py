@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.once]
 
 def test_both_sides_train_and_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     words = ["retinanet_pvt_tiny_coco", "--whole", "--against", "stock", "--size", "64x96", "--repeats", "1", "--block", "1"]
+    words += ["--options", "+amp=bfloat16", "+cfg-options", "log_level='WARNING'"]  # evaluation has no --amp
     file = tmp_path / "whole.json"
     assert cli.benchmark([*words, "--workers", "0", "--images", "20", "--json", str(file)]) == 0
     told = " ".join(capsys.readouterr().out.split())
@@ -118,3 +119,16 @@ def test_parts_are_exclusive_and_add_up() -> None:
     time.sleep(0.05)
     times.forget()
     assert sum(times.taken().values()) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("words", "evaluation"),
+    [
+        (["--amp=bfloat16"], []),
+        (["--compile", "--amp", "bfloat16"], ["--compile"]),
+        (["--cfg-options", "a=1", "b=2", "--tensorboard"], ["--cfg-options", "a=1", "b=2"]),
+    ],
+)
+def test_each_script_gets_the_options_that_it_takes(words: list[str], evaluation: list[str]) -> None:
+    assert whole.options_for("train", words) == words
+    assert whole.options_for("test", words) == evaluation
