@@ -177,8 +177,9 @@ def _place(path: Path, reading: Reading) -> Path | None:
 
 def _own_state() -> tuple[float, ...]:
     """Return the modification times of the files that compute a survey: a change of one makes the cache outdated."""
-    folder = Path(__file__).parent
-    return tuple((folder / f"{name}.py").stat().st_mtime for name in ("survey", "coco", "coco_reader", "plausible"))
+    folder = Path(__file__).parent.parent
+    files = ("checks/survey", "checks/plausible", "data/coco", "data/coco_reader")
+    return tuple((folder / f"{name}.py").stat().st_mtime for name in files)
 
 
 def _remembered(place: Path | None) -> Survey | None:
