@@ -1,4 +1,6 @@
-# make demo: install, train on the embedded dataset, evaluate, draw.   make test: install, run the suite.   make check: lint.
+# make demo: install, train on the embedded dataset, evaluate, draw.   make check: lint and types.
+# make test: install, run the first tier of the suite, ten minutes on two cores. make test-slow: the second tier. make test-all: both.
+# make mutants: plant small faults, one after another, and see that the tests notice each.
 # make test-lowest: run the suite with the lowest versions that pyproject.toml allows. make test-lowest-quick: its quick part.
 # make test-peers: compare with the networks of transformers and mmpretrain, in an environment of their own.
 # make test-toolkits: add the toolkits that build their encoders from timm, and run the tests with them.
@@ -25,7 +27,7 @@ GPU_PYTHON ?= python3
 
 PEERS = .venv-peers
 
-.PHONY: demo test test-peers test-stack test-toolkits test-lowest test-lowest-quick check format docs browser clean gpu gpu-bundle
+.PHONY: demo test test-slow test-all mutants test-peers test-stack test-toolkits test-lowest test-lowest-quick check format docs browser clean gpu gpu-bundle
 
 demo: $(READY)
 	$(BIN)/python tools/train.py $(CONFIG) --demo
@@ -33,10 +35,19 @@ demo: $(READY)
 	@echo "figures: work_dirs/$(NAME)/predictions.png work_dirs/$(NAME)/curves.png"
 
 test: $(READY)
+	$(PYTEST) -m "not slow"
+
+test-slow: $(READY)
+	$(PYTEST) -m slow
+
+test-all: $(READY)
 	$(PYTEST)
 
 test-stack: $(READY)
-	$(PYTEST) -m "stack and not once"
+	$(PYTEST) -m "stack and not once and not slow"
+
+mutants: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/mutants.py
 
 # On a machine with a GPU and no network: a checkout, the wheels of gpu-bundle in gpu_wheels/, and a Python that has torch.
 gpu:

@@ -258,6 +258,23 @@ def test_an_eps_of_the_config_stays(tmp_path: Path) -> None:
     assert "norm_eps stays 0.001" in str(report)
 
 
+EPS = {"huggingface": 1e-6, "mmdet": 1e-6}  # layer_norm_eps of PvtConfig, PvtV2Config, VanConfig; norm_cfg of mmdet's PVT
+
+
+@pytest.mark.parametrize("layout", layouts.LAYOUTS, ids=str)
+def test_eps_is_that_of_the_toolkit(layout: layouts.Layout, tmp_path: Path) -> None:
+    """Of all layer norms, once a file of the toolkit is loaded; None leaves the authors'."""
+    family = next(family for family in FAMILIES if family.kind.family == layout.family)
+    options = OPTIONS.get(family.name, {}) if layout.toolkit == "mmpretrain" else {}
+    model, untouched = family.build(**options), family.build(**options)
+    torch.save(layout.from_ours(model.state_dict()).tensors, tmp_path / "file.pth")
+    load_pretrained(model, tmp_path / "file.pth")
+    norms = [module.eps for module in model.modules() if isinstance(module, nn.LayerNorm)]
+    before = [module.eps for module in untouched.modules() if isinstance(module, nn.LayerNorm)]
+    eps = EPS.get(layout.toolkit)
+    assert norms == (before if eps is None else [eps] * len(before))
+
+
 @pytest.mark.parametrize("layout", layouts.LAYOUTS, ids=str)
 def test_every_layout_both_ways(layout: Any) -> None:
     """Without the libraries: all of a network's tensors have a name there, different ones, and come back the same."""
