@@ -11,24 +11,16 @@ USAGE_ERROR = 2  # exit status of errors that a user can mend, like argparse's
 
 
 def add_demo(parser: ArgumentParser) -> None:
-    """Add the option for the embedded datasets, which comes after the config: `--demo`, `--demo trees`."""
+    """Add the option for the embedded dataset: `--demo`."""
     parser.add_argument(
-        "--demo",
-        nargs="?",
-        const="digits",
-        choices=("digits", "trees"),
-        help="the same model on an embedded demo dataset, with a schedule for two CPU cores (default: digits); after CONFIG",
+        "--demo", action="store_true", help="the same model on an embedded demo dataset, with a schedule for two CPU cores"
     )
 
 
-def demo_variant(name: str | None) -> Any:
-    """Return the variant of configs for a demo, None for none; demos need more packages than a training."""
-    if name is None:
+def demo_variant(asked: bool) -> Any:
+    """Return the variant of configs for the demo, None without it; it needs more packages than a training."""
+    if not asked:
         return None
-    if name == "trees":
-        from ..demo.trees_recipe import TREES
-
-        return TREES
     from ..demo.recipe import DEMO
 
     return DEMO

@@ -6,7 +6,7 @@ weights. Heads learn at a lower rate than the backbone where their 3 x 3 convolu
 at 1e-3 for all parts the loss diverged.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import inf, sqrt
 from pathlib import Path
@@ -111,27 +111,27 @@ def apply(cfg: Config, root: Path, from_file: bool = False) -> None:
         cfg.model.backbone.init_cfg = None
     cfg.model.backbone.drop_path_rate = 0.0  # a few passes over the data need no regularisation
     if kind == "CocoDataset":
-        adapt_detector(cfg.model, len(CLASSES))
+        _detector(cfg.model)
         _detection_pipelines(cfg)
-        use_coco(cfg, f"{root.as_posix()}/coco/", CLASSES)
+        _detection_data(cfg, f"{root.as_posix()}/coco/")
     else:
         _segmenter(cfg.model)
         _segmentation_data(cfg, root, SEGMENTATION[kind])
-    schedule(cfg, PACES[name])
+    _schedule(cfg, PACES[name])
 
 
-def adapt_detector(model: ConfigDict, classes: int) -> None:
+def _detector(model: ConfigDict) -> None:
     """Set a detector's number of classes, and the settings that random weights and short runs need."""
     if "roi_head" in model:
         for head in ("bbox_head", "mask_head"):
             if head in model.roi_head:
-                model.roi_head[head].num_classes = classes
+                model.roi_head[head].num_classes = len(CLASSES)
         model.train_cfg.rcnn.sampler.num = SAMPLES
         model.test_cfg.rcnn.max_per_img = DETECTIONS
         for proposals in (model.train_cfg.rpn_proposal, model.test_cfg.rpn):
             proposals.nms_pre = proposals.max_per_img = PROPOSALS
         return
-    model.bbox_head.num_classes = classes
+    model.bbox_head.num_classes = len(CLASSES)
     outputs = [
         dict(type="Normal", name="retina_cls", std=0.01, bias_prob=0.01),
         dict(type="Normal", name="retina_reg", std=0.003),
@@ -160,15 +160,14 @@ def _detection_pipelines(cfg: Config) -> None:
     cfg.tta_pipeline = [load[0], _views(load[1], pack)]
 
 
-def use_coco(cfg: Config, data_root: str, classes: tuple[str, ...]) -> None:
-    """Change a config so that it reads a folder with COCO's layout."""
+def _detection_data(cfg: Config, data_root: str) -> None:
     for split in ("train", "val", "test"):
         year = "train2017" if split == "train" else "val2017"
         dataset = cfg[f"{split}_dataloader"].dataset
         dataset.data_root = data_root
         dataset.ann_file = f"annotations/instances_{year}.json"
         dataset.data_prefix = dict(img=f"{year}/")
-        dataset.metainfo = dict(classes=classes)
+        dataset.metainfo = dict(classes=CLASSES)
         if split != "train":
             cfg[f"{split}_evaluator"].ann_file = data_root + dataset.ann_file
     _loaders(cfg)
@@ -209,7 +208,7 @@ def _loaders(cfg: Config) -> None:
             loader.batch_size = VAL_BATCH
 
 
-def schedule(cfg: Config, pace: Pace) -> None:
+def _schedule(cfg: Config, pace: Pace) -> None:
     """Give a config the schedule and the optimiser of a demo."""
     with torch.device("meta"):
         backbone = MODELS.build(cfg.model.backbone)
@@ -241,27 +240,15 @@ def schedule(cfg: Config, pace: Pace) -> None:
     cfg.default_hooks.logger.log_metric_by_epoch = False
 
 
-def embedded(name: str, option: str, change: Callable[..., None], make: Callable[[Path], object], root: Path) -> Variant:
-    """Return the variant of configs that an embedded dataset is.
-
-    Args:
-        name: last part of the work dir's name.
-        option: how messages name it.
-        change: changes a config, given the root and whether to keep the user's own file of weights.
-        make: builds the dataset in the root.
-        root: folder of the dataset.
-    """
-
-    def changed(cfg: Config, asked: Collection[str]) -> None:
-        change(cfg, root, from_file="model.backbone.init_cfg.checkpoint" in asked)
-
-    def prepare() -> None:
-        try:
-            make(root)
-        except (ImportError, FileExistsError) as error:
-            raise InputError(f"{option}: {error}") from error
-
-    return Variant(name, changed, prepare, hooks=("mmvit.DemoReportHook",))
+def _change(cfg: Config, asked: Collection[str]) -> None:
+    apply(cfg, ROOT, from_file="model.backbone.init_cfg.checkpoint" in asked)
 
 
-DEMO = embedded("demo", "--demo", apply, build, ROOT)
+def _prepare() -> None:
+    try:
+        build(ROOT)
+    except (ImportError, FileExistsError) as error:
+        raise InputError(f"--demo: {error}") from error
+
+
+DEMO = Variant("demo", _change, _prepare, hooks=("mmvit.DemoReportHook",))

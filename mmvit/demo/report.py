@@ -14,7 +14,7 @@ from torchvision.ops import nms
 
 from ..data.logs import read_scalars
 from ..registry import HOOKS
-from .spec import CLASSES, SEGMENTATION_CLASSES
+from .spec import SEGMENTATION_CLASSES
 from .unseen import predict_unseen
 
 SHOWN = 12  # images on the contact sheet
@@ -62,9 +62,7 @@ class DemoReportHook(Hook):
         if not self.closing_line:
             return
         runner.logger.info(self.closing_line)
-        # Scenes can be made of digits alone: of trees there are the photographs, and no others.
-        digits = tuple(runner.val_dataloader.dataset.metainfo["classes"]) in (CLASSES, SEGMENTATION_CLASSES)
-        if digits and (checkpoint := find_latest_checkpoint(runner.work_dir)):
+        if checkpoint := find_latest_checkpoint(runner.work_dir):
             command = predict_unseen(Path(checkpoint), Path(runner.work_dir))
             runner.logger.info(f"images that training never saw, predicted as by: {command}")
 

@@ -1,25 +1,68 @@
-"""Drawing of results on images."""
+"""Drawing of results on images: masks and boxes by supervision, names by Pillow.
 
-import colorsys
-from collections.abc import Sequence
+A name stands where it covers neither another name nor much of any object. Where there is no such place, as in a crowd, it is
+left out, and a legend has the colours of the classes that are named nowhere.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
+from .fonts import font, font_file
 from .results import Detections, LabelMap, Result, name_of
+from .sessions import needed
 
 Colour = tuple[int, int, int]  # red, green, blue
-GOLDEN = 0.618034  # steps of this share of the circle keep the hues of neighbours apart
+COLOURS = 256  # that differ; then they repeat
 LEGEND = 12  # most classes in it
 VEIL = 0.5  # share of a label's colour in a pixel
+COVERED = 0.2  # most share of an object that a name may cover
+LINES, LETTERS = 350, 48  # a picture's longer side in widths of a line, in heights of a letter
+SMALLEST = 11  # height of a letter, pixels
+
+
+class Plate(NamedTuple):
+    """A text in a rectangle of its class's colour; `left` and `top` in pixels of the picture."""
+
+    words: str
+    label: int
+    width: int
+    height: int
+    left: int = 0
+    top: int = 0
+
+    @property
+    def box(self) -> np.ndarray:
+        return np.array([self.left, self.top, self.left + self.width, self.top + self.height])
+
+
+def require_drawing() -> None:
+    """Raise InputError if the packages that draw are not installed."""
+    needed("supervision", "draw")
 
 
 def colour_of(label: int, palette: Sequence[Colour] | None = None) -> Colour:
     """Return the colour of a class: the dataset's, or one that depends only on its number."""
-    if palette is not None and label < len(palette):
-        return palette[label]
-    red, green, blue = colorsys.hsv_to_rgb((label * GOLDEN) % 1, 0.75 - 0.25 * (label // 7 % 2), 0.95)
-    return int(red * 255), int(green * 255), int(blue * 255)
+    return palette[label] if palette is not None and label < len(palette) else colours()[label % COLOURS]
+
+
+@cache
+def colours() -> list[Colour]:
+    """Return colours of which each is as far as possible, in CIE's Lab, from those before it."""
+    levels = np.arange(0, 256, 15)
+    grid = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(-1, 3)
+    places = cv2.cvtColor((grid[None] / 255).astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+    vivid = (places[:, 0] > 40) & (places[:, 0] < 92) & (np.hypot(places[:, 1], places[:, 2]) > 35)
+    grid, places = grid[vivid], places[vivid]
+    chosen = [int(np.abs(grid - (240, 60, 60)).sum(axis=1).argmin())]
+    apart = np.full(len(grid), np.inf)
+    while len(chosen) < COLOURS:
+        apart = np.minimum(apart, np.linalg.norm(places - places[chosen[-1]], axis=1))
+        chosen.append(int(apart.argmax()))
+    return [(int(red), int(green), int(blue)) for red, green, blue in grid[chosen]]
 
 
 def draw(image: np.ndarray, result: Result, palette: Sequence[Colour] | None = None, boxes: bool = True) -> np.ndarray:
@@ -27,34 +70,43 @@ def draw(image: np.ndarray, result: Result, palette: Sequence[Colour] | None = N
 
     Args:
         image: of the result's size.
-        result: the result; objects are drawn with outlined masks and labels, label maps with a legend. Objects whose score is
-            NaN are annotations: their label has no score.
+        result: objects are drawn with outlined masks and names; a score that is NaN, as of an annotation, is not written.
+            Label maps get a legend.
         palette: colours of the classes.
         boxes: whether to draw boxes around masks.
+
+    Raises:
+        InputError: supervision is not installed.
     """
     if isinstance(result, LabelMap):
         return _label_map(image, result, palette)
-    return _detections(image.copy(), result, palette, boxes)
+    return _detections(image, result, palette, boxes)
 
 
 def _detections(image: np.ndarray, found: Detections, palette: Sequence[Colour] | None, boxes: bool) -> np.ndarray:
-    scale = _scale(image)
-    colours = [colour_of(int(label), palette)[::-1] for label in found.labels]
+    supervision: Any = needed("supervision", "draw")
+    drawn = image.copy()
+    if not len(found):
+        return drawn
+    table = [supervision.Color(*colour_of(label, palette)) for label in range(int(found.labels.max()) + 1)]
+    look: dict[str, Any] = dict(color=supervision.ColorPalette(table), color_lookup=supervision.ColorLookup.CLASS)
+    width = max(1, round(max(image.shape[:2]) / LINES))
+    objects = supervision.Detections(xyxy=np.rint(found.boxes), mask=found.masks, class_id=found.labels.astype(int))
     if found.masks is not None:
-        for mask, colour in zip(found.masks, colours, strict=True):
-            image[mask] = (image[mask] * (1 - VEIL) + np.array(colour) * VEIL).astype(np.uint8)
-            outline, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(image, outline, -1, colour, max(1, round(scale)))
-    corners = np.rint(found.boxes).astype(int).tolist()
-    for (left, top, right, bottom), colour in zip(corners, colours, strict=True):
-        if boxes or found.masks is None:
-            cv2.rectangle(image, (left, top), (right, bottom), colour, max(1, round(2 * scale)))
-    for index in range(len(found) - 1, -1, -1):  # the surest label on top
-        left, top = corners[index][:2]
-        score = found.scores[index]
-        words = f"{found.names[index]} {score:.2f}" if score == score else found.names[index]  # annotations have none: NaN
-        _text(image, words, left, top, colours[index], scale)
-    return image
+        drawn = supervision.MaskAnnotator(opacity=VEIL, **look).annotate(drawn, objects)
+        drawn = supervision.PolygonAnnotator(thickness=max(1, width // 2), **look).annotate(drawn, objects)
+    if boxes or found.masks is None:
+        drawn = supervision.BoxAnnotator(thickness=width, **look).annotate(drawn, objects)
+    texts = [
+        name if np.isnan(score) else f"{name} {score:.2f}" for name, score in zip(_names(found), found.scores, strict=True)
+    ]
+    size = letters(image)
+    plates = list(
+        placed(found.boxes, [plate(*one, size) for one in zip(texts, found.labels.tolist(), strict=True)], image.shape)
+    )
+    unnamed = sorted(set(found.labels.tolist()) - {one.label for one in plates})
+    legend = [plate(drawable(found.classes, label), label, size) for label in unnamed[:LEGEND]]
+    return _written(drawn, [*plates, *in_a_corner(found.boxes, legend, image.shape)], palette, size)
 
 
 def _label_map(image: np.ndarray, found: LabelMap, palette: Sequence[Colour] | None) -> np.ndarray:
@@ -62,31 +114,96 @@ def _label_map(image: np.ndarray, found: LabelMap, palette: Sequence[Colour] | N
     table = np.array([colour_of(label, palette)[::-1] for label in range(most)], dtype=np.uint8)
     drawn = cv2.addWeighted(image, 1 - VEIL, table[found.labels], VEIL, 0)
     labels, counts = np.unique(found.labels, return_counts=True)
-    scale, bottom = _scale(image), 0
-    for index in np.argsort(-counts, kind="stable")[:LEGEND]:
-        label = int(labels[index])
-        words = f"{name_of(found.classes, label)} {counts[index] / found.labels.size:.0%}"
-        bottom = _text(drawn, words, 0, bottom, tuple(table[label].tolist()), scale, below=True)
-        if bottom >= len(image):
-            break
-    return drawn
+    order = np.argsort(-counts, kind="stable")[:LEGEND]
+    size = letters(image)
+    legend = [
+        plate(
+            f"{drawable(found.classes, int(labels[index]))} {counts[index] / found.labels.size:.0%}", int(labels[index]), size
+        )
+        for index in order
+    ]
+    return _written(drawn, column(legend, 0, 0, image.shape), palette, size)
 
 
-def _scale(image: np.ndarray) -> float:
-    return min(2.5, max(0.6, max(image.shape[:2]) / 1000))
+def letters(image: np.ndarray) -> int:
+    """Return the height of letters that can be read with the picture as wide as a phone."""
+    return max(SMALLEST, round(max(image.shape[:2]) / LETTERS))
 
 
-def _text(
-    image: np.ndarray, words: str, left: int, top: int, colour: tuple[int, ...], scale: float, below: bool = False
-) -> int:
-    """Write on a plate of `colour` inside the image, above `top` if there is room; return the plate's lower edge."""
-    font, size, thickness, margin = cv2.FONT_HERSHEY_SIMPLEX, 0.5 * scale, max(1, round(scale)), round(4 * scale)
-    (width, height), base = cv2.getTextSize(words, font, size, thickness)
-    tall = height + base + margin
-    left = max(0, min(left, image.shape[1] - width - 2 * margin))
-    top = top if below or top < tall else top - tall
-    cv2.rectangle(image, (left, top), (left + width + 2 * margin, top + tall), colour, cv2.FILLED)
-    blue, green, red = colour
-    ink = (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
-    cv2.putText(image, words, (left + margin, top + tall - base - margin // 2), font, size, ink, thickness, cv2.LINE_AA)
-    return top + tall
+def drawable(classes: Sequence[str], label: int) -> str:
+    """Return the name of a class, or its number where no font has its characters."""
+    name = name_of(classes, label)
+    return name if font_file(name) else f"class {label}"
+
+
+def _names(found: Detections) -> list[str]:
+    return [drawable(found.classes, label) for label in found.labels.tolist()]
+
+
+def plate(words: str, label: int, size: int) -> Plate:
+    """Return a text that has no place yet."""
+    ascent, descent = font(_file(words), size).getmetrics()
+    return Plate(words, label, round(font(_file(words), size).getlength(words)) + 2 * (size // 4), ascent + descent)
+
+
+def _file(words: str) -> str:
+    file = font_file(words)
+    assert file is not None  # `drawable` made sure
+    return file
+
+
+def placed(boxes: np.ndarray, plates: Sequence[Plate], shape: tuple[int, ...]) -> Iterator[Plate]:
+    """Yield the plates of objects, the first object's first, that find a place beside or in their boxes (N, 4)."""
+    areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1)
+    taken = np.empty((0, 4))
+    for (x1, y1, x2, y2), one in zip(boxes, plates, strict=True):
+        above, across = y1 - one.height, x2 - one.width
+        for left, top in ((x1, above), (x1, y2), (across, above), (across, y2), (x2, y1), (x1 - one.width, y1), (x1, y1)):
+            here = one._replace(
+                left=int(np.clip(left, 0, max(0, shape[1] - one.width))),
+                top=int(np.clip(top, 0, max(0, shape[0] - one.height))),
+            )
+            if not shared(here.box, taken).any() and (shared(here.box, boxes) <= COVERED * areas).all():
+                taken = np.vstack([taken, here.box])
+                yield here
+                break
+
+
+def in_a_corner(boxes: np.ndarray, plates: Sequence[Plate], shape: tuple[int, ...]) -> list[Plate]:
+    """Return plates as a column in the first corner where they cover no object; none if there is no such corner."""
+    areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1)
+    wide, tall = max((one.width for one in plates), default=0), sum(one.height for one in plates)
+    for top in (0, shape[0] - tall):
+        for left in (0, shape[1] - wide):
+            corner = column(plates, left, top, shape)
+            if all((shared(one.box, boxes) <= COVERED * areas).all() for one in corner):
+                return corner
+    return []
+
+
+def column(plates: Sequence[Plate], left: int, top: int, shape: tuple[int, ...]) -> list[Plate]:
+    """Return those plates, one below the other, that begin inside the picture."""
+    tops = np.cumsum([top, *(one.height for one in plates)]).tolist()
+    return [one._replace(left=left, top=at) for one, at in zip(plates, tops, strict=False) if 0 <= at < shape[0]]
+
+
+def shared(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Return the area that a box (4,) has in common with each of boxes (N, 4)."""
+    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+    return sides.clip(min=0).prod(axis=1)
+
+
+def _written(image: np.ndarray, plates: Sequence[Plate], palette: Sequence[Colour] | None, size: int) -> np.ndarray:
+    if not plates:
+        return image
+    from PIL import Image, ImageDraw
+
+    picture = Image.fromarray(np.ascontiguousarray(image[..., ::-1]))
+    canvas = ImageDraw.Draw(picture)
+    for one in plates:
+        red, green, blue = colour_of(one.label, palette)
+        left, top, right, bottom = one.box.tolist()
+        canvas.rectangle((left, top, right - 1, bottom - 1), fill=(red, green, blue))
+        ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "white"
+        canvas.text((left + size // 4, top), one.words, fill=ink, font=font(_file(one.words), size))
+    return np.ascontiguousarray(np.asarray(picture)[..., ::-1])

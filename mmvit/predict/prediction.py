@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, message_of, nearest
-from .drawing import draw
+from .drawing import draw, require_drawing
 from .predictor import Predictor
 from .results import Detections, LabelMap, Result
 from .sources import paths
@@ -43,6 +43,12 @@ class Prediction:
         boxes: bool = False,
     ) -> None:
         self.predictor, self.out, self.overlays, self.boxes = predictor, out, overlays, boxes
+        if overlays:
+            try:
+                require_drawing()
+            except InputError as error:
+                self.overlays = False
+                print(f"no overlays: {error}", file=sys.stderr)
         self.labels = None if classes is None else self._labels(classes)
         self.json = JsonFile(json or out / "predictions.json", predictor.classes)
         self.names = Names()

@@ -273,12 +273,10 @@ def test_an_empty_folder_is_used(tmp_path):
 
 
 def test_builds_at_once_do_not_disturb_one_another(tmp_path):
-    specs = [replace(TINY, seed=seed) for seed in (1, 2, 1, 2)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda spec: build(tmp_path / "data", spec), specs))
-    whole = [digests(build(tmp_path / f"alone{seed}", replace(TINY, seed=seed))) for seed in (1, 2)]
-    assert digests(tmp_path / "data") in whole
-    assert len(list(tmp_path.iterdir())) == 3
+        list(pool.map(lambda _: build(tmp_path / "data", TINY), range(4)))
+    assert digests(tmp_path / "data") == digests(build(tmp_path / "alone", TINY))
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_missing_library_is_named_with_the_remedy(tmp_path):
