@@ -23,11 +23,11 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.utils import get_installed_path, import_modules_from_strings
 
-from mmvit.checks.model import class_faults
-from mmvit.checks.options import option_faults
-from mmvit.checks.settings import odd_settings
+from mmvit.checks.classes import check_classes
+from mmvit.checks.options import check_options
+from mmvit.checks.plan import Plan
+from mmvit.checks.settings import check_settings
 from mmvit.checks.survey import Reading, survey
-from mmvit.config.datasets import datasets_of
 
 SCOPES = ("mmdet", "mmseg")
 PARTS = ("registry", "datasets", "models", "evaluation", "engine", "visualization")
@@ -89,9 +89,9 @@ def stock_faults(every: int) -> Iterator[str]:
                 continue
             seen += 1
             with DefaultScope.overwrite_default_scope(scope):
-                classes = class_faults(cfg.model, datasets_of(cfg, ("train",)))
-                for fault in [*option_faults(cfg), *classes, *odd_settings(cfg)]:
-                    yield f"{file.relative_to(home)}: {fault}"
+                for check in (check_options, check_classes, check_settings):
+                    for finding in check(Plan(cfg, ("train", "val", "test"))):
+                        yield f"{file.relative_to(home)}: {finding.text}"
     print(f"{seen} configs", flush=True)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import _dynamo as dynamo
 
 import mmvit
-from mmvit.engine.compiling import compile_parts
+from mmvit.engine.computing import compile_parts
 
 LONGER = 640  # pixels
 RATIOS = ((4, 3), (3, 2), (1, 1), (16, 9), (5, 4), (2, 1), (6, 5), (7, 5), (8, 5), (9, 4), (3, 1))  # earlier ones more often

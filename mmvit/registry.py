@@ -26,11 +26,10 @@ HOOKS = Registry(
         "mmvit.engine.progress",
         "mmvit.engine.checkpoints",
         "mmvit.engine.finite",
-        "mmvit.engine.compiling",
-        "mmvit.engine.labels",
+        "mmvit.engine.computing",
         "mmvit.data.reading",
         "mmvit.engine.resuming",
-        "mmvit.engine.settings",
+        "mmvit.engine.checking",
         "mmvit.demo.report",
     ],
 )
@@ -42,7 +41,7 @@ RUNNERS = Registry(
     "runner", build_func=build_runner_from_cfg, parent=ROOT_RUNNERS, scope=SCOPE, locations=["mmvit.engine.fsdp"]
 )
 STRATEGIES = Registry("strategy", parent=ROOT_STRATEGIES, scope=SCOPE, locations=["mmvit.engine.fsdp"])
-OPTIM_WRAPPERS = Registry("optimizer wrapper", parent=ROOT_OPTIM_WRAPPERS, scope=SCOPE, locations=["mmvit.engine.precision"])
+OPTIM_WRAPPERS = Registry("optimizer wrapper", parent=ROOT_OPTIM_WRAPPERS, scope=SCOPE, locations=["mmvit.engine.computing"])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     "optimizer wrapper constructor",
     parent=ROOT_OPTIM_WRAPPER_CONSTRUCTORS,

@@ -12,6 +12,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from PIL import Image
 
+from mmvit.checks.plan import Plan
+from mmvit.checks.table import examine
 from mmvit.config.files import load_config
 from mmvit.data.reading import name_files
 from mmvit.errors import InputError
@@ -75,6 +77,11 @@ def detector(root: Path, head: str = "retinanet") -> Config:
     for split in ("val", "test"):
         cfg[f"{split}_evaluator"].ann_file = str(root / "ann.json")
     return cfg
+
+
+def texts(cfg: Config, splits: tuple[str, ...], *verdicts: str) -> list[str]:
+    """What the checks before a run find, of some verdicts."""
+    return [finding.text for finding in examine(Plan(cfg, splits)) if finding.verdict in verdicts]
 
 
 def refusal(call: Callable[..., Any], *arguments: Any) -> str:

@@ -1,4 +1,4 @@
-"""Check of the channels, from the backbone through necks to heads.
+"""Checks of the channels, from the backbone through necks to heads.
 
 A user's config may have necks and heads that this package does not know. A part whose `in_channels` look wrong is therefore
 run: on the meta device, which costs neither memory nor time, or else on the CPU. It is wrong if it fails with its own options
@@ -6,7 +6,7 @@ and runs with the expected ones. If it runs with neither, the check cannot tell.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,9 +15,19 @@ from mmengine.structures import BaseDataElement
 
 from ..config.parts import build, parts_of, plain, without_init
 from ..pyramid import Pyramid
-from .findings import brief
+from .classes import our_backbone
+from .findings import Finding, brief, not_checked, wrong
+from .plan import Plan
 
 SIDE = 128  # pixels, of the image that parts are run with
+
+
+def check_channels(plan: Plan) -> Iterator[Finding]:
+    """Report necks and heads that do not expect the channels of a backbone of ours."""
+    for key, model in plan.models:
+        backbone = our_backbone(model, key)
+        if backbone is not None:
+            yield from channel_faults(model, backbone, key)
 
 
 @dataclass(frozen=True)
@@ -38,46 +48,31 @@ class Misfit:
         return f"{self.key}.{self.text}"
 
 
-@dataclass
-class Fit:
-    """Result of the check of a model's channels.
-
-    Attributes:
-        wrong: a line for each `in_channels` or `in_index` with which the model fails.
-        unknown: a line for each that looks wrong but could not be run, with the reason.
-    """
-
-    wrong: list[str] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
-
-
-def channel_fit(model: Mapping[str, Any], backbone: Pyramid) -> Fit:
+def channel_faults(model: Mapping[str, Any], backbone: Pyramid, key: str = "model") -> Iterator[Finding]:
     """Compare the channels that each part expects with those that it gets, and run the parts that look wrong."""
-    fit = Fit()
-    suspects = {misfit.key: misfit for misfit in misfits(model, backbone.out_channels)}
+    suspects = {misfit.key: misfit for misfit in misfits(model, backbone.out_channels, key)}
     if not suspects:
-        return fit
+        return
     with torch.device("meta"):
         maps = backbone.eval()(torch.empty(1, backbone.in_channels, SIDE, SIDE))
-    for key, part in _in_order(model):
+    for name, part in _in_order(model, key):
         right = part
-        if key in suspects:
-            right = type(part)({**part, **suspects[key].right})
+        if name in suspects:
+            right = type(part)({**part, **suspects[name].right})
             if not _run(part, maps).ran:
                 attempt = _run(right, maps)
                 if attempt.ran:
-                    fit.wrong.append(str(suspects[key]))
+                    yield wrong("channels", str(suspects[name]))
                 else:
-                    fit.unknown.append(f"{suspects[key]}; not tried out: {attempt.error}")
-        if key.startswith("model.neck"):
+                    yield not_checked("channels", f"{suspects[name]}; not tried out: {attempt.error}")
+        if name.startswith(f"{key}.neck"):
             maps = _run(right, maps).maps
-    return fit
 
 
-def _in_order(model: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def _in_order(model: Mapping[str, Any], key: str) -> list[tuple[str, dict[str, Any]]]:
     """Return the necks, then the heads, with their keys."""
     names = ["neck", *(name for name in model if name.endswith("_head"))]
-    return [entry for name in names for entry in parts_of(model, name)]
+    return [entry for name in names for entry in parts_of(model, name, key)]
 
 
 @dataclass
@@ -117,10 +112,10 @@ def _sample() -> BaseDataElement:
     return BaseDataElement(metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size))
 
 
-def misfits(model: Mapping[str, Any], channels: tuple[int, ...]) -> Iterator[Misfit]:
+def misfits(model: Mapping[str, Any], channels: tuple[int, ...], at: str = "model") -> Iterator[Misfit]:
     """Yield each `in_channels` or `in_index` in a model's config that does not match what the part before it gives."""
     given: Any = list(channels)
-    for key, neck in parts_of(model, "neck"):
+    for key, neck in parts_of(model, "neck", at):
         expected, wanted = plain(neck.get("in_channels")), given
         if isinstance(given, int) and isinstance(expected, list):
             wanted = [given] * len(expected)
@@ -130,7 +125,7 @@ def misfits(model: Mapping[str, Any], channels: tuple[int, ...]) -> Iterator[Mis
             yield Misfit(key, _mismatch(expected, wanted), dict(in_channels=_like(wanted, neck["in_channels"])))
         given = neck.get("out_channels")
     for name in model:
-        for key, head in parts_of(model, name) if name.endswith("_head") else ():
+        for key, head in parts_of(model, name, at) if name.endswith("_head") else ():
             if "in_channels" in head and given is not None:
                 yield from _misfit_of_head(key, head, given, bool(parts_of(model, "neck")))
 

@@ -1,7 +1,7 @@
 """`python -m mmvit doctor [CONFIG]`: checks the installation, and whether a config's run can begin.
 
-Each check prints a line: `ok`, or `FIX` with the problem and its remedy. Nothing is downloaded or written. With `--data` it
-opens every image and label map of the config's datasets, which takes minutes for a large one.
+It prints the findings of all checks, each with its verdict: ok, wrong, doubtful, not checked. Nothing is downloaded or written.
+With `--data` it opens every image and label map of the config's datasets, which takes minutes for a large one.
 """
 
 import os
@@ -18,7 +18,7 @@ import torch
 
 from .. import compat
 from ..compat import operators
-from .findings import Finding, brief, guarded
+from .findings import Finding, brief, guarded, ok, wrong
 
 OFFICIAL = ("mmengine", "mmcv-lite", "mmcv", "mmdet", "mmsegmentation")
 FORKS = ("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentation")
@@ -31,16 +31,24 @@ TRANSFORMERS = (4, 52)  # from here on it lacks what mmpretrain 1.2 takes from i
 def examine(config: str | None = None, options: Mapping[str, Any] | None = None, data: bool = False) -> Iterator[Finding]:
     """Yield the findings about the installation, about a config if one is named, and about each file of its `data`."""
     for what, check in CHECKS.items():
-        yield from guarded(what, check)
+        yield from guarded(what, check, unforeseen="wrong")
     if config is not None:
-        yield from guarded("config", examine_config, config, options or {}, data)
+        yield from guarded("config", examine_config, config, options or {}, data, unforeseen="wrong")
 
 
-def examine_config(config: str, options: Mapping[str, Any], data: bool) -> Iterable[Finding]:
-    """Return the findings of `checks.config`, whose imports fail if the installation is broken."""
-    from . import config as config_checks
+def examine_config(config: str, options: Mapping[str, Any], data: bool) -> Iterator[Finding]:
+    """Yield the findings of the checks of a config, whose imports fail if the installation is broken."""
+    from ..config.files import open_config
+    from . import table
+    from .plan import Plan
 
-    return config_checks.examine(config, options, data)
+    cfg = open_config(config, options)
+    if not isinstance(cfg.get("model"), dict):
+        yield wrong("config", f"{cfg.filename} has no model", "Name a complete config, not one of its bases")
+        return
+    yield ok("config", cfg.filename)
+    splits = tuple(split for split in ("train", "val", "test") if cfg.get(f"{split}_dataloader"))
+    yield from table.examine(Plan(cfg, splits), table.DATA if data else table.DOCTOR)
 
 
 def version(distribution: str) -> str | None:
@@ -63,15 +71,17 @@ def installed(distributions: Sequence[str]) -> dict[str, str]:
 def check_python() -> Iterator[Finding]:
     found = sys.version.split()[0]
     least = ".".join(map(str, LEAST_PYTHON))
-    ok = sys.version_info >= LEAST_PYTHON
-    yield Finding(ok, "python", found if ok else f"{found}; mmvit needs {least} or later: make a virtual environment with it")
+    if sys.version_info >= LEAST_PYTHON:
+        yield ok("python", found)
+    else:
+        yield wrong("python", f"{found}; mmvit needs {least} or later: make a virtual environment with it")
 
 
 def check_torch() -> Iterator[Finding]:
     """Check that torchvision's operators work: its build has to match the build of torch."""
     least = ".".join(map(str, LEAST_TORCH))
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < LEAST_TORCH:
-        yield Finding(False, "torch", f"{torch.__version__}; mmvit needs {least} or later: pip install -U torch torchvision")
+        yield wrong("torch", f"{torch.__version__}; mmvit needs {least} or later: pip install -U torch torchvision")
         return
     try:
         import torchvision
@@ -79,9 +89,9 @@ def check_torch() -> Iterator[Finding]:
         torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
     except Exception as error:
         advice = "torch and torchvision do not belong together: install both from the same place, pip install torch torchvision"
-        yield Finding(False, "torch", f"{torch.__version__}, torchvision {version('torchvision')}: {brief(error)}; {advice}")
+        yield wrong("torch", f"{torch.__version__}, torchvision {version('torchvision')}: {brief(error)}; {advice}")
         return
-    yield Finding(True, "torch", f"{torch.__version__}, torchvision {torchvision.__version__}")
+    yield ok("torch", f"{torch.__version__}, torchvision {torchvision.__version__}")
 
 
 def check_stack() -> Iterator[Finding]:
@@ -90,20 +100,20 @@ def check_stack() -> Iterator[Finding]:
     listed = ", ".join(f"{name} {number}" for name, number in found.items())
     remove = f"pip uninstall -y {' '.join(found)}, then {EXTRAS}"
     if official and forks:
-        told = f"both stacks are installed and write over each other's files ({listed}). {remove}"
+        text = f"both stacks are installed and write over each other's files ({listed}). {remove}"
     elif "mmcv" in found and "mmcv-lite" in found:
-        told = f"mmcv and mmcv-lite write over each other's files ({listed}). {remove}"
+        text = f"mmcv and mmcv-lite write over each other's files ({listed}). {remove}"
     elif not any("mmcv" in name for name in found):
-        told = f"there is no mmcv ({listed or 'nothing of a stack was installed by pip'}). {EXTRAS}"
+        text = f"there is no mmcv ({listed or 'nothing of a stack was installed by pip'}). {EXTRAS}"
     elif not any("mmdet" in name or "mmseg" in name for name in found):
-        told = f"there is neither mmdet nor mmsegmentation ({listed}). {EXTRAS}"
+        text = f"there is neither mmdet nor mmsegmentation ({listed}). {EXTRAS}"
     else:
         lacking = [name for name in ("mmdet", "mmseg") if not any(name in distribution for distribution in found)]
         without = f"; without {lacking[0]}, whose configs will not run" if lacking else ""
-        yield Finding(True, "stack", f"{'maintained forks' if forks else 'official'}: {listed}{without}")
+        yield ok("stack", f"{'maintained forks' if forks else 'official'}: {listed}{without}")
         yield from check_imports(["mmcv", *(name for name in ("mmdet", "mmseg") if name not in lacking)])
         return
-    yield Finding(False, "stack", told)
+    yield wrong("stack", text)
 
 
 def check_imports(packages: Iterable[str]) -> Iterator[Finding]:
@@ -114,14 +124,14 @@ def check_imports(packages: Iterable[str]) -> Iterator[Finding]:
                 for module in PARTS.get(package, (package,)):
                     import_module(module)
         except Exception as error:
-            told = f"does not import: {brief(error)}"
-            if "libGL" in told:
-                told += "; pip install --force-reinstall --no-deps opencv-python-headless"
+            text = f"does not import: {brief(error)}"
+            if "libGL" in text:
+                text += "; pip install --force-reinstall --no-deps opencv-python-headless"
             elif "mmpretrain" in raised_in(error):
-                told += f"; {about_mmpretrain()}"
+                text += f"; {about_mmpretrain()}"
             elif isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("mm"):
-                told += f"; install what has it, pip install {error.name.partition('.')[0]} if it is called so"
-            yield Finding(False, package, told)
+                text += f"; install what has it, pip install {error.name.partition('.')[0]} if it is called so"
+            yield wrong(package, text)
 
 
 def raised_in(error: BaseException) -> set[str]:
@@ -151,51 +161,49 @@ def check_timm() -> Iterator[Finding]:
     found = version("timm")
     if found is None or numbers_of(found) < LEAST_TIMM:
         least = ".".join(map(str, LEAST_TIMM))
-        yield Finding(False, "timm", f"{found}; mmvit needs {least} or later: pip install -U timm")
+        yield wrong("timm", f"{found}; mmvit needs {least} or later: pip install -U timm")
         return
     import_module("timm.layers")
-    yield Finding(True, "timm", found)
+    yield ok("timm", found)
 
 
 def check_compat() -> Iterator[Finding]:
     setting = os.environ.get(compat.SWITCH)
     if setting == "0":
-        told = "resuming mmengine's checkpoints fails, and operators are not supplied"
-        yield Finding(False, "compat", f"switched off by {compat.SWITCH}=0: {told}; unset it, unless you mean it")
+        text = "resuming mmengine's checkpoints fails, and operators are not supplied"
+        yield wrong("compat", f"switched off by {compat.SWITCH}=0: {text}; unset it, unless you mean it")
     else:
-        yield Finding(True, "compat", "on")
+        yield ok("compat", "on")
 
 
 def check_operators() -> Iterator[Finding]:
     """Report which `mmcv._ext` is in use."""
     if operators.is_supplied():
-        yield Finding(True, "operators", "supplied by mmvit, from torchvision and plain torch; mmcv is not compiled")
+        yield ok("operators", "supplied by mmvit, from torchvision and plain torch; mmcv is not compiled")
         return
     spec = util.find_spec(operators.NAME)
     if spec is None:
-        told = f"mmcv is not compiled, and nothing stands for it; unset {compat.SWITCH}, or install a compiled mmcv"
-        yield Finding(False, "operators", told)
+        text = f"mmcv is not compiled, and nothing stands for it; unset {compat.SWITCH}, or install a compiled mmcv"
+        yield wrong("operators", text)
     else:
         import_module(operators.NAME)
-        yield Finding(True, "operators", f"compiled: {spec.origin}")
+        yield ok("operators", f"compiled: {spec.origin}")
 
 
 def check_device() -> Iterator[Finding]:
     if not torch.cuda.is_available():
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        yield Finding(
-            True, "device", f"CPU with {cores} cores, of which torch uses {torch.get_num_threads()}; no GPU that torch can use"
-        )
+        yield ok("device", f"CPU with {cores} cores, of which torch uses {torch.get_num_threads()}; no GPU that torch can use")
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         about = torch.cuda.get_device_properties(index)
-        told = f"GPU {index}: {about.name}, {about.total_memory / 2**30:.0f} GiB"
+        text = f"GPU {index}: {about.name}, {about.total_memory / 2**30:.0f} GiB"
         try:
             torch.ones(1, device=f"cuda:{index}").add(1).item()
         except RuntimeError as error:
-            told += f" cannot compute: {brief(error)}; install the torch that was built for this GPU and its driver"
-            yield Finding(False, "device", told)
+            text += f" cannot compute: {brief(error)}; install the torch that was built for this GPU and its driver"
+            yield wrong("device", text)
         else:
-            yield Finding(True, "device", told)
+            yield ok("device", text)
 
 
 CHECKS: dict[str, Callable[[], Iterable[Finding]]] = {

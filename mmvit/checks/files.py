@@ -1,6 +1,6 @@
 """Every image, label map and mask of a config's datasets, opened for `python -m mmvit doctor CONFIG --data`.
 
-`preflight` runs before every run and opens a few files at most. This check opens all of them, once before the first run.
+The checks before every run open a few files at most. This one opens all of them, once before the first run.
 """
 
 import multiprocessing
@@ -15,24 +15,23 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mmengine.config import Config
 from PIL import Image, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
 
-from ..config.datasets import LOADERS, DatasetView, datasets_of, name_of
+from ..config.datasets import LOADERS, DatasetView
 from ..data import annotations
 from ..data.coco import reasons, table_of
 from ..data.images import ORIENTATION, LoadImage
 from ..data.label_maps import IGNORED, LoadLabelMap
 from ..errors import InputError, first_few
-from .findings import Finding
+from .findings import Finding, doubtful, not_checked, ok, wrong
+from .plan import Plan
 from .survey import Reading, trained
-from .targets import absent_classes, pixel_fault, pixels
+from .targets import absent_classes, pixel_fault, pixels, reader_of
 
 NEARLY_BLACK = 32  # a 16-bit image whose brightest value is less than this of 255 holds fewer bits than it says
 CHUNK = 16  # images that a process gets at a time
-SHARED = ("color_type", "imdecode_backend", "backend_args")  # options that our reading steps share with the stock ones
 LINES = 3  # items that a finding lists in full
 
 
@@ -80,18 +79,20 @@ class Source:
     open_one: Callable[[Entry], Opened]
 
 
-def check(cfg: Config, splits: Sequence[str]) -> Iterator[Finding]:
-    """Open all files of the datasets, which `preflight.check` has found; open them once if splits share a dataset."""
+def check_files(plan: Plan) -> Iterator[Finding]:
+    """Open all files of the datasets, once if splits share a dataset."""
     shared: dict[str, list[DatasetView]] = {}
-    for view in datasets_of(cfg, splits):
-        shared.setdefault(str(sorted((name, str(value)) for name, value in view.config.items())), []).append(view)
+    for view in plan.datasets:
+        if all(path.exists() for name, path in view.paths() if view.loads_annotations or not name.endswith(".seg_map_path")):
+            shared.setdefault(str(sorted((name, str(value)) for name, value in view.config.items())), []).append(view)
     for views in shared.values():
+        if views[0].is_coco and plan.surveyed(views[0]) is None:
+            continue  # the check of annotations says why
         label = ", ".join(view.key for view in views)
         source = source_of(views[0])
         if source is None:
-            yield Finding(
-                None, "images", f"{label}: not opened; this check does not know how {views[0].config.type} reads its files"
-            )
+            how = f"this check does not know how {views[0].config.type} reads its files"
+            yield not_checked("images", f"{label}: not opened; {how}")
         else:
             yield from findings(label, source, open_all(source, label))
 
@@ -108,14 +109,6 @@ def source_of(view: DatasetView) -> Source | None:
         load_labels = reader_of(view, LoadLabelMap, LOADERS)
         entries = [Entry(dict(entry)) for entry in reader.load_data_list()]
         return Source(entries, classes, None, False, partial(open_one, load, load_labels, len(classes)))
-    return None
-
-
-def reader_of(view: DatasetView, kind: type, names: Sequence[str]) -> Any:
-    """Return our counterpart of the pipeline's step that reads a file: its errors name the file. None without such a step."""
-    for step in view.steps():
-        if name_of(step.get("type")) in names:
-            return kind(**{name: value for name, value in step.items() if name in SHARED})
     return None
 
 
@@ -267,9 +260,9 @@ def findings(label: str, source: Source, opened: Sequence[Opened]) -> Iterator[F
             items[trait].append(entry.results["img_path"])
     handled = [f"{len(paths)} {trait} ({first_few(paths, LINES)})" for trait, paths in items.items()]
     lines = [f"{label}: {len(opened)} opened" + ("; handled, as mmvit.LoadImage says:" if handled else ""), *handled]
-    yield Finding(True, "images", "\n".join(lines))
+    yield ok("images", "\n".join(lines))
     if source.summary is not None:
-        yield Finding(not source.lacking, "annotations", f"{label}: {source.summary}")
+        yield (doubtful if source.lacking else ok)("annotations", f"{label}: {source.summary}")
     else:
         yield label_finding(label, source, [seen.pixels for seen in opened if seen.pixels is not None])
     faults: dict[str, list[str]] = defaultdict(list)
@@ -278,7 +271,7 @@ def findings(label: str, source: Source, opened: Sequence[Opened]) -> Iterator[F
             faults[kind] += found
     for kind, found in faults.items():
         more = [f"and {len(found) - LINES} more"] if len(found) > LINES else []
-        yield Finding(False, "files", "\n".join([f"{label}: {len(found)} {kind}", *found[:LINES], *more]))
+        yield wrong("files", "\n".join([f"{label}: {len(found)} {kind}", *found[:LINES], *more]))
 
 
 def label_finding(label: str, source: Source, maps: Sequence[np.ndarray]) -> Finding:
@@ -289,9 +282,8 @@ def label_finding(label: str, source: Source, maps: Sequence[np.ndarray]) -> Fin
     if fault := pixel_fault(counts, source.classes, reduced) or absent_classes(counts, source.classes, reduced):
         trained = label.startswith("train_")
         useless = pixel_fault(counts, source.classes, reduced) is not None
-        return Finding(not (trained or useless), "label maps", f"{opened}; {fault}")
+        verdict = wrong if useless else doubtful if trained else ok
+        return verdict("label maps", f"{opened}; {fault}")
     least = int(counts[: len(source.classes)].argmin())
     share = counts[least] / counts.sum()
-    return Finding(
-        True, "label maps", f"{opened}; every class occurs, {source.classes[least]!r} least ({share:.2%} of the pixels)"
-    )
+    return ok("label maps", f"{opened}; every class occurs, {source.classes[least]!r} least ({share:.2%} of the pixels)")

@@ -1,12 +1,12 @@
-"""Findings: what checks report."""
+"""Findings: what checks report, and how it is printed."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import InputError
 
-VERDICTS = {True: "ok", False: "FIX", None: "--"}
+Verdict = Literal["ok", "wrong", "doubtful", "not checked"]
 
 
 @dataclass(frozen=True)
@@ -14,25 +14,55 @@ class Finding:
     """Result of a check.
 
     Attributes:
-        ok: whether all is well; None if it could not be checked.
+        verdict: `wrong` if the run cannot begin, or its result cannot be what the config says; `doubtful` if that may be meant;
+            `not checked` if nothing is known.
         subject: what was checked, in a word or two.
-        text: the facts if all is well, else the problem and its remedy, or the reason why it was not checked.
+        sentence: the facts, the problem, or the reason why it was not checked.
+        remedy: what to do.
     """
 
-    ok: bool | None
+    verdict: Verdict
     subject: str
-    text: str
+    sentence: str
+    remedy: str = ""
+
+    @property
+    def text(self) -> str:
+        return f"{self.sentence}. {self.remedy}" if self.remedy else self.sentence
 
     def __str__(self) -> str:
-        return f"{VERDICTS[self.ok]:3}  {self.subject:11}  {self.text.strip()}".replace("\n", "\n" + 18 * " ")
+        return f"{self.verdict:11}  {self.subject:11}  {self.text.strip()}".replace("\n", "\n" + 26 * " ")
 
 
-def guarded(subject: str, check: Callable[..., Iterable[Finding]], *arguments: Any) -> Iterator[Finding]:
-    """Yield the findings of a check; an exception becomes a finding, too, because installations break in unforeseen ways."""
+Findings = Iterator[Finding]
+
+
+def ok(subject: str, sentence: str) -> Finding:
+    return Finding("ok", subject, sentence)
+
+
+def wrong(subject: str, sentence: str, remedy: str = "") -> Finding:
+    return Finding("wrong", subject, sentence, remedy)
+
+
+def doubtful(subject: str, sentence: str, remedy: str = "") -> Finding:
+    return Finding("doubtful", subject, sentence, remedy)
+
+
+def not_checked(subject: str, reason: str) -> Finding:
+    return Finding("not checked", subject, reason)
+
+
+def guarded(
+    subject: str, check: Callable[..., Iterable[Finding]], *arguments: Any, unforeseen: Verdict = "not checked"
+) -> Iterator[Finding]:
+    """Yield the findings of a check; what it could not read is wrong, and any other exception of it is `unforeseen`."""
     try:
         yield from check(*arguments)
+    except InputError as error:
+        yield wrong(subject, str(error))
     except Exception as error:
-        yield Finding(False, subject, brief(error))
+        yield Finding(unforeseen, subject, brief(error))
 
 
 def brief(error: BaseException) -> str:

@@ -25,10 +25,11 @@ from mmengine.registry import (
 from torch.utils.data import DataLoader
 
 from ..config.datasets import datasets_of
-from ..config.parts import parts_of
+from ..config.parts import class_of, models_of, parts_of
 from ..errors import nearest
 from ..registry import SCOPE
-from .settings import impossible_settings
+from .findings import Finding, wrong
+from .plan import Plan
 
 MARKS = ("type", "_scope_", "_delete_", "priority")  # mmengine removes these before it builds
 TAKEN_OUT = ("bg_cls_weight",)  # DETR's head removes it from its loss
@@ -40,11 +41,14 @@ TUPLES = ("classes", "thing_classes", "stuff_classes", "meta_keys", "iou_metrics
 SPLITS = ("train", "val", "test")
 
 
-def option_faults(cfg: Config) -> list[str]:
-    """Return a line for each option that a class does not take, and for each string that should be a tuple."""
-    found = [fault for key, part, registry in _built(cfg) for fault in _unknown(key, part, registry)]
-    found += impossible_settings(cfg)
-    return [*found, *_loaders(cfg), *_strings(dict(cfg.items())), *_pretrained(cfg.get("model"))]
+def check_options(plan: Plan) -> Iterator[Finding]:
+    """Report options that a class does not take, and strings that should be tuples."""
+    cfg = plan.config
+    for key, part, registry in _built(cfg):
+        yield from _unknown(key, part, registry)
+    yield from _loaders(cfg)
+    yield from _strings(dict(cfg.items()))
+    yield from _pretrained(cfg.get("model"))
 
 
 Built = Iterator[tuple[str, Mapping[str, Any], Registry]]  # key of a part, the part, and the registry of its type
@@ -54,8 +58,8 @@ def _built(cfg: Config) -> Built:
     """Yield all parts that a run builds."""
     yield from _built_of_run(cfg)
     yield from _built_of_data(cfg)
-    if isinstance(model := cfg.get("model"), Mapping):
-        yield from _built_of_model(model)
+    for key, model in models_of(cfg.get("model") or {}):
+        yield from _built_of_model(model, key)
 
 
 def _built_of_run(cfg: Config) -> Built:
@@ -89,11 +93,11 @@ def _built_of_data(cfg: Config) -> Built:
                 yield f"{view.key}.pipeline.{index}", step, TRANSFORMS
 
 
-def _built_of_model(model: Mapping[str, Any]) -> Built:
-    yield "model", model, MODELS
+def _built_of_model(model: Mapping[str, Any], at: str) -> Built:
+    yield at, model, MODELS
     for name in model:
         if name in ("backbone", "neck", "data_preprocessor") or name.endswith("_head"):
-            for key, part in parts_of(model, name):
+            for key, part in parts_of(model, name, at):
                 yield key, part, MODELS
                 for loss in (inner for inner in part if str(inner).startswith("loss_")):
                     yield from ((inner, entry, MODELS) for inner, entry in parts_of(part, loss, key))
@@ -108,24 +112,17 @@ def _with_loop_type(part: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return {"type": f"{key.removesuffix('_cfg').capitalize()}Loop", **part}
 
 
-def _unknown(key: str, part: Any, registry: Registry) -> Iterator[str]:
+def _unknown(key: str, part: Any, registry: Registry) -> Iterator[Finding]:
     if not isinstance(part, Mapping):
         return
-    kind = _class_of(part.get("type"), registry, part.get("_scope_"))
+    kind = class_of(part, registry)
     taken = options_of(kind) if kind is not None else None
     if taken is None or kind is None:
         return
     extra = ("convert_to_iter_based",) if registry is PARAM_SCHEDULERS else ()
     for name in part:
         if name not in (*MARKS, *TAKEN_OUT) and name not in taken and name not in extra:
-            yield f"{key}.{name}: {kind.__name__} takes no such option; {nearest(str(name), taken)}"
-
-
-def _class_of(kind: Any, registry: Registry, scope: str | None) -> type | None:
-    if isinstance(kind, str):
-        with registry.switch_scope_and_registry(scope) as found:
-            kind = found.get(kind)
-    return kind if isinstance(kind, type) else None
+            yield wrong("options", f"{key}.{name}: {kind.__name__} takes no such option; {nearest(str(name), taken)}")
 
 
 def options_of(kind: type) -> list[str] | None:
@@ -146,30 +143,34 @@ def options_of(kind: type) -> list[str] | None:
     return None
 
 
-def _loaders(cfg: Config) -> Iterator[str]:
+def _loaders(cfg: Config) -> Iterator[Finding]:
     taken = [*inspect.signature(DataLoader).parameters, "num_batch_per_epoch"]
     for split in SPLITS:
         for name in cfg.get(f"{split}_dataloader") or ():
             if name not in taken:
-                yield f"{split}_dataloader.{name}: a data loader takes no such option; {nearest(str(name), taken)}"
+                hint = nearest(str(name), taken)
+                yield wrong("options", f"{split}_dataloader.{name}: a data loader takes no such option; {hint}")
 
 
-def _pretrained(model: Any) -> Iterator[str]:
+def _pretrained(model: Any) -> Iterator[Finding]:
     backbone = model.get("backbone") if isinstance(model, Mapping) else None
     ours = isinstance(backbone, Mapping) and str(backbone.get("type")).startswith(f"{SCOPE}.")
     if ours and model.get("pretrained") is not None:
-        yield (
+        yield wrong(
+            "options",
             f"model.pretrained is {model['pretrained']!r}, which mmseg hands to the backbone; ours load weights with "
-            "init_cfg=dict(type='Pretrained', checkpoint=...). Write model=dict(pretrained=None, ...)"
+            "init_cfg=dict(type='Pretrained', checkpoint=...)",
+            "Write model=dict(pretrained=None, ...)",
         )
 
 
-def _strings(part: Any, key: str = "") -> Iterator[str]:
-    """Yield a line for each string that should be a tuple, such as `("cat")`, which lacks a comma."""
+def _strings(part: Any, key: str = "") -> Iterator[Finding]:
+    """Yield a finding for each string that should be a tuple, such as `("cat")`, which lacks a comma."""
     entries = part.items() if isinstance(part, Mapping) else enumerate(part) if isinstance(part, list | tuple) else ()
     for name, value in entries:
         inner = f"{key}.{name}" if key else str(name)
         if name in TUPLES and isinstance(value, str) and not Path(value).suffix and not Path(value).is_file():
-            yield f"{inner} is the string {value!r}, where a tuple is meant. Write {name}=({value!r},) with a comma"
+            sentence = f"{inner} is the string {value!r}, where a tuple is meant"
+            yield wrong("options", sentence, f"Write {name}=({value!r},) with a comma")
         else:
             yield from _strings(value, inner)

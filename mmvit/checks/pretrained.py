@@ -1,36 +1,120 @@
-"""Check of the checkpoints that a config's backbones start from."""
+"""Checks of the checkpoints that a run begins from."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
+from mmengine.registry import MODELS
 
 from ..arguments import initialisers
+from ..config.parts import without_init
 from ..errors import InputError
-from ..weights.downloads import fetch
+from ..pyramid import Pyramid
+from ..registry import SCOPE
+from ..weights import loading as weights
+from ..weights.downloads import AGENT, fetch, locate
 from ..zoo import families
+from .findings import Finding, guarded, ok, wrong
+from .plan import Plan
+
+TIMEOUT = 5  # seconds to wait for a server's answer
 
 
-def check_pretrained(cfg: Config) -> None:
-    """Fetch the files that `init_cfg` of our backbones names now, so that an unreachable one stops the run at once."""
-    for name, part in cfg.model.items():
-        if not isinstance(part, dict) or not str(part.get("type", "")).startswith("mmvit."):
+def pretrained_of(plan: Plan) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """Yield the key of each `init_cfg` of a backbone that names a file, with the backbone's part and the entry."""
+    for key, model in plan.models:
+        part = model.get("backbone")
+        if not isinstance(part, Mapping):
             continue
         listed = not isinstance(part.get("init_cfg"), dict)
         for index, setting in enumerate(initialisers(part.get("init_cfg"))):
-            if setting.get("type") != "Pretrained":
-                continue
-            key = f"model.{name}.init_cfg{f'.{index}' if listed else ''}"
-            source = str(setting["checkpoint"])
-            if "://" not in source and not Path(source).expanduser().is_file():
-                raise InputError(missing_checkpoint(key, source, part))
-            fetch(source, setting.get("sha256"))
+            if setting.get("type") == "Pretrained":
+                yield f"{key}.backbone.init_cfg{f'.{index}' if listed else ''}", part, setting
 
 
-def missing_checkpoint(key: str, source: str, part: ConfigDict) -> str:
+def check_files_of_weights(plan: Plan) -> Iterator[Finding]:
+    """Report files of weights on this machine that are missing."""
+    for key, part, setting in pretrained_of(plan):
+        source = str(setting["checkpoint"])
+        if str(part.get("type")).startswith(f"{SCOPE}.") and "://" not in source and not Path(source).expanduser().is_file():
+            yield wrong("checkpoint", missing_checkpoint(key, source, part))
+
+
+def fetch_pretrained(cfg: Config) -> None:
+    """Download the files that `init_cfg` of our backbones name now, so that an unreachable one stops the run at once.
+
+    Raises:
+        CheckpointError: one is not available.
+    """
+    for _, part, setting in pretrained_of(Plan(cfg, ())):
+        if str(part.get("type")).startswith(f"{SCOPE}."):
+            fetch(str(setting["checkpoint"]), setting.get("sha256"))
+
+
+def check_checkpoints(plan: Plan) -> Iterator[Finding]:
+    """Check that the checkpoints of the run are there or available for download, and that they fit the backbone."""
+    for _, part, setting in pretrained_of(plan):
+        yield from guarded("checkpoint", _backbone_file, part, setting, unforeseen="wrong")
+    if plan.config.get("load_from"):
+        yield from guarded("load_from", _whole_file, str(plan.config.load_from), unforeseen="wrong")
+
+
+def _backbone_file(part: Mapping[str, Any], setting: Mapping[str, Any]) -> Iterator[Finding]:
+    """Report on the file of a backbone.
+
+    Raises:
+        InputError: it is not available, or another model's.
+    """
+    source = str(setting["checkpoint"])
+    url, where = locate(source)
+    if not where.is_file():
+        if url is not None or not str(part.get("type")).startswith(f"{SCOPE}."):
+            yield ok("checkpoint", whereabouts(source))
+        return  # `check_files_of_weights` reports a missing file
+    backbone = MODELS.build(without_init(part))
+    if not isinstance(backbone, Pyramid):
+        yield ok("checkpoint", f"{where} is there; not checked, because the backbone is a {type(backbone).__name__}")
+        return
+    options = {key: value for key, value in setting.items() if key not in ("type", "checkpoint")}
+    report = weights.load_pretrained(backbone, where, **options)
+    yield ok("checkpoint", f"{report}".splitlines()[0])
+
+
+def _whole_file(source: str) -> Iterator[Finding]:
+    yield ok("load_from", whereabouts(source))
+
+
+def whereabouts(source: str) -> str:
+    """Return a line about a checkpoint that may have to be downloaded.
+
+    Raises:
+        InputError: there is no such file, its server does not answer, or the server refuses it.
+    """
+    url, where = locate(source)
+    if where.is_file():
+        return f"{where} is there"
+    if url is None:
+        raise InputError(f"{source}: no such file (looked in {where.resolve().parent})")
+    try:
+        with urlopen(Request(url, method="HEAD", headers=AGENT), timeout=TIMEOUT) as answer:
+            size = int(answer.headers.get("Content-Length") or 0)
+    except (OSError, ValueError) as error:
+        reason = f"HTTP status {error.code}" if isinstance(error, HTTPError) else f"{getattr(error, 'reason', error)}"
+        raise InputError(
+            f"{url} is not available ({reason}). Download it elsewhere and put it at {where}, or name a local file: "
+            "--cfg-options model.backbone.init_cfg.checkpoint=PATH"
+        ) from error
+    return f"{url} is available{f', {size / 1e6:.0f} MB' if size else ''}; training will put it at {where}"
+
+
+def missing_checkpoint(key: str, source: str, part: Mapping[str, Any]) -> str:
     """Return a message about a missing local checkpoint, with the address of the authors' file."""
     path = Path(source).expanduser()
     lines = [f"checkpoint {source}: no such file ({key}.checkpoint, looked in {path.resolve().parent})"]
-    family = next((family for family in families() if f"mmvit.{family.__name__}" == part.type), None)
+    family = next((family for family in families() if f"{SCOPE}.{family.__name__}" == part.get("type")), None)
     rows = family.released.values() if family else ()
     for row in rows:
         if row.arch == part.get("arch") and row.url:

@@ -1,18 +1,23 @@
-"""Settings that are valid one by one and wrong together, at which no run stops.
+"""Settings that are valid one by one and wrong together, or at which a run stops with an error that does not name them.
 
 For example: a schedule that counts epochs in a training that counts iterations, a warm-up longer than the training, frozen
 random weights, a mean for pixels from 0 to 1 with pixels from 0 to 255, random steps in a validation.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from mmengine.config import Config
 
 from ..arguments import initialisers
-from ..config.datasets import datasets_of, name_of
-from ..config.parts import parts_of
+from ..config.datasets import name_of
+from ..config.parts import build, parts_of
 from ..errors import nearest
+from ..registry import SCOPE
+from . import findings
+from .findings import Finding
+from .plan import Plan
 
 WARM_UPS = ("LinearLR", "ConstantLR", "LinearMomentum", "ConstantMomentum")
 RANDOM = ("PhotoMetricDistortion", "Mosaic", "CachedMosaic", "MixUp", "CachedMixUp", "CutOut", "YOLOXHSVRandomAug")
@@ -24,38 +29,53 @@ TRIOS = {
 ALIKE = 0.75  # least similarity of two names, from 0 to 1
 ENDLESS = 1e8  # mmengine's default `end` of a schedule is larger
 
-
-def odd_settings(cfg: Config) -> list[str]:
-    """Return a sentence for each setting of a config that does not do what it says, without reading data."""
-    checks = (_rate, schedule_faults, _saving, _normalisation, _frozen, _ignored, _chance, _filters)
-    return [fault for check in checks for fault in check(cfg)]
+wrong = partial(findings.wrong, "settings")
+doubtful = partial(findings.doubtful, "settings")
 
 
-def impossible_settings(cfg: Config) -> Iterator[str]:
-    """Yield a sentence for each setting at which every run would stop with an error that does not name it."""
+def check_settings(plan: Plan) -> Iterator[Finding]:
+    """Report settings at which a run stops, or that do not do what they say."""
+    for check in (_impossible, _chance, _filters):
+        yield from check(plan)
+    if "train" not in plan.splits:
+        return
+    for check in (_rate, schedule_faults, _saving, _normalisation, _frozen, _ignored):
+        yield from check(plan.config)
+    yield from _same_data(plan)
+
+
+def check_keys(plan: Plan) -> Iterator[Finding]:
+    """Report misspelt `custom_keys`; the model is built for its names. In a run, `CheckSettingsHook` does the same."""
+    if (((plan.config.get("optim_wrapper") or {}).get("paramwise_cfg")) or {}).get("custom_keys"):
+        yield from vain_keys(plan.config, (name for name, _ in build(plan.config.model).named_parameters()))
+
+
+def _impossible(plan: Plan) -> Iterator[Finding]:
+    cfg = plan.config
     for key in COUNTS:
         part, _, name = key.partition(".")
         value = (cfg.get(part) or {}).get(name)
         if isinstance(value, int) and value < 1:
-            yield f"{key} is {value}, expected a whole number from 1"
+            yield wrong(f"{key} is {value}, expected a whole number from 1")
     for split, trio in TRIOS.items():
         lacking = [key for key in trio if cfg.get(key) is None]
         if lacking and len(lacking) < len(trio):
             there = " and ".join(key for key in trio if key not in lacking)
-            yield f"{' and '.join(lacking)} missing or None, but {there} given: a {split} needs all three, and no {split} none"
+            needs = f"a {split} needs all three, and no {split} none"
+            yield wrong(f"{' and '.join(lacking)} missing or None, but {there} given: {needs}")
     scale = cfg.get("auto_scale_lr") or {}
     if scale.get("enable") and not scale.get("base_batch_size"):
-        yield "auto_scale_lr.enable is on without base_batch_size: the batch size that the learning rate was chosen for"
+        yield wrong("auto_scale_lr.enable is on without base_batch_size: the batch size that the learning rate was chosen for")
 
 
-def _rate(cfg: Config) -> Iterator[str]:
+def _rate(cfg: Config) -> Iterator[Finding]:
     optimizer = (cfg.get("optim_wrapper") or {}).get("optimizer")
     if isinstance(optimizer, Mapping) and optimizer.get("lr") == 0:
-        yield "optim_wrapper.optimizer.lr is 0: nothing learns"
+        yield wrong("optim_wrapper.optimizer.lr is 0: nothing learns")
 
 
-def schedule_faults(cfg: Config, per_epoch: int | None = None) -> Iterator[str]:
-    """Yield a sentence for each schedule that counts in another unit than the training, or ends after it.
+def schedule_faults(cfg: Config, per_epoch: int | None = None) -> Iterator[Finding]:
+    """Yield a finding for each schedule that counts in another unit than the training, or ends after it.
 
     Args:
         per_epoch: iterations in an epoch, if known.
@@ -69,47 +89,46 @@ def schedule_faults(cfg: Config, per_epoch: int | None = None) -> Iterator[str]:
     for key, part in parts_of(cfg, "param_scheduler", ""):
         by_epoch = part.get("by_epoch", True)
         if by_epoch and not epochs:
-            yield (
+            yield wrong(
                 f"{key[1:]} counts epochs (by_epoch=True, its default), the training iterations (train_cfg.max_iters): it does "
-                "nothing. Set by_epoch=False and give its numbers in iterations"
+                "nothing",
+                "Set by_epoch=False and give its numbers in iterations",
             )
         elif total := epochs if by_epoch else iterations:
             yield from _beyond(key[1:], part, total, "epochs" if by_epoch else "iterations")
 
 
-def _beyond(key: str, part: Mapping[str, Any], total: int, unit: str) -> Iterator[str]:
+def _beyond(key: str, part: Mapping[str, Any], total: int, unit: str) -> Iterator[Finding]:
     kind = name_of(part.get("type"))
     last = part.get("end", part.get("T_max"))
     milestones = part.get("milestones")
-    if kind in WARM_UPS and isinstance(last, int | float) and total < last < ENDLESS:
-        yield (
-            f"{key}: {kind} ends after {last} {unit}, the training after {total}: the learning rate never reaches its full "
-            f"value. Set {key}.end to a small part of {total}"
-        )
+    over = isinstance(last, int | float) and total < last < ENDLESS
+    ends = f"{key}: {kind} ends after {last} {unit}, the training after {total}"
+    if kind in WARM_UPS and over:
+        yield doubtful(f"{ends}: the learning rate never reaches its full value", f"Set {key}.end to a small part of {total}")
     elif isinstance(milestones, list | tuple) and milestones and min(milestones) >= total:
-        yield f"{key}.milestones are {list(milestones)}, the training ends after {total} {unit}: the rate never falls"
-    elif kind in ("PolyLR", "CosineAnnealingLR") and isinstance(last, int | float) and total < last < ENDLESS:
-        yield (
-            f"{key}: {kind} ends after {last} {unit}, the training after {total}: the rate does not fall to its end. "
-            f"Set it to {total}"
-        )
+        sentence = f"{key}.milestones are {list(milestones)}, the training ends after {total} {unit}: the rate never falls"
+        yield doubtful(sentence)
+    elif kind in ("PolyLR", "CosineAnnealingLR") and over:
+        yield doubtful(f"{ends}: the rate does not fall to its end", f"Set it to {total}")
 
 
-def _saving(cfg: Config) -> Iterator[str]:
+def _saving(cfg: Config) -> Iterator[Finding]:
     hook = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
     iterations = (cfg.get("train_cfg") or {}).get("max_iters")
     if hook and iterations and hook.get("by_epoch", True) and (hook.get("interval") or 0) > 0:
-        yield (
+        yield doubtful(
             "default_hooks.checkpoint counts epochs (by_epoch=True, its default), the training iterations "
-            "(train_cfg.max_iters): nothing is saved before the end. Set by_epoch=False and interval in iterations"
+            "(train_cfg.max_iters): nothing is saved before the end",
+            "Set by_epoch=False and interval in iterations",
         )
 
 
-def _normalisation(cfg: Config) -> Iterator[str]:
+def _normalisation(cfg: Config) -> Iterator[Finding]:
     part = (cfg.get("model") or {}).get("data_preprocessor") or {}
     mean, std = part.get("mean"), part.get("std")
     if mean and std and max(mean) <= 1 and max(std) < 1:
-        yield (
+        yield doubtful(
             f"model.data_preprocessor has mean {list(mean)} and std {list(std)}, which are for pixels from 0 to 1. Here they "
             f"go from 0 to 255: write mean={_times_255(mean)}, std={_times_255(std)}"
         )
@@ -119,15 +138,17 @@ def _times_255(values: Iterable[float]) -> list[float]:
     return [round(255 * value, 3) for value in values]
 
 
-def _frozen(cfg: Config) -> Iterator[str]:
+def _frozen(cfg: Config) -> Iterator[Finding]:
     backbone = (cfg.get("model") or {}).get("backbone") or {}
     loaded = any(name_of(entry.get("type")) == "Pretrained" for entry in initialisers(backbone.get("init_cfg")))
     frozen = backbone.get("frozen_stages") or 0
     if not (isinstance(frozen, int) and frozen > 0) or loaded or _starts_from_a_file(cfg) or backbone.get("pretrained"):
         return
-    yield (
+    certain = str(backbone.get("type")).startswith(f"{SCOPE}.")  # others may load weights in ways of their own
+    yield (wrong if certain else doubtful)(
         f"model.backbone.frozen_stages is {frozen}, and nothing is loaded into the backbone: random weights would stay as they "
-        "are. Give it init_cfg=dict(type='Pretrained', checkpoint=...), or set load_from, or frozen_stages=0"
+        "are",
+        "Give it init_cfg=dict(type='Pretrained', checkpoint=...), or set load_from, or frozen_stages=0",
     )
 
 
@@ -135,55 +156,56 @@ def _starts_from_a_file(cfg: Config) -> bool:
     return bool(cfg.get("load_from") or cfg.get("resume") or (cfg.get("model") or {}).get("pretrained"))
 
 
-def _ignored(cfg: Config) -> Iterator[str]:
-    """Yield a sentence for each head that ignores one of its classes."""
+def _ignored(cfg: Config) -> Iterator[Finding]:
+    """Yield a finding for each head that ignores one of its classes."""
     model = cfg.get("model") or {}
     for name in ("decode_head", "auxiliary_head"):
         for key, head in parts_of(model, name):
             ignored, classes = head.get("ignore_index", 255), head.get("num_classes")
             if isinstance(classes, int) and isinstance(ignored, int) and 0 <= ignored < classes:
-                yield (
-                    f"{key}.ignore_index is {ignored}, one of its {classes} classes: the head learns no pixel of it. "
-                    "Choose a number that no class has, in the label maps, too"
+                yield doubtful(
+                    f"{key}.ignore_index is {ignored}, one of its {classes} classes: the head learns no pixel of it",
+                    "Choose a number that no class has, in the label maps, too",
                 )
 
 
-def _chance(cfg: Config) -> Iterator[str]:
-    """Yield a sentence for each random step of a validation or test. Test-time augmentation undoes its own flips."""
-    for view in datasets_of(cfg, ("val", "test")):
-        for index, step in enumerate(view.config.get("pipeline") or ()):
+def _chance(plan: Plan) -> Iterator[Finding]:
+    """Yield a finding for each random step of a validation or test. Test-time augmentation undoes its own flips."""
+    for view in plan.datasets:
+        for index, step in enumerate(() if view.for_training else view.config.get("pipeline") or ()):
             kind = name_of(step.get("type")) if isinstance(step, Mapping) else ""
             chance = kind.startswith("Random") or kind in RANDOM
             if chance and step.get("prob", 1) not in (0, 0.0, None) and not step.get("test_mode"):
-                yield (
-                    f"{view.key}.pipeline.{index} is {kind}: results would depend on chance, and a flip or crop is not undone. "
-                    "Use the steps of a test pipeline"
+                yield doubtful(
+                    f"{view.key}.pipeline.{index} is {kind}: results would depend on chance, and a flip or crop is not undone",
+                    "Use the steps of a test pipeline",
                 )
 
 
-def _filters(cfg: Config) -> Iterator[str]:
-    for view in datasets_of(cfg, ("val", "test")):
-        if view.is_coco and view.config.get("filter_cfg") and not view.config.get("test_mode"):
-            yield (
-                f"{view.key} leaves out images (filter_cfg), because test_mode is not set: their objects count as missed. "
-                "Set test_mode=True"
+def _filters(plan: Plan) -> Iterator[Finding]:
+    for view in plan.datasets:
+        if not view.for_training and view.is_coco and view.config.get("filter_cfg") and not view.config.get("test_mode"):
+            yield wrong(
+                f"{view.key} leaves out images (filter_cfg), because test_mode is not set: their objects count as missed",
+                "Set test_mode=True",
             )
 
 
-def same_data(cfg: Config) -> Iterator[str]:
-    """Yield a sentence for each validation on the training's own data. Some users do this first, to see that a model learns."""
+def _same_data(plan: Plan) -> Iterator[Finding]:
+    """Yield a finding for each validation on the training's own data. Some users do this first, to see that a model learns."""
 
-    def places(split: str) -> dict[tuple, str]:
-        return {tuple(str(path) for _, path in view.paths()): view.key for view in datasets_of(cfg, (split,))}
+    def place_of(view: Any) -> tuple[str, ...]:
+        return tuple(str(path) for _, path in view.paths())
 
-    trained = places("train")
-    for place, key in places("val").items():
-        if place in trained and place:
-            yield f"{key} reads the data of {trained[place]} ({place[0]}): its results say nothing about other images"
+    trained = {place_of(view): view.key for view in plan.trained}
+    for view in plan.datasets:
+        if view.key.startswith("val_") and (place := place_of(view)) and place in trained:
+            sentence = f"{view.key} reads the data of {trained[place]} ({place[0]}): its results say nothing about other images"
+            yield doubtful(sentence)
 
 
-def vain_keys(cfg: Config, names: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence for each misspelt key of `optim_wrapper.paramwise_cfg.custom_keys`, which applies to no parameter.
+def vain_keys(cfg: Config, names: Iterable[str]) -> Iterator[Finding]:
+    """Yield a finding for each misspelt key of `optim_wrapper.paramwise_cfg.custom_keys`, which applies to no parameter.
 
     Recipes for several networks have keys for parts that a network lacks (`cls_token`). These resemble no part and are valid.
 
@@ -196,7 +218,7 @@ def vain_keys(cfg: Config, names: Iterable[str]) -> Iterator[str]:
     for key in ((cfg.get("optim_wrapper") or {}).get("paramwise_cfg") or {}).get("custom_keys") or ():
         unknown = [part for part in str(key).split(".") if not any(part in name for name in parts)]
         if unknown and (hint := nearest(unknown[0], parts, most=1, cutoff=ALIKE, otherwise="")):
-            yield (
+            yield doubtful(
                 f"optim_wrapper.paramwise_cfg.custom_keys: no parameter has {key} in its name, so its factors apply to "
                 f"nothing; {hint}"
             )

@@ -13,7 +13,6 @@ import numpy as np
 from ..data import annotations
 from ..data.coco import LISTED, LOST, NONE, PARTIAL, REASONS, Columns, Table, mask_states, reasons, table_of
 from ..data.coco_reader import fast_table
-from ..errors import InputError
 from ..version import __version__
 from .plausible import contradictions
 
@@ -21,6 +20,7 @@ PARTIAL_MASKS = "polygons of fewer than three points or with an odd count of num
 LOST_MASKS = "masks of which nothing can be drawn: RLEs without size or counts, or no polygon of three points"
 CACHED_FROM = 8 << 20  # bytes; smaller files are read as fast as a cache
 KEPT = 32  # surveys in the cache
+FORMAT = 2  # of a cached survey; raise it when what a survey says changes
 
 
 @dataclass
@@ -170,16 +170,9 @@ def _place(path: Path, reading: Reading) -> Path | None:
         return None
     if about.st_size < CACHED_FROM:
         return None
-    text = repr((str(path.resolve()), about.st_size, about.st_mtime_ns, reading, __version__, _own_state()))
+    text = repr((str(path.resolve()), about.st_size, about.st_mtime_ns, reading, __version__, FORMAT))
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return home / "mmvit" / "annotations" / f"{sha256(text.encode()).hexdigest()}.json"
-
-
-def _own_state() -> tuple[float, ...]:
-    """Return the modification times of the files that compute a survey: a change of one makes the cache outdated."""
-    folder = Path(__file__).parent.parent
-    files = ("checks/survey", "checks/plausible", "data/coco", "data/coco_reader")
-    return tuple((folder / f"{name}.py").stat().st_mtime for name in files)
 
 
 def _remembered(place: Path | None) -> Survey | None:
@@ -205,27 +198,3 @@ def _remember(place: Path | None, found: Survey) -> None:
     except OSError:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-
-
-def require_targets(surveys: dict[str, Survey]) -> None:
-    """Check that the training data leave something to learn from.
-
-    Args:
-        surveys: the surveys of all training data, by the names that messages give the files.
-
-    Raises:
-        InputError: no box remains.
-    """
-    if not surveys or any(found.targets for found in surveys.values()):
-        return
-    lines = ["nothing to learn from: no box remains when mmdet has read the training data"]
-    for label, found in surveys.items():
-        lines.append(f"  {label}: {found.annotations} annotations, of which")
-        lines += [f"    {count} {reason}" for reason, (count, _) in found.left_out.items()]
-        if found.crowds:
-            lines.append(
-                f"    {found.crowds} iscrowd=1, which are regions to ignore. A converter that marks every RLE as a "
-                "crowd is wrong: write iscrowd=0 for single objects"
-            )
-        lines += [f"    {fault}" for fault in found.wrong]
-    raise InputError("\n".join(lines))

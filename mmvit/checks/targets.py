@@ -6,39 +6,44 @@ from typing import Any
 
 import numpy as np
 
+from ..config.datasets import DatasetView, name_of
 from ..data.label_maps import IGNORED
 from ..errors import InputError, first_few
 
 SAMPLED = 16  # maps that are read before a run; if these leave next to nothing, all are read
 NOTICEABLE = 0.001  # share of pixels
+SHARED = ("color_type", "imdecode_backend", "backend_args")  # options that our reading steps share with the stock ones
 
 Read = Callable[[dict[str, Any]], np.ndarray]
 
 
-def require_pixels(entries: Sequence[dict[str, Any]], read: Read, classes: Sequence[str], label: str, reduced: bool) -> None:
-    """Check that label maps have pixels of more than one class, in a sample first.
+def learnable(entries: Sequence[dict[str, Any]], read: Read, classes: Sequence[str], reduced: bool) -> str | None:
+    """Return why label maps leave nothing to learn from, looking at a sample first; None if they leave something.
 
     Args:
         entries: the list that mmseg's dataset makes.
         read: returns the labels (H, W), uint8, of an entry, as training gets them.
-        label: how messages name the maps.
         reduced: whether `reduce_zero_label` is on.
-
-    Raises:
-        InputError: all pixels of all maps are ignored, or have one class and the ignored label 255.
     """
     step = max(1, len(entries) // SAMPLED)
+    fault = None
     for chosen in (entries[::step], entries):
         counts = np.zeros(IGNORED + 1, dtype=np.int64)
         for entry in chosen:
             with suppress(InputError):  # a file that cannot be read is reported by the run or by `doctor --data`
                 counts += pixels(read(entry))
-        if not counts.any():
-            return
-        fault = pixel_fault(counts, classes, reduced)
+        fault = pixel_fault(counts, classes, reduced) if counts.any() else None
         if fault is None:
-            return
-    raise InputError(f"{label}: {fault}")
+            return None
+    return fault
+
+
+def reader_of(view: DatasetView, kind: type, names: Sequence[str]) -> Any:
+    """Return our counterpart of the pipeline's step that reads a file: its errors name the file. None without such a step."""
+    for step in view.steps():
+        if name_of(step.get("type")) in names:
+            return kind(**{name: value for name, value in step.items() if name in SHARED})
+    return None
 
 
 def pixels(labels: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from .analyze import add_data_options, config_of
+from .cfg_options import add_data_options, config_of
 from .options import exit_status
 
 

@@ -5,6 +5,9 @@ from typing import Any
 
 from mmengine.config import DictAction
 
+from ..config.files import open_config
+from .options import add_demo, at_least_one, demo_variant
+
 
 class OptionsAction(DictAction):
     """mmengine's `KEY=VALUE` options, with a message for what it cannot parse instead of an endless recursion."""
@@ -33,3 +36,25 @@ def add_cfg_options(parser: ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="entries of the config to change, such as optim_wrapper.optimizer.lr=1e-4",
     )
+
+
+def add_data_options(parser: ArgumentParser, split: str, splits: tuple[str, ...]) -> None:
+    """Add a config and the choice of its data."""
+    parser.add_argument("config", help="a file, or the name of one of mmvit's configs")
+    parser.add_argument("--split", choices=splits, default=split, help="part of the data (default: %(default)s)")
+    parser.add_argument("--images", type=at_least_one, metavar="N", help="most images to look at")
+    add_demo(parser)
+    add_cfg_options(parser)
+
+
+def config_of(asked: Namespace) -> Any:
+    """Return the config that was asked for, with the options of the command line and the data of a demo.
+
+    Raises:
+        InputError: no such config, or options that it cannot take.
+    """
+    demo = demo_variant(asked.demo)
+    cfg = open_config(asked.config, asked.cfg_options, demo)
+    if demo is not None:
+        demo.prepare()
+    return cfg

@@ -1,9 +1,9 @@
 """`mmvit doctor [CONFIG]`: the findings of `checks.doctor`, printed as they come."""
 
 import warnings
-from argparse import ArgumentParser
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from .cfg_options import add_cfg_options
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the findings as they come; return 0 if all is well, else 1."""
+    """Print the findings as they come; return 1 if anything is wrong, else 0."""
     parser = ArgumentParser("python -m mmvit doctor", description="Checks this installation, and a config's files.")
     parser.add_argument("config", nargs="?", help="a file, or the name of one of mmvit's configs")
     add_cfg_options(parser)
@@ -26,32 +26,31 @@ def main(arguments: Sequence[str]) -> int:
     for option in ("data", "dry_run"):
         if getattr(asked, option) and asked.config is None:
             parser.error(f"--{option.replace('_', '-')} needs a CONFIG")
-    from ..checks.doctor import examine  # torch, not before it is needed: --help does without
-
-    wrong = unknown = odd = 0
+    counts = dict.fromkeys(("wrong", "doubtful", "not checked"), 0)
     warnings.simplefilter("ignore")  # mmdet's and mmseg's own warnings would look like findings between the lines
+    for finding in _findings(asked):
+        print(finding, flush=True)
+        if finding.verdict in counts:
+            counts[finding.verdict] += 1
+    found = [f"{count} {verdict}" for verdict, count in counts.items() if count]
+    print("; ".join(found) or "all is well")
+    return 1 if counts["wrong"] else 0
+
+
+def _findings(asked: Namespace) -> "Iterator[Finding]":
+    """Yield the findings about the installation and the config, then of a dry run, unless an earlier one would stop it."""
+    from ..checks.doctor import examine  # torch, not before it is needed: --help does without
+    from ..checks.findings import guarded, not_checked
+
+    wrong = 0
     for finding in examine(asked.config, asked.cfg_options, asked.data):
-        print(finding, flush=True)
-        wrong += finding.ok is False
-        odd += finding.ok is False and finding.subject == "settings"  # with which a run begins all the same
-        unknown += finding.ok is None
-    for finding in _dry_run(asked.config, asked.cfg_options, wrong - odd) if asked.dry_run else ():
-        print(finding, flush=True)
-        wrong += finding.ok is False
-        unknown += finding.ok is None
-    summary = f"{wrong} to fix" if wrong else "all is well" if not unknown else "nothing to fix"
-    print(f"{summary}; {unknown} not checked" if unknown else summary)
-    return 1 if wrong else 0
-
-
-def _dry_run(config: str, options: Mapping[str, Any], wrong: int) -> "Iterator[Finding]":
-    """Yield the findings of a dry run, unless an earlier finding would stop it."""
-    from ..checks.findings import Finding, guarded
-
-    if wrong:
-        yield Finding(None, "dry run", "not tried: mend what is marked FIX first")
+        wrong += finding.verdict == "wrong"
+        yield finding
+    if not asked.dry_run:
         return
-    from ..config.files import config_file
+    if wrong:
+        yield not_checked("dry run", "not tried: mend what is wrong first")
+        return
     from ..trial.dry_run import dry_run  # whose imports fail where the installation does
 
-    yield from guarded("dry run", dry_run, config_file(config), options)
+    yield from guarded("dry run", dry_run, asked.config, asked.cfg_options, unforeseen="wrong")

@@ -3,7 +3,6 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from ..config.files import config_file
 from .options import at_least_one, exit_status
 
 
@@ -18,9 +17,9 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit get_flops") -> i
 
 
 def print_costs(asked: Namespace) -> None:
-    from ..engine.flops import costs_of_config  # torch, not before it is needed: --help does without
+    from ..config.costs import costs_of_config  # torch, not before it is needed: --help does without
 
     height, width = asked.shape
-    for part, cost in costs_of_config(config_file(asked.config), height, width).items():
+    for part, cost in costs_of_config(asked.config, height, width).items():
         adds = f"{cost.multiply_adds / 1e9:8.1f} G multiply-adds at {height} x {width}"
         print(f"{part:10}  {cost.parameters / 1e6:8.1f} M parameters  {adds}")

@@ -7,7 +7,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..config.files import config_file
 from .cfg_options import add_cfg_options
 from .options import add_demo, demo_variant, exit_status
 
@@ -105,5 +104,5 @@ def run(command: Callable[[Options], Any], kind: type[Options], asked: Namespace
 
 
 def _run(command: Callable[[Options], Any], kind: type[Options], asked: Namespace) -> None:
-    words = {**vars(asked), "config": config_file(asked.config), "variant": demo_variant(asked.demo)}
+    words = {**vars(asked), "variant": demo_variant(asked.demo)}
     command(kind(**{field.name: words[field.name] for field in fields(kind)}))  # type: ignore[arg-type]  # both are dataclasses

@@ -1,4 +1,4 @@
-"""A dataset's part of a config, and the questions that `preflight` and the doctor ask of it."""
+"""A dataset's part of a config, and the questions that one asks of it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +27,11 @@ class DatasetView:
     key: str
     config: ConfigDict
     scope: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The annotation file and its key, as messages name them."""
+        return f"{self.ann_file} ({self.key}.ann_file)"
 
     @property
     def for_training(self) -> bool:

@@ -4,9 +4,10 @@
 packages, and reads a model index for each; `install` adds ours.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
@@ -14,6 +15,43 @@ from ..errors import InputError, nearest
 
 PACKAGE = Path(__file__).parent.parent
 OURS = "mmvit::"  # prefix of the name of a config of this package
+
+
+class Variant(NamedTuple):
+    """A change of any config, such as the demo.
+
+    Attributes:
+        name: last part of the work dir's name.
+        change: changes a config in place before the user's options are applied; it receives the keys of these options.
+        prepare: makes the data.
+        hooks: hooks that a training has in addition to the config's.
+    """
+
+    name: str
+    change: Callable[[Config, Collection[str]], None]
+    prepare: Callable[[], object]
+    hooks: tuple[str, ...] = ()
+
+
+def open_config(source: str | Path, options: Mapping[str, Any] | None = None, variant: Variant | None = None) -> Config:
+    """Read a config as every command does: find it by path or name, apply a variant, then the user's options.
+
+    Args:
+        source: a file, or the name of one of our configs.
+        options: entries to change, as `--cfg-options` gives them.
+
+    Raises:
+        InputError: there is no such config, it does not parse, or it cannot take the options.
+    """
+    cfg = load_config(config_file(str(source)))
+    options = dict(options or {})
+    if variant is not None:
+        variant.change(cfg, options)
+    try:
+        cfg.merge_from_dict(options)
+    except Exception as error:
+        raise InputError(f"--cfg-options {options} do not fit {source}: {error}") from error
+    return cfg
 
 
 def shipped(folder: str) -> Path:

@@ -1,11 +1,11 @@
 """Parts of a model's config: how to find them, and how to build them without loading files."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, Registry
 
 
 def build(part: dict[str, Any]) -> Any:
@@ -37,3 +37,21 @@ def parts_of(model: Mapping[str, Any], name: str, key: str = "model") -> list[tu
 
 def plain(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else value
+
+
+def models_of(model: Mapping[str, Any], key: str = "model") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield a model and those inside it (of teachers, distillers, test-time augmentation) that have a backbone or heads."""
+    if "backbone" in model or any(str(name).endswith("_head") for name in model):
+        yield key, model
+    for name, part in model.items():
+        if isinstance(part, Mapping) and "backbone" in part:
+            yield from models_of(part, f"{key}.{name}")
+
+
+def class_of(part: Mapping[str, Any], registry: Registry) -> type | None:
+    """Return the class that a part's `type` names in its scope or the default one; None if there is none."""
+    kind = part.get("type")
+    if isinstance(kind, str):
+        with registry.switch_scope_and_registry(part.get("_scope_")) as found:
+            kind = found.get(kind)
+    return kind if isinstance(kind, type) else None

@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS
 
-from ..engine.configuration import Variant
+from ..config.files import Variant
 from ..errors import InputError
 from .dataset import build
 from .spec import CLASSES, SEGMENTATION_CLASSES, DemoSpec

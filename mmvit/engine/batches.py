@@ -1,17 +1,40 @@
 """Batches of training data as a function of (seed, rank, iteration), which makes a resumed run exact.
 
 mmengine's samplers already give an order that depends on the seed and the epoch only. Two things are added: the loader can
-begin at any batch of that order without loading the ones before, and each sample is drawn with random streams of its own
-(`randomness`), so that it matters neither which worker loads it nor what that worker did before.
+begin at any batch of that order without loading the ones before. And the streams of Python, NumPy and torch are seeded anew for
+each training step and each sample, from (seed, rank, iteration) and the sample's place in its batch: it matters neither which
+worker loads a sample nor what that worker did before, and no generator has to be saved.
 """
 
+import random
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError
-from .randomness import Position, begin_streams
+
+
+class Position(NamedTuple):
+    """Position in a run at which random numbers are drawn.
+
+    Place 0 is the training step, a higher place the sample at `place - 1` of its batch.
+    """
+
+    seed: int
+    rank: int
+    iteration: int
+    place: int = 0
+
+
+def begin_streams(position: Position) -> None:
+    """Seed the global generators of Python, NumPy and torch, including those of GPUs."""
+    words = np.random.SeedSequence(position).generate_state(4)
+    random.seed(int(words[0]))
+    np.random.seed(words[1])
+    torch.manual_seed(int(words[2]) << 32 | int(words[3]))
 
 
 class Draw(NamedTuple):

@@ -1,17 +1,16 @@
 """The config of a run, made from the options of the command line."""
 
-from collections.abc import Callable, Collection
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
 from ..arguments import initialisers
-from ..config.files import load_config
+from ..config.files import Variant, open_config
 from ..config.unlabelled import without_labels
 from ..errors import InputError
 
@@ -34,27 +33,11 @@ DRAWING = {
 Launcher = Literal["none", "pytorch", "slurm", "mpi"]
 
 
-class Variant(NamedTuple):
-    """A change of any config, such as the demo.
-
-    Attributes:
-        name: last part of the work dir's name.
-        change: changes a config in place before the user's options are applied; it receives the keys of these options.
-        prepare: makes the data, after the processes have started.
-        hooks: hooks that a training has in addition to the config's.
-    """
-
-    name: str
-    change: Callable[[Config, Collection[str]], None]
-    prepare: Callable[[], object]
-    hooks: tuple[str, ...] = ()
-
-
 @dataclass
 class TrainOptions:
     """Options of `tools/train.py`, under the same names."""
 
-    config: Path
+    config: str | Path  # a file, or the name of one of our configs
     work_dir: Path | None = None
     resume: str | None = None  # None, 'auto' (the newest of the work dir) or a path
     amp: Amp | None = None
@@ -71,7 +54,7 @@ class TrainOptions:
 class TestOptions:
     """Options of `tools/test.py`, under the same names."""
 
-    config: Path
+    config: str | Path  # a file, or the name of one of our configs
     checkpoint: str | Path  # or an address
     work_dir: Path | None = None
     out: Path | None = None
@@ -154,15 +137,8 @@ def test_config(options: TestOptions) -> Config:
 
 
 def _prepare(options: TrainOptions | TestOptions) -> Config:
-    cfg = load_config(options.config)
-    name = options.config.stem
-    if options.variant is not None:
-        options.variant.change(cfg, options.cfg_options)
-        name += f"_{options.variant.name}"
-    try:
-        cfg.merge_from_dict(options.cfg_options)
-    except Exception as error:
-        raise InputError(f"--cfg-options {options.cfg_options} do not fit {options.config}: {error}") from error
+    cfg = open_config(options.config, options.cfg_options, options.variant)
+    name = Path(cfg.filename).stem + (f"_{options.variant.name}" if options.variant else "")
     _fill_in(cfg)
     cfg.launcher = options.launcher
     cfg.work_dir = str(options.work_dir or cfg.get("work_dir") or Path("work_dirs") / name)

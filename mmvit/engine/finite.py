@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..registry import HOOKS
+from .batches import Position, begin_streams
 from .checkpoints import advice, buffers_of, first_nonfinite
 from .models import unwrapped
-from .randomness import Position, begin_streams
 
 
 @HOOKS.register_module()

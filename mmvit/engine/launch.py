@@ -11,10 +11,11 @@ from mmengine.evaluator import DumpResults
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from ..checks import preflight
+from ..checks.pretrained import fetch_pretrained
+from ..checks.table import check_start
 from ..errors import InputError
+from .computing import fix_workspace, whole_counts
 from .configuration import TestOptions, TrainOptions, test_config, train_config
-from .determinism import fix_workspace, whole_counts
 from .progress import ProgressHook
 from .start import Start, start_of
 
@@ -37,7 +38,8 @@ def train(options: TrainOptions) -> None:
     _start_processes(cfg)
     if options.variant is not None:
         options.variant.prepare()
-    preflight.check(cfg, ("train", "val") if cfg.get("val_dataloader") else ("train",))
+    check_start(cfg, ("train", "val") if cfg.get("val_dataloader") else ("train",))
+    fetch_pretrained(cfg)
     start = start_of(cfg)
     runner = _runner(cfg)
     if start is not None:
@@ -59,7 +61,7 @@ def test(options: TestOptions) -> Mapping[str, float]:
     _start_processes(cfg)
     if options.variant is not None:
         options.variant.prepare()
-    preflight.check(cfg, ("test",))
+    check_start(cfg, ("test",))
     if options.out is not None and cfg.get("default_scope") == "mmseg":
         options.out.mkdir(parents=True, exist_ok=True)  # in mmseg the first process makes it, while others may already write
     start = Start(str(options.checkpoint))

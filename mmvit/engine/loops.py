@@ -24,11 +24,10 @@ from torch.utils.data import DataLoader
 from ..layers.pooling import replace_pooling
 from ..registry import LOOPS
 from . import storage
-from .batches import PlannedLoader, planned
+from .batches import PlannedLoader, Position, begin_streams, planned
 from .checkpoints import save_interrupted
-from .determinism import whole_counts
+from .computing import whole_counts
 from .interruption import Interruption
-from .randomness import Position, begin_streams
 
 # Keys in the message hub:
 VALIDATED = "validated_iter"  # iteration after which the last validation began

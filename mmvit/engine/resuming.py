@@ -1,4 +1,4 @@
-"""What a config says and a resumed checkpoint overrules: told, or with `--new-schedule` the other way round.
+"""Differences between a config and the checkpoint that it resumes: reported, or with `--new-schedule` the config's are taken.
 
 mmengine resumes the optimiser's and the schedulers' settings with their state: another learning rate, weight decay or milestone
 in the config changes nothing, and nothing says so. The number of epochs or iterations, clipping, data, batch size and the
@@ -16,6 +16,8 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 
+from ..checks.findings import doubtful
+from ..checks.table import require
 from ..compat.texts import plain_values, text_of
 from ..config.datasets import name_of
 from ..errors import InputError
@@ -27,6 +29,8 @@ OPTIMIZER_TYPE = "optim_wrapper.optimizer.type"
 GROUPING = ("optim_wrapper.constructor", "optim_wrapper.paramwise_cfg")
 FROZEN = re.compile(r"froz|freeze")  # frozen_stages, freeze, frozen_exclude, ...
 AVERAGES = ("exp_avg", "momentum_buffer", "square_avg")  # these have the shape of the parameter; others need not
+# Options that make an optimiser what it is; later versions of torch add others to all of them.
+OWN = ("alpha", "amsgrad", "betas", "centered", "dampening", "eps", "etas", "lambd", "momentum", "nesterov", "rho")
 NOTHING = "nothing"
 SHOWN = 6  # differences in a message
 COUNTERS = ("self", "optimizer", "last_step", "verbose", "args", "kwargs")
@@ -81,14 +85,11 @@ class ResumeHook(Hook):
             _advance(runner, schedulers, checkpoint["meta"])
             _take(wrapper, schedulers, checkpoint)
         if found:
-            side = (
-                "the config's count, because of --new-schedule"
-                if self.new_schedule
-                else ("the checkpoint's count. To take the config's: --resume --new-schedule")
-            )
-            runner.logger.warning("\n".join([f"resuming: {side}", *(f"  {entry}" for entry in found)]))
-        for line in _others(runner, checkpoint):
-            runner.logger.warning(f"resuming: {line}")
+            side = "the config's count (--new-schedule)" if self.new_schedule else "the checkpoint's count"
+            lines = [f"the config has other settings than the checkpoint, and {side}:", *(f"  {entry}" for entry in found)]
+            lines += [] if self.new_schedule else ["To take the config's: --resume --new-schedule"]
+            require([doubtful("resume", "\n".join(lines))])
+        require(doubtful("resume", line) for line in _others(runner, checkpoint))
 
 
 def _is_plain(state: Any) -> bool:
@@ -105,8 +106,7 @@ def _require_same_parameters(runner: Runner, wrapper: OptimWrapper, checkpoint: 
     ours, theirs = wrapper.optimizer.param_groups, checkpoint["optimizer"]["param_groups"]
     counts = [[len(group["params"]) for group in groups] for groups in (ours, theirs)]
     changed = list(_of_configs(runner.cfg, text_of(checkpoint)))
-    own = sorted(_own_options(wrapper))
-    lacking = [name for name in own if name in wrapper.optimizer.defaults and name not in theirs[0]]
+    lacking = [name for name in OWN if name in wrapper.optimizer.defaults and name not in theirs[0]]
     if lacking or any(entry.key == OPTIMIZER_TYPE for entry in changed):
         without = f" (it has no {', '.join(lacking)})" if lacking else ""
         fault = f"its optimiser is another one than {type(wrapper.optimizer).__name__} of this config{without}"
@@ -169,11 +169,6 @@ def _first_misfit(ours: Sequence[Group], theirs: Mapping[str, Any]) -> int | Non
             if isinstance(averages.get(name), Tensor) and averages[name].shape != parameter.shape:
                 return place
     return None
-
-
-def _own_options(wrapper: OptimWrapper) -> set[str]:
-    """Names of options that make an optimiser what it is; later versions of torch add others to all of them."""
-    return {"betas", "eps", "momentum", "dampening", "nesterov", "alpha", "centered", "rho", "lambd", "etas", "amsgrad"}
 
 
 def _of_optimizer(ours: Sequence[Group], theirs: Sequence[Group]) -> Iterator[Difference]:

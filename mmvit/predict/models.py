@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..compat.texts import read_config, text_of
 from ..config.datasets import DatasetView, datasets_of, name_of
-from ..config.files import config_file, load_config
+from ..config.files import open_config
 from ..config.unlabelled import without_annotations
 from ..data.images import LoadImage
 from ..errors import CheckpointError, InputError
@@ -109,7 +109,7 @@ def _config(config: str | Path | Config | None, content: Any, checkpoint: str) -
     if isinstance(config, Config):
         return config
     if config is not None:
-        return load_config(config_file(str(config)))
+        return open_config(config)
     if (text := text_of(content)) is None:
         raise CheckpointError(f"{checkpoint}: there is no config in it. Give one: mmvit predict CONFIG CHECKPOINT ...")
     return read_config(text, checkpoint)

@@ -22,7 +22,8 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..checks.findings import Finding
+from ..checks.advice import describe
+from ..checks.findings import Finding, not_checked, ok, wrong
 from ..checks.settings import schedule_faults
 from ..config.datasets import datasets_of, name_of
 from ..config.parts import parts_of
@@ -32,7 +33,6 @@ from ..engine.models import unwrapped
 from ..engine.start import start_of
 from ..errors import first_few
 from ..pyramid import Pyramid
-from .advice import describe
 
 SAMPLES = 2  # that are validated
 
@@ -88,7 +88,7 @@ class Watch(Hook):
                 level.register_hook(lambda _, place=place: self.used.add(place))
 
 
-def dry_run(config: Path, options: Mapping[str, Any]) -> Iterator[Finding]:
+def dry_run(config: str | Path, options: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield the result of each step, up to the first that fails."""
     with TemporaryDirectory(prefix="mmvit-dry-run-") as folder:
         cfg = train_config(TrainOptions(config, work_dir=Path(folder), cfg_options=dict(options)))
@@ -100,13 +100,16 @@ def dry_run(config: Path, options: Mapping[str, Any]) -> Iterator[Finding]:
             if resume:
                 cfg.load_from, cfg.resume = last_checkpoint(folder), True
                 if cfg.load_from is None:
-                    yield Finding(None, "resume", "not checked: this config's hooks saved no checkpoint")
+                    yield not_checked("resume", "not checked: this config's hooks saved no checkpoint")
                     return
             error = _train(cfg, watch)
             if error is not None:
-                yield Finding(False, "dry run", ("resuming: " if resume else "") + error)
+                yield wrong("dry run", ("resuming: " if resume else "") + error)
                 return
-            yield from _resumed(watch) if resume else _told(watch, cfg)
+            if resume:
+                yield ok("resume", "a checkpoint was written, read, and training went on from it")
+            else:
+                yield from _first_step(watch, cfg)
         yield from _schedule(cfg, loader)
         if watch.normed and leaves_a_rest(loader):
             _name(cfg, folder, 2)
@@ -129,8 +132,8 @@ def _schedule(cfg: Config, loader: Mapping[str, Any]) -> Iterator[Finding]:
     mixed = any(not part.get("by_epoch", True) for _, part in parts_of(cfg, "param_scheduler", ""))
     if mixed and cfg.train_cfg.get("max_epochs"):
         per_epoch = ceil(_samples(cfg, loader) / (loader.get("batch_size") or 1))
-        if wrong := list(schedule_faults(cfg, per_epoch)):
-            yield Finding(False, "schedule", "\n".join(wrong))
+        before = set(schedule_faults(cfg))
+        yield from (finding for finding in schedule_faults(cfg, per_epoch) if finding not in before)
 
 
 def leaves_a_rest(loader: Mapping[str, Any]) -> bool:
@@ -151,8 +154,7 @@ def _last_batch(cfg: Config, loader: Mapping[str, Any]) -> Iterator[Finding]:
     count = _samples(cfg, loader)
     if count % loader["batch_size"] == 1:
         key = "batch_sampler.drop_last" if loader.get("batch_sampler") else "drop_last"
-        yield Finding(
-            False,
+        yield wrong(
             "last batch",
             f"{count} samples in batches of {loader['batch_size']} leave one alone at the end of an epoch, with which a step "
             f"fails: {error.splitlines()[0]}\nSet train_dataloader.{key}=True, or another batch_size",
@@ -172,31 +174,27 @@ def _train(cfg: Config, watch: Watch) -> str | None:
             start.hand_over()
         runner.train()
     except Exception as error:
-        return f"{watch.at}: {describe(error, runner.model if runner else None)}"
+        return f"{watch.at}: {describe(error, unwrapped(runner.model) if runner else None)}"
     return None
 
 
-def _told(watch: Watch, cfg: Config) -> Iterator[Finding]:
+def _first_step(watch: Watch, cfg: Config) -> Iterator[Finding]:
     losses = ", ".join(f"{name} {value:.4g}" for name, value in watch.loss.items())
-    yield Finding(True, "train step", losses)
+    yield ok("train step", losses)
     if watch.without:
-        yield Finding(False, "gradients", without_gradient(watch.without, watch.used, cfg))
+        yield wrong("gradients", without_gradient(watch.without, watch.used, cfg))
     if not cfg.get("val_dataloader"):
-        yield Finding(None, "val step", "not checked: the config has no val_dataloader")
+        yield not_checked("val step", "not checked: the config has no val_dataloader")
     else:
         figures = ", ".join(f"{name} {value:.4g}" for name, value in watch.metrics.items() if isinstance(value, Real))
-        yield Finding(True, "val step", f"evaluated: {figures or 'no figures'} (of an untrained model)")
+        yield ok("val step", f"evaluated: {figures or 'no figures'} (of an untrained model)")
     if watch.saved:
-        yield Finding(True, "checkpoint", "saved")
-
-
-def _resumed(watch: Watch) -> Iterator[Finding]:
-    yield Finding(True, "resume", "a checkpoint was written, read, and training went on from it")
+        yield ok("checkpoint", "saved")
 
 
 def without_gradient(names: list[str], used: set[int], cfg: Config) -> str:
     """Describe which parameters got no gradient in a training step, and the `out_indices` that avoid it."""
-    told = (
+    text = (
         f"{len(names)} parameters get no gradient ({first_few(names)}): one process trains on without them, several stop at "
         "their second step"
     )
@@ -204,16 +202,16 @@ def without_gradient(names: list[str], used: set[int], cfg: Config) -> str:
     indices = tuple(backbone.get("out_indices") or (0, 1, 2, 3))
     needed = tuple(index for place, index in enumerate(indices) if place in used)
     if all(name.startswith("backbone.") for name in names) and used and needed != indices:
-        told += f"\nno loss reaches some of the backbone's maps. Write model.backbone.out_indices={needed}"
+        text += f"\nno loss reaches some of the backbone's maps. Write model.backbone.out_indices={needed}"
         neck = cfg.model.get("neck") or {}
         if isinstance(neck, Mapping) and isinstance(neck.get("in_channels"), list | tuple):
             channels = [neck["in_channels"][place] for place in sorted(used)]
-            told += f", model.neck.in_channels={channels}"
+            text += f", model.neck.in_channels={channels}"
             if neck.get("start_level"):
-                told += f", model.neck.start_level={max(0, neck['start_level'] - (len(indices) - len(needed)))}"
+                text += f", model.neck.start_level={max(0, neck['start_level'] - (len(indices) - len(needed)))}"
     else:
-        told += "\nfreeze them, use them, or set find_unused_parameters=True, which costs time"
-    return told
+        text += "\nfreeze them, use them, or set find_unused_parameters=True, which costs time"
+    return text
 
 
 def shrink(cfg: Config) -> None:

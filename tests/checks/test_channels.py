@@ -7,9 +7,9 @@ from families import FAMILIES
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from mmvit.checks.channels import channel_fit
-from mmvit.checks.config import check_channels
-from mmvit.checks.model import our_backbone
+from mmvit.checks.channels import check_channels
+from mmvit.checks.model import check_forward
+from mmvit.checks.plan import Plan
 
 pytestmark = pytest.mark.stack
 
@@ -44,19 +44,15 @@ def test_a_resnets_channels_are_never_said_to_fit(model: str) -> None:
     name, options, key = STOCK[model]
     config = stock(name, **options)
     with DefaultScope.overwrite_default_scope(config.default_scope):
-        backbone = our_backbone(config.model)
-        assert backbone is not None
-        fit = channel_fit(config.model, backbone)
-        findings = list(check_channels(config))
-    told = fit.unknown if key is None else fit.wrong
-    assert told, fit
-    assert key is None or told[0].startswith(f"{key}.in_channels is "), told
-    assert findings[0].ok is (None if key is None else False)
-    assert key is not None or "does not" in fit.unknown[0]
+        (finding, *_) = check_channels(Plan(config, ()))
+        assert not list(check_forward(Plan(config, ()))), "said once"
+    assert finding.verdict == ("not checked" if key is None else "wrong")
+    assert key is None or finding.text.startswith(f"{key}.in_channels is "), finding
+    assert key is not None or "does not" in finding.text
 
 
 def test_what_was_not_looked_at_is_not_ok() -> None:
     config = Config(dict(model=dict(backbone=dict(type="ResNet", depth=18)), default_scope="mmdet"))
     with DefaultScope.overwrite_default_scope("mmdet"):
-        (finding,) = check_channels(config)
-    assert str(finding) == "--   channels     not checked: ResNet is not one of mmvit's backbones"
+        (finding,) = check_forward(Plan(config, ()))
+    assert str(finding) == "not checked  channels     ResNet is not one of mmvit's backbones"

@@ -12,12 +12,14 @@ import torch
 from families import Family
 from makers import HOME, each_family
 from mmengine.config import Config
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, DefaultScope
 
 from mmvit.backbones import PVT, VOLO, T2TViT
-from mmvit.checks.model import require_fit
+from mmvit.checks.channels import check_channels
+from mmvit.checks.classes import check_classes
+from mmvit.checks.options import check_options
+from mmvit.checks.plan import Plan
 from mmvit.commands.training import training
-from mmvit.config.datasets import datasets_of
 from mmvit.config.files import load_config
 from mmvit.errors import InputError
 
@@ -29,10 +31,12 @@ def short(value: Any) -> str:
     return ", ".join(value) if isinstance(value, dict) else str(value)[:40]
 
 
-def told_by(config: Config) -> str:
-    with pytest.raises(InputError) as raised:
-        require_fit(config, datasets_of(config, ("train",)))
-    return str(raised.value)
+def faults(config: Config) -> list[str]:
+    """What is wrong with the parts of a config's model."""
+    plan = Plan(config, ("train",))
+    with DefaultScope.overwrite_default_scope(config.get("default_scope") or "mmengine"):
+        found = [finding for check in (check_channels, check_classes, check_options) for finding in check(plan)]
+    return [finding.text for finding in found if finding.verdict == "wrong"]
 
 
 def leaf(name: str) -> Config:
@@ -166,12 +170,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (
             "mmdet::_base_/models/retinanet_r50_fpn.py",
             "_delete_=True, type='mmvit.PVT', arch='tiny'",
-            "  model.neck.in_channels is [256, 512, 1024, 2048], but what comes before it gives [64, 128, 320, 512]",
+            "model.neck.in_channels is [256, 512, 1024, 2048], but what comes before it gives [64, 128, 320, 512]",
         ),
         (
             "mmseg::_base_/models/upernet_r50.py",
             "_delete_=True, type='mmvit.VAN', arch='b0'",
-            "  model.auxiliary_head.in_channels is 1024, but what comes before it gives 160",
+            "model.auxiliary_head.in_channels is 1024, but what comes before it gives 160",
         ),
     ],
     ids=short,

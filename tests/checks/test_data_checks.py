@@ -1,32 +1,24 @@
 """Broken and hostile annotation files: each fault stops the run by name, or is handled as mmdet handles it."""
 
-import logging
 import unicodedata
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mmdet.datasets import CocoDataset
+from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
-from small_datasets import COLOUR, NAMES, STRANGE_NAME, coco, detector, refusal, with_annotation, write
+from small_datasets import COLOUR, NAMES, STRANGE_NAME, coco, detector, refusal, texts, with_annotation, write
 
-from mmvit.checks import preflight
+from mmvit.checks.table import check_start
 
 pytestmark = pytest.mark.stack
 
 
-@pytest.fixture
-def logged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
-    """Level and text of what the checks of annotations log."""
-    lines: list[tuple[int, str]] = []
-
-    def note(text: str, logger: str, level: int) -> None:
-        if "leaves out" in text:
-            lines.append((level, text))
-
-    monkeypatch.setattr(preflight, "print_log", note)
-    return lines
+def left_out(cfg: Config, *verdicts: str) -> list[str]:
+    """What the checks say that mmdet leaves out."""
+    return [text for text in texts(cfg, ("train",), *verdicts) if "leaves out" in text]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +42,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
     ],
 )
 def test_annotations_that_stop_mmdet(tmp_path: Path, values: dict[str, Any], told: str) -> None:
-    message = refusal(preflight.check, write(tmp_path, with_annotation(**values)), ("train",))
+    message = refusal(check_start, write(tmp_path, with_annotation(**values)), ("train",))
     assert message.startswith(f"{tmp_path}/ann.json (train_dataloader.dataset.ann_file): annotations that cannot be used\n")
     assert told in message
     assert message.endswith("as COCO has them. Correct them or take them out")
@@ -71,7 +63,7 @@ def test_annotations_that_stop_mmdet(tmp_path: Path, values: dict[str, Any], tol
     ],
 )
 def test_lists_that_stop_mmdet(tmp_path: Path, what: str, entries: list, told: str) -> None:
-    message = refusal(preflight.check, write(tmp_path, coco(**{what: entries})), ("train",))
+    message = refusal(check_start, write(tmp_path, coco(**{what: entries})), ("train",))
     assert f"{what} that cannot be used" in message
     assert told in message
 
@@ -87,7 +79,7 @@ def test_lists_that_stop_mmdet(tmp_path: Path, what: str, entries: list, told: s
     ],
 )
 def test_files_that_are_no_annotations(tmp_path: Path, content: bytes, told: str) -> None:
-    message = refusal(preflight.check, write(tmp_path, content), ("train",))
+    message = refusal(check_start, write(tmp_path, content), ("train",))
     assert f"{tmp_path}/ann.json (train_dataloader.dataset.ann_file)" in message
     assert told in message
 
@@ -97,7 +89,7 @@ def test_folder_in_the_place_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "ann.json").unlink()
     (tmp_path / "ann.json").mkdir()
     assert "ann.json (train_dataloader.dataset.ann_file) cannot be read: Is a directory" in refusal(
-        preflight.check, cfg, ("train",)
+        check_start, cfg, ("train",)
     )
 
 
@@ -116,22 +108,19 @@ LEFT_OUT = [
 
 
 @pytest.mark.parametrize(("values", "reason"), LEFT_OUT)
-def test_what_mmdet_leaves_out_is_said(
-    tmp_path: Path, values: dict[str, Any], reason: str | None, logged: list[tuple[int, str]]
-) -> None:
+def test_what_mmdet_leaves_out_is_said(tmp_path: Path, values: dict[str, Any], reason: str | None) -> None:
     content = with_annotation(**values)
     content["categories"].append(dict(id=3, name="washer"))
-    preflight.check(write(tmp_path, content), ("train",))
+    cfg = write(tmp_path, content)
     dataset = CocoDataset(ann_file=f"{tmp_path}/ann.json", metainfo=dict(classes=NAMES), data_prefix=dict(img=""))
     read = sum(len(dataset.get_data_info(index)["instances"]) for index in range(len(dataset)))
     if reason is None:
-        assert (read, logged) == (3, [])
+        assert (read, left_out(cfg, "ok", "doubtful")) == (3, [])
     else:
         assert read == 2, "mmdet is as it was when this was written"
-        ((level, line),) = logged
+        (line,) = left_out(cfg, "ok" if "classes" in reason else "doubtful")
         assert line.startswith(f"{tmp_path}/ann.json (train_dataloader.dataset.ann_file): mmdet leaves out {reason}")
         assert line.endswith(": 1 annotations (ids 7)")
-        assert level == (logging.INFO if "classes" in reason else logging.WARNING)
 
 
 @pytest.mark.parametrize(
@@ -148,42 +137,38 @@ def test_what_mmdet_leaves_out_is_said(
 def test_masks_that_cannot_be_used(tmp_path: Path, mask: Any, told: str) -> None:
     """Two of these end the process that draws them, without a word."""
     write(tmp_path, with_annotation(segmentation=mask))
-    assert told in refusal(preflight.check, detector(tmp_path, "mask_rcnn"), ("train",))
-    preflight.check(detector(tmp_path), ("train",))  # boxes alone need none
+    assert told in refusal(check_start, detector(tmp_path, "mask_rcnn"), ("train",))
+    check_start(detector(tmp_path), ("train",))  # boxes alone need none
 
 
 @pytest.mark.parametrize("mask", [[[8, 8, 48, 8]], [[8, 8, 48, 8, 48, 56, 3]], [[]], dict(counts=[6144])])
-def test_masks_that_mmdet_leaves_out(tmp_path: Path, mask: Any, logged: list[tuple[int, str]]) -> None:
+def test_masks_that_mmdet_leaves_out(tmp_path: Path, mask: Any) -> None:
     write(tmp_path, with_annotation(segmentation=mask))
-    preflight.check(detector(tmp_path, "mask_rcnn"), ("train",))
-    ((level, line),) = logged
-    assert level == logging.WARNING
-    assert "mmdet leaves out " in line
+    (line,) = left_out(detector(tmp_path, "mask_rcnn"), "doubtful")
     assert "masks of which nothing can be drawn" in line
 
 
-def test_masks_of_which_a_part_remains(tmp_path: Path, logged: list[tuple[int, str]]) -> None:
+def test_masks_of_which_a_part_remains(tmp_path: Path) -> None:
     write(tmp_path, with_annotation(segmentation=[[8, 8, 48, 8], [8, 8, 48, 8, 48, 56]]))
-    preflight.check(detector(tmp_path, "mask_rcnn"), ("train",))
-    ((_, line),) = logged
+    (line,) = left_out(detector(tmp_path, "mask_rcnn"), "doubtful")
     assert "mmdet leaves out polygons of fewer than three points or with an odd count of numbers: 1 annotations (ids 7)" in line
 
 
 def test_other_kinds_of_annotations_are_left_alone(tmp_path: Path) -> None:
     cfg = write(tmp_path, coco(annotations=[dict(image_id=1, segments_info=[], file_name="1.png")]))
     cfg.train_dataloader.dataset.type = "CocoPanopticDataset"
-    preflight.check(cfg, ("train",))
+    check_start(cfg, ("train",))
 
 
 def test_names_of_categories_that_are_no_classes_may_be_shared(tmp_path: Path) -> None:
     shared = [dict(id=number, name="washer") for number in (3, 4)]
-    preflight.check(write(tmp_path, coco(categories=coco()["categories"] + shared)), ("train",))
+    check_start(write(tmp_path, coco(categories=coco()["categories"] + shared)), ("train",))
 
 
 def test_classes_that_are_numbers(tmp_path: Path) -> None:
     cfg = write(tmp_path, coco())
     cfg.train_dataloader.dataset.metainfo = dict(classes=(0, 1))
-    assert "metainfo.classes of CocoDataset has 0, 1 (int), expected names" in refusal(preflight.check, cfg, ("train",))
+    assert "metainfo.classes of CocoDataset has 0, 1 (int), expected names" in refusal(check_start, cfg, ("train",))
 
 
 def test_names_with_spaces_and_other_letters(tmp_path: Path) -> None:
@@ -192,12 +177,12 @@ def test_names_with_spaces_and_other_letters(tmp_path: Path) -> None:
     image = dict(id=1, file_name=f"{STRANGE_NAME}.png", width=96, height=64)
     cfg = write(root, coco(images=[image], annotations=coco()["annotations"][:1]))
     Image.new("RGB", (96, 64), COLOUR).save(root / "images" / image["file_name"])
-    preflight.check(cfg, ("train", "val"))
+    check_start(cfg, ("train", "val"))
     with DefaultScope.overwrite_default_scope("mmdet"):
         assert DATASETS.build(cfg.train_dataloader.dataset)[0]["inputs"].shape[0] == 3
     image["file_name"] = unicodedata.normalize("NFD", image["file_name"])
     write(root, coco(images=[image], annotations=[]))
-    message = refusal(preflight.check, cfg, ("train",))
+    message = refusal(check_start, cfg, ("train",))
     assert (
         r"The folder has '\xdcber \u9e1f mit Leerzeichen.png': other capitals or another Unicode form than 'U\u0308ber"
         in message

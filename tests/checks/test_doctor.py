@@ -36,7 +36,7 @@ def findings(**options: Any) -> dict[str, Finding]:
     found = {
         finding.subject: finding for finding in examine(LEAF, {key.replace("__", "."): value for key, value in options.items()})
     }
-    assert found["config"].ok
+    assert found["config"].verdict == "ok"
     return found
 
 
@@ -97,7 +97,7 @@ def test_this_installation_is_whole(capsys: pytest.CaptureFixture) -> None:
 def test_stacks_that_cannot_work(monkeypatch: pytest.MonkeyPatch, distributions: dict[str, str], told: str) -> None:
     pretend(monkeypatch, distributions)
     (finding,) = check_stack()
-    assert not finding.ok
+    assert finding.verdict == "wrong"
     assert told in finding.text
 
 
@@ -105,12 +105,12 @@ def test_stacks_that_work(monkeypatch: pytest.MonkeyPatch) -> None:
     for distributions, kind in ((OFFICIAL, "official"), (FORKS, "maintained forks")):
         pretend(monkeypatch, distributions)
         (finding,) = check_stack()
-        assert finding.ok
+        assert finding.verdict == "ok"
         assert finding.text.startswith(f"{kind}: ")
         assert all(f"{name} {number}" in finding.text for name, number in distributions.items())
     pretend(monkeypatch, {name: number for name, number in OFFICIAL.items() if name != "mmsegmentation"})
     (finding,) = check_stack()
-    assert finding.ok
+    assert finding.verdict == "ok"
     assert "without mmseg" in finding.text
 
 
@@ -143,7 +143,7 @@ def test_mmpretrain_that_does_not_import(
     monkeypatch.delitem(sys.modules, "mmpretrain", raising=False)
     (finding,) = doctor.check_imports(["needy"])
     assert "needy" not in sys.modules
-    assert not finding.ok
+    assert finding.verdict == "wrong"
     assert "NoneType takes no arguments" in finding.text
     assert "mmpretrain 1.2.0" in finding.text
     assert cure in finding.text
@@ -154,7 +154,7 @@ def test_mmpretrain_that_does_not_import(
 def test_old_timm(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, {"timm": version})
     (finding,) = check_timm()
-    assert not finding.ok
+    assert finding.verdict == "wrong"
     assert "pip install -U timm" in finding.text
 
 
@@ -172,8 +172,8 @@ def test_broken_installations_get_no_traceback(folder: Path) -> None:
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
-    said = {line.split()[1]: line for line in done.stdout.splitlines() if line.startswith(("ok ", "FIX"))}
-    assert said["compat"].startswith("FIX")
+    said = {line.split()[1]: line for line in done.stdout.splitlines() if line.startswith(("ok ", "wrong"))}
+    assert said["compat"].startswith("wrong")
     assert "unset it" in said["compat"]
     assert said["timm"].endswith("ImportError: timm is broken on this machine")
     assert said["config"].endswith("ImportError: timm is broken on this machine")
@@ -201,13 +201,13 @@ def test_configs_that_are_none(folder: Path, capsys: pytest.CaptureFixture) -> N
     ):
         assert main([config]) == 1
         line = capsys.readouterr().out.splitlines()[len(doctor.CHECKS)]
-        assert line.startswith("FIX  config")
+        assert line.startswith("wrong        config")
         assert told in line
 
 
 def test_missing_data_and_file() -> None:
     found = findings(model__backbone__init_cfg__checkpoint="absent.pth")
-    assert found["model"].ok
+    assert found["model"].verdict == "ok"
     assert found["data"].text.startswith("dataset not found: 4 paths")
     assert "data/coco/annotations/instances_train2017.json" in str(found["data"])
     assert found["checkpoint"].text.startswith("checkpoint absent.pth: no such file")
@@ -218,12 +218,12 @@ def test_models_that_do_not_build() -> None:
     assert "PVT has no arch 'smal'; it has tiny, small" in found["model"].text
     found = findings(model__bbox_head__type="RetinaHed")
     assert "RetinaHed is not in the" in found["model"].text
-    assert found["channels"].ok, "the backbone alone builds"
+    assert found["channels"].verdict == "not checked", "the backbone alone builds"
 
 
 def test_channels_that_do_not_fit() -> None:
     found = findings(model__neck__in_channels=[64, 128, 320, 256])
-    assert found["model"].ok, "mmdet does not notice"
+    assert found["model"].verdict == "ok", "mmdet does not notice"
     told = "model.neck.in_channels is [64, 128, 320, 256], but what comes before it gives [64, 128, 320, 512]"
     assert found["channels"].text == told
 
@@ -260,21 +260,21 @@ def test_channels_of_necks_and_heads(model: dict[str, Any], told: list[str]) -> 
 def test_other_backbones_are_left_alone(folder: Path) -> None:
     Path("own.py").write_text("_base_ = 'mmdet::_base_/models/retinanet_r50_fpn.py'\ndefault_scope = 'mmdet'\n")
     found = {finding.subject: finding for finding in examine("own.py")}
-    assert found["channels"].text == "not checked: ResNet is not one of mmvit's backbones"
-    assert found["data"].ok
+    assert found["channels"].text == "ResNet is not one of mmvit's backbones"
+    assert found["data"].verdict == "ok"
 
 
 def test_file_of_another_arch() -> None:
     torch.save(released_state(FAMILIES[0], FAMILIES[0].build()), "other.pth")
     found = findings(model__backbone__init_cfg__checkpoint="other.pth")
-    assert not found["checkpoint"].ok
+    assert found["checkpoint"].verdict == "wrong"
     assert "other.pth does not fit the PVT backbone" in found["checkpoint"].text
 
 
 def test_file_on_a_server(server: str, folder: Path) -> None:
     where = folder / "torch" / "hub" / "checkpoints" / "pvt_tiny.pth"
     found = findings(model__backbone__init_cfg__checkpoint=f"{server}/pvt_tiny.pth")
-    assert found["checkpoint"].ok
+    assert found["checkpoint"].verdict == "ok"
     assert found["checkpoint"].text == f"{server}/pvt_tiny.pth is available, 3 MB; training will put it at {where}"
     assert not where.exists(), "nothing is downloaded"
     found = findings(model__backbone__init_cfg__checkpoint=f"{server}/absent.pth", load_from=f"{server}/absent.pth")
@@ -308,5 +308,5 @@ def test_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: about)
     (finding,) = doctor.check_device()
-    assert not finding.ok, "torch here has no GPU to compute on"
+    assert finding.verdict == "wrong", "torch here has no GPU to compute on"
     assert finding.text.startswith("GPU 0: A GPU, 80 GiB cannot compute: ")

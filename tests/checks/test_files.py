@@ -20,6 +20,7 @@ from small_datasets import (
 )
 
 from mmvit.checks import files as data_checks
+from mmvit.checks.plan import Plan
 from mmvit.commands.doctor import main
 
 pytestmark = pytest.mark.stack
@@ -44,8 +45,9 @@ def test_rles_that_do_not_decode(counts: Any) -> None:
 
 def doctored(cfg: Config, splits: tuple[str, ...] = ("train", "val")) -> tuple[str, str]:
     """What the doctor finds in a dataset's files: what is well, and what is to be mended."""
-    found = list(data_checks.check(cfg, splits))
-    return tuple("\n".join(str(finding) for finding in found if (finding.ok is not False) is ok) for ok in (True, False))
+    found = list(data_checks.check_files(Plan(cfg, splits)))
+    sound = ("ok", "not checked")
+    return tuple("\n".join(str(finding) for finding in found if (finding.verdict in sound) is well) for well in (True, False))
 
 
 def test_doctor_opens_a_detection_dataset(tmp_path: Path) -> None:
@@ -71,14 +73,14 @@ def test_doctor_opens_a_detection_dataset(tmp_path: Path) -> None:
         assert line in well, line
     told = "2 of 3 are used, 7 of 9 images have none, 1 are crowds, which are ignored; 1 of 2 classes never occur: nut"
     assert f"val_dataloader.dataset: {told}" in well
-    assert f"FIX  annotations  train_dataloader.dataset: {told}" in wrong
+    assert f"doubtful     annotations  train_dataloader.dataset: {told}" in wrong
     for line in (
         "train_dataloader.dataset: 3 images cannot be used",
         f"image {folder}/1.png: it cannot be decoded",
         f"image {folder}/8.png: 96 x 64 pixels (height x width), turned upright from 8 of EXIF's orientations",
         f"image {folder}/9.png: 64 x 97 pixels (height x width), but annotated as 64 x 96",
         "1 images come out nearly black",
-        f"1 RLEs do not decode\n{18 * ' '}annotation 7 of {folder}/2.png: its runs have 6100 pixels, expected 6144",
+        f"1 RLEs do not decode\n{26 * ' '}annotation 7 of {folder}/2.png: its runs have 6100 pixels, expected 6144",
     ):
         assert line in wrong, line
 
@@ -91,8 +93,8 @@ def test_doctor_opens_a_segmentation_dataset(tmp_path: Path) -> None:
     colour_image(tmp_path / "maps" / "2.png")
     well, wrong = doctored(cfg)
     assert "every class occurs" in well
-    assert f"1 label maps have labels of no class, which are 0 to 1 and 255\n{18 * ' '}{tmp_path}/maps/1.png: 7" in wrong
-    assert f"1 label maps cannot be used\n{18 * ' '}label map {tmp_path}/maps/2.png of image" in wrong
+    assert f"1 label maps have labels of no class, which are 0 to 1 and 255\n{26 * ' '}{tmp_path}/maps/1.png: 7" in wrong
+    assert f"1 label maps cannot be used\n{26 * ' '}label map {tmp_path}/maps/2.png of image" in wrong
     label_map(tmp_path / "maps" / "2.png", 255)
     cfg.train_dataloader.dataset.reduce_zero_label = True
     well, wrong = doctored(cfg, ("train",))
@@ -128,11 +130,11 @@ def test_doctors_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     capsys.readouterr()
     assert main([f"{tmp_path}/own.py", "--data"]) == 1
     said = capsys.readouterr().out
-    assert "FIX  files        train_dataloader.dataset: 1 images cannot be used" in said
+    assert "wrong        files        train_dataloader.dataset: 1 images cannot be used" in said
     (tmp_path / "ann.json").write_text("")
     assert main([f"{tmp_path}/own.py", "--data"]) == 1
     said = capsys.readouterr().out
-    assert "FIX  data         " in said
+    assert "wrong        annotations  " in said
     assert "opened" not in said
     with pytest.raises(SystemExit):
         main(["--data"])

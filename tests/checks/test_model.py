@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
-from test_config_errors import CONFIGS, leaf, short, told_by
+from test_config_errors import CONFIGS, faults, leaf, short
 
-from mmvit.checks.model import class_faults, known_classes, require_fit
+from mmvit.checks.classes import class_faults, known_classes
 from mmvit.config.datasets import datasets_of
 from mmvit.config.files import load_config
 
@@ -20,7 +20,7 @@ from mmvit.config.files import load_config
             "retinanet_pvt_small_coco",
             {"model.bbox_head.num_classes": 81},
             "model.bbox_head.num_classes is 81, but train_dataloader.dataset (CocoDataset) has 80 classes (person, bicycle, "
-            "car, ...): set it to 80, or name other classes in train_dataloader.dataset.metainfo.classes",
+            "car and 77 more). Set it to 80, or name other classes in train_dataloader.dataset.metainfo.classes",
         ),
         (
             "retinanet_pvt_small_coco",
@@ -63,7 +63,7 @@ from mmvit.config.files import load_config
 def test_parts_that_do_not_fit(name: str, options: dict[str, Any], told: str) -> None:
     config = leaf(name)
     config.merge_from_dict(options)
-    assert told in told_by(config)
+    assert any(told in fault for fault in faults(config)), faults(config)
 
 
 @pytest.mark.stack
@@ -138,7 +138,7 @@ def test_what_would_run_is_not_refused(name: str, options: dict[str, Any]) -> No
             assert part == "model"
         else:
             config.merge_from_dict({key: value})
-    require_fit(config, list(datasets_of(config, ("train",))))
+    assert faults(config) == []
 
 
 @pytest.mark.stack
@@ -150,10 +150,12 @@ def test_cascades_and_wrapped_datasets() -> None:
     config = Config(dict(train_dataloader=dict(dataset=wrapped)))
     with DefaultScope.overwrite_default_scope("mmdet"):
         (fault,) = class_faults(model, datasets_of(config, ("train",)))
-        assert fault.startswith("model.roi_head.bbox_head.2.num_classes is 3, but train_dataloader.dataset.dataset.datasets.")
+        assert fault.text.startswith(
+            "model.roi_head.bbox_head.2.num_classes is 3, but train_dataloader.dataset.dataset.datasets."
+        )
         wrapped["dataset"]["datasets"] = [coco, dict(coco, metainfo=dict(classes=("screw",)))]
         config = Config(dict(train_dataloader=dict(dataset=wrapped)))
-        assert class_faults(model, datasets_of(config, ("train",))) == [], "which of them is meant cannot be known"
+        assert list(class_faults(model, datasets_of(config, ("train",)))) == [], "which of them is meant cannot be known"
         assert known_classes(dict(type="CocoDataset"))[:2] == ["person", "bicycle"]
 
 
@@ -161,4 +163,4 @@ def test_cascades_and_wrapped_datasets() -> None:
 def test_configs_of_ours_fit() -> None:
     for file in sorted(CONFIGS.glob("*.py"))[::6]:
         config = load_config(file)
-        require_fit(config, datasets_of(config, ("train",)))
+        assert faults(config) == []

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-from test_preflight import LEAF, fault
+from test_start import LEAF, fault
 
-from mmvit.checks import preflight
+from mmvit.checks.table import check_start
 from mmvit.config.files import load_config
 from mmvit.errors import InputError
 
@@ -54,7 +54,7 @@ def segmentation(
 
 def test_images_with_label_maps_pass(segmentation: tuple[Config, dict[str, Path]]) -> None:
     cfg, _ = segmentation
-    preflight.check(cfg, ("train", "val", "test"))
+    check_start(cfg, ("train", "val", "test"))
 
 
 def test_missing_label_map(segmentation: tuple[Config, dict[str, Path]]) -> None:
@@ -64,7 +64,7 @@ def test_missing_label_map(segmentation: tuple[Config, dict[str, Path]]) -> None
     assert told.startswith("1 of the 2 images of data/")
     assert f"the first that is missing is {first['val labels']} (val_dataloader.dataset.data_prefix.seg_map_path)" in told
     assert "Download" in told
-    preflight.check(cfg, ("train",))
+    check_start(cfg, ("train",))
 
 
 @pytest.mark.parametrize("augmented", [False, True])
@@ -73,10 +73,10 @@ def test_only_label_maps_that_are_read_must_be_there(segmentation: tuple[Config,
     first["val labels"].unlink()
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline if augmented else cfg.test_pipeline
     with pytest.raises(InputError, match="test_dataloader"):
-        preflight.check(cfg, ("test",))
+        check_start(cfg, ("test",))
     steps = cfg.tta_pipeline[1].transforms if augmented else cfg.test_dataloader.dataset.pipeline
     steps.pop(2)
-    preflight.check(cfg, ("test",))
+    check_start(cfg, ("test",))
 
 
 def test_missing_image(segmentation: tuple[Config, dict[str, Path]]) -> None:
@@ -112,10 +112,10 @@ def test_label_maps_of_a_users_own_dataset(tmp_path: Path, monkeypatch: pytest.M
     )
     cfg.train_dataloader.dataset = own
     (tmp_path / "own/train/overview_parts.png").touch()
-    preflight.check(cfg, ("train",))
+    check_start(cfg, ("train",))
     first["train labels"].unlink()
     with pytest.raises(InputError, match=r"is own/train/a_parts\.png"):
-        preflight.check(cfg, ("train",))
+        check_start(cfg, ("train",))
     (tmp_path / "own/list.txt").write_text("b\n")
     cfg.train_dataloader.dataset.ann_file = "list.txt"
-    preflight.check(cfg, ("train",))
+    check_start(cfg, ("train",))

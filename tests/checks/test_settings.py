@@ -1,7 +1,6 @@
 """Settings that stop no run and do something other than they say, and data whose parts do not mean the same."""
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,13 @@ import pytest
 from makers import HOME
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from small_datasets import NAMES, coco, label_map, own_config, refusal, segmenter, write
+from small_datasets import NAMES, coco, label_map, own_config, refusal, segmenter, texts, write
 
-from mmvit.checks import preflight
-from mmvit.checks.config import examine
-from mmvit.checks.options import option_faults
-from mmvit.checks.settings import odd_settings, same_data, schedule_faults, vain_keys
+from mmvit.checks.doctor import examine
+from mmvit.checks.findings import Finding
+from mmvit.checks.plan import Plan
+from mmvit.checks.settings import check_settings, schedule_faults, vain_keys
+from mmvit.checks.table import check_start
 
 pytestmark = pytest.mark.stack
 
@@ -23,8 +23,12 @@ ITERATIONS = dict(type="IterBasedTrainLoop", max_iters=2000)
 
 
 def odd(cfg: Config) -> list[str]:
+    return [finding.text for finding in found(cfg)]
+
+
+def found(cfg: Config) -> list[Finding]:
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        return odd_settings(cfg)
+        return list(check_settings(Plan(cfg, ("train", "val"))))
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (HOME / "configs").glob("*.py"))[::3])
@@ -72,9 +76,9 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_every_run_would_stop_at(what: str) -> None:
     options, words = IMPOSSIBLE[what]
     cfg = own_config(**options)
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        (told,) = option_faults(cfg)
-    assert told.startswith(words)
+    (finding,) = found(cfg)
+    assert finding.verdict == "wrong"
+    assert finding.text.startswith(words)
 
 
 def test_a_class_that_is_ignored() -> None:
@@ -92,10 +96,9 @@ def test_what_does_something_else(what: str) -> None:
 def test_a_validation_on_the_training_data() -> None:
     own = {"ann_file": "annotations/instances_train2017.json", "data_prefix": dict(img="train2017/")}
     cfg = own_config(**{f"val_dataloader.dataset.{name}": value for name, value in own.items()})
-    (told,) = same_data(cfg)
-    assert told.startswith("val_dataloader.dataset reads the data of train_dataloader.dataset")
-    assert list(same_data(own_config())) == []
-    assert odd(cfg) == [], "the doctor lets it pass: one begins so, to see a model learn at all"
+    (finding,) = found(cfg)
+    assert finding.verdict == "doubtful", "one begins so, to see a model learn at all"
+    assert finding.text.startswith("val_dataloader.dataset reads the data of train_dataloader.dataset")
 
 
 def test_what_is_meant_so_is_not_told() -> None:
@@ -140,8 +143,9 @@ SCHEDULES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str]] = {
 @pytest.mark.parametrize("what", SCHEDULES)
 def test_schedules(what: str) -> None:
     training, schedulers, words = SCHEDULES[what]
-    (told,) = schedule_faults(Config(dict(train_cfg=training, param_scheduler=schedulers)), per_epoch=10)
-    assert told.startswith(words)
+    (finding,) = schedule_faults(Config(dict(train_cfg=training, param_scheduler=schedulers)), per_epoch=10)
+    assert finding.text.startswith(words)
+    assert finding.verdict == ("wrong" if "counts epochs" in words else "doubtful")
 
 
 def test_schedules_in_order() -> None:
@@ -169,20 +173,11 @@ def test_checkpoints_that_count_epochs_of_none() -> None:
 def test_keys_that_are_part_of_no_name() -> None:
     names = ["backbone.stages.0.norm.weight", "bbox_head.retina_cls.bias"]
     keys = dict(bakcbone=dict(lr_mult=0.1), bbox_head=dict(lr_mult=2.0), cls_token=dict(decay_mult=0.0))
-    (told,) = vain_keys(Config(dict(optim_wrapper=dict(paramwise_cfg=dict(custom_keys=keys)))), names)
-    assert told == (
+    (finding,) = vain_keys(Config(dict(optim_wrapper=dict(paramwise_cfg=dict(custom_keys=keys)))), names)
+    assert finding.text == (
         "optim_wrapper.paramwise_cfg.custom_keys: no parameter has bakcbone in its name, so its factors apply to nothing; did "
         "you mean backbone?"
     )
-
-
-@pytest.fixture
-def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    lines: list[str] = []
-    monkeypatch.setattr(
-        preflight, "print_log", lambda text, logger, level: lines.append(text) if level >= logging.WARNING else None
-    )
-    return lines
 
 
 def other_file(root: Path, name: str, **changed: Any) -> None:
@@ -198,35 +193,42 @@ def test_categories_in_another_order_than_in_training(tmp_path: Path) -> None:
     other_file(tmp_path, "val.json", **TURNED)
     cfg.val_dataloader.dataset.ann_file = "val.json"
     cfg.val_evaluator.ann_file = str(tmp_path / "val.json")
-    told = refusal(preflight.check, cfg, ("train", "val"))
-    assert told.startswith(
+    told = refusal(check_start, cfg, ("train", "val"))
+    assert (
         "train_dataloader.dataset and val_dataloader.dataset have the same categories in different orders (number 1 is 'screw' "
         "and 'nut')"
-    )
+    ) in told
     cfg.val_dataloader.dataset.ann_file = "ann.json"
-    told = refusal(preflight.check, cfg, ("train", "val"))
+    told = refusal(check_start, cfg, ("train", "val"))
     assert "val_dataloader.dataset and val_evaluator.ann_file have the same categories in different orders" in told
 
 
-def test_categories_in_another_order_than_the_classes(tmp_path: Path, warned: list[str]) -> None:
+def test_categories_in_another_order_than_the_classes(tmp_path: Path) -> None:
     cfg = write(tmp_path, coco(**TURNED))
-    preflight.check(cfg, ("train",))
-    (told,) = [line for line in warned if "results would get the wrong names" in line]
+    told = refusal(check_start, cfg, ("train",))
+    assert "results would get the wrong names" in told
     assert "its categories are in the order nut, screw, the classes of CocoDataset in the order screw, nut" in told
     cfg.train_dataloader.dataset.metainfo.classes = tuple(reversed(NAMES))
-    warned.clear()
-    preflight.check(cfg, ("train",))
-    assert not any("wrong names" in line for line in warned)
+    check_start(cfg, ("train",))
 
 
-def test_an_evaluator_with_more_images(tmp_path: Path, warned: list[str]) -> None:
+def test_a_category_that_the_file_lacks(tmp_path: Path) -> None:
+    """mmdet numbers the categories of the file: with the last one lacking the others keep their names, with another not."""
+    cfg = write(tmp_path, coco(categories=[dict(id=2, name="nut")]))
+    told = refusal(check_start, cfg, ("train",))
+    assert "1 of the 2 classes of CocoDataset have no category there (screw)" in told
+    assert "'nut' would be called 'screw'" in told
+    cfg = write(tmp_path, coco(categories=[dict(id=1, name="screw")]))
+    assert any("evaluation fails once such a class is predicted" in text for text in texts(cfg, ("train",), "doubtful"))
+
+
+def test_an_evaluator_with_more_images(tmp_path: Path) -> None:
     cfg = write(tmp_path, coco())
     content = coco()
     content["images"].append(dict(id=3, file_name="3.png", width=96, height=64))
     (tmp_path / "more.json").write_text(json.dumps(content))
     cfg.val_evaluator.ann_file = str(tmp_path / "more.json")
-    preflight.check(cfg, ("val",))
-    (told,) = [line for line in warned if "count as missed" in line]
+    (told,) = [text for text in texts(cfg, ("val",), "doubtful") if "count as missed" in text]
     assert f"another file than {tmp_path / 'ann.json'} (val_dataloader.dataset.ann_file)" in told
     assert "which lacks 1 of its 3 images (3.png)" in told
 
@@ -235,13 +237,13 @@ def test_label_maps_that_mean_something_else_in_validation(tmp_path: Path) -> No
     cfg = segmenter(tmp_path, [0, 1] * 20)
     cfg.model.decode_head.num_classes = 2
     label_map(tmp_path / "maps" / "2.png", [0, 1] * 20)
-    preflight.check(cfg, ("train", "val"))
+    check_start(cfg, ("train", "val"))
     cfg.val_dataloader.dataset.reduce_zero_label = True
-    told = refusal(preflight.check, cfg, ("train", "val"))
+    told = refusal(check_start, cfg, ("train", "val"))
     assert told.startswith("train_dataloader.dataset has reduce_zero_label=False, val_dataloader.dataset has True")
     cfg.val_dataloader.dataset.reduce_zero_label = False
     cfg.val_dataloader.dataset.metainfo = dict(classes=tuple(reversed(NAMES)))
-    told = refusal(preflight.check, cfg, ("train", "val"))
+    told = refusal(check_start, cfg, ("train", "val"))
     assert told.startswith("train_dataloader.dataset has 2 classes (screw, nut), val_dataloader.dataset has 2 (nut, screw)")
 
 
@@ -250,7 +252,6 @@ def test_the_doctor_has_a_line_for_it(tmp_path: Path) -> None:
     cfg.optim_wrapper.paramwise_cfg.custom_keys = dict(bakcbone=dict(lr_mult=0.1))
     cfg.optim_wrapper.optimizer.lr = 0
     cfg.dump(tmp_path / "own.py")
-    found = {finding.subject: finding for finding in examine(str(tmp_path / "own.py"), {})}
-    assert found["settings"].ok is False
-    assert found["settings"].text.splitlines()[0] == "optim_wrapper.optimizer.lr is 0: nothing learns"
-    assert "no parameter has bakcbone in its name" in found["settings"].text
+    told = [finding.text for finding in examine(str(tmp_path / "own.py"), {}) if finding.subject == "settings"]
+    assert told[0] == "optim_wrapper.optimizer.lr is 0: nothing learns"
+    assert any("no parameter has bakcbone in its name" in text for text in told)

@@ -10,9 +10,9 @@ import pytest
 from mmdet.datasets import CocoDataset
 from small_datasets import NAMES, coco, detector, refusal, with_annotation, write
 
-from mmvit.checks import preflight
 from mmvit.checks import survey as surveys
 from mmvit.checks.survey import Reading, Survey, survey
+from mmvit.checks.table import check_start
 from mmvit.data import annotations
 from mmvit.data.coco import table_of
 from mmvit.data.coco_reader import fast_table
@@ -46,10 +46,10 @@ def test_a_training_without_targets_is_refused(tmp_path: Path) -> None:
         entry.update(iscrowd=1, segmentation=rle)
     write(tmp_path, content)
     cfg = detector(tmp_path, "mask_rcnn")
-    told = refusal(preflight.check, cfg, ("train",))
+    told = refusal(check_start, cfg, ("train",))
     assert told.startswith("nothing to learn from: no box remains when mmdet has read the training data")
     assert "2 iscrowd=1, which are regions to ignore" in told
-    preflight.check(cfg, ("val",))
+    check_start(cfg, ("val",))
     dataset = CocoDataset(ann_file=f"{tmp_path}/ann.json", metainfo=dict(classes=NAMES), data_prefix=dict(img=""))
     assert all(box["ignore_flag"] for i in range(2) for box in dataset.get_data_info(i)["instances"])
 
@@ -57,18 +57,18 @@ def test_a_training_without_targets_is_refused(tmp_path: Path) -> None:
 def test_images_that_the_filter_takes_away(tmp_path: Path) -> None:
     cfg = write(tmp_path, coco())
     cfg.train_dataloader.dataset.filter_cfg = dict(filter_empty_gt=True, min_size=65)
-    assert "nothing to learn from" in refusal(preflight.check, cfg, ("train",))
+    assert "nothing to learn from" in refusal(check_start, cfg, ("train",))
     cfg.train_dataloader.dataset.filter_cfg.min_size = 64
-    preflight.check(cfg, ("train",))
+    check_start(cfg, ("train",))
 
 
 def test_images_without_labels_need_no_annotations(tmp_path: Path) -> None:
     content = coco()
     del content["annotations"]
     cfg = write(tmp_path, content)
-    assert "no list annotations" in refusal(preflight.check, cfg, ("train",))
+    assert "no list annotations" in refusal(check_start, cfg, ("train",))
     cfg.train_dataloader.dataset.pipeline = [dict(type="LoadImageFromFile"), dict(type="LoadEmptyAnnotations")]
-    preflight.check(cfg, ("train",))
+    check_start(cfg, ("train",))
 
 
 @pytest.mark.parametrize("given", ["corners", "fractions", "turned"])
@@ -83,7 +83,7 @@ def test_boxes_of_other_conventions_are_refused(tmp_path: Path, given: str) -> N
         size, told = (300, 640), "All of them fit if width and height of the images are exchanged"
         rows[:, 0] += 150
         rows[:, 1] /= 3
-    message = refusal(preflight.check, write(tmp_path, boxes(*rows.tolist(), size=size)), ("train",))
+    message = refusal(check_start, write(tmp_path, boxes(*rows.tolist(), size=size)), ("train",))
     assert "ann.json (train_dataloader.dataset.ann_file): " in message
     assert told in message
 
@@ -108,17 +108,17 @@ def test_odd_values_are_told(tmp_path: Path) -> None:
 
 def test_evaluation_needs_iscrowd(tmp_path: Path) -> None:
     cfg = write(tmp_path, with_annotation(iscrowd=None))
-    preflight.check(cfg, ("train",))
-    told = refusal(preflight.check, cfg, ("train", "val"))
+    check_start(cfg, ("train",))
+    told = refusal(check_start, cfg, ("train", "val"))
     assert f"{tmp_path}/ann.json (val_evaluator.ann_file): 1 annotations have no iscrowd (ids 7)" in told
     cfg.val_evaluator.ann_file = None  # mmdet makes one from the dataset
-    preflight.check(cfg, ("train", "val"))
+    check_start(cfg, ("train", "val"))
 
 
 def test_the_evaluators_file_must_be_there(tmp_path: Path) -> None:
     cfg = write(tmp_path, coco())
     cfg.val_evaluator.ann_file = str(tmp_path / "absent.json")
-    assert "absent.json (val_evaluator.ann_file): no such file" in refusal(preflight.check, cfg, ("val",))
+    assert "absent.json (val_evaluator.ann_file): no such file" in refusal(check_start, cfg, ("val",))
 
 
 @pytest.mark.parametrize("kind", ["above", "absolute", "dots"])
@@ -126,16 +126,16 @@ def test_images_are_found_wherever_mmdet_finds_them(tmp_path: Path, kind: str) -
     content = coco()
     names = {"above": "../images/1.png", "absolute": f"{tmp_path}/images/1.png", "dots": "./1.png"}
     content["images"][0]["file_name"] = names[kind]
-    preflight.check(write(tmp_path, content), ("train",))
+    check_start(write(tmp_path, content), ("train",))
     content["images"][0]["file_name"] = "../images/3.png"
-    assert "names 1 images (of 2) that are not in" in refusal(preflight.check, write(tmp_path, content), ("train",))
+    assert "names 1 images (of 2) that are not in" in refusal(check_start, write(tmp_path, content), ("train",))
 
 
 def test_a_string_where_a_tuple_of_classes_is_meant(tmp_path: Path) -> None:
     cfg = write(tmp_path, coco())
     cfg.model.bbox_head.num_classes = 1
     cfg.train_dataloader.dataset.metainfo = dict(classes="screw")
-    told = refusal(preflight.check, cfg, ("train",))
+    told = refusal(check_start, cfg, ("train",))
     assert "train_dataloader.dataset.metainfo.classes is the string 'screw'" in told
     assert "Write classes=('screw',) with a comma" in told
 

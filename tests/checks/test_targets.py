@@ -11,10 +11,11 @@ from mmengine.registry import DefaultScope
 from small_datasets import label_map, own_config, refusal, segmenter
 from test_files import doctored
 
-from mmvit.checks import preflight
-from mmvit.checks.model import class_faults
-from mmvit.checks.options import option_faults
-from mmvit.checks.targets import absent_classes, pixel_fault, require_pixels
+from mmvit.checks.classes import class_faults
+from mmvit.checks.options import check_options
+from mmvit.checks.plan import Plan
+from mmvit.checks.table import check_start
+from mmvit.checks.targets import absent_classes, learnable, pixel_fault
 from mmvit.config.datasets import datasets_of
 from mmvit.engine.configuration import TrainOptions, train_config
 
@@ -29,19 +30,19 @@ def two_classes(root: Path, values: Any = 1) -> Config:
 
 def test_masks_of_0_and_255_are_refused(tmp_path: Path) -> None:
     cfg = two_classes(tmp_path, [0, 255] * 20)
-    told = refusal(preflight.check, cfg, ("train",))
+    told = refusal(check_start, cfg, ("train",))
     assert "maps (train_dataloader.dataset.data_prefix.seg_map_path): every pixel is 'screw' (0) or ignored (255, 50.0%" in told
     assert "write its number, 1, into the files" in told
-    preflight.check(cfg, ("val",))
+    check_start(cfg, ("val",))
     label_map(tmp_path / "maps" / "2.png", [0, 1] * 20)
-    preflight.check(cfg, ("train",))
+    check_start(cfg, ("train",))
 
 
 def test_maps_in_which_all_is_ignored_are_refused(tmp_path: Path) -> None:
     cfg = two_classes(tmp_path, [0] * 40)
-    preflight.check(cfg, ("train",))
+    check_start(cfg, ("train",))
     cfg.train_dataloader.dataset.reduce_zero_label = True
-    told = refusal(preflight.check, cfg, ("train",))
+    told = refusal(check_start, cfg, ("train",))
     assert "nothing to learn from: all pixels are ignored (255). reduce_zero_label=True ignores 0; is 0 a class?" in told
 
 
@@ -52,7 +53,7 @@ def test_a_wrong_reduce_zero_label_is_told(tmp_path: Path) -> None:
     assert "which no map has: where 0 is the first class" in (
         absent_classes(np.bincount([0, 0, 255], minlength=256), ["a", "b"], True) or ""
     )
-    assert "FIX  label maps" in doctored(cfg, ("train",))[1]
+    assert "wrong        label maps" in doctored(cfg, ("train",))[1]
 
 
 def test_few_maps_are_read_where_they_suffice() -> None:
@@ -63,7 +64,7 @@ def test_few_maps_are_read_where_they_suffice() -> None:
         return np.full((2, 2), 1 if entry["number"] == 999 else 0, np.uint8)
 
     entries = [dict(number=number) for number in range(1000)]
-    require_pixels(entries, labels, ["a", "b"], "maps", False)
+    assert learnable(entries, labels, ["a", "b"], False) is None
     assert len(read) <= 17
     assert pixel_fault(np.bincount([0] * 5000 + [255], minlength=256), ["a", "b"], False) is None, "a border is no object"
     assert pixel_fault(np.bincount([0, 255], minlength=256), ["all"], False) is None
@@ -71,7 +72,7 @@ def test_few_maps_are_read_where_they_suffice() -> None:
 
 def faults(cfg: Config) -> list[str]:
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        return option_faults(cfg)
+        return [finding.text for finding in check_options(Plan(cfg, ("train", "val", "test")))]
 
 
 UNKNOWN = {
@@ -135,14 +136,18 @@ def test_mmsegs_pretrained_is_told() -> None:
     assert "_delete_" not in told
 
 
+def texts_of(cfg: Config) -> list[str]:
+    return [finding.text for finding in class_faults(cfg.model, datasets_of(cfg, ("train",)))]
+
+
 def test_weights_of_classes() -> None:
     cfg = own_config("fpn_van_b0_ade20k", **{"model.decode_head.loss_decode.class_weight": [1.0] * 3})
     with DefaultScope.overwrite_default_scope("mmseg"):
-        assert class_faults(cfg.model, datasets_of(cfg, ("train",))) == [
+        assert texts_of(cfg) == [
             "model.decode_head.loss_decode.class_weight has 3 numbers, expected 150: one for each of 150 classes"
         ]
         cfg.model.decode_head.loss_decode.class_weight = [1.0] * 150
-        assert class_faults(cfg.model, datasets_of(cfg, ("train",))) == []
+        assert texts_of(cfg) == []
 
 
 RUNTIME = (
@@ -182,21 +187,21 @@ def test_things_and_stuff() -> None:
     head["loss_cls"] = dict(type="CrossEntropyLoss", class_weight=[1.0] * 81)
     cfg = Config(dict(train_dataloader=dict(dataset=dataset), model=dict(panoptic_head=head), default_scope="mmdet"))
     with DefaultScope.overwrite_default_scope("mmdet"):
-        assert class_faults(cfg.model, datasets_of(cfg, ("train",))) == [
+        assert texts_of(cfg) == [
             "model.panoptic_head.loss_cls.class_weight has 81 numbers, expected 131: one for each of 130 classes and the "
             "background",
             "model.panoptic_head.num_stuff_classes is 50, but train_dataloader.dataset (CocoPanopticDataset) has 53 classes of "
-            "stuff: set it to 53",
+            "stuff. Set it to 53",
         ]
 
 
 def test_images_without_labels_need_no_folder_of_labels(tmp_path: Path) -> None:
     cfg = two_classes(tmp_path)
     cfg.test_dataloader.dataset.data_prefix.seg_map_path = "absent"
-    told = refusal(preflight.check, cfg, ("test",))
+    told = refusal(check_start, cfg, ("test",))
     assert "absent   (test_dataloader.dataset.data_prefix.seg_map_path)" in told
     assert "Images without label maps: --no-labels --out DIR" in told
     assert "ln -s" not in told, "whose data these are, nobody knows"
     steps = cfg.test_dataloader.dataset.pipeline
     cfg.test_dataloader.dataset.pipeline = [step for step in steps if step.type != "LoadAnnotations"]
-    preflight.check(cfg, ("test",))
+    check_start(cfg, ("test",))

@@ -14,8 +14,8 @@ from small_datasets import write_noise_maps
 from test_processes import SEGMENTER
 from torch import nn
 
+from mmvit.engine.computing import WORKSPACE, whole_counts
 from mmvit.engine.configuration import TrainOptions
-from mmvit.engine.determinism import WORKSPACE, whole_counts
 from mmvit.engine.launch import train
 from mmvit.layers.pooling import AdaptiveAverage
 

@@ -11,8 +11,8 @@ from mmengine.registry import DATASETS, HOOKS, DefaultScope
 from small_datasets import CONFIGS, coco, label_map, refusal, segmenter, write
 from torch import nn
 
+from mmvit.engine.checking import CheckLabelsHook, strangers
 from mmvit.engine.configuration import TrainOptions, train_config
-from mmvit.engine.labels import CheckLabelsHook, strangers
 
 pytestmark = pytest.mark.stack
 

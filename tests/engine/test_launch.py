@@ -112,9 +112,7 @@ def test_frozen_stages_that_the_optimiser_has_all_the_same(there: Path, capfd: p
         "train_cfg.max_iters": 3,
     }
     train(TrainOptions(Path("detector.py"), Path("plain"), resume="auto", cfg_options=options))
-    told = (
-        "resuming: model.backbone.frozen_stages: 2 in the config, nothing in the checkpoint. 2 holds. --cfg-options load_from="
-    )
+    told = "model.backbone.frozen_stages: 2 in the config, nothing in the checkpoint. 2 holds. --cfg-options load_from="
     assert told in "".join(capfd.readouterr())
 
 

@@ -18,7 +18,7 @@ from torch import nn
 from benchmarks.stress import differing, outcome
 from mmvit.commands.training import amp_of, training
 from mmvit.engine import configuration
-from mmvit.engine.compiling import compile_parts
+from mmvit.engine.computing import compile_parts
 from mmvit.engine.configuration import TrainOptions, train_config
 from mmvit.errors import InputError
 

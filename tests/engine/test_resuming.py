@@ -38,6 +38,9 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+RESUME = "doubtful     resume       "
+
+
 class Heard(logging.Handler):
     """Keep what is logged: mmengine's loggers hand nothing on."""
 
@@ -56,7 +59,7 @@ def told(folder: Path, hook: dict = HOOK, **changes: Any) -> tuple[str, Runner]:
     heard = Heard()
     run.logger.addHandler(heard)
     kill(run)
-    return "\n".join(line for line in heard.lines if line.startswith("resuming:")), run
+    return "\n".join(line for line in heard.lines if line.startswith(RESUME)), run
 
 
 def test_nothing_is_said_where_nothing_differs(killed: Path) -> None:
@@ -72,8 +75,8 @@ def test_a_training_that_is_over_says_so(killed: Path) -> None:
     heard = Heard()
     run.logger.addHandler(heard)
     train(run)
-    told = "resuming: nothing is left to train: the checkpoint has 6 of 4 iterations. To continue, raise train_cfg.max_epochs"
-    assert told in heard.lines
+    told = "nothing is left to train: the checkpoint has 6 of 4 iterations. To continue, raise train_cfg.max_epochs"
+    assert f"{RESUME}{told}" in heard.lines
 
 
 def test_what_the_checkpoint_overrules_is_told(killed: Path) -> None:
@@ -82,13 +85,14 @@ def test_what_the_checkpoint_overrules_is_told(killed: Path) -> None:
         param_scheduler=schedule(0.2, (1, 3)),
         optim_wrapper=optimizer(lr=1e-3, weight_decay=0.1, betas=(0.8, 0.9)),
     )
-    assert message.splitlines() == [
-        "resuming: the checkpoint's count. To take the config's: --resume --new-schedule",
-        "  optim_wrapper.optimizer.betas: (0.8, 0.9) in the config, (0.9, 0.999) in the checkpoint",
-        "  optim_wrapper.optimizer.weight_decay: 0.1 in the config, 0.01 in the checkpoint",
-        "  optim_wrapper.optimizer.lr: 0.001 in the config, 0.01 in the checkpoint",
-        "  param_scheduler.0.start_factor: 0.2 in the config, 0.1 in the checkpoint",
-        "  param_scheduler.1.milestones: [1, 3] in the config, [1, 2] in the checkpoint",
+    assert [line.strip() for line in message.removeprefix(RESUME).splitlines()] == [
+        "the config has other settings than the checkpoint, and the checkpoint's count:",
+        "optim_wrapper.optimizer.betas: (0.8, 0.9) in the config, (0.9, 0.999) in the checkpoint",
+        "optim_wrapper.optimizer.weight_decay: 0.1 in the config, 0.01 in the checkpoint",
+        "optim_wrapper.optimizer.lr: 0.001 in the config, 0.01 in the checkpoint",
+        "param_scheduler.0.start_factor: 0.2 in the config, 0.1 in the checkpoint",
+        "param_scheduler.1.milestones: [1, 3] in the config, [1, 2] in the checkpoint",
+        "To take the config's: --resume --new-schedule",
     ]
     assert run.optim_wrapper.param_groups[0]["initial_lr"] == 1e-2
 
@@ -105,8 +109,8 @@ def test_other_schedules_and_what_else_differs(killed: Path) -> None:
     )
     assert "  param_scheduler: 1 schedules in the config, 2 in the checkpoint" in message
     assert "  param_scheduler.0.T_max: 3 in the config, nothing in the checkpoint" in message
-    assert "resuming: the checkpoint has averaged weights, the config no EMAHook" in message
-    assert "resuming: train_dataloader.batch_size: 2 now, 3 in the checkpoint. 2 counts" in message
+    assert f"{RESUME}the checkpoint has averaged weights, the config no EMAHook" in message
+    assert f"{RESUME}train_dataloader.batch_size: 2 now, 3 in the checkpoint. 2 counts" in message
 
 
 @pytest.mark.parametrize("by_epoch", [True, False])
@@ -146,7 +150,9 @@ class Rates(Hook):
 def test_averages_are_kept(killed: Path) -> None:
     state = safe_load(sorted(killed.glob("iter_*.pth"))[-1])["optimizer"]["state"]
     message, run = told(killed, hook=NEW, param_scheduler=schedule(), optim_wrapper=optimizer(lr=1e-3))
-    assert message.startswith("resuming: the config's count, because of --new-schedule")
+    assert message.startswith(
+        f"{RESUME}the config has other settings than the checkpoint, and the config's count (--new-schedule)"
+    )
     now = run.optim_wrapper.optimizer.state_dict()["state"]
     assert all(torch.equal(now[number]["exp_avg"], state[number]["exp_avg"]) for number in state)
 

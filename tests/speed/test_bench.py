@@ -20,7 +20,7 @@ from mmvit.backbones.pvt import SpatialReductionAttention
 from mmvit.backbones.volo import OutlookAttention
 from mmvit.commands import get_flops
 from mmvit.complexity import complexity
-from mmvit.engine.flops import costs_of_config
+from mmvit.config.costs import costs_of_config
 from mmvit.errors import InputError
 from mmvit.zoo import families
 

@@ -9,7 +9,7 @@ from families import FAMILIES
 from hubs import COMMIT, Hub, serving
 from safetensors.torch import save
 
-from mmvit.checks.config import whereabouts
+from mmvit.checks.pretrained import whereabouts
 from mmvit.errors import CheckpointError, InputError
 from mmvit.weights import addresses, downloads, hub, layouts, published, released
 from mmvit.weights.contents import read_contents

@@ -8,7 +8,7 @@ import torch
 from makers import HOME, write_coco
 from mmengine.config import Config
 
-from mmvit.checks import preflight
+from mmvit.checks.table import check_start
 from mmvit.config.files import load_config
 from mmvit.demo.recipe import DEMO
 from mmvit.engine.configuration import TestOptions, TrainOptions, test_config, train_config
@@ -38,12 +38,12 @@ def cfg() -> Config:
 
 def fault(cfg: Config) -> str:
     with pytest.raises(InputError) as raised:
-        preflight.check(cfg, ("train", "val"))
+        check_start(cfg, ("train", "val"))
     return str(raised.value)
 
 
 def test_whole_dataset_passes(root: Path, cfg: Config) -> None:
-    preflight.check(cfg, ("train", "val", "test"))
+    check_start(cfg, ("train", "val", "test"))
 
 
 def test_wrapped_datasets_are_opened(root: Path, cfg: Config) -> None:
@@ -51,7 +51,7 @@ def test_wrapped_datasets_are_opened(root: Path, cfg: Config) -> None:
     cfg.train_dataloader.dataset = dict(
         type="RepeatDataset", times=2, dataset=dict(type="ConcatDataset", datasets=[inner, inner])
     )
-    preflight.check(cfg, ("train",))
+    check_start(cfg, ("train",))
     (root / "annotations" / "instances_train2017.json").unlink()
     assert "train_dataloader.dataset.dataset.datasets.1.ann_file" in fault(cfg)
 
@@ -91,7 +91,7 @@ def test_test_dev_has_no_annotations(root: Path, cfg: Config) -> None:
     content = json.loads(file.read_text())
     del content["annotations"]
     file.write_text(json.dumps(content))
-    preflight.check(cfg, ("test",))
+    check_start(cfg, ("test",))
     assert "no list annotations" in fault(cfg)
 
 
@@ -108,7 +108,7 @@ def test_other_categories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cfg: 
     for split in ("train", "val"):
         cfg[f"{split}_dataloader"].dataset.metainfo = dict(classes=("screw", "nut"))
     cfg.model.bbox_head.num_classes = 2
-    preflight.check(cfg, ("train", "val"))
+    check_start(cfg, ("train", "val"))
 
 
 def test_splits_of_other_categories(root: Path, cfg: Config) -> None:
@@ -179,7 +179,7 @@ def test_files_to_be_fetched_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyP
     cfg = load_config(LEAF.parent / f"{name}.py")
     source = cfg.model.backbone.init_cfg.checkpoint
     with pytest.raises(InputError) as raised:
-        preflight.check(cfg, ())
+        check_start(cfg, ())
     for part in (
         f"checkpoint {source}: no such file (model.backbone.init_cfg.checkpoint, looked in {tmp_path / 'checkpoints'})",
         *told,
@@ -189,10 +189,10 @@ def test_files_to_be_fetched_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert part in str(raised.value)
     Path(source).parent.mkdir()
     Path(source).touch()
-    preflight.check(cfg, ())
+    check_start(cfg, ())
 
 
 def test_missing_checkpoint_in_a_list(cfg: Config) -> None:
     cfg.model.backbone.init_cfg = [dict(type="Normal", layer="Conv2d"), dict(type="Pretrained", checkpoint="nowhere/x.pth")]
     with pytest.raises(InputError, match=r"nowhere/x\.pth: no such file \(model\.backbone\.init_cfg\.1\.checkpoint"):
-        preflight.check(cfg, ())
+        check_start(cfg, ())

@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from ..checks.findings import brief
-from ..engine.models import unwrapped
 from ..errors import InputError
+from .findings import brief
 
 ADVICE = {
     "Expected more than 1 value per channel": (
@@ -48,7 +47,7 @@ def describe(error: BaseException, model: Any = None) -> str:
     text = brief(error)
     if isinstance(error, InputError):
         return text
-    parts = unwrapped(model).named_modules() if isinstance(model, nn.Module) else ()
+    parts = model.named_modules() if isinstance(model, nn.Module) else ()
     names = {id(part): f"model.{name} ({type(part).__name__})" for name, part in parts if name}
     owner, at, source = "", "", ""
     for frame, line in walk_tb(error.__traceback__):

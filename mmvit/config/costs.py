@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..complexity import Complexity, complexity
-from ..config.files import load_config
 from ..errors import InputError
 from ..pyramid import SMALLEST
+from .files import open_config
 
 
-def costs_of_config(file: Path, height: int, width: int) -> dict[str, Complexity]:
+def costs_of_config(file: str | Path, height: int, width: int) -> dict[str, Complexity]:
     """Return the cost of `backbone` and `model` for one image of `height` x `width` pixels.
 
     The whole model is counted in its tensors mode: heads with their predictions, without what turns those into boxes. This
@@ -26,7 +26,7 @@ def costs_of_config(file: Path, height: int, width: int) -> dict[str, Complexity
     Raises:
         InputError: the config cannot be read or has no such model, or the image is too small.
     """
-    cfg = load_config(file)
+    cfg = open_config(file)
     if "backbone" not in cfg.get("model", {}):
         raise InputError(f"{file}: model.backbone is missing; expected a config of a detector or segmenter")
     if min(height, width) < SMALLEST:

@@ -1,16 +1,52 @@
-"""Detection of labels without a class, before they reach a GPU and fail there in a device-side assert."""
+"""Checks that need a run: the length of its epochs, its model, its metrics, the labels of its batches.
 
-from collections.abc import Iterable, Iterator, Sequence
+Labels without a class are found before they reach a GPU and fail there in a device-side assert.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..checks.settings import schedule_faults, vain_keys
+from ..checks.table import require
+from ..errors import InputError, nearest
 from ..registry import HOOKS
 from .models import unwrapped
+
+
+@HOOKS.register_module()
+class CheckSettingsHook(Hook):
+    """Report settings that do not do what they say, as soon as the length of an epoch and the names of parameters are known."""
+
+    def before_train(self, runner: Runner) -> None:
+        """
+        Raises:
+            InputError: one is wrong.
+        """
+        before = set(schedule_faults(runner.cfg))  # reported before the run
+        per_epoch = len(runner.train_loop.dataloader) if runner.cfg.train_cfg.get("max_epochs") else None
+        names = (name for name, _ in unwrapped(runner.model).named_parameters())
+        found = [*schedule_faults(runner.cfg, per_epoch), *vain_keys(runner.cfg, names)]
+        require(finding for finding in found if finding not in before)
+
+    def after_val_epoch(self, runner: Runner, metrics: Mapping[str, Any] | None = None) -> None:
+        """Check the metric that selects the best checkpoint.
+
+        Raises:
+            InputError: the evaluation does not give this metric.
+        """
+        for hook in runner.hooks:
+            wanted = getattr(hook, "save_best", None) if isinstance(hook, CheckpointHook) else None
+            for name in [wanted] if isinstance(wanted, str) else wanted or ():
+                if metrics and name != "auto" and name not in metrics:
+                    raise InputError(
+                        f"default_hooks.checkpoint.save_best is {name!r}, and the evaluation gives no such metric; "
+                        f"{nearest(name, metrics)}"
+                    )
 
 
 @HOOKS.register_module()

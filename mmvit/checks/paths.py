@@ -1,0 +1,70 @@
+"""Check that the files and folders that a config names are there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..config.datasets import DatasetView, is_remote
+from .findings import Finding, ok, wrong
+from .plan import Plan
+
+SOURCES = {
+    "CocoDataset": (
+        "annotations/instances_{train,val}2017.json, train2017/*.jpg, val2017/*.jpg",
+        "train2017.zip, val2017.zip and annotations_trainval2017.zip from https://cocodataset.org/#download",
+    ),
+    "ADE20KDataset": (
+        "images/{training,validation}/*.jpg, annotations/{training,validation}/*.png",
+        "ADEChallengeData2016.zip from http://sceneparsing.csail.mit.edu",
+    ),
+    "CityscapesDataset": (
+        "leftImg8bit/{train,val}/CITY/*_leftImg8bit.png, gtFine/{train,val}/CITY/*_gtFine_labelTrainIds.png",
+        "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from https://www.cityscapes-dataset.com, "
+        "labelTrainIds by the cityscapesscripts package",
+    ),
+}
+
+
+def check_paths(plan: Plan) -> Iterator[Finding]:
+    lost: dict[Path, list[str]] = {}
+    affected = []
+    for view in plan.datasets:
+        for name, path in view.paths():
+            unread = name.endswith(".seg_map_path") and not view.loads_annotations
+            if not is_remote(path) and not path.exists() and not unread:
+                lost.setdefault(path, []).append(name)
+                affected.append(view)
+    if lost:
+        sentence = "\n".join(
+            [
+                f"dataset not found: {len(lost)} paths of this config are missing",
+                *(f"  {path}   ({', '.join(names)})" for path, names in lost.items()),
+                *layout_of(affected[0]),
+            ]
+        )
+        yield wrong("data", sentence + "\n" + "\n".join(_remedies(lost, affected[0])))
+    elif plan.splits:
+        yield ok("data", f"all files of {', '.join(plan.splits)} are there")
+    else:
+        yield ok("data", "the config has no datasets")
+
+
+def _remedies(lost: dict[Path, list[str]], view: DatasetView) -> Iterator[str]:
+    root = view.root or "."
+    if all(name.startswith("test_") and name.endswith("seg_map_path") for names in lost.values() for name in names):
+        yield "Images without label maps: --no-labels --out DIR, which writes label maps instead of measuring."
+    if view.type_name in SOURCES:
+        yield (
+            f"Put or link it there (ln -s /where/it/is {str(root).rstrip('/')}), or change the keys above in a config of your "
+            "own or with --cfg-options."
+        )
+    else:
+        yield "Name your files and folders in the keys above, in a config or with --cfg-options."
+    yield "--demo needs no data: it trains the same model on an embedded dataset."
+
+
+def layout_of(view: DatasetView) -> list[str]:
+    """Return a line on the folders of a known dataset and one on its download; no lines for another dataset."""
+    if view.type_name not in SOURCES:
+        return []
+    layout, source = SOURCES[view.type_name]
+    return [f"Expected under {view.root or '.'} (data_root): {layout}", f"Download {source}."]

@@ -1,0 +1,100 @@
+"""The plan of a run: what the checks look at, each file read once."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..config.datasets import DatasetView, datasets_of, is_remote, name_of
+from ..config.parts import models_of
+from ..errors import InputError
+from .survey import Reading, Survey, survey
+
+
+@dataclass
+class Plan:
+    """A run that is about to begin.
+
+    Attributes:
+        config: its config.
+        splits: the parts of the data that it reads: train, val, test.
+        found: surveys by file and reading, or the error of a file that cannot be used.
+    """
+
+    config: Config
+    splits: tuple[str, ...]
+    found: dict[tuple[Path, Reading], Survey | InputError] = field(default_factory=dict)
+
+    @cached_property
+    def datasets(self) -> tuple[DatasetView, ...]:
+        """The datasets of all splits; of wrappers the datasets inside."""
+        return tuple(datasets_of(self.config, self.splits))
+
+    @cached_property
+    def models(self) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+        """The models of the config with their keys: the model itself, and those inside wrappers."""
+        return tuple(models_of(self.config.get("model") or {}))
+
+    @property
+    def trained(self) -> list[DatasetView]:
+        return [view for view in self.datasets if view.for_training]
+
+    @property
+    def coco(self) -> Iterator[DatasetView]:
+        """The datasets with a file in COCO's format that is there."""
+        return (view for view in self.datasets if view.is_coco and view.ann_file.exists())
+
+    def evaluators(self, split: str) -> Iterator[Mapping[str, Any]]:
+        given = self.config.get(f"{split}_evaluator") or []
+        for evaluator in given if isinstance(given, list | tuple) else [given]:
+            if isinstance(evaluator, Mapping):
+                yield evaluator
+
+    def coco_evaluators(self) -> Iterator[tuple[str, Mapping[str, Any], list[DatasetView]]]:
+        """Yield the evaluators that read a COCO file of this machine with boxes, with their split and its datasets."""
+        for split in self.splits:
+            views = [view for view in self.datasets if view.key.startswith(f"{split}_") and view.is_coco and view.reads_boxes]
+            for evaluator in self.evaluators(split):
+                file = evaluator.get("ann_file")
+                measures = name_of(evaluator.get("type")) == "CocoMetric" and not evaluator.get("format_only")
+                if measures and file and not is_remote(Path(file)):
+                    yield split, evaluator, views
+
+    def survey(self, view: DatasetView, file: Path | None = None, label: str = "") -> Survey:
+        """Return the survey of a dataset's annotation file, or of another `file` as this dataset would read it.
+
+        Raises:
+            InputError: the file cannot be used.
+        """
+        file, label = file or view.ann_file, label or view.label
+        key = (file.resolve(), reading_of(view))
+        if key not in self.found:
+            try:
+                self.found[key] = survey(file, label, key[1])
+            except InputError as error:
+                self.found[key] = error
+        answer = self.found[key]
+        if isinstance(answer, InputError):
+            raise answer
+        return answer
+
+    def surveyed(self, view: DatasetView) -> Survey | None:
+        """Return the survey of a dataset; None if its file cannot be used, which the check of annotations reports."""
+        try:
+            return self.survey(view)
+        except InputError:
+            return None
+
+
+def reading_of(view: DatasetView) -> Reading:
+    """Return how a dataset reads its annotation file."""
+    return Reading(
+        classes=tuple(view.classes()),
+        boxes=view.reads_boxes,
+        masks=view.reads_masks,
+        annotated=view.loads_annotations and not view.for_test,
+        least_side=view.least_side,
+    )

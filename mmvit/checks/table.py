@@ -1,0 +1,102 @@
+"""The one list of checks of a run, and what a command does with their findings."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import DefaultScope
+
+from ..errors import InputError
+from .annotations import check_annotations, check_same_classes, check_targets
+from .channels import check_channels
+from .classes import check_classes
+from .evaluators import check_evaluators
+from .files import check_files
+from .findings import Finding, guarded
+from .label_maps import check_label_maps
+from .model import check_forward, check_model
+from .options import check_options
+from .paths import check_paths
+from .plan import Plan
+from .pretrained import check_checkpoints, check_files_of_weights
+from .settings import check_keys, check_settings
+
+START, DOCTOR, DATA = range(3)  # before each run; when the doctor is asked; when he shall open every file
+
+
+class Check(NamedTuple):
+    """A check.
+
+    Attributes:
+        subject: what it looks at, for findings about the check itself.
+        find: yields findings about a plan, and neither prints nor raises what is one.
+        depth: how thorough a command must be to run it.
+    """
+
+    subject: str
+    find: Callable[[Plan], Iterable[Finding]]
+    depth: int = START
+
+
+CHECKS = (
+    Check("options", check_options),
+    Check("model", check_model, DOCTOR),
+    Check("channels", check_channels),
+    Check("channels", check_forward, DOCTOR),
+    Check("classes", check_classes),
+    Check("settings", check_settings),
+    Check("settings", check_keys, DOCTOR),
+    Check("data", check_paths),
+    Check("annotations", check_annotations),
+    Check("annotations", check_same_classes),
+    Check("annotations", check_targets),
+    Check("label maps", check_label_maps),
+    Check("evaluator", check_evaluators),
+    Check("checkpoint", check_files_of_weights),
+    Check("checkpoint", check_checkpoints, DOCTOR),
+    Check("images", check_files, DATA),
+)
+
+
+def examine(plan: Plan, depth: int = START) -> Iterator[Finding]:
+    """Yield the findings about a plan; no sentence twice."""
+    said = set()
+    for check in CHECKS:
+        if check.depth <= depth:
+            with DefaultScope.overwrite_default_scope(plan.config.get("default_scope") or "mmengine"):
+                for finding in guarded(check.subject, check.find, plan):
+                    if finding not in said:
+                        yield finding
+                    said.add(finding)
+
+
+def check_start(cfg: Config, splits: tuple[str, ...]) -> None:
+    """Check a run that is about to begin, in the first process of each machine; print what is doubtful.
+
+    Raises:
+        InputError: something is wrong; the message has all of it.
+    """
+    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        require(examine(Plan(cfg, splits)))
+
+
+def require(findings: Iterable[Finding]) -> None:
+    """Log findings, those that are doubtful as warnings, and stop at wrong ones.
+
+    Raises:
+        InputError: there are wrong ones; the message has all of them.
+    """
+    wrong = []
+    for finding in findings:
+        if finding.verdict == "wrong":
+            wrong.append(finding.text)
+        else:
+            level = logging.WARNING if finding.verdict == "doubtful" else logging.INFO
+            print_log(str(finding), logger="current", level=level)
+    if len(wrong) == 1:
+        raise InputError(wrong[0])
+    if wrong:
+        raise InputError("\n".join([f"{len(wrong)} things are wrong:", *(f"- {text}" for text in wrong)]))
