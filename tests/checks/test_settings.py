@@ -200,7 +200,7 @@ def test_categories_in_another_order_than_in_training(tmp_path: Path) -> None:
     ) in told
     cfg.val_dataloader.dataset.ann_file = "ann.json"
     told = refusal(check_start, cfg, ("train", "val"))
-    assert "val_dataloader.dataset and val_evaluator.ann_file have the same categories in different orders" in told
+    assert "train_dataloader.dataset and val_evaluator.ann_file have the same categories in different orders" in told
 
 
 def test_categories_in_another_order_than_the_classes(tmp_path: Path) -> None:
