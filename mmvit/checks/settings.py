@@ -39,8 +39,8 @@ def check_settings(plan: Plan) -> Iterator[Finding]:
         yield from check(plan)
     if "train" not in plan.splits:
         return
-    for check in (_rate, schedule_faults, _saving, _normalisation, _frozen, _ignored):
-        yield from check(plan.config)
+    for check_config in (_rate, schedule_faults, _saving, _normalisation, _frozen, _ignored):
+        yield from check_config(plan.config)
     yield from _same_data(plan)
 
 
