@@ -18,6 +18,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "new": Command("mmvit.commands.new", "write a config for a folder of labelled pictures"),
     "train": Command("mmvit.commands.training", "train the model of a config", "training"),
     "test": Command("mmvit.commands.training", "evaluate a checkpoint of a config's model", "evaluation"),
     "predict": Command("mmvit.commands.predict", "find objects or label pixels in images and videos"),

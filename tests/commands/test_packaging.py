@@ -134,7 +134,7 @@ def test_commands_tell_what_there_is(capsys: pytest.CaptureFixture) -> None:
     assert main(["trian"]) == 2
     assert "no command 'trian'; did you mean train?" in capsys.readouterr().err
     assert main(["zzz"]) == 2
-    assert "there are train, test" in capsys.readouterr().err
+    assert "there are new, train" in capsys.readouterr().err
     assert main(["--version"]) == 0
 
 

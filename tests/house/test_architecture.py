@@ -32,6 +32,7 @@ ROOMS = (
     "trial",
     "export",
     "demo",
+    "project",
     "look",
     "commands",
     "__main__",

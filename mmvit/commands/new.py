@@ -1,0 +1,80 @@
+"""`mmvit new DATA`: from a folder of labelled pictures to a config."""
+
+import logging
+import shlex
+import warnings
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from .options import exit_status
+
+TASKS = ("boxes", "masks", "classes", "binary")
+
+
+def main(arguments: Sequence[str], prog: str = "python -m mmvit new") -> int:
+    """Make a project with the options of the command line; return 0, 1 if the doctor found something to fix, or 2."""
+    parser = ArgumentParser(prog, description="Reads what a labelling tool wrote, and writes a config that trains on it.")
+    parser.add_argument("data", type=Path, metavar="DATA", help="the folder; it stays as it is, and no picture is copied")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="a new folder for the config (default: projects/DATA)")
+    parser.add_argument("--task", choices=TASKS, help="what to learn (default: what the labels have)")
+    parser.add_argument("--arch", default="van_b0", help="backbone, see mmvit list (default: %(default)s)")
+    parser.add_argument("--head", help="retinanet, mask_rcnn, fpn, segformer or upernet (default: by the task)")
+    parser.add_argument("--val", type=float, default=0.2, help="share for validation where nothing is split (%(default)s)")
+    parser.add_argument("--group-by", metavar="REGEX", help="pictures whose path has the same match stay in one split")
+    parser.add_argument("--seed", type=int, default=0, help="of the split (default: %(default)s)")
+    parser.add_argument("--format", metavar="NAME", help="coco, voc, yolo, ... (default: recognised)")
+    parser.add_argument("--classes", type=_names, metavar="A,B,C", help="names for the values of label maps")
+    asked = parser.parse_args(arguments)
+    status = [0]
+    return exit_status(_new, asked, status) or status[0]
+
+
+def _names(word: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in word.split(","))
+    if "" in names or len(set(names)) < len(names):
+        raise ArgumentTypeError(f"{word!r}: expected different names with commas between them")
+    return names
+
+
+def _new(asked: Namespace, status: list[int]) -> None:
+    from rich.console import Console  # not before they are needed: --help does without torch
+
+    from ..project import make, tell
+    from ..project.plan import plan
+
+    warnings.simplefilter("ignore")
+    console = Console(highlight=False)
+    options = make.Options(**{field.name: getattr(asked, field.name) for field in fields(make.Options)})
+    with console.status("reading ..."):
+        found = make.find(options)
+    tell.found(console, found)
+    planned = plan(found.task, options.arch, options.head, found.facts)
+    project = make.write(options, found, planned)
+    tell.decided(console, found, planned, project.written)
+    status[0] = _examine(console, project.config)
+    name = shlex.quote(str(project.config))
+    best = f"{shlex.quote(str(project.config.parent))}/run/best_*.pth"
+    picture = found.folder.root / (found.collection.of("val") + found.collection.pictures)[0].file
+    tell.commands(
+        console,
+        [f"mmvit train {name}", f"mmvit predict {name} {best} {shlex.quote(str(picture))}"],
+    )
+
+
+def _examine(console: "Console", config: Path) -> int:  # type: ignore[name-defined]  # noqa: F821  # imported late
+    """Run the doctor on the config and all of its data; print what is not well, and return the exit status."""
+    from ..checks.doctor import examine
+    from ..project import tell
+
+    logging.disable(logging.INFO)  # what the checks remark on files that are well
+    with console.status("opening every picture ..."):
+        findings = list(examine(str(config), data=True))
+    logging.disable(logging.NOTSET)
+    wrong = [finding for finding in findings if finding.ok is False]
+    tell.heading(console, f"Doctor: {f'{len(wrong)} to fix' if wrong else 'all is well'}")
+    for finding in findings:
+        if finding.ok is not True:
+            tell.line(console, "FIX" if finding.ok is False else "--", f"{finding.subject}: {finding.text}")
+    return int(bool(wrong))

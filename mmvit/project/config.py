@@ -1,0 +1,203 @@
+"""The text of a config: what a person reads and changes, with the reasons as comments."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import dist
+from pathlib import Path
+from typing import Any
+
+from .plan import WARM_UP, Plan
+from .writing import SPLITS
+
+WIDTH = 128
+VALIDATIONS = 10  # in a run
+LISTED = 24  # classes whose colours are written out
+LEVELS = (0, 64, 128, 192, 255)
+HERE = "{{ fileDirname }}/"  # mmengine puts the config's own folder there
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a run finds its data.
+
+    Attributes:
+        root: the folder with the pictures.
+        labels: of each split, the annotation file or the list; beside the config, or absolute.
+        prefixes: of each split, the folders of pictures (and of label maps) below the root.
+        suffixes: ends of the names of pictures and label maps, for label maps.
+    """
+
+    root: Path
+    labels: Mapping[str, str]
+    prefixes: Mapping[str, Mapping[str, str]]
+    suffixes: tuple[str, str] = ("", "")
+
+
+def quoted(value: str) -> str:
+    """Return a text as Python source in which mmengine finds nothing to replace: a class called {{ ... }} stays a name."""
+    return json.dumps(value, ensure_ascii=False).replace("{{", "\\x7b{").replace("}}", "}\\x7d")
+
+
+def placed(path: str) -> str:
+    """Return a path as source: an absolute one as it is, any other in the config's own folder."""
+    return quoted(path) if Path(path).is_absolute() else f'"{HERE}{path}"'
+
+
+def palette(count: int) -> list[tuple[int, int, int]]:
+    """Return colours that one can tell apart: each is the farthest from those before it, neither dark nor pale."""
+    left: list[Any] = [colour for colour in product(LEVELS, repeat=3) if 200 <= sum(colour) <= 640]
+    colours: list[Any] = [(255, 64, 64)]
+    while len(colours) < count:
+        colours.append(max(left, key=lambda colour: min(dist(colour, other) for other in colours)))
+    return colours[:count]
+
+
+def text(title: str, plan: Plan, classes: Sequence[str], files: Files) -> str:
+    """Return the source of a config.
+
+    Args:
+        title: what the data are, in a line.
+        classes: names, in the order of the annotation files or of the values of label maps.
+    """
+    base = f"{plan.base}.py" if plan.source else f"mmvit::{plan.base}.py"
+    lines = [
+        f"# {title}",
+        f'_base_ = "{base}"  # the recipe, of which the rest is what these data change',
+        f'work_dir = "{HERE}run"',
+        *_rows("classes = (", [quoted(name) for name in classes], ")", "  # in the order of the labels' numbers"),
+        *_palette(len(classes)),
+        *_model(plan, len(classes)),
+        f"scale = {plan.sizes.scale}  # long and short side: {plan.sizes.reason}",
+        *(_pixel_pipeline(plan) if plan.pixels else _object_pipeline(plan)),
+        'test_pipeline = [dict(step, scale=scale) if step["type"] == "Resize" else step for step in _base_.test_pipeline]',
+        'views = [dict(type="Resize", scale=(scale[0] * f // 4, scale[1] * f // 4), keep_ratio=True) for f in (3, 4, 5)]'
+        "  # of --tta",
+        "tta_pipeline = [_base_.tta_pipeline[0], "
+        'dict(_base_.tta_pipeline[1], transforms=[views, *_base_.tta_pipeline[1]["transforms"][1:]])]',
+        *(_pixel_data(files) if plan.pixels else _object_data(files)),
+        f"train_dataloader = dict(batch_size={plan.batch}, dataset=train_data)  # {plan.batch_reason}",
+        "val_dataloader, test_dataloader = dict(dataset=val_data), dict(dataset=test_data)",
+        *_schedule(plan),
+        f"optim_wrapper = dict(optimizer=dict(lr={plan.lr}), clip_grad=dict(max_norm=10.0))  # {plan.lr_reason}",
+        f"auto_scale_lr = dict(base_batch_size={plan.batch})  # from which --auto-scale-lr scales the rate",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(opening: str, entries: Sequence[str], closing: str, remark: str = "") -> list[str]:
+    """Return a sequence as source: on one line if it fits, else as many entries a line as fit."""
+    whole = f"{opening}{', '.join(entries)}{',' * (len(entries) == 1)}{closing}{remark}"
+    if len(whole) <= WIDTH:
+        return [whole]
+    rows = ["   "]
+    for entry in entries:
+        if len(rows[-1]) + len(entry) + 2 > WIDTH:
+            rows.append("   ")
+        rows[-1] += f" {entry},"
+    return [opening + remark, *rows, closing]
+
+
+def _palette(count: int) -> list[str]:
+    if count > LISTED:
+        colours = f"[(i * 67 % 256, i * 131 % 256, i * 199 % 256) for i in range(1, {count + 1})]"
+        return [f"metainfo = dict(classes=classes, palette={colours})"]
+    return _rows("metainfo = dict(classes=classes, palette=[", [str(colour) for colour in palette(count)], "])")
+
+
+def _model(plan: Plan, count: int) -> list[str]:
+    parts = []
+    if plan.sizes.crop:
+        parts.append(f"data_preprocessor=dict(size={plan.sizes.crop})")
+    lines = []
+    if plan.weights:
+        lines = [f"# Random weights, which few pictures teach little: {plan.weights}. Once it is here, remove init_cfg=None"]
+        parts.append("backbone=dict(init_cfg=None)")
+    return [*lines, *_rows("model = dict(", [*parts, *_heads(plan, count)], ")")]
+
+
+def _heads(plan: Plan, count: int) -> list[str]:
+    """Return the number of classes of every head."""
+    if plan.task == "boxes":
+        return [f"bbox_head=dict(num_classes={count})"]
+    if plan.task == "masks":
+        return [f"roi_head=dict(bbox_head=dict(num_classes={count}), mask_head=dict(num_classes={count}))"]
+    heads = ["decode_head"] + ["auxiliary_head"] * plan.base.startswith("upernet")
+    return [f"{head}=dict(num_classes={count})" for head in heads]
+
+
+def _object_pipeline(plan: Plan) -> list[str]:
+    masks = ", with_mask=True" if plan.task == "masks" else ""
+    return [
+        "train_pipeline = [",
+        '    dict(type="LoadImageFromFile"),',
+        f'    dict(type="LoadAnnotations", with_bbox=True{masks}),',
+        '    dict(type="RandomResize", scale=scale, ratio_range=(0.8, 1.25), keep_ratio=True),  # few pictures: let sizes vary',
+        '    dict(type="RandomFlip", prob=0.5),  # 0.0 if left and right mean something',
+        '    dict(type="PackDetInputs"),',
+        "]",
+    ]
+
+
+def _pixel_pipeline(plan: Plan) -> list[str]:
+    return [
+        "train_pipeline = [",
+        '    dict(type="LoadImageFromFile"),',
+        '    dict(type="LoadAnnotations"),',
+        f'    dict(type="RandomResize", scale=scale, ratio_range={plan.sizes.ratio}, keep_ratio={plan.task != "binary"}),',
+        f'    dict(type="RandomCrop", crop_size={plan.sizes.crop}, cat_max_ratio={0.75 if plan.task != "binary" else 1.0}),',
+        '    dict(type="RandomFlip", prob=0.5),  # 0.0 if left and right mean something',
+        '    dict(type="PhotoMetricDistortion"),  # take it out if colours are measurements',
+        '    dict(type="PackSegInputs"),',
+        "]",
+    ]
+
+
+def _object_data(files: Files) -> list[str]:
+    lines = [f"data = dict(data_root={quoted(files.root.as_posix() + '/')}, metainfo=metainfo)  # pictures stay where they are"]
+    for split in SPLITS:
+        if split in files.labels:
+            pipeline = "train_pipeline" if split == "train" else "test_pipeline"
+            prefix = f"data_prefix=dict(img={quoted(files.prefixes[split]['img'])})"
+            lines.append(f"{split}_data = dict(ann_file={placed(files.labels[split])}, {prefix}, pipeline={pipeline}, **data)")
+    evaluators = 'dict(ann_file=val_data["ann_file"]), dict(ann_file=test_data["ann_file"])'
+    return [*lines, *_test(files), f"val_evaluator, test_evaluator = {evaluators}"]
+
+
+def _pixel_data(files: Files) -> list[str]:
+    prefixes = files.prefixes["train"]
+    folders = f"img_path={quoted(prefixes['img_path'])}, seg_map_path={placed(prefixes['seg_map_path'])}"
+    suffixes = f"img_suffix={quoted(files.suffixes[0])}, seg_map_suffix={quoted(files.suffixes[1])}"
+    lines = [
+        f"prefix = dict({folders})",
+        f'data = dict(_delete_=True, type="BaseSegDataset", data_root={quoted(files.root.as_posix())}, data_prefix=prefix)',
+        f"data.update({suffixes}, metainfo=metainfo)  # pictures stay; lists name those of a split",
+    ]
+    for split in SPLITS:
+        if split in files.labels:
+            ending = "pipeline=train_pipeline" if split == "train" else "pipeline=test_pipeline, test_mode=True"
+            lines.append(f"{split}_data = dict(ann_file={placed(files.labels[split])}, {ending}, **data)")
+    return [*lines, *_test(files)]
+
+
+def _test(files: Files) -> list[str]:
+    return [] if "test" in files.labels else ["test_data = val_data  # there is no test split"]
+
+
+def _schedule(plan: Plan) -> list[str]:
+    total = plan.iterations
+    reason = f"  # a tenth of {total} iterations" if plan.warm_up < WARM_UP else ""
+    warm_up = f'warm_up = dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end={plan.warm_up}){reason}'
+    if plan.pixels:
+        every = max(1, total // VALIDATIONS)
+        length = f"train_cfg = dict(max_iters={total}, val_interval={every})  # {plan.epochs} times all pictures"
+        decay = f'dict(type="PolyLR", power=0.9, eta_min=0.0, by_epoch=False, begin={plan.warm_up}, end={total})'
+        logged = max(1, min(50, every // 2))
+    else:
+        every = max(1, plan.epochs // VALIDATIONS)
+        length = f"train_cfg = dict(max_epochs={plan.epochs}, val_interval={every})  # {plan.steps} iterations an epoch"
+        decay = f'dict(type="CosineAnnealingLR", T_max={plan.epochs}, eta_min_ratio=0.01, convert_to_iter_based=True)'
+        logged = max(1, min(50, plan.steps // 2))
+    hooks = f"default_hooks = dict(logger=dict(interval={logged}), checkpoint=dict(interval={every}))"
+    return [length, warm_up, f"param_scheduler = [warm_up, {decay}]", hooks]

@@ -1,0 +1,184 @@
+"""A folder of pictures and labels, walked once. Only files that the walk found are ever opened, whatever a label file names."""
+
+import json
+import re
+from collections import defaultdict
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlparse
+from xml.etree.ElementTree import Element, ParseError
+
+import yaml
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+from PIL import Image, UnidentifiedImageError
+
+from ..data.images import orientation_of
+from ..errors import InputError
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")  # what OpenCV reads as well
+UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
+
+
+class Folder:
+    """The files below a folder. Hidden files and folders are left out.
+
+    Attributes:
+        root: the folder, absolute.
+        files: all files, relative to the root, sorted.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            kind = "a file" if root.exists() else "not there"
+            raise InputError(f"{root} is {kind}. Expected the folder that a labelling tool wrote; unpack archives first")
+        self.root = root.resolve()
+        found = (path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file())
+        self.files = sorted(file for file in found if not any(part.startswith(".") for part in file.parts))
+        if not self.pictures:
+            raise InputError(f"{root}: no pictures in it or below it. Expected files that end in {', '.join(PICTURES)}")
+        self._json: dict[Path, Any] = {}
+        self._xml: dict[Path, Element | None] = {}
+
+    @cached_property
+    def pictures(self) -> list[Path]:
+        """All images, those that turn out to be label maps included."""
+        return self.of(*PICTURES)
+
+    def of(self, *suffixes: str) -> list[Path]:
+        """Return the files that end in one of the suffixes."""
+        return [file for file in self.files if file.suffix.lower() in suffixes]
+
+    def named(self, *names: str) -> list[Path]:
+        """Return the files with one of the names, those nearest to the root first."""
+        return sorted((file for file in self.files if file.name.lower() in names), key=lambda file: len(file.parts))
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        index: dict[str, list[Path]] = defaultdict(list)
+        for file in self.pictures:
+            for name in {file.name.lower(), file.stem.lower()}:
+                index[name].append(file)
+        return index
+
+    def picture(self, named: str, near: Path = Path()) -> Path | None:
+        """Return the picture that a label file means, None if there is none or more than one.
+
+        Tools write paths of the machine that they ran on, other separators, and addresses. What counts is the end: of all
+        pictures with that name, the one is meant that shares most of the path, or else the one nearest to the label file.
+
+        Args:
+            named: what the label file says.
+            near: the label file, relative to the root.
+        """
+        words = words_of(named)
+        if not words:
+            return None
+        name = words[-1].lower()
+        found = self._by_name.get(name) or self._by_name.get(UPLOAD.sub("", name)) or []
+        found = found or [file for file in self._by_name.get(PurePosixPath(name).stem, ()) if PurePosixPath(name).suffix]
+        if len(found) < 2:
+            return found[0] if found else None
+        ranks = [(_shared(file, words), -_steps(file.parent, near.parent)) for file in found]
+        best = max(ranks)
+        return found[ranks.index(best)] if ranks.count(best) == 1 else None
+
+    def size(self, picture: Path) -> tuple[int, int] | None:
+        """Return width and height as the picture is shown, from its header; None if it is no image."""
+        path = self.root / picture
+        try:
+            with Image.open(path) as image:
+                width, height = image.size
+        except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
+            return None
+        return (height, width) if orientation_of(str(path)) > 4 else (width, height)
+
+    def text(self, file: Path) -> str:
+        """Return a file's text.
+
+        Raises:
+            InputError: it is not UTF-8, or cannot be read.
+        """
+        try:
+            return (self.root / file).read_bytes().decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{self.root / file} cannot be read: {error}. Expected text in UTF-8") from error
+
+    def json(self, file: Path) -> Any:
+        """Return a JSON file's content, read once; None if it is no JSON."""
+        if file not in self._json:
+            try:
+                self._json[file] = json.loads(self.text(file))
+            except (InputError, ValueError, RecursionError):
+                self._json[file] = None
+        return self._json[file]
+
+    def xml(self, file: Path) -> Element | None:
+        """Return the root of an XML file, read once; None if it is no XML, or has a document type, as no tool writes it."""
+        if file not in self._xml:
+            try:
+                self._xml[file] = fromstring((self.root / file).read_bytes(), forbid_dtd=True)
+            except (OSError, ParseError, DefusedXmlException, ValueError):
+                self._xml[file] = None
+        return self._xml[file]
+
+    def yaml(self, file: Path) -> Any:
+        """Return a YAML file's content of plain values; None if it is no YAML."""
+        try:
+            return yaml.safe_load(self.text(file))
+        except (InputError, yaml.YAMLError, RecursionError):
+            return None
+
+
+def words_of(named: str) -> list[str]:
+    """Return the parts of a path or an address, without what points up."""
+    if "://" in named or named.startswith("/data/local-files"):
+        address = urlparse(named)
+        named = parse_qs(address.query).get("d", [address.path])[0]
+        named = unquote(named)
+    return [word for word in named.replace("\\", "/").split("/") if word not in ("", ".", "..")]
+
+
+def _shared(file: Path, words: list[str]) -> int:
+    count = 0
+    for one, other in zip(reversed(file.parts), reversed(words), strict=False):
+        if one.lower() != other.lower():
+            break
+        count += 1
+    return count
+
+
+def _steps(one: Path, other: Path) -> int:
+    """Return how many folders up and down it is from one to the other."""
+    common = 0
+    for left, right in zip(one.parts, other.parts, strict=False):
+        if left != right:
+            break
+        common += 1
+    return len(one.parts) + len(other.parts) - 2 * common
+
+
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "train2017": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "val2017": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def split_of(path: Path) -> str | None:
+    """Return the split that a folder of the path, or a word of the file's name, names."""
+    words = [part.lower() for part in path.parts[:-1]] + re.split(r"[^a-z0-9]+", path.stem.lower())
+    found = {SPLITS[word] for word in words if word in SPLITS}
+    return found.pop() if len(found) == 1 else None
+
+
+def folder_split(path: Path) -> str | None:
+    """Return the split that a folder of the path names; a picture's own name says nothing."""
+    return next((SPLITS[part.lower()] for part in reversed(path.parts[:-1]) if part.lower() in SPLITS), None)

@@ -1,0 +1,67 @@
+"""What labelling tools write: a file a format, a row of `FORMATS` each."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ...errors import InputError, nearest
+from ..description import Collection
+from ..folder import Folder
+from . import coco, cvat, label_maps, label_studio, labelme, masks, voc, yolo
+
+
+class Format(NamedTuple):
+    """A way in which labels are written down.
+
+    Attributes:
+        title: as people call it.
+        recognise: whether a folder has it; reads little.
+        read: the folder's pictures and labels.
+        maps: whether it labels pixels, not objects.
+    """
+
+    title: str
+    recognise: Callable[[Folder], bool]
+    read: Callable[[Folder], Collection]
+    maps: bool = False
+
+
+FORMATS = {  # what comes first wins where tools leave several: a COCO file beside the label maps that were drawn from it
+    "coco": Format("COCO JSON", coco.recognise, coco.read),
+    "label-studio": Format("Label Studio JSON", label_studio.recognise, label_studio.read),
+    "cvat": Format("CVAT for images XML", cvat.recognise, cvat.read),
+    "yolo": Format("YOLO text", yolo.recognise, yolo.read),
+    "voc": Format("Pascal VOC XML", voc.recognise, voc.read),
+    "labelme": Format("LabelMe JSON", labelme.recognise, labelme.read),
+    "masks": Format("one mask an object", masks.recognise, masks.read),
+    "maps": Format("label maps", label_maps.recognise, label_maps.read, maps=True),
+}
+
+
+def read(folder: Folder, name: str | None = None, pixels: bool | None = None) -> Collection:
+    """Return what a folder holds.
+
+    Args:
+        name: a key of FORMATS; None recognises it.
+        pixels: True looks for label maps first, which objects can be turned into as well; False only for objects.
+
+    Raises:
+        InputError: no such format, or nothing was recognised.
+    """
+    if name is not None:
+        if name not in FORMATS:
+            raise InputError(f"--format {name}: no such format; {nearest(name, FORMATS)}")
+        return FORMATS[name].read(folder)
+    rows = sorted(FORMATS.values(), key=lambda row: row.maps is not True) if pixels else list(FORMATS.values())
+    found = [row for row in rows if (pixels is not False or not row.maps) and row.recognise(folder)]
+    if not found:
+        wanted = [row.title for row in FORMATS.values() if pixels is not False or not row.maps]
+        kinds = ", ".join(sorted({file.suffix or file.name for file in folder.files}))
+        raise InputError(
+            f"{folder.root}: labels were not recognised. Expected one of {', '.join(wanted)}; found files {kinds}. "
+            "Export the labels again in one of these formats"
+        )
+    collection = found[0].read(folder)
+    if len(found) > 1:
+        others = ", ".join(row.title for row in found[1:])
+        collection.notes.append(f"labels are read as {found[0].title}; the folder has {others}, too (--format NAME)")
+    return collection

@@ -1,0 +1,168 @@
+"""COCO JSON, as COCO, CVAT, Label Studio and Roboflow write it: one file, or one a split.
+
+Files that a run can read as they are, are used as they are: see `Collection.direct`.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...errors import InputError, first_few
+from ..description import UNKNOWN, Collection, Picture, Thing, box_of
+from ..folder import Folder, folder_split, split_of
+from ..gather import Gathering
+from .shapes import from_polygons
+
+WHOLE = "all"
+LISTS = ("images", "annotations", "categories")
+
+
+def recognise(folder: Folder) -> bool:
+    return bool(_files(folder))
+
+
+def read(folder: Folder) -> Collection:
+    """Return the pictures of a folder with COCO's files.
+
+    Raises:
+        InputError: two files are for the same split, and none of them is called `instances`.
+    """
+    files = _one_a_split(_files(folder))
+    gathering = Gathering(folder, "COCO JSON", _classes([folder.json(file) for file in files.values()]))
+    prefixes = {}
+    for split, file in files.items():
+        prefixes[split] = _read(gathering, folder, file, None if split == WHOLE else split)
+    collection = gathering.finish()
+    collection.splits = "one file a split" if any(picture.split for picture in collection.pictures) else ""
+    direct = {split: (file, prefix) for split, file in files.items() if (prefix := prefixes[split]) is not None}
+    if len(direct) == len(files) and WHOLE not in files and _same_order(folder, files, collection.classes):
+        collection.direct = direct
+    return collection
+
+
+def _files(folder: Folder) -> list[Path]:
+    """Return the files with pictures, boxes and classes; those with captions alone have no classes."""
+    found = []
+    for file in folder.of(".json"):
+        content = folder.json(file)
+        if isinstance(content, dict) and all(isinstance(content.get(name), list) for name in LISTS):
+            found.append(file)
+    return found
+
+
+def _one_a_split(files: list[Path]) -> dict[str, Path]:
+    """Return the file of each split, WHOLE for one that names none."""
+    by_split: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        by_split[split_of(file) or WHOLE].append(file)
+    if len(by_split) > 1 and WHOLE in by_split:
+        by_split.pop(WHOLE)  # the whole, beside its splits
+    chosen = {}
+    for split, several in sorted(by_split.items(), key=lambda item: ("train", "val", "test", WHOLE).index(item[0])):
+        best = [file for file in several if "instances" in file.name] or several
+        if len(best) > 1:
+            names = first_few([str(file) for file in best])
+            raise InputError(f"several COCO files for {'the same pictures' if split == WHOLE else split}: {names}. Keep one")
+        chosen[split] = best[0]
+    return chosen
+
+
+def _classes(contents: list[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the categories in the order of the files, without Roboflow's heading of all others."""
+    listed = [entry for content in contents for entry in content["categories"] if isinstance(entry, dict) and entry.get("name")]
+    used = {entry.get("category_id") for content in contents for entry in content["annotations"] if isinstance(entry, dict)}
+    above = {entry.get("supercategory") for entry in listed if entry["name"] != entry.get("supercategory")}
+    kept = [entry for entry in listed if entry.get("id") in used or entry["name"] not in above]
+    return list(dict.fromkeys(str(entry["name"]) for entry in kept))
+
+
+def _same_order(folder: Folder, files: Mapping[str, Path], classes: list[str]) -> bool:
+    """Return whether every file lists the classes in one order and once: mmdet numbers them in the order of the file."""
+    for file in files.values():
+        names = [str(entry.get("name")) for entry in folder.json(file)["categories"] if isinstance(entry, dict)]
+        if [name for name in names if name in classes] != classes:
+            return False
+    return True
+
+
+def _read(gathering: Gathering, folder: Folder, file: Path, split: str | None) -> str | None:
+    """Read a file into the gathering; if mmdet can read it as it is, return the folder of its pictures."""
+    content = folder.json(file)
+    before = {what: len(where) for what, where in gathering.collection.aside.items()}
+    names = {entry["id"]: str(entry.get("name") or "") for entry in content["categories"] if _has_id(entry)}
+    pictures: dict[Any, Picture] = {}
+    prefixes = set()
+    for entry in content["images"]:
+        if not _has_id(entry) or not isinstance(entry.get("file_name"), str):
+            gathering.note(UNKNOWN, f"{file} (an image without id or file_name)")
+            continue
+        said = (_number(entry.get("width")), _number(entry.get("height")))
+        picture = gathering.picture(entry["file_name"], file, said, split or folder_split(Path(entry["file_name"])))
+        if picture is not None:
+            pictures[entry["id"]] = picture
+            prefixes.add(_prefix(picture.file, entry["file_name"]))
+    clean = _objects(gathering, content["annotations"], names, pictures, file)
+    noted = any(len(where) > before.get(what, 0) for what, where in gathering.collection.aside.items())
+    return prefixes.pop() if clean and not noted and len(prefixes) == 1 else None
+
+
+def _has_id(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("id"), int | str)
+
+
+def _number(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) and value == value and abs(value) < 1e9 else 0
+
+
+def _prefix(file: Path, named: str) -> str | None:
+    """Return the folder before a file name that leads to the file, None if the name does not lead there."""
+    path = file.as_posix()
+    return path.removesuffix(named) if path == named or path.endswith("/" + named) else None
+
+
+def _objects(
+    gathering: Gathering, entries: list[Any], names: Mapping[Any, str], pictures: Mapping[Any, Picture], file: Path
+) -> bool:
+    clean = True
+    for entry in entries:
+        where = f"{file} (id {entry.get('id')})" if isinstance(entry, dict) else str(file)
+        try:
+            picture = pictures.get(entry["image_id"])
+            thing = _thing(entry, names.get(entry["category_id"], ""))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            gathering.note(UNKNOWN, where)
+            continue
+        clean &= all(key in entry for key in ("id", "iscrowd", "area", "bbox"))
+        if picture is not None:  # else its picture was noted
+            gathering.add(picture, thing, where)
+    return clean
+
+
+def _thing(entry: Mapping[str, Any], name: str) -> Thing | None:
+    crowd, drawn = bool(entry.get("iscrowd")), entry.get("segmentation")
+    box = tuple(float(value) for value in entry.get("bbox") or ())
+    if len(box) not in (0, 4):
+        return None
+    if isinstance(drawn, dict) and drawn.get("size") and drawn.get("counts"):
+        return Thing(name, box, rle=_compressed(drawn), crowd=crowd) if box else None  # type: ignore[arg-type]  # four
+    shape = (
+        from_polygons(name, [polygon for polygon in drawn if isinstance(polygon, list)]) if isinstance(drawn, list) else None
+    )
+    if shape is None:
+        return Thing(name, box, crowd=crowd) if box else None  # type: ignore[arg-type]  # four
+    return shape._replace(crowd=crowd, box=box or box_of(shape.polygons or []))  # type: ignore[arg-type]  # four
+
+
+def _compressed(drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an RLE in its compressed form."""
+    if isinstance(drawn["counts"], str):
+        return dict(size=list(drawn["size"]), counts=drawn["counts"])
+    from pycocotools import mask
+
+    height, width = drawn["size"]
+    counts = [int(count) for count in drawn["counts"]]
+    if min(counts) < 0 or sum(counts) != height * width:
+        raise ValueError("an RLE that does not cover its picture")
+    packed = mask.frPyObjects(dict(size=[height, width], counts=counts), height, width)
+    return dict(size=[height, width], counts=packed["counts"].decode())

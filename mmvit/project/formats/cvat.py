@@ -1,0 +1,98 @@
+"""CVAT's own XML, "CVAT for images 1.1": one file, boxes, polygons, masks and ellipses."""
+
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from ..description import NO_SHAPE, Collection, Picture, Thing, thing_of_mask
+from ..folder import SPLITS, Folder, folder_split
+from ..gather import Gathering
+from .shapes import ellipse, from_corners, from_polygons, turned
+
+NO_AREA_KINDS = ("points", "polyline", "tag", "skeleton", "cuboid")
+
+
+def recognise(folder: Folder) -> bool:
+    return any(_is_ours(folder.xml(file)) for file in folder.of(".xml")[:5])
+
+
+def read(folder: Folder) -> Collection:
+    gathering = Gathering(folder, "CVAT for images XML")
+    names: dict[str, None] = {}
+    for file in folder.of(".xml"):
+        root = folder.xml(file)
+        if root is None or not _is_ours(root):
+            gathering.note("XML files that are not CVAT's", file)
+            continue
+        names |= dict.fromkeys(name for label in root.iter("label") if (name := label.findtext("name")))
+        for track in root.iter("track"):
+            gathering.note("tracks of a video: export the task as CVAT for images", f"{file} ({track.get('label')})")
+        for entry in root.iter("image"):
+            subset = (entry.get("subset") or "").lower()
+            split = SPLITS.get(subset) or folder_split(file)
+            picture = gathering.picture(entry.get("name") or "", file, _numbers(entry, ("width", "height")), split)
+            if picture is not None:
+                _objects(gathering, picture, entry)
+    gathering.collection.classes = list(names)
+    collection = gathering.finish()
+    collection.splits = "subsets of the task" if any(picture.split for picture in collection.pictures) else ""
+    return collection
+
+
+def _is_ours(root: Element | None) -> bool:
+    return root is not None and root.tag == "annotations" and (root.find("image") is not None or root.find("track") is not None)
+
+
+def _numbers(entry: Element, keys: Sequence[str]) -> tuple[int, int] | None:
+    try:
+        first, second = (int(float(entry.get(key) or 0)) for key in keys)
+    except ValueError:
+        return None
+    return first, second
+
+
+def _objects(gathering: Gathering, picture: Picture, image: Element) -> None:
+    for entry in image:
+        name = entry.get("label") or ""
+        where = f"{picture.file} ({name}, {entry.tag})"
+        if entry.tag in NO_AREA_KINDS:
+            gathering.note(NO_SHAPE, where)
+            continue
+        try:
+            thing = _thing(name, entry, picture)
+        except (KeyError, ValueError):
+            thing = None
+        gathering.add(picture, thing, where)
+
+
+def _thing(name: str, entry: Element, picture: Picture) -> Thing | None:
+    values = entry.attrib
+    degrees = float(values.get("rotation", 0))
+    match entry.tag:
+        case "box":
+            upright = from_corners(name, *(float(values[key]) for key in ("xtl", "ytl", "xbr", "ybr")))
+            x, y, width, height = upright.box
+            return turned(name, upright.box, degrees, (x + width / 2, y + height / 2))
+        case "polygon":
+            points = [value for point in values["points"].split(";") for value in point.split(",")]
+            return from_polygons(name, [[float(value) for value in points]])
+        case "ellipse":
+            x, y, rx, ry = (float(values[key]) for key in ("cx", "cy", "rx", "ry"))
+            return ellipse(name, x, y, rx, ry, degrees)
+        case "mask":
+            return _mask(name, entry, picture)
+    return None
+
+
+def _mask(name: str, entry: Element, picture: Picture) -> Thing | None:
+    """Return the object of a mask: lengths of background and object in turn, row by row inside of its box."""
+    left, top, width, height = (int(float(entry.attrib[key])) for key in ("left", "top", "width", "height"))
+    lengths = [int(word) for word in entry.attrib["rle"].split(",")]
+    inside = left >= 0 and top >= 0 and left + width <= picture.width and top + height <= picture.height
+    if not inside or min(lengths) < 0 or sum(lengths) != width * height:
+        return None
+    part = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(height, width)
+    whole = np.zeros((picture.height, picture.width), bool)
+    whole[top : top + height, left : left + width] = part
+    return thing_of_mask(name, whole)

@@ -1,0 +1,196 @@
+"""Label maps: an image for each picture, whose values or colours are classes; masks of 0 and 255 are two classes."""
+
+import csv
+import re
+from collections import Counter
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ...errors import InputError, first_few
+from ..description import IGNORED, NO_LABELS, OTHER_SIZE, UNREADABLE, Collection, Picture
+from ..folder import Folder, folder_split
+
+MAP_FOLDERS = re.compile(r"mask|label|annot|gt|truth|segment", re.IGNORECASE)
+MAP_NAMES = re.compile(
+    r"[_\-. ]?(labeltrainids|labelids|mask|masks|label|labels|seg|segmentation|gt|groundtruth|l|p|gtfine|watershed)$",
+    re.IGNORECASE,
+)
+NAME_FILES = ("classes.txt", "labels.txt", "codes.txt", "labelmap.txt", "label_names.txt", "class_names.txt", "class_dict.csv")
+TINTS = ("classes.csv", "colors.csv", "label_colors.txt", "colormap.csv", "class_colors.csv", *NAME_FILES)
+MOST = 255
+ONE_CHANNEL = ("P", "L", "1", "I", "I;16")
+
+
+def recognise(folder: Folder) -> bool:
+    return (bool(_pairs(folder)) and _listed_colours(folder) is not None) or any(
+        read_map(folder, label) is not None for _, label in list(_pairs(folder).items())[:3]
+    )
+
+
+def read(folder: Folder) -> Collection:
+    """Return the pictures of a folder with label maps.
+
+    Raises:
+        InputError: colours without a list of what they mean, or more values than a label map can have.
+    """
+    pairs = _pairs(folder)
+    collection = Collection("label maps", [])
+    for file, label in pairs.items():
+        size, other = folder.size(file), folder.size(label)
+        if size is None or other is None:
+            collection.aside[UNREADABLE].append(str(label if size else file))
+        elif size != other:
+            collection.aside[OTHER_SIZE].append(f"{file} ({size[0]} x {size[1]}, label map: {other[0]} x {other[1]})")
+        else:
+            collection.pictures.append(Picture(file, *size, maps=(label,), split=folder_split(file)))
+    for file in sorted(set(folder.pictures) - set(pairs) - set(pairs.values())):
+        collection.aside[NO_LABELS].append(str(file))
+    collection.splits = "folders" if any(picture.split for picture in collection.pictures) else ""
+    _name_values(folder, collection)
+    return collection
+
+
+def _pairs(folder: Folder) -> dict[Path, Path]:
+    """Return the label map of each picture: the PNG of its name in a folder of labels, or with a word such as `_mask`."""
+    maps: dict[str, list[Path]] = {}
+    for file in folder.of(".png", ".bmp", ".tif", ".tiff"):
+        stem = file.stem
+        named = MAP_NAMES.search(stem)
+        if named or any(MAP_FOLDERS.search(part) for part in file.parts[:-1]):
+            for key in {stem, MAP_NAMES.sub("", stem), MAP_NAMES.sub("", MAP_NAMES.sub("", stem))}:
+                maps.setdefault(key, []).append(file)
+    pairs = {}
+    taken = {file for files in maps.values() for file in files}
+    for file in folder.pictures:
+        if file in taken and not _in_pictures(file):
+            continue
+        found = [label for label in maps.get(file.stem.removesuffix("_leftImg8bit"), ()) if label != file]
+        if found:
+            pairs[file] = max(found, key=lambda label: (folder_split(label) == folder_split(file), _likely(label)))
+    labels = set(pairs.values())
+    return {file: label for file, label in pairs.items() if file not in labels}
+
+
+def _in_pictures(file: Path) -> bool:
+    """Return whether a folder of the file says that it is a picture, although its name looks like that of a map."""
+    return not any(MAP_FOLDERS.search(part) for part in file.parts[:-1]) and not MAP_NAMES.search(file.stem)
+
+
+def _likely(label: Path) -> tuple[bool, str]:
+    """Return how likely a file is the map that is meant: Cityscapes has several, of which labelTrainIds are for training."""
+    return "TrainIds" in label.stem, label.as_posix()
+
+
+def read_map(folder: Folder, label: Path) -> np.ndarray | None:
+    """Return the values of a map (H, W), or its colours (H, W, 3); None if it cannot be read.
+
+    A palette's image has values; a grey image in three channels, too.
+    """
+    try:
+        with Image.open(folder.root / label) as image:
+            if image.mode in ONE_CHANNEL:
+                return np.array(image).astype(np.int64)
+            pixels = np.array(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+    grey = (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all()
+    return pixels[..., 0].astype(np.int64) if grey else pixels
+
+
+def _name_values(folder: Folder, collection: Collection) -> None:
+    """Set the collection's classes, the value or colour of each, and each picture's number of pixels of each class."""
+    colours = _listed_colours(folder)
+    found = [_counts(folder, picture.maps[0]) for picture in collection.pictures]
+    coloured = {value for counts in found for value in counts if isinstance(value, tuple)}
+    values = sorted({value for counts in found for value in counts if isinstance(value, int)})
+    if coloured:
+        if colours is None:
+            raise InputError(
+                f"{folder.root}: its label maps are coloured ({first_few(sorted(coloured), 3)}), and no file says "
+                "which class a colour is. Add class_dict.csv with lines name,red,green,blue"
+            )
+        collection.classes, collection.values = list(colours), list(colours.values())
+        if unlisted := coloured - set(colours.values()):
+            collection.notes.append(f"pixels of {len(unlisted)} colours that the list does not have are ignored")
+        if values:  # maps that happen to be grey all over
+            found = [Counter({_tuple(value): count for value, count in counts.items()}) for counts in found]
+    else:
+        _by_number(folder, collection, values)
+    names = dict(zip(collection.values, collection.classes, strict=True))
+    for picture, counts in zip(collection.pictures, found, strict=True):
+        picture.pixels = Counter({names[value]: count for value, count in counts.items() if value in names})
+
+
+def _tuple(value: Any) -> tuple[int, ...]:
+    return value if isinstance(value, tuple) else (value, value, value)
+
+
+def _counts(folder: Folder, label: Path) -> Counter[Any]:
+    """Return the number of pixels of each value or colour of a map."""
+    array = read_map(folder, label)
+    if array is None:
+        return Counter()
+    flat = array.ndim == 2
+    packed = array if flat else array.astype(np.int64) @ np.array([65536, 256, 1])
+    values, counts = np.unique(packed, return_counts=True)
+    keys = [value if flat else (value >> 16, value >> 8 & 255, value & 255) for value in values.tolist()]
+    return Counter(dict(zip(keys, counts.tolist(), strict=True)))
+
+
+def flat(folder: Folder, label: Path) -> bool:
+    """Return whether a map has one channel, as mmseg needs it."""
+    with Image.open(folder.root / label) as image:
+        return image.mode in ONE_CHANNEL
+
+
+def _by_number(folder: Folder, collection: Collection, values: list[int]) -> None:
+    names = _listed_names(folder)
+    if set(values) <= {0, IGNORED}:  # masks of 0 and 255
+        collection.classes, collection.values = ["background", "foreground"], [0, IGNORED]
+        return
+    values = [value for value in values if value != IGNORED]
+    if len(values) > MOST or (values and (values[0] < 0 or values[-1] > 65535)):
+        raise InputError(
+            f"{folder.root}: label maps with {len(values)} values, from {values[0]} to {values[-1]}. Expected classes"
+        )
+    if names is not None and values and values[-1] < len(names):
+        collection.classes, collection.values = names, list(range(len(names)))
+    elif values == [0, 1]:
+        collection.classes, collection.values = ["background", "foreground"], values
+    else:
+        if values and values[-1] < 2 * len(values):  # a class that few maps have is a class
+            values = list(range(values[-1] + 1))
+        collection.classes, collection.values = [f"class_{value}" for value in values], values
+        collection.notes.append("nothing names the classes: they are called by their values; --classes a,b,c names them")
+
+
+def _listed_names(folder: Folder) -> list[str] | None:
+    """Return the names of a list with one a line, in the order of their values."""
+    for file in folder.named(*NAME_FILES):
+        lines = [line.strip() for line in folder.text(file).splitlines() if line.strip() and not line.startswith("#")]
+        if file.suffix == ".txt" and lines and not any(re.search(r"\d+\D+\d+\D+\d+", line) for line in lines):
+            return [line.rstrip(":,") for line in lines]
+    return None
+
+
+def _listed_colours(folder: Folder) -> dict[str, tuple[int, int, int]] | None:
+    """Return the colour of each class: `name,r,g,b` of a table, `name:r,g,b::` of CVAT, `r g b name` of CamVid."""
+    for file in folder.named(*TINTS):
+        text = folder.text(file)
+        found: dict[str, tuple[int, int, int]] = {}
+        for line in text.splitlines():
+            numbers = re.findall(r"(?<![\w.])\d{1,3}(?![\w.])", line)
+            words: list[Any] = [
+                word for word in re.split(r"[,:;\t]+|\s{2,}", line.strip()) if not re.fullmatch(r"[\d\s]*", word)
+            ]
+            if len(numbers) >= 3 and words and not line.startswith("#"):
+                name = re.sub(r"^[\d\s]+", "", next(csv.reader(StringIO(words[0])))[0]).strip()
+                red, green, blue = (int(number) for number in numbers[-3:])
+                found[name] = (red, green, blue)
+        if found:
+            return found
+    return None

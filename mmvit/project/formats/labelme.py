@@ -1,0 +1,106 @@
+"""LabelMe JSON: a file a picture, shapes with points in pixels."""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from math import hypot
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ..description import NO_SHAPE, Collection, Picture, Thing, box_of, thing_of_mask
+from ..folder import Folder, folder_split
+from ..gather import Gathering
+from .shapes import ellipse, from_corners, from_polygons
+
+NO_AREA_KINDS = ("point", "points", "line", "linestrip")
+
+
+def recognise(folder: Folder) -> bool:
+    return any(_is_ours(folder.json(file)) for file in folder.of(".json")[:5])
+
+
+def read(folder: Folder) -> Collection:
+    gathering = Gathering(folder, "LabelMe JSON")
+    for file in folder.of(".json"):
+        content = folder.json(file)
+        if not _is_ours(content):
+            gathering.note("JSON files that are not LabelMe's", file)
+            continue
+        said = tuple(content.get(key) or 0 for key in ("imageWidth", "imageHeight"))
+        named = str(content.get("imagePath") or file.stem)
+        if folder.picture(named, file) is None:
+            named = file.stem
+        picture = gathering.picture(named, file, said, folder_split(file))  # type: ignore[arg-type]  # two numbers
+        if picture is not None:
+            _shapes(gathering, picture, content["shapes"], file)
+    collection = gathering.finish()
+    collection.splits = "folders" if any(picture.split for picture in collection.pictures) else ""
+    return collection
+
+
+def _is_ours(content: Any) -> bool:
+    return isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
+
+
+def _shapes(gathering: Gathering, picture: Picture, shapes: Sequence[Any], file: Path) -> None:
+    """Add the shapes; those of one group and label are the parts of one object."""
+    groups: dict[tuple[str, Any], list[Thing]] = {}
+    for number, shape in enumerate(shapes):
+        if not isinstance(shape, dict):
+            gathering.add(picture, None, file)
+            continue
+        name, kind = str(shape.get("label") or ""), shape.get("shape_type") or "polygon"
+        if kind in NO_AREA_KINDS:
+            gathering.note(NO_SHAPE, f"{file} ({name}, {kind})")
+            continue
+        try:
+            thing = _thing(name, kind, shape, picture)
+        except (TypeError, ValueError, KeyError, IndexError):
+            thing = None
+        if thing is None:
+            gathering.add(picture, None, f"{file} ({name}, {kind})")
+            continue
+        group = shape.get("group_id")
+        groups.setdefault((name, f"alone {number}" if group is None else str(group)), []).append(thing)
+    for parts in groups.values():
+        polygons = [polygon for part in parts for polygon in part.polygons or ()]
+        if len(parts) > 1 and all(part.polygons for part in parts):
+            parts = [Thing(parts[0].name, box_of(polygons), polygons)]
+        for part in parts:
+            gathering.add(picture, part, file)
+
+
+def _thing(name: str, kind: str, shape: Mapping[str, Any], picture: Picture) -> Thing | None:
+    points = [(float(x), float(y)) for x, y in shape["points"]]
+    match kind:
+        case "rectangle" if len(points) == 2:
+            return from_corners(name, *points[0], *points[1])
+        case "circle":
+            (x, y), (edge_x, edge_y) = points
+            radius = hypot(edge_x - x, edge_y - y)
+            return ellipse(name, x, y, radius, radius)
+        case "mask":
+            return _mask(name, points, str(shape["mask"]), picture)
+        case "polygon" | "rectangle":
+            return from_polygons(name, [[value for point in points for value in point]])
+    return None
+
+
+def _mask(name: str, points: Sequence[tuple[float, float]], encoded: str, picture: Picture) -> Thing | None:
+    """Return the object of a mask: a PNG in base64, whose upper left corner is the first point."""
+    try:
+        with Image.open(BytesIO(base64.b64decode(encoded))) as image:
+            part = np.array(image.convert("L")) > 0
+    except (OSError, UnidentifiedImageError, binascii.Error, Image.DecompressionBombError):
+        return None
+    left, top = (round(value) for value in points[0])
+    whole = np.zeros((picture.height, picture.width), bool)
+    if left < 0 or top < 0:
+        return None
+    target = whole[top : top + part.shape[0], left : left + part.shape[1]]
+    target[:] = part[: target.shape[0], : target.shape[1]]
+    return thing_of_mask(name, whole)

@@ -1,0 +1,79 @@
+"""One mask an object: black and white images, which belong to a picture by their folder or by their name.
+
+`NAME/images/NAME.png` with `NAME/masks/*.png` (Data Science Bowl 2018), `masks/NAME/*.png`, and
+`NAME_CLASS_NUMBER.png` beside `NAME.jpg` (pycococreator).
+"""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ..description import OTHER_SIZE, UNREADABLE, Collection, thing_of_mask
+from ..folder import Folder, folder_split
+from ..gather import Gathering
+
+OBJECT = "object"  # the class of masks that name none
+FEW = 12  # masks that are looked into before a folder is recognised
+
+
+def recognise(folder: Folder) -> bool:
+    owned = _owned(folder)
+    masks = [mask for several in owned.values() for mask, _ in several]
+    most = max((len(several) for several in owned.values()), default=0)
+    return most > 1 and all(_read(folder, mask) is not None for mask in masks[:FEW])
+
+
+def read(folder: Folder) -> Collection:
+    gathering = Gathering(folder, "one mask an object")
+    owned = _owned(folder)
+    masks = {mask for several in owned.values() for mask, _ in several}
+    for file, several in owned.items():
+        picture = gathering.picture(file.as_posix(), file, split=folder_split(file))
+        if picture is None:
+            continue
+        for path, name in several:
+            drawn = _read(folder, path)
+            if drawn is None:
+                gathering.note(UNREADABLE, path)
+            elif drawn.shape != (picture.height, picture.width):
+                gathering.note(OTHER_SIZE, path)
+            elif (thing := thing_of_mask(name, drawn)) is None:
+                gathering.note("masks that are empty", path)
+            else:
+                gathering.add(picture, thing, path)
+    collection = gathering.finish(file for file in folder.pictures if file not in masks)
+    collection.splits = "folders" if any(picture.split for picture in collection.pictures) else ""
+    return collection
+
+
+def _owned(folder: Folder) -> dict[Path, list[tuple[Path, str]]]:
+    """Return the masks of each picture, with the class that each shows."""
+    found: dict[Path, list[tuple[Path, str]]] = defaultdict(list)
+    by_stem: dict[str, list[Path]] = defaultdict(list)
+    by_parent: dict[Path, list[Path]] = defaultdict(list)
+    for file in folder.pictures:
+        by_stem[file.stem].append(file)
+        by_parent[file.parent].append(file)
+    for file in folder.pictures:
+        parent = file.parent
+        beside = by_parent.get(parent.parent / "images", ()) if parent.name == "masks" else ()
+        if len(beside) == 1:
+            found[beside[0]].append((file, OBJECT))
+        elif "mask" in str(parent.parent).lower() and len(by_stem[parent.name]) == 1:
+            found[by_stem[parent.name][0]].append((file, OBJECT))
+        elif (parts := re.fullmatch(r"(.+)_([A-Za-z][\w ]*?)_(\d+)", file.stem)) and by_stem.get(parts[1]):
+            found[by_stem[parts[1]][0]].append((file, parts[2]))
+    return found
+
+
+def _read(folder: Folder, mask: Path) -> np.ndarray | None:
+    """Return a black and white image as a mask (H, W); None if it has more than two values."""
+    try:
+        with Image.open(folder.root / mask) as image:
+            values = np.array(image.convert("L"))
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+    return values > 0 if len(np.unique(values)) <= 2 else None

@@ -1,0 +1,162 @@
+"""From a folder to a project: read, split, decide, write. Nothing is overwritten, and nothing is left half-written."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+
+from ..errors import InputError, first_few
+from . import config, formats, plan, split, writing
+from .description import Collection
+from .folder import Folder
+from .survey import Facts, facts_of
+from .targets import name_classes, retarget
+
+READS_PIXELS = {"boxes": False, "masks": False, "classes": True, "binary": True, None: None}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `mmvit new`, under the same names."""
+
+    data: Path
+    out: Path | None = None
+    arch: str = "van_b0"
+    head: str | None = None
+    task: plan.Task | None = None
+    val: float = 0.2
+    group_by: str | None = None
+    seed: int = 0
+    format: str | None = None
+    classes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A folder that was read, split and judged.
+
+    Attributes:
+        task: what the model learns.
+        classes: in the order of their numbers.
+        same: groups of files with the same content.
+        decisions: what was decided, a sentence each by what it is about.
+    """
+
+    folder: Folder
+    collection: Collection
+    task: plan.Task
+    classes: list[str]
+    facts: Facts
+    same: list[list[Path]]
+    decisions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project that was written."""
+
+    config: Path
+    plan: plan.Plan
+    written: str
+
+
+def find(options: Options) -> Found:
+    """Read, split and judge a folder.
+
+    Raises:
+        InputError: the folder's labels were not recognised, or nothing in it can be used.
+    """
+    if not 0 < options.val < 1:
+        raise InputError(f"--val {options.val:g}: expected a share between 0 and 1, such as 0.2")
+    free(options)
+    folder = Folder(options.data)
+    collection = formats.read(folder, options.format, READS_PIXELS[options.task])
+    if not collection.pictures or not collection.classes:
+        reasons = "\n".join(f"  {len(where)} {what}: {first_few(where, 3)}" for what, where in collection.aside.items())
+        raise InputError(f"{options.data}: read as {collection.format}, and nothing in it can be used\n{reasons}")
+    if options.classes:
+        name_classes(collection, options.classes)
+    task, decided = retarget(collection, options.task)
+    same = split.doubled(folder, (picture.file for picture in collection.pictures))
+    splits = split.complete(collection, options.val, options.seed, options.group_by, same)
+    decisions = {"task": decided, "splits": splits} | {f"labels {number}": note for number, note in enumerate(collection.notes)}
+    return Found(folder, collection, task, collection.classes, facts_of(collection), same, decisions)
+
+
+def free(options: Options) -> Path:
+    """Return the folder that the project goes to.
+
+    Raises:
+        InputError: there is something, or it lies within the data.
+    """
+    data = options.data.resolve()
+    out = options.out or Path("projects") / data.name
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} exists; nothing was written. Remove it, or give another folder with --out DIR")
+    if out.resolve().is_relative_to(data):
+        raise InputError(f"{out} lies in the folder of the data, which stays as it is. Give another folder with --out DIR")
+    return out
+
+
+def write(options: Options, found: Found, made: plan.Plan) -> Project:
+    """Write the project beside its place, then move it there."""
+    out = free(options)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        beside.chmod(0o777 & ~_umask())
+        files, written = _labels(found, made, beside)
+        name = f"{found.folder.root.name}.py"
+        count = len(found.classes)
+        title = f"{found.folder.root.name}: {found.facts.pictures['train']} pictures to train, {count} classes, from "
+        (beside / name).write_text(
+            config.text(f"{title}{found.collection.format}; by mmvit new, yours to change", made, found.classes, files),
+            encoding="utf-8",
+        )
+        if made.source:
+            (beside / f"{made.base}.py").write_text(made.source, encoding="utf-8")
+        if out.exists():
+            out.rmdir()  # empty
+        beside.rename(out)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return Project(out / name, made, written)
+
+
+def _umask() -> int:
+    import os
+
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _labels(found: Found, made: plan.Plan, out: Path) -> tuple[config.Files, str]:
+    """Write what the run needs beside the pictures; return where it finds its data, and a sentence on what was written."""
+    collection, root = found.collection, found.folder.root
+    if made.pixels:
+        return _maps(found, out)
+    if collection.direct and all(collection.of(name) for name in ("train", "val")):
+        labels = {name: (root / file).as_posix() for name, (file, _) in collection.direct.items()}
+        prefixes = {name: dict(img=prefix) for name, (_, prefix) in collection.direct.items()}
+        return config.Files(root, labels, prefixes), "annotations are read from your files as they are"
+    written = writing.write_coco(collection, found.classes, out / "annotations")
+    labels = {name: f"annotations/{file.name}" for name, file in written.items()}
+    prefixes = {name: dict(img="") for name in labels}
+    return config.Files(root, labels, prefixes), "annotations were written in COCO's format; no picture was copied"
+
+
+def _maps(found: Found, out: Path) -> tuple[config.Files, str]:
+    collection, root = found.collection, found.folder.root
+    lists = {name: f"splits/{name}.txt" for name in writing.SPLITS if collection.of(name)}
+    beside = writing.parallel(found.folder, collection)
+    if beside is None:
+        writing.write_maps(found.folder, collection, found.classes, out / "labels")
+        writing.write_lists(collection, out / "splits", "", "")
+        prefixes: Mapping[str, Mapping[str, str]] = {"train": dict(img_path="", seg_map_path="labels")}
+        return config.Files(root, lists, prefixes, ("", ".png")), "label maps were written; no picture was copied"
+    writing.write_lists(collection, out / "splits", beside.pictures, beside.suffixes[0])
+    folders = dict(img_path=beside.pictures, seg_map_path=(root / beside.maps).as_posix())
+    return config.Files(root, lists, {"train": folders}, beside.suffixes), "label maps are read from your files as they are"

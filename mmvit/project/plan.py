@@ -1,0 +1,186 @@
+"""What a config says, decided from what the folder holds: model, sizes, batch, schedule, weights; each with its reason."""
+
+from contextlib import closing
+from dataclasses import dataclass
+from math import ceil, sqrt
+from pathlib import Path
+from typing import Literal
+from urllib.error import URLError
+from urllib.parse import urlparse
+from urllib.request import Request, urlopen
+
+import torch
+from mmengine.config import Config
+
+from ..config.files import load_config, shipped
+from ..errors import CheckpointError, InputError, nearest
+from ..recipes.configs import parse, text
+from ..weights.downloads import AGENT, locate
+from .survey import SMALL, Facts
+
+Task = Literal["boxes", "masks", "classes", "binary"]
+HEADS: dict[str, tuple[str, ...]] = {  # the first is the default
+    "boxes": ("retinanet",),
+    "masks": ("mask_rcnn",),
+    "classes": ("fpn", "segformer", "upernet"),
+    "binary": ("fpn", "segformer", "upernet"),
+}
+DATASETS = {"boxes": "coco", "masks": "coco", "classes": "ade20k", "binary": "ade20k"}  # of the recipe that is the base
+LARGEST = {"boxes": (1333, 800), "masks": (1333, 800), "classes": (2048, 1024), "binary": (2048, 1024)}  # long, short side
+CROP = 512  # of the recipes for label maps
+BINARY_SIDE = 352  # of the school of binary segmentation on PVT v2
+GIB_A_MEGAPIXEL = 3.3  # training, RetinaNet with PVT small at 800 x 1280; docs/performance.md
+MOST_IMAGES = 16
+ON_CPU = 4
+WARM_UP = 500  # iterations of COCO's recipes
+TIMEOUT = 5  # seconds
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of images in training: long and short side, the crop of label maps, why, and how much the scale varies."""
+
+    scale: tuple[int, int]
+    crop: tuple[int, int] | None
+    reason: str
+    ratio: tuple[float, float] = (0.5, 2.0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a config says.
+
+    Attributes:
+        base: name of the recipe, such as retinanet_van_b0_coco.
+        source: its text, if mmvit ships no such config.
+        weights: None if the recipe's file can be loaded, else what follows from its absence.
+        epochs, steps: epochs, and iterations of one.
+        lr, lr_reason: the learning rate as it is printed.
+    """
+
+    task: Task
+    base: str
+    source: str | None
+    weights: str | None
+    sizes: Sizes
+    batch: int
+    batch_reason: str
+    epochs: int
+    steps: int
+    warm_up: int
+    lr: str
+    lr_reason: str
+
+    @property
+    def pixels(self) -> bool:
+        return self.task in ("classes", "binary")
+
+    @property
+    def iterations(self) -> int:
+        return self.epochs * self.steps
+
+
+def plan(task: Task, arch: str, head: str | None, facts: Facts) -> Plan:
+    """Return the plan of a task.
+
+    Raises:
+        InputError: no such backbone, or a head that does not do the task.
+    """
+    head = head or HEADS[task][0]
+    if head not in HEADS[task]:
+        others = ", ".join(f"{name} for {', '.join(heads)}" for name, heads in HEADS.items())
+        raise InputError(f"--head {head}: {nearest(head, HEADS[task])} for --task {task}. Heads by task: {others}")
+    base = f"{head}_{arch}_{DATASETS[task]}"
+    leaf = parse(base)
+    file = shipped("configs") / f"{base}.py"
+    source = None if file.is_file() else text(leaf, "mmvit::_base_")
+    recipe = _loaded(file, source)
+    sizes = _sizes(task, facts)
+    batch, reason = _batch(task, sizes, facts.pictures["train"])
+    epochs = _epochs(task, facts.pictures["train"])
+    steps = ceil(facts.pictures["train"] / batch)
+    usual = recipe.auto_scale_lr.base_batch_size
+    lr = recipe.optim_wrapper.optimizer.lr
+    return Plan(
+        task,
+        base,
+        source,
+        _absence(recipe),
+        sizes,
+        batch,
+        reason,
+        epochs,
+        steps,
+        max(1, min(WARM_UP, epochs * steps // 10)),
+        f"{lr * sqrt(batch / usual):.2g}",
+        f"{lr:g} x sqrt({batch} / {usual}), the recipe's is for {usual} a batch",
+    )
+
+
+def _loaded(file: Path, source: str | None) -> Config:
+    return load_config(file) if source is None else Config.fromstring(source, ".py")
+
+
+def _sizes(task: Task, facts: Facts) -> Sizes:
+    long, short = max(facts.size), min(facts.size)
+    most = LARGEST[task]
+    shrink = min(1.0, most[0] / long, most[1] / short)
+    factor, reason = shrink, "the pictures' own size" if facts.same_size else "the pictures' median size"
+    if shrink < 1:
+        reason = f"{long} x {short} made smaller, as in the recipe"
+    elif facts.side is not None and facts.side < SMALL:
+        factor = min(2.0, SMALL / facts.side, most[0] / long, most[1] / short)
+        reason = f"larger than {long} x {short}: a tenth of the objects is below {facts.side:.0f} pixels"
+    scale = (max(32, round(long * factor)), max(32, round(short * factor)))
+    if task == "binary":
+        return Sizes((BINARY_SIDE, BINARY_SIDE), (BINARY_SIDE, BINARY_SIDE), "as Polyp-PVT and its like train", (0.75, 1.25))
+    if task == "classes":
+        side = max(64, min(CROP, scale[1] // 32 * 32))
+        return Sizes(scale, (side, side), reason)
+    return Sizes(scale, None, reason)
+
+
+def _batch(task: Task, sizes: Sizes, pictures: int) -> tuple[int, str]:
+    """Return the images of a batch: a power of two that fits into memory and leaves an epoch some iterations."""
+    width, height = sizes.crop or sizes.scale
+    need = GIB_A_MEGAPIXEL * width * height / 1e6 * (1.5 if task == "masks" else 1)
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+        fits, reason = int(0.8 * memory / need), f"about {need:.1f} GiB an image, of {memory:.0f} GiB on this GPU"
+    else:
+        fits, reason = ON_CPU, "no GPU here; up to 16 on one"
+    fits = max(1, min(fits, MOST_IMAGES))
+    if pictures < 4 * fits:
+        fits, reason = max(1, pictures // 4), f"{pictures} pictures to train"
+    least = 2 if task in ("classes", "binary") else 1  # their batch norms need two images
+    return max(least, 2 ** (fits.bit_length() - 1)), reason
+
+
+def _epochs(task: Task, pictures: int) -> int:
+    """Return how many epochs: few pictures are seen more often; 12 epochs suffice for COCO."""
+    if task in ("boxes", "masks"):
+        return max(12, min(100, round(600 / sqrt(pictures))))
+    return max(48, min(400, round(2400 / sqrt(pictures))))
+
+
+def _absence(recipe: Config) -> str | None:
+    """Return what follows if the recipe's file of weights is not here and its address does not answer; None if it is."""
+    setting = recipe.model.backbone.get("init_cfg")
+    if not setting:
+        return "its authors released none"
+    try:
+        address, path = locate(setting.checkpoint)
+    except CheckpointError:
+        return "its authors' file needs a browser"
+    if path.is_file() or (address and _answers(address)):
+        return None
+    where = urlparse(address).netloc if address else path
+    return f"the authors' file ({where}) cannot be loaded from here"
+
+
+def _answers(address: str) -> bool:
+    try:
+        with closing(urlopen(Request(address, headers=AGENT, method="HEAD"), timeout=TIMEOUT)):
+            return True
+    except (URLError, OSError, ValueError):
+        return False

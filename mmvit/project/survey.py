@@ -1,0 +1,62 @@
+"""What a collection holds, as figures and sentences."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .description import Collection
+
+FEW = 10  # objects (for label maps: pictures) in training below which a class is hard to learn
+SMALL = 16  # pixels: below two steps of the finest map that detectors use
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Figures from which a config follows.
+
+    Attributes:
+        pictures: number of each split.
+        size: median width and height.
+        same_size: whether all pictures have it.
+        side: for objects, the square root of the box area that a tenth of them is below; None for label maps.
+        most: objects in the fullest picture.
+        empty: training pictures without objects.
+    """
+
+    pictures: Counter[str]
+    size: tuple[int, int]
+    same_size: bool
+    side: float | None
+    most: int
+    empty: int
+
+
+def facts_of(collection: Collection) -> Facts:
+    sizes = np.array([(picture.width, picture.height) for picture in collection.pictures])
+    sides = [float(np.sqrt(thing.box[2] * thing.box[3])) for thing in collection.things()]
+    width, height = np.median(sizes, axis=0).astype(int).tolist()
+    return Facts(
+        Counter(str(picture.split) for picture in collection.pictures),
+        (width, height),
+        bool((sizes == sizes[0]).all()),
+        float(np.quantile(sides, 0.1)) if sides else None,
+        max((len(picture.things) for picture in collection.pictures), default=0),
+        sum(not picture.things for picture in collection.of("train")),
+    )
+
+
+def rare_classes(collection: Collection, classes: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the classes with few objects, or few pictures, in training."""
+    found: Counter[str] = Counter()
+    for picture in collection.of("train"):
+        found.update(picture.counts() if picture.things else dict.fromkeys(picture.counts(), 1))
+    return [(name, found[name]) for name in classes if found[name] < FEW]
+
+
+def leaked(collection: Collection, same: Sequence[Sequence[Path]]) -> list[list[Path]]:
+    """Return the groups of doubled files whose pictures are in several splits."""
+    split = {picture.file: picture.split for picture in collection.pictures}
+    return [list(alike) for alike in same if len({split[file] for file in alike if file in split}) > 1]

@@ -1,0 +1,97 @@
+"""From what a folder holds to what a model shall learn: boxes, masks, classes of pixels, or one object against the rest."""
+
+from collections.abc import Sequence
+
+from ..errors import InputError, first_few
+from .description import Collection
+from .plan import Task
+
+BACKGROUND = "background"
+FOREGROUND = "foreground"
+MOSTLY = 0.9  # share of objects with a drawn area from which on masks are learned
+
+
+def name_classes(collection: Collection, names: Sequence[str]) -> None:
+    """Give the classes of label maps their names, in the order of the values.
+
+    Raises:
+        InputError: another number of names, or labels that have names already.
+    """
+    if not collection.has_maps:
+        raise InputError(f"--classes: labels of {collection.format} have names: {', '.join(collection.classes)}")
+    if len(names) != len(collection.classes):
+        raise InputError(
+            f"--classes: {len(names)} names ({', '.join(names)}), but the label maps have {len(collection.classes)} values: "
+            f"{first_few(collection.values)}"
+        )
+    renamed = dict(zip(collection.classes, names, strict=True))
+    collection.classes = list(names)
+    collection.notes = [note for note in collection.notes if "--classes" not in note]
+    for picture in collection.pictures:
+        picture.pixels = type(picture.pixels)({renamed[name]: count for name, count in picture.pixels.items()})
+
+
+def retarget(collection: Collection, asked: Task | None) -> tuple[Task, str]:
+    """Change a collection in place so that a task can be learned from it; return the task, and why.
+
+    Raises:
+        InputError: the labels do not have what the task needs.
+    """
+    if collection.has_maps:
+        return _of_maps(collection, asked)
+    things = collection.things()
+    drawn = sum(thing.has_mask for thing in things)
+    task: Task = asked or ("masks" if things and drawn >= MOSTLY * len(things) else "boxes")
+    if task == "boxes":
+        reason = (
+            "boxes: objects have no drawn areas" if not drawn else f"boxes: {drawn} of {len(things)} objects have drawn areas"
+        )
+        return task, reason if asked is None else "boxes, as asked for"
+    if drawn < len(things):
+        _without_boxes(collection, task)
+    if task == "masks":
+        return (
+            task,
+            "masks: objects have drawn areas (--task boxes for boxes alone)" if asked is None else "masks, as asked for",
+        )
+    collection.direct = {}
+    return task, _drawn_classes(collection, task)
+
+
+def _of_maps(collection: Collection, asked: Task | None) -> tuple[Task, str]:
+    two = len(collection.classes) == 2
+    if asked in ("boxes", "masks"):
+        raise InputError(f"--task {asked}: label maps do not tell one object from the next. Use --task classes")
+    if asked == "binary" and not two:
+        raise InputError(
+            f"--task binary: expected label maps with two values, found {len(collection.classes)} classes: "
+            f"{first_few(collection.classes)}. Use --task classes"
+        )
+    if asked is None and collection.classes == [BACKGROUND, FOREGROUND]:
+        return "binary", "binary: label maps have two values (--task classes for two ordinary classes)"
+    return asked or "classes", "classes of pixels, from label maps" if asked is None else f"{asked}, as asked for"
+
+
+def _without_boxes(collection: Collection, task: Task) -> None:
+    """Leave out the objects that have a box alone."""
+    for picture in collection.pictures:
+        for thing in picture.things:
+            if not thing.has_mask:
+                collection.aside[f"boxes without a drawn area, which {task} need"].append(f"{picture.file} ({thing.name})")
+        picture.things = [thing for thing in picture.things if thing.has_mask]
+    collection.direct = {}
+    if not collection.things():
+        raise InputError(f"--task {task}: no object has a drawn area, only boxes. Use --task boxes")
+
+
+def _drawn_classes(collection: Collection, task: Task) -> str:
+    if task == "binary":
+        for picture in collection.pictures:
+            picture.things = [thing._replace(name=FOREGROUND) for thing in picture.things]
+        collection.classes = [BACKGROUND, FOREGROUND]
+        return "binary, as asked for: all objects against the rest, drawn into label maps"
+    if BACKGROUND not in collection.classes:
+        collection.classes = [BACKGROUND, *collection.classes]
+    else:
+        collection.classes = [BACKGROUND, *(name for name in collection.classes if name != BACKGROUND)]
+    return "classes of pixels, as asked for: objects were drawn into label maps, small ones above large ones"

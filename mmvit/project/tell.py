@@ -1,0 +1,121 @@
+"""What `mmvit new` says: what it found, what it left aside, what it decided; short and aligned."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..errors import first_few
+from .make import Found
+from .plan import Plan
+from .survey import FEW, leaked, rare_classes
+
+ROWS = 12  # classes that a table shows at most
+NAMES = {"train": "train", "val": "val", "test": "test"}
+
+
+def heading(console: Console, text: str) -> None:
+    console.print(f"\n[bold]{escape(text)}[/bold]")
+
+
+def line(console: Console, label: str, text: str, style: str = "") -> None:
+    """Print a label in a column of its own, and a text whose further lines stay in theirs."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=12, no_wrap=True)
+    table.add_column(overflow="fold", max_width=max(20, min(console.width, 110) - 14))
+    table.add_row(f"  {escape(label)}", f"[{style}]{escape(text)}[/{style}]" if style else escape(text))
+    console.print(table)
+
+
+def found(console: Console, found: Found) -> None:
+    """Print what a folder holds."""
+    facts, collection = found.facts, found.collection
+    counted = "" if collection.has_maps else f", {len(collection.things()):,} objects"
+    total = sum(facts.pictures.values())
+    classes = f"{len(found.classes)} class{'es' * (len(found.classes) > 1)}"
+    heading(console, f"{found.folder.root.name}: {collection.format}, {total:,} pictures{counted}, {classes}")
+    console.print(_table(found))
+    size = f"{facts.size[0]} x {facts.size[1]}"
+    line(console, "sizes", size if facts.same_size else f"median {size}")
+    if facts.side is not None:
+        line(console, "objects", f"up to {facts.most} a picture; a tenth is below {facts.side:.0f} x {facts.side:.0f} pixels")
+    doubtful = list(_doubtful(found))
+    if doubtful:
+        heading(console, "Look at")
+        for count, text in doubtful:
+            line(console, f"{count:,}", text)
+
+
+def _table(found: Found) -> Table:
+    """Return the classes by split: objects, or for label maps the share of the pixels."""
+    splits = [split for split in NAMES if found.facts.pictures[split]]
+    counts = {split: _sums(found, split) for split in splits}
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+    table.add_column("  " + ("share of pixels" if found.collection.has_maps else "objects"))
+    for split in splits:
+        table.add_column(split, justify="right")
+    table.add_row("  pictures", *(f"{found.facts.pictures[split]:,}" for split in splits), style="dim")
+    names = sorted(found.classes, key=lambda name: -sum(counts[split][name] for split in splits))
+    shown = names if len(names) <= ROWS else [*names[: ROWS // 2], None, *names[-ROWS // 2 :]]
+    for name in shown:
+        if name is None:
+            table.add_row(f"  [dim]{len(names) - ROWS} more classes[/dim]", *("" for _ in splits))
+        else:
+            table.add_row(f"  {escape(name)}", *(_figure(found, counts[split], name) for split in splits))
+    return table
+
+
+def _sums(found: Found, split: str) -> dict[str, int]:
+    sums = dict.fromkeys(found.classes, 0)
+    for picture in found.collection.of(split):
+        for name, count in picture.counts().items():
+            sums[name] = sums.get(name, 0) + count
+    return sums
+
+
+def _figure(found: Found, counts: dict[str, int], name: str) -> str:
+    if not found.collection.has_maps:
+        return f"{counts[name]:,}"
+    return f"{counts[name] / max(1, sum(counts.values())):.1%}"
+
+
+def _doubtful(found: Found) -> Iterator[tuple[int, str]]:
+    """Yield the number of what is doubtful or was left aside, and a sentence with examples."""
+    for what, where in sorted(found.collection.aside.items(), key=lambda item: -len(item[1])):
+        yield len(where), f"{what}, left aside: {first_few(where, 2)}"
+    if found.facts.empty and not found.collection.has_maps:
+        yield found.facts.empty, "pictures without objects, which training skips"
+    if found.same:
+        yield (
+            len(found.same),
+            f"pictures twice under different names: {first_few([' = '.join(map(str, pair)) for pair in found.same], 1)}",
+        )
+    if across := leaked(found.collection, found.same):
+        yield len(across), f"of them in several splits, so that the figures will be too good: {first_few(across[0], 2)}"
+    if rare := rare_classes(found.collection, found.classes):
+        of = "pictures" if found.collection.has_maps else "objects"
+        listed = first_few([f"{name} ({count})" for name, count in sorted(rare, key=lambda entry: entry[1])], 6)
+        yield len(rare), f"classes with fewer than {FEW} {of} in training: {listed}"
+
+
+def decided(console: Console, found: Found, plan: Plan, written: str) -> None:
+    """Print what was decided."""
+    heading(console, "Decided")
+    for label, text in found.decisions.items():
+        line(console, label.split()[0], text)
+    line(console, "files", written)
+    line(console, "base", f"mmvit::{plan.base}")
+    if plan.weights:
+        line(console, "weights", f"random: {plan.weights}. Few pictures teach them little", "yellow")
+    else:
+        line(console, "weights", "the authors', from ImageNet")
+    scale = plan.sizes.crop or plan.sizes.scale
+    line(console, "images", f"{scale[0]} x {scale[1]}, {plan.batch} a batch ({plan.batch_reason})")
+    line(console, "schedule", f"{plan.epochs} epochs of {plan.steps} iterations, warm-up {plan.warm_up}, rate {plan.lr}")
+
+
+def commands(console: Console, words: Sequence[str]) -> None:
+    heading(console, "Next")
+    for text in words:
+        console.print(f"  {escape(text)}", soft_wrap=True)

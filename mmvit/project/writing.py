@@ -1,0 +1,148 @@
+"""What a run reads: annotations in COCO's format, label maps, lists. Pictures stay where they are."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from .description import IGNORED, Collection, Picture, Thing, area_of
+from .folder import Folder
+from .formats.label_maps import flat, read_map
+
+SPLITS = ("train", "val", "test")
+
+
+def write_coco(collection: Collection, classes: Sequence[str], out: Path) -> dict[str, Path]:
+    """Write a file for each split, with the classes in their order; file names are relative to the folder of pictures."""
+    numbers = {name: number for number, name in enumerate(classes, 1)}
+    categories = [dict(id=number, name=name) for name, number in numbers.items()]
+    written = {}
+    out.mkdir(parents=True)
+    for split in SPLITS:
+        if pictures := collection.of(split):
+            entries = [(number, thing) for number, picture in enumerate(pictures, 1) for thing in picture.things]
+            content = dict(
+                images=[
+                    dict(id=number, file_name=picture.file.as_posix(), width=picture.width, height=picture.height)
+                    for number, picture in enumerate(pictures, 1)
+                ],
+                categories=categories,
+                annotations=[
+                    _annotation(number, image, numbers[thing.name], thing) for number, (image, thing) in enumerate(entries, 1)
+                ],
+            )
+            written[split] = out / f"{split}.json"
+            written[split].write_text(json.dumps(content), encoding="utf-8")
+    return written
+
+
+def _annotation(number: int, image: int, category: int, thing: Thing) -> dict[str, Any]:
+    shape = thing.rle or [[_short(value) for value in polygon] for polygon in thing.polygons or ()]
+    return dict(
+        id=number,
+        image_id=image,
+        category_id=category,
+        bbox=[_short(value) for value in thing.box],
+        area=_short(area_of(thing)),
+        segmentation=shape,
+        iscrowd=int(thing.crowd),
+    )
+
+
+def _short(value: float) -> float:
+    return round(float(value), 2)
+
+
+class Parallel(NamedTuple):
+    """Folders of pictures and of label maps with the same names below them, and the ends of these names."""
+
+    pictures: str
+    maps: str
+    suffixes: tuple[str, str]
+
+
+def parallel(folder: Folder, collection: Collection) -> Parallel | None:
+    """Return how a run finds the label maps as they are; None if they must be written.
+
+    They must be if their values are not the numbers of the classes, or if their names do not follow from the pictures'.
+    """
+    if not collection.has_maps or collection.values != list(range(len(collection.classes))):
+        return None
+    found = {_roots(picture.file, picture.maps[0]) for picture in collection.pictures}
+    if len(found) != 1 or None in found or not all(flat(folder, picture.maps[0]) for picture in collection.pictures):
+        return None
+    return found.pop()
+
+
+def _roots(picture: Path, label: Path) -> Parallel | None:
+    """Return the folders above what the paths of a picture and its map have in common."""
+    if not label.name.startswith(picture.stem):
+        return None
+    ends = (picture.suffix, label.name.removeprefix(picture.stem))
+    above, beside = list(picture.parts[:-1]), list(label.parts[:-1])
+    while above and beside and above[-1] == beside[-1]:
+        above.pop()
+        beside.pop()
+    return Parallel("/".join(above), "/".join(beside), ends)
+
+
+def write_lists(collection: Collection, out: Path, prefix: str, suffix: str) -> None:
+    """Write the names of each split's pictures, one a line, without the folder and the suffix that all share."""
+    out.mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        if pictures := collection.of(split):
+            names = [picture.file.relative_to(prefix).as_posix().removesuffix(suffix) for picture in pictures]
+            (out / f"{split}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+
+
+def write_maps(folder: Folder, collection: Collection, classes: Sequence[str], out: Path) -> None:
+    """Write a label map for each picture, `PICTURE.png`, with the number of each pixel's class; 255 is none."""
+    for picture in collection.pictures:
+        labels = _converted(folder, collection, picture) if picture.maps else drawn(picture, classes)
+        file = out / f"{picture.file.as_posix()}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(labels).save(file)
+
+
+def _converted(folder: Folder, collection: Collection, picture: Picture) -> np.ndarray:
+    values = read_map(folder, picture.maps[0])
+    assert values is not None  # it was read before
+    labels = np.full(values.shape[:2], IGNORED, np.uint8)
+    for number, value in enumerate(collection.values):
+        if values.ndim == 3:
+            labels[(values == value).all(2)] = number
+        else:
+            labels[values == (value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value)] = number
+    return labels
+
+
+def drawn(picture: Picture, classes: Sequence[str]) -> np.ndarray:
+    """Return the label map (H, W) of a picture's objects; small ones lie above large ones, and the rest is class 0.
+
+    Args:
+        classes: names; objects of a class that is not listed get the last number, as in background and foreground.
+    """
+    labels = np.zeros((picture.height, picture.width), np.uint8)
+    numbers: Mapping[str, int] = {name: number for number, name in enumerate(classes)}
+    for thing in sorted(picture.things, key=area_of, reverse=True):
+        labels[mask_of(thing, picture)] = IGNORED if thing.crowd else numbers.get(thing.name, len(classes) - 1)
+    return labels
+
+
+def mask_of(thing: Thing, picture: Picture) -> np.ndarray:
+    """Return the mask (H, W) of an object: of its RLE, its polygons, or its box."""
+    if thing.rle is not None:
+        from pycocotools import mask
+
+        return mask.decode(thing.rle).astype(bool)
+    canvas = np.zeros((picture.height, picture.width), np.uint8)
+    x, y, width, height = thing.box
+    polygons = thing.polygons or [[x, y, x + width, y, x + width, y + height, x, y + height]]
+    for polygon in polygons:
+        points = np.array(polygon).reshape(-1, 2) - 0.5  # pixels' centres lie at halves
+        cv2.fillPoly(canvas, [np.round(points).astype(np.int32)], 1)
+    return canvas.astype(bool)

@@ -1,0 +1,179 @@
+"""What labelling tools write is read into one description, with names, shapes and sizes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from labelling import (
+    BOXES,
+    CLASSES,
+    PICTURES,
+    TOOLS,
+    coco_content,
+    label_maps,
+    object_masks,
+    picture,
+    pictures,
+    voc,
+    write_json,
+)
+from PIL import Image
+
+from mmvit.errors import InputError
+from mmvit.project.description import NO_AREA, NO_LABELS, NO_PICTURE, OTHER_SIZE, OUTSIDE, Collection
+from mmvit.project.folder import Folder
+from mmvit.project.formats import read
+
+DRAWN = ("coco", "polygons", "masks", "brush", "labelme")
+
+
+def objects_of(collection: Collection) -> dict[str, list]:
+    return {
+        picture.file.stem: sorted((thing.name, tuple(round(value) for value in thing.box)) for thing in picture.things)
+        for picture in collection.pictures
+    }
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_reads_what_a_tool_writes(tmp_path: Path, tool: str) -> None:
+    TOOLS[tool](tmp_path)
+    collection = read(Folder(tmp_path))
+    assert objects_of(collection) == {stem: sorted(objects) for stem, objects in BOXES.items()}
+    assert collection.classes == list(CLASSES)
+    assert not collection.aside
+    drawn = any(word in tool for word in DRAWN) and tool != "labelme_rectangles"
+    assert all(thing.has_mask == drawn for thing in collection.things())
+
+
+def test_masks_have_the_area_that_was_drawn(tmp_path: Path) -> None:
+    from mmvit.project.description import area_of
+
+    for tool in ("labelme_masks", "cvat_masks", "label_studio_brush", "cvat_polygons"):
+        root = tmp_path / tool
+        root.mkdir()
+        TOOLS[tool](root)
+        areas = sorted(area_of(thing) for thing in read(Folder(root)).things())
+        assert areas == [120, 384, 1600], tool
+
+
+def test_one_mask_an_object(tmp_path: Path) -> None:
+    object_masks(tmp_path)
+    collection = read(Folder(tmp_path))
+    assert collection.format == "one mask an object"
+    assert collection.classes == ["cat", "dog"]
+    assert objects_of(collection)["Über 鸟"] == [("cat", (30, 20, 10, 12)), ("dog", (4, 4, 40, 40))]
+    assert collection.aside == {NO_LABELS: ["images/c.jpg"]}
+
+
+def test_data_science_bowl(tmp_path: Path) -> None:
+    for name in ("0a1", "0b2"):
+        picture(tmp_path / name / "images" / f"{name}.png")
+        for number in range(2):
+            mask = np.zeros((48, 64), np.uint8)
+            mask[4 : 14 + number, 4:24] = 255
+            (tmp_path / name / "masks").mkdir(exist_ok=True)
+            Image.fromarray(mask).save(tmp_path / name / "masks" / f"{name}{number}.png")
+    collection = read(Folder(tmp_path))
+    assert [len(picture.things) for picture in collection.pictures] == [2, 2]
+    assert collection.classes == ["object"]
+
+
+def test_turned_boxes_are_polygons(tmp_path: Path) -> None:
+    """A quarter turn of 20 x 10 about its centre (CVAT) is 10 x 20 about the same centre."""
+    picture(tmp_path / "a.png")
+    box = '<box label="x" xtl="10" ytl="10" xbr="30" ybr="20" rotation="90"/>'
+    image = f'<image id="0" name="a.png" width="64" height="48">{box}</image>'
+    (tmp_path / "annotations.xml").write_text(f"<annotations><version>1.1</version>{image}</annotations>")
+    (thing,) = read(Folder(tmp_path)).things()
+    assert thing.box == pytest.approx((15, 5, 10, 20))
+    assert thing.polygons
+
+
+@pytest.mark.parametrize(
+    ("mode", "values", "classes", "numbers"),
+    [
+        ("L", (0, 1, 2), ["class_0", "class_1", "class_2"], [0, 1, 2]),
+        ("P", (0, 1, 2), ["class_0", "class_1", "class_2"], [0, 1, 2]),
+        ("L", (0, 255, 0), ["background", "foreground"], [0, 255]),
+        ("L", (0, 1, 0), ["background", "foreground"], [0, 1]),
+        ("L", (3, 60, 200), ["class_3", "class_60", "class_200"], [3, 60, 200]),
+        ("RGB", (0, 1, 2), ["sky", "roof", "lawn"], [(0, 0, 0), (200, 10, 10), (10, 200, 10)]),
+    ],
+)
+def test_label_maps(tmp_path: Path, mode: str, values: tuple, classes: list, numbers: list) -> None:
+    label_maps(tmp_path, mode, values)
+    collection = read(Folder(tmp_path))
+    assert (collection.classes, collection.values) == (classes, numbers)
+    assert len(collection.pictures) == 4
+    assert sum(collection.pictures[0].pixels.values()) == 64 * 48
+
+
+def test_colours_without_a_list_are_an_error(tmp_path: Path) -> None:
+    label_maps(tmp_path, "RGB")
+    (tmp_path / "class_dict.csv").unlink()
+    with pytest.raises(InputError, match=r"no file says which class a colour is. Add class_dict.csv"):
+        read(Folder(tmp_path), pixels=True)
+
+
+def test_what_is_odd_is_named(tmp_path: Path) -> None:
+    pictures(tmp_path / "images")
+    picture(tmp_path / "images" / "alone.jpg")
+    picture(tmp_path / "images" / "small.jpg", size=(32, 24))
+    content = coco_content(polygons=False)
+    content["images"] += [
+        dict(id=8, file_name="gone.jpg", width=64, height=48),
+        dict(id=9, file_name="small.jpg", width=64, height=48),
+    ]
+    first = content["annotations"][0]
+    content["annotations"] += [
+        dict(first, id=20, bbox=[5, 5, 0, 9]),
+        dict(first, id=21, bbox=[90, 5, 9, 9]),
+        dict(first, id=22, bbox=["x", 5, 9, 9]),
+        dict(first, id=23, category_id=77),
+        dict(first, id=24, bbox=[-10, -10, 20, 20]),
+    ]
+    write_json(tmp_path / "labels.json", content)
+    collection = read(Folder(tmp_path))
+    assert {what: len(where) for what, where in collection.aside.items()} == {
+        NO_PICTURE: 1,
+        OTHER_SIZE: 1,
+        NO_AREA: 1,
+        OUTSIDE: 1,
+        NO_LABELS: 2,
+        "labels that cannot be read": 1,
+        "objects without a class": 1,
+    }
+    assert ("cat", (0, 0, 10, 10)) in objects_of(collection)["a b"]  # cut to the picture
+
+
+def test_hostile_files_open_nothing_outside(tmp_path: Path) -> None:
+    """A path that leads out, an entity, and a bomb: none is followed."""
+    outside = tmp_path / "outside.jpg"
+    picture(outside)
+    data = tmp_path / "data"
+    voc(data)
+    named = "<annotation><filename>../outside.jpg</filename><size/></annotation>"
+    (data / "Annotations" / "d.xml").write_text(named)
+    entity = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation><filename>&x;</filename></annotation>'
+    (data / "Annotations" / "e.xml").write_text(entity)
+    collection = read(Folder(data))
+    assert len(collection.pictures) == len(PICTURES)
+    assert collection.aside[NO_PICTURE] == ["Annotations/d.xml: d"]
+    assert collection.aside["XML files that are not Pascal VOC"] == ["Annotations/e.xml"]
+
+
+def test_the_nearest_of_pictures_with_one_name(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        pictures(tmp_path / split)
+        write_json(tmp_path / split / "_annotations.coco.json", coco_content())
+    collection = read(Folder(tmp_path))
+    assert sorted(str(picture.split) for picture in collection.pictures) == ["train"] * 3 + ["val"] * 3
+    assert all(picture.file.parts[0] == picture.split for picture in collection.pictures)
+
+
+def test_unknown_labels_name_the_formats(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    (tmp_path / "labels.json").write_text(json.dumps({"what": 1}))
+    with pytest.raises(InputError, match=r"labels were not recognised. Expected one of COCO JSON, .*; found files .jpg, .json"):
+        read(Folder(tmp_path))
