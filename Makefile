@@ -10,12 +10,12 @@ VENV ?= .venv-$(STACK)
 CONFIG ?= configs/retinanet_pvt_small_coco.py
 
 # The newest supported Python that runs here and can make virtual environments; another one: make PYTHON=/path/to/python
-SUPPORTED = 3.14 3.13 3.12 3.11
-USABLE = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
+SUPPORTED = 3.14 3.13 3.12 3.11 3.10
+USABLE = import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 15))
 ifndef PYTHON
 PYTHON := $(shell for v in $(SUPPORTED) 3; do python$$v -c '$(USABLE)' 2> /dev/null && command -v python$$v && break; done)
 endif
-LOWEST ?= python3.11
+LOWEST ?= python3.10
 
 NAME = $(basename $(notdir $(CONFIG)))_demo
 BIN = $(VENV)/bin
@@ -26,6 +26,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loa
 GPU_PYTHON ?= python3
 
 PEERS = .venv-peers
+PYTHON_PEERS ?= python3.11
 
 .PHONY: demo test test-slow test-all mutants test-peers test-stack test-toolkits test-lowest test-lowest-quick check format docs browser clean gpu gpu-bundle
 
@@ -108,7 +109,7 @@ test-peers: $(PEERS)/ready
 	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest tests/weights/test_layouts.py
 
 $(PEERS)/ready: pyproject.toml constraints.txt
-	$(LOWEST) -m venv --clear $(PEERS)
+	$(PYTHON_PEERS) -m venv --clear $(PEERS)
 	grep -vE '^(huggingface_hub|tokenizers|transformers)\b' constraints.txt > $(PEERS)/constraints.txt  # theirs are of transformers 5
 	$(PEERS)/bin/pip install -c $(PEERS)/constraints.txt -e '.[openmmlab,peers]' pytest hypothesis pycocotools
 	$(PEERS)/bin/pip install --force-reinstall --no-deps -c constraints.txt opencv-python-headless

@@ -12,7 +12,7 @@ layers that this adds are fresh: no released file has them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Self, TypedDict, cast
+from typing import Any, ClassVar, NamedTuple, TypedDict, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from mmengine.model import BaseModule, initialize
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+from typing_extensions import Self
 
 from .arguments import check_indices, check_options, initialisers
 from .errors import InputError

@@ -1,6 +1,7 @@
 """What tests of several rooms make: paths, parametrisations, datasets."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,13 @@ from families import FAMILIES
 from mmdet.datasets import CocoDataset
 from PIL import Image
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 HOME = Path(__file__).parent.parent  # of the repository
+PROJECT = tomllib.loads((HOME / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 

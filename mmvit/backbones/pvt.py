@@ -12,11 +12,12 @@ Differences from the authors' code:
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from ..arguments import resolve_arch
 from ..layers.attention import AttentionBase, limit_keys

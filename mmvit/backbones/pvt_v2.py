@@ -8,11 +8,12 @@ the bottom and right, as theirs do.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any
 
 import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from ..arguments import resolve_arch
 from ..layers.attention import AttentionBase, limit_keys

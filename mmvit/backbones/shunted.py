@@ -10,12 +10,13 @@ Differences from the authors' code:
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from ..arguments import resolve_arch
 from ..layers.attention import AttentionBase, limit_keys

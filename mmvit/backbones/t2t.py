@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from ..arguments import resolve_arch
 from ..errors import InputError

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import conv_flop_count, register_flop_formula
+from torch.utils.flop_counter import conv_flop_count
 
+from ..compat.versions import autocast_dtype, flop_formula, operator
 from ..layers.forms import PHASES
 
 BAND = 16  # rows
@@ -25,14 +26,13 @@ def depthwise(convolution: nn.Conv2d, feature_map: Tensor) -> Tensor:
     if not PHASES.runs_on(feature_map) or not feature_map.is_contiguous(memory_format=torch.channels_last):
         return convolution(feature_map)
     kernels, bias = convolution.weight, convolution.bias
-    if torch.is_autocast_enabled("cpu"):
-        dtype = torch.get_autocast_dtype("cpu")
+    if (dtype := autocast_dtype("cpu")) is not None:
         feature_map, kernels = feature_map.to(dtype), kernels.to(dtype)
         bias = None if bias is None else bias.to(dtype)
     return convolve(feature_map, kernels, bias, convolution.dilation[0])
 
 
-@torch.library.custom_op("mmvit::depthwise", mutates_args=())
+@operator("mmvit::depthwise")
 def convolve(feature_map: Tensor, kernels: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
     """Return the convolution of a (B, C, h, w) map by (C, 1, k, k) kernels with a (C,) bias, channels-last."""
     channels, padding = kernels.shape[0], kernels.shape[2] // 2
@@ -46,7 +46,7 @@ def convolve(feature_map: Tensor, kernels: Tensor, bias: Tensor | None, dilation
     return mixed
 
 
-@torch.library.custom_op("mmvit::depthwise_kernels", mutates_args=())
+@operator("mmvit::depthwise_kernels")
 def gradient_of_kernels(gradient: Tensor, feature_map: Tensor, kernels: Tensor, dilation: int) -> Tensor:
     """Return the gradient of `kernels`, given that of `convolve`; its sums have at least float32's precision."""
     total = torch.zeros_like(kernels, dtype=torch.promote_types(kernels.dtype, torch.float32))
@@ -107,6 +107,6 @@ def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 convolve.register_autograd(backward, setup_context=keep)
 
 
-@register_flop_formula(torch.ops.mmvit.depthwise)
+@flop_formula("mmvit::depthwise")
 def flops(feature_map: Any, kernels: Any, *others: Any, out_shape: Any, **options: Any) -> int:
     return conv_flop_count(feature_map, kernels, out_shape)

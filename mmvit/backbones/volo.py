@@ -13,12 +13,13 @@ Kept on purpose: outlookers get no drop path, because the authors' code never pa
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from ..arguments import resolve_arch
 from ..layers.attention import SelfAttention, check_window, from_windows, limit_keys, to_windows

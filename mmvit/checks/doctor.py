@@ -24,7 +24,7 @@ OFFICIAL = ("mmengine", "mmcv-lite", "mmcv", "mmdet", "mmsegmentation")
 FORKS = ("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentation")
 PARTS = {name: (f"{name}.models", f"{name}.datasets") for name in ("mmdet", "mmseg")}
 EXTRAS = "pip install 'mmvit[openmmlab]' (official) or pip install 'mmvit[onedl]' (maintained forks)"
-LEAST_PYTHON, LEAST_TORCH, LEAST_TIMM = (3, 11), (2, 12), (1, 0, 16)
+LEAST_PYTHON, LEAST_TORCH, LEAST_TIMM = (3, 10), (2, 1, 2), (1, 0, 16)
 TRANSFORMERS = (4, 52)  # from here on it lacks what mmpretrain 1.2 takes from it
 
 
@@ -80,7 +80,7 @@ def check_python() -> Iterator[Finding]:
 def check_torch() -> Iterator[Finding]:
     """Check that torchvision's operators work: its build has to match the build of torch."""
     least = ".".join(map(str, LEAST_TORCH))
-    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < LEAST_TORCH:
+    if numbers_of(torch.__version__) < LEAST_TORCH:
         yield wrong("torch", f"{torch.__version__}; mmvit needs {least} or later: pip install -U torch torchvision")
         return
     try:

@@ -4,11 +4,11 @@
 harmless. `engine` corrects mmengine's incompatibilities with current Python packages. `texts` reads the configs in checkpoints
 as data, which the stock inferencers would run as Python. `MMVIT_COMPAT=0` in the environment, set before `import mmvit`,
 switches all of it off.
+
+`versions`, `unpickling` and `python` hold what differs between the supported versions of torch and Python.
 """
 
 import os
-
-from . import checkpoints, engine, operators, texts
 
 SWITCH = "MMVIT_COMPAT"
 
@@ -17,6 +17,8 @@ def install() -> None:
     """Install everything; a second call changes nothing."""
     if os.environ.get(SWITCH, "1") == "0":
         return
+    from . import checkpoints, engine, operators, texts  # mmengine, which `python` and `versions` do without
+
     operators.install()
     checkpoints.install()
     engine.install()

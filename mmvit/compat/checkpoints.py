@@ -8,10 +8,13 @@ both stacks load from URLs through a function of torch whose default is still un
 Importing torch takes two seconds, so this module does not import it before another one does.
 """
 
+import re
 from collections import OrderedDict
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from types import ModuleType
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 from .imports import when_imported
 
@@ -81,8 +84,11 @@ def safe_load(file: str | Path | BinaryIO, map_location: Any = "cpu") -> Any:
     """
     import torch
 
-    known = torch.serialization.get_safe_globals()  # the context would remove these again when it ends
-    with torch.serialization.safe_globals([entry for entry in allowed() + stand_ins() if entry not in known]):
+    listed = serialization()
+    if listed is not torch.serialization:
+        listed.require_plain(file)
+    known = listed.get_safe_globals()  # the context would remove these again when it ends
+    with listed.safe_globals([entry for entry in allowed() + stand_ins() if entry not in known]):
         return torch.load(file, map_location=map_location, weights_only=True)
 
 
@@ -92,25 +98,60 @@ def install() -> None:
     when_imported("mmengine.runner.checkpoint", _make_safe)
 
 
-def _allow() -> None:
+def serialization() -> ModuleType:
+    """Return the module with the list of allowed classes: torch's, or before torch 2.6 ours."""
     import torch
 
-    torch.serialization.add_safe_globals(allowed())
+    from .versions import TORCH
+
+    if TORCH >= (2, 6):
+        return torch.serialization
+    from . import unpickling
+
+    return unpickling
+
+
+def _allow() -> None:
+    serialization().add_safe_globals(allowed())
 
 
 def _make_safe() -> None:
     import mmengine.runner.checkpoint as loaders
+    import torch
 
     loaders.load_url = _load_url
+    if serialization() is not torch.serialization:  # before 2.6, torch.load unpickles anything unless told otherwise
+        loaders.torch = _SafeTorch("torch")
     if hasattr(loaders, "_safe_torch_load"):
         loaders._safe_torch_load = _load_for_forks
 
 
-def _load_url(*args: Any, **kwargs: Any) -> Any:
+class _SafeTorch(ModuleType):
+    """torch, as mmengine's loaders see it: `load` is safe."""
+
+    def __getattr__(self, name: str) -> Any:
+        import torch
+
+        return getattr(torch, name)
+
+    @staticmethod
+    def load(file: Any, map_location: Any = None) -> Any:
+        return safe_load(file, map_location)
+
+
+def _load_url(url: str, model_dir: str | None = None, map_location: Any = None, **options: Any) -> Any:
     """Replace `torch.hub.load_state_dict_from_url` in mmengine; load safely, whatever the options say."""
     import torch
 
-    return torch.hub.load_state_dict_from_url(*args, **{**kwargs, "weights_only": True})
+    if serialization() is torch.serialization:
+        return torch.hub.load_state_dict_from_url(url, model_dir, map_location, **{**options, "weights_only": True})
+    name = options.get("file_name") or PurePosixPath(urlsplit(url).path).name
+    file = Path(model_dir or Path(torch.hub.get_dir(), "checkpoints"), name)
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        expected = re.search(r"-([a-f0-9]*)\.", name) if options.get("check_hash") else None
+        torch.hub.download_url_to_file(url, str(file), expected and expected[1], options.get("progress", True))
+    return safe_load(file, map_location)
 
 
 def _load_for_forks(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 from ..checks.pretrained import fetch_pretrained
 from ..checks.table import check_start
+from ..compat.python import add_note
 from ..errors import InputError
 from .computing import fix_workspace, whole_counts
 from .configuration import TestOptions, TrainOptions, test_config, train_config
@@ -83,7 +84,7 @@ def _run(runner: Runner, what: Literal["train", "test"]) -> Any:
         return getattr(runner, what)()
     except Exception as error:
         if what == "train" and not isinstance(error, InputError) and _at_its_start(runner):
-            error.add_note(OFFER)
+            add_note(error, OFFER)
         raise
     finally:
         for hook in runner.hooks:

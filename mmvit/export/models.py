@@ -1,6 +1,5 @@
 """Programs to export, made from a config and a checkpoint."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from ..compat.python import sha256_of
 from ..errors import InputError
 from ..predict.models import Loaded, load
 from ..version import __version__
@@ -65,13 +65,11 @@ def from_config(
     if raw_masks and "masks" not in program.outputs:
         raise InputError(f"--raw-masks: {source} gives no masks; leave it out")
     kind = "segmenter" if isinstance(program, Segmenter) else "detector"
-    with fetch(checkpoint).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     metadata = dict(
         kind=kind,
         config=Path(source).stem,
         mmvit=__version__,
-        checkpoint_sha256=digest,
+        checkpoint_sha256=sha256_of(fetch(checkpoint)),
         classes=list(loaded.classes),
         palette=[list(colour) for colour in loaded.palette or ()],
         **described(program),

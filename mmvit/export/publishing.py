@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..compat.python import sha256_of
 from ..compat.texts import read_config, text_of
 from ..data.logs import read_scalars
 from ..engine.checkpoints import last_checkpoint
@@ -17,7 +18,7 @@ from ..weights.contents import contents_of
 from ..weights.downloads import fetch
 from ..weights.hub import upload
 from ..weights.whole import NORM_EPS
-from ..weights.writing import sha256_of, write_tensors
+from ..weights.writing import write_tensors
 
 KEPT = ("epoch", "iter", "mmengine_version", NORM_EPS)  # kept of a checkpoint's meta, besides config and classes
 PRIVATE = re.compile(r"(?m)^(work_dir|load_from|resume) = .*\n?")  # lines of a config: places on the machine that trained
@@ -128,7 +129,7 @@ def chosen(work_dir: Path) -> str:
 def _named_by_digest(path: Path, tensors: Mapping[str, Any], meta: Mapping[str, Any]) -> Path:
     """Write a file, and put the beginning of its digest into its name."""
     write_tensors(path, tensors, meta)
-    return path.rename(path.with_name(f"{path.stem}-{sha256_of(path)[:DIGITS]}{path.suffix}"))
+    return path.replace(path.with_name(f"{path.stem}-{sha256_of(path)[:DIGITS]}{path.suffix}"))
 
 
 def _card(name: str, meta: Mapping[str, Any], log: list[dict], files: tuple[Path, ...], hub: str | None) -> str:

@@ -14,22 +14,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..compat import versions
 from ..errors import InputError
 
 
 def is_exporting() -> bool:
     """Return whether a program for another runtime is being written."""
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+    return versions.is_exporting() or torch.jit.is_tracing()
 
 
 def is_compiling() -> bool:
     """Return whether a program is being compiled or exported; tracing, which records operations as they run, is neither."""
-    return torch.compiler.is_compiling()
+    return versions.is_compiling()
 
 
 def is_compiled_inference() -> bool:
     """Return whether a program for inference is being compiled to run in this process."""
-    return torch.compiler.is_compiling() and not torch.compiler.is_exporting() and not torch.is_grad_enabled()
+    return versions.is_compiling() and not versions.is_exporting() and not torch.is_grad_enabled()
 
 
 def everywhere() -> bool:

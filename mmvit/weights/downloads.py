@@ -3,7 +3,6 @@
 Files from URLs are kept in torch's hub directory under the last part of the URL; files put there by hand are used, too.
 """
 
-import hashlib
 import os
 import sys
 import time
@@ -22,6 +21,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from ..compat.python import sha256_of
 from ..errors import CheckpointError
 from . import hub
 from .addresses import Address, addresses
@@ -122,8 +122,7 @@ def _obtain(source: str, known: Sequence[Address]) -> Path:
 def _check_digest(path: Path, sha256: str | None, source: str | None = None) -> None:
     if sha256 is None:
         return
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256_of(path)
     if not digest.startswith(sha256.lower()):
         raise CheckpointError(
             f"{source or path} has sha256 {digest}, expected {sha256}: another file, or a damaged one; download it again"

@@ -1,6 +1,5 @@
 """Writing of files of weights, completely or not at all."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,8 +31,3 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, 
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

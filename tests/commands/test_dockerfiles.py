@@ -1,16 +1,15 @@
 """The Dockerfiles, as far as that is possible without a docker daemon: what they copy, install and call is there."""
 
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
-from makers import HOME
+from makers import HOME, PROJECT
 
 from mmvit.__main__ import COMMANDS
 
 DOCKERFILES = sorted((HOME / "docker").glob("*.Dockerfile"))
-EXTRAS = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+EXTRAS = PROJECT["optional-dependencies"]
 INSTRUCTIONS = {"ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "FROM", "RUN", "USER", "WORKDIR"}
 
 

@@ -35,7 +35,7 @@ def make(path: Path, *words: str) -> subprocess.CompletedProcess:
     [
         ({"python3.11": 0, "python3.13": 0}, "python3.13"),
         ({"python3.11": 0, "python3.14": 1}, "python3.11"),  # 3.14 without venv, as Debian has it without python3-venv
-        ({"python3.10": 0, "python3": 0}, "python3"),
+        ({"python3.9": 0, "python3": 0}, "python3"),
     ],
 )
 def test_takes_the_newest_that_will_do(there: dict[str, int], taken: str, path: Path) -> None:
@@ -49,7 +49,7 @@ def test_says_what_is_missing(path: Path) -> None:
     python(path, "python3", 1)
     done = make(path, "demo")
     assert done.returncode == 2
-    assert "needs one of Python 3.14 3.13 3.12 3.11, with its modules venv and ensurepip" in done.stderr
+    assert "needs one of Python 3.14 3.13 3.12 3.11 3.10, with its modules venv and ensurepip" in done.stderr
     assert "found: Python 3" in done.stderr
     assert "make PYTHON=" in done.stderr
     assert not (path / "venv").exists()

@@ -148,7 +148,7 @@ def test_psa_mask(kind, mask):
         y, x = h + i - (mask[0] - 1) // 2, w + j - (mask[1] - 1) // 2
         if 0 <= y < height and 0 <= x < width:
             place = (y * width + x, h, w) if kind == 0 else (h * width + w, y, x)
-            expected[:, *place] = masks[:, i * mask[1] + j, h, w]
+            expected[(slice(None), *place)] = masks[:, i * mask[1] + j, h, w]
     same_gradients(psa_mask(masks, kind, mask), expected, masks)
 
 

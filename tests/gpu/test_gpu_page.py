@@ -2,14 +2,13 @@
 
 import re
 import subprocess
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from makers import HOME
+from makers import HOME, PROJECT
 
 from benchmarks import gpu, measure
 from benchmarks.candidates import Setting
@@ -80,8 +79,7 @@ def test_the_bundle_has_what_a_machine_with_torch_lacks() -> None:
     """What the package and the official stack ask for is in the list of the script, or its first lines take it for granted."""
     script = (HOME / "tools" / "gpu_bundle.sh").read_text()
     collected = set(re.findall(r'packages="([^"]+)"', script)[0].split())
-    project = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]
-    asked = [*project["dependencies"], *project["optional-dependencies"]["openmmlab"]]
+    asked = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["openmmlab"]]
     names = {re.split(r"[<>=!~;\[ ]", line)[0] for line in asked}
     assert len(names) > 10
     assert names - collected - {"torch", "torchvision", "timm", "numpy"} == set()

@@ -1,19 +1,17 @@
 """What is said about versions in several places is the same everywhere."""
 
 import re
-import tomllib
 from typing import Any
 
 import pytest
 import yaml
-from makers import HOME
+from makers import HOME, PROJECT
 from packaging.requirements import Requirement
 from packaging.version import Version
 
 from mmvit import __version__
 from mmvit.checks.doctor import LEAST_PYTHON, LEAST_TIMM, LEAST_TORCH
 
-PROJECT = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]
 PYTHONS = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if re.search(r"Python :: \d\.", line)]
 MAKEFILE = (HOME / "Makefile").read_text()
 

@@ -4,11 +4,12 @@ Need for Vision", CVPR 2022, arXiv 2111.11418), whose blocks mix tokens by takin
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any
 
 import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from mmvit.arguments import resolve_arch
 from mmvit.layers.mlp import Mlp

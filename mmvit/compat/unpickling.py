@@ -1,0 +1,164 @@
+"""Safe reading of checkpoints before torch 2.6, whose own unpickler takes no list of further classes and names.
+
+With the first entry, this module takes the place of torch's unpickler, so that `weights_only=True` reads and refuses the same
+on every version. The functions that administer the list have the names and the meaning of those in later `torch.serialization`.
+"""
+
+import pickle
+import sys
+import tarfile
+import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+ALLOWED: dict[str, Any] = {}  # by the names in files, beside what torch allows itself
+# Those of protocol 2, which torch writes, without the ones that import or call.
+OPCODES = """
+MARK STOP POP NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINSTRING EMPTY_TUPLE TUPLE TUPLE1
+TUPLE2 TUPLE3 EMPTY_LIST EMPTY_DICT EMPTY_SET BINGET LONG_BINGET BINPUT LONG_BINPUT PROTO
+"""
+
+
+def get_safe_globals() -> list[Any]:
+    return list(ALLOWED.values())
+
+
+def add_safe_globals(entries: Sequence[Any]) -> None:
+    """Allow classes and functions; an entry is one, or one with the name that files call it by."""
+    torch.serialization._weights_only_unpickler = sys.modules[__name__]  # type: ignore[assignment]
+    for entry in entries:
+        value, name = entry if isinstance(entry, tuple) else (entry, f"{entry.__module__}.{entry.__name__}")
+        ALLOWED[name] = value
+
+
+@contextmanager
+def safe_globals(entries: Sequence[Any]) -> Iterator[None]:
+    """Allow classes and functions for a while."""
+    before = dict(ALLOWED)
+    add_safe_globals(entries)
+    try:
+        yield
+    finally:
+        ALLOWED.clear()
+        ALLOWED.update(before)
+
+
+def allowed() -> dict[str, Any]:
+    return {**torch._weights_only_unpickler._get_allowed_globals(), "_codecs.encode": _encode, **ALLOWED}
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Return the bytes of an array; protocol 2 writes them as such a call."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"function _codecs.encode with {encoding!r} is not allowed")
+    return text.encode(encoding)
+
+
+class _Dispatch(dict):
+    def __missing__(self, opcode: int) -> None:
+        raise pickle.UnpicklingError(f"opcode {opcode} is not allowed")
+
+
+_Python: Any = pickle._Unpickler  # type: ignore[attr-defined]  # its unpickler in Python, which can be extended
+
+
+class Unpickler(_Python):
+    """Python's unpickler, which imports, calls and changes nothing that was not allowed."""
+
+    dispatch: dict[int, Callable[..., None]] = _Dispatch(
+        {getattr(pickle, name)[0]: _Python.dispatch[getattr(pickle, name)[0]] for name in OPCODES.split()}
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))  # protocol 2 has Python 2's
+        found = allowed().get(f"{module}.{name}")
+        if found is None:
+            raise pickle.UnpicklingError(f"GLOBAL {module}.{name} is not allowed")
+        return found
+
+    def load_reduce(self) -> None:
+        _require(self.stack[-2], allowed().values(), "function")
+        super().load_reduce()
+
+    def load_newobj(self) -> None:
+        _require(self.stack[-2], (value for value in allowed().values() if isinstance(value, type)), "class")
+        super().load_newobj()
+
+    def load_build(self) -> None:
+        state, built = self.stack.pop(), self.stack[-1]
+        _require(type(built), allowed().values(), "class")
+        if type(built) is torch.Tensor:  # as files from before torch 1.0 have it
+            built.set_(*state)
+        elif hasattr(built, "__setstate__"):
+            built.__setstate__(state)
+        else:
+            built.__dict__.update(state)
+
+    def load_append(self) -> None:
+        _require(type(self.stack[-2]), (list,), "class")
+        super().load_append()
+
+    def load_appends(self) -> None:
+        _require(type(self.metastack[-1][-1]), (list,), "class")
+        super().load_appends()
+
+    def load_setitem(self) -> None:
+        _require(type(self.stack[-3]), (dict, OrderedDict), "class")
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        _require(type(self.metastack[-1][-1]), (dict, OrderedDict), "class")
+        super().load_setitems()
+
+    def load_binpersid(self) -> None:
+        named = self.stack[-1]
+        if not (isinstance(named, tuple) and named and named[0] in ("storage", b"storage")):
+            raise pickle.UnpicklingError("a reference to anything but a storage is not allowed")
+        super().load_binpersid()
+
+    dispatch.update(
+        {
+            pickle.GLOBAL[0]: _Python.load_global,
+            pickle.REDUCE[0]: load_reduce,
+            pickle.NEWOBJ[0]: load_newobj,
+            pickle.BUILD[0]: load_build,
+            pickle.APPEND[0]: load_append,
+            pickle.APPENDS[0]: load_appends,
+            pickle.SETITEM[0]: load_setitem,
+            pickle.SETITEMS[0]: load_setitems,
+            pickle.BINPERSID[0]: load_binpersid,
+        }
+    )
+
+
+def _require(found: Any, known: Any, what: str) -> None:
+    if not any(found is value for value in known):
+        name = f"{getattr(found, '__module__', '')}.{getattr(found, '__name__', type(found).__name__)}"
+        raise pickle.UnpicklingError(f"{what} {name} is not allowed")
+
+
+def load(file: BinaryIO, **options: Any) -> Any:
+    return Unpickler(file, **options).load()
+
+
+def require_plain(file: str | Path | BinaryIO) -> None:
+    """Check that a file is neither a TorchScript program, which torch would run, nor a tar archive, which it would unpack.
+
+    Raises:
+        pickle.UnpicklingError: it is one.
+    """
+    if isinstance(file, str | Path):
+        with Path(file).open("rb") as opened:
+            return require_plain(opened)
+    start = file.tell()
+    names = zipfile.ZipFile(file).namelist() if zipfile.is_zipfile(file) else []
+    file.seek(start)
+    if any(name.endswith("/constants.pkl") for name in names) or (not names and tarfile.is_tarfile(file)):
+        raise pickle.UnpicklingError("a TorchScript program or a tar archive is not allowed")
+    file.seek(start)

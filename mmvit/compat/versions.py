@@ -1,0 +1,119 @@
+"""What differs between the supported versions of torch; no other file asks which version there is.
+
+| from torch | here |
+| --- | --- |
+| 2.2 | `is_compiling` is in `torch.compiler` |
+| 2.4 | `operator` makes operators that stay whole in compiled programs, `autocast_dtype` asks torch by device |
+| 2.6 | torch's own unpickler takes a list of allowed classes; before, `unpickling` does |
+| 2.12 | `is_exporting` is torch's: until then it is either missing, or also true inside of `torch.compile` |
+
+`NEEDS` lists what users ask for by name and only newer versions can do.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ..errors import InputError
+
+Version = tuple[int, int]
+
+
+def numbers(version: str) -> Version:
+    """Return the first two numbers of a version such as `2.12.0+cpu`."""
+    major, minor = version.split("+")[0].split(".")[:2]
+    return int(major), int(minor)
+
+
+TORCH = numbers(torch.__version__)
+LEAST: Version = (2, 1)
+OPERATORS = TORCH >= (2, 4)
+
+# Features that need more than LEAST, and the first version that has each.
+NEEDS: dict[str, Version] = {}
+
+
+def require(feature: str) -> None:
+    """Check that this version of torch can do it.
+
+    Raises:
+        InputError: it cannot.
+    """
+    least = NEEDS[feature]
+    if least > TORCH:
+        install = "pip install -U torch torchvision"
+        raise InputError(f"{feature}: not in torch {torch.__version__}; it needs torch {spelt(least)} or later: {install}")
+
+
+def lacking(version: Version = TORCH) -> list[str]:
+    """Return what this version cannot do, each with the version that can."""
+    return [f"{feature} (torch {spelt(least)})" for feature, least in NEEDS.items() if least > version]
+
+
+def spelt(version: Version) -> str:
+    return ".".join(map(str, version))
+
+
+is_compiling: Callable[[], bool] = getattr(torch.compiler, "is_compiling", torch._utils.is_compiling)
+
+
+def _exporting_by_flag() -> bool:
+    return torch.compiler._is_exporting_flag
+
+
+def _exporting() -> Callable[[], bool]:
+    """Return the question whether a program is being exported, in the form that also holds inside of `torch.compile`.
+
+    From 2.7 to 2.11 only the flag behind torch's function does. Before, nothing tells: then each compiled program is taken for
+    an exported one, which is right everywhere, and slower where only a compiled one could be faster.
+    """
+    if TORCH >= (2, 12):
+        return torch.compiler.is_exporting
+    return _exporting_by_flag if hasattr(torch.compiler, "_is_exporting_flag") else is_compiling
+
+
+is_exporting = _exporting()
+
+
+def autocast_dtype(device: str) -> torch.dtype | None:
+    """Return the precision of autocast on a kind of device, `cpu` or `cuda`; None where autocast is off."""
+    if TORCH >= (2, 4):
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    if device == "cpu":
+        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
+    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
+
+
+class PlainOperator:
+    """Operator like those of `torch.library.custom_op`, except that compiled programs see its parts."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.call = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.call(*arguments)
+
+    def register_fake(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return function
+
+    def register_autograd(self, backward: Callable[..., Any], *, setup_context: Callable[..., Any]) -> None:
+        steps = dict(forward=self.call, setup_context=setup_context, backward=backward)
+        name = getattr(self.call, "__name__", "operator")
+        made: Any = type(name, (torch.autograd.Function,), {step: staticmethod(run) for step, run in steps.items()})
+        self.call = made.apply
+
+
+def operator(name: str) -> Callable[[Callable[..., Any]], Any]:
+    """Make a function the operator `namespace::name` of torch's, which writes into none of its arguments."""
+    return torch.library.custom_op(name, mutates_args=()) if OPERATORS else PlainOperator
+
+
+def flop_formula(name: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Register a function that counts the operations of an operator; of a plain one, torch's counter sees the parts."""
+    if not OPERATORS:
+        return lambda formula: formula
+    from torch.utils.flop_counter import register_flop_formula
+
+    namespace, _, short = name.partition("::")
+    return register_flop_formula(getattr(getattr(torch.ops, namespace), short))
