@@ -1,12 +1,14 @@
 """`python -m mmvit COMMAND ...`: the command line of the package, without a checkout."""
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import NamedTuple
 
-from .errors import nearest
-from .version import __version__
+# By their whole names: a process started by `spawn` runs this file again, outside of its package.
+from mmvit.errors import nearest
+from mmvit.version import __version__
 
 
 class Command(NamedTuple):
@@ -36,6 +38,12 @@ COMMANDS = {
     "doctor": Command("mmvit.commands.doctor", "check this installation, and a config's files"),
 }
 
+STACK = ("torch", "torchvision", "timm", "mmengine", "mmcv", "mmdet", "mmseg")
+REMEDY = (
+    "Exported models (.onnx, .xml) run without it; everything else needs one of two stacks: pip install 'mmvit[openmmlab]' "
+    "(official) or pip install 'mmvit[onedl]' (maintained forks)"
+)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the first word names; return its exit status, or 2 for unknown words."""
@@ -53,8 +61,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"error: python -m mmvit has no command {name!r}; {nearest(name, COMMANDS, most=1)}", file=sys.stderr)
         return 2
+    if not {"", os.getcwd()} & set(sys.path):  # `python -m mmvit` has it, and finds a config's own modules there
+        sys.path.insert(0, os.getcwd())
     command = COMMANDS[name]
-    return getattr(import_module(command.module), command.function)(rest)
+    return answered(name, lambda: getattr(import_module(command.module), command.function)(rest))
+
+
+def answered(name: str, command: Callable[[], int]) -> int:
+    """Return the exit status of a command; if it needs a package that is not installed, say which."""
+    try:
+        status = command()
+        sys.stdout.flush()
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package not in STACK:
+            raise
+        print(f"error: mmvit {name} needs {package}, which is not installed. {REMEDY}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # who reads has enough, as in `mmvit list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
 
 
 def usage() -> str:
@@ -64,4 +91,7 @@ def usage() -> str:
 
 
 if __name__ == "__main__":
+    # A process started by `spawn` imports the main module by its path, and with it mmvit, which supplies mmcv's operators. Of a
+    # module that has a name, X.__main__, it would import nothing.
+    __spec__ = None
     sys.exit(main())

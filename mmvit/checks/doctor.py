@@ -18,6 +18,7 @@ import torch
 
 from .. import compat
 from ..compat import operators
+from ..compat.systems import cores
 from .findings import Finding, brief, guarded, ok, wrong
 
 OFFICIAL = ("mmengine", "mmcv-lite", "mmcv", "mmdet", "mmsegmentation")
@@ -192,8 +193,9 @@ def check_operators() -> Iterator[Finding]:
 
 def check_device() -> Iterator[Finding]:
     if not torch.cuda.is_available():
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        yield ok("device", f"CPU with {cores} cores, of which torch uses {torch.get_num_threads()}; no GPU that torch can use")
+        yield ok(
+            "device", f"CPU with {cores()} cores, of which torch uses {torch.get_num_threads()}; no GPU that torch can use"
+        )
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         about = torch.cuda.get_device_properties(index)
         text = f"GPU {index}: {about.name}, {about.total_memory / 2**30:.0f} GiB"

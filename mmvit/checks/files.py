@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
 
+from ..compat.systems import cores
 from ..config.datasets import LOADERS, DatasetView
 from ..data import annotations
 from ..data.coco import reasons, table_of
@@ -150,10 +151,9 @@ def absent(classes: Sequence[str], occurring: set[str]) -> str:
 
 def open_all(source: Source, label: str) -> list[Opened]:
     """Open every image, with a progress bar on a terminal."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     forks = "fork" in multiprocessing.get_all_start_methods()  # a fresh process would import torch first, for nothing
     context = multiprocessing.get_context("fork" if forks else None)
-    with ProcessPoolExecutor(cores, context, initializer=quietly) as pool:
+    with ProcessPoolExecutor(cores(), context, initializer=quietly) as pool:
         opened = pool.map(source.open_one, source.entries, chunksize=CHUNK)
         console, silent = Console(stderr=True), not sys.stderr.isatty()
         return list(track(opened, label, total=len(source.entries), console=console, disable=silent))

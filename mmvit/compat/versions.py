@@ -4,16 +4,17 @@
 | --- | --- |
 | 2.2 | `is_compiling` is in `torch.compiler` |
 | 2.4 | `operator` makes operators that stay whole in compiled programs, `autocast_dtype` asks torch by device |
-| 2.6 | torch's own unpickler takes a list of allowed classes; before, `unpickling` does |
+| 2.6 | torch's own unpickler takes a list of allowed classes, before `unpickling` does; `total_norm` is torch's |
 | 2.12 | `is_exporting` is torch's: until then it is either missing, or also true inside of `torch.compile` |
 
 `NEEDS` lists what users ask for by name and only newer versions can do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..errors import InputError
 
@@ -55,7 +56,7 @@ def spelt(version: Version) -> str:
     return ".".join(map(str, version))
 
 
-is_compiling: Callable[[], bool] = getattr(torch.compiler, "is_compiling", torch._utils.is_compiling)
+is_compiling: Callable[[], bool] = (torch.compiler if hasattr(torch.compiler, "is_compiling") else torch._utils).is_compiling
 
 
 def _exporting_by_flag() -> bool:
@@ -83,6 +84,13 @@ def autocast_dtype(device: str) -> torch.dtype | None:
     if device == "cpu":
         return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
     return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
+
+
+def total_norm(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the Euclidean norm of all numbers of the tensors."""
+    if TORCH >= (2, 6):
+        return torch.nn.utils.get_total_norm(tensors)
+    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]))
 
 
 class PlainOperator:

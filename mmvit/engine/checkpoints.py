@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import all_reduce_params, is_distributed, is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import Runner
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from ..errors import CheckpointError
 from ..pyramid import Pyramid
@@ -44,6 +45,9 @@ class CheckpointHook(MMEngineCheckpointHook):
         # Without it, mmengine would not save a best metric in it.
         self.last_ckpt = runner.message_hub.runtime_info.get("last_ckpt")
 
+    def before_val(self, runner: Runner) -> None:
+        average_statistics(runner.model)
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse weights that are not finite, and note the backbone's eps.
 
@@ -60,6 +64,7 @@ class CheckpointHook(MMEngineCheckpointHook):
                 checkpoint["meta"][NORM_EPS] = part.norm_eps
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        average_statistics(runner.model)
         there = self._steps_with(step)
         outdated = there[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
         # With the outdated ones: if the run is killed now, the resumed run removes them.
@@ -134,11 +139,24 @@ def save_interrupted(runner: Runner) -> None:
     hook = next((hook for hook in runner.hooks if isinstance(hook, MMEngineCheckpointHook)), None)
     folder = (hook and hook.out_dir) or runner.work_dir
     place = dict(backend_args=hook.backend_args) if hook else {}
+    average_statistics(runner.model)
     meta = dict(epoch=runner.epoch, iter=runner.iter)
     runner.save_checkpoint(folder, INTERRUPTED, meta=meta, by_epoch=False, **place)
     path = f"{str(folder).rstrip('/')}/{INTERRUPTED}"
     publish(runner, path)
     runner.logger.warning(f"stopped after {runner.iter} iterations; saved {path}, continue with --resume")
+
+
+def average_statistics(model: nn.Module) -> None:
+    """Give the batch norms of all processes the means of their statistics; all processes must call it.
+
+    Each process has seen other images. Without it, the processes validate different models, and none of them the one that the
+    first process saves.
+    """
+    norms = [module for module in model.modules() if isinstance(module, _NormBase) and module.track_running_stats]
+    statistics = [value for norm in norms for value in (norm.running_mean, norm.running_var) if value is not None]
+    if statistics and is_distributed():
+        all_reduce_params(statistics, op="mean")
 
 
 def publish(runner: Runner, checkpoint: str) -> None:

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from ..compat.versions import total_norm
 from ..errors import InputError
 from ..registry import HOOKS
 from .batches import Position, begin_streams
@@ -63,8 +64,10 @@ class FiniteLossHook(Hook):
         self.runner.logger.warning(f"{what}; this step is skipped ({self.left_out} of {self.patience} in a row). {source}")
 
     def _check_gradients(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        if getattr(optimizer, "found_inf", None) is not None:
+            return  # fused: the scaler has counted what is not finite, and the kernel unscales and skips by it
         gradients = [entry.grad for group in optimizer.param_groups for entry in group["params"] if entry.grad is not None]
-        if torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+        if torch.isfinite(total_norm(gradients)):
             return
         model = unwrapped(self.runner.model)
         parameters = {name: entry.grad for name, entry in model.named_parameters() if entry.grad is not None}

@@ -13,6 +13,8 @@ from mmengine.dist import all_reduce, is_distributed
 from mmengine.logging import print_log
 from torch.utils.data import get_worker_info
 
+from ..compat.systems import CHILD_ENDED
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 active: set["Interruption"] = set()
 held = threading.local()  # the signal mask of a thread that forks
@@ -50,7 +52,8 @@ class Interruption:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._restore()
         # torchrun and slurm signal data workers, too: torch would take their end for an error in the middle of this iteration.
-        self.before = {signal.SIGCHLD: signal.signal(signal.SIGCHLD, _pass) or signal.SIG_DFL}
+        if CHILD_ENDED is not None:
+            self.before = {CHILD_ENDED: signal.signal(CHILD_ENDED, _pass) or signal.SIG_DFL}
         self.number = number
         print_log(
             f"{signal.Signals(number).name}: saving and stopping after this iteration (a validation that runs is finished "

@@ -31,7 +31,8 @@ from ..pyramid import Pyramid
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
 from .models import unwrapped
 
-NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _NormBase)  # _NormBase: batch and instance norms
+RMS = (nn.RMSNorm,) if hasattr(nn, "RMSNorm") else ()  # torch 2.4
+NORMS = (nn.LayerNorm, nn.GroupNorm, *RMS, _NormBase)  # _NormBase: batch and instance norms
 NO_DECAY = ("pos_embed", "cls_token", "layer_scale")  # beginnings of the last part of a name
 OPTIONS = ("decay_rate", "verbose", "custom_keys")
 IMPLIED = ("norm_decay_mult", "bias_decay_mult", "flat_decay_mult")  # mmengine's switches, which can only be 0 here

@@ -1,7 +1,6 @@
 """Progress in an interactive terminal."""
 
 import logging
-import resource
 import sys
 from collections.abc import Sequence
 
@@ -20,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..compat.systems import peak_memory
 from ..registry import HOOKS
 
 WINDOW = 20  # number of iterations over which the displayed loss is averaged
@@ -118,12 +118,6 @@ def _figures(runner: Runner) -> str:
     scalars = runner.message_hub.log_scalars
     loss = f"loss {scalars['train/loss'].mean(WINDOW):.3f}" if "train/loss" in scalars else ""
     rate = f"lr {scalars['train/lr'].current():.2e}" if "train/lr" in scalars else ""
-    return f"{loss}  {rate}  {_memory_mb():.0f} MB"
-
-
-def _memory_mb() -> float:
-    """Return the peak memory of this process in MB: allocated by tensors on the GPU if there is one, else resident."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    # Peak of this process: allocated by tensors on the GPU if there is one, else resident, where the system tells.
+    peak = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else peak_memory()
+    return f"{loss}  {rate}" if peak is None else f"{loss}  {rate}  {peak:.0f} MB"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from math import sqrt
 from typing import Any, cast
 
+import torch
 import torch.nn.functional as F
 from timm.layers import LayerNorm2d, trunc_normal_
 from torch import Tensor, nn
@@ -40,8 +41,22 @@ def resize_table(table: Tensor, old: Grid, new: Grid, mode: str) -> Tensor:
     """Return a position table (1, old_h * old_w, C) interpolated to (1, new_h * new_w, C), or itself if the grids agree."""
     if all(isinstance(side, int) for side in new) and old == new:  # a program for any size has other grids to come
         return table
+    if mode == "bicubic" and table.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return to_tokens(interpolated(to_map(table, old), new, mode))  # torch has no deterministic gradient of its own form
     resized = F.interpolate(to_map(table, old), size=new, mode=mode, align_corners=False)
     return to_tokens(resized)
+
+
+def interpolated(feature_map: Tensor, size: Grid, mode: str) -> Tensor:
+    """Return what `F.interpolate` does, as two matrix products, whose gradients are deterministic on a GPU, too."""
+    rows, columns = (_weights(old, new, mode, feature_map) for old, new in zip(feature_map.shape[-2:], size, strict=True))
+    return rows @ feature_map @ columns.T
+
+
+def _weights(old: int, new: int, mode: str, like: Tensor) -> Tensor:
+    """Return the (new, old) matrix by which one side is interpolated: what becomes of the identity."""
+    unit = torch.eye(old, device=like.device, dtype=like.dtype)
+    return F.interpolate(unit[None, None], size=(new, old), mode=mode, align_corners=False)[0, 0]
 
 
 def drop_path_rates(rate: float, depths: tuple[int, ...]) -> list[list[float]]:

@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner, find_latest_checkpoint
 from test_resume import KillHook, kill, runner, train
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmvit.compat.checkpoints import safe_load
+from mmvit.compat.versions import TORCH
 from mmvit.engine.checkpoints import first_nonfinite
+from mmvit.engine.finite import FiniteLossHook
 from mmvit.errors import CheckpointError, InputError
 
 pytestmark = pytest.mark.stack
@@ -83,3 +86,24 @@ def test_masks_of_attention_may_be_infinite(tmp_path: Path) -> None:
     run.model.register_buffer("mask", torch.full((2,), -math.inf))
     kill(run)
     assert (tmp_path / "iter_1.pth").is_file()
+
+
+def test_a_fused_optimiser_leaves_overflows_to_the_scaler(tmp_path: Path) -> None:
+    """It steps with the scaled gradients, and its kernel skips the step: the scaler counts, and the run goes on."""
+    scaler_class = getattr(torch.amp, "GradScaler", None)
+    if scaler_class is None or TORCH < (2, 4):
+        pytest.skip("fused optimisers on a CPU: torch 2.4")
+    weight = torch.ones(3, requires_grad=True)
+    optimizer = torch.optim.AdamW([weight], 1e-3, fused=True)
+    hook = FiniteLossHook()
+    hook.runner = SimpleNamespace(model=nn.Module(), iter=0, work_dir=tmp_path)
+    hook.runner.model.weight = nn.Parameter(weight)
+    optimizer.register_step_pre_hook(hook._check_gradients)
+    scaler = scaler_class("cpu")
+    scaler.scale((weight * 1e34).sum()).backward()
+    assert not weight.grad.isfinite().any()
+    hook.runner.model.weight.grad = weight.grad
+    scaler.step(optimizer)
+    assert torch.equal(weight, torch.ones(3))
+    with pytest.raises(InputError, match="the gradient of weight is not finite"):
+        optimizer.step()
