@@ -7,13 +7,14 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+
+import tomllib
 
 HOME = Path(__file__).resolve().parent.parent
 TABLE = HOME / "tests" / "mutants.toml"

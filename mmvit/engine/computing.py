@@ -7,9 +7,9 @@ Only backbone and neck are compiled: heads assign targets and sort boxes, which 
 dynamic from the first image on, so that one compilation serves all sizes except for a few special cases (docs/performance.md).
 
 `randomness=dict(deterministic=True)` makes torch alone raise RuntimeError on a GPU. It names what it has no deterministic form
-of under `torch.use_deterministic_algorithms`. Of what our configs run, these are adaptive pooling (UperNet's) and RoIAlign, for
-which this package has forms of its own, and the histograms of mmsegmentation's IoU. cuBLAS is deterministic with a workspace of
-a fixed size only (NVIDIA's cuBLAS documentation, "Results Reproducibility").
+of under `torch.use_deterministic_algorithms`. Of what our configs run, these are adaptive pooling (UperNet's), bicubic position
+tables (VOLO's) and RoIAlign, for which this package has forms of its own, and the histograms of mmsegmentation's IoU. cuBLAS is
+deterministic with a workspace of a fixed size only (NVIDIA's cuBLAS documentation, "Results Reproducibility").
 """
 
 import os
