@@ -72,9 +72,9 @@ def _examine(console: "Console", config: Path) -> int:  # type: ignore[name-defi
     with console.status("opening every picture ..."):
         findings = list(examine(str(config), data=True))
     logging.disable(logging.NOTSET)
-    wrong = [finding for finding in findings if finding.ok is False]
-    tell.heading(console, f"Doctor: {f'{len(wrong)} to fix' if wrong else 'all is well'}")
-    for finding in findings:
-        if finding.ok is not True:
-            tell.line(console, "FIX" if finding.ok is False else "--", f"{finding.subject}: {finding.text}")
-    return int(bool(wrong))
+    wrong = sum(finding.verdict == "wrong" for finding in findings)
+    told = [finding for finding in findings if finding.verdict != "ok"]
+    tell.heading(console, f"Doctor: {f'{wrong} to fix' if wrong else 'nothing to fix' if told else 'all is well'}")
+    for finding in told:
+        tell.line(console, finding.verdict, f"{finding.subject}: {finding.text}")
+    return int(wrong > 0)

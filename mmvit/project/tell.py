@@ -22,8 +22,8 @@ def heading(console: Console, text: str) -> None:
 def line(console: Console, label: str, text: str, style: str = "") -> None:
     """Print a label in a column of its own, and a text whose further lines stay in theirs."""
     table = Table.grid(padding=(0, 2))
-    table.add_column(width=12, no_wrap=True)
-    table.add_column(overflow="fold", max_width=max(20, min(console.width, 110) - 14))
+    table.add_column(width=13, no_wrap=True)
+    table.add_column(overflow="fold", max_width=max(20, min(console.width, 110) - 15))
     table.add_row(f"  {escape(label)}", f"[{style}]{escape(text)}[/{style}]" if style else escape(text))
     console.print(table)
 
