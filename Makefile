@@ -2,6 +2,7 @@
 # make test: install, run the first tier of the suite, ten minutes on two cores. make test-slow: the second tier. make test-all: both.
 # make mutants: plant small faults, one after another, and see that the tests notice each.
 # make test-lowest: run the suite with the lowest versions that pyproject.toml allows. make test-lowest-quick: its quick part.
+# make test-compiled: compile mmcv's operators and compare ours with them.
 # make test-peers: compare with the networks of transformers and mmpretrain, in an environment of their own.
 # make test-toolkits: add the toolkits that build their encoders from timm, and run the tests with them.
 # make docs: build the documentation as a site in site/. make browser: build the page that runs exported models; needs npm.
@@ -24,11 +25,13 @@ READY = $(VENV)/ready
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 GPU_PYTHON ?= python3
+GPU_OUT ?= docs
+GPU_MINUTES ?= 9
 
 PEERS = .venv-peers
 PYTHON_PEERS ?= python3.11
 
-.PHONY: demo test test-slow test-all mutants test-peers test-stack test-toolkits test-lowest test-lowest-quick check format docs browser clean gpu gpu-bundle
+.PHONY: demo test test-slow test-all mutants test-peers test-stack test-toolkits test-lowest test-lowest-quick test-compiled check format docs browser clean gpu gpu-bundle
 
 demo: $(READY)
 	$(BIN)/python tools/train.py $(CONFIG) --demo
@@ -51,10 +54,12 @@ mutants: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/mutants.py
 
 # On a machine with a GPU and no network: a checkout, the wheels of gpu-bundle in gpu_wheels/, and a Python that has torch.
+# GPU_OUT is the folder of the results, GPU_MINUTES the time limit.
 gpu:
 	if ls gpu_wheels/*.whl >/dev/null 2>&1; then \
 	    $(GPU_PYTHON) -m pip install --quiet --no-index --no-deps --upgrade --target gpu_site gpu_wheels/*.whl; fi
-	PYTHONPATH=$(CURDIR):$(CURDIR)/gpu_site $(GPU_PYTHON) tools/gpu.py
+	mkdir -p $(GPU_OUT)
+	PYTHONPATH=$(CURDIR):$(CURDIR)/gpu_site $(GPU_PYTHON) tools/gpu.py --minutes $(GPU_MINUTES) --out $(GPU_OUT)/performance_gpu.md
 
 gpu-bundle:
 	PYTHON=$(PYTHON) tools/gpu_bundle.sh
@@ -103,6 +108,21 @@ test-lowest-quick: .venv-lowest/ready
 	$(LOWEST) -m venv --clear .venv-lowest
 	.venv-lowest/bin/pip install -c constraints-lowest.txt -e '.[openmmlab,dev]'
 	.venv-lowest/bin/pip install --force-reinstall --no-deps -c constraints-lowest.txt opencv-python-headless
+	touch $@
+
+# mmcv 2.1 with its operators, for the torch of constraints-lowest.txt: needs a C++ compiler and about 20 minutes of one core.
+COMPILED = .venv-compiled
+test-compiled: $(COMPILED)/ready
+	if $(COMPILED)/bin/python -c "from mmcv import _ext"; then \
+	    OMP_NUM_THREADS=1 $(COMPILED)/bin/python -m pytest tests/compat tests/predict/test_predictor.py tests/engine/test_launch.py; \
+	else echo "skipped: mmcv did not compile here, see above"; fi
+
+$(COMPILED)/ready: pyproject.toml constraints-lowest.txt
+	$(LOWEST) -m venv --clear $(COMPILED)
+	$(COMPILED)/bin/pip install -c constraints-lowest.txt -e '.[openmmlab]' pytest hypothesis 'setuptools<70' wheel ninja psutil
+	$(COMPILED)/bin/pip uninstall -y mmcv-lite
+	-MMCV_WITH_OPS=1 FORCE_CUDA=0 $(COMPILED)/bin/pip install --no-cache-dir --no-build-isolation --no-deps mmcv==2.1.0
+	$(COMPILED)/bin/pip install --force-reinstall --no-deps -c constraints-lowest.txt opencv-python-headless
 	touch $@
 
 test-peers: $(PEERS)/ready

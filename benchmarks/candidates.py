@@ -18,7 +18,7 @@ from .peer import Peer
 from .peers import build_peer
 
 OURS, WITH_CP, COMPILED = "mmvit", "mmvit, with_cp", "mmvit, compiled"
-CHANNELS_FIRST = "mmvit, channels-first"
+CHANNELS_FIRST, GRAPHS = "mmvit, channels-first", "mmvit, CUDA graphs"
 OPTIONS = "mmvit, "  # and options, such as window_size=14
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -63,6 +63,8 @@ def candidate_of(setting: Setting, candidate: str, model: Pyramid | None = None)
         return Peer(channels_first(deepcopy(ours)))
     if candidate == COMPILED:
         return Peer(torch.compile(deepcopy(ours)))  # type: ignore[arg-type]  # a module of its own kind
+    if candidate == GRAPHS:
+        return Peer(graphs(setting, deepcopy(ours)))
     peer = build_peer(candidate, setting.name, deepcopy(ours).cpu(), setting.height, setting.width)
     if peer is None:
         raise InputError(f"{candidate} has no {setting.name} for {setting.height} x {setting.width} pixels")
@@ -100,6 +102,17 @@ def channels_first(model: nn.Module) -> nn.Module:
     return model
 
 
+def graphs(setting: Setting, model: Pyramid) -> Pyramid:
+    """Return the model, compiled and recorded as CUDA graphs.
+
+    Raises:
+        InputError: it trains, or does not run on a GPU.
+    """
+    if setting.train or torch.device(setting.device).type != "cuda":
+        raise InputError(f"{GRAPHS}: for inference on a GPU only")
+    return torch.compile(model, mode="reduce-overhead")  # type: ignore[return-value]  # a module of its own kind
+
+
 def images_of(setting: Setting) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(setting.batch, 3, setting.height, setting.width, generator=generator).to(setting.device)
@@ -131,6 +144,6 @@ def step_of(setting: Setting, network: nn.Module) -> Callable[[], None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
     return "allocate memory" in str(error) or "not enough memory" in str(error)

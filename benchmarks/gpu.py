@@ -3,6 +3,8 @@
 There is a time limit. The page lists the measurements that did not fit into it.
 """
 
+import os
+import signal
 import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
@@ -24,6 +26,8 @@ TESTS_SHARE = 0.55  # share of the time limit that the tests may take
 FAILURE = 1  # exit status
 REPEATS = 7
 WORKERS = 4  # processes that test on the GPU at the same time, where pytest-xdist is installed
+THREADS = 4  # of each of them, for the references on the CPU
+PATIENCE = 30  # seconds that the tests may take to end once their time is over
 CHANNELS_FIRST = candidates.CHANNELS_FIRST
 
 
@@ -33,7 +37,9 @@ def main(arguments: Sequence[str], prog: str = "tools/gpu.py") -> int:
     parser.add_argument("--quick", action="store_true", help="tiny networks and images, one repeat, as a trial on a CPU")
     parser.add_argument("--minutes", type=at_least_one, default=9, help="time limit (default: %(default)s)")
     parser.add_argument("--select", default="", metavar="WORDS", help="run only the tests that pytest's -k selects")
-    parser.add_argument("--out", type=Path, default=HOME / "docs" / "performance_gpu.md", metavar="FILE.md")
+    parser.add_argument(
+        "--out", type=Path, default=HOME / "docs" / "performance_gpu.md", metavar="FILE.md", help="page of results"
+    )
     asked = parser.parse_args(arguments)
     failed: list[str] = []
     return exit_status(run, asked, failed) or (FAILURE if failed else 0)
@@ -66,7 +72,7 @@ def run(asked: Namespace, failed: list[str]) -> None:
             print(f"{what} ...", file=sys.stderr, flush=True)
             try:
                 rows += list(
-                    measure.measure(setting, others(asked.quick), repeats=repeats, product=64 if asked.quick else None)
+                    measure.measure(setting, others(asked.quick, setting), repeats=repeats, product=64 if asked.quick else None)
                 )
             except Exception as error:  # of any kind: the other measurements are not lost
                 failed.append(setting.name)
@@ -86,19 +92,31 @@ def itemized(title: str, introduction: str, items: Sequence[str]) -> list[str]:
 
 
 def run_tests(asked: Namespace, seconds: float) -> subprocess.CompletedProcess[str]:
-    """Run the tests in a process of their own, which is ended and has failed if it exceeds its time."""
+    """Run the tests in a process of their own; if it exceeds its time, it is interrupted, tells what failed, and has failed."""
     words = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "--device", asked.device]
     words += ["-n", str(WORKERS)] if asked.device == "cuda" and find_spec("xdist") else []
     words += ["--quick"] * asked.quick + ["-k", asked.select] * bool(asked.select) + ["tests/gpu"]
-    process = subprocess.Popen(words, cwd=HOME, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        said, _ = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.terminate()
-        said, _ = process.communicate()
-        said += f"\nended after {seconds:.0f} s"
+    log = asked.out.with_suffix(".log")  # lies there if this process is killed, too
+    environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS)}
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(words, cwd=HOME, stdout=file, stderr=subprocess.STDOUT, env=environment)
+        status, over = waited(process, seconds)
+    said = log.read_text(encoding="utf-8") + (f"\nended after {seconds:.0f} s" if over else "")
     print(said, file=sys.stderr)
-    return subprocess.CompletedProcess(words, process.returncode, said)
+    return subprocess.CompletedProcess(words, status or (FAILURE if over else 0), said)
+
+
+def waited(process: subprocess.Popen, seconds: float) -> tuple[int, bool]:
+    """Return the exit status of a process and whether it took longer, and was interrupted, or killed if that did not end it."""
+    try:
+        return process.wait(seconds), False
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+    try:
+        return process.wait(PATIENCE), True
+    except subprocess.TimeoutExpired:
+        process.kill()
+    return process.wait(), True
 
 
 def summary(said: str) -> list[str]:
@@ -138,8 +156,9 @@ def settings(device: str, quick: bool) -> Iterator[candidates.Setting]:
             yield candidates.Setting(name, height, width, batch, train, dtype, device)
 
 
-def others(quick: bool) -> list[str]:
-    return [CHANNELS_FIRST, *([peers.WRITTEN_OUT] if quick else peers.installed())]
+def others(quick: bool, setting: candidates.Setting) -> list[str]:
+    recorded = [] if quick or setting.train else [candidates.GRAPHS]
+    return [CHANNELS_FIRST, *recorded, *([peers.WRITTEN_OUT] if quick else peers.installed())]
 
 
 def timings(rows: Sequence[measure.Row], repeats: int) -> Iterator[str]:

@@ -23,6 +23,8 @@ CONFIGS = (
     "fpn_pvt_v2_b0_ade20k",
     "segformer_shunted_small_ade20k",
     "upernet_van_b0_ade20k",
+    "fpn_volo_d1_ade20k",  # a learnt position table, resized by bicubic interpolation
+    "retinanet_t2t_vit_14_coco",
 )
 ON_CPU = ("fpn_pvt_v2_b0_ade20k",)
 VARIANT = DEMO._replace(prepare=lambda: None, hooks=())

@@ -1,7 +1,9 @@
 """`make gpu` as far as it goes without one: tests, timings and the page, tiny and on the CPU."""
 
 import re
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.once]
 
 def test_dry_run_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "page.md"
-    monkeypatch.setattr(gpu, "others", lambda quick: [gpu.CHANNELS_FIRST])
+    monkeypatch.setattr(gpu, "others", lambda quick, setting: [gpu.CHANNELS_FIRST])
     assert gpu.main(["--device", "cpu", "--quick", "--select", "nms_match", "--out", str(page)]) == 0
     told = page.read_text()
     assert told.startswith(
@@ -54,7 +56,7 @@ def test_a_measurement_that_fails_leaves_the_others(
         return true(setting, *arguments, **options)
 
     monkeypatch.setattr(gpu, "run_tests", lambda asked, seconds: subprocess.CompletedProcess([], 0, "done"))
-    monkeypatch.setattr(gpu, "others", lambda quick: [gpu.CHANNELS_FIRST])
+    monkeypatch.setattr(gpu, "others", lambda quick, setting: [gpu.CHANNELS_FIRST])
     monkeypatch.setattr(measure, "measure", measured)
     monkeypatch.setenv("PATH", "")  # no git
     assert gpu.main(["--device", "cpu", "--quick", "--out", str(page)]) == gpu.FAILURE
@@ -93,3 +95,30 @@ def test_a_missing_gpu_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert gpu.main(["--out", str(tmp_path / "page.md")]) == 2
     assert "error: --device cuda: torch sees 0 GPUs here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_tests_that_take_too_long_are_interrupted(stubborn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may end by themselves and tell what they found, for a while."""
+    monkeypatch.setattr(gpu, "PATIENCE", 3)
+    deaf = (
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)" if stubborn else "signal.signal(signal.SIGINT, lambda *_: sys.exit(3))"
+    )
+    words = [sys.executable, "-c", f"import signal, sys, time; {deaf}; print('ready', flush=True); time.sleep(60)"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"ready\n"
+        assert gpu.waited(process, 0.1) == (-signal.SIGKILL if stubborn else 3, True)
+
+
+def test_what_matters_most_is_tested_first() -> None:
+    order = ("test_device_operators.py", "test_device_backbones.py", "-float16]", "compiled", "-None]")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests/gpu"],
+        cwd=HOME,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names = [line for line in done.stdout.splitlines() if "::" in line]
+    first = [next(index for index, name in enumerate(names) if part in name) for part in order]
+    assert first == sorted(first)
