@@ -6,14 +6,12 @@ section 2), convolutions on contiguous maps. Only leaf modules (linear layers, c
 are called; of blocks and stages only their parameters' names are used, so that nothing here depends on how mmvit computes.
 
 Shared with the backbone is what the authors do not have: padding and cropping, position tables for any image size, and the
-taps of VOLO and T2T-ViT. The file is long, because all families share its first part, and a reference is read as a whole.
+taps of VOLO and T2T-ViT.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
-from math import sqrt
 from typing import Any
 
 import torch
@@ -23,10 +21,23 @@ from torch import Tensor, nn
 from mmvit.backbones import PVT, VAN, VOLO, PVTv2, ShuntedTransformer, T2TViT
 from mmvit.pyramid import Pyramid
 
-Grid = tuple[int, int]
+from .written_parts import (
+    Grid,
+    heads_of,
+    map_of,
+    patches_to_tokens,
+    resized,
+    run_stages,
+    self_attention,
+    softmax_attention,
+    tap,
+    tokens_of,
+    two_layers,
+)
+from .written_t2t import WrittenT2T
+
 POOLED = 7  # side of the map that PVT v2's linear attention takes keys and values from
 OUTLOOK = dict(kernel_size=3, padding=1, stride=2)  # VOLO's windows
-FIRST_SPLIT, LATER_SPLIT = dict(kernel_size=7, stride=4, padding=2), dict(kernel_size=3, stride=2, padding=1)  # T2T-ViT's
 
 
 def written_out(model: Pyramid) -> Pyramid:
@@ -42,59 +53,6 @@ def written_out(model: Pyramid) -> Pyramid:
             copy.with_cp = False
             return copy
     raise TypeError(f"{type(model).__name__} has no written-out form; there are {', '.join(kind.__name__ for kind in FORMS)}")
-
-
-def tokens_of(feature_map: Tensor) -> Tensor:
-    """Return a (B, C, h, w) map as (B, h*w, C) tokens."""
-    return feature_map.flatten(2).transpose(1, 2)
-
-
-def map_of(tokens: Tensor, grid: Grid) -> Tensor:
-    """Return (B, h*w, C) tokens as a (B, C, h, w) map."""
-    return tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], *grid)
-
-
-def heads_of(tokens: Tensor, heads: int) -> Tensor:
-    """Return (B, N, C) tokens as (B, heads, N, C / heads)."""
-    batch, number, channels = tokens.shape
-    return tokens.reshape(batch, number, heads, channels // heads).transpose(1, 2)
-
-
-def softmax_attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
-    """Return softmax(q k^T * scale) v of (B, heads, N, d) as tokens (B, N, heads * d); the scale is d ** -0.5 by default."""
-    weights = (query @ key.transpose(-2, -1)) * (scale or query.shape[-1] ** -0.5)
-    mixed = weights.softmax(dim=-1) @ value
-    return mixed.transpose(1, 2).reshape(query.shape[0], query.shape[2], -1)
-
-
-def self_attention(attention: Any, tokens: Tensor) -> Tensor:
-    """Attend as in VOLO's and T2T-ViT's blocks: q, k, v from one linear layer."""
-    query, key, value = (heads_of(part, attention.heads) for part in attention.qkv(tokens).chunk(3, dim=2))
-    return attention.proj(softmax_attention(query, key, value))
-
-
-def two_layers(mlp: Any, tokens: Tensor) -> Tensor:
-    return mlp.fc2(F.gelu(mlp.fc1(tokens)))
-
-
-def resized(table: Tensor, old: Grid, new: Grid, mode: str) -> Tensor:
-    """Return a position table (1, old_h * old_w, C) for another grid."""
-    return table if old == new else tokens_of(F.interpolate(map_of(table, old), size=new, mode=mode, align_corners=False))
-
-
-def patches_to_tokens(embed: Any, convolution: nn.Module, feature_map: Tensor) -> tuple[Tensor, Grid]:
-    """Apply a convolution, then the norm of the tokens."""
-    patches = convolution(feature_map)
-    return embed.norm(tokens_of(patches)), (patches.shape[2], patches.shape[3])
-
-
-def run_stages(model: Pyramid, images: Tensor, run_stage: Callable[[Any, Tensor], tuple[Tensor, Grid]]) -> list[Tensor]:
-    """Return the maps of the stages, each contiguous, as the authors pass them on."""
-    maps = [images]
-    for stage in model.stages:
-        tokens, grid = run_stage(stage, maps[-1])
-        maps.append(map_of(tokens, grid).contiguous())
-    return maps[1:]
 
 
 # PVT and PVT v2
@@ -238,12 +196,6 @@ def outlook_attention(attention: Any, tokens: Tensor, grid: Grid) -> Tensor:
     return attention.proj(tokens_of(F.fold(mixed, output_size=grid, **OUTLOOK)))
 
 
-def tap(model: Any, level: int, tokens: Tensor, grid: Grid) -> Tensor:
-    """Return the end of a block as a level of the pyramid, which is ours in all forms."""
-    ours = model.taps[str(level)]
-    return ours.rescale(map_of(ours.norm(tokens), grid))
-
-
 class WrittenVOLO(VOLO):
     def forward_maps(self, images: Tensor) -> dict[int, Tensor]:
         patches = self.patch_embed.proj(self.patch_embed.conv(images))
@@ -268,112 +220,6 @@ class WrittenVOLO(VOLO):
         return tokens_of(feature_map) + resized(
             downsample.pos_embed.flatten(1, 2), downsample.trained_grid, grid, "bicubic"
         ), grid
-
-
-# T2T-ViT
-
-
-def soft_split(feature_map: Tensor, split: dict[str, int]) -> Tensor:
-    """Return overlapping patches as tokens (B, N, C * k * k)."""
-    return F.unfold(feature_map, **split).transpose(1, 2)
-
-
-def performer(module: Any, tokens: Tensor) -> Tensor:
-    """Apply attention by positive random features, in float32 under autocast, then an MLP."""
-    key, query, value = module.kqv(module.norm1(tokens)).chunk(3, dim=2)
-    device = tokens.device.type
-    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
-        exact = torch.promote_types(value.dtype, torch.float32)
-        w = module.w.to(exact)
-        key, query = (random_features(part.to(exact), w) for part in (key, query))
-        normaliser = torch.einsum("bnm,bm->bn", query, key.sum(dim=1)).unsqueeze(2)
-        summary = torch.einsum("bnc,bnm->bcm", value.to(exact), key)
-        mixed = torch.einsum("bnm,bcm->bnc", query, summary) / (normaliser + 1e-8)
-    tokens = value + module.dropout(module.proj(mixed.to(value.dtype)))
-    return tokens + module.mlp(module.norm2(tokens))
-
-
-def random_features(tokens: Tensor, w: Tensor) -> Tensor:
-    """Return exp(w x - |x|^2 / 2) / sqrt(m) of (B, N, C), for the m rows of w."""
-    norms = (tokens * tokens).sum(dim=-1, keepdim=True) / 2
-    return torch.exp(torch.einsum("bnc,mc->bnm", tokens, w) - norms) / sqrt(w.shape[0])
-
-
-def token_transformer(module: Any, tokens: Tensor) -> Tensor:
-    """Apply attention with one head, values as the shortcut, and the scale of the input's width, as the authors do."""
-    attention = module.attn
-    query, key, value = attention.qkv(module.norm1(tokens)).chunk(3, dim=2)
-    mixed = softmax_attention(query[:, None], key[:, None], value[:, None], scale=tokens.shape[2] ** -0.5)
-    tokens = value + attention.proj(mixed)
-    return tokens + two_layers(module.mlp, module.norm2(tokens))
-
-
-def t2t_attention(attention: Any, tokens: Tensor) -> Tensor:
-    """Attend as in a block: plain, squeezed and excited, or with ghosts, where half of q, k and v is a scaled copy."""
-    if not hasattr(attention, "cheap_operation_q"):
-        mixed = self_attention(attention, tokens)
-        return attention.se_layer(mixed) if hasattr(attention, "se_layer") else mixed
-    query, key, value = (with_ghosts(attention, name, tokens) for name in ("q", "k", "v"))
-    return attention.proj(softmax_attention(query, key, value))
-
-
-def with_ghosts(attention: Any, name: str, tokens: Tensor) -> Tensor:
-    half = getattr(attention, name)(tokens)
-    ghosts = scaled(getattr(attention, f"cheap_operation_{name}"), half)
-    return heads_of(torch.cat([half, ghosts], dim=2), attention.heads)
-
-
-def scaled(cheap_operation: Any, tokens: Tensor) -> Tensor:
-    """Apply a depthwise convolution of kernel 1 to the tokens."""
-    weight = cheap_operation.weight
-    return F.conv1d(tokens.transpose(1, 2), weight, groups=weight.shape[0]).transpose(1, 2)
-
-
-def t2t_mlp(mlp: Any, tokens: Tensor) -> Tensor:
-    if not hasattr(mlp, "cheap_operation2"):
-        return two_layers(mlp, tokens)
-    narrow = F.gelu(mlp.fc1(tokens))
-    copies = [F.gelu(scaled(operation, narrow)) for operation in (mlp.cheap_operation2, mlp.cheap_operation3)]
-    return mlp.fc2(torch.cat([narrow, *copies], dim=2))
-
-
-def t2t_block(block: Any, tokens: Tensor) -> Tensor:
-    """Apply a block; in the dense design one whose output is appended to its input, or a transition."""
-    if hasattr(block, "linear"):
-        return F.gelu(block.linear(tokens))
-    mixed = tokens + block.drop_path(t2t_attention(block.attn, block.norm1(tokens)))
-    mixed = mixed + block.drop_path(t2t_mlp(block.mlp, block.norm2(mixed)))
-    return torch.cat([tokens, block.dense_linear(mixed)], dim=2) if hasattr(block, "dense_linear") else mixed
-
-
-class WrittenT2T(T2TViT):
-    def forward_maps(self, images: Tensor) -> dict[int, Tensor]:
-        tokens, grid, token_maps = self.tokens_of_image(self.tokens_to_token, images)
-        table = resized(self.embedding.pos_embed[:, 1:], self.embedding.trained_grid, grid, "bicubic")
-        tokens = torch.cat([self.embedding.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
-        tokens = tokens + torch.cat([self.embedding.pos_embed[:, :1], table], dim=1)
-        maps = {}
-        for entry, block in enumerate(self.blocks, start=1):
-            tokens = t2t_block(block, tokens)
-            for level in self.out_indices:
-                if entry == self.ends[level]:
-                    maps[level] = tap(self, level, tokens[:, 1:], grid)
-        for name, lateral in self.laterals.items():
-            maps[int(name)] = maps[int(name)] + lateral(token_maps[int(name)])
-        return maps
-
-    def tokens_of_image(self, module: Any, images: Tensor) -> tuple[Tensor, Grid, Sequence[Tensor]]:
-        """Return tokens at stride 16, their grid, and the maps of strides 4 and 8."""
-        height, width = images.shape[2:]
-        grid = (height // 16, width // 16)
-        if hasattr(module, "soft_split0"):
-            fine = module.soft_split0(images)
-            coarse = module.soft_split1(fine)
-            return tokens_of(module.project(coarse)), grid, (fine, coarse)
-        attend = performer if hasattr(module.attention1, "kqv") else token_transformer
-        fine = map_of(attend(module.attention1, soft_split(images, FIRST_SPLIT)), (height // 4, width // 4))
-        coarse = map_of(attend(module.attention2, soft_split(fine, LATER_SPLIT)), (height // 8, width // 8))
-        return module.project(soft_split(coarse, LATER_SPLIT)), grid, (fine, coarse)
 
 
 FORMS: dict[type[Pyramid], type[Pyramid]] = {

@@ -10,7 +10,7 @@ import torch
 
 import mmvit  # noqa: F401  (before anything imports mmcv.ops)
 
-LONGEST = ("test_tools.py", "test_leaves.py")
+LONGEST = ("test_training.py", "test_configs.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

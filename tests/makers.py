@@ -2,13 +2,17 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import pytest
 from families import FAMILIES
 from mmdet.datasets import CocoDataset
 from PIL import Image
+
+from mmvit.recipes.tables import PAIRINGS, Leaf
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -17,6 +21,26 @@ else:
 
 HOME = Path(__file__).parent.parent  # of the repository
 PROJECT = tomllib.loads((HOME / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+# Each head on each dataset, the families in turn: what the first tier takes of the grid of all configs.
+FEW = [
+    Leaf(head, family.kind.family, family.kind.small, data)
+    for (head, data), family in zip(PAIRINGS, cycle(FAMILIES), strict=False)
+]
+
+
+def tiers(values: Iterable[Any], first: Callable[[Any], bool], name: Callable[[Any], str] = str) -> list[Any]:
+    """Return the values of a parametrisation: `first` tells those of the first tier, all others are slow."""
+    slow = [pytest.mark.slow, pytest.mark.once]
+    return [pytest.param(value, id=name(value), marks=[] if first(value) else slow) for value in values]
+
+
+def stem(path: Path) -> str:
+    return path.stem
+
+
+each_config = pytest.mark.parametrize(
+    "path", tiers(sorted((HOME / "configs").glob("*.py")), lambda path: path.stem in {leaf.name for leaf in FEW}, stem)
+)
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 

@@ -14,6 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 import tomllib
 
 HOME = Path(__file__).resolve().parent.parent

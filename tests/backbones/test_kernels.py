@@ -83,6 +83,7 @@ class Whole(nn.Module):
 
 
 @pytest.mark.once
+@pytest.mark.slow
 def test_compiled_maps_of_a_batch_of_one_are_channels_last() -> None:
     """Otherwise torch copies each of them around its convolutions. Nine copies a block are phases of dilated kernels."""
     (van,) = (family for family in FAMILIES if family.kind is VAN)
@@ -142,6 +143,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_triton_kernels_equal_their_reference_in_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton", reason="comes with PyTorch for Linux and CUDA")
     monkeypatch.setenv("TRITON_INTERPRET", "1")

@@ -24,6 +24,7 @@ def run(*words: str, cache: Path) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.slow
 def test_the_second_listing_does_without_torch(tmp_path: Path) -> None:
     first, kept = run("list", "volo_d1*", cache=tmp_path), tmp_path / "mmvit" / "archs.json"
     assert first[0] == 9, "the families are imported once"

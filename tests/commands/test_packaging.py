@@ -74,6 +74,7 @@ def files(folder: Path) -> set[str]:
     return {path.as_posix() for path in found if not any(part.startswith(".") or part in BUILT for part in path.parts)}
 
 
+@pytest.mark.slow
 def test_wheel_holds_configs_and_tools_and_nothing_else(wheel: Path) -> None:
     shipped_tools = {name for name in files(HOME / "tools") if name not in DEVELOPERS}
     assert files(wheel / "mmvit" / ".mim" / "configs") == files(HOME / "configs")
@@ -91,6 +92,7 @@ def test_a_checkout_is_found_as_it_is() -> None:
     assert shipped("tools") == HOME / "tools"
 
 
+@pytest.mark.slow
 def test_wheel_serves_configs_as_bases(wheel: Path, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(f"_base_ = 'mmvit::{NAME}.py'\nmodel = dict(backbone=dict(init_cfg=None))\n")
     code = (
@@ -104,6 +106,7 @@ def test_wheel_serves_configs_as_bases(wheel: Path, tmp_path: Path) -> None:
     assert said.strip().endswith(f"{wheel}/mmvit/__init__.py PVT (64, 128, 320, 512)")
 
 
+@pytest.mark.slow
 def test_wheel_has_the_commands(wheel: Path, tmp_path: Path) -> None:
     said = run("-m", "mmvit", "train", f"mmvit::{NAME}.py", cwd=tmp_path, status=2, PYTHONPATH=str(wheel))
     assert "\nerror: dataset not found: 4 paths" in f"\n{said}", "the config was found and read"

@@ -410,6 +410,7 @@ def test_sharded_checkpoint_is_evaluated_by_one_process(folder: Path, answers: d
     assert "coco/bbox_mAP" in metrics
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_job(folder: Path) -> None:
     endless = ["train_cfg.max_iters=100000", "train_cfg.val_interval=100000", "default_hooks.checkpoint.interval=100000"]
     words = ["detector.py", "--launcher", "pytorch", "--work-dir", "killed", "--cfg-options", *endless]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from exports import Export, Exported
-from makers import HOME
+from makers import HOME, tiers
 from page import dropped
 from tiny import SIZES, require_same
 
@@ -18,11 +18,10 @@ from mmvit.predict.results import Detections, LabelMap
 from mmvit.predict.sessions import open_session
 
 pytestmark = pytest.mark.stack
-HEADS = [
-    "retinanet-PVTv2",
-    "fpn-PVT",
-    *(pytest.param(name, marks=pytest.mark.once) for name in ("mask_rcnn-VAN", "upernet-VOLO", "segformer-ShuntedTransformer")),
-]
+HEADS = tiers(
+    ("retinanet-PVTv2", "fpn-PVT", "mask_rcnn-VAN", "upernet-VOLO", "segformer-ShuntedTransformer"),
+    ("fpn-PVT", "mask_rcnn-VAN").__contains__,
+)
 
 
 @pytest.fixture(scope="module", params=HEADS)

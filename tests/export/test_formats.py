@@ -24,9 +24,9 @@ pytestmark = pytest.mark.stack
     ("name", "to", "file"),
     [
         ("retinanet-PVTv2", "pt2", "model.pt2"),
-        ("mask_rcnn-VAN", "openvino", "model.xml"),
+        pytest.param("mask_rcnn-VAN", "openvino", "model.xml", marks=pytest.mark.slow),
         ("retinanet-PVTv2", "openvino", "model.xml"),
-        ("fpn-PVT", "openvino", "model.xml"),
+        pytest.param("fpn-PVT", "openvino", "model.xml", marks=pytest.mark.slow),
     ],
 )
 def test_other_formats_give_the_same(exporting: Export, photographs: Path, name: str, to: str, file: str) -> None:
@@ -48,6 +48,7 @@ def test_only_the_best_scores_are_sorted_by_openvino(exporting: Export) -> None:
 
 
 @pytest.mark.once
+@pytest.mark.slow
 def test_raw_masks_are_pasted_by_the_runner(exporting: Export, photographs: Path) -> None:
     exported = exporting("mask_rcnn-VAN", "raw.pt2", "--to", "pt2", "--raw-masks")
     run, metadata = open_session(exported.file)
@@ -72,6 +73,7 @@ def test_raw_masks_of_what_has_none_are_refused(tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.once
+@pytest.mark.slow
 def test_a_backbone_takes_any_number_of_images(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "maps.pt2"
     assert export.main(["pvt_v2_b2_li", "--to", "pt2", "--out", str(out)]) == 0

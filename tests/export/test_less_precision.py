@@ -23,7 +23,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("name", "precision", "words", "measures"),
     [
         ("fpn-PVT", "int8", ["--int8", "--calibration"], ["mIoU"]),
-        ("retinanet-PVTv2", "int8", ["--int8", "--calibration"], ["bbox AP", "bbox AP50"]),
+        pytest.param("retinanet-PVTv2", "int8", ["--int8", "--calibration"], ["bbox AP", "bbox AP50"], marks=pytest.mark.slow),
         ("mask_rcnn-VAN", "float16", ["--half", "--to", "pt2"], ["bbox AP", "bbox AP50", "segm AP", "segm AP50"]),
     ],
 )

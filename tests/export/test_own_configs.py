@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from makers import tiers
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS, DefaultScope
 from tiny import require_same, write_checkpoint, write_config, write_photographs
@@ -26,7 +27,7 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", tiers(OWN, "fcos".__eq__))
 def test_heads_of_the_toolkits(name: str, tmp_path: Path) -> None:
     head, changes = OWN[name]
     config = write_config(tmp_path, head, "PVT", **changes)

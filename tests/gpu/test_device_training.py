@@ -15,7 +15,7 @@ from mmvit.demo.spec import DemoSpec
 from mmvit.engine.configuration import Amp, TrainOptions
 from mmvit.engine.launch import train
 
-pytestmark = [pytest.mark.gpu, pytest.mark.stack, pytest.mark.once]
+pytestmark = [pytest.mark.gpu, pytest.mark.stack, pytest.mark.once, pytest.mark.slow]
 
 CONFIGS = (
     "retinanet_pvt_tiny_coco",

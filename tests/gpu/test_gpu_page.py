@@ -20,6 +20,7 @@ from mmvit.zoo import families
 pytestmark = [pytest.mark.stack, pytest.mark.once]
 
 
+@pytest.mark.slow
 def test_dry_run_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "page.md"
     monkeypatch.setattr(gpu, "others", lambda quick, setting: [gpu.CHANNELS_FIRST])
@@ -44,6 +45,7 @@ def test_what_takes_too_long_is_left_out_and_told(failed: int, tmp_path: Path, m
     assert "Not measured within 9 minutes:\n\n- van_b0, inference, bfloat16" in page.read_text()
 
 
+@pytest.mark.slow
 def test_a_measurement_that_fails_leaves_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -118,8 +118,3 @@ def source_of(module: str) -> str:
 
 def test_the_package_has_few_files_at_its_top() -> None:
     assert len(list((HOME / "mmvit").glob("*.py"))) <= 9
-
-
-def test_every_module_has_at_most_300_lines() -> None:
-    files = sorted((HOME / "mmvit").rglob("*.py"))
-    assert [str(file.relative_to(HOME)) for file in files if len(file.read_text().splitlines()) > 300] == []

@@ -12,6 +12,8 @@ from makers import HOME
 
 from mmvit.zoo import families
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:

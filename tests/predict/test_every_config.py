@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from makers import HOME
+from makers import each_config
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, DefaultScope
@@ -18,8 +18,6 @@ from mmvit.config.files import load_config
 from mmvit.predict.models import steps_of_test
 
 pytestmark = pytest.mark.stack
-FILES = sorted((HOME / "configs").glob("*.py"))
-CONFIGS = [pytest.param(file, id=file.stem, marks=[] if "_small_" in file.stem else pytest.mark.once) for file in FILES]
 
 
 class Recorder(torch.nn.Module):
@@ -57,13 +55,13 @@ def stock_inputs(cfg: Config, image: Any) -> list[torch.Tensor]:
     return [one, prepared["inputs"]]
 
 
-@pytest.mark.parametrize("file", CONFIGS)
-def test_inputs_are_the_same(file: Path, image: Path) -> None:
-    cfg = load_config(file)
+@each_config
+def test_inputs_are_the_same(path: Path, image: Path) -> None:
+    cfg = load_config(path)
     pixels = np.ascontiguousarray(np.asarray(Image.open(image))[..., ::-1])
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         for tta in (False, True):
-            read, steps = steps_of_test(cfg, tta, file.stem)
+            read, steps = steps_of_test(cfg, tta, path.stem)
             ours = Compose(steps)(read.transform(dict(img_path=str(image), img_id=0)))["inputs"]
             if tta:
                 assert isinstance(ours, list)

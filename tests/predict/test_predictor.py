@@ -9,6 +9,7 @@ import mmengine
 import numpy as np
 import pytest
 import torch
+from makers import tiers
 from mmengine.structures import InstanceData
 from PIL import Image
 from trained import HEADS, SIZES, Trained
@@ -21,7 +22,7 @@ from mmvit.predict.results import Detections, LabelMap, run_lengths
 pytestmark = pytest.mark.stack
 
 
-@pytest.fixture(scope="module", params=HEADS)
+@pytest.fixture(scope="module", params=tiers(HEADS, ("mask_rcnn", "fpn").__contains__))
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return Trained(request.param, tmp_path_factory.mktemp(request.param))
 
@@ -189,7 +190,7 @@ def test_stock_inferencers(trained: Trained, config: bool) -> None:
                 as_stock(InstanceData(**arrays), wanted[index])
 
 
-@pytest.mark.parametrize("head", ["retinanet", "mask_rcnn"])
+@pytest.mark.parametrize("head", tiers(("retinanet", "mask_rcnn"), "retinanet".__eq__))
 def test_sahi(head: str, tmp_path: Path) -> None:
     """Whole, and in slices; from a file, and from an array, which SAHI takes as RGB."""
     sahi = pytest.importorskip("sahi")

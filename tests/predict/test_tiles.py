@@ -83,6 +83,21 @@ def test_detections_are_merged() -> None:
         assert mask.sum() == 25 * 25
 
 
+@pytest.mark.parametrize(("shift", "kept"), [(8, 1), (20, 2)], ids=["IoU 0.67", "IoU 0.33"])
+def test_overlapping_boxes_of_two_tiles_are_one_object(shift: int, kept: int) -> None:
+    """From an IoU of 0.5 on; boxes of one tile that its own suppression left follow the same rule."""
+    box = np.array([[30, 30, 70, 70]], np.float32)
+
+    def found(left: int) -> Detections:
+        score, label = np.array([0.9 - left / 1000], np.float32), np.zeros(1, int)
+        return Detections("a", (100, 100), box + np.array([left, 0] * 2, np.float32), score, label, CLASSES)
+
+    places = [Tile(0, 0, 100, 100), Tile(0, 10, 100, 110)]
+    joined = merged("a", (100, 110), [(places[0], found(0)), (places[1], found(shift - 10))])
+    assert isinstance(joined, Detections)
+    assert len(joined) == kept
+
+
 @pytest.fixture(scope="module", params=["mask_rcnn", "segformer"])
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return Trained(request.param, tmp_path_factory.mktemp(request.param))

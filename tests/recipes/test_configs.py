@@ -1,23 +1,16 @@
-"""Every leaf config: its name says what is in it, its numbers are the arch tables' and the published recipe's, it builds.
+"""Every leaf config: its name says what is in it, its numbers are the arch tables' and the published recipe's, it builds."""
 
-The file is long, because it holds the published numbers that all leaves are compared with.
-"""
-
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from families import FAMILIES
-from makers import HOME
+from makers import HOME, each_config
 from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS as DATASET_TYPES
 from mmengine.registry import MODELS, DefaultScope
-from mmengine.structures import InstanceData, PixelData
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmvit.config.files import load_config
 from mmvit.errors import InputError
@@ -27,7 +20,6 @@ from mmvit.recipes.tables import HEADS, PAIRINGS, Leaf
 pytestmark = pytest.mark.stack
 
 FOLDER = HOME / "configs"
-LEAVES = sorted(FOLDER.glob("*.py"))
 BY_FAMILY = {family.kind.family: family for family in FAMILIES}
 DATASETS = {  # type, classes, where mmdet and mmseg document it to be
     "coco": ("CocoDataset", 80, "data/coco/"),
@@ -41,14 +33,6 @@ TYPES = {  # of the model and of the part that stands for the head
     "segformer": ("EncoderDecoder", "decode_head", "SegformerHead"),
     "fpn": ("EncoderDecoder", "decode_head", "FPNHead"),
 }
-UNDECAYED = ("pos_embed", "layer_scale", "cls_token")
-
-each_leaf = pytest.mark.parametrize("path", LEAVES, ids=lambda path: path.stem)
-each_pairing = pytest.mark.parametrize(
-    "leaf",
-    [Leaf(head, family, row.kind.small, data) for head, data in PAIRINGS for family, row in BY_FAMILY.items()],
-    ids=lambda leaf: f"{leaf.head}-{leaf.family}-{leaf.dataset}",
-)
 
 
 def load(leaf: Leaf | str) -> Config:
@@ -68,7 +52,7 @@ def class_counts(part: Any) -> list[int]:
     ]
 
 
-@each_leaf
+@each_config
 def test_name_says_what_is_inside(path: Path) -> None:
     leaf, cfg = parse(path.stem), load_config(path)
     model, part, head = TYPES[leaf.head]
@@ -86,15 +70,8 @@ def test_name_says_what_is_inside(path: Path) -> None:
     assert cfg.model.backbone.init_cfg.checkpoint == released.url or (
         released.url is None
         and cfg.model.backbone.init_cfg.checkpoint == f"checkpoints/{leaf.family}_{leaf.arch}.pth"
-        and released.folder in path.read_text()
+        and released.folder in path.read_text(encoding="utf-8")
     )
-
-
-@each_leaf
-def test_leaf_rests_on_bases_alone(path: Path) -> None:
-    bases = re.findall(r'"([^"]+\.py)"', path.read_text())
-    assert len(bases) == 4
-    assert all(base.startswith("_base_/") for base in bases)
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("_base_/**/*.py")), ids=lambda path: path.stem)
@@ -103,7 +80,7 @@ def test_bases_name_no_backbone(path: Path) -> None:
     assert "backbone" not in (cfg.get("model") or {})
 
 
-@each_leaf
+@each_config
 def test_a_run_has_what_it_needs(path: Path) -> None:
     """Hooks, evaluators, test-time augmentation, and a batch that the rate is scaled from."""
     leaf, cfg = parse(path.stem), load_config(path)
@@ -134,7 +111,7 @@ def test_a_run_has_what_it_needs(path: Path) -> None:
         assert cfg.val_evaluator.metric == (["bbox", "segm"] if leaf.head == "mask_rcnn" else "bbox")
 
 
-@each_leaf
+@each_config
 def test_channels_are_the_backbones(path: Path) -> None:
     leaf, cfg = parse(path.stem), load_config(path)
     with torch.device("meta"):
@@ -147,14 +124,14 @@ def test_channels_are_the_backbones(path: Path) -> None:
         assert cfg.model[part].get("in_index", level) in (level, [0, 1, 2, 3])
 
 
-@each_leaf
+@each_config
 def test_dumped_config_reloads_to_the_same(path: Path, tmp_path: Path) -> None:
     cfg = load_config(path)
     cfg.dump(tmp_path / path.name)
     assert Config.fromfile(tmp_path / path.name).to_dict() == cfg.to_dict()
 
 
-@each_leaf
+@each_config
 def test_model_builds(path: Path) -> None:
     """At its real size, on the meta device; `init_cfg` would only name a file."""
     cfg = load_config(path)
@@ -177,7 +154,7 @@ def count(name: str) -> float:
 
 @pytest.mark.parametrize(
     ("name", "published", "tolerance"),
-    [  # PVT's and VAN's papers, as PUBLISHED.md has them
+    [  # PVT's and VAN's papers, as published
         *[
             (f"retinanet_pvt_{arch}_coco", size, 0.2)
             for arch, size in dict(tiny=23.0, small=34.2, medium=53.9, large=71.1).items()
@@ -241,7 +218,7 @@ def recipe(name: str) -> dict[str, Any]:
 def test_recipe_is_the_published(
     name: str, lr: float, decay: float, images: int, drop_path: float, length: int, test: str | None
 ) -> None:
-    """Numbers by hand from the authors' configs and papers, beside those in `mmvit.leaves`."""
+    """Numbers by hand from the authors' configs and papers, beside those in `mmvit.recipes`."""
     assert recipe(name) == dict(lr=lr, decay=decay, images=images, drop_path=drop_path, length=length, test=test)
 
 
@@ -257,17 +234,6 @@ def test_schedules_are_the_authors() -> None:
     )
     auxiliary = load("upernet_van_b2_ade20k").model.auxiliary_head
     assert (auxiliary.channels, auxiliary.loss_decode.loss_weight, auxiliary.in_index) == (256, 0.4, 2)
-
-
-def tiny(leaf: Leaf) -> Config:
-    """The leaf with the family's smallest copy as its backbone, and weights at random."""
-    cfg = load(leaf)
-    cfg.model.backbone.update(init_cfg=None, arch=BY_FAMILY[leaf.family].tiny)
-    with torch.device("meta"):
-        channels = list(MODELS.build(cfg.model.backbone).out_channels)
-    for part, level in HEADS[leaf.head].inputs.items():
-        cfg.model[part].in_channels = channels if level is None else channels[level]
-    return cfg
 
 
 @pytest.fixture(scope="module")
@@ -314,79 +280,6 @@ def test_pipelines_read_the_datasets_format(head: str, data: str, demo_data: Pat
             assert set(labels.unique().tolist()) <= {*range(11), 255}
         if batch and data != "coco":
             assert all(side <= most for side, most in zip(image.shape[1:], cfg.crop_size, strict=True))
-
-
-def detection_sample(height: int, width: int) -> Any:
-    from mmdet.structures import DetDataSample
-    from mmdet.structures.mask import BitmapMasks
-
-    shape = (height, width)
-    sample = DetDataSample(metainfo=dict(img_shape=shape, ori_shape=shape, pad_shape=shape, scale_factor=(1.0, 1.0)))
-    mask = torch.zeros(1, *shape, dtype=torch.uint8)
-    mask[:, 10:70, 10:60] = 1
-    sample.gt_instances = InstanceData(
-        bboxes=torch.tensor([[10.0, 10.0, 60.0, 70.0]]),
-        labels=torch.tensor([3]),
-        masks=BitmapMasks(mask.numpy(), *shape),
-    )
-    return sample
-
-
-def segmentation_sample(height: int, width: int, classes: int) -> Any:
-    from mmseg.structures import SegDataSample
-
-    shape = (height, width)
-    sample = SegDataSample(metainfo=dict(img_shape=shape, ori_shape=shape, pad_shape=shape, scale_factor=(1.0, 1.0)))
-    sample.gt_sem_seg = PixelData(data=torch.randint(0, classes, (1, *shape)))
-    return sample
-
-
-@each_pairing
-def test_a_leaf_trains_and_predicts(leaf: Leaf) -> None:
-    """One step's gradients for all parameters, none of a wrong decay; then a prediction at a size that 32 does not divide."""
-    torch.manual_seed(0)
-    cfg, segments = tiny(leaf), leaf.dataset != "coco"
-    height, width = 120, 90
-    if segments:
-        cfg.model.data_preprocessor.size = (height, width)
-    model = build(cfg)
-    model.init_weights()
-    for module in model.modules():  # one image has no batch statistics where a map is a single pixel
-        if isinstance(module, _BatchNorm):
-            module.train(False)
-            module.train = lambda mode=True: None
-    sample = segmentation_sample(height, width, DATASETS[leaf.dataset][1]) if segments else detection_sample(height, width)
-    image = torch.randint(0, 255, (3, height, width), dtype=torch.uint8)
-    data = model.data_preprocessor(dict(inputs=[image], data_samples=[sample]), True)
-    losses, _ = model.parse_losses(model(**data, mode="loss"))
-    losses.backward()
-    assert losses.isfinite()
-    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
-    check_decay(model, cfg)
-    data = model.eval().data_preprocessor(dict(inputs=[image], data_samples=[sample]), False)
-    with torch.no_grad():
-        (result,) = model(**data, mode="predict")
-    if segments:
-        assert result.pred_sem_seg.data.shape == (1, height, width)
-    else:
-        found = result.pred_instances
-        assert found.bboxes.shape == (len(found.scores), 4)
-        assert ("masks" in found) == (leaf.head == "mask_rcnn")
-
-
-def check_decay(model: nn.Module, cfg: Config) -> None:
-    """Norms, position tables, layer scales and class tokens are not decayed, all else is; SegFormer's head learns faster."""
-    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
-    groups = {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}
-    base = cfg.optim_wrapper.optimizer
-    norms = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
-    for prefix, module in model.named_modules():
-        for name, parameter in module.named_parameters(prefix, recurse=False):
-            free = isinstance(module, norms) or any(part in name for part in UNDECAYED)
-            assert groups[id(parameter)]["weight_decay"] == (0.0 if free else base.weight_decay), name
-            faster = cfg.model.decode_head.type == "SegformerHead" if "decode_head" in cfg.model else False
-            factor = 10 if faster and name.startswith("decode_head") else 1
-            assert groups[id(parameter)]["lr"] == pytest.approx(factor * base.lr), name
 
 
 def test_unknown_names_suggest_the_nearest(tmp_path: Path) -> None:

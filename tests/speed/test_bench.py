@@ -183,6 +183,7 @@ def test_out_of_memory_is_known() -> None:
     assert not candidates.is_out_of_memory(RuntimeError("shapes do not match"))
 
 
+@pytest.mark.slow
 def test_benchmark_as_a_command(tmp_path: Path) -> None:
     figure, numbers = tmp_path / "figure.png", tmp_path / "numbers.json"
     what = ["pvt_v2_b0", "--size", "32x64", "--against", "written-out,timm", "--train", "--with-cp", "--memory"]

@@ -16,6 +16,7 @@ from mmvit.errors import InputError
 pytestmark = [pytest.mark.stack, pytest.mark.once]
 
 
+@pytest.mark.slow
 def test_both_sides_train_and_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     words = ["retinanet_pvt_tiny_coco", "--whole", "--against", "stock", "--size", "64x96", "--repeats", "1", "--block", "1"]
     words += ["--options", "+amp=bfloat16", "+cfg-options", "log_level='WARNING'"]  # evaluation has no --amp

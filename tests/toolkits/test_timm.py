@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from makers import tiers
 from timm.data import resolve_model_data_config
 
 import mmvit.timm
@@ -21,7 +22,7 @@ def test_every_arch_is_listed() -> None:
     assert f"{PREFIX}volo_d1.384" in timm.list_pretrained(f"{PREFIX}volo*")
 
 
-@pytest.mark.parametrize("name", list_archs())
+@pytest.mark.parametrize("name", tiers(list_archs(), SMALL.__contains__))
 def test_every_arch_is_built_and_tells_its_maps(name: str) -> None:
     """On the meta device, as segmentation_models_pytorch looks at a network first."""
     family, arch = find(name)

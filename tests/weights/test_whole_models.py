@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from families import FAMILIES, Family
-from makers import write_coco
+from makers import tiers, write_coco
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.registry import MODELS, DefaultScope
@@ -121,17 +121,12 @@ class Foreign:
         return mmengine.load(out)
 
 
-@pytest.fixture(scope="module", params=MMDET)
+@pytest.fixture(scope="module", params=tiers(MMDET, "pvt".__eq__))
 def detector(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Foreign:
     return Foreign(request.param, tmp_path_factory.mktemp(request.param))
 
 
 def require_same_boxes(found: Any, expected: Any) -> None:
-    print(
-        "FAR",
-        float((torch.as_tensor(found) - torch.as_tensor(expected)).abs().max()),
-        float(torch.as_tensor(expected).abs().max()),
-    )
     torch.testing.assert_close(torch.as_tensor(found), torch.as_tensor(expected), atol=1e-3, rtol=1e-5)
 
 

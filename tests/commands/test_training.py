@@ -1,0 +1,169 @@
+"""Commands `train` and `test` in this process, on true files, a few iterations each."""
+
+import pickle
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from commands.runs import EASY, PAIRED, SHORT, SMALL_IMAGES, TINY, command, paired, run, small_demo, user_folder
+from families import FAMILIES, released_state
+from makers import HOME, write_coco
+
+pytestmark = pytest.mark.stack
+FIRST = ("mask_rcnn_pvt_tiny_coco", "fpn_van_b0_ade20k")
+EVERY = [pytest.param(name, marks=[] if name in FIRST else pytest.mark.slow) for name in PAIRED]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with small_demo():
+        yield user_folder(tmp_path_factory.mktemp("user"))
+
+
+@pytest.fixture(scope="module")
+def demo(folder: Path) -> str:
+    """Output of a demo training of four iterations with everything on."""
+    return command(folder, "train", TINY, "--demo", "--tensorboard", "--cfg-options", *SHORT)
+
+
+@pytest.fixture
+def checkpoint(demo: str) -> str:
+    return f"work_dirs/{TINY}_demo/iter_4.pth"
+
+
+def test_demo_trains_evaluates_and_draws(folder: Path, demo: str) -> None:
+    work_dir = folder / "work_dirs" / f"{TINY}_demo"
+    assert re.search(
+        r"demo: AP50 0\.\d+, box AP 0\.\d+ on val after [\d.]+ min of training from random weights \(4 iterations", demo
+    )
+    assert re.search(r"Iter\(train\) \[4/4\].*loss: \d", demo), "plain lines when piped"
+    assert "\x1b[" not in demo
+    assert (work_dir / "iter_4.pth").is_file()
+    for name in ("predictions.png", "curves.png"):
+        assert (work_dir / name).read_bytes().startswith(b"\x89PNG")
+    assert "images that training never saw, predicted as by: python -m mmvit predict" in demo
+    assert len(list((work_dir / "unseen_predictions" / "overlays").glob("*.jpg"))) == 8
+    assert list(work_dir.glob("*/vis_data/events.out.tfevents*"))
+    assert (folder / "data" / "demo" / "coco" / "annotations" / "instances_val2017.json").is_file()
+
+
+def test_checkpoint_is_evaluated_dumped_and_shown(folder: Path, checkpoint: str) -> None:
+    shown = ["--out", "predictions.pkl", "--show-dir", "shown"]
+    said = command(folder, "test", TINY, checkpoint, "--demo", *shown, "--cfg-options", *EASY)
+    assert re.search(r"coco/bbox_mAP_50: 0\.\d+", said)
+    with (folder / "predictions.pkl").open("rb") as file:
+        assert len(pickle.load(file)) == 12
+    assert len(list((folder / "shown").rglob("*.jpg"))) == 12
+
+
+def test_another_models_checkpoint_is_refused(folder: Path, checkpoint: str) -> None:
+    for words in (
+        ["test", TINY.replace("tiny", "small"), checkpoint],
+        ["train", "retinanet_pvt_small_coco", "--resume", checkpoint],
+    ):
+        said = command(folder, *words, "--demo", status=2)
+        assert f"error: {checkpoint} does not fit the model of this config" in said
+        assert "missing in the file: backbone.stages.0.blocks.2.norm1.weight" in said
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Callable[[str], str]:
+    """What a demo training of a config said, run when it is first asked for."""
+    return cache(lambda name: command(folder, "train", name, *paired(name)))
+
+
+def reported(said: str, name: str) -> list[float]:
+    """Return the last figures of a config's kind."""
+    return [float(re.findall(rf"{figure}: (-?\d+\.\d+)", said)[-1]) for figure in PAIRED[name]]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_each_head_trains_and_evaluates(folder: Path, trained: Callable[[str], str], name: str) -> None:
+    said = trained(name)
+    assert re.search(r"Iter\(train\) \[2/2\].*loss: \d", said)
+    assert all(0 <= figure <= 100 for figure in reported(said, name))
+    told = "AP50 .*, box AP .*, mask AP" if "mask_rcnn" in name else "mIoU % .*, mAcc % .*, aAcc %"
+    assert re.search(rf"demo: {told} [\d.]+ on val after .* \(2 iterations", said)
+    for drawn in ("predictions.png", "curves.png"):
+        assert (folder / "work_dirs" / f"{name}_demo" / drawn).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAIRED)
+def test_each_head_resumes(folder: Path, trained: Callable[[str], str], name: str) -> None:
+    trained(name)
+    said = command(folder, "train", name, "--resume", *paired(name, 3))
+    assert re.search(r"resumed epoch: 0, iter: 2\b", said)
+    assert re.findall(r"Iter\(train\) \[ *(\d+)/", said) == ["3"]
+    assert all(0 <= figure <= 100 for figure in reported(said, name))
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_views_are_merged_dumped_and_shown(folder: Path, trained: Callable[[str], str], name: str) -> None:
+    trained(name)
+    out = folder / f"{name}.pkl" if "mask_rcnn" in name else folder / f"{name}_maps"
+    drawn = folder / f"{name}_shown"
+    words = [f"work_dirs/{name}_demo/iter_2.pth", "--tta", "--out", out, "--show-dir", drawn, *paired(name)]
+    said = command(folder, "test", name, *words)
+    assert all(0 <= figure <= 100 for figure in reported(said, name))
+    if "mask_rcnn" in name:
+        with out.open("rb") as file:
+            dumped = [image["pred_instances"] for image in pickle.load(file)]
+        assert [len(found["masks"]) for found in dumped] == [len(found["scores"]) for found in dumped]
+        assert all(mask["size"] == [96, 96] for found in dumped for mask in found["masks"])
+    else:
+        assert len(list(out.glob("*.png"))) == 4
+    assert len(list(drawn.rglob("*.[jp][pn]g"))) == 4
+
+
+@pytest.fixture
+def coco(folder: Path) -> Path:
+    root = folder / "data" / "coco"
+    if not root.exists():
+        write_coco(root, images=4)
+    return root
+
+
+def test_coco_folder_trains_from_the_authors_file(folder: Path, coco: Path) -> None:
+    model = FAMILIES[0].build("tiny")
+    torch.save(released_state(FAMILIES[0], model), folder / "pvt_tiny.pth")
+    changes = ["model.backbone.init_cfg.checkpoint=pvt_tiny.pth", "train_cfg.max_epochs=1", "default_hooks.logger.interval=1"]
+    said = command(folder, "train", TINY, "--cfg-options", *changes, *SMALL_IMAGES)
+    assert f"pvt_tiny.pth: {len(model.state_dict())} tensors loaded, 5 dropped, 0 missing" in said
+    assert re.search(r"Epoch\(train\) +\[1\]\[2/2\]", said)
+    said = command(folder, "test", TINY, f"work_dirs/{TINY}/epoch_1.pth", "--cfg-options", EASY[0], *SMALL_IMAGES)
+    assert "coco/bbox_mAP_50" in said
+
+
+def test_demo_trains_from_a_released_file(folder: Path, demo: str) -> None:
+    (family,) = (family for family in FAMILIES if family.name == "VAN")
+    torch.save({"state_dict": released_state(family, family.build("b0"))}, folder / "van_b0.pth.tar")
+    changes = ["model.backbone.init_cfg.checkpoint=van_b0.pth.tar", "train_cfg.max_iters=1", "train_cfg.val_interval=9"]
+    said = command(
+        folder, "train", "retinanet_van_b0_coco", "--demo", "--cfg-options", *changes, "default_hooks.logger.interval=1"
+    )
+    assert "van_b0.pth.tar: " in said
+    assert "training from the file of init_cfg (1 iterations" in said
+
+
+def test_unreadable_image_is_named(folder: Path, coco: Path) -> None:
+    victim = coco / "train2017" / "000000000002.jpg"
+    whole = victim.read_bytes()
+    victim.write_bytes(b"no image")
+    words = ["--work-dir", "unreadable", "--cfg-options", "model.backbone.init_cfg=None", "train_cfg.max_epochs=1"]
+    try:
+        said = command(folder, "train", TINY, *words, *SMALL_IMAGES, status=2)
+    finally:
+        victim.write_bytes(whole)
+    assert "error: image data/coco/train2017/000000000002.jpg: it cannot be decoded" in said
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    said = run(tmp_path, HOME / "tools" / "train.py", HOME / "configs" / f"{TINY}.py", status=2)
+    assert "\n- dataset not found" in said.partition("error: ")[2]  # after what the forks remark on their own imports
+    assert "Traceback" not in said
+    said = command(tmp_path, "train", TINY, "--cfg-options", "custom_hooks=[dict(type='EMAHook')]", status=2)
+    assert "was not understood" in said

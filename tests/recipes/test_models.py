@@ -1,0 +1,110 @@
+"""Every head with every family: it trains a step and predicts, with tiny backbones in the models of our configs."""
+
+from typing import Any
+
+import pytest
+import torch
+from families import FAMILIES
+from makers import FEW, tiers
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS
+from mmengine.structures import InstanceData, PixelData
+from test_configs import DATASETS, build, load
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmvit.recipes.tables import HEADS, PAIRINGS, Leaf
+
+pytestmark = pytest.mark.stack
+BY_FAMILY = {family.kind.family: family for family in FAMILIES}
+UNDECAYED = ("pos_embed", "layer_scale", "cls_token")
+EVERY = [Leaf(head, family, row.kind.small, data) for head, data in PAIRINGS for family, row in BY_FAMILY.items()]
+each_pairing = pytest.mark.parametrize(
+    "leaf",
+    tiers(EVERY, FEW.__contains__, lambda leaf: leaf.name),
+)
+
+
+def tiny(leaf: Leaf) -> Config:
+    """The leaf with the family's smallest copy as its backbone, and weights at random."""
+    cfg = load(leaf)
+    cfg.model.backbone.update(init_cfg=None, arch=BY_FAMILY[leaf.family].tiny)
+    with torch.device("meta"):
+        channels = list(MODELS.build(cfg.model.backbone).out_channels)
+    for part, level in HEADS[leaf.head].inputs.items():
+        cfg.model[part].in_channels = channels if level is None else channels[level]
+    return cfg
+
+
+def detection_sample(height: int, width: int) -> Any:
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
+
+    shape = (height, width)
+    sample = DetDataSample(metainfo=dict(img_shape=shape, ori_shape=shape, pad_shape=shape, scale_factor=(1.0, 1.0)))
+    mask = torch.zeros(1, *shape, dtype=torch.uint8)
+    mask[:, 10:70, 10:60] = 1
+    sample.gt_instances = InstanceData(
+        bboxes=torch.tensor([[10.0, 10.0, 60.0, 70.0]]),
+        labels=torch.tensor([3]),
+        masks=BitmapMasks(mask.numpy(), *shape),
+    )
+    return sample
+
+
+def segmentation_sample(height: int, width: int, classes: int) -> Any:
+    from mmseg.structures import SegDataSample
+
+    shape = (height, width)
+    sample = SegDataSample(metainfo=dict(img_shape=shape, ori_shape=shape, pad_shape=shape, scale_factor=(1.0, 1.0)))
+    sample.gt_sem_seg = PixelData(data=torch.randint(0, classes, (1, *shape)))
+    return sample
+
+
+@each_pairing
+def test_a_leaf_trains_and_predicts(leaf: Leaf) -> None:
+    """One step's gradients for all parameters, none of a wrong decay; then a prediction at a size that 32 does not divide."""
+    torch.manual_seed(0)
+    cfg, segments = tiny(leaf), leaf.dataset != "coco"
+    height, width = 120, 90
+    if segments:
+        cfg.model.data_preprocessor.size = (height, width)
+    model = build(cfg)
+    model.init_weights()
+    for module in model.modules():  # one image has no batch statistics where a map is a single pixel
+        if isinstance(module, _BatchNorm):
+            module.train(False)
+            module.train = lambda mode=True: None
+    sample = segmentation_sample(height, width, DATASETS[leaf.dataset][1]) if segments else detection_sample(height, width)
+    image = torch.randint(0, 255, (3, height, width), dtype=torch.uint8)
+    data = model.data_preprocessor(dict(inputs=[image], data_samples=[sample]), True)
+    losses, _ = model.parse_losses(model(**data, mode="loss"))
+    losses.backward()
+    assert losses.isfinite()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+    check_decay(model, cfg)
+    data = model.eval().data_preprocessor(dict(inputs=[image], data_samples=[sample]), False)
+    with torch.no_grad():
+        (result,) = model(**data, mode="predict")
+    if segments:
+        assert result.pred_sem_seg.data.shape == (1, height, width)
+    else:
+        found = result.pred_instances
+        assert found.bboxes.shape == (len(found.scores), 4)
+        assert ("masks" in found) == (leaf.head == "mask_rcnn")
+
+
+def check_decay(model: nn.Module, cfg: Config) -> None:
+    """Norms, position tables, layer scales and class tokens are not decayed, all else is; SegFormer's head learns faster."""
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    groups = {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}
+    base = cfg.optim_wrapper.optimizer
+    norms = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
+    for prefix, module in model.named_modules():
+        for name, parameter in module.named_parameters(prefix, recurse=False):
+            free = isinstance(module, norms) or any(part in name for part in UNDECAYED)
+            assert groups[id(parameter)]["weight_decay"] == (0.0 if free else base.weight_decay), name
+            faster = cfg.model.decode_head.type == "SegformerHead" if "decode_head" in cfg.model else False
+            factor = 10 if faster and name.startswith("decode_head") else 1
+            assert groups[id(parameter)]["lr"] == pytest.approx(factor * base.lr), name
