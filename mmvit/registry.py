@@ -7,6 +7,7 @@ one raised by a location surfaces as itself.
 
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import LOOPS as ROOT_LOOPS
+from mmengine.registry import METRICS as ROOT_METRICS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as ROOT_OPTIM_WRAPPERS
@@ -17,7 +18,9 @@ from mmengine.registry import Registry, build_runner_from_cfg
 
 SCOPE = "mmvit"
 
-MODELS = Registry("model", parent=ROOT_MODELS, scope=SCOPE, locations=["mmvit.backbones", "mmvit.engine.tta"])
+MODELS = Registry(
+    "model", parent=ROOT_MODELS, scope=SCOPE, locations=["mmvit.backbones", "mmvit.engine.tta", "mmvit.losses.structure"]
+)
 HOOKS = Registry(
     "hook",
     parent=ROOT_HOOKS,
@@ -33,6 +36,7 @@ HOOKS = Registry(
         "mmvit.demo.report",
     ],
 )
+METRICS = Registry("metric", parent=ROOT_METRICS, scope=SCOPE, locations=["mmvit.measure.binary_metric"])
 LOOPS = Registry("loop", parent=ROOT_LOOPS, scope=SCOPE, locations=["mmvit.engine.loops"])
 TRANSFORMS = Registry(
     "transform", parent=ROOT_TRANSFORMS, scope=SCOPE, locations=["mmvit.data.images", "mmvit.data.label_maps"]

@@ -71,16 +71,17 @@ def text(title: str, plan: Plan, classes: Sequence[str], files: Files) -> str:
         *_model(plan, len(classes)),
         f"scale = {plan.sizes.scale}  # long and short side: {plan.sizes.reason}",
         *(_pixel_pipeline(plan) if plan.pixels else _object_pipeline(plan)),
-        'test_pipeline = [dict(step, scale=scale) if step["type"] == "Resize" else step for step in _base_.test_pipeline]',
-        'views = [dict(type="Resize", scale=(scale[0] * f // 4, scale[1] * f // 4), keep_ratio=True) for f in (3, 4, 5)]'
-        "  # of --tta",
+        f"resize = dict(scale=scale, keep_ratio={plan.keep_ratio})",
+        'test_pipeline = [dict(step, **resize) if step["type"] == "Resize" else step for step in _base_.test_pipeline]',
+        'views = [dict(resize, type="Resize", scale=(scale[0] * f // 4, scale[1] * f // 4)) for f in (3, 4, 5)]  # of --tta',
         "tta_pipeline = [_base_.tta_pipeline[0], "
         'dict(_base_.tta_pipeline[1], transforms=[views, *_base_.tta_pipeline[1]["transforms"][1:]])]',
         *(_pixel_data(files) if plan.pixels else _object_data(files)),
+        *(['val_evaluator = dict(type="mmvit.BinaryMetric")', "test_evaluator = val_evaluator"] * (plan.task == "binary")),
         f"train_dataloader = dict(batch_size={plan.batch}, dataset=train_data)  # {plan.batch_reason}",
         "val_dataloader, test_dataloader = dict(dataset=val_data), dict(dataset=test_data)",
         *_schedule(plan),
-        f"optim_wrapper = dict(optimizer=dict(lr={plan.lr}), clip_grad=dict(max_norm=10.0))  # {plan.lr_reason}",
+        f"optim_wrapper = dict(optimizer=dict(lr={plan.lr}), clip_grad={_clipping(plan)})  # {plan.lr_reason}",
         f"auto_scale_lr = dict(base_batch_size={plan.batch})  # from which --auto-scale-lr scales the rate",
     ]
     return "\n".join(lines) + "\n"
@@ -114,7 +115,16 @@ def _model(plan: Plan, count: int) -> list[str]:
     if plan.weights:
         lines = [f"# Random weights, which few pictures teach little: {plan.weights}. Once it is here, remove init_cfg=None"]
         parts.append("backbone=dict(init_cfg=None)")
+    if plan.task == "binary":
+        lines += [
+            'loss = dict(_delete_=True, type="mmvit.StructureLoss")  # borders weigh more (F3Net, arXiv 1911.11445)',
+            "head = dict(num_classes=2, out_channels=1, threshold=0.5, loss_decode=loss)  # one logit for two classes",
+        ]
     return [*lines, *_rows("model = dict(", [*parts, *_heads(plan, count)], ")")]
+
+
+def _clipping(plan: Plan) -> str:
+    return 'dict(type="value", clip_value=0.5)' if plan.task == "binary" else "dict(max_norm=10.0)"
 
 
 def _heads(plan: Plan, count: int) -> list[str]:
@@ -123,7 +133,10 @@ def _heads(plan: Plan, count: int) -> list[str]:
         return [f"bbox_head=dict(num_classes={count})"]
     if plan.task == "masks":
         return [f"roi_head=dict(bbox_head=dict(num_classes={count}), mask_head=dict(num_classes={count}))"]
-    heads = ["decode_head"] + ["auxiliary_head"] * plan.base.startswith("upernet")
+    second = plan.base.startswith("upernet")
+    if plan.task == "binary":
+        return ["decode_head=head"] + ["auxiliary_head=dict(head, loss_decode=dict(loss, loss_weight=0.4))"] * second
+    heads = ["decode_head"] + ["auxiliary_head"] * second
     return [f"{head}=dict(num_classes={count})" for head in heads]
 
 
@@ -145,7 +158,7 @@ def _pixel_pipeline(plan: Plan) -> list[str]:
         "train_pipeline = [",
         '    dict(type="LoadImageFromFile"),',
         '    dict(type="LoadAnnotations"),',
-        f'    dict(type="RandomResize", scale=scale, ratio_range={plan.sizes.ratio}, keep_ratio={plan.task != "binary"}),',
+        f'    dict(type="RandomResize", scale=scale, ratio_range={plan.sizes.ratio}, keep_ratio={plan.keep_ratio}),',
         f'    dict(type="RandomCrop", crop_size={plan.sizes.crop}, cat_max_ratio={0.75 if plan.task != "binary" else 1.0}),',
         '    dict(type="RandomFlip", prob=0.5),  # 0.0 if left and right mean something',
         '    dict(type="PhotoMetricDistortion"),  # take it out if colours are measurements',

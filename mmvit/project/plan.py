@@ -29,6 +29,7 @@ DATASETS = {"boxes": "coco", "masks": "coco", "classes": "ade20k", "binary": "ad
 LARGEST = {"boxes": (1333, 800), "masks": (1333, 800), "classes": (2048, 1024), "binary": (2048, 1024)}  # long, short side
 CROP = 512  # of the recipes for label maps
 BINARY_SIDE = 352  # of the school of binary segmentation on PVT v2
+BINARY_RATE = (16, 1e-4)  # images of a batch, learning rate of AdamW; likewise
 GIB_A_MEGAPIXEL = 3.3  # training, RetinaNet with PVT small at 800 x 1280; docs/performance.md
 MOST_IMAGES = 16
 ON_CPU = 4
@@ -76,6 +77,11 @@ class Plan:
         return self.task in ("classes", "binary")
 
     @property
+    def keep_ratio(self) -> bool:
+        """Whether images keep their shape; those of binary segmentation are made square, as its school has it."""
+        return self.task != "binary"
+
+    @property
     def iterations(self) -> int:
         return self.epochs * self.steps
 
@@ -99,8 +105,9 @@ def plan(task: Task, arch: str, head: str | None, facts: Facts) -> Plan:
     batch, reason = _batch(task, sizes, facts.pictures["train"])
     epochs = _epochs(task, facts.pictures["train"])
     steps = ceil(facts.pictures["train"] / batch)
-    usual = recipe.auto_scale_lr.base_batch_size
-    lr = recipe.optim_wrapper.optimizer.lr
+    usual, lr = recipe.auto_scale_lr.base_batch_size, recipe.optim_wrapper.optimizer.lr
+    if task == "binary":
+        usual, lr = BINARY_RATE
     return Plan(
         task,
         base,

@@ -17,6 +17,7 @@ ROOMS = (
     "registry",
     "compat",
     "layers",
+    "losses",
     "weights",
     "pyramid",
     "backbones",

@@ -301,3 +301,8 @@ def label_maps(root: Path, mode: str, values: tuple[int, ...] = (0, 1, 2), count
         image.save(path)
     if mode == "RGB":
         (root / "class_dict.csv").write_text("name,r,g,b\nsky,0,0,0\nroof,200,10,10\nlawn,10,200,10\n")
+
+
+def black_and_white(root: Path) -> None:
+    """Masks of 0 and 255."""
+    label_maps(root, "L", (0, 255, 0))

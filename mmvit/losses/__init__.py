@@ -1,0 +1,1 @@
+"""Losses that neither mmdet nor mmseg has."""
