@@ -182,7 +182,7 @@ def _absence(recipe: Config) -> str | None:
     if path.is_file() or (address and _answers(address)):
         return None
     where = urlparse(address).netloc if address else path
-    return f"the authors' file ({where}) cannot be loaded from here"
+    return f"the file on {where} cannot be loaded from here" if address else f"there is no file {where}"
 
 
 def _answers(address: str) -> bool:
