@@ -5,6 +5,7 @@
 # make test-compiled: compile mmcv's operators and compare ours with them.
 # make test-peers: compare with the networks of transformers and mmpretrain, in an environment of their own.
 # make test-toolkits: add the toolkits that build their encoders from timm, and run the tests with them.
+# make bench-compare COMMIT=HEAD~1: time this checkout against a commit.
 # make docs: build the documentation as a site in site/. make browser: build the page that runs exported models; needs npm.
 STACK ?= openmmlab
 VENV ?= .venv-$(STACK)
@@ -31,7 +32,7 @@ GPU_MINUTES ?= 9
 PEERS = .venv-peers
 PYTHON_PEERS ?= python3.11
 
-.PHONY: demo test test-slow test-all mutants test-peers test-stack test-toolkits test-lowest test-lowest-quick test-compiled check format docs browser clean gpu gpu-bundle
+.PHONY: demo bench-compare test test-slow test-all mutants test-peers test-stack test-toolkits test-lowest test-lowest-quick test-compiled check format docs browser clean gpu gpu-bundle
 
 demo: $(READY)
 	$(BIN)/python tools/train.py $(CONFIG) --demo
@@ -67,6 +68,10 @@ gpu-bundle:
 test-toolkits: $(READY)
 	$(BIN)/pip install -c constraints.txt -e '.[toolkits]'
 	$(PYTEST) tests/toolkits
+
+# Time this checkout against one of its commits, in turns: make bench-compare COMMIT=HEAD~1 ARCHS="pvt_small van_b2"
+bench-compare: $(READY)
+	$(BIN)/python -m benchmarks.compare $(or $(COMMIT),HEAD~1) $(ARCHS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

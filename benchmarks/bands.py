@@ -5,15 +5,15 @@ The limits take turns in one process, in random order, because a step leaves its
 
 import argparse
 from collections.abc import Sequence
-from random import Random
+from functools import partial
 
 import mmvit
 from mmvit.layers import bands
 
-from . import report
+from . import records, report
 from .candidates import Setting, step_of
 from .cli import size_of
-from .measure import clock, spread
+from .measure import in_turns, spread
 
 WARM_UP = 2  # turns that are not counted
 LIMITS = {"above 32 MB": 4 * bands.BAND + 1, "from 32 MB": 4 * bands.BAND, "from 16 MB": 2 * bands.BAND}  # bands.WHOLE
@@ -21,15 +21,14 @@ LIMITS = {"above 32 MB": 4 * bands.BAND + 1, "from 32 MB": 4 * bands.BAND, "from
 
 def times(setting: Setting, repeats: int) -> dict[str, float]:
     """Return the median seconds of a step for each limit."""
-    step, random = step_of(setting, mmvit.create(setting.name)), Random(0)
-    seconds: dict[str, list[float]] = {name: [] for name in LIMITS}
-    for turn in range(WARM_UP + repeats):
-        for name in random.sample(list(LIMITS), len(LIMITS)):
-            bands.WHOLE = LIMITS[name]
-            taken = clock(step, setting.device)
-            if turn >= WARM_UP:
-                seconds[name].append(taken)
-    return {name: spread(values).median for name, values in seconds.items()}
+    step = step_of(setting, mmvit.create(setting.name))
+
+    def limited(limit: int) -> None:
+        bands.WHOLE = limit
+        step()
+
+    steps = {name: partial(limited, limit) for name, limit in LIMITS.items()}
+    return {name: spread(values).median for name, values in in_turns(steps, repeats, setting.device, WARM_UP).items()}
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -46,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> None:
         first = next(iter(found.values()))
         lines.append([arch, f"{1e3 * first:.0f}", *(f"{seconds / first:.2f}" for seconds in [*found.values()][1:])])
     names = list(LIMITS)
-    print(report.machine("cpu"), *report.table(("arch", f"{names[0]} (ms)", *names[1:]), lines), sep="\n")
+    print(records.machine(), *report.table(("arch", f"{names[0]} (ms)", *names[1:]), lines), sep="\n")
 
 
 if __name__ == "__main__":

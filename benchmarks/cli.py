@@ -64,7 +64,9 @@ def benchmark(arguments: Sequence[str], prog: str = "tools/benchmark.py") -> int
         help="also mmvit with these options, such as window_size=14 or window_size=14,max_keys=4000",
     )
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="time and memory against pixels")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="all that was measured")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="figures, machine, commit and command; benchmarks/results holds such files"
+    )
     parser.add_argument(
         "--product", type=at_least_one, help="side of the matrices whose product stands for the machine's limit"
     )
@@ -97,7 +99,7 @@ def run_benchmark(asked: Namespace) -> None:
         raise InputError("--with-cp: checkpointing happens in training only; add --train")
     from mmvit.pyramid import SMALLEST
 
-    from . import candidates, measure, memory, peers, report  # imported late: --help does not need them
+    from . import candidates, measure, memory, peers, records, report  # imported late: --help does not need them
 
     names = peers.installed() if asked.against == "installed" else [name for name in asked.against.split(",") if name != "none"]
     peers.check_peers(names)
@@ -115,8 +117,7 @@ def run_benchmark(asked: Namespace) -> None:
             raise InputError(f"--size {setting.height}x{setting.width}: images have at least {SMALLEST} pixels a side")
     if asked.device == "cpu":
         memory.limit_to_available()
-    about = dict(machine=report.machine(asked.device), measured=report.heading(settings[0], asked.repeats))
-    print("\n\n".join(about.values()), end="\n\n")
+    print(records.machine(asked.device), report.heading(settings[0], asked.repeats), sep="\n\n", end="\n\n")
     costs = [(setting, measure.cost_of(setting)) for setting in settings]
     print("\n".join(report.costs_table(costs)), end="\n\n", flush=True)
     rows: list[measure.Row] = []
@@ -128,7 +129,7 @@ def run_benchmark(asked: Namespace) -> None:
     if growth := report.growth_table(rows):
         print("", *growth, sep="\n")
     if asked.json:
-        report.write_json(rows, about, asked.json)
+        records.write(report.figures(rows), asked.json, asked.device)
     if asked.plot:
         report.plot(rows, asked.plot)
 

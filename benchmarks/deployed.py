@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter
 
 import numpy as np
 import torch
@@ -28,10 +27,11 @@ from mmvit.predict.sessions import SESSIONS
 from mmvit.zoo import list_archs
 
 from .cli import size_of
-from .measure import geometric_mean
-from .report import machine
+from .measure import geometric_mean, in_turns
+from .records import Figure, machine, require_folder, write
 
 EAGER = "eager"
+WARM_UP = 1  # turns that are not counted
 Step = Callable[[], object]
 
 
@@ -45,40 +45,37 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--repeats", type=at_least_one, default=5, help="how often each candidate is timed, in turns")
     parser.add_argument("--dynamic", action="store_true", help="files for any size instead of files for each size")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="figures, machine, commit and command")
     return exit_status(run, parser.parse_args(arguments))
 
 
 def run(asked: Namespace) -> None:
-    print(machine("cpu"))
+    require_folder(asked.json)
+    print(machine())
     print(f"median of {asked.repeats} repeats in turns, batch 1, files for {'any size' if asked.dynamic else 'one size'}\n")
     print("| model | pixels | candidate | time (ms) | eager / time |\n| --- | --- | --- | --- | --- |")
     ratios: dict[tuple[str, tuple[int, int]], list[float]] = {}
+    figures: list[Figure] = []
     for name in asked.models:
         title = Path(name).resolve().parent.name if Path(name).is_file() else name
         for size in asked.size:
             with TemporaryDirectory() as folder, torch.inference_mode():
                 steps = steps_of(name, size, Path(folder), asked)
-                times = {candidate: median(seconds) for candidate, seconds in in_turns(steps, asked.repeats).items()}
+                times = {
+                    candidate: median(seconds) for candidate, seconds in in_turns(steps, asked.repeats, "cpu", WARM_UP).items()
+                }
             for candidate, seconds in times.items():
-                ratio = times[EAGER] / seconds
+                ratio, pixels = times[EAGER] / seconds, f"{size[0]} x {size[1]}"
                 ratios.setdefault((candidate, size), []).append(ratio)
-                print(f"| {title} | {size[0]} x {size[1]} | {candidate} | {1e3 * seconds:.1f} | {ratio:.2f} |", flush=True)
+                print(f"| {title} | {pixels} | {candidate} | {1e3 * seconds:.1f} | {ratio:.2f} |", flush=True)
+                gain = round(ratio, 3) if candidate != EAGER else None
+                figures.append(Figure("export", title, pixels, candidate, ms=round(1e3 * seconds, 1), ratio=gain))
     print("\n| candidate | pixels | models | geometric mean of eager / time | least |\n| --- | --- | --- | --- | --- |")
     for (candidate, size), values in ratios.items():
         words = f"| {candidate} | {size[0]} x {size[1]} | {len(values)} |"
         print(f"{words} {geometric_mean(values):.2f} | {min(values):.2f} |")
-
-
-def in_turns(steps: dict[str, Step], repeats: int) -> dict[str, list[float]]:
-    """Return the seconds of each step in each repeat, after one repeat to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for number in range(repeats + 1):
-        for name, step in steps.items():
-            start = perf_counter()
-            step()
-            if number:
-                seconds[name].append(perf_counter() - start)
-    return seconds
+    if asked.json:
+        write(figures, asked.json)
 
 
 def steps_of(name: str, size: tuple[int, int], folder: Path, asked: Namespace) -> dict[str, Step]:

@@ -18,7 +18,7 @@ from mmvit.commands.options import at_least_one, exit_status
 from mmvit.errors import InputError
 from mmvit.zoo import families
 
-from . import candidates, measure, peers, report
+from . import candidates, measure, peers, records, report
 
 HOME = Path(__file__).resolve().parent.parent
 SIZES = ((8, 512, 512), (2, 800, 1280))  # images at a time, height, width
@@ -130,18 +130,9 @@ def head(asked: Namespace) -> list[str]:
     return [
         "# Performance on a GPU" if asked.device == "cuda" else "# A dry run of the GPU's page on a CPU",
         "",
-        f"Written by `{command}` on {report.machine(asked.device)}; commit {commit()}.",
+        f"Written by `{command}` on {records.machine(asked.device)}; commit {records.commit()}.",
         "",
     ]
-
-
-def commit() -> str:
-    """Return the checkout's commit, or `unknown` where there is no repository or no git."""
-    try:
-        words = ["git", "describe", "--always", "--dirty"]
-        return subprocess.run(words, cwd=HOME, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def settings(device: str, quick: bool) -> Iterator[candidates.Setting]:

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import exp, log
+from random import Random
 from time import perf_counter
 from typing import Any
 
@@ -153,12 +154,18 @@ def difference(network: nn.Module, images: Tensor, expected: Sequence[Tensor]) -
     return worst
 
 
-def in_turns(steps: Mapping[str, Callable[[], None]], repeats: int, device: str) -> dict[str, list[float]]:
-    """Return the seconds of each step in each repeat: every step once, then every step again."""
+def in_turns(steps: Mapping[str, Callable[[], object]], repeats: int, device: str, warm_up: int = 0) -> dict[str, list[float]]:
+    """Return the seconds of each step in each repeat.
+
+    The order is drawn anew for each repeat, because a step leaves its memory and the processor's clock to the next one.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(repeats):
-        for name, step in steps.items():
-            seconds[name].append(clock(step, device))
+    random = Random(0)
+    for number in range(warm_up + repeats):
+        for name in random.sample(list(steps), len(steps)):
+            taken = clock(steps[name], device)
+            if number >= warm_up:
+                seconds[name].append(taken)
     return seconds
 
 

@@ -1,19 +1,15 @@
 """Reports of the measurements: tables in Markdown, a figure, JSON."""
 
-import json
-import platform
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from mmvit.complexity import Complexity
 from mmvit.errors import InputError
 
 from .candidates import OURS, Setting
 from .measure import Row, Spread, geometric_mean
+from .records import Figure
 
 COLUMNS = (
     "arch",
@@ -27,18 +23,6 @@ COLUMNS = (
     "memory / mmvit",
     "maps",
 )
-
-
-def machine(device: str) -> str:
-    """Return the machine and the software, in a line."""
-    if device.startswith("cuda"):
-        name = torch.cuda.get_device_name(device)
-    else:
-        info = Path("/proc/cpuinfo")
-        lines = info.read_text().splitlines() if info.is_file() else []
-        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        name = f"{models[0] if models else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
-    return f"{name}, torch {torch.__version__}, Python {platform.python_version()}"
 
 
 def heading(setting: Setting, repeats: int) -> str:
@@ -133,9 +117,22 @@ def _is(row: Row, name: str, candidate: str) -> bool:
     return (row.setting.name, row.candidate) == (name, candidate)
 
 
-def write_json(rows: Sequence[Row], about: dict[str, Any], file: Path) -> None:
-    """Write all that was measured."""
-    file.write_text(json.dumps({**about, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+def figures(rows: Iterable[Row]) -> Iterator[Figure]:
+    """Yield what was measured, as it is stored."""
+    for row in rows:
+        setting, time = row.setting, row.time if row.candidate != OURS else None
+        yield Figure(
+            "training step" if setting.train else "inference",
+            setting.name,
+            _pixels(setting),
+            row.candidate,
+            setting.dtype,
+            ms=round(1000 * row.seconds.median, 1) if row.seconds else None,
+            ratio=round(time.median, 3) if time else None,
+            low=round(time.low, 3) if time else None,
+            high=round(time.high, 3) if time else None,
+            memory_mib=round(row.memory / 2**20) if row.memory is not None else None,
+        )
 
 
 def plot(rows: Sequence[Row], file: Path) -> None:

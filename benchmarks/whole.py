@@ -4,16 +4,16 @@ Each side runs its own script on the same data, in a process of its own. They ta
 while the other waits.
 """
 
-import json
 import os
 import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
@@ -21,7 +21,7 @@ from mmengine.config import Config
 
 from mmvit.errors import InputError
 
-from . import measure, report
+from . import measure, records, report
 from .turns import KEY, SAVED, SOCKET
 from .whole_data import our_config, shipped, stock_config, write_data
 
@@ -126,9 +126,10 @@ def script(side: str, scope: str, name: str) -> str:
 
 
 def in_turns(runs: Mapping[str, Run], repeats: int) -> dict[str, Side]:
+    random = Random(0)
     for _ in range(WARM_UP + repeats):
-        for run in runs.values():
-            run.block()
+        for name in random.sample(list(runs), len(runs)):
+            runs[name].block()
     return {name: run.end() for name, run in runs.items()}
 
 
@@ -149,6 +150,7 @@ def compare(asked: Namespace, folder: Path) -> dict[str, dict[str, Side]]:
     root = folder / "data"
     cfg = our_config(name, root, height, width, asked.batch, asked.workers)
     stock, asked.remark = stock_config(cfg, name)
+    asked.toolkit = cfg.default_scope
     write_data(root, height, width, asked.images, cfg.train_dataloader.dataset.type)
     configs = {OURS: cfg, **({STOCK: stock} if asked.against == STOCK else {})}
     found = {}
@@ -202,22 +204,44 @@ def run_whole(asked: Namespace) -> None:
     lines = list(report_lines(found, asked))
     print("\n".join(lines))
     if asked.json:
-        content = {kind: {name: asdict(side) for name, side in sides.items()} for kind, sides in found.items()}
-        asked.json.write_text(json.dumps(content, indent=1) + "\n")
+        records.write(figures(found, asked), asked.json)
+
+
+def figures(found: Mapping[str, Mapping[str, Side]], asked: Namespace) -> Iterator[records.Figure]:
+    """Yield what was measured, as it is stored: milliseconds of an iteration, and of an image in evaluation."""
+    toolkit = asked.toolkit
+    for kind, sides in found.items():
+        for name, side in sides.items():
+            ratio = spread_of(side, sides[OURS]) if name != OURS else None
+            yield records.Figure(
+                {"train": "training", "test": "evaluation"}[kind],
+                asked.archs[0],
+                f"{asked.size[0][0]} x {asked.size[0][1]}",
+                name if name == OURS else toolkit,
+                ms=round(1000 * measure.spread(side.seconds).median / asked.block, 1),
+                ratio=round(ratio.median, 3) if ratio else None,
+                low=round(ratio.low, 3) if ratio else None,
+                high=round(ratio.high, 3) if ratio else None,
+                memory_mib=round(side.memory / 2**20) or None,
+            )
+
+
+def spread_of(side: Side, ours: Side) -> measure.Spread:
+    """Return how many times as fast ours is, block by block."""
+    return measure.spread([theirs / mine for theirs, mine in zip(side.seconds, ours.seconds, strict=True)])
 
 
 def report_lines(found: Mapping[str, Mapping[str, Side]], asked: Namespace) -> Iterator[str]:
     """Yield the lines of the report."""
     height, width = asked.size[0]
-    yield f"{report.machine('cpu')}"
+    yield records.machine()
     yield f"{asked.archs[0]}, {height} x {width}, batch {asked.batch}, {asked.workers} data workers, {asked.images} images; "
     yield f"stock: {asked.remark}; blocks of {asked.block} iterations in turns, {asked.repeats} after {WARM_UP} to warm up"
     lines = []
     for kind, sides in found.items():
         images = asked.block * (asked.batch if kind == "train" else 1)
         for name, side in sides.items():
-            ratios = [theirs / mine for theirs, mine in zip(side.seconds, sides[OURS].seconds, strict=True)]
-            spread, seconds = measure.spread(ratios), measure.spread(side.seconds)
+            spread, seconds = spread_of(side, sides[OURS]), measure.spread(side.seconds)
             lines.append(
                 [
                     {"train": "training", "test": "evaluation"}[kind],

@@ -11,7 +11,7 @@ from ..compat.texts import read_config, text_of
 from ..data.logs import read_scalars
 from ..engine.checkpoints import last_checkpoint
 from ..errors import InputError
-from ..version import __version__
+from ..version import REPOSITORY, __version__
 from ..weights.addresses import row_of
 from ..weights.archives import read_checkpoint
 from ..weights.contents import contents_of
@@ -33,7 +33,7 @@ tags: [mmvit, {scope}, {family}]
 ---
 # {name}
 
-{model} with the backbone {family} {arch}, trained with [mmvit](https://pypi.org/project/mmvit) {version} after {progress}.
+{model} with the backbone {family} {arch}, trained with {mmvit} {version} after {progress}.
 
     mmvit predict {place} photo.jpg
 
@@ -147,6 +147,7 @@ def _card(name: str, meta: Mapping[str, Any], log: list[dict], files: tuple[Path
         family=str(backbone.get("type", "")).removeprefix("mmvit."),
         arch=backbone.get("arch") if isinstance(backbone.get("arch"), str) else "of its own sizes",
         model=cfg.model.get("type"),
+        mmvit=f"[mmvit]({REPOSITORY})" if REPOSITORY else "mmvit",
         version=__version__,
         progress=f"{meta['iter']} iterations" if meta.get("iter") else "a training",
         place=f"hf://{hub}" if hub else files[0].name,

@@ -30,7 +30,14 @@ TREE = (
     "configs",
     "tools",
 )
-DEVELOPERS = {"benchmark.py", "gpu.py", "gpu_bundle.sh", "long_checks.py", "stress_resume.py"}  # for a clone only
+DEVELOPERS = {  # for a clone only
+    "benchmark.py",
+    "gpu.py",
+    "gpu_bundle.sh",
+    "long_checks.py",
+    "mutants.py",
+    "stress_resume.py",
+}
 BUILT = ("node_modules", "dist")  # of tools/browser
 SDIST = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
 
@@ -109,7 +116,7 @@ def test_wheel_serves_configs_as_bases(wheel: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_wheel_has_the_commands(wheel: Path, tmp_path: Path) -> None:
     said = run("-m", "mmvit", "train", f"mmvit::{NAME}.py", cwd=tmp_path, status=2, PYTHONPATH=str(wheel))
-    assert "\nerror: dataset not found: 4 paths" in f"\n{said}", "the config was found and read"
+    assert "dataset not found: 4 paths" in said, "the config was found and read"
     said = run("-m", "mmvit", "test", NAME, "absent.pth", cwd=tmp_path, status=2, PYTHONPATH=str(wheel))
     assert "checkpoint absent.pth: no such file" in said
     tool = wheel / "mmvit" / ".mim" / "tools" / "train.py"

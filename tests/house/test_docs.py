@@ -1,12 +1,13 @@
 """What the documentation shows is tried: code compiles, configs build, names exist, links lead somewhere."""
 
 import re
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
-from house.pages import BLOCKS, CONFIGS, FENCE, OURS, PAGES, PYTHON, QUOTED, README, Block, blocks, quoted
+from house.pages import BLOCKS, CONFIGS, FENCE, OURS, PAGES, PYTHON, QUOTED, README, SHELL, Block, blocks, commands, quoted
 from makers import HOME
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
@@ -14,11 +15,14 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 import mmvit
+from benchmarks import candidates, measure, pages, records
 from mmvit import registry
 from mmvit.checks.channels import check_channels
 from mmvit.checks.plan import Plan
 from mmvit.config.parts import without_init
 from mmvit.pyramid import FAMILIES, Pyramid
+from mmvit.recipes.published_results import PUBLISHED
+from mmvit.version import REPOSITORY
 from mmvit.weights.addresses import released_url
 from mmvit.zoo import list_archs
 
@@ -126,9 +130,49 @@ def test_the_readme_prints_what_it_says(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_the_readme_has_all_families() -> None:
+    """With parameters counted, AP and mIoU as the table of published results has them, and milliseconds as stored."""
+    milliseconds = pages.newest(records.read(), ("inference",), "ms", pixels="512 x 512", dtype="float32", candidate="mmvit")
     for family in FAMILIES.values():
-        link = f"[{family.paper}](https://arxiv.org/abs/{family.paper})"
-        assert f"\n| `mmvit.{family.__name__}` | {' '.join(family.archs)} | {link} |\n" in README.read_text()
+        arch = f"{family.family}_{family.small}"
+        cells = [
+            f"`mmvit.{family.__name__}`",
+            f"[{family.paper}](https://arxiv.org/abs/{family.paper})",
+            f"`{arch}`",
+            f"{measure.cost_of(candidates.Setting(arch, 224, 224)).parameters / 1e6:.1f}",
+            published(family, "retinanet", "coco"),
+            published(family, "fpn", "ade20k") or published(family, "upernet", "ade20k"),
+            f"{milliseconds[arch, 'mmvit']:.0f}",
+        ]
+        assert f"\n|{'|'.join(f' {cell} ' if cell else ' ' for cell in cells)}|\n" in README.read_text()
+
+
+def published(family: type[Pyramid], head: str, dataset: str) -> str:
+    """Return the last published figure of the family's small arch under the recipe that its config has, or nothing."""
+    rows = [row for row in PUBLISHED if (row.head, row.family, row.dataset) == (head, family.family, dataset) and not row.under]
+    return next((row.figures[family.small] for row in reversed(rows) if family.small in row.figures), "")
+
+
+def test_the_readme_tells_the_speed_that_was_measured() -> None:
+    """The least and the largest ratio of whole loops to mmdet's, on any machine."""
+    for what in ("training", "evaluation"):
+        found = [row.ratio for run in records.read() for row in run.rows if row.what == what and row.ratio]
+        assert f"{min(found):.2f} to {max(found):.2f} times" in " ".join(README.read_text().split()), what
+
+
+def test_what_pages_tell_to_install_can_be_installed() -> None:
+    """From the clone, until the package is published."""
+    for block in SHELL:
+        for words in commands(block.text):
+            if words[:2] == ["pip", "install"] and not REPOSITORY:
+                assert not [word for word in words if word.startswith("mmvit")], f"{block}: the package is on no index"
+
+
+def test_no_file_names_the_host_of_a_package_index() -> None:
+    """The package is on none, and where others install from is their choice."""
+    hosts = [".".join(parts) for parts in (("pypi", "org"), ("pythonhosted", "org"), ("download", "pytorch", "org"))]
+    named = ["git", "grep", "-lIiE", "|".join(hosts), "--", ".", ":!tests/weights", ":!*package-lock.json"]
+    if (HOME / ".git").exists():
+        assert subprocess.run(named, cwd=HOME, capture_output=True, text=True, check=False).stdout == ""
 
 
 def test_the_readme_leads_to_every_page() -> None:
@@ -137,6 +181,8 @@ def test_the_readme_leads_to_every_page() -> None:
 
 
 def test_the_readme_counts_right() -> None:
-    assert f"\n{len(list_archs())} archs" in README.read_text()
-    assert f"\n{len(list((HOME / 'configs').glob('*.py')))} configs" in README.read_text()
-    assert len(README.read_text().splitlines()) <= 130
+    text = " ".join(README.read_text().split())
+    assert f" {len(list_archs())} architectures, " in text
+    assert f"[{len(list_archs())} archs](docs/archs.md)" in text
+    assert f" {len(list((HOME / 'configs').glob('*.py')))} configs" in text
+    assert len(README.read_text().splitlines()) <= 125

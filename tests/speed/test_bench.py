@@ -14,7 +14,7 @@ from makers import HOME
 from torch import Tensor, nn
 
 import mmvit
-from benchmarks import candidates, cli, measure, report
+from benchmarks import candidates, cli, measure, records, report
 from benchmarks.written_out import FORMS, outlook_attention, reducing_attention, written_out
 from mmvit.backbones.pvt import SpatialReductionAttention
 from mmvit.backbones.volo import OutlookAttention
@@ -141,10 +141,13 @@ def test_no_form_hides_its_multiply_adds(family: Family) -> None:
 
 def test_steps_are_timed_in_turns() -> None:
     calls: list[str] = []
-    steps = {name: (lambda name=name: calls.append(name)) for name in "ab"}
-    seconds = measure.in_turns(steps, 3, "cpu")
-    assert calls == list("ababab")
-    assert [len(values) for values in seconds.values()] == [3, 3]
+    steps = {name: (lambda name=name: calls.append(name)) for name in "abc"}
+    seconds = measure.in_turns(steps, 7, "cpu", warm_up=1)
+    turns = ["".join(calls[at : at + 3]) for at in range(0, len(calls), 3)]
+    assert len(turns) == 8
+    assert {"".join(sorted(turn)) for turn in turns} == {"abc"}, "each turn has every step once"
+    assert len(set(turns)) > 3, "in an order drawn by chance"
+    assert [len(values) for values in seconds.values()] == [7, 7, 7], "without the turn to warm up"
     assert measure.spread([4.0, 1.0, 2.0, 3.0, 5.0]) == measure.Spread(3.0, 2.0, 4.0)
     assert measure.geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
 
@@ -196,10 +199,15 @@ def test_benchmark_as_a_command(tmp_path: Path) -> None:
     assert [cells[2] for cells in table[1:]] == ["mmvit", "written-out", "timm", "mmvit, with_cp"]
     rows = json.loads(numbers.read_text())["rows"]
     for row in rows:
-        assert row["seconds"]["low"] <= row["seconds"]["median"] <= row["seconds"]["high"]
-        assert row["memory"] > 2**20
-        assert row["difference"] is None or row["difference"] < 1e-5
-    assert rows[0]["time"]["median"] == 1
+        assert row["ms"] > 0
+        assert row["memory_mib"] >= 1
+        assert row["candidate"] == "mmvit" or row["low"] <= row["ratio"] <= row["high"]
+    assert [row["candidate"] for row in rows] == ["mmvit", "written-out", "timm", "mmvit, with_cp"]
+    assert all(float(cells[-1].removeprefix("equal to ")) < 1e-5 for cells in table[2:])
+    (run,) = records.read(tmp_path)
+    assert run.command.startswith("python ")
+    assert "--with-cp" in run.command
+    assert run.machine == records.machine()
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 

@@ -1,6 +1,6 @@
 """`tools/benchmark.py --whole`: both sides train and evaluate on the same data in turns, and their times add up."""
 
-import json
+import re
 import time
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 
-from benchmarks import cli, whole
+from benchmarks import cli, records, whole
 from benchmarks.turns import REST, Times
 from benchmarks.whole_data import FILES, our_config, stock_config, write_data
 from mmvit.errors import InputError
@@ -27,17 +27,22 @@ def test_both_sides_train_and_evaluate(tmp_path: Path, capsys: pytest.CaptureFix
         assert f"| {what} | mmvit |" in told
         assert f"| {what} | stock |" in told
     assert "stock: PyramidVisionTransformer of mmdet" in told
-    found = json.loads(file.read_text())
-    for kind, parts in (("train", {"backward", "optimiser"}), ("test", set())):
-        for side in (whole.OURS, whole.STOCK):
-            assert len(found[kind][side]["blocks"]) == 1
-            assert found[kind][side]["start"] > 0
-            for block in found[kind][side]["blocks"]:
-                assert {"backbone and neck, forward", REST, *parts} <= set(block)
-                assert min(block.values()) >= 0
-    ours, stock = (found["train"][side]["blocks"][0] for side in (whole.OURS, whole.STOCK))
-    assert {"hook FiniteLossHook", "exact loop: random streams", "exact loop: signals"} <= set(ours)
-    assert not {"hook FiniteLossHook", "exact loop: random streams", "exact loop: signals"} & set(stock)
+    (run,) = records.read(tmp_path)
+    assert [(row.what, row.candidate) for row in run.rows] == [
+        (what, side) for what in ("training", "evaluation") for side in ("mmvit", "mmdet")
+    ]
+    assert all(row.ms and row.memory_mib and bool(row.ratio) == (row.candidate != "mmvit") for row in run.rows)
+    training, evaluation = told.split("by part, evaluation:")
+    for part in ("backbone and neck, forward", REST):
+        assert f"| {part} |" in training
+        assert f"| {part} |" in evaluation
+    for part in ("backward", "optimiser"):
+        assert f"| {part} |" in training
+        assert f"| {part} |" not in evaluation
+    for part in ("hook FiniteLossHook", "exact loop: random streams", "exact loop: signals"):
+        (row,) = re.findall(rf"\| {part} \|([^|]*)\|[^|]*\|([^|]*)\|", training)
+        assert row[0].strip(), f"{part}: ours has it"
+        assert not row[1].strip(), f"{part}: mmdet's script has none"
 
 
 def test_a_side_that_fails_is_told(tmp_path: Path) -> None:

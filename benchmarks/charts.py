@@ -1,0 +1,58 @@
+"""Bar charts as SVG, for light and dark pages."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+WIDTH, LEFT, RIGHT = 480, 132, 44  # of the picture, the labels and the values; it is read on phones, too
+BAR, GAP = 15, 9
+COLOURS = ("#00796b", "#e07b39", "#5c6bc0", "#9e9d24", "#8e5a8a")
+STYLE = """\
+<style>
+.page { fill: #fff }
+text { font: 13px system-ui, sans-serif; fill: #222 }
+.minor { font-size: 11px; fill: #555 }
+line { stroke: #999; stroke-dasharray: 3 3 }
+@media (prefers-color-scheme: dark) { .page { fill: #1e2129 } text { fill: #eee } .minor { fill: #bbb } }
+</style>"""
+
+
+def bars(groups: Mapping[str, Mapping[str, float]], unit: str, *, line: float | None = None, digits: int = 2) -> str:
+    """Return a chart with a group of horizontal bars for each label, in one colour for each series.
+
+    Args:
+        groups: label to series to value.
+        unit: what the values are.
+        line: value at which a line is drawn.
+        digits: decimal places of the values.
+    """
+    series = list(dict.fromkeys(name for values in groups.values() for name in values))
+    most = max(value for values in groups.values() for value in values.values())
+    scale = (WIDTH - LEFT - RIGHT) / most
+    legend, y = _legend(series)
+    parts, top = [f'<text class="minor" x="{LEFT}" y="14">{escape(unit)}</text>', *legend], y
+    for label, values in groups.items():
+        middle = y + len(values) * BAR / 2 + 4
+        parts.append(f'<text x="{LEFT - 8}" y="{middle:g}" text-anchor="end">{escape(label)}</text>')
+        for name, value in values.items():
+            colour, length = COLOURS[series.index(name)], value * scale
+            parts.append(f'<rect x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR - 2}" fill="{colour}"/>')
+            parts.append(f'<text class="minor" x="{LEFT + length + 4:.1f}" y="{y + 10}">{value:.{digits}f}</text>')
+            y += BAR
+        y += GAP
+    if line is not None:
+        x = LEFT + line * scale
+        parts.append(f'<line x1="{x:.1f}" y1="{top - 4}" x2="{x:.1f}" y2="{y - GAP + 4}"/>')
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" height="{y}">'
+    return "\n".join([head, STYLE, f'<rect class="page" width="{WIDTH}" height="{y}"/>', *parts, "</svg>", ""])
+
+
+def _legend(series: Sequence[str]) -> tuple[list[str], int]:
+    """Return the legend, a line for each series if there are several, and where the bars begin."""
+    parts, y = [], 24
+    for colour, name in zip(COLOURS, series, strict=False):
+        if len(series) == 1:
+            break
+        parts.append(f'<rect x="{LEFT}" y="{y}" width="11" height="11" fill="{colour}"/>')
+        parts.append(f'<text class="minor" x="{LEFT + 17}" y="{y + 10}">{escape(name)}</text>')
+        y += 17
+    return parts, y + 6
