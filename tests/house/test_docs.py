@@ -32,7 +32,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def test_every_block_is_of_a_known_kind() -> None:
-    assert {block.language for block in BLOCKS} == {"", "sh", "python"}
+    assert {block.language for block in BLOCKS} == {"", "sh", "python", "text"}, "text is output"
     for page in PAGES:
         assert page.read_text().count("```") == 2 * len(list(blocks(page)))
 
