@@ -136,7 +136,7 @@ class PVT(Pyramid):
             number of pixels.
         drop_path_rate: rate of the last block, rising from 0. The authors' detection code has 0.1 for tiny and small, 0 for
             medium and large.
-        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg; see `Pyramid`.
+        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, norm_eps, contiguous_maps, init_cfg: see `Pyramid`
 
     Raises:
         ValueError: unknown arch, impossible max_keys, out_indices or frozen_stages.

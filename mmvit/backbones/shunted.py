@@ -199,7 +199,7 @@ class ShuntedTransformer(Pyramid):
         drop_path_rate: rate of the last block, rising from 0. The authors' configs have 0.1, 0.2, 0.3 for tiny,
             small, base.
         norm_cfg: the batch norms of the stem, such as `dict(type='SyncBN')`; with `requires_grad=False` they do not learn.
-        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg; see `Pyramid`.
+        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, norm_eps, contiguous_maps, init_cfg: see `Pyramid`
 
     Raises:
         ValueError: unknown arch, impossible max_keys, out_indices or frozen_stages.

@@ -178,7 +178,7 @@ class T2TViT(Pyramid):
             tokens (`attention.limit_keys`). None, as in the authors' code, sets no limit: the cost grows with the square of the
             number of pixels.
         drop_path_rate: rate of the last block, rising from 0. The authors' main.py has 0.1.
-        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg; see `Pyramid`.
+        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, norm_eps, contiguous_maps, init_cfg: see `Pyramid`
 
     Raises:
         ValueError: unknown arch or tokens, impossible strides, window_size, max_keys, out_indices or frozen_stages.

@@ -181,7 +181,7 @@ class VAN(Pyramid):
         drop_path_rate: rate of the last block, rising from 0. The authors' UperNet configs have 0.1 for b0 to b2, 0.3 for b3,
             0.4 for b4 and b5, 0.5 for b6.
         norm_cfg: the batch norms inside, such as `dict(type='SyncBN')`; with `requires_grad=False` they do not learn.
-        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg; see `Pyramid`.
+        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, norm_eps, contiguous_maps, init_cfg: see `Pyramid`
 
     Raises:
         ValueError: unknown arch, impossible out_indices or frozen_stages.

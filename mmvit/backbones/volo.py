@@ -196,7 +196,7 @@ class VOLO(Pyramid):
         drop_path_rate: rate of the last block, rising from 0 over all blocks. The authors' README trains d1 with
             0.1, d2 with 0.2, d3 with 0.5.
         norm_cfg: the batch norms of the stem, such as `dict(type='SyncBN')`; with `requires_grad=False` they do not learn.
-        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, init_cfg; see `Pyramid`.
+        options: in_channels, out_indices, frozen_stages, norm_eval, with_cp, norm_eps, contiguous_maps, init_cfg: see `Pyramid`
 
     Raises:
         ValueError: unknown arch, impossible strides, window_size, max_keys, out_indices or frozen_stages.

@@ -1,5 +1,6 @@
 """What the documentation shows is tried: code compiles, configs build, names exist, links lead somewhere."""
 
+import inspect
 import re
 import subprocess
 from importlib.util import find_spec
@@ -173,6 +174,23 @@ def test_no_file_names_the_host_of_a_package_index() -> None:
     named = ["git", "grep", "-lIiE", "|".join(hosts), "--", ".", ":!tests/weights", ":!*package-lock.json"]
     if (HOME / ".git").exists():
         assert subprocess.run(named, cwd=HOME, capture_output=True, text=True, check=False).stdout == ""
+
+
+def options_of_all() -> set[str]:
+    """What every backbone takes: the arguments of `Pyramid` but the channels and strides, which the arch has."""
+    return set(inspect.signature(Pyramid.__init__).parameters) - {"self", "channels", "strides"}
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.__name__)
+def test_docstrings_of_families_have_every_option(family: type[Pyramid]) -> None:
+    (words,) = re.findall(r"^\s+options: ([\w, ]+): see `Pyramid`", family.__doc__ or "", re.MULTILINE)
+    assert set(words.split(", ")) == options_of_all()
+
+
+def test_the_table_of_options_has_every_option() -> None:
+    table = (HOME / "docs" / "own_project.md").read_text().partition("## Options of every backbone")[2].partition("##")[0]
+    named = {name for cell in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)}
+    assert options_of_all() <= named
 
 
 def test_the_readme_leads_to_every_page() -> None:
