@@ -145,7 +145,7 @@ def _labels(found: Found, made: plan.Plan, out: Path) -> tuple[config.Files, str
     written = writing.write_coco(collection, found.classes, out / "annotations")
     labels = {name: f"annotations/{file.name}" for name, file in written.items()}
     prefixes = {name: dict(img="") for name in labels}
-    return config.Files(root, labels, prefixes), "annotations were written in COCO's format; no picture was copied"
+    return config.Files(root, labels, prefixes), "annotations were written as COCO JSON; no picture was copied"
 
 
 def _maps(found: Found, out: Path) -> tuple[config.Files, str]:
