@@ -1,5 +1,6 @@
 """Options that commands share, and the report of errors that a user can mend. It imports nothing of the stack."""
 
+import errno
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from typing import Any
 
 from ..errors import InputError, message_of
 
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None))  # the last is none of Windows'
 USAGE_ERROR = 2  # exit status of errors that a user can mend, like argparse's
 
 
@@ -34,10 +36,17 @@ def at_least_one(word: str) -> int:
 
 
 def exit_status(command: Callable[..., Any], *arguments: Any) -> int:
-    """Run a command and return its exit status: 2 after an `InputError`, of which the message alone is printed."""
+    """Run a command and return its exit status, 0 if it returns none.
+
+    After an `InputError`, or on a full disk, the message alone is printed, and the status is 2.
+    """
     try:
-        command(*arguments)
-    except InputError as error:
+        status = command(*arguments)
+    except (InputError, OSError) as error:
+        if isinstance(error, OSError):
+            if error.errno not in FULL:
+                raise
+            error = InputError(f"{error.filename or 'a file'} cannot be written: the disk is full. Free some of it")
         print(f"error: {message_of(error)}", file=sys.stderr)
         return USAGE_ERROR
-    return 0
+    return status if isinstance(status, int) else 0

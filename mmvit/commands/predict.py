@@ -1,13 +1,15 @@
 """`mmvit predict [CONFIG] CHECKPOINT INPUT...`: results of a trained model on images and videos."""
 
+import signal
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from threading import current_thread, main_thread
 
 from ..errors import InputError
 from .options import at_least_one, exit_status
 
-CHECKPOINTS = (".pth", ".pt", ".bin", ".tar", ".safetensors", ".onnx", ".xml", ".pt2")
+CHECKPOINTS = (".pth", ".pt", ".bin", ".tar", ".safetensors", ".index.json", ".onnx", ".xml", ".pt2")
 
 
 def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int:
@@ -19,13 +21,21 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int
         metavar="[CONFIG] CHECKPOINT INPUT",
         help="config (file or name; left out, the checkpoint's own is used), checkpoint, images, folders, globs, videos",
     )
-    parser.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help="where to (default: %(default)s)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to (default: predictions, or predictions_2 and so on)")
     parser.add_argument("--score", type=float, default=0.3, help="least score of an object (default: %(default)s)")
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="only these classes of objects")
     parser.add_argument("--batch-size", type=at_least_one, default=1, help="images of one size in one pass")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: %(default)s)")
     parser.add_argument("--dtype", choices=("float16", "bfloat16"), help="reduced precision (default: full)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="results of all images (default: DIR/predictions.json)")
+    parser.add_argument(
+        "--ann", type=Path, metavar="FILE", help="file in COCO's format: its image and category ids in the results"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    parser.add_argument("--recursive", action="store_true", help="take the images of subfolders, too")
+    parser.add_argument(
+        "--pages", choices=("first", "all"), default="first", help="of TIFF and GIF files (default: %(default)s)"
+    )
     parser.add_argument("--show-boxes", action="store_true", help="draw boxes around masks, too")
     parser.add_argument("--no-overlays", action="store_true", help="write no pictures")
     parser.add_argument("--tta", action="store_true", help="test-time augmentation: several scales and flips")
@@ -34,19 +44,28 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int
         "--overlap", type=float, default=0.2, metavar="R", help="share of a tile that neighbours have in common (%(default)s)"
     )
     asked = parser.parse_args(arguments)
-    status = [0]
-    return exit_status(_predict, asked, status) or status[0]
+    return exit_status(_predict, asked)
 
 
-def _predict(asked: Namespace, status: list[int]) -> None:
+def _predict(asked: Namespace) -> int:
     config, checkpoint, inputs = parts(asked.words)
-    from ..predict.prediction import Prediction  # not before it is needed: --help does without torch
+    from ..predict.prediction import Options, Prediction  # not before it is needed: --help does without torch
     from ..predict.predictor import Predictor
+    from ..predict.writing import numbered
 
     names = ("device", "score", "batch_size", "dtype", "tta", "tile", "overlap")
     predictor = Predictor(config, checkpoint, **{name: getattr(asked, name) for name in names})
-    shown = dict(overlays=not asked.no_overlays, boxes=asked.show_boxes)
-    status[0] = Prediction(predictor, asked.out, asked.json, asked.classes, **shown).run(inputs)
+    same = {name: getattr(asked, name) for name in ("json", "classes", "recursive", "ann", "resume")}
+    shown = dict(overlays=not asked.no_overlays, boxes=asked.show_boxes, every_page=asked.pages == "all")
+    out = asked.out or numbered(Path("predictions"), asked.resume)
+    prediction = Prediction(predictor, Options(out, **same, **shown))
+    if current_thread() is not main_thread():  # no place for a handler of signals
+        return prediction.run(inputs)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # keep what is done, as after Ctrl-C
+    try:
+        return prediction.run(inputs)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def parts(words: Sequence[str]) -> tuple[str | None, str, Sequence[str]]:

@@ -23,15 +23,14 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit run") -> int:
         "words", nargs=REMAINDER, metavar="TOOL ARGS", help="such as confusion_matrix --help; without a TOOL they are listed"
     )
     asked = parser.parse_args(arguments)
-    status = [0]
-    return exit_status(_run, asked.toolkit, asked.words, status) or status[0]
+    return exit_status(_run, asked.toolkit, asked.words)
 
 
-def _run(toolkit: str, words: list[str], status: list[int]) -> None:
+def _run(toolkit: str, words: list[str]) -> int:
     found = tools(toolkit)
     if not words:
         print("\n".join(f"{name:45}  {purpose(file)}" for name, file in found.items()))
-        return
+        return 0
     file = tool(toolkit, words[0], found)
     before = sys.argv, list(sys.path)
     sys.argv = [str(file), *words[1:]]
@@ -41,9 +40,10 @@ def _run(toolkit: str, words: list[str], status: list[int]) -> None:
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)
-        status[0] = end.code if isinstance(end.code, int) else int(end.code is not None)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     finally:
         sys.argv, sys.path[:] = before
+    return 0
 
 
 def tools(toolkit: str) -> dict[str, Path]:

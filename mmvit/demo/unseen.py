@@ -4,8 +4,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..predict.prediction import Prediction
+from ..predict.prediction import Options, Prediction
 from ..predict.predictor import Predictor
+from ..predict.writing import numbered
 from .spec import DemoSpec
 
 SEED = 1  # the datasets' is 0
@@ -19,9 +20,9 @@ def predict_unseen(checkpoint: Path, work_dir: Path) -> str:
     """
     from .scenes import scenes  # importing it reads all digits and photographs
 
-    images, out = work_dir / "unseen", work_dir / "unseen_predictions"
+    images, out = work_dir / "unseen", numbered(work_dir / "unseen_predictions")
     images.mkdir(parents=True, exist_ok=True)
     for index, scene in enumerate(scenes("val", DemoSpec(seed=SEED, val_images=COUNT))):
         Image.fromarray(scene.image).save(images / f"{index}.png")
-    Prediction(Predictor(None, checkpoint), out).run([str(images)])
+    Prediction(Predictor(None, checkpoint), Options(out)).run([str(images)])
     return f"python -m mmvit predict {checkpoint} {images} --out {out}"

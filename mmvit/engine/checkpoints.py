@@ -62,6 +62,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         for part in unwrapped(runner.model).modules():
             if isinstance(part, Pyramid) and part.norm_eps is not None:
                 checkpoint["meta"][NORM_EPS] = part.norm_eps
+        if ids := category_ids(runner.train_dataloader.dataset):  # for results that others can compare with their annotations
+            checkpoint["meta"].setdefault("dataset_meta", {})["category_ids"] = ids
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         average_statistics(runner.model)
@@ -192,3 +194,13 @@ def first_nonfinite(state: Mapping[str, Any], buffers: Collection[str] = ()) -> 
 
 def buffers_of(model: nn.Module) -> set[str]:
     return {name for name, _ in model.named_buffers()}
+
+
+def category_ids(dataset: Any) -> list[int]:
+    """Return the category id of each label in the annotation file of a dataset, whatever wraps it; none if it has none."""
+    while not hasattr(dataset, "cat_ids"):
+        inner = getattr(dataset, "dataset", None) or next(iter(getattr(dataset, "datasets", ())), None)
+        if inner is None:
+            return []
+        dataset = inner
+    return [int(number) for number in dataset.cat_ids]

@@ -1,7 +1,10 @@
 """Writers of ONNX, torch's exported program and OpenVINO IR. A file is kept only if it agrees with the model."""
 
+import errno
+import io
 import json
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,6 +24,7 @@ from .models import Exportable
 from .precision import halved
 from .verify import SIZES, pictures, require_agreement, verify
 
+FULL = 2**20  # bytes left on a disk that is called full
 OPSET = 20
 SIDES = dict(backbone=(2, 3), segmenter=(1, 2), detector=(1, 2))  # axes of height and width
 TRACED = (289, 421)  # no level of a detector's pyramid has one row or column at this size: those would be fixed
@@ -68,7 +72,8 @@ def export(exportable: Exportable, out: Path, wanted: Wanted) -> str:
         file = Path(folder) / out.name
         with quiet():
             traced, batch = trace(exportable, wanted.size)
-            exportable = replace(exportable, metadata=dict(exportable.metadata, **settings, batch=batch))
+        exportable = replace(exportable, metadata=dict(exportable.metadata, **settings, batch=batch))
+        with quiet(), full_disk_named(out):
             FORMATS[wanted.to](exportable, traced, file, json.dumps(exportable.metadata))
             if wanted.images is not None:
                 quantize(file, exportable.metadata, wanted.images)
@@ -100,6 +105,17 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def full_disk_named(out: Path) -> Iterator[None]:
+    """Raise OSError for whatever an exporter raises on a full disk."""
+    try:
+        yield
+    except Exception as error:
+        if shutil.disk_usage(out.parent).free < FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(out)) from error
+        raise
 
 
 def trace(exportable: Exportable, size: tuple[int, int] | None) -> tuple[Any, int | None]:
@@ -164,7 +180,9 @@ def write_onnx(exportable: Exportable, traced: Any, file: Path, metadata: str) -
 
 def write_pt2(exportable: Exportable, traced: Any, file: Path, metadata: str) -> None:
     """Write torch's exported program, with the metadata as an extra file."""
-    torch.export.save(traced, file, extra_files={FIELD: metadata})
+    buffer = io.BytesIO()  # on a full disk torch's own writing ends the process
+    torch.export.save(traced, buffer, extra_files={FIELD: metadata})
+    file.write_bytes(buffer.getvalue())
 
 
 def write_openvino(exportable: Exportable, traced: Any, file: Path, metadata: str) -> None:

@@ -72,6 +72,7 @@ def from_config(
         checkpoint_sha256=sha256_of(fetch(checkpoint)),
         classes=list(loaded.classes),
         palette=[list(colour) for colour in loaded.palette or ()],
+        category_ids=list(loaded.category_ids or ()),
         **described(program),
         scale=scale_rule(loaded, source),
         score_threshold=float(second.get("score_thr", 0.0)) if score is None else score,

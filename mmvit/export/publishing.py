@@ -11,6 +11,7 @@ from ..compat.texts import read_config, text_of
 from ..data.logs import read_scalars
 from ..engine.checkpoints import last_checkpoint
 from ..errors import InputError
+from ..predict.writing import write
 from ..version import REPOSITORY, __version__
 from ..weights.addresses import row_of
 from ..weights.archives import read_checkpoint
@@ -94,7 +95,7 @@ def publish(source: str | Path, out: Path, hub: str | None = None, name: str | N
     meta: dict[str, Any] = {key: noted[key] for key in KEPT if key in noted} | {"cfg": PRIVATE.sub("", text)}
     if isinstance(noted.get("dataset_meta"), Mapping):
         meta["dataset_meta"] = {
-            key: noted["dataset_meta"][key] for key in ("classes", "palette") if key in noted["dataset_meta"]
+            key: noted["dataset_meta"][key] for key in ("classes", "palette", "category_ids") if key in noted["dataset_meta"]
         }
     contents = contents_of(content, path, checkpoint)
     tensors = {
@@ -107,7 +108,7 @@ def publish(source: str | Path, out: Path, hub: str | None = None, name: str | N
     weights = _named_by_digest(out / f"{name}.pth", tensors, meta)
     safetensors = _named_by_digest(out / f"{name}.safetensors", tensors, meta)
     card = out / "README.md"
-    card.write_text(_card(name, meta, log, (weights, safetensors), hub))
+    write(card, _card(name, meta, log, (weights, safetensors), hub).encode())
     if hub is not None:
         upload(out, hub, [weights.name, safetensors.name, card.name])
     return Publication(weights, safetensors, card)

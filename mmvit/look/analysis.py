@@ -13,8 +13,8 @@ from ..config.datasets import DatasetView, datasets_of
 from ..data.label_maps import LoadLabelMap
 from ..errors import InputError, first_few
 from ..measure.instances import annotated_images, found_instances
-from ..predict.models import Loaded, load
-from ..predict.predictor import Predictor, torch_device
+from ..predict.models import Loaded, load, torch_device
+from ..predict.predictor import Predictor
 from ..predict.results import Detections
 from . import detection, segmentation
 from .page import Page

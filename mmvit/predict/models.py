@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
+import msgspec
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
@@ -24,7 +26,22 @@ from ..weights.loading import require_match
 from ..weights.published import config_of
 from ..weights.whole import whole_of
 
+BUILDING = Lock()  # mmengine's default scope is one for all threads
+CATEGORY_IDS = "category_ids"  # in a checkpoint's `dataset_meta`
 READERS = ("LoadImage", "LoadImageFromFile")
+
+
+class Category(msgspec.Struct):
+    """A category of COCO's format."""
+
+    id: int
+    name: str
+
+
+class Annotations(msgspec.Struct):
+    """What is read of a file in COCO's format: without its images, a few hundredths of a second."""
+
+    categories: list[Category]
 
 
 class Loaded(NamedTuple):
@@ -37,6 +54,7 @@ class Loaded(NamedTuple):
         prepare: the steps after it.
         classes: names of the classes.
         palette: a colour (red, green, blue) for each class, or None.
+        category_ids: ids of the classes in the file of the training, or None if they are not known.
         config: the config that the model was built from.
     """
 
@@ -46,6 +64,7 @@ class Loaded(NamedTuple):
     prepare: Compose
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...] | None
+    category_ids: tuple[int, ...] | None
     config: Config
 
 
@@ -68,7 +87,7 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
     source, scope = str(config or checkpoint), cfg.get("default_scope")
     if scope not in ("mmdet", "mmseg"):
         raise InputError(f"{source}: default_scope is {scope!r}. Expected mmdet or mmseg")
-    with DefaultScope.overwrite_default_scope(scope):
+    with BUILDING, DefaultScope.overwrite_default_scope(scope):
         import_modules_from_strings([f"{scope}.registry", f"{scope}.datasets", f"{scope}.models"])
         read, steps = steps_of_test(cfg, tta, source)
         model = MODELS.build(deepcopy(cfg.model))
@@ -76,7 +95,8 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
         if tta:
             model = MODELS.build(dict(deepcopy(cfg.tta_model), module=model))
         classes, palette = classes_and_palette(content, _tested(cfg), scope)
-        return Loaded(model.to(device).eval(), scope, read, Compose(steps), classes, palette, cfg)
+        ids = ids_of_categories(content, classes, _tested(cfg))
+        return Loaded(model.to(device).eval(), scope, read, Compose(steps), classes, palette, ids, cfg)
 
 
 def steps_of_test(cfg: Config, tta: bool, source: str) -> tuple[LoadImage, list[dict]]:
@@ -124,9 +144,7 @@ def classes_and_palette(
     content: Any, dataset: ConfigDict, scope: str
 ) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...] | None]:
     """Return the names and colours of the classes, from a checkpoint's `dataset_meta` or else from the config's dataset."""
-    meta = content.get("meta") if isinstance(content, Mapping) else None  # mmengine's files have it
-    noted = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
-    noted = {str(key).lower(): value for key, value in noted.items()} if isinstance(noted, Mapping) else {}
+    noted = dataset_meta(content)
     classes, palette = noted.get("classes"), noted.get("palette")
     if not isinstance(classes, list | tuple):
         classes = DatasetView("test_dataloader.dataset", dataset, scope).classes()
@@ -136,3 +154,42 @@ def classes_and_palette(
         colours = ()
     good = len(colours) >= len(classes) and all(0 <= part <= 255 for colour in colours for part in colour)
     return tuple(map(str, classes)), colours if good and colours else None
+
+
+def ids_of_categories(content: Any, classes: tuple[str, ...], dataset: ConfigDict) -> tuple[int, ...] | None:
+    """Return the ids of the classes that a training noted in its checkpoint, or else those of the config's annotation file."""
+    noted = dataset_meta(content).get(CATEGORY_IDS)
+    if isinstance(noted, list | tuple) and len(noted) == len(classes) and all(isinstance(one, int) for one in noted):
+        return tuple(noted)
+    file = Path(str(dataset.get("data_root") or ""), str(dataset.get("ann_file") or ""))
+    if file.suffix != ".json" or not file.is_file():
+        return None
+    try:
+        content = msgspec.json.decode(file.read_bytes(), type=Annotations)
+    except msgspec.MsgspecError:
+        return None
+    found = [entry.id for entry in content.categories if entry.name in classes]  # in the file's order, like mmdet's labels
+    return tuple(found) if len(found) == len(classes) else None
+
+
+def dataset_meta(content: Any) -> dict[str, Any]:
+    """Return what a checkpoint notes about its dataset, with keys in small letters."""
+    meta = content.get("meta") if isinstance(content, Mapping) else None  # mmengine's files have it
+    noted = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
+    return {str(key).lower(): value for key, value in noted.items()} if isinstance(noted, Mapping) else {}
+
+
+def torch_device(name: str) -> torch.device:
+    """Return a device by its name; `auto` is the GPU if there is one.
+
+    Raises:
+        InputError: this machine has no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name}: {str(error).splitlines()[0]}. Expected auto, cpu, cuda or cuda:1") from error
+    return device

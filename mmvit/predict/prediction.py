@@ -1,87 +1,116 @@
 """Prediction on files: images and videos in, a folder of pictures and label maps and one JSON file out."""
 
+import json
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, message_of, nearest
+from ..errors import InputError, first_few, message_of, nearest
 from .drawing import draw, require_drawing
+from .films import Film
 from .predictor import Predictor
 from .results import Detections, LabelMap, Result
-from .sources import paths
-from .writing import Film, JsonFile, Names, split, write_image
+from .sources import FILMS, Source, pages, paths
+from .writing import Journal, Names, write_image
 
 SOME_FAILED, STOPPED = 1, 130  # exit statuses
 
 
-class Prediction:
-    """Run of a model over files, with its outputs and its progress.
+@dataclass(frozen=True)
+class Options:
+    """What to write, and of which files.
 
-    Args:
-        predictor: the model.
+    Attributes:
         out: folder of `overlays/` and, from segmenters, `labels/`.
         json: file for all results; by default `predictions.json` in `out`.
         classes: names of the classes whose objects are kept; by default all.
         overlays: whether to draw the results, on pictures and videos.
         boxes: whether to draw boxes around masks.
-
-    Raises:
-        InputError: the model does not have a class, or is a segmenter, for which classes cannot be chosen.
+        recursive: whether to take the images of subfolders, too.
+        every_page: whether to take all pages of TIFF and GIF files.
+        ann: file in COCO's format whose image and category ids the results shall have.
+        resume: whether to go on with a run that was stopped.
     """
 
-    def __init__(
-        self,
-        predictor: Predictor,
-        out: Path,
-        json: Path | None = None,
-        classes: Sequence[str] | None = None,
-        overlays: bool = True,
-        boxes: bool = False,
-    ) -> None:
-        self.predictor, self.out, self.overlays, self.boxes = predictor, out, overlays, boxes
-        if overlays:
-            try:
-                require_drawing()
-            except InputError as error:
-                self.overlays = False
-                print(f"no overlays: {error}", file=sys.stderr)
-        self.labels = None if classes is None else self._labels(classes)
-        self.json = JsonFile(json or out / "predictions.json", predictor.classes)
+    out: Path
+    json: Path | None = None
+    classes: Sequence[str] | None = None
+    overlays: bool = True
+    boxes: bool = False
+    recursive: bool = False
+    every_page: bool = False
+    ann: Path | None = None
+    resume: bool = False
+
+
+class Prediction:
+    """Run of a model over files, with its outputs and its progress.
+
+    Raises:
+        InputError: the model does not have a class, or is a segmenter, for which classes cannot be chosen; `ann` lacks a class;
+            or there are results already.
+    """
+
+    def __init__(self, predictor: Predictor, options: Options) -> None:
+        self.predictor, self.options, self.out = predictor, options, options.out
+        self.overlays = options.overlays and can_draw()
+        self.labels = None if options.classes is None else self._labels(options.classes)
+        self.ids = Ids(predictor, options.ann)
+        head = dict(predictor.settings, classes=options.classes, categories=self.ids.categories)
+        self.journal = Journal(options.json or self.out / "predictions.json", head, options.resume)
+        self.ids.last = self.journal.last_id
         self.names = Names()
+        self.names.taken.update(self.journal.done.values())
         self.done, self.failed = 0, 0
-        self.began = time.perf_counter()
+        predictor.tell = self._tell
 
     def run(self, inputs: Sequence[str]) -> int:
         """Predict on images, folders, globs and videos, write each result at once, and return the exit status.
 
-        The status is 0, 1 if images were left out, or 130 after Ctrl-C.
+        The status is 0, 1 if images were left out or a video is not whole, or 130 after Ctrl-C.
 
         Raises:
             InputError: a folder or glob has no images, or results cannot be written.
         """
-        images, videos = split(inputs)
-        files = [path for word in images for path in paths(word)]
-        stopped = False
-        with self.json:
-            try:
-                for result in self.predictor(files, failed=self._failed):
-                    self._image(self._chosen(result))
-                    self._progress(len(files))
-                for video in videos:
-                    self._video(video)
-            except KeyboardInterrupt:
-                stopped = True
-        if sys.stderr.isatty():
-            print(file=sys.stderr)  # the line of the progress
-        seconds = time.perf_counter() - self.began
-        words = f"{self.done} images, {self.done / seconds:.2f} images/s, written to {self.out}"
-        words += f"; {self.failed} left out" if self.failed else ""
-        print(f"{words}; stopped" if stopped else words)
+        files = [path for word in inputs for path in paths(word, self.options.recursive, self._tell)]
+        films = [path for path in files if path.suffix.lower() in FILMS]
+        images = [path for path in files if path.suffix.lower() not in FILMS]
+        began, stopped = time.perf_counter(), False
+        try:
+            with progress(len(images) if not films and not self.options.every_page else None) as self.advance:
+                for result, pixels in self.predictor.with_pixels(self._sources(images), failed=self._failed):
+                    self._image(self._chosen(result), pixels)
+                for film in films:
+                    if str(film) not in self.journal.done:
+                        self._film(film)
+        except KeyboardInterrupt:
+            stopped = True
+        except OSError as error:
+            raise InputError(
+                f"{error.filename or self.out} cannot be written: {error.strerror or error}. The results of {self.done} images "
+                f"are in {self.journal.path}; the same command with --resume goes on"
+            ) from error
+        self.journal.join(self.ids.categories, keep=stopped)
+        before = f", {len(self.journal.done)} done before" if self.journal.done else ""
+        rate = self.done / (time.perf_counter() - began)
+        words = f"{self.done} images{before}, {rate:.2f} images/s, written to {self.out}"
+        words += f"; {self.failed} left out or not whole" if self.failed else ""
+        print(f"{words}; stopped, --resume goes on" if stopped else words)
         return STOPPED if stopped else SOME_FAILED if self.failed else 0
+
+    def _sources(self, files: Sequence[Path]) -> Iterator[Source]:
+        """Yield the images that no earlier run has done."""
+        for file in files:
+            for source in pages(file, self.options.every_page, self._tell):
+                if source.name not in self.journal.done:
+                    yield source
 
     def _labels(self, names: Sequence[str]) -> list[int]:
         if self.predictor.loaded.scope == "mmseg":
@@ -97,39 +126,139 @@ class Prediction:
             return result
         return result.select(np.isin(result.labels, self.labels))
 
-    def _image(self, result: Result) -> None:
-        name, labels = self.names.new(result.source), None
-        if isinstance(result, LabelMap):
-            labels = self.out / "labels" / f"{name}.png"
-            write_image(labels, result.labels)
-        if self.overlays:
-            picture = draw(self.predictor.read(result.source), result, self.predictor.loaded.palette, self.boxes)
-            write_image(self.out / "overlays" / f"{name}.jpg", picture)
-        self.json.add(result, labels)
-        self.done += 1
-
-    def _video(self, path: Path) -> None:
-        out = self.out / "overlays" / f"{self.names.new(str(path))}.mp4" if self.overlays else None
+    def _image(self, result: Result, pixels: np.ndarray) -> None:
         try:
-            film = Film(path, out)
+            number = self.ids.of(result.source)
+            name, noted = self.names.new(result.source), {}
+            if isinstance(result, LabelMap):
+                labels = self.out / "labels" / f"{name}.png"
+                write_image(labels, result.labels)
+                noted["label_map"] = str(labels)
+            if self.overlays:
+                write_image(self.out / "overlays" / f"{name}.jpg", self._drawn(pixels, result))
+        except (InputError, MemoryError) as error:
+            self._failed(
+                InputError(f"image {result.source}: {message_of(error) if isinstance(error, InputError) else 'no memory'}")
+            )
+            return
+        self.journal.add(result, number, self.ids.of_labels, name=name, **noted)
+        self._count()
+
+    def _film(self, path: Path) -> None:
+        name = self.names.new(str(path))
+        try:
+            film = Film(path, self.out / "overlays" / f"{name}.mp4" if self.overlays else None)
         except InputError as error:
             self._failed(error)
             return
         try:
-            for number, found in enumerate(self.predictor(film.read(), channels="bgr")):
+            for number, (found, frame) in enumerate(self.predictor.with_pixels(film.read(), "bgr", self._failed)):
                 result = self._chosen(replace(found, source=f"{path} frame {number}"))
-                film.add(result, self.predictor.loaded.palette, self.boxes)
-                self.json.add(result)
-                self.done += 1
-                self._progress(None)
+                if self.overlays:
+                    film.add(self._drawn(frame, result))
+                self.journal.add(result, self.ids.new(), self.ids.of_labels, film=str(path))
+                self._count()
+            self.journal.end_film(str(path), name, film.frames)
+            film.require_whole()
+        except InputError as error:
+            self._failed(error)
         finally:
             film.close()
+
+    def _drawn(self, pixels: np.ndarray, result: Result) -> np.ndarray:
+        return draw(pixels, result, self.predictor.loaded.palette, self.options.boxes)
+
+    def _count(self) -> None:
+        self.done += 1
+        self.advance(1)
 
     def _failed(self, error: InputError) -> None:
         self.failed += 1
         print(f"left out: {message_of(error)}", file=sys.stderr)
 
-    def _progress(self, total: int | None) -> None:
-        if sys.stderr.isatty():
-            rate = self.done / (time.perf_counter() - self.began)
-            print(f"\r{self.done}{f' of {total}' if total else ''} images, {rate:.2f} images/s ", end="", file=sys.stderr)
+    def _tell(self, remark: str) -> None:
+        print(f"note: {remark}", file=sys.stderr)
+
+
+class Ids:
+    """Ids of images and categories: those of a file in COCO's format, or else of the model's training, or else from 1.
+
+    Args:
+        predictor: the model.
+        ann: the file.
+
+    Raises:
+        InputError: it cannot be read, or lacks a class of the model.
+    """
+
+    def __init__(self, predictor: Predictor, ann: Path | None) -> None:
+        classes = predictor.classes
+        self.last = 0
+        self.images: dict[str, Any] | None = None
+        numbers: Sequence[int] = predictor.loaded.category_ids or range(1, len(classes) + 1)
+        if ann is not None:
+            content = read_coco(ann)
+            self.images = {Path(image["file_name"]).as_posix(): image["id"] for image in content["images"]}
+            known = {category["name"]: category["id"] for category in content["categories"]}
+            if lacking := [name for name in classes if name not in known]:
+                raise InputError(f"--ann {ann}: no categories named {first_few(lacking)}; it has {first_few(list(known))}")
+            numbers = [known[name] for name in classes]
+        self.of_labels = dict(enumerate(numbers))
+        self.categories = [dict(id=number, name=name) for number, name in zip(numbers, classes, strict=True)]
+        self.file = ann
+
+    def new(self) -> int:
+        self.last += 1
+        return self.last
+
+    def of(self, source: str) -> Any:
+        """Return the id of an image.
+
+        Raises:
+            InputError: the file has no image of that name, or several.
+        """
+        if self.images is None:
+            return self.new()
+        path = Path(source).as_posix()
+        fitting = [number for name, number in self.images.items() if path == name or path.endswith(f"/{name}")]
+        fitting = fitting or [number for name, number in self.images.items() if Path(name).name == Path(path).name]
+        if len(fitting) != 1:
+            raise InputError(f"--ann {self.file} has {len(fitting) or 'no'} images of that name; its id is not known")
+        return fitting[0]
+
+
+def read_coco(path: Path) -> Mapping[str, Any]:
+    """Return the content of a file in COCO's format. Raise InputError if it cannot be read or lacks images or categories."""
+    try:
+        content = json.loads(path.read_text())
+        assert all(key in entry for entry in content["images"] for key in ("id", "file_name"))
+        assert all(key in entry for entry in content["categories"] for key in ("id", "name"))
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise InputError(
+            f"--ann {path}: expected a JSON file with COCO's images and categories ({type(error).__name__}: {error})"
+        ) from error
+    return content
+
+
+def can_draw() -> bool:
+    """Return whether the packages that draw are here, and say what to install if not."""
+    try:
+        require_drawing()
+    except InputError as error:
+        print(f"no overlays: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+@contextmanager
+def progress(total: int | None) -> Iterator[Callable[[int], object]]:
+    """Yield a function that advances a bar on a terminal; there is no bar where rich is not installed."""
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    except ImportError:
+        yield lambda count: None
+        return
+    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        yield partial(bar.advance, bar.add_task("images", total=total))

@@ -12,25 +12,29 @@ import numpy as np
 from ..errors import InputError
 from .results import Detections, LabelMap, Result
 from .runner import SUFFIXES, Runner
-from .sources import Channels, Source, sources
+from .sources import Channels, Source, Tell, sources, warn
 
+NEARLY_BLACK = 16  # of 255; twelve bits in a file of 16 come out below it
 WINDOW = 4  # number of batches in which images of the same size are searched
 PRECISIONS = ("float16", "bfloat16")
 
-if TYPE_CHECKING:  # imported where a checkpoint is opened: exported models do without them
-    import torch
+if TYPE_CHECKING:  # imported where a checkpoint is opened: exported models do without it
     from mmengine.config import Config
 
 Failed = Callable[[InputError], None]
 
 
 class Prepared(NamedTuple):
-    """An image after the pipeline: `inputs` and `data_samples`, each a list of views with test-time augmentation."""
+    """An image before and after the pipeline: `inputs` and `data_samples` are lists of views with test-time augmentation."""
 
     name: str
-    size: tuple[int, int]
+    pixels: np.ndarray
     inputs: Any
     sample: Any
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pixels.shape[0], self.pixels.shape[1]
 
     @property
     def shape(self) -> tuple:
@@ -81,6 +85,9 @@ class Predictor:
         if not 0 <= overlap < 1:
             raise InputError(f"overlap {overlap}: expected a number from 0 to less than 1")
         self.tile, self.overlap = tile, overlap
+        self.tell: Tell = warn  # receives remarks on what is left aside or nearly black
+        model = dict(config=None if config is None else getattr(config, "filename", str(config)), checkpoint=str(checkpoint))
+        self.settings = dict(model, score=score, dtype=dtype, tta=tta, tile=tile, overlap=overlap)
         self.score, self.batch_size, self.dtype = score, batch_size, dtype
         self.loaded: Any
         if str(checkpoint).endswith(SUFFIXES):
@@ -88,7 +95,7 @@ class Predictor:
                 raise InputError(f"{checkpoint}: an exported model has its own precision and no tta; leave dtype and tta out")
             self.loaded = Runner(checkpoint, score, device)
             return
-        from .models import load
+        from .models import load, torch_device
 
         self.device = torch_device(device)
         self.loaded = load(config, checkpoint, self.device, tta)
@@ -109,24 +116,30 @@ class Predictor:
         Raises:
             InputError: an image cannot be used, and `failed` is not given.
         """
-        found = sources(images, channels)
+        for result, _ in self.with_pixels(images, channels, failed):
+            yield result
+
+    def with_pixels(
+        self, images: Any, channels: Channels | None = None, failed: Failed | None = None
+    ) -> Iterator[tuple[Result, np.ndarray]]:
+        """Yield the results of images, each with the image (H, W, 3), BGR, uint8; the rest is as in a call."""
+        found = sources(images, channels, self.tell)
         yield from self._stream(found, failed) if self.tile is None else self._tiled(found, failed, self.tile)
 
-    def _tiled(self, images: Iterable[Source], failed: Failed | None, side: int) -> Iterator[Result]:
+    def _tiled(self, images: Iterable[Source], failed: Failed | None, side: int) -> Iterator[tuple[Result, np.ndarray]]:
         """Yield the results of images that are cut into tiles; the tiles of an image share batches."""
         from .tiles import merged, tiles  # torchvision's, which exported models do without
 
         for image in images:
             try:
                 pixels = image.pixels if image.pixels is not None else self.read(image.name)
+                places = tiles(pixels.shape[:2], side, self.overlap)
+                cut = (Source(image.name, np.ascontiguousarray(place.of(pixels))) for place in places)
+                parts = [part for part, _ in self._stream(cut, None)]
             except InputError as error:
-                if failed is None:
-                    raise
-                failed(error)
+                _fail(error, failed)
                 continue
-            places = tiles(pixels.shape[:2], side, self.overlap)
-            parts = self._stream((Source(image.name, np.ascontiguousarray(place.of(pixels))) for place in places), None)
-            yield merged(image.name, pixels.shape[:2], list(zip(places, parts, strict=True)))
+            yield merged(image.name, pixels.shape[:2], list(zip(places, parts, strict=True))), pixels
 
     def read(self, path: str) -> np.ndarray:
         """Return the pixels (H, W, 3), BGR, uint8, of an image file as the model's training reads it.
@@ -137,14 +150,14 @@ class Predictor:
         loaded: Any = self.loaded.read.transform(dict(img_path=path))
         return loaded["img"]
 
-    def _stream(self, images: Iterable[Source], failed: Failed | None) -> Iterator[Result]:
+    def _stream(self, images: Iterable[Source], failed: Failed | None) -> Iterator[tuple[Result, np.ndarray]]:
         batch: list[Prepared] = []
         for image in self._prepared(images, failed):
             batch.append(image)
             if len(batch) == (1 if self.batch_size == 1 else WINDOW * self.batch_size):
-                yield from self._window(batch)
+                yield from self._window(batch, failed)
                 batch = []
-        yield from self._window(batch)
+        yield from self._window(batch, failed)
 
     def _prepared(self, images: Iterable[Source], failed: Failed | None) -> Iterator[Prepared]:
         """Yield images in order, while a thread reads the images of the next batch."""
@@ -162,26 +175,61 @@ class Predictor:
                     future.cancel()
 
     def _prepare(self, image: Source) -> Prepared:
+        """Read an image and run the pipeline on it. Raise InputError, whatever fails: the image is left out, not the rest."""
         data: Any = dict(img_path=image.name, img_id=0)
-        if image.pixels is None:
-            data = self.loaded.read.transform(data)
-        else:
-            size = image.pixels.shape[:2]
-            data.update(img=image.pixels, img_shape=size, ori_shape=size)
-        size = data["ori_shape"]
-        data = self.loaded.prepare(data)
-        return Prepared(image.name, size, data["inputs"], data["data_samples"])
+        try:
+            if image.pixels is None:
+                data = self.loaded.read.transform(data)
+                self._tell_if_dark(image.name, data["img"])
+            else:
+                size = image.pixels.shape[:2]
+                data.update(img=image.pixels, img_shape=size, ori_shape=size)
+            pixels = data["img"]
+            data = self.loaded.prepare(data)
+        except Exception as error:
+            if isinstance(error, InputError) and image.name in str(error):
+                raise
+            size = " of {} x {} pixels".format(*data["img"].shape) if "img" in data else ""
+            kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+            raise InputError(
+                f"image {image.name}{size}: it cannot be read, or the test pipeline fails on it: {kind}{first_line(error)}"
+            ) from error
+        return Prepared(image.name, pixels, data["inputs"], data["data_samples"])
 
-    def _window(self, images: list[Prepared]) -> Iterator[Result]:
+    def _tell_if_dark(self, name: str, pixels: np.ndarray) -> None:
+        if pixels.max() < NEARLY_BLACK:
+            self.tell(
+                f"image {name}: nearly black, the brightest value is {pixels.max()} of 255. Of 16 bits only the upper 8 are "
+                "read: if it holds ten or twelve, scale it to 8 bits"
+            )
+
+    def _window(self, images: list[Prepared], failed: Failed | None) -> Iterator[tuple[Result, np.ndarray]]:
         groups: dict[tuple, list[int]] = {}
         for index, image in enumerate(images):
             groups.setdefault(image.shape, []).append(index)
-        results: dict[int, Result] = {}
+        results: dict[int, Result | None] = {}
         for group in groups.values():
             for start in range(0, len(group), self.batch_size):
                 part = group[start : start + self.batch_size]
-                results.update(zip(part, self._predict([images[index] for index in part]), strict=True))
-        yield from (results[index] for index in range(len(images)))
+                results.update(zip(part, self._tried([images[index] for index in part], failed), strict=True))
+        for index, image in enumerate(images):
+            if (result := results[index]) is not None:
+                yield result, image.pixels
+
+    def _tried(self, images: list[Prepared], failed: Failed | None) -> list[Result | None]:
+        """Return the results of images; None for one that is too large for the memory or for the model."""
+        try:
+            return list(self._predict(images))
+        except (InputError, MemoryError, RuntimeError) as error:
+            if len(images) > 1:
+                return [result for image in images for result in self._tried([image], failed)]
+            if not isinstance(error, InputError) and "memory" not in f"{type(error)} {error}".lower():
+                raise
+            (image,) = images
+            size = "{} x {}".format(*image.size)
+            lack = f"image {image.name}: {size} pixels are too many for the memory; cut it with --tile, or give smaller ones"
+            _fail(error if isinstance(error, InputError) else InputError(lack), failed)
+            return [None]
 
     def _predict(self, images: list[Prepared]) -> list[Result]:
         if isinstance(self.loaded, Runner):
@@ -189,10 +237,9 @@ class Predictor:
                 [image.name for image in images], [image.inputs for image in images], [image.size for image in images]
             )
         import torch
-        from mmengine.registry import DefaultScope
 
         inputs, samples = [image.inputs for image in images], [image.sample for image in images]
-        with DefaultScope.overwrite_default_scope(self.loaded.scope), torch.inference_mode(), self._precision():
+        with torch.inference_mode(), self._precision():  # no scope: nothing is built, and it would be one for all threads
             if isinstance(inputs[0], list):  # mmengine's lists have views outside, images inside
                 inputs, samples = (
                     [list(view) for view in zip(*inputs, strict=True)],
@@ -229,26 +276,17 @@ def _finished(future: Future[Prepared], failed: Failed | None) -> Iterator[Prepa
     try:
         image = future.result()
     except InputError as error:
-        if failed is None:
-            raise
-        failed(error)
+        _fail(error, failed)
     else:
         yield image
 
 
-def torch_device(name: str) -> "torch.device":
-    """Return a device by its name; `auto` is the GPU if there is one.
+def _fail(error: InputError, failed: Failed | None) -> None:
+    """Give an error to `failed`, or raise it where there is none."""
+    if failed is None:
+        raise error
+    failed(error)
 
-    Raises:
-        InputError: this machine has no such device.
-    """
-    import torch
 
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {name}: {str(error).splitlines()[0]}. Expected auto, cpu, cuda or cuda:1") from error
-    return device
+def first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0]

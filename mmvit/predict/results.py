@@ -3,7 +3,7 @@
 NumPy is the only import, so that a runner without torch can return the same results.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,13 +47,16 @@ class Detections:
         masks = None if self.masks is None else self.masks[kept]
         return Detections(self.source, self.size, self.boxes[kept], self.scores[kept], self.labels[kept], self.classes, masks)
 
-    def to_coco(self, image_id: int | str, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
-        """Return COCO's result entries: `bbox` as x y w h, and `segmentation` as uncompressed run lengths.
+    def to_coco(
+        self, image_id: int | str, category_ids: Sequence[int] | Mapping[int, int] | None = None
+    ) -> list[dict[str, Any]]:
+        """Return COCO's entries: `bbox` as x y w h, and `segmentation` as uncompressed run lengths. They have no `id` yet.
 
         Args:
             image_id: id of the image.
             category_ids: the dataset's id of each class; by default the labels, from 0.
         """
+        areas = (self.boxes[:, 2:] - self.boxes[:, :2]).prod(axis=1) if self.masks is None else self.masks.sum(axis=(1, 2))
         entries: list[dict[str, Any]] = []
         for index, (x1, y1, x2, y2) in enumerate(self.boxes.tolist()):
             label = int(self.labels[index])
@@ -61,6 +64,8 @@ class Detections:
                 image_id=image_id,
                 category_id=label if category_ids is None else category_ids[label],
                 bbox=[x1, y1, x2 - x1, y2 - y1],
+                area=float(areas[index]),
+                iscrowd=0,
                 score=float(self.scores[index]),
             )
             if self.masks is not None:

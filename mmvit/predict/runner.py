@@ -33,7 +33,10 @@ class Read:
         if not path.is_file():
             raise InputError(f"image {path}: no such file. Expected a JPEG, PNG or other image that OpenCV reads")
         content = np.frombuffer(path.read_bytes(), np.uint8)
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+        try:
+            image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+        except cv2.error as error:
+            raise InputError(f"image {path}: {str(error).strip()}. Is it too large? Cut it into pieces") from error
         if image is None:
             raise InputError(f"image {path}: it cannot be decoded as an image. Expected a JPEG, PNG or other that OpenCV reads")
         size = image.shape[:2]
@@ -53,6 +56,7 @@ class Runner:
     """
 
     def __init__(self, file: str | Path | Session, score: float = 0.3, device: str = "auto") -> None:
+        self.opened = file, score, device
         self.run, self.metadata = file if isinstance(file, Session) else open_session(file, device)
         if self.metadata["kind"] == "backbone":
             raise InputError(f"{file}: a backbone alone gives maps, not results; open it with mmvit.predict.sessions")
@@ -61,6 +65,11 @@ class Runner:
         self.classes = tuple(self.metadata["classes"])
         colours = self.metadata["palette"]
         self.palette = tuple((red, green, blue) for red, green, blue in colours) if colours else None
+        self.category_ids = tuple(self.metadata.get("category_ids") or ()) or None
+
+    def __reduce__(self) -> tuple:
+        """Pickle as the file and the options, with which another process opens it again."""
+        return Runner, self.opened
 
     def __call__(self, image: str | Path | np.ndarray) -> Result:
         """Return what the model finds in a file, or in an array (H, W, 3), uint8, BGR as OpenCV reads it.

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from threading import local
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,7 +100,14 @@ def open_openvino(file: Path, device: str) -> tuple[Run, str | None]:
     precision = (json.loads(text) if text else {}).get("precision", "float32")
     hint = dict(INFERENCE_PRECISION_HINT="f32") if precision == "float32" else {}  # else bfloat16 where the CPU has it
     compiled = core.compile_model(model, "CPU", hint)
-    return lambda feed: [np.array(found) for found in compiled(feed).to_tuple()], text
+    of_thread = local()  # a request takes one picture at a time
+
+    def run(feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        if not hasattr(of_thread, "request"):
+            of_thread.request = compiled.create_infer_request()
+        return [np.array(found) for found in of_thread.request.infer(feed).to_tuple()]
+
+    return run, text
 
 
 def open_pt2(file: Path, device: str) -> tuple[Run, str | None]:

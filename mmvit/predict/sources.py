@@ -1,18 +1,25 @@
 """Iteration over the images in paths, folders, globs, arrays and tensors."""
 
 import sys
-from collections.abc import Iterable, Iterator
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from ..errors import InputError
 
 Channels = Literal["rgb", "bgr"]
-SUFFIXES = frozenset({".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+Tell = Callable[[str], object]  # receives a remark for the user
+SUFFIXES = frozenset(".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())  # noqa: SIM905
+FILMS = frozenset(".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())  # noqa: SIM905
+PAGED = frozenset({".gif", ".tif", ".tiff"})
+HELP = {".heic": "convert it to JPEG", ".heif": "convert it to JPEG"} | dict.fromkeys(FILMS, "name a film to predict on it")
 
 
 @dataclass(frozen=True)
@@ -23,49 +30,100 @@ class Source:
     pixels: np.ndarray | None = None
 
 
-def sources(images: Any, channels: Channels | None = None) -> Iterator[Source]:
+def warn(remark: str) -> None:
+    warnings.warn(remark, stacklevel=3)
+
+
+def sources(images: Any, channels: Channels | None = None, tell: Tell = warn) -> Iterator[Source]:
     """Yield the images of a path, folder, glob, PIL image, array, tensor, or of an iterable of these, in order.
 
     Args:
         images: folders are read in the order of their names, without their subfolders. Arrays are (H, W, 3) or (H, W), tensors
             (3, H, W), uint8, or floats from 0 to 1.
         channels: order of the channels of arrays and tensors; PIL images have their own.
+        tell: receives remarks on what is left aside.
 
     Raises:
         InputError: there is no such file, a folder or glob has no images, or an array has another shape or no `channels`.
     """
-    yield from _sources(images, channels, [0])
+    yield from _sources(images, channels, [0], tell)
 
 
-def _sources(images: Any, channels: Channels | None, count: list[int]) -> Iterator[Source]:
-    if isinstance(images, str | Path):
-        for path in paths(images):
+def _sources(images: Any, channels: Channels | None, count: list[int], tell: Tell) -> Iterator[Source]:
+    if isinstance(images, Source):
+        count[0] += 1
+        yield images
+    elif isinstance(images, str | Path):
+        for path in paths(images, tell=tell):
             count[0] += 1
-            yield Source(str(path))
+            yield from pages(path, False, tell)
     elif isinstance(images, np.ndarray) or is_a(images, "PIL.Image", "Image") or is_a(images, "torch", "Tensor"):
         name = getattr(images, "filename", "") or f"image {count[0]}"
         count[0] += 1
         yield Source(str(name), pixels(images, channels, str(name)))
     elif isinstance(images, Iterable):
         for image in images:
-            yield from _sources(image, channels, count)
+            yield from _sources(image, channels, count, tell)
     else:
         raise InputError(f"image {count[0]}: a {type(images).__name__}. Expected a path, PIL image, NumPy array or tensor")
 
 
-def paths(words: str | Path) -> list[Path]:
-    """Return the files of a path, folder or glob. Raise InputError if a folder or glob has no images."""
+def paths(words: str | Path, recursive: bool = False, tell: Tell = warn) -> list[Path]:
+    """Return the files of a path, folder or glob.
+
+    Args:
+        words: the path, folder or glob.
+        recursive: whether to take the images of subfolders, too.
+        tell: receives a remark on what is left aside in a folder.
+
+    Raises:
+        InputError: a folder or glob has no images.
+    """
     path = Path(words)
     if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-        if not found:
-            raise InputError(f"folder {path}: no images in it. Expected files {', '.join(sorted(SUFFIXES))}")
-        return found
+        return in_folder(path, recursive, tell)
     if path.is_file() or not has_magic(str(words)):
         return [path]  # reading it tells that it is missing
     if not (found := [Path(file) for file in sorted(glob(str(words), recursive=True)) if Path(file).is_file()]):
         raise InputError(f"{words}: no file matches. Quote a pattern that this command is to expand, or give a folder")
     return found
+
+
+def in_folder(folder: Path, recursive: bool, tell: Tell) -> list[Path]:
+    """Return the images of a folder by name, and tell what else there is. Raise InputError if there is none."""
+    entries = sorted(entry for entry in (folder.rglob("*") if recursive else folder.iterdir()) if entry.name[0] != ".")
+    files = [entry for entry in entries if entry.is_file()]
+    taken = [file for file in files if is_image(file)]
+    left = Counter(file.suffix.lower() or "without a suffix" for file in files if not is_image(file))
+    aside = [f"{count} {suffix}" + (f" ({HELP[suffix]})" if suffix in HELP else "") for suffix, count in sorted(left.items())]
+    if not recursive and (inner := sum(entry.is_dir() for entry in entries)):
+        aside.append(f"{inner} {'subfolder' if inner == 1 else 'subfolders'} (mmvit predict --recursive takes them)")
+    if not taken:
+        found = f"; it has {', '.join(aside)}" if aside else ""
+        raise InputError(f"folder {folder}: no images in it{found}. Expected files {', '.join(sorted(SUFFIXES))}")
+    if aside:
+        tell(f"left aside in {folder}: {', '.join(aside)}")
+    return taken
+
+
+def is_image(file: Path) -> bool:
+    """Return whether a file has the suffix of an image, or an unknown one and the content of an image."""
+    suffix = file.suffix.lower()
+    return suffix in SUFFIXES or (suffix not in FILMS and cv2.haveImageReader(str(file)))
+
+
+def pages(path: Path, every: bool, tell: Tell) -> Iterator[Source]:
+    """Yield an image file, or each page of a TIFF or GIF if `every` is true; otherwise tell that there are others."""
+    count = cv2.imcount(str(path)) if path.suffix.lower() in PAGED and path.is_file() else 1
+    if count <= 1 or not every:
+        if count > 1:
+            tell(f"{path}: the first of its {count} pages is taken; mmvit predict --pages all takes them all")
+        yield Source(str(path))
+        return
+    for number in range(count):
+        good, images = cv2.imreadmulti(str(path), number, 1, flags=cv2.IMREAD_COLOR)
+        name = f"{path} page {number}"
+        yield Source(name, np.ascontiguousarray(images[0][..., :3])) if good else Source(name)
 
 
 def is_a(value: Any, module: str, name: str) -> bool:
@@ -81,9 +139,7 @@ def pixels(image: Any, channels: Channels | None, name: str) -> np.ndarray:
         InputError: the shape, type or range is wrong, or `channels` is missing.
     """
     if is_a(image, "PIL.Image", "Image"):
-        from PIL import ImageOps
-
-        return np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(image).convert("RGB"))[..., ::-1])
+        return of_pil(image, name)
     if is_a(image, "torch", "Tensor"):
         image = image.detach().cpu()
         array = (image.permute(1, 2, 0) if image.ndim == 3 else image).numpy()
@@ -102,3 +158,21 @@ def pixels(image: Any, channels: Channels | None, name: str) -> np.ndarray:
     if array.dtype != np.uint8:
         raise InputError(f"{name}: numbers of type {array.dtype}. Expected uint8, or floats from 0 to 1")
     return np.ascontiguousarray(array[..., ::-1] if channels == "rgb" else array)
+
+
+def of_pil(image: Any, name: str) -> np.ndarray:
+    """Return (H, W, 3) uint8 in BGR of a PIL image, as OpenCV reads the same image from a file.
+
+    Raises:
+        InputError: 32-bit integers beyond 16 bits, or floats.
+    """
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if not image.mode.startswith(("I", "F")):
+        return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        span = f"{values.min()} to {values.max()}"
+        raise InputError(f"{name}: a PIL image of mode {image.mode} with {span}. Expected 8 or 16 bits; convert it")
+    return np.repeat((values.astype(np.uint16) >> 8).astype(np.uint8)[..., None], 3, axis=2)

@@ -1,19 +1,18 @@
-"""Output of `mmvit predict`: pictures, label maps, and one JSON file for all images."""
+"""Output of `mmvit predict`: files that are written whole or not at all, and one JSON file for all images."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 import cv2
 import numpy as np
 
-from ..errors import InputError
-from .drawing import Colour, draw
+from ..errors import InputError, first_few
 from .results import LabelMap, Result
 
-VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
+LONGEST_JPEG = 65500  # pixels of a side
 
 
 class Names:
@@ -32,97 +31,136 @@ class Names:
         return name
 
 
-class JsonFile:
-    """A JSON file in COCO's layout, `annotations`, `images` and `categories`, valid whenever it is closed.
-
-    Annotations are written at once, so that memory stays constant. The image of a label map has the `shares` of its classes
-    instead.
-    """
-
-    def __init__(self, path: Path, classes: Sequence[str]) -> None:
-        self.path, self.classes = path, classes
-        self.images: list[dict[str, Any]] = []
-        self.file: TextIO
-        self.begun = False
-
-    def __enter__(self) -> "JsonFile":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = self.path.open("w")
-        self.file.write('{"annotations": [')
-        return self
-
-    def add(self, result: Result, label_map: Path | None = None) -> None:
-        height, width = result.size
-        image: dict[str, Any] = dict(id=len(self.images), file_name=result.source, height=height, width=width)
-        if isinstance(result, LabelMap):
-            image["shares"] = result.shares
-            if label_map is not None:
-                image["label_map"] = str(label_map)
-        else:
-            for entry in result.to_coco(image["id"]):
-                self.file.write((",\n" if self.begun else "\n") + json.dumps(entry))
-                self.begun = True
-        self.images.append(image)
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        categories = [dict(id=label, name=name) for label, name in enumerate(self.classes)]
-        self.file.write(f'\n],\n"images": {json.dumps(self.images)},\n"categories": {json.dumps(categories)}}}\n')
-        self.file.close()
+def write(path: Path, content: bytes) -> None:
+    """Write a file beside its place, and rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), image):
-        raise InputError(f"{path} cannot be written. Choose another folder with --out")
+    """Write an image; what is too long for JPEG becomes a PNG."""
+    path = path.with_suffix(".png") if max(image.shape[:2]) > LONGEST_JPEG else path
+    try:
+        content = cv2.imencode(path.suffix, image)[1].tobytes()
+    except cv2.error as error:
+        raise InputError(f"{path} cannot be made: {str(error).strip()}") from error
+    write(path, content)
 
 
-class Film:
-    """The frames of a video, and the video of the drawn frames, which is created with the first of them."""
+class Journal:
+    """Results, a line of JSON for each image, which survive whatever ends the process; `join` makes one file of them.
 
-    def __init__(self, path: Path, out: Path | None) -> None:
-        self.path, self.out = path, out
-        self.frames: list[np.ndarray] = []
-        self.writer: cv2.VideoWriter | None = None
-        self.capture = cv2.VideoCapture(str(path))
-        if not path.is_file() or not self.capture.isOpened():
-            raise InputError(f"video {path}: {'OpenCV cannot read it' if path.is_file() else 'no such file'}")
+    That file has COCO's layout: `annotations`, `images` and `categories`. The image of a label map has the `shares` of its
+    classes. Memory stays constant.
 
-    def read(self) -> Iterator[np.ndarray]:
-        """Yield the frames (H, W, 3), BGR; each waits for `add`."""
-        while True:
-            good, frame = self.capture.read()
-            if not good:
-                return
-            self.frames.append(frame)
-            yield frame
+    Args:
+        target: file of all results; the journal lies beside it as `.jsonl`.
+        head: what has to be the same to go on: the model and its options.
+        resume: whether to go on with a journal that is there.
 
-    def add(self, result: Result, palette: Sequence[Colour] | None, boxes: bool) -> None:
-        """Write the oldest waiting frame with its result."""
-        frame = self.frames.pop(0)
-        if self.out is None:
-            return
-        if self.writer is None:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            rate = self.capture.get(cv2.CAP_PROP_FPS) or 25.0
-            size = frame.shape[1], frame.shape[0]
-            self.writer = cv2.VideoWriter(str(self.out), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
-            if not self.writer.isOpened():
-                raise InputError(f"video {self.out} cannot be written: this OpenCV lacks mp4v. Use --no-overlays")
-        self.writer.write(draw(frame, result, palette, boxes))
+    Raises:
+        InputError: there are results already, or, to resume, none of the same model.
+    """
 
-    def close(self) -> None:
-        self.capture.release()
-        if self.writer is not None:
-            self.writer.release()
+    def __init__(self, target: Path, head: Mapping[str, Any], resume: bool = False) -> None:
+        self.target, self.path = target, target.with_suffix(".jsonl")
+        self.head = json.loads(json.dumps(head))
+        self.done: dict[str, str] = {}  # sources to the names of their files
+        self.last_id = 0
+        kept = self._earlier() if resume else []
+        if not resume and (there := [path for path in (self.target, self.path) if path.exists()]):
+            raise InputError(
+                f"{there[0]} has the results of an earlier run. Name another folder with --out, or go on with --resume"
+            )
+        write(self.path, "".join(json.dumps(line) + "\n" for line in [{"head": self.head}, *kept]).encode())
+        self.file = self.path.open("a")
 
+    def _earlier(self) -> list[dict[str, Any]]:
+        """Return the lines of an earlier run, without those of a film that it did not finish."""
+        if not self.path.is_file():
+            raise InputError(f"--resume: no {self.path}, so there is no run that was stopped; leave --resume out")
+        head, *lines = list(self.lines()) or [{}]
+        if head.get("head") != self.head:
+            known = head.get("head") or {}
+            other = [key for key in self.head if known.get(key) != self.head[key]]
+            raise InputError(f"--resume: {self.path} was written with another {first_few(other)}. Repeat the command as it was")
+        films = {line["film"] for line in lines if "frames" in line}
+        kept = [line for line in lines if line.get("film") is None or line["film"] in films]
+        ids = [line["image"]["id"] for line in kept if "image" in line]
+        self.last_id = max((number for number in ids if isinstance(number, int)), default=0)
+        self.done = {line["source"]: line["name"] for line in kept if "name" in line}
+        return kept
 
-def split(inputs: Iterable[str]) -> tuple[list[str], list[Path]]:
-    """Split the inputs of a command line into images, folders and globs, and videos."""
-    images: list[str] = []
-    videos: list[Path] = []
-    for word in inputs:
-        if Path(word).suffix.lower() in VIDEOS:
-            videos.append(Path(word))
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines of the journal; a last one that is cut short is left out."""
+        with self.path.open() as file:
+            for line in file:
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    return
+
+    def add(self, result: Result, image_id: int | str, categories: Mapping[int, int], **noted: Any) -> None:
+        """Write the result of an image.
+
+        Args:
+            result: the result.
+            image_id: of the image.
+            categories: the dataset's id of each label.
+            noted: `name` of the image's files or `film` that it is of, `label_map`.
+        """
+        height, width = result.size
+        image: dict[str, Any] = dict(id=image_id, file_name=result.source, height=height, width=width)
+        entries: list[dict[str, Any]] = []
+        if isinstance(result, LabelMap):
+            image |= dict(shares=result.shares) | {key: noted.pop(key) for key in ("label_map",) if key in noted}
         else:
-            images.append(word)
-    return images, videos
+            entries = result.to_coco(image_id, categories)
+        self._write(dict(source=result.source, image=image, annotations=entries, **noted))
+
+    def end_film(self, film: str, name: str, frames: int) -> None:
+        """Note that all frames of a film are there."""
+        self._write(dict(source=film, name=name, film=film, frames=frames))
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self.file.write(json.dumps(line) + "\n")
+        self.file.flush()
+
+    def join(self, categories: list[dict[str, Any]], keep: bool = False) -> None:
+        """Write the one file of all results; `keep` leaves the journal, for a run that goes on later."""
+        self.file.close()
+        partial = self.target.with_name(f".{self.target.name}.partial")
+        numbers = count(1)
+        images = (line["image"] for line in self.lines() if "image" in line)
+        entries = (dict(entry, id=next(numbers)) for line in self.lines() for entry in line.get("annotations", ()))
+        try:
+            with partial.open("w") as file:
+                _list(file.write, '{"annotations": ', entries)
+                _list(file.write, ',\n"images": ', images)
+                file.write(f',\n"categories": {json.dumps(categories)}}}\n')
+            partial.replace(self.target)
+        finally:
+            partial.unlink(missing_ok=True)
+        if not keep:
+            self.path.unlink()
+
+
+def _list(write: Callable[[str], object], key: str, entries: Iterator[Any]) -> None:
+    write(f"{key}[")
+    for number, entry in enumerate(entries):
+        write((",\n" if number else "\n") + json.dumps(entry))
+    write("\n]")
+
+
+def numbered(folder: Path, resume: bool = False) -> Path:
+    """Return a folder, or FOLDER_2 and so on: the first without results; to resume, the last with results of a stopped run."""
+    names = [folder, *(folder.with_name(f"{folder.name}_{number}") for number in range(2, 1000))]
+    if resume:
+        stopped = [name for name in names if any(name.glob("*.jsonl"))]
+        return stopped[-1] if stopped else folder
+    return next(name for name in names if not name.exists() or not any(name.iterdir()))

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..compat.checkpoints import safe_load
 from ..errors import CheckpointError
 
+INDEX = ".safetensors.index.json"  # end of the name of a file that lists the files of a sharded checkpoint
 META = "mmvit_meta"  # key in the header of our safetensors files: the metadata, as JSON
 ZIP = b"PK\x03\x04"  # first bytes of torch's archives; its files from before 1.6 have others
 
@@ -36,6 +37,8 @@ def read_checkpoint(path: Path, source: str | Path | None = None) -> Any:
     """
     source = source or path
     try:
+        if path.name.endswith(INDEX):
+            return _read_shards(path, source)
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
         _check_archive(path, source)
@@ -70,6 +73,34 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     return dict(meta=meta, state_dict=tensors)
 
 
+def shards(path: Path, source: str | Path) -> list[Path]:
+    """Return the files of a sharded checkpoint, which lie beside its index; a file that is no index is its own only shard.
+
+    Raises:
+        CheckpointError: the index is no JSON with a `weight_map` of file names, or a file is missing.
+    """
+    if not path.name.endswith(INDEX):
+        return [path]
+    try:
+        names = sorted(set(json.loads(path.read_text())["weight_map"].values()))
+        files = [path.with_name(name) for name in names]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{source}: expected an index with a weight_map of names of tensors to files beside it"
+        ) from error
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise CheckpointError(f"{source}: {', '.join(missing)} of its {len(files)} files are not beside it; get them, too")
+    return files
+
+
+def _read_shards(path: Path, source: str | Path) -> dict[str, Any]:
+    """Return the tensors of all files that an index names."""
+    tensors: dict[str, Any] = {}
+    for file in shards(path, source):
+        tensors |= _read_safetensors(file)
+    return tensors
+
+
 def require_real(tensors: Mapping[str, Tensor], path: Path, source: str | Path) -> None:
     """Check that the file holds the numbers of every tensor.
 
@@ -78,7 +109,7 @@ def require_real(tensors: Mapping[str, Tensor], path: Path, source: str | Path) 
     Raises:
         CheckpointError: a tensor is not dense, or claims more bytes than the file has.
     """
-    size = path.stat().st_size
+    size = sum(file.stat().st_size for file in shards(path, source))
     for name, value in tensors.items():
         if value.layout != torch.strided or value.device.type != "cpu":
             found = f"{name} {tuple(value.shape)} is {value.layout} on {value.device}"
@@ -103,6 +134,11 @@ def _check_archive(path: Path, source: str | Path) -> None:
             return
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
+    if any(entry.filename.partition("/")[2] == "constants.pkl" for entry in entries):
+        raise CheckpointError(
+            f"{source} was not read: it is a TorchScript archive, a program and not a checkpoint. If you trust it, save its "
+            f"tensors: torch.save(torch.jit.load({path.name!r}).state_dict(), 'weights.pth')"
+        )
     size = path.stat().st_size
     claimed = sum(entry.file_size for entry in entries)
     packed = [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]

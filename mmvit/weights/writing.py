@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,12 +23,17 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, 
     partial = path.with_name(f"{uuid4().hex}.partial{path.suffix}")
     own = {name: value.detach().clone().contiguous() for name, value in tensors.items()}  # a view would write all of its base
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import save_file
-
-            save_file(own, partial, metadata=None if meta is None else {META: json.dumps(meta)})
-        else:
-            torch.save(own if meta is None else dict(meta=dict(meta), state_dict=own), partial)
+        partial.write_bytes(_serialized(path, own, meta))  # by Python, which says when a disk is full
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _serialized(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any] | None) -> bytes:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import save
+
+        return save(dict(tensors), metadata=None if meta is None else {META: json.dumps(meta)})
+    buffer = BytesIO()
+    torch.save(dict(tensors) if meta is None else dict(meta=dict(meta), state_dict=dict(tensors)), buffer)
+    return buffer.getvalue()

@@ -1,6 +1,7 @@
 """Each head, exported as ONNX, gives what its checkpoint gives, without the training stack and in a browser."""
 
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,13 @@ def test_an_exported_model_gives_what_its_checkpoint_gives(exported: Exported, p
     assert [result.size for result in found] == list(SIZES)
     for one, other in zip(found, wanted, strict=True):
         require_same(one, other)
+
+
+def test_another_process_opens_it_again(exported: Exported, photographs: Path) -> None:
+    predictor = mmvit.Predictor(None, exported.file, score=0.02)
+    again = pickle.loads(pickle.dumps(predictor))
+    for one, other in zip(again(photographs), predictor(photographs), strict=True):
+        require_same(one, other, least=0)
 
 
 def test_a_higher_score_leaves_the_objects_above_it(exported: Exported, photographs: Path) -> None:

@@ -34,7 +34,7 @@ def test_a_folder(trained: Trained, tmp_path: Path) -> None:
             assert (np.asarray(Image.open(tmp_path / "labels" / f"{index}.png")) == result.labels).all()
             assert sum(content["images"][index]["shares"].values()) == pytest.approx(1)
         else:
-            told = [entry for entry in content["annotations"] if entry["image_id"] == index]
+            told = [entry for entry in content["annotations"] if entry["image_id"] == index + 1]
             np.testing.assert_allclose([entry["score"] for entry in told], result.scores, atol=1e-5)
             assert all("segmentation" in entry for entry in told)
 
@@ -100,7 +100,7 @@ def test_classes_are_chosen(tmp_path: Path, capsys: pytest.CaptureFixture) -> No
     chosen = whole.names[0]
     assert main([*words, "--classes", chosen, "--no-overlays"]) == 0
     labels = {entry["category_id"] for entry in json.loads((tmp_path / "out/predictions.json").read_text())["annotations"]}
-    assert labels == {trained.classes.index(chosen)}
+    assert labels == {trained.classes.index(chosen) + 1}
     assert not (tmp_path / "out/overlays").exists()
-    assert main([*words, "--classes", "nothing"]) == 2
+    assert main([*words[:-4], "--out", str(tmp_path / "other"), "--classes", "nothing"]) == 2
     assert "the model has no class 'nothing'" in capsys.readouterr().err

@@ -1,0 +1,196 @@
+"""Inputs that are damaged, too large, of other kinds, or left aside: each is named, and the rest goes on."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from makers import HOME
+from PIL import Image
+from trained import Trained
+
+from mmvit.__main__ import main
+from mmvit.errors import InputError
+from mmvit.predict.films import Film
+from mmvit.predict.runner import Read
+from mmvit.predict.sources import pages, paths, pixels
+
+pytestmark = pytest.mark.stack
+NOISE = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return Trained("retinanet", tmp_path_factory.mktemp("one"))
+
+
+def deep() -> Image.Image:
+    return Image.fromarray(NOISE.integers(0, 65536, (40, 60), dtype=np.uint16))
+
+
+def colour() -> Image.Image:
+    return Image.fromarray(NOISE.integers(0, 256, (40, 60, 3), dtype=np.uint8))
+
+
+MODES = {
+    "I;16 png": (deep, "png"),
+    "I;16 tif": (deep, "tif"),
+    "L": (lambda: colour().convert("L"), "png"),
+    "LA": (lambda: colour().convert("LA"), "png"),
+    "1": (lambda: colour().convert("1"), "png"),
+    "P": (lambda: colour().convert("P"), "png"),
+    "RGBA": (lambda: colour().convert("RGBA"), "png"),
+    "CMYK": (lambda: colour().convert("CMYK"), "tif"),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_pil_image_and_its_file_are_the_same_pixels(detector: Trained, tmp_path: Path, mode: str) -> None:
+    make, suffix = MODES[mode]
+    file = tmp_path / f"image.{suffix}"
+    make().save(file)
+    with Image.open(file) as image:
+        given = pixels(image, None, "image")
+    by_stack, by_runner = detector.predictor().read(str(file)), Read().transform(dict(img_path=file))["img"]
+    assert (by_stack == by_runner).all()
+    assert (given == by_stack).all()
+    assert given.std() > 10
+
+
+def test_whole_numbers_of_32_bits_are_taken_as_16() -> None:
+    values = np.arange(65536, dtype=np.int32).reshape(256, 256)
+    assert (pixels(Image.fromarray(values), None, "a")[..., 0] == values >> 8).all()
+    for wrong in (values + 1, values.astype(np.float32)):
+        with pytest.raises(InputError, match="Expected 8 or 16 bits"):
+            pixels(Image.fromarray(wrong), None, "a")
+
+
+def test_twelve_bits_in_sixteen_are_said(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = tmp_path / "dark.tif"
+    Image.fromarray(NOISE.integers(0, 4096, (64, 96), dtype=np.uint16)).save(file)
+    assert main(["predict", str(detector.checkpoint), str(file), "--out", str(tmp_path / "out")]) == 0
+    assert f"{file}: nearly black, the brightest value is 15 of 255" in capsys.readouterr().err
+    with pytest.warns(UserWarning, match="nearly black"):
+        list(detector.predictor()(file))
+
+
+def test_what_a_folder_has_besides_is_said(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jfif", "c", "d.heic", "e.mp4", "f.txt", "inner/g.png", ".hidden.png"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        if name in ("d.heic", "e.mp4", "f.txt"):
+            file.write_bytes(b"something else")
+        else:
+            colour().save(file, "PNG" if name.endswith("png") else "JPEG")
+    told: list[str] = []
+    assert [path.name for path in paths(tmp_path, tell=told.append)] == ["a.jpg", "b.jfif", "c"]
+    for part in ("1 .heic (convert it to JPEG)", "1 .mp4 (name a film", "1 .txt", "1 subfolder (mmvit predict --recursive"):
+        assert part in told[0]
+    assert [path.name for path in paths(tmp_path, True, told.append)][-1] == "g.png"
+    assert "subfolder" not in told[1]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/x.heic").write_bytes(b"")
+    with pytest.raises(InputError, match=r"it has 1 \.heic"):
+        paths(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("suffix", ["tif", "gif"])
+def test_pages(detector: Trained, tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"pages.{suffix}"
+    images = [colour() for _ in range(3)]
+    images[0].save(file, save_all=True, append_images=images[1:])
+    told: list[str] = []
+    assert [source.name for source in pages(file, False, told.append)] == [str(file)]
+    assert "first of its 3 pages" in told[0]
+    words = ["predict", str(detector.checkpoint), str(file), "--out", str(tmp_path / "out"), "--pages", "all"]
+    assert main(words) == 0
+    assert sorted(path.name for path in (tmp_path / "out/overlays").iterdir()) == ["pages.jpg", "pages_2.jpg", "pages_3.jpg"]
+    sources = list(pages(file, True, told.append))
+    if suffix == "tif":
+        for source, image in zip(sources, images, strict=True):
+            assert (source.pixels == np.asarray(image)[..., ::-1]).all()
+
+
+@pytest.mark.parametrize("tile", [[], ["--tile", "64"]])
+def test_one_picture_does_not_end_the_run(
+    detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture, tile: list[str]
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.new("L", (3, 900)).save(folder / "a_thin.png")
+    Image.new("1", (33000, 33000)).save(folder / "b_large.png")
+    (folder / "c_broken.png").write_bytes(b"no image")
+    colour().save(folder / "d_good.png")
+    cfg = detector.cfg.copy()
+    cfg.test_dataloader.dataset.pipeline[1] = dict(type="Resize", scale=(64, 64), keep_ratio=True)
+    cfg.dump(tmp_path / "config.py")
+    words = [str(tmp_path / "config.py"), str(detector.checkpoint), str(folder), "--out", str(tmp_path / "out")]
+    assert main(["predict", *words, *tile, "--score", "0.9"]) == 1
+    told = capsys.readouterr()
+    assert [name in told.err for name in ("a_thin.png", "b_large.png", "c_broken.png")] == [not tile, True, True]
+    assert "Traceback" not in told.err
+    assert (tmp_path / "out/overlays/d_good.jpg").is_file()
+
+
+def test_a_side_too_long_for_jpeg_becomes_a_png(detector: Trained, tmp_path: Path) -> None:
+    from mmvit.predict.writing import write_image
+
+    write_image(tmp_path / "long.jpg", np.zeros((8, 66000, 3), np.uint8))
+    assert [path.name for path in tmp_path.iterdir()] == ["long.png"]
+
+
+def test_too_little_memory_leaves_one_picture_out(detector: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = detector.predictor(batch_size=4)
+    step = predictor.loaded.model.test_step
+
+    def lacking(data: dict) -> list:
+        if any(len(data["inputs"]) > 1 or sample.img_path.endswith("1.png") for sample in data["data_samples"]):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return step(data)
+
+    monkeypatch.setattr(predictor.loaded.model, "test_step", lacking)
+    told: list[InputError] = []
+    found = list(predictor(sorted(detector.images.iterdir()), failed=told.append))
+    assert [Path(result.source).name for result in found] == ["0.png", "2.png", "3.png"]
+    assert ["1.png" in str(error) and "memory" in str(error) for error in told] == [True]
+
+
+def write_film(file: Path, count: int, code: str = "MJPG") -> Path:
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*code), 10, (96, 64))
+    for _ in range(count):
+        writer.write(NOISE.integers(0, 256, (64, 96, 3), dtype=np.uint8))
+    writer.release()
+    return file
+
+
+def test_a_damaged_film_is_said(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    film = write_film(tmp_path / "film.avi", 12)
+    content = film.read_bytes()
+    film.write_bytes(content[: len(content) // 2])
+    words = ["predict", str(detector.checkpoint), str(film), "--score", "0.9"]
+    assert main([*words, "--out", str(tmp_path / "cut")]) == 1
+    assert "of 12 frames could be read; it is damaged or cut short" in capsys.readouterr().err
+    assert (tmp_path / "cut/overlays/film.mp4").is_file()
+    film.write_bytes(content)
+    assert main([*words, "--out", str(tmp_path / "whole")]) == 0
+
+
+def test_patterns_of_films(detector: Trained, tmp_path: Path) -> None:
+    for name in ("a.avi", "b.avi"):
+        write_film(tmp_path / name, 2)
+    words = ["predict", str(detector.checkpoint), f"{tmp_path}/*.avi", "--score", "0.9", "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    assert sorted(path.name for path in (tmp_path / "out/overlays").iterdir()) == ["a.mp4", "b.mp4"]
+    with pytest.raises(InputError, match="no such file"):
+        Film(tmp_path / "none.ts", None)
+
+
+def test_without_what_draws_there_are_data(detector: Trained, tmp_path: Path) -> None:
+    words = ["predict", str(detector.checkpoint), str(detector.images), "--out", str(tmp_path)]
+    program = f"import sys; sys.modules['supervision'] = None; from mmvit.__main__ import main; sys.exit(main({words}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=HOME)
+    assert done.returncode == 0, done.stderr
+    assert "mmvit[draw]" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.json"]

@@ -1,0 +1,209 @@
+"""Results that survive whatever ends a run, and that others can read."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from makers import HOME
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from trained import Trained
+
+from mmvit.__main__ import main
+from mmvit.engine.checkpoints import category_ids
+from mmvit.predict import writing
+from mmvit.predict.predictor import Predictor
+from mmvit.predict.writing import numbered
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture(scope="module", params=["retinanet", "mask_rcnn", "fpn"])
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return Trained(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return Trained("retinanet", tmp_path_factory.mktemp("one"))
+
+
+def words_of(trained: Trained, out: Path, *more: str) -> list[str]:
+    return ["predict", str(trained.checkpoint), str(trained.images), "--score", "0", "--out", str(out), *more]
+
+
+def read(out: Path) -> dict[str, Any]:
+    return json.loads((out / "predictions.json").read_text())
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_that_is_killed_goes_on(detector: Trained, tmp_path: Path, number: signal.Signals) -> None:
+    words = words_of(detector, tmp_path / "out")
+    program = (
+        "import os, time; from mmvit.__main__ import main; from mmvit.predict.predictor import Predictor\n"
+        "predict, calls = Predictor._predict, []\n"
+        "def killed(self, images):\n"
+        "    calls.append(images)\n"
+        f"    if len(calls) == 3: os.kill(os.getpid(), {int(number)}); time.sleep(9)\n"
+        "    return predict(self, images)\n"
+        f"Predictor._predict = killed; raise SystemExit(main({words}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=HOME)
+    killed = number == signal.SIGKILL
+    assert done.returncode == (-9 if killed else 130), done.stderr
+    lines = (tmp_path / "out/predictions.jsonl").read_text().splitlines()
+    assert len(lines) == 3  # the head and two images
+    assert (tmp_path / "out/predictions.json").exists() != killed
+    assert main(words) == 2  # what is there is not replaced
+    assert main([*words, "--resume"]) == 0
+    assert main(words_of(detector, tmp_path / "whole")) == 0
+    resumed, whole = read(tmp_path / "out"), read(tmp_path / "whole")
+    assert resumed == whole
+    assert len(whole["images"]) == 4
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["overlays", "predictions.json"]
+
+
+def test_a_line_that_is_cut_and_a_film_that_is_not_whole_are_done_again(detector: Trained, tmp_path: Path) -> None:
+    film = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"MJPG"), 5, (96, 64))
+    for shade in (0, 100, 200):
+        writer.write(np.full((64, 96, 3), shade, np.uint8))
+    writer.release()
+    words = words_of(detector, tmp_path / "out", str(film))
+    words.insert(2, str(film))
+    journal = tmp_path / "out/predictions.jsonl"
+    calls = []
+    predict = Predictor._predict
+
+    def stopped(self: Predictor, images: list) -> list:
+        calls.append(images)
+        if len(calls) == 7:
+            raise KeyboardInterrupt
+        return predict(self, images)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Predictor, "_predict", stopped)
+        assert main(words[:-1]) == 130
+    with journal.open("a") as file:
+        file.write('{"source": "cut')
+    assert main([*words[:-1], "--resume"]) == 0
+    found = read(tmp_path / "out")
+    assert len(found["images"]) == 4 + 3
+    for kind in ("images", "annotations"):
+        numbers = [entry["id"] for entry in found[kind]]
+        assert len(numbers) == len(set(numbers))
+
+
+@pytest.mark.parametrize(
+    ("more", "told"), [(["--tta"], "another tta"), (["--classes", "1"], "another classes"), ([], "no run that was stopped")]
+)
+def test_a_run_of_other_options_does_not_go_on(
+    detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture, more: list[str], told: str
+) -> None:
+    words = words_of(detector, tmp_path)
+    if more:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Predictor, "_predict", interrupt)
+            assert main(words) == 130
+    assert main([*words, "--resume", *more]) == 2
+    assert told in capsys.readouterr().err
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_full_disk_is_one_message(
+    detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, calls = writing.write, []
+
+    def full(path: Path, content: bytes) -> None:
+        calls.append(path)
+        if len(calls) == 4:  # the journal's head and two pictures are written
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "write", full)
+        assert main(words_of(detector, tmp_path)) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "No space left on device. The results of 2 images are in" in told
+    assert main(words_of(detector, tmp_path, "--resume")) == 0
+    assert len(read(tmp_path)["images"]) == 4
+
+
+def test_folders_are_numbered(tmp_path: Path) -> None:
+    first = tmp_path / "predictions"
+    assert numbered(first) == first
+    first.mkdir()
+    (first / "predictions.json").write_text("{}")
+    assert numbered(first).name == "predictions_2"
+    (first / "predictions.jsonl").write_text("{}")
+    assert numbered(first, resume=True) == first
+
+
+def test_others_read_the_results(trained: Trained, tmp_path: Path) -> None:
+    """Perfect objects come to AP 1.0 against the user's own file: with its ids of images and categories, in its order."""
+    categories = [dict(id=3 * number + 7, name=name) for number, name in reversed(list(enumerate(trained.classes)))]
+    images = [dict(id=100 - index, file_name=f"{index}.png", height=64, width=96) for index in range(4)]
+    ann = tmp_path / "own.json"
+    ann.write_text(json.dumps(dict(images=images, annotations=[], categories=categories)))
+    assert main(words_of(trained, tmp_path / "out", "--ann", str(ann))) == 0
+    content = read(tmp_path / "out")
+    assert {entry["id"] for entry in content["images"]} == {100, 99, 98, 97}
+    assert {(one["id"], one["name"]) for one in content["categories"]} == {(one["id"], one["name"]) for one in categories}
+    if trained.segments:
+        return
+    ann.write_text(json.dumps(dict(images=images, annotations=content["annotations"], categories=categories, info={})))
+    with redirect_stdout(StringIO()):
+        truth, again = COCO(str(ann)), COCO(str(tmp_path / "out/predictions.json"))
+        assert len(again.anns) == len(content["annotations"]) > 0
+        for kind in ("bbox", "segm") if trained.head == "mask_rcnn" else ("bbox",):
+            evaluation = COCOeval(truth, truth.loadRes(content["annotations"]), kind)
+            evaluation.params.maxDets = [1, 10, 1000]
+            evaluation.evaluate()
+            evaluation.accumulate()
+            precision = evaluation.eval["precision"][..., 0, -1]
+            assert precision[precision > -1].min() == pytest.approx(1)
+
+
+def test_a_file_that_lacks_a_class_or_an_image_is_named(
+    detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    ann = tmp_path / "own.json"
+    categories = [dict(id=number, name=name) for number, name in enumerate(detector.classes)]
+    ann.write_text(json.dumps(dict(images=[dict(id=5, file_name="0.png")], annotations=[], categories=categories)))
+    assert main(words_of(detector, tmp_path / "out", "--ann", str(ann))) == 1
+    assert f"left out: image {detector.images / '1.png'}: --ann {ann} has no images of that name" in capsys.readouterr().err
+    assert [image["id"] for image in read(tmp_path / "out")["images"]] == [5]
+    for wrong, told in ((dict(images=[], categories=categories[1:]), "no categories named 0"), ([], "expected a JSON file")):
+        ann.write_text(json.dumps(wrong))
+        assert main(words_of(detector, tmp_path / "other", "--ann", str(ann))) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_the_ids_of_the_training_are_kept(detector: Trained, tmp_path: Path) -> None:
+    content = torch.load(detector.checkpoint, weights_only=False)
+    numbers = [9 * number for number in range(1, 11)]
+    content["meta"]["dataset_meta"]["category_ids"] = numbers
+    file = tmp_path / "noted.pth"
+    torch.save(content, file)
+    assert list(Predictor(None, file).loaded.category_ids) == numbers
+    assert list(detector.predictor().loaded.category_ids) == list(range(1, 11))  # of the annotation file of its config
+    data = SimpleNamespace(cat_ids=np.array(numbers))
+    assert category_ids(SimpleNamespace(datasets=[SimpleNamespace(dataset=data)])) == numbers
+    assert category_ids(SimpleNamespace()) == []
