@@ -160,4 +160,4 @@ def backbone_of(name: str) -> tuple[str, dict[str, Any]]:
             f"{name}: model.backbone is not one of mmvit's by name; expected type='mmvit.VAN', arch='b2' or the like"
         )
     backbone.pop("init_cfg", None)
-    return f"{kind.family}_{arch}", backbone
+    return f"{kind.record.name}_{arch}", backbone

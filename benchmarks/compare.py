@@ -91,7 +91,7 @@ def compare(homes: dict[str, Path], setting: dict, repeats: int) -> tuple[dict[s
 
 
 def run(asked: Namespace) -> None:
-    names = asked.archs or [f"{family.family}_{family.small}" for family in families()]
+    names = asked.archs or [f"{family.record.name}_{family.record.small}" for family in families()]
     for name in names:
         find(name)
     lines, ratios = [], []

@@ -141,7 +141,7 @@ def settings(device: str, quick: bool) -> Iterator[candidates.Setting]:
         for name, train in (("van_b0", False), ("pvt_v2_b0", True)):
             yield candidates.Setting(name, 64, 64, 2, train, "bfloat16", device)
         return
-    names = [f"{family.family}_{family.small}" for family in families()]
+    names = [f"{family.record.name}_{family.record.small}" for family in families()]
     for dtype, train, (batch, height, width) in product(("bfloat16", "float32"), (False, True), SIZES):
         for name in names:
             yield candidates.Setting(name, height, width, batch, train, dtype, device)

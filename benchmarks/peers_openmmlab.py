@@ -48,7 +48,7 @@ def mmdet_pvt(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | None:
 
 
 def mmdet_pvt_v2(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | None:
-    if PVTv2.archs[arch].linear:  # it has no linear attention
+    if PVTv2.record.archs[arch].linear:  # it has no linear attention
         return None
     from mmdet.models.backbones.pvt import PyramidVisionTransformerV2
 
@@ -58,7 +58,7 @@ def mmdet_pvt_v2(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | Non
 
 
 def mmdet_sizes(family: type[Pyramid], arch: str) -> dict[str, Any]:
-    sizes = family.archs[arch]
+    sizes = family.record.archs[arch]
     return dict(
         embed_dims=sizes.dims[0],
         num_layers=list(sizes.depths),
@@ -70,7 +70,7 @@ def mmdet_sizes(family: type[Pyramid], arch: str) -> dict[str, Any]:
 
 def mmseg_mit(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | None:
     """Return SegFormer's encoder (arXiv 2105.15203) with PVT v2's depths, widths, heads and reductions; b2 is their B2."""
-    if PVTv2.archs[arch].linear:
+    if PVTv2.record.archs[arch].linear:
         return None
     from mmseg.models.backbones import MixVisionTransformer
 
@@ -83,7 +83,7 @@ def mmseg_mit(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | None:
 def mmpretrain_van(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer:
     from mmpretrain.models import backbones
 
-    sizes = VAN.archs[arch]
+    sizes = VAN.record.archs[arch]
     network = backbones.VAN(
         arch=dict(embed_dims=list(sizes.dims), depths=list(sizes.depths), ffn_ratios=list(sizes.mlp_ratios)),
         out_indices=(0, 1, 2, 3),
@@ -105,7 +105,7 @@ def mmpretrain_van(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer:
 
 def mmpretrain_t2t(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | None:
     """Return mmpretrain's T2T-ViT: transformer tokens and plain blocks only, because their module has no performer."""
-    sizes = T2TViT.archs[arch]
+    sizes = T2TViT.record.archs[arch]
     if sizes.tokens != "transformer" or sizes.design != "plain" or any(side % 32 for side in size):
         return None
     from mmpretrain.models.backbones import T2T_ViT

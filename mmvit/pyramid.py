@@ -4,7 +4,7 @@ A `Pyramid` turns images (B, in_channels, H, W) into a tuple of maps (B, C_i, ce
 `out_indices`, for every H, W >= 32. `out_channels` and `out_strides` give the shapes without running it.
 
 A family derives from it, builds its `stages` in the constructor, ends the constructor with `self.finish()`, and defines
-`init_parts`, `our_name` and the class attributes below.
+`init_parts` and `record`, which says what the papers and the released files say.
 
 There are two kinds of networks. Four stages, each at its own stride, give the pyramid as they are. A network whose blocks stay
 at one stride (VOLO, T2T-ViT) is *tapped* four times, and each tap is brought to its level's stride (`layers.parts.Tap`). The
@@ -25,7 +25,8 @@ from typing_extensions import Self
 
 from .arguments import check_indices, check_options, initialisers
 from .errors import InputError
-from .weights import loading, released
+from .weights import loading
+from .weights.released import Record, register
 
 STRIDES = (4, 8, 16, 32)
 LAST = len(STRIDES) - 1  # the level whose tap has a released norm
@@ -68,9 +69,6 @@ class StageBase(nn.Module):
     blocks: nn.ModuleList
 
 
-FAMILIES: dict[str, type["Pyramid"]] = {}  # by the first part of their files' and configs' names
-
-
 class Pyramid(BaseModule):
     """Base of the backbones.
 
@@ -99,23 +97,16 @@ class Pyramid(BaseModule):
 
     stages: nn.ModuleList  # of `StageBase`
     tapped: ClassVar[bool] = False  # whether levels have parameters of their own: without a loss on them, they get no gradient
-    paper: ClassVar[str]  # its arXiv number
-    archs: ClassVar[Mapping[str, Any]]  # names and sizes of the paper's models
-    released: ClassVar[Mapping[str, released.Released]]  # the authors' files by arch, or by arch and image size
-    small: ClassVar[str]  # the arch that has a config for every head and dataset
-    _is_init: bool  # mmengine's flag: whether init_weights was called
-    family: ClassVar[str]  # first part of the names of released files and configs: `volo` of volo_d1
+    head: nn.Linear  # of a classifier only
     pad_to: ClassVar[int] = 1  # images are zero-padded at the bottom and right to a multiple of this
-    table_mode: ClassVar[str]  # how position tables (tensors named pos_embed) are interpolated
-    input_tensors: ClassVar[tuple[str, ...]]  # our names of the tensors whose size follows from in_channels
-    classifier: ClassVar[tuple[str, ...]]  # first parts of the released names that only a classifier uses
+    record: ClassVar[Record]
+    _is_init: bool  # mmengine's flag: whether init_weights was called
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Register a family; a subclass without a `family` of its own is a user's variant of one."""
+        """Register a family; a subclass without a `record` of its own is a user's variant of one."""
         super().__init_subclass__(**options)
-        if "family" in vars(cls):
-            FAMILIES[cls.family] = cls
-            released.register(cls.family, cls.archs, cls.released, cls)
+        if "record" in vars(cls):
+            register(cls)
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
         """Check the names of the options first, because families use some values before calling this class's constructor."""
@@ -191,7 +182,7 @@ class Pyramid(BaseModule):
         Raises:
             ValueError: images of another rank or channel count, or smaller than 32 pixels on a side.
         """
-        self._check(images)
+        self.check(images)
         height, width = images.shape[-2:]
         if self.pad_to > 1:  # written for ONNX, which rounds quotients towards zero, and Inductor, which must see sides above 0
             right, bottom = (((side - 1) // self.pad_to + 1) * self.pad_to - side for side in (width, height))
@@ -203,7 +194,8 @@ class Pyramid(BaseModule):
         ]
         return tuple(level.contiguous() for level in cut) if self.contiguous_maps else tuple(cut)
 
-    def _check(self, images: Tensor) -> None:
+    def check(self, images: Tensor) -> None:
+        """Raise ValueError if these are no images for this network."""
         if images.ndim != 4 or images.shape[1] != self.in_channels:
             raise ValueError(
                 f"{type(self).__name__} takes images (B, {self.in_channels}, H, W), got {tuple(images.shape)}; "
@@ -214,6 +206,15 @@ class Pyramid(BaseModule):
                 f"{type(self).__name__} takes images of at least {SMALLEST} x {SMALLEST} pixels, "
                 f"got {images.shape[-2]} x {images.shape[-1]}; pad or enlarge them"
             )
+
+    def add_classifier(self, classes: int) -> None:
+        """Add what the authors' classifier has beside the backbone, under the names of their files; see `zoo`."""
+        self.head = nn.Linear(self.level_channels[LAST], classes)
+
+    def classify(self, images: Tensor) -> Tensor:
+        """Return logits (B, classes) of images (B, in_channels, H, W): by default, of the average of the last map."""
+        (last,) = self.forward(images)
+        return self.head(last.mean(dim=(2, 3)))
 
     def run_block(self, block: Callable[..., Tensor], features: Tensor, *extra: Any) -> Tensor:
         """Return `block(features, *extra)`; under `with_cp`, the backward pass computes its activations again."""
@@ -252,18 +253,13 @@ class Pyramid(BaseModule):
                         module.eval()
         return self
 
-    @staticmethod
-    def our_name(released: str) -> str:
-        """Return the name here of a tensor of the authors' files. Our own names stay as they are."""
-        raise NotImplementedError
-
-    def ignores(self, name: str) -> bool:
-        """Return whether a tensor (by our name) of a file belongs to a classifier or to a stage that is not built."""
+    def leaves_out(self, name: str) -> bool:
+        """Return whether a tensor belongs to a part that is not built, because no level of `out_indices` needs it."""
         first, _, rest = name.partition(".")
         number = rest.partition(".")[0]
         if first == "stages":
             return int(number) > self.out_indices[-1]
-        return first in self.classifier or (first in ("taps", "laterals") and int(number) not in self.out_indices)
+        return first in ("taps", "laterals") and int(number) not in self.out_indices
 
     def is_fresh(self, name: str) -> bool:
         """Return whether a tensor of the model has no counterpart in released files and keeps its initial values."""

@@ -3,6 +3,7 @@
     import mmvit
     mmvit.list_archs("volo*")                       # ['volo_d1', ...]
     encoder = mmvit.create("van_b2", checkpoint="mmvit://van_b2", out_indices=(1, 2, 3))
+    classifier = mmvit.create("van_b2", checkpoint="mmvit://van_b2", classifier=True)
 
 A name is the family's and the arch's: `pvt_v2` and `b2_li` make `pvt_v2_b2_li`. `mmvit://NAME` stands for the file that the
 authors released, also in `init_cfg` of a config.
@@ -11,21 +12,62 @@ authors released, also in `init_cfg` of a config.
 from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
+
+from torch import Tensor, nn
 
 from .errors import InputError, nearest
-from .pyramid import FAMILIES, Pyramid
+from .pyramid import LAST, Pyramid
+from .weights.released import BACKBONES, FILES, SCHEME
+
+CLASSES = 1000  # of ImageNet
+
+
+class Classifier(nn.Module):
+    """The ImageNet classifier of a family's authors: a backbone, and what their files hold beside it.
+
+    Loading is as exact as that of a backbone: every tensor of the classifier has to be in the file. Images are normalised as
+    the authors' are: mean 0.485, 0.456, 0.406 and deviation 0.229, 0.224, 0.225 of values from 0 to 1.
+
+    Args:
+        family: class of the backbone.
+        arch: one of its archs, or a full set of sizes.
+        options: options of the backbone, such as drop_path_rate, in_channels, init_cfg.
+
+    Raises:
+        InputError: options that the classifier sets itself, or that the backbone refuses.
+    """
+
+    def __init__(self, family: type[Pyramid], arch: Any, **options: Any) -> None:
+        super().__init__()
+        settings = dict(family.record.as_classifier, out_indices=(LAST,))
+        if taken := [f"{name}={options[name]}" for name in settings if options.get(name, settings[name]) != settings[name]]:
+            raise InputError(f"classifier=True: {', '.join(taken)}: the classifier of {family.__name__} has {settings}")
+        self.backbone = family(arch, **options | settings)  # type: ignore[arg-type]  # every family takes arch first
+        self.backbone.add_classifier(CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (B, 1000) of images (B, in_channels, H, W).
+
+        Raises:
+            InputError: sides that the network would have to pad, which its authors' code does not.
+            ValueError: images of another rank or channel count, or smaller than 32 pixels on a side.
+        """
+        self.backbone.check(images)
+        if odd := [side for side in images.shape[-2:] if side % self.backbone.pad_to]:
+            raise InputError(f"images with sides of {odd} pixels: this classifier takes multiples of {self.backbone.pad_to}")
+        return self.backbone.classify(images)
 
 
 def families() -> list[type[Pyramid]]:
     """Return the backbone classes."""
     import_module("mmvit.backbones")  # where they register themselves
-    return list(FAMILIES.values())
+    return list(BACKBONES.values())
 
 
 def list_archs(pattern: str = "*") -> list[str]:
     """Return the names that `create` takes and that match a shell pattern such as `volo*`."""
-    names = [f"{family.family}_{arch}" for family in families() for arch in family.archs]
+    names = [f"{family.record.name}_{arch}" for family in families() for arch in family.record.archs]
     return [name for name in names if fnmatch(name, pattern)]
 
 
@@ -36,19 +78,29 @@ def find(name: str) -> tuple[type[Pyramid], str]:
         InputError: there is no such name; the message suggests the nearest.
     """
     for family in families():
-        arch = name.removeprefix(f"{family.family}_")
-        if arch != name and arch in family.archs:
+        arch = name.removeprefix(f"{family.record.name}_")
+        if arch != name and arch in family.record.archs:
             return family, arch
     raise InputError(f"no backbone is called {name!r}; {nearest(name, list_archs())}, see mmvit.list_archs()")
 
 
-def create(name: str, checkpoint: str | Path | None = None, **options: Any) -> Pyramid:
+@overload
+def create(name: str, checkpoint: str | Path | None = None, *, classifier: Literal[True], **options: Any) -> Classifier: ...
+@overload
+def create(
+    name: str, checkpoint: str | Path | None = None, *, classifier: Literal[False] = False, **options: Any
+) -> Pyramid: ...
+def create(
+    name: str, checkpoint: str | Path | None = None, *, classifier: bool = False, **options: Any
+) -> Pyramid | Classifier:
     """Return a backbone with weights, ready to use: images (B, 3, H, W) to a tuple of maps.
 
     Args:
         name: one of `list_archs()`.
         checkpoint: the authors' file, one of ours, or a detector's: a path, a URL, or `mmvit://NAME` for the released file.
             None leaves random weights.
+        classifier: return the authors' ImageNet classifier instead, images to logits (B, 1000). The checkpoint
+            has to hold its tensors, too.
         options: options of the backbone, such as out_indices, in_channels, frozen_stages, drop_path_rate.
 
     Raises:
@@ -57,7 +109,17 @@ def create(name: str, checkpoint: str | Path | None = None, **options: Any) -> P
         ValueError, TypeError: options that the backbone refuses.
     """
     family, arch = find(name)
-    init_cfg = None if checkpoint is None else dict(type="Pretrained", checkpoint=str(checkpoint))
-    model = family(arch, init_cfg=init_cfg, **options)  # type: ignore[arg-type]  # every family takes arch first
+    options["init_cfg"] = None if checkpoint is None else dict(type="Pretrained", checkpoint=str(checkpoint))
+    if classifier:
+        whole = Classifier(family, arch, **released_options(str(checkpoint)) | options)
+        whole.backbone.init_weights()
+        return whole
+    model = family(arch, **options)  # type: ignore[arg-type]  # every family takes arch first
     model.init_weights()
     return model
+
+
+def released_options(checkpoint: str) -> dict[str, int]:
+    """Return the size of images that `mmvit://NAME` was trained with, as an option, if it is not 224."""
+    row = FILES.get(checkpoint.removeprefix(SCHEME)) if checkpoint.startswith(SCHEME) else None
+    return dict(pretrain_img_size=row.img_size) if row is not None and row.img_size != 224 else {}

@@ -35,7 +35,7 @@ class Family:
 
     @property
     def archs(self) -> dict[str, Any]:
-        return dict(self.kind.archs)
+        return dict(self.kind.record.archs)
 
     @property
     def attends(self) -> bool:

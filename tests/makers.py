@@ -23,7 +23,7 @@ HOME = Path(__file__).parent.parent  # of the repository
 PROJECT = tomllib.loads((HOME / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # Each head on each dataset, the families in turn: what the first tier takes of the grid of all configs.
 FEW = [
-    Leaf(head, family.kind.family, family.kind.small, data)
+    Leaf(head, family.kind.record.name, family.kind.record.small, data)
     for (head, data), family in zip(PAIRINGS, cycle(FAMILIES), strict=False)
 ]
 

@@ -1,4 +1,4 @@
-"""Families, one file each; they register themselves when their files are imported (`pyramid.FAMILIES`).
+"""Families, one file each; they register themselves when their files are imported (`weights.released.BACKBONES`).
 
 Every file of this folder is imported here, except for kernels, which need Triton.
 """
@@ -6,7 +6,8 @@ Every file of this folder is imported here, except for kernels, which need Trito
 from importlib import import_module
 from pkgutil import iter_modules
 
-from ..pyramid import FAMILIES, Pyramid
+from ..pyramid import Pyramid
+from ..weights.released import BACKBONES
 
 for _file in iter_modules(__path__):
     if not _file.name.endswith("_triton"):
@@ -14,11 +15,11 @@ for _file in iter_modules(__path__):
 
 
 def __getattr__(name: str) -> type[Pyramid]:
-    for family in FAMILIES.values():
+    for family in BACKBONES.values():
         if family.__name__ == name:
             return family
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [family.__name__ for family in FAMILIES.values()]
+    return [family.__name__ for family in BACKBONES.values()]

@@ -6,13 +6,14 @@ Weights: the authors' files of github.com/whai362/PVT, release v2 (Apache-2.0), 
 Differences from the authors' code:
 - Each stage resizes its own position table from its own grid. Theirs compares every stage's token count with stage 1's and
   fails at 448 x 448 and 224 x 896.
-- No class token: their detection code does not use it either. Its row of the last table is dropped on loading.
+- No class token, except in the classifier: their detection code does not use it either. Its row of the last table is dropped
+  on loading.
 - Any image size: the image is zero-padded to a multiple of 32 and the maps are cropped to ceil(size / stride).
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from timm.layers import DropPath, trunc_normal_
@@ -23,9 +24,9 @@ from ..arguments import resolve_arch
 from ..layers.attention import AttentionBase, limit_keys
 from ..layers.mlp import Mlp
 from ..layers.parts import Grid, drop_path_rates, init_transformer, resize_table, to_map, to_tokens
-from ..pyramid import STRIDES, Pyramid, PyramidOptions, StageBase
+from ..pyramid import LAST, STRIDES, Pyramid, PyramidOptions, StageBase
 from ..registry import MODELS
-from ..weights.released import Released, stage_name
+from ..weights.released import Record, Released
 
 TRAINED_SIZE = 224  # pixels: the image that the position tables belong to
 PATCHES = (4, 2, 2, 2)
@@ -97,6 +98,26 @@ class Stage(StageBase):
         return to_map(tokens, grid)
 
 
+class ClassStage(nn.Module):
+    """Last stage of the classifier (section 3.4): a class token before the tokens, and a row for it in the position table."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        rows, dim = stage.pos_embed.shape[1:]
+        self.patch_embed, self.trained_grid, self.blocks = stage.patch_embed, stage.trained_grid, stage.blocks
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + rows, dim))
+
+    def forward(self, feature_map: Tensor, cls_token: Tensor, run_block: Callable[..., Tensor]) -> Tensor:
+        """Return the class token (B, C)."""
+        patches, grid = self.patch_embed(feature_map)
+        patches = patches + resize_table(self.pos_embed[:, 1:], self.trained_grid, grid, mode="bilinear")
+        first = (cls_token + self.pos_embed[:, :1]).expand(patches.shape[0], -1, -1)
+        tokens = torch.cat([first, patches], dim=1)
+        for block in self.blocks:
+            tokens = run_block(block, tokens, grid)
+        return tokens[:, 0]
+
+
 @dataclass(frozen=True)
 class Sizes:
     """Row of table 1: blocks of each stage; the rest is the same in all of the paper's models."""
@@ -142,15 +163,17 @@ class PVT(Pyramid):
         ValueError: unknown arch, impossible max_keys, out_indices or frozen_stages.
     """
 
-    family = "pvt"
-    paper = "2102.12122"
-    archs = ARCHS
-    released = RELEASED
-    small = "small"
     pad_to = 32
-    table_mode = "bilinear"
-    input_tensors = ("stages.0.patch_embed.proj.weight",)
-    classifier = ("cls_token", "norm", "head")
+    record = Record(
+        name="pvt",
+        paper="2102.12122",
+        archs=ARCHS,
+        released=RELEASED,
+        small="small",
+        input_tensors=("stages.0.patch_embed.proj.weight",),
+        classifier=("cls_token", "norm", "head"),
+        table_mode="bilinear",
+    )
 
     def __init__(
         self,
@@ -185,6 +208,14 @@ class PVT(Pyramid):
         for stage in self.stages:
             trunc_normal_(stage.pos_embed, std=0.02)
 
-    @staticmethod
-    def our_name(released: str) -> str:
-        return stage_name(released)
+    def add_classifier(self, classes: int) -> None:
+        super().add_classifier(classes)
+        self.stages[LAST] = ClassStage(cast(Stage, self.stages[LAST]))
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, self.level_channels[LAST]))
+        self.norm = nn.LayerNorm(self.level_channels[LAST], eps=1e-6)
+
+    def classify(self, images: Tensor) -> Tensor:
+        features = images.contiguous(memory_format=torch.channels_last)
+        for stage in self.stages[:LAST]:
+            features = stage(features, self.run_block)
+        return self.head(self.norm(self.stages[LAST](features, self.cls_token, self.run_block)))

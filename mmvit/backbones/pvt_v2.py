@@ -22,7 +22,7 @@ from ..layers.parts import Grid, drop_path_rates, init_convolution, init_transfo
 from ..layers.pooling import adaptive_average
 from ..pyramid import Pyramid, PyramidOptions, StageBase
 from ..registry import MODELS
-from ..weights.released import Released, stage_name
+from ..weights.released import Record, Released
 
 POOLED = 7  # side of the map that linear attention takes keys and values from
 
@@ -163,13 +163,14 @@ class PVTv2(Pyramid):
         ValueError: unknown arch, impossible max_keys, out_indices or frozen_stages.
     """
 
-    family = "pvt_v2"
-    paper = "2106.13797"
-    archs = ARCHS
-    released = RELEASED
-    small = "b2"
-    input_tensors = ("stages.0.patch_embed.proj.weight",)
-    classifier = ("head",)
+    record = Record(
+        name="pvt_v2",
+        paper="2106.13797",
+        archs=ARCHS,
+        released=RELEASED,
+        small="b2",
+        input_tensors=("stages.0.patch_embed.proj.weight",),
+    )
 
     def __init__(
         self,
@@ -197,7 +198,3 @@ class PVTv2(Pyramid):
     def init_parts(self) -> None:
         self.apply(init_transformer)
         self.apply(init_convolution)
-
-    @staticmethod
-    def our_name(released: str) -> str:
-        return stage_name(released)

@@ -33,7 +33,7 @@ from ..layers.parts import (
 )
 from ..pyramid import Pyramid, PyramidOptions, StageBase
 from ..registry import MODELS
-from ..weights.released import Released, stage_name
+from ..weights.released import Record, Released
 
 
 class Stem(nn.Module):
@@ -64,7 +64,7 @@ class PatchEmbed(nn.Module):
         return self.norm(to_tokens(patches)), tuple(patches.shape[-2:])
 
 
-def depthwise(channels: int) -> nn.Conv2d:
+def depthwise_3x3(channels: int) -> nn.Conv2d:
     return nn.Conv2d(channels, channels, kernel_size=3, padding=1, groups=channels)
 
 
@@ -81,11 +81,11 @@ class ShuntedAttention(AttentionBase):
         self.sr1 = nn.Conv2d(dim, dim, kernel_size=reduction, stride=reduction)
         self.norm1 = nn.LayerNorm(dim)
         self.kv1 = nn.Linear(dim, dim)
-        self.local_conv1 = depthwise(dim // 2)
+        self.local_conv1 = depthwise_3x3(dim // 2)
         self.sr2 = nn.Conv2d(dim, dim, kernel_size=reduction // 2, stride=reduction // 2)
         self.norm2 = nn.LayerNorm(dim)
         self.kv2 = nn.Linear(dim, dim)
-        self.local_conv2 = depthwise(dim // 2)
+        self.local_conv2 = depthwise_3x3(dim // 2)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
@@ -111,7 +111,7 @@ class Attention(AttentionBase):
         self.heads = heads
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)
-        self.local_conv = depthwise(dim)
+        self.local_conv = depthwise_3x3(dim)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
@@ -126,7 +126,7 @@ class DetailSpecificMlp(MixingMlp):
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__(hidden)
         self.fc1 = nn.Linear(dim, hidden)
-        self.dwconv = depthwise(hidden)
+        self.dwconv = depthwise_3x3(hidden)
         self.fc2 = nn.Linear(hidden, dim)
 
     def mix(self, feature_map: Tensor) -> Tensor:
@@ -205,14 +205,15 @@ class ShuntedTransformer(Pyramid):
         ValueError: unknown arch, impossible max_keys, out_indices or frozen_stages.
     """
 
-    family = "shunted"
-    paper = "2111.15193"
-    archs = ARCHS
-    released = RELEASED
-    small = "small"
     pad_to = 32
-    input_tensors = ("stages.0.patch_embed.conv.0.weight",)
-    classifier = ("head",)
+    record = Record(
+        name="shunted",
+        paper="2111.15193",
+        archs=ARCHS,
+        released=RELEASED,
+        small="small",
+        input_tensors=("stages.0.patch_embed.conv.0.weight",),
+    )
 
     def __init__(
         self,
@@ -241,7 +242,3 @@ class ShuntedTransformer(Pyramid):
     def init_parts(self) -> None:
         self.apply(init_transformer)
         self.apply(init_convolution)
-
-    @staticmethod
-    def our_name(released: str) -> str:
-        return stage_name(released)

@@ -24,51 +24,24 @@ from math import sqrt
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from timm.layers import DropPath, trunc_normal_
+from timm.layers import trunc_normal_
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from ..arguments import resolve_arch
 from ..errors import InputError
-from ..layers.attention import SelfAttention, check_window, from_windows, limit_keys, to_windows
+from ..layers.attention import SelfAttention, check_window, limit_keys
 from ..layers.mlp import Mlp, MlpBase
 from ..layers.parts import Grid, Taps, check_strides, drop_path_rates, init_convolution, init_transformer
+from ..layers.transformer import TransformerBlock
 from ..pyramid import LAST, STRIDES, Layer, Pyramid, PyramidOptions
 from ..registry import MODELS
-from ..weights.released import Released
-from .t2t_designs import CheapOperation, GhostAttention, GhostMlp, SqueezeExcitedAttention
+from ..weights.released import Record, Released
+from .t2t_designs import CheapOperation, GhostAttention, GhostMlp, SqueezeExcitedAttention, Transition
 from .t2t_tokens import FEATURES, STRIDE, TOKEN_DIM, ClassAndPosition, Performer, sinusoids, token_module
 
 TAP_STRIDES = (STRIDE,) * 4
 GROWTH = 64  # channels that a layer of the dense design adds
-
-
-class Block(nn.Module):
-    def __init__(self, dim: int, heads: int, mlp_ratio: int, design: str, drop_path: float, window_size: int | None) -> None:
-        super().__init__()
-        attention, mlp = DESIGNS[design]
-        self.norm1 = nn.LayerNorm(dim)
-        self.attn = attention(dim, heads)
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = mlp(dim, mlp_ratio * dim)
-        self.drop_path = DropPath(drop_path)
-        self.window_size = window_size
-
-    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        """Return (B, 1 + h*w, C) tokens of as many, the class token first."""
-        tokens = tokens + self.drop_path(self.attend(self.norm1(tokens), grid))
-        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
-
-    def attend(self, tokens: Tensor, grid: Grid) -> Tensor:
-        if self.window_size is None:
-            return self.attn(tokens, grid)
-        patches = to_windows(tokens[:, 1:], grid, self.window_size)
-        count = patches.shape[0] // tokens.shape[0]  # windows of an image
-        everywhere = tokens[:, :1].repeat_interleave(count, dim=0)  # the class token is in each of them
-        mixed = self.attn(torch.cat([everywhere, patches], dim=1))
-        first = mixed[:, :1].unflatten(0, (-1, count)).mean(dim=1)
-        return torch.cat([first, from_windows(mixed[:, 1:], grid, self.window_size)], dim=1)
 
 
 DESIGNS: dict[str, tuple[Callable[..., nn.Module], Callable[..., MlpBase]]] = {
@@ -79,26 +52,23 @@ DESIGNS: dict[str, tuple[Callable[..., nn.Module], Callable[..., MlpBase]]] = {
 }
 
 
+class Block(TransformerBlock):
+    """Block of one of the designs; the class token is before the others."""
+
+    def __init__(self, dim: int, heads: int, mlp_ratio: int, design: str, drop_path: float, window_size: int | None) -> None:
+        attention, mlp = DESIGNS[design]
+        super().__init__(dim, attention(dim, heads), mlp(dim, mlp_ratio * dim), drop_path, window_size, before=1)
+
+
 class DenseLayer(Block):
     """Block whose output, narrowed, is appended to its input (Huang et al., arXiv 1608.06993)."""
 
-    def __init__(self, dim: int, heads: int, mlp_ratio: int, design: str, drop_path: float, window_size: int | None) -> None:
-        super().__init__(dim, heads, mlp_ratio, design, drop_path, window_size)
+    def __init__(self, dim: int, *design: Any) -> None:
+        super().__init__(dim, *design)
         self.dense_linear = nn.Linear(dim, GROWTH)
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         return torch.cat([tokens, self.dense_linear(super().forward(tokens, grid))], dim=2)
-
-
-class Transition(nn.Module):
-    """Linear layer that halves the width between two dense blocks."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(dim, dim // 2)
-
-    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        return F.gelu(self.linear(tokens))
 
 
 @dataclass(frozen=True)
@@ -159,6 +129,12 @@ RELEASED = {  # names and accuracies: the authors' README, section 2
 }
 
 
+def our_name(released: str) -> str:
+    if released in ("cls_token", "pos_embed"):
+        return f"embedding.{released}"
+    return f"taps.{LAST}.{released}" if released.startswith("norm.") else released
+
+
 @MODELS.register_module()
 class T2TViT(Pyramid):
     """T2T-ViT as a pyramid.
@@ -184,22 +160,25 @@ class T2TViT(Pyramid):
         ValueError: unknown arch or tokens, impossible strides, window_size, max_keys, out_indices or frozen_stages.
     """
 
-    family = "t2t_vit"
-    paper = "2101.11986"
-    archs = ARCHS
-    released = RELEASED
-    small = "14"
     tapped = True
     pad_to = 32
-    table_mode = "bicubic"
-    input_tensors = (
-        "tokens_to_token.attention1.norm1.weight",
-        "tokens_to_token.attention1.norm1.bias",
-        "tokens_to_token.attention1.kqv.weight",
-        "tokens_to_token.attention1.attn.qkv.weight",
-        "tokens_to_token.soft_split0.weight",
+    record = Record(
+        name="t2t_vit",
+        paper="2101.11986",
+        archs=ARCHS,
+        released=RELEASED,
+        small="14",
+        our_name=our_name,
+        input_tensors=(
+            "tokens_to_token.attention1.norm1.weight",
+            "tokens_to_token.attention1.norm1.bias",
+            "tokens_to_token.attention1.kqv.weight",
+            "tokens_to_token.attention1.attn.qkv.weight",
+            "tokens_to_token.soft_split0.weight",
+        ),
+        table_mode="bicubic",
+        as_classifier=dict(strides=None, token_laterals=False),
     )
-    classifier = ("head",)
 
     def __init__(
         self,
@@ -273,28 +252,30 @@ class T2TViT(Pyramid):
             elif isinstance(module, CheapOperation):
                 nn.init.uniform_(module.weight, -1, 1)  # torch's own initialisation of such a convolution
 
+    def classify(self, images: Tensor) -> Tensor:
+        ends, _, _ = self.tap_ends(images.contiguous(memory_format=torch.channels_last))
+        return self.head(self.taps.at(LAST).norm(ends[LAST][:, 0]))
+
     def forward_maps(self, images: Tensor) -> dict[int, Tensor]:
-        tokens, grid, token_maps = self.tokens_to_token(images, self.run_block)
-        tokens = self.embedding(tokens, grid)
-        maps = {}
-        for entry, block in enumerate(self.blocks, start=1):
-            tokens = self.run_block(block, tokens, grid)
-            for level in self.out_indices:
-                if entry == self.ends[level]:
-                    maps[level] = self.taps.at(level)(tokens[:, 1:], grid)
+        ends, grid, token_maps = self.tap_ends(images)
+        maps = {level: self.taps.at(level)(tokens[:, 1:], grid) for level, tokens in ends.items()}
         for name, lateral in self.laterals.items():
             level = int(name)
             maps[level] = maps[level] + lateral(token_maps[level])
         return maps
 
-    @staticmethod
-    def our_name(released: str) -> str:
-        if released in ("cls_token", "pos_embed"):
-            return f"embedding.{released}"
-        return f"taps.{LAST}.{released}" if released.startswith("norm.") else released
+    def tap_ends(self, images: Tensor) -> tuple[dict[int, Tensor], Grid, Mapping[int, Tensor]]:
+        """Return the tokens at each tap that is built, class token first, their grid, and the maps of the token module."""
+        tokens, grid, token_maps = self.tokens_to_token(images, self.run_block)
+        tokens = self.embedding(tokens, grid)
+        ends = {}
+        for entry, block in enumerate(self.blocks, start=1):
+            tokens = self.run_block(block, tokens, grid)
+            ends.update({level: tokens for level in self.out_indices if entry == self.ends[level]})
+        return ends, grid, token_maps
 
-    def ignores(self, name: str) -> bool:
+    def leaves_out(self, name: str) -> bool:
         first, _, rest = name.partition(".")
         if first == "blocks":
             return len(self.blocks) <= int(rest.partition(".")[0]) < self.ends[-1]
-        return super().ignores(name)
+        return super().leaves_out(name)

@@ -83,3 +83,14 @@ class GhostMlp(MlpBase):
         narrow = F.gelu(self.fc1(tokens))
         copies = [F.gelu(self.cheap_operation2(narrow)), F.gelu(self.cheap_operation3(narrow))]
         return torch.cat([narrow, *copies], dim=2)
+
+
+class Transition(nn.Module):
+    """Linear layer that halves the width between two dense blocks."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, dim // 2)
+
+    def forward(self, tokens: Tensor, grid: Any) -> Tensor:
+        return F.gelu(self.linear(tokens))

@@ -34,7 +34,7 @@ from ..layers.parts import (
 )
 from ..pyramid import Pyramid, PyramidOptions, StageBase
 from ..registry import MODELS
-from ..weights.released import Released, stage_name
+from ..weights.released import Record, Released
 from .van_depthwise import depthwise
 
 LAYER_SCALE = 1e-2  # initial value
@@ -187,13 +187,15 @@ class VAN(Pyramid):
         ValueError: unknown arch, impossible out_indices or frozen_stages.
     """
 
-    family = "van"
-    paper = "2202.09741"
-    archs = ARCHS
-    released = RELEASED
-    small = "b2"
-    input_tensors = ("stages.0.patch_embed.proj.weight",)
-    classifier = ("head",)
+    record = Record(
+        name="van",
+        paper="2202.09741",
+        archs=ARCHS,
+        released=RELEASED,
+        small="b2",
+        input_tensors=("stages.0.patch_embed.proj.weight",),
+        as_classifier=dict(norm_eps=1e-6),
+    )
 
     def __init__(
         self,
@@ -223,7 +225,3 @@ class VAN(Pyramid):
             if isinstance(module, Block):
                 nn.init.constant_(module.layer_scale_1, LAYER_SCALE)
                 nn.init.constant_(module.layer_scale_2, LAYER_SCALE)
-
-    @staticmethod
-    def our_name(released: str) -> str:
-        return stage_name(released)

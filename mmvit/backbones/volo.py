@@ -5,7 +5,7 @@ Weights: the authors' files of github.com/sail-sg/volo, release volo_1 (Apache-2
 Differences from the authors' code:
 - A pyramid, which they announced and never released: the ends of their four blocks are tapped at strides 8, 16, 16, 16,
   normed, and brought to the requested strides (`layers.parts.Tap`). Their last norm is the last tap's; the rest is fresh.
-- No class token, class attention, auxiliary head or token labelling, which only a classifier needs.
+- No token labelling; class token, class attention and auxiliary head in the classifier only.
 - Any image size: the image is zero-padded to a multiple of 32, the position table follows the grid, the maps are cropped.
 - Convolutions start from He's normal distribution instead of torch's default.
 Kept on purpose: outlookers get no drop path, because the authors' code never passes it on to them.
@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, trunc_normal_
+from timm.layers import trunc_normal_
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from ..arguments import resolve_arch
-from ..layers.attention import SelfAttention, check_window, from_windows, limit_keys, to_windows
+from ..layers.attention import SelfAttention, check_window, limit_keys
 from ..layers.mlp import Mlp
 from ..layers.parts import (
     Grid,
@@ -37,9 +37,11 @@ from ..layers.parts import (
     to_map,
     to_tokens,
 )
+from ..layers.transformer import TransformerBlock
 from ..pyramid import LAST, STRIDES, Layer, Pyramid, PyramidOptions, StageBase
 from ..registry import MODELS
-from ..weights.released import Released
+from ..weights.released import Record, Released
+from .volo_class import ClassBlock
 from .volo_outlook import STRIDE as OUTLOOK_STRIDE
 from .volo_outlook import WINDOW, outlook
 
@@ -89,26 +91,6 @@ class Outlooker(nn.Module):
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         tokens = tokens + self.attn(self.norm1(tokens), grid)
         return tokens + self.mlp(self.norm2(tokens))
-
-
-class TransformerBlock(nn.Module):
-    def __init__(self, dim: int, heads: int, mlp_ratio: int, drop_path: float, window_size: int | None) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
-        self.attn = SelfAttention(dim, heads)
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, mlp_ratio * dim)
-        self.drop_path = DropPath(drop_path)
-        self.window_size = window_size
-
-    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        tokens = tokens + self.drop_path(self.attend(self.norm1(tokens), grid))
-        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
-
-    def attend(self, tokens: Tensor, grid: Grid) -> Tensor:
-        if self.window_size is None:
-            return self.attn(tokens, grid)
-        return from_windows(self.attn(to_windows(tokens, grid, self.window_size)), grid, self.window_size)
 
 
 class Downsample(nn.Module):
@@ -179,6 +161,21 @@ RELEASED = {  # names and accuracies: the authors' README, section 2
 }
 
 
+def our_name(released: str) -> str:
+    """Return our name: `network.0` is stage 0, `network.1` stage 1's downsampling, `network.{2,3,4}` are stages 1 to 3."""
+    first, _, rest = released.partition(".")
+    if first == "pos_embed":
+        return "stages.1.downsample.pos_embed"
+    if first == "norm":
+        return f"taps.{LAST}.norm.{rest}"
+    if first != "network":
+        return released
+    number, _, rest = rest.partition(".")
+    if number == "1":
+        return f"stages.1.downsample.{rest}"
+    return f"stages.{max(int(number) - 1, 0)}.blocks.{rest}"
+
+
 @MODELS.register_module()
 class VOLO(Pyramid):
     """VOLO as a pyramid.
@@ -202,16 +199,20 @@ class VOLO(Pyramid):
         ValueError: unknown arch, impossible strides, window_size, max_keys, out_indices or frozen_stages.
     """
 
-    family = "volo"
-    paper = "2106.13112"
-    archs = ARCHS
-    released = RELEASED
-    small = "d1"
     tapped = True
     pad_to = 32
-    table_mode = "bicubic"
-    input_tensors = ("patch_embed.conv.0.weight",)
-    classifier = ("cls_token", "post_network", "head", "aux_head")
+    record = Record(
+        name="volo",
+        paper="2106.13112",
+        archs=ARCHS,
+        released=RELEASED,
+        small="d1",
+        our_name=our_name,
+        input_tensors=("patch_embed.conv.0.weight",),
+        classifier=("cls_token", "post_network", "head", "aux_head"),
+        table_mode="bicubic",
+        as_classifier=dict(strides=None),
+    )
 
     def __init__(
         self,
@@ -237,11 +238,12 @@ class VOLO(Pyramid):
         for stage in range(1, self.out_indices[-1] + 1):
             windows = [window_size] * (len(rates[stage]) - 1) + [None]
             blocks = [
-                TransformerBlock(dim, sizes.heads[1], sizes.mlp_ratio, rate, window)
+                TransformerBlock(dim, SelfAttention(dim, sizes.heads[1]), Mlp(dim, sizes.mlp_ratio * dim), rate, window)
                 for rate, window in zip(rates[stage], windows, strict=True)
             ]
             grid = (pretrain_img_size // TAP_STRIDES[stage], pretrain_img_size // TAP_STRIDES[stage])
             self.stages.append(Stage(blocks, Downsample(sizes.dims[0], dim, grid) if stage == 1 else None))
+        self.heads, self.mlp_ratio = sizes.heads[1], sizes.mlp_ratio
         self.taps = Taps(self.out_indices, channels, TAP_STRIDES, strides)
         limit_keys(self, max_keys)
         self.finish()
@@ -266,27 +268,32 @@ class VOLO(Pyramid):
             if isinstance(module, Downsample):
                 trunc_normal_(module.pos_embed, std=0.02)
 
+    def add_classifier(self, classes: int) -> None:
+        super().add_classifier(classes)
+        dim = self.level_channels[LAST]
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.post_network = nn.ModuleList(ClassBlock(dim, self.heads, self.mlp_ratio) for _ in range(2))
+        self.aux_head = nn.Linear(dim, classes)
+
+    def classify(self, images: Tensor) -> Tensor:
+        """Return the class token's logits plus half of the other tokens' largest, as the authors evaluate."""
+        tokens, _ = self.stage_ends(images.contiguous(memory_format=torch.channels_last))[-1]
+        tokens = torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
+        for block in self.post_network:
+            tokens = self.run_block(block, tokens)
+        tokens = self.taps.at(LAST).norm(tokens)
+        return self.head(tokens[:, 0]) + 0.5 * self.aux_head(tokens[:, 1:]).amax(dim=1)
+
     def forward_maps(self, images: Tensor) -> dict[int, Tensor]:
+        ends = self.stage_ends(images)
+        return {level: self.taps.at(level)(*ends[level]) for level in self.out_indices}
+
+    def stage_ends(self, images: Tensor) -> list[tuple[Tensor, Grid]]:
+        """Return the tokens after each stage, with their grid."""
         patches = self.patch_embed(images)
         tokens, grid = to_tokens(patches), tuple(patches.shape[-2:])
-        maps = {}
-        for level, stage in enumerate(self.stages):
+        ends = []
+        for stage in self.stages:
             tokens, grid = stage(tokens, grid, self.run_block)
-            if level in self.out_indices:
-                maps[level] = self.taps.at(level)(tokens, grid)
-        return maps
-
-    @staticmethod
-    def our_name(released: str) -> str:
-        """Return our name: `network.0` is stage 0, `network.1` stage 1's downsampling, `network.{2,3,4}` are stages 1 to 3."""
-        first, _, rest = released.partition(".")
-        if first == "pos_embed":
-            return "stages.1.downsample.pos_embed"
-        if first == "norm":
-            return f"taps.{LAST}.norm.{rest}"
-        if first != "network":
-            return released
-        number, _, rest = rest.partition(".")
-        if number == "1":
-            return f"stages.1.downsample.{rest}"
-        return f"stages.{max(int(number) - 1, 0)}.blocks.{rest}"
+            ends.append((tokens, grid))
+        return ends

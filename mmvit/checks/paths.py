@@ -4,24 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..config.datasets import DatasetView, is_remote
+from ..recipes.tables import DATASETS
 from .findings import Finding, ok, wrong
 from .plan import Plan
 
-SOURCES = {
-    "CocoDataset": (
-        "annotations/instances_{train,val}2017.json, train2017/*.jpg, val2017/*.jpg",
-        "train2017.zip, val2017.zip and annotations_trainval2017.zip from https://cocodataset.org/#download",
-    ),
-    "ADE20KDataset": (
-        "images/{training,validation}/*.jpg, annotations/{training,validation}/*.png",
-        "ADEChallengeData2016.zip from http://sceneparsing.csail.mit.edu",
-    ),
-    "CityscapesDataset": (
-        "leftImg8bit/{train,val}/CITY/*_leftImg8bit.png, gtFine/{train,val}/CITY/*_gtFine_labelTrainIds.png",
-        "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from https://www.cityscapes-dataset.com, "
-        "labelTrainIds by the cityscapesscripts package",
-    ),
-}
+KNOWN = {row.kind: row for row in DATASETS.values()}
 
 
 def check_paths(plan: Plan) -> Iterator[Finding]:
@@ -52,7 +39,7 @@ def _remedies(lost: dict[Path, list[str]], view: DatasetView) -> Iterator[str]:
     root = view.root or "."
     if all(name.startswith("test_") and name.endswith("seg_map_path") for names in lost.values() for name in names):
         yield "Images without label maps: --no-labels --out DIR, which writes label maps instead of measuring."
-    if view.type_name in SOURCES:
+    if view.type_name in KNOWN:
         yield (
             f"Put or link it there (ln -s /where/it/is {str(root).rstrip('/')}), or change the keys above in a config of your "
             "own or with --cfg-options."
@@ -64,7 +51,7 @@ def _remedies(lost: dict[Path, list[str]], view: DatasetView) -> Iterator[str]:
 
 def layout_of(view: DatasetView) -> list[str]:
     """Return a line on the folders of a known dataset and one on its download; no lines for another dataset."""
-    if view.type_name not in SOURCES:
+    if view.type_name not in KNOWN:
         return []
-    layout, source = SOURCES[view.type_name]
-    return [f"Expected under {view.root or '.'} (data_root): {layout}", f"Download {source}."]
+    known = KNOWN[view.type_name]
+    return [f"Expected under {view.root or '.'} (data_root): {known.layout}", f"Download {known.download}."]

@@ -115,7 +115,7 @@ def missing_checkpoint(key: str, source: str, part: Mapping[str, Any]) -> str:
     path = Path(source).expanduser()
     lines = [f"checkpoint {source}: no such file ({key}.checkpoint, looked in {path.resolve().parent})"]
     family = next((family for family in families() if f"{SCOPE}.{family.__name__}" == part.get("type")), None)
-    rows = family.released.values() if family else ()
+    rows = family.record.released.values() if family else ()
     for row in rows:
         if row.arch == part.get("arch") and row.url:
             lines.append(f"The authors' file for images of {row.img_size} pixels is {row.url}, which {key}.checkpoint may name")

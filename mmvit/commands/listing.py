@@ -108,7 +108,7 @@ def markdown(names: Sequence[str]) -> Iterator[str]:
 
 
 def _files(family: "type[Pyramid]", arch: str) -> "list[tuple[str, Released]]":
-    return [(f"{family.family}_{key}", row) for key, row in family.released.items() if row.arch == arch]
+    return [(f"{family.record.name}_{key}", row) for key, row in family.record.released.items() if row.arch == arch]
 
 
 def _file_rows(name: str) -> list[list[str]]:

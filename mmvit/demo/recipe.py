@@ -8,7 +8,7 @@ at 1e-3 for all parts the loss diverged.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import sqrt
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from mmengine.registry import MODELS
 
 from ..config.files import Variant
 from ..errors import InputError
+from ..recipes.tables import HEADS, Pace
 from .dataset import build
 from .spec import CLASSES, SEGMENTATION_CLASSES, DemoSpec
 
@@ -30,32 +31,11 @@ RETINANET_STD = 0.03  # sqrt(2 / 2304): signals keep their size through the head
 PROPOSALS = 200  # proposals of Mask R-CNN's first stage, for images of 96 pixels with at most five digits
 SAMPLES = 32  # proposals used in training; a quarter of them goes through the mask head
 DETECTIONS = 20  # final detections of an image
-SECONDS = 440
+SECONDS = 440  # of bare steps; whole runs, with data, validations and a busier machine, took 1.3 to 1.5 times that
 SECONDS_A_MILLION = 0.0115  # time that a million parameters of the backbone add to an iteration
 
 
-@dataclass(frozen=True)
-class Pace:
-    """Pace at which a kind of model trains in the demo.
-
-    The number of iterations follows from the time of a bare step at its best on two cores (batch 4, 96 pixels). Whole runs,
-    with data, validations and a busier machine, took 1.3 to 1.5 times SECONDS: RetinaNet with PVT small 9.9 min, tiny 11.0
-    min.
-    """
-
-    seconds: float  # time of an iteration without the backbone
-    learning_rate: float
-    heads_lr_mult: float = 1.0  # learning rate of everything except the backbone
-    millions: float = inf  # millions of backbone parameters beyond which the rate falls with their square root
-
-
-PACES = {
-    "RetinaHead": Pace(seconds=0.165, learning_rate=3.5e-4, heads_lr_mult=0.4),
-    "MaskRCNN": Pace(seconds=0.75, learning_rate=3.5e-4, heads_lr_mult=0.4),
-    "UPerHead": Pace(seconds=1.4, learning_rate=2e-3, millions=4),
-    "SegformerHead": Pace(seconds=0.1, learning_rate=2e-3, millions=4),
-    "FPNHead": Pace(seconds=0.22, learning_rate=2e-3, millions=4),
-}
+PACES = {head.kind: head.pace for head in HEADS.values()}
 
 
 @dataclass(frozen=True)

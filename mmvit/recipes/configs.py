@@ -1,4 +1,4 @@
-"""Names and text of the configs: a leaf, `configs/HEAD_FAMILY_ARCH_DATASET.py`, is written from `tables`.
+"""Names and text of the configs: a leaf, `configs/HEAD_FAMILY_ARCH_DATASET.py`, is written from `tables` and `families`.
 
 `text` writes a leaf, `parse` reads its name, `committed` lists the leaves of the repository. The command is
 `tools/make_config.py`.
@@ -6,7 +6,8 @@
 
 import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from ..errors import InputError, nearest
 from ..pyramid import Pyramid
 from ..weights.released import Released
 from ..zoo import families
+from .families import DROP_PATHS, RECIPES, Rates, Recipe
 from .published_results import PUBLISHED
-from .tables import DROP_PATHS, GPUS, HEADS, PAIRINGS, RECIPES, Leaf, Rates
+from .tables import DATASETS, GPUS, HEADS, PAIRINGS, Leaf
 
 BASES = "_base_"
 WIDTH = 128  # length of a line, as in pyproject.toml
@@ -25,23 +27,6 @@ WIDTH = 128  # length of a line, as in pyproject.toml
 
 class Code(str):
     """Python source, printed as it is: `1e-4 / 1.4` says more than its value."""
-
-
-@dataclass(frozen=True)
-class Setup:
-    """Complete settings of a leaf's training, from its published recipe or ours; see `tables.Recipe`.
-
-    Attributes:
-        lr, weight_decay: None if they are the schedule's.
-    """
-
-    note: str
-    published: bool
-    images: int
-    drop_path: Rates
-    lr: str | None
-    weight_decay: str | None
-    slide: tuple[int, int] | None
 
 
 def make(wanted: Iterable[Leaf], out: Path, force: bool = False) -> list[Path]:
@@ -69,7 +54,7 @@ def make(wanted: Iterable[Leaf], out: Path, force: bool = False) -> list[Path]:
 def committed() -> list[Leaf]:
     """Return every pairing with a published result, and each family's small arch with every head on every dataset."""
     leaves = {leaf for row in PUBLISHED for leaf in row.leaves()}
-    leaves |= {Leaf(head, name, _kind(name).small, data) for head, data in PAIRINGS for name in DROP_PATHS}
+    leaves |= {Leaf(head, name, _kind(name).record.small, data) for head, data in PAIRINGS for name in DROP_PATHS}
     return sorted(leaves)
 
 
@@ -93,27 +78,23 @@ def parse(name: str) -> Leaf:
     if not found:
         raise _wrong(name, "family", rest.partition("_")[0], DROP_PATHS)
     family = max(found, key=len)  # pvt_v2_b2 also begins with pvt
-    archs, arch = _kind(family).archs, rest.removeprefix(family).removeprefix("_")
+    archs, arch = _kind(family).record.archs, rest.removeprefix(family).removeprefix("_")
     if arch not in archs:
         raise _wrong(name, f"arch of {family}", arch, archs)
     return Leaf(head, family, arch, dataset)
 
 
-def setup_of(leaf: Leaf) -> Setup:
-    """Return the settings of a leaf: those of the first recipe that covers it, completed by its pairing and family."""
-    pairing, rates = PAIRINGS[leaf.head, leaf.dataset], DROP_PATHS[leaf.family]
-    recipe = next((recipe for recipe in RECIPES if recipe.covers(leaf)), None)
-    if recipe is None:
-        note = f"No published recipe; ours: {pairing.ours}"
-        return Setup(note, False, pairing.images, rates, pairing.lr, None, pairing.slide)
-    return Setup(
-        f"Recipe: {recipe.source}" if recipe.published else f"No published recipe, {recipe.source}",
-        recipe.published,
-        recipe.images or pairing.images,
-        recipe.drop_path or rates,
-        recipe.lr or pairing.lr,
-        recipe.weight_decay,
-        recipe.slide or pairing.slide,
+def recipe_of(leaf: Leaf) -> Recipe:
+    """Return the recipe of a leaf: the first that covers it, or ours, completed by its pairing."""
+    pairing = PAIRINGS[leaf.head, leaf.dataset]
+    known = RECIPES.get((leaf.family, leaf.dataset), [])
+    ours = Recipe((leaf.head,), f"; ours: {pairing.ours}", published=False)
+    recipe = next((recipe for recipe in known if recipe.covers(leaf)), ours)
+    return replace(
+        recipe,
+        images=recipe.images or pairing.images,
+        lr=recipe.lr or pairing.lr,
+        slide=recipe.slide or pairing.slide,
     )
 
 
@@ -124,7 +105,7 @@ def text(leaf: Leaf, bases: str = BASES) -> str:
         leaf: what to write.
         bases: the folder `_base_` as seen from the leaf's folder, or `mmvit::_base_` for any folder.
     """
-    head, pairing, setup = HEADS[leaf.head], PAIRINGS[leaf.head, leaf.dataset], setup_of(leaf)
+    head, pairing, recipe = HEADS[leaf.head], PAIRINGS[leaf.head, leaf.dataset], recipe_of(leaf)
     settings: dict[str, Any] = {
         BASES: [
             f"{bases}/heads/{leaf.head}.py",
@@ -132,15 +113,15 @@ def text(leaf: Leaf, bases: str = BASES) -> str:
             f"{bases}/schedules/{pairing.schedule}.py",
             f"{bases}/{head.runtime}.py",
         ],
-        "model": _model(leaf, setup),
-        "train_dataloader": dict(batch_size=setup.images),
+        "model": _model(leaf, recipe),
+        "train_dataloader": dict(batch_size=recipe.images),
     }
-    if optimizer := {key: Code(value) for key in ("lr", "weight_decay") if (value := getattr(setup, key))}:
+    if optimizer := {key: Code(value) for key in ("lr", "weight_decay") if (value := getattr(recipe, key))}:
         settings["optim_wrapper"] = dict(optimizer=optimizer)
-    settings["auto_scale_lr"] = dict(base_batch_size=GPUS * setup.images)
-    comments = [line for note in _notes(leaf, setup) for line in textwrap.wrap(note, WIDTH - 2, break_on_hyphens=False)]
+    settings["auto_scale_lr"] = dict(base_batch_size=GPUS * recipe.images)
+    comments = [line for note in _notes(leaf, recipe) for line in textwrap.wrap(note, WIDTH - 2, break_on_hyphens=False)]
     lines = [f"# {line}" for line in comments]
-    lines += [_render(f"{key} = ", value, 0) for key, value in settings.items()]
+    lines += [f"{key} = {_source(value, WIDTH - len(key) - 3)}" for key, value in settings.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -151,18 +132,14 @@ def channels_of(kind: type[Pyramid], arch: str) -> list[int]:
     return list(model.out_channels)
 
 
-def _model(leaf: Leaf, setup: Setup) -> dict[str, Any]:
-    head, pairing = HEADS[leaf.head], PAIRINGS[leaf.head, leaf.dataset]
-    kind = _kind(leaf.family)
-    channels = channels_of(kind, leaf.arch)
-    checkpoint = _checkpoint(leaf)
+def _model(leaf: Leaf, recipe: Recipe) -> dict[str, Any]:
+    head, pairing, kind = HEADS[leaf.head], PAIRINGS[leaf.head, leaf.dataset], _kind(leaf.family)
+    channels, checkpoint, first = channels_of(kind, leaf.arch), _checkpoint(leaf), _first_level(leaf)
     parts: dict[str, Any] = {}
     if pairing.crop:
         parts["data_preprocessor"] = dict(size=pairing.crop)
-    backbone = parts["backbone"] = dict(
-        type=f"mmvit.{kind.__name__}", arch=leaf.arch, drop_path_rate=setup.drop_path.of(leaf.arch)
-    )
-    first = _first_level(leaf)
+    rate = _rates(leaf, recipe).of(leaf.arch)
+    backbone = parts["backbone"] = dict(type=f"mmvit.{kind.__name__}", arch=leaf.arch, drop_path_rate=rate)
     if first:
         backbone["out_indices"] = tuple(range(first, len(channels)))
     backbone["init_cfg"] = dict(type="Pretrained", checkpoint=checkpoint) if checkpoint else None
@@ -171,18 +148,22 @@ def _model(leaf: Leaf, setup: Setup) -> dict[str, Any]:
     if first:
         parts["neck"] = dict(in_channels=channels[first:], start_level=0)
     for part in head.classifiers:
-        parts.setdefault(part, {})["num_classes"] = pairing.classes
-    if setup.slide:
-        parts["test_cfg"] = dict(mode="slide", crop_size=pairing.crop, stride=setup.slide)
+        parts.setdefault(part, {})["num_classes"] = DATASETS[leaf.dataset].classes
+    if recipe.slide:
+        parts["test_cfg"] = dict(mode="slide", crop_size=pairing.crop, stride=recipe.slide)
     return parts
 
 
+def _rates(leaf: Leaf, recipe: Recipe) -> Rates:
+    return recipe.drop_path or DROP_PATHS[leaf.family]
+
+
 def _kind(family: str) -> type[Pyramid]:
-    return next(kind for kind in families() if kind.family == family)
+    return next(kind for kind in families() if kind.record.name == family)
 
 
 def _released(leaf: Leaf) -> Released | None:
-    return _kind(leaf.family).released.get(leaf.arch)
+    return _kind(leaf.family).record.released.get(leaf.arch)
 
 
 def _checkpoint(leaf: Leaf) -> str | None:
@@ -198,9 +179,9 @@ def _first_level(leaf: Leaf) -> int:
     return HEADS[leaf.head].first if _kind(leaf.family).tapped else 0
 
 
-def _notes(leaf: Leaf, setup: Setup) -> list[str]:
+def _notes(leaf: Leaf, recipe: Recipe) -> list[str]:
     """Return the comments of a leaf, one paragraph each."""
-    notes = [setup.note, f"Drop path: {setup.drop_path.origin}"]
+    notes = [recipe.note, f"Drop path: {_rates(leaf, recipe).origin}"]
     if _first_level(leaf):
         notes.append("The map of stride 4 is left out: the head does not use it, so that its tap would get no gradient")
     row = _released(leaf)
@@ -220,36 +201,22 @@ def _wrong(name: str, what: str, found: str, valid: Iterable[str]) -> InputError
     )
 
 
-def _render(prefix: str, value: Any, indent: int) -> str:
-    """Return `prefix` and the value as ruff formats them: on one line if it fits, else one entry a line."""
-    margin = " " * indent
-    flat = f"{margin}{prefix}{_flat(value)}"
-    room = WIDTH - bool(indent)  # for the comma after an entry
-    if (len(flat) <= room and not _is_block(value)) or not isinstance(value, dict | list):
-        return flat
+def _source(value: Any, room: float, margin: str = "") -> str:
+    """Return a value as ruff formats it: on one line if that has at most `room` characters, else one entry a line.
+
+    A backbone reads better with one entry a line, however short.
+    """
+    if isinstance(value, str):
+        return value if isinstance(value, Code) else f'"{value}"'
     if isinstance(value, dict):
-        opening, closing = "dict(", ")"
-        entries = [_render(f"{key}=", entry, indent + 4) for key, entry in value.items()]
+        opening, closing, entries = "dict(", ")", [(f"{key}=", entry) for key, entry in value.items()]
+    elif isinstance(value, list):
+        opening, closing, entries = "[", "]", [("", entry) for entry in value]
     else:
-        opening, closing = "[", "]"
-        entries = [_render("", entry, indent + 4) for entry in value]
-    return "\n".join([f"{margin}{prefix}{opening}", *(f"{entry}," for entry in entries), f"{margin}{closing}"])
-
-
-def _is_block(value: Any) -> bool:
-    """Return whether a value reads better with one entry a line: a backbone."""
-    return isinstance(value, dict) and "arch" in value
-
-
-def _flat(value: Any) -> str:
-    match value:
-        case Code():
-            return str(value)
-        case str():
-            return f'"{value}"'
-        case dict():
-            return f"dict({', '.join(f'{key}={_flat(entry)}' for key, entry in value.items())})"
-        case list():
-            return f"[{', '.join(map(_flat, value))}]"
-        case _:
-            return repr(value)
+        return repr(value)
+    flat = f"{opening}{', '.join(key + _source(entry, inf) for key, entry in entries)}{closing}"
+    if room == inf or (len(flat) <= room and "arch=" not in flat):
+        return flat
+    inner = margin + "    "
+    lines = [f"{inner}{key}{_source(entry, WIDTH - len(inner) - len(key) - 1, inner)},\n" for key, entry in entries]
+    return f"{opening}\n{''.join(lines)}{margin}{closing}"

@@ -8,8 +8,8 @@ from .tables import Leaf
 
 
 @dataclass(frozen=True)
-class Source:
-    """Source of a number."""
+class Reference:
+    """Where a number is published."""
 
     name: str
     url: str
@@ -28,7 +28,7 @@ class Published:
     head: str
     family: str
     dataset: str
-    source: Source
+    source: Reference
     figures: Mapping[str, str]
     test: Literal["single scale", "multi-scale"] | None = None
     under: str | None = None
@@ -37,15 +37,15 @@ class Published:
         return (Leaf(self.head, self.family, arch, self.dataset) for arch in self.figures)
 
 
-PVT_PAPER = Source("PVT paper", "https://arxiv.org/abs/2102.12122")
-PVT_CODE = Source("PVT repository", "https://github.com/whai362/PVT")
-PVT_V2_PAPER = Source("PVTv2 paper", "https://arxiv.org/abs/2106.13797")
-VAN_PAPER = Source("VAN paper", "https://arxiv.org/abs/2202.09741")
-VAN_TABLE = Source("VAN paper, table 12", VAN_PAPER.url)
-VAN_CODE = Source("VAN-Segmentation", "https://github.com/Visual-Attention-Network/VAN-Segmentation")
-VAN_MMSEG = Source("mmsegmentation, projects/van", "https://github.com/open-mmlab/mmsegmentation/tree/main/projects/van")
-VOLO_CITED = Source("sithu31296/semantic-segmentation", "https://github.com/sithu31296/semantic-segmentation")
-RMT_TABLE = Source("RMT paper, table 5", "https://arxiv.org/abs/2309.11523")
+PVT_PAPER = Reference("PVT paper", "https://arxiv.org/abs/2102.12122")
+PVT_CODE = Reference("PVT repository", "https://github.com/whai362/PVT")
+PVT_V2_PAPER = Reference("PVTv2 paper", "https://arxiv.org/abs/2106.13797")
+VAN_PAPER = Reference("VAN paper", "https://arxiv.org/abs/2202.09741")
+VAN_TABLE = Reference("VAN paper, table 12", VAN_PAPER.url)
+VAN_CODE = Reference("VAN-Segmentation", "https://github.com/Visual-Attention-Network/VAN-Segmentation")
+VAN_MMSEG = Reference("mmsegmentation, projects/van", "https://github.com/open-mmlab/mmsegmentation/tree/main/projects/van")
+VOLO_CITED = Reference("sithu31296/semantic-segmentation", "https://github.com/sithu31296/semantic-segmentation")
+RMT_TABLE = Reference("RMT paper, table 5", "https://arxiv.org/abs/2309.11523")
 LONGER = "3x schedule, multi-scale training"
 MORE_IMAGES = "pre-trained on ImageNet-22k"
 PUBLISHED = (

@@ -10,27 +10,10 @@ from dataclasses import dataclass
 from ..weights.published import WHOLE_MODELS
 from ..weights.released import WholeModelFile
 from ..zoo import list_archs
-from .configs import committed, setup_of
+from .configs import committed, recipe_of
 from .published_results import PUBLISHED, Published
-from .tables import GPUS, PAIRINGS, Leaf
+from .tables import DATASETS, GPUS, HEADS, PAIRINGS, Leaf
 
-TITLES = {
-    "retinanet": "RetinaNet",
-    "mask_rcnn": "Mask R-CNN",
-    "upernet": "UperNet",
-    "segformer": "SegFormer head",
-    "fpn": "Semantic FPN",
-    "coco": "COCO 2017",
-    "ade20k": "ADE20K",
-    "cityscapes": "Cityscapes",
-}
-METRICS = {
-    "retinanet": ("box AP",),
-    "mask_rcnn": ("box AP", "mask AP"),
-    "upernet": ("mIoU",),
-    "segformer": ("mIoU",),
-    "fpn": ("mIoU",),
-}
 REMARKS = {  # published results that fit into no row
     ("upernet", "cityscapes"): "VOLO's abstract has 84.3 mIoU on Cityscapes without the arch: it is in no row.",
 }
@@ -60,7 +43,7 @@ class Run:
 
     Attributes:
         config: name of the leaf.
-        figures: percent, in the order of the head's METRICS.
+        figures: percent, in the order of the head's metrics.
         test: of the evaluation: single scale, or test-time augmentation.
         date: day on which it ended, as year-month-day.
         commit: commit of this repository.
@@ -89,8 +72,8 @@ def page(runs: Sequence[Run]) -> Iterator[str]:
     """Yield the lines of the page."""
     yield INTRODUCTION
     for (head, dataset), leaves in _by_pairing():
-        metrics = " / ".join(METRICS[head])
-        yield f"## {TITLES[head]} on {TITLES[dataset]}\n"
+        metrics = " / ".join(HEADS[head].metrics)
+        yield f"## {HEADS[head].title} on {DATASETS[dataset].title}\n"
         yield f"| config | {metrics}, published | whole model | GPUs x images | recipe | {metrics}, this package |"
         yield f"|{' --- |' * 6}"
         yield from (row_of(leaf, runs) for leaf in leaves)
@@ -109,13 +92,13 @@ def page(runs: Sequence[Run]) -> Iterator[str]:
 
 def row_of(leaf: Leaf, runs: Sequence[Run]) -> str:
     """Return a config's line of its table."""
-    setup = setup_of(leaf)
+    recipe = recipe_of(leaf)
     cells = (
         f"[{leaf.name}](../configs/{leaf.name}.py)",
         "; ".join(_quote(row, leaf.arch) for row in PUBLISHED if leaf in row.leaves()),
         "; ".join(_whole(name, row) for name, row in WHOLE_MODELS.items() if row.config == leaf.name),
-        f"{GPUS} x {setup.images}",
-        "published" if setup.published else "ours",
+        f"{GPUS} x {recipe.images}",
+        "published" if recipe.published else "ours",
         "; ".join(f"{_figures(run)} ({run.test}, {run.date})" for run in runs if run.config == leaf.name),
     )
     return "".join(f"| {cell} " if cell else "| " for cell in cells) + "|"
@@ -146,7 +129,7 @@ def _notes(leaves: Sequence[Leaf]) -> Iterator[str]:
     """Yield a line for each recipe: the archs that it is for, and its source as the config has it."""
     archs: dict[str, list[str]] = {}
     for leaf in leaves:
-        archs.setdefault(setup_of(leaf).note, []).append(f"`{leaf.family}_{leaf.arch}`")
+        archs.setdefault(recipe_of(leaf).note, []).append(f"`{leaf.family}_{leaf.arch}`")
     for note, names in archs.items():
         yield f"- {', '.join(names)}. {note}.".replace("*", r"\*")
 

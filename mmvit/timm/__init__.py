@@ -5,7 +5,7 @@
     encoder = timm.create_model("mmvit_van_b2", features_only=True, pretrained=True, in_chans=4, out_indices=(1, 2, 3))
 
 A name is `mmvit_` and the one that `mmvit.create` takes; files for other image sizes are tags, as `mmvit_volo_d1.384`.
-There is no classifier: every model is built with `features_only=True`.
+With `features_only=True` a model is a backbone, with `num_classes=1000` its authors' ImageNet classifier.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..pyramid import STRIDES, Pyramid
 from ..weights.released import FILES, SCHEME
-from ..zoo import create, find, list_archs
+from ..zoo import CLASSES, Classifier, create, find, list_archs
 
 PREFIX = "mmvit_"
 HEAD = ("num_classes", "global_pool", "drop_rate")  # options of a classifier, which timm drops under features_only
@@ -102,8 +102,8 @@ class FeatureNet(nn.Module):
         self.model.with_cp = enable
 
 
-def build(name: str, pretrained: bool = False, **options: Any) -> FeatureNet:
-    """Return what `timm.create_model` asks for: the backbone `name` with timm's options.
+def build(name: str, pretrained: bool = False, **options: Any) -> FeatureNet | Classifier:
+    """Return what `timm.create_model` asks for: the backbone `name`, or its authors' classifier, with timm's options.
 
     Args:
         name: one of `mmvit.list_archs()`.
@@ -111,16 +111,17 @@ def build(name: str, pretrained: bool = False, **options: Any) -> FeatureNet:
         options: timm's (in_chans, out_indices, negative ones from the end, or how many of the last), and the backbone's.
 
     Raises:
-        InputError: without `features_only`, with another `output_stride` than 32, or an option that neither knows.
+        InputError: neither `features_only` nor 1,000 classes, another `output_stride` than 32, or an option that neither knows.
         CheckpointError: the file is not available, or does not fit exactly.
     """
     cfg = resolve_pretrained_cfg(
         PREFIX + name, options.pop("pretrained_cfg", None), options.pop("pretrained_cfg_overlay", None)
     )
-    if not options.pop("features_only", False):
+    features_only, classes = options.pop("features_only", False), options.get("num_classes")
+    if not features_only and classes != CLASSES:
         raise InputError(
-            f"{PREFIX}{name} is a backbone without a classifier: create it with features_only=True. DPT of "
-            "segmentation_models_pytorch works with that, too"
+            f"{PREFIX}{name}: create it with features_only=True as a backbone, which DPT of segmentation_models_pytorch takes, "
+            f"too; with num_classes={CLASSES} it is its authors' classifier of ImageNet, and of other classes there is none"
         )
     if (stride := options.pop("output_stride", STRIDES[-1])) != STRIDES[-1]:
         raise InputError(
@@ -131,13 +132,26 @@ def build(name: str, pretrained: bool = False, **options: Any) -> FeatureNet:
         raise InputError("cache_dir: files are kept in torch's hub directory; set TORCH_HOME to have them elsewhere")
     options = {key: value for key, value in options.items() if key not in HEAD}
     options.setdefault("in_channels", options.pop("in_chans", 3))
+    source = source_of(name, cfg) if pretrained else None
+    if not features_only:
+        return classifier(name, source, cfg, **options)
     options["out_indices"] = levels(options.get("out_indices", len(STRIDES)))
-    model = create(name, source_of(name, cfg) if pretrained else None, **options)
+    model = create(name, source, **options)
     if pretrained:
         mark_loaded(model)
     net = FeatureNet(model)
     net.pretrained_cfg = cfg.to_dict()
     return net
+
+
+def classifier(name: str, source: str | None, cfg: Any, **options: Any) -> Classifier:
+    """Return the authors' classifier with the attributes that timm's models have."""
+    model = create(name, source, classifier=True, **options)
+    known = cfg.to_dict()
+    told = dict(num_classes=CLASSES, num_features=model.backbone.level_channels[-1], pretrained_cfg=known, default_cfg=known)
+    for key, value in told.items():
+        setattr(model, key, value)
+    return model
 
 
 def mark_loaded(model: Pyramid) -> None:
@@ -175,7 +189,7 @@ def pretrained_cfgs() -> dict[str, dict[str, Any] | PretrainedCfg]:
             url=None if row is None else row.url,
             input_size=(3, size, size),
             license=None if row is None else row.licence,
-            paper_ids=f"arXiv:{find(name)[0].paper}",
+            paper_ids=f"arXiv:{find(name)[0].record.paper}",
         )
     return cfgs
 
@@ -189,7 +203,7 @@ def register() -> None:
 def entrypoint(name: str) -> Any:
     """Return the function that timm calls for a model; timm registers functions by their own names."""
 
-    def function(pretrained: bool = False, **options: Any) -> FeatureNet:
+    def function(pretrained: bool = False, **options: Any) -> FeatureNet | Classifier:
         return build(name, pretrained, **options)
 
     function.__name__ = function.__qualname__ = PREFIX + name

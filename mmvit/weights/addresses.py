@@ -71,12 +71,3 @@ WRONGLY_NAMED = tuple(  # these two files have the same digest in their names
 def is_authors(source: str) -> bool:
     """Return whether a source is the authors' file of a backbone, or a copy of one, which runs with their eps."""
     return isinstance(row_of(source), Released)
-
-
-def released_url(address: str) -> str:
-    """Return the first address that `mmvit://NAME` stands for.
-
-    Raises:
-        CheckpointError: see `addresses`.
-    """
-    return addresses(address)[0].place

@@ -99,7 +99,7 @@ def _mappings(content: Mapping) -> Iterator[tuple[str, dict[str, Tensor]]]:
                     waiting.append((f"{prefix}{key}.", value, depth + 1))
 
 
-def heads(name: str) -> Iterator[tuple[str, str]]:
+def cuts(name: str) -> Iterator[tuple[str, str]]:
     """Yield each way to cut a name into a prefix, which may be empty, and the rest."""
     yield "", name
     start = 0
@@ -114,7 +114,7 @@ def prefixes_of(contents: Contents, most: int = 8) -> list[str]:
     """Return the prefixes that many names share, with the number of names."""
     counts: dict[str, int] = {}
     for name in contents.tensors:
-        for prefix, _ in heads(name):
+        for prefix, _ in cuts(name):
             counts[prefix] = counts.get(prefix, 0) + 1
     whole = counts.pop("")
     shown: list[tuple[str, int]] = []

@@ -9,8 +9,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import CheckpointError, InputError, first_few
-from .contents import Contents, heads, read_contents
-from .layouts import LAYOUTS, find
+from .contents import Contents, cuts, read_contents
+from .layouts import LAYOUTS, layout_of
 from .layouts.layout import Layout
 from .suggestions import networks
 from .writing import write_tensors
@@ -69,7 +69,7 @@ def convert(source: str | Path, to: str, out: Path, prefix: str | None = None, f
 
 def _convert(contents: Contents, to: str, prefix: str | None) -> Converted:
     layout, start = recognise(contents, prefix)
-    target = find(layout.family, to)
+    target = layout_of(layout.family, to)
     if target is None:
         there = ", ".join(dict.fromkeys(entry.toolkit for entry in LAYOUTS if entry.family == layout.family))
         raise InputError(f"--to {to}: mmvit knows no names of {layout.family} in {to}; there are {there}")
@@ -108,7 +108,7 @@ def recognise(contents: Contents, prefix: str | None = None) -> tuple[Layout, st
     starts = ("",) if prefix is None else contents.starts(prefix)
     counts: dict[tuple[Layout, str], int] = {}
     for name in contents.tensors:
-        for start, rest in heads(name):
+        for start, rest in cuts(name):
             if start.startswith(starts):
                 for layout in LAYOUTS:
                     if layout.mark.match(rest):
@@ -136,7 +136,7 @@ def recognise(contents: Contents, prefix: str | None = None) -> tuple[Layout, st
 @cache
 def vocabulary(family: str) -> frozenset[str]:
     """Return our names of all tensors of a family's archs, with `#` for each number."""
-    return frozenset(_outline(name) for arch, model in networks() if model.family == family for name in model.state_dict())
+    return frozenset(_outline(name) for arch, model in networks() if model.record.name == family for name in model.state_dict())
 
 
 def _outline(name: str) -> str:

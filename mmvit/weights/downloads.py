@@ -4,6 +4,7 @@ Files from URLs are kept in torch's hub directory under the last part of the URL
 """
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +20,8 @@ from uuid import uuid4
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.markup import escape as escape_markup
+from rich.progress import wrap_file
 
 from ..compat.python import sha256_of
 from ..errors import CheckpointError
@@ -122,8 +124,7 @@ def _obtain(source: str, known: Sequence[Address]) -> Path:
 def _check_digest(path: Path, sha256: str | None, source: str | None = None) -> None:
     if sha256 is None:
         return
-    digest = sha256_of(path)
-    if not digest.startswith(sha256.lower()):
+    if not (digest := sha256_of(path)).startswith(sha256.lower()):
         raise CheckpointError(
             f"{source or path} has sha256 {digest}, expected {sha256}: another file, or a damaged one; download it again"
         )
@@ -175,19 +176,9 @@ def _receive(url: str, file: IO[bytes]) -> None:
     with urlopen(Request(url, headers=AGENT), timeout=TIMEOUT) as response:
         length = response.headers.get("Content-Length") or ""
         announced = int(length) if length.isdecimal() else 0
-        with Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-        ) as progress:
-            task = progress.add_task(Path(urlparse(url).path).name, total=announced or None)
-            while block := response.read(BLOCK):
-                file.write(block)
-                progress.advance(task, len(block))
+        console, name = Console(stderr=True), escape_markup(Path(urlparse(url).path).name)
+        with wrap_file(response, announced, description=name, console=console, disable=not sys.stderr.isatty()) as reader:
+            shutil.copyfileobj(reader, file, BLOCK)
     file.flush()
     os.fsync(file.fileno())
     if announced and file.tell() != announced:

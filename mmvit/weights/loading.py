@@ -72,7 +72,8 @@ def load_pretrained(
     """
     contents = read_contents(checkpoint, sha256)
     target = model.state_dict()
-    taken = select(contents, Target(target, model), prefix)
+    network = Target(target, model)
+    taken = select(contents, network, prefix)
     dropped = [*taken.others, *taken.unused]
     found: dict[str, Tensor] = {}
     adapted: list[str] = []
@@ -81,7 +82,7 @@ def load_pretrained(
     for name, value in taken.tensors.items():
         released = taken.origin[name]
         if name not in target:
-            (dropped if model.ignores(name) else unknown).append(released)
+            (dropped if network.ignores(name) else unknown).append(released)
             continue
         fitted = _fit(model, name, value, target[name])
         if fitted is None:
@@ -173,8 +174,8 @@ def _require_finite(
 def _fit(model: Loadable, name: str, value: Tensor, target: Tensor) -> Tensor | None:
     """Return `value` in the shape of `target`; None if that would be another network."""
     if name.endswith("pos_embed"):
-        return fit_table(value, target, model.table_mode)
-    if name in model.input_tensors:
+        return fit_table(value, target, model.record.table_mode)
+    if name in model.record.input_tensors:
         value = fit_inputs(value, model.in_channels)
     return value if value.shape == target.shape else None
 

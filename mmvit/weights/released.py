@@ -1,11 +1,11 @@
-"""Rows of the tables of published files, and the tables of all families.
+"""The record of a family: its paper, its archs, the files that its authors released and how they name tensors.
 
-A family registers its tables when its class is created (`Pyramid.__init_subclass__`).
+A backbone holds its record, and is registered here when its class is created (`Pyramid.__init_subclass__`).
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 SCHEME = "mmvit://"
@@ -55,18 +55,6 @@ class WholeModelFile:
     remark: str = ""
 
 
-FILES: dict[str, Released | None] = {}  # by name, such as volo_d1_384; None for an arch without a file
-BUILDERS: dict[str, Callable[[str], Any]] = {}  # by family; builds the backbone of an arch
-ARCHS: dict[str, tuple[str, ...]] = {}  # by family
-
-
-def register(family: str, archs: Iterable[str], files: Mapping[str, Released], build: Callable[[str], Any]) -> None:
-    """Add a family's archs and released files, under the family's name and their keys."""
-    BUILDERS[family], ARCHS[family] = build, tuple(archs)
-    FILES.update({f"{family}_{arch}": None for arch in archs})
-    FILES.update({f"{family}_{key}": row for key, row in files.items()})
-
-
 def stage_name(released: str) -> str:
     """Return our name of a tensor of the authors' that numbers its stages; our own names are returned unchanged.
 
@@ -78,3 +66,46 @@ def stage_name(released: str) -> str:
     part, stage, rest = found.groups()
     name = f"stages.{int(stage) - 1}.{'blocks' if part == 'block' else part}{rest}"
     return name.replace(".dwconv.dwconv.", ".dwconv.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What is known of a family beside its network; `record` of its class.
+
+    Attributes:
+        name: first part of the names of released files and configs: `volo` of volo_d1.
+        paper: its arXiv number.
+        archs: names and sizes of the paper's models.
+        released: the authors' files by arch, or by arch and image size.
+        small: the arch that has a config for every head and dataset.
+        our_name: gives our name of a tensor of the authors' files; our own names stay as they are.
+        input_tensors: our names of the tensors whose size follows from in_channels.
+        classifier: first parts of the names that only a classifier uses.
+        as_classifier: options with which the network is the one of the authors' classifier.
+        table_mode: how position tables (tensors named pos_embed) are interpolated, where there are any.
+    """
+
+    name: str
+    paper: str
+    archs: Mapping[str, Any]
+    released: Mapping[str, Released]
+    small: str
+    our_name: Callable[[str], str] = stage_name
+    input_tensors: tuple[str, ...]
+    classifier: tuple[str, ...] = ("head",)
+    table_mode: str = "bilinear"
+    as_classifier: Mapping[str, Any] = field(default_factory=dict)
+
+    def files(self) -> Iterator[tuple[str, Released | None]]:
+        """Yield the names of released files, such as volo_d1_384, with their rows; None for an arch without a file."""
+        yield from ((f"{self.name}_{key}", row) for key, row in (dict.fromkeys(self.archs) | {**self.released}).items())
+
+
+BACKBONES: dict[str, Any] = {}  # the class of each family by its name
+FILES: dict[str, Released | None] = {}  # those of all families
+
+
+def register(backbone: Any) -> None:
+    """Add the class of a family, whose `record` has its name and its files."""
+    BACKBONES[backbone.record.name] = backbone
+    FILES.update(backbone.record.files())

@@ -12,23 +12,20 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, first_few
-from .contents import Contents, heads
+from .contents import Contents, cuts
 from .layouts import foreign
 from .layouts.layout import Layout
+from .released import Record
 
 
 class Loadable(Protocol):
     """Protocol of what the loader needs of a backbone: tensors, and their names in released files; see `pyramid.Pyramid`."""
 
-    family: ClassVar[str]
-    table_mode: ClassVar[str]
-    input_tensors: ClassVar[tuple[str, ...]]
+    record: ClassVar[Record]
     in_channels: int
     norm_eps: float | None
 
-    def our_name(self, released: str) -> str: ...
-
-    def ignores(self, name: str) -> bool: ...
+    def leaves_out(self, name: str) -> bool: ...
 
     def is_fresh(self, name: str) -> bool: ...
 
@@ -82,16 +79,20 @@ class Target:
 
     def __init__(self, state: Mapping[str, Tensor], backbone: Loadable | None, inside: str = "") -> None:
         self.state, self.backbone, self.inside = state, backbone, inside
-        self.layouts = foreign(backbone.family) if backbone is not None else []
+        self.layouts = foreign(backbone.record.name) if backbone is not None else []
 
     def base_name(self, name: str) -> str:
         """Return our name of a tensor that has the authors' name or ours."""
         if self.backbone is None or not name.startswith(self.inside):
             return name
-        return self.inside + self.backbone.our_name(name[len(self.inside) :])
+        return self.inside + self.backbone.record.our_name(name[len(self.inside) :])
 
     def ignores(self, name: str) -> bool:
-        return self.backbone is not None and name.startswith(self.inside) and self.backbone.ignores(name[len(self.inside) :])
+        """Return whether a tensor (by our name) belongs to the classifier of a backbone, or to a part that is not built."""
+        if self.backbone is None or not name.startswith(self.inside):
+            return False
+        inner = name[len(self.inside) :]
+        return inner.partition(".")[0] in self.backbone.record.classifier or self.backbone.leaves_out(inner)
 
     def take(self, contents: Contents, choice: Choice) -> Taken:
         """Return the tensors of a choice.
@@ -139,7 +140,7 @@ class Target:
         """Return what might be chosen: prefixes below which names of the network's, or marks of a layout, stand."""
         found: dict[Choice, None] = {}
         for name in contents.tensors:
-            for prefix, rest in heads(name):
+            for prefix, rest in cuts(name):
                 if self.base_name(rest) in self.state:
                     found[Choice(prefix, None)] = None
                 if rest.startswith(self.inside):
@@ -192,7 +193,7 @@ def _likely(contents: Contents, choices: list[Choice]) -> Iterator[Choice]:
     """Return the choices with the most names below their prefix; a network's hundreds of blocks look like networks, too."""
     counts: dict[str, int] = {choice.prefix: 0 for choice in choices}
     for name in contents.tensors:
-        for prefix, _ in heads(name):
+        for prefix, _ in cuts(name):
             if prefix in counts:
                 counts[prefix] += 1
     most = sorted(counts, key=lambda prefix: -counts[prefix])[:24]

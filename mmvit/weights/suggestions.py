@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..registry import MODELS
-from . import released
 from .contents import Contents
+from .released import BACKBONES
 from .selection import Loadable, Target, equally_good
 
 LEAST = 0.5  # share of all tensors of file and arch that must fit
@@ -35,7 +35,7 @@ def nearest_arch(contents: Contents) -> str | None:
         if not good:
             continue
         fitting, _ = target.score(good[0])
-        strange = sum(not model.ignores(key) for key in good[0].tensors) - fitting
+        strange = sum(not target.ignores(key) for key in good[0].tensors) - fitting
         if (share := fitting / (len(target.state) + strange)) > best:
             best = share
             sentence = f"its names and shapes fit {name} best: {fitting} of its {len(target.state)} tensors"
@@ -52,6 +52,4 @@ def networks() -> tuple[tuple[str, Loadable], ...]:
     """Return every arch of the tables with its name, on the meta device, where it takes no memory."""
     MODELS.import_from_location()  # imports the families, which register their tables
     with torch.device("meta"):
-        return tuple(
-            (f"{family}_{arch}", released.BUILDERS[family](arch)) for family, archs in released.ARCHS.items() for arch in archs
-        )
+        return tuple((f"{name}_{arch}", build(arch)) for name, build in BACKBONES.items() for arch in build.record.archs)

@@ -11,10 +11,9 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from .archives import read_checkpoint
 from .contents import contents_of
-from .downloads import fetch
 from .loading import adopt_eps
+from .released import Record
 from .selection import Loadable, Target, select
 
 NORM_EPS = "mmvit_norm_eps"  # key in the meta of our checkpoints: a backbone's eps, if it is not the config's
@@ -42,35 +41,26 @@ class WholeModel:
         return "\n  ".join([f"{len(self.state)} tensors, {self.layout}", *self.remarks])
 
 
-def read_whole(source: str | Path, model: nn.Module, prefix: str | None = None) -> WholeModel:
-    """Read a checkpoint of a whole model, translate it to the names of `model`, and set the eps of its backbone.
+def whole_of(content: Any, path: Path, source: str | Path, model: nn.Module, prefix: str | None = None) -> WholeModel:
+    """Translate a checkpoint of a whole model to the names of `model`, and set the eps of its backbone.
 
     Nothing is loaded. `loading.require_match` checks whether it fits exactly.
 
     Args:
-        source: path or address.
+        content: the result of `read_checkpoint`.
+        path: path of the file.
+        source: how messages name it, such as its address.
         model: a detector or segmenter with any backbone; it may be on the meta device.
         prefix: see `load_pretrained`.
 
     Raises:
-        CheckpointError: the file is unreadable or ambiguous.
-    """
-    path = fetch(source)
-    return whole_of(read_checkpoint(path, source), path, source, model, prefix)
-
-
-def whole_of(content: Any, path: Path, source: str | Path, model: nn.Module, prefix: str | None = None) -> WholeModel:
-    """Do the same as `read_whole` for a checkpoint that has been read.
-
-    Args:
-        content: the result of `read_checkpoint`.
-        path: path of the file.
-        source, model, prefix: see `read_whole`.
+        CheckpointError: the file is ambiguous.
     """
     contents = contents_of(content, path, source)
     inside, backbone = _backbone(model)
-    taken = select(contents, Target(model.state_dict(), backbone, inside), prefix)
-    state = {name: value for name, value in taken.tensors.items() if backbone is None or not _dropped(name, inside, backbone)}
+    target = Target(model.state_dict(), backbone, inside)
+    taken = select(contents, target, prefix)
+    state = {name: value for name, value in taken.tensors.items() if name in target.state or not target.ignores(name)}
     remarks = [*taken.remarks]
     if backbone is not None:
         remarks += adopt_eps(backbone, taken, str(source))
@@ -85,12 +75,6 @@ def whole_of(content: Any, path: Path, source: str | Path, model: nn.Module, pre
 def _backbone(model: nn.Module) -> tuple[str, Loadable | None]:
     """Return the prefix and the backbone of this package inside a model; None if there is none."""
     for name, module in model.named_modules():
-        if hasattr(module, "our_name"):
+        if isinstance(getattr(module, "record", None), Record):
             return f"{name}." if name else "", cast(Loadable, module)
     return "", None
-
-
-def _dropped(name: str, inside: str, backbone: Loadable) -> bool:
-    """Return whether a tensor belongs to the classifier of the backbone, which the authors' files may have."""
-    inner = name[len(inside) :]
-    return name.startswith(inside) and backbone.ignores(inner) and name not in backbone.state_dict()

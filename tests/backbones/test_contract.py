@@ -22,7 +22,7 @@ def images(height: int, width: int, batch: int = 2, channels: int = 3, seed: int
 
 
 @pytest.mark.parametrize(
-    "model", tiers(ARCHS, lambda model: model[1] == model[0].kind.small, lambda model: f"{model[0].name}-{model[1]}")
+    "model", tiers(ARCHS, lambda model: model[1] == model[0].kind.record.small, lambda model: f"{model[0].name}-{model[1]}")
 )
 def test_arch_keeps_its_promises(model: tuple[Family, str]) -> None:
     family, arch = model
@@ -46,7 +46,7 @@ def test_tensors_are_those_of_the_released_files(family: Family, arch: str) -> N
         released["pos_embed4"][1] += 1
     rows = sorted(f"{name} {'x'.join(map(str, shape))}" for name, shape in released.items())
     statistics = ("running_mean", "running_var", "num_batches_tracked")
-    expected = json.loads((FOLDER / "released.json").read_text())[f"{family.kind.family}_{arch}"]
+    expected = json.loads((FOLDER / "released.json").read_text())[f"{family.kind.record.name}_{arch}"]
     assert (
         dict(
             tensors=len(rows),

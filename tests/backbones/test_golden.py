@@ -35,7 +35,7 @@ def test_gradients_are_the_authors(case: tuple) -> None:
     loss = sum((level * weights(number, level.shape)).mean() for number, level in enumerate(model(image)))
     loss.backward()
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
-    ours = {name: gradients[model.our_name(name)] for name in expected if name != "image"} | {"image": image.grad}
+    ours = {name: gradients[model.record.our_name(name)] for name in expected if name != "image"} | {"image": image.grad}
     for name, (norm, product) in expected.items():
         gradient = ours[name].numpy()
         if name == "pos_embed4":  # the class token's row, which gets no gradient, is not here
@@ -51,7 +51,7 @@ def weights(level: int, shape: torch.Size) -> torch.Tensor:
 
 
 def build(family: Family, variant: str, file: Path) -> torch.nn.Module:
-    arch = variant.removeprefix(f"{family.kind.family}_")
+    arch = variant.removeprefix(f"{family.kind.record.name}_")
     model = family.build(arch, **family.bare, init_cfg=dict(type="Pretrained", checkpoint=str(file))).double()
     model.init_weights()
     return model.eval()

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 import mmvit
 from mmvit.backbones.t2t_tokens import Performer, Split
 from mmvit.errors import CheckpointError
-from mmvit.weights.addresses import released_url
+from mmvit.weights.addresses import addresses
 from mmvit.weights.downloads import fetch
 from mmvit.zoo import find
 
@@ -42,7 +42,7 @@ def test_all_archs_have_a_name() -> None:
     assert mmvit.list_archs("*_b2_li") == ["pvt_v2_b2_li"]
     for name in names:
         family, arch = find(name)
-        assert f"{family.family}_{arch}" == name
+        assert f"{family.record.name}_{arch}" == name
 
 
 def test_create_takes_a_file_and_options(tmp_path: Path) -> None:
@@ -62,20 +62,20 @@ def test_create_takes_a_file_and_options(tmp_path: Path) -> None:
 
 
 def test_names_of_released_files() -> None:
-    assert released_url("mmvit://volo_d1").endswith("/volo_1/d1_224_84.2.pth.tar")
-    assert released_url("mmvit://volo_d1_384").endswith("/volo_1/d1_384_85.2.pth.tar")
-    assert released_url("mmvit://pvt_v2_b2_li").endswith("/v2/pvt_v2_b2_li.pth")
+    assert addresses("mmvit://volo_d1")[0].place.endswith("/volo_1/d1_224_84.2.pth.tar")
+    assert addresses("mmvit://volo_d1_384")[0].place.endswith("/volo_1/d1_384_85.2.pth.tar")
+    assert addresses("mmvit://pvt_v2_b2_li")[0].place.endswith("/v2/pvt_v2_b2_li.pth")
     with pytest.raises(CheckpointError, match=r"drive\.google\.com.*by hand"):
-        released_url("mmvit://shunted_small")
+        addresses("mmvit://shunted_small")
     with pytest.raises(CheckpointError, match="released no file"):
-        released_url("mmvit://t2t_vit_dense")
+        addresses("mmvit://t2t_vit_dense")
     with pytest.raises(CheckpointError, match="did you mean"):
-        released_url("mmvit://volo_d9")
+        addresses("mmvit://volo_d9")
 
 
 @each_family
 def test_rows_of_released_files(family: Family) -> None:
-    for key, row in family.kind.released.items():
+    for key, row in family.kind.record.released.items():
         assert row.arch in family.archs
         assert key == (row.arch if row.img_size == 224 else f"{row.arch}_{row.img_size}")
         assert bool(row.url) != bool(row.folder)

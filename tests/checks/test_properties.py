@@ -94,7 +94,7 @@ def leaves(draw: st.DrawFn) -> Leaf:
     """Any valid name of a config, whether the repository has it or not."""
     head, dataset = draw(st.sampled_from(sorted(PAIRINGS)))
     kind = draw(st.sampled_from(families()))
-    return Leaf(head, kind.family, draw(st.sampled_from(sorted(kind.archs))), dataset)
+    return Leaf(head, kind.record.name, draw(st.sampled_from(sorted(kind.record.archs))), dataset)
 
 
 @pytest.mark.stack

@@ -19,7 +19,7 @@ SIDES = (96, 64)  # pixels; 256 x 256 where the true archs run
 
 def build(family: Family, quick: bool) -> nn.Module:
     torch.manual_seed(0)
-    model = family.build(None if quick else family.kind.small)
+    model = family.build(None if quick else family.kind.record.small)
     model.init_weights()
     return model.eval()  # no drop path, and batch norms that do not depend on the batch's size
 

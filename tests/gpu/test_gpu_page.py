@@ -72,7 +72,7 @@ def test_a_measurement_that_fails_leaves_the_others(
 
 def test_all_families_are_measured_in_both_precisions() -> None:
     found = list(settings("cuda", quick=False))
-    assert {setting.name for setting in found} == {f"{family.family}_{family.small}" for family in families()}
+    assert {setting.name for setting in found} == {f"{family.record.name}_{family.record.small}" for family in families()}
     assert {(setting.dtype, setting.train, setting.batch) for setting in found} == {
         (dtype, train, batch) for dtype in ("bfloat16", "float32") for train in (False, True) for batch in (8, 2)
     }

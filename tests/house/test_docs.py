@@ -21,11 +21,11 @@ from mmvit import registry
 from mmvit.checks.channels import check_channels
 from mmvit.checks.plan import Plan
 from mmvit.config.parts import without_init
-from mmvit.pyramid import FAMILIES, Pyramid
+from mmvit.pyramid import Pyramid
 from mmvit.recipes.published_results import PUBLISHED
 from mmvit.version import REPOSITORY
-from mmvit.weights.addresses import released_url
-from mmvit.zoo import list_archs
+from mmvit.weights.addresses import addresses
+from mmvit.zoo import families, list_archs
 
 pytestmark = pytest.mark.stack
 
@@ -65,7 +65,7 @@ def test_configs_build(block: Block, folders: dict[Path, Path]) -> None:
     assert sum(len(group["params"]) for group in groups) >= sum(value.requires_grad for value in model.parameters())
     source = cfg.model.backbone.init_cfg.checkpoint
     if source.startswith("mmvit://"):
-        assert released_url(source)
+        assert addresses(source)
     for split in ("train", "val", "test"):
         dataset = cfg[f"{split}_dataloader"].dataset
         if classes := dataset.get("metainfo", {}).get("classes"):
@@ -133,11 +133,11 @@ def test_the_readme_prints_what_it_says(capsys: pytest.CaptureFixture) -> None:
 def test_the_readme_has_all_families() -> None:
     """With parameters counted, AP and mIoU as the table of published results has them, and milliseconds as stored."""
     milliseconds = pages.newest(records.read(), ("inference",), "ms", pixels="512 x 512", dtype="float32", candidate="mmvit")
-    for family in FAMILIES.values():
-        arch = f"{family.family}_{family.small}"
+    for family in families():
+        arch = f"{family.record.name}_{family.record.small}"
         cells = [
             f"`mmvit.{family.__name__}`",
-            f"[{family.paper}](https://arxiv.org/abs/{family.paper})",
+            f"[{family.record.paper}](https://arxiv.org/abs/{family.record.paper})",
             f"`{arch}`",
             f"{measure.cost_of(candidates.Setting(arch, 224, 224)).parameters / 1e6:.1f}",
             published(family, "retinanet", "coco"),
@@ -149,8 +149,10 @@ def test_the_readme_has_all_families() -> None:
 
 def published(family: type[Pyramid], head: str, dataset: str) -> str:
     """Return the last published figure of the family's small arch under the recipe that its config has, or nothing."""
-    rows = [row for row in PUBLISHED if (row.head, row.family, row.dataset) == (head, family.family, dataset) and not row.under]
-    return next((row.figures[family.small] for row in reversed(rows) if family.small in row.figures), "")
+    rows = [
+        row for row in PUBLISHED if (row.head, row.family, row.dataset) == (head, family.record.name, dataset) and not row.under
+    ]
+    return next((row.figures[family.record.small] for row in reversed(rows) if family.record.small in row.figures), "")
 
 
 def test_the_readme_tells_the_speed_that_was_measured() -> None:
@@ -181,7 +183,7 @@ def options_of_all() -> set[str]:
     return set(inspect.signature(Pyramid.__init__).parameters) - {"self", "channels", "strides"}
 
 
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.__name__)
+@pytest.mark.parametrize("family", families(), ids=lambda family: family.__name__)
 def test_docstrings_of_families_have_every_option(family: type[Pyramid]) -> None:
     (words,) = re.findall(r"^\s+options: ([\w, ]+): see `Pyramid`", family.__doc__ or "", re.MULTILINE)
     assert set(words.split(", ")) == options_of_all()

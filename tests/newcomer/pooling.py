@@ -16,7 +16,7 @@ from mmvit.layers.mlp import Mlp
 from mmvit.layers.parts import drop_path_rates, init_transformer, to_map, to_tokens
 from mmvit.pyramid import Pyramid, PyramidOptions, StageBase
 from mmvit.registry import MODELS
-from mmvit.weights.released import Released, stage_name
+from mmvit.weights.released import Record, Released
 
 
 class Block(nn.Module):
@@ -67,15 +67,15 @@ class PoolFormer(Pyramid):
         options: see `Pyramid`.
     """
 
-    family = "poolformer"
-    paper = "2111.11418"
-    archs = ARCHS
-    released = RELEASED
-    small = "s12"
     pad_to = 32
-    table_mode = "bilinear"
-    input_tensors = ("stages.0.patch_embed.weight",)
-    classifier = ("head",)
+    record = Record(
+        name="poolformer",
+        paper="2111.11418",
+        archs=ARCHS,
+        released=RELEASED,
+        small="s12",
+        input_tensors=("stages.0.patch_embed.weight",),
+    )
 
     def __init__(
         self, arch: str | Mapping[str, Any] | Sizes, *, drop_path_rate: float = 0.0, **options: Unpack[PyramidOptions]
@@ -92,7 +92,3 @@ class PoolFormer(Pyramid):
 
     def init_parts(self) -> None:
         self.apply(init_transformer)
-
-    @staticmethod
-    def our_name(released: str) -> str:
-        return stage_name(released)

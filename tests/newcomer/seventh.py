@@ -7,7 +7,7 @@ import families
 import pooling
 
 from mmvit import backbones
-from mmvit.recipes.tables import DROP_PATHS, Rates
+from mmvit.recipes.families import DROP_PATHS, Rates
 
 families.FAMILIES.append(
     families.Family(

@@ -20,7 +20,7 @@ from mmvit.recipes.tables import HEADS, PAIRINGS, Leaf
 pytestmark = pytest.mark.stack
 
 FOLDER = HOME / "configs"
-BY_FAMILY = {family.kind.family: family for family in FAMILIES}
+BY_FAMILY = {family.kind.record.name: family for family in FAMILIES}
 DATASETS = {  # type, classes, where mmdet and mmseg document it to be
     "coco": ("CocoDataset", 80, "data/coco/"),
     "ade20k": ("ADE20KDataset", 150, "data/ade/ADEChallengeData2016"),
@@ -66,7 +66,7 @@ def test_name_says_what_is_inside(path: Path) -> None:
         assert (dataset.type, dataset.data_root) == (kind, root)
         assert dataset.get("reduce_zero_label", False) == (leaf.dataset == "ade20k")
         assert dataset.pipeline[0].type == "LoadImageFromFile"
-    released = BY_FAMILY[leaf.family].kind.released[leaf.arch]
+    released = BY_FAMILY[leaf.family].kind.record.released[leaf.arch]
     assert cfg.model.backbone.init_cfg.checkpoint == released.url or (
         released.url is None
         and cfg.model.backbone.init_cfg.checkpoint == f"checkpoints/{leaf.family}_{leaf.arch}.pth"

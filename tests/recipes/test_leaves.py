@@ -12,13 +12,14 @@ from mmvit.commands.config import main
 from mmvit.config.files import load_config
 from mmvit.errors import InputError
 from mmvit.recipes.configs import channels_of, committed, make, parse, text
+from mmvit.recipes.families import DROP_PATHS, RECIPES
 from mmvit.recipes.published_results import PUBLISHED
-from mmvit.recipes.tables import DROP_PATHS, HEADS, PAIRINGS, RECIPES, Leaf
+from mmvit.recipes.tables import DATASETS, PAIRINGS, Leaf
 from mmvit.zoo import families
 
 FOLDER = HOME / "configs"
-KINDS = {kind.family: kind for kind in families()}
-EVERY = [Leaf(head, name, arch, data) for head, data in PAIRINGS for name, kind in KINDS.items() for arch in kind.archs]
+KINDS = {kind.record.name: kind for kind in families()}
+EVERY = [Leaf(head, name, arch, data) for head, data in PAIRINGS for name, kind in KINDS.items() for arch in kind.record.archs]
 
 
 def test_every_published_pairing_and_every_familys_small_arch_are_committed() -> None:
@@ -26,25 +27,32 @@ def test_every_published_pairing_and_every_familys_small_arch_are_committed() ->
     assert {leaf.name for row in PUBLISHED for leaf in row.leaves()} <= names
     for kind in KINDS.values():
         for head, data in PAIRINGS:
-            assert f"{head}_{kind.family}_{kind.small}_{data}" in names
+            assert f"{head}_{kind.record.name}_{kind.record.small}_{data}" in names
 
 
 def test_tables_name_what_there_is() -> None:
     """A misspelt row would silently never hold."""
-    assert set(DROP_PATHS) == set(KINDS) == {family.kind.family for family in TINY}
-    rows = [((head, recipe.dataset), recipe.family, recipe.archs) for recipe in RECIPES for head in recipe.heads]
+    assert set(DROP_PATHS) == set(KINDS) == {family.kind.record.name for family in TINY}
+    rows = [
+        ((head, dataset), family, recipe.archs)
+        for (family, dataset), recipes in RECIPES.items()
+        for recipe in recipes
+        for head in recipe.heads
+    ]
     rows += [((row.head, row.dataset), row.family, tuple(row.figures)) for row in PUBLISHED]
-    rows += [(pairing, name, (kind.small,)) for pairing in PAIRINGS for name, kind in KINDS.items()]
+    rows += [(pairing, name, (kind.record.small,)) for pairing in PAIRINGS for name, kind in KINDS.items()]
     for pairing, family, archs in rows:
         assert pairing in PAIRINGS
-        assert set(archs) <= set(KINDS[family].archs)
-    assert {head for head, _ in PAIRINGS} == set(HEADS)
+        assert set(archs) <= set(KINDS[family].record.archs)
+    assert {data for _, data in PAIRINGS} == set(DATASETS)
     for family, kind in KINDS.items():
-        for arch in kind.archs:
+        for arch in kind.record.archs:
             assert 0 <= DROP_PATHS[family].of(arch) < 1
-    for index, recipe in enumerate(RECIPES):
-        covered = [leaf for leaf in EVERY if recipe.covers(leaf)]
-        assert any(not any(earlier.covers(leaf) for earlier in RECIPES[:index]) for leaf in covered), recipe
+    for (family, dataset), recipes in RECIPES.items():
+        leaves = [leaf for leaf in EVERY if (leaf.family, leaf.dataset) == (family, dataset)]
+        for index, recipe in enumerate(recipes):
+            covered = [leaf for leaf in leaves if recipe.covers(leaf)]
+            assert any(not any(earlier.covers(leaf) for earlier in recipes[:index]) for leaf in covered), recipe
 
 
 def test_every_valid_name_parses_to_its_parts() -> None:
@@ -84,7 +92,7 @@ def test_a_valid_combination_is_written_once(tmp_path: Path) -> None:
     assert "released none" in first.read_text(encoding="utf-8")
     cfg = load_config(second)
     assert cfg.model.backbone.init_cfg.checkpoint == "checkpoints/van_b5.pth"
-    assert str(KINDS["van"].released["b5"].folder) in second.read_text(encoding="utf-8")
+    assert str(KINDS["van"].record.released["b5"].folder) in second.read_text(encoding="utf-8")
     make(wanted, folder)  # the same again is no harm
     first.write_text("mine = True\n")
     second.unlink()

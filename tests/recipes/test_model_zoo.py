@@ -6,10 +6,10 @@ from datetime import date
 import pytest
 from makers import HOME
 
-from mmvit.recipes.configs import committed, parse, setup_of
+from mmvit.recipes.configs import committed, parse, recipe_of
 from mmvit.recipes.published_results import PUBLISHED, Published
-from mmvit.recipes.results import METRICS, REMARKS, RUNS, TITLES, Run, main, page, row_of
-from mmvit.recipes.tables import HEADS, PAIRINGS
+from mmvit.recipes.results import REMARKS, RUNS, Run, main, page, row_of
+from mmvit.recipes.tables import DATASETS, HEADS, PAIRINGS
 from mmvit.weights.published import WHOLE_MODELS
 
 FILE = HOME / "docs" / "model_zoo.md"
@@ -27,7 +27,7 @@ EXAMPLE = Run(
 
 def test_page_is_what_the_tables_give(capsys: pytest.CaptureFixture) -> None:
     assert main() == 0
-    assert FILE.read_text() == capsys.readouterr().out, f"python -m mmvit.model_zoo > {FILE} writes it anew"
+    assert FILE.read_text() == capsys.readouterr().out, f"python -m mmvit.recipes.results > {FILE} writes it anew"
 
 
 def test_every_committed_config_has_one_row() -> None:
@@ -41,7 +41,7 @@ def test_published_numbers_are_figures_of_the_heads_metrics_and_have_a_source(ro
     assert row.figures
     for figures in row.figures.values():
         parts = figures.split(" / ")
-        assert len(parts) == len(METRICS[row.head])
+        assert len(parts) == len(HEADS[row.head].metrics)
         assert all(FIGURE.fullmatch(part) for part in parts)
     assert row.source.url.startswith("https://")
     text = FILE.read_text()
@@ -89,7 +89,7 @@ def test_a_run_is_a_row() -> None:
 def test_runs_are_of_committed_configs_and_can_be_repeated(run: Run) -> None:
     leaf = parse(run.config)
     assert leaf in committed()
-    assert len(run.figures) == len(METRICS[leaf.head])
+    assert len(run.figures) == len(HEADS[leaf.head].metrics)
     assert date.fromisoformat(run.date)
     assert re.fullmatch(r"[0-9a-f]{7,40}", run.commit)
     assert run.config in run.command
@@ -98,13 +98,13 @@ def test_runs_are_of_committed_configs_and_can_be_repeated(run: Run) -> None:
 
 
 def test_tables_of_words_are_complete() -> None:
-    assert set(METRICS) == set(HEADS)
-    assert set(TITLES) == {part for pairing in PAIRINGS for part in pairing}
+    titles = [row.title for row in (*HEADS.values(), *DATASETS.values())]
+    assert len(set(titles)) == len(titles)
     assert set(REMARKS) <= set(PAIRINGS)
 
 
 def test_recipes_of_ours_are_called_so() -> None:
     for leaf in committed():
-        setup = setup_of(leaf)
-        assert setup.published == setup.note.startswith("Recipe: ")
-        assert setup.published or "ours: " in setup.note
+        recipe = recipe_of(leaf)
+        assert recipe.published == recipe.note.startswith("Recipe: ")
+        assert recipe.published or "ours: " in recipe.note

@@ -17,9 +17,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmvit.recipes.tables import HEADS, PAIRINGS, Leaf
 
 pytestmark = pytest.mark.stack
-BY_FAMILY = {family.kind.family: family for family in FAMILIES}
+BY_FAMILY = {family.kind.record.name: family for family in FAMILIES}
 UNDECAYED = ("pos_embed", "layer_scale", "cls_token")
-EVERY = [Leaf(head, family, row.kind.small, data) for head, data in PAIRINGS for family, row in BY_FAMILY.items()]
+EVERY = [Leaf(head, family, row.kind.record.small, data) for head, data in PAIRINGS for family, row in BY_FAMILY.items()]
 each_pairing = pytest.mark.parametrize(
     "leaf",
     tiers(EVERY, FEW.__contains__, lambda leaf: leaf.name),

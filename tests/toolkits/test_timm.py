@@ -79,7 +79,8 @@ def test_options_of_timm_and_of_the_backbone() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(), "backbone without a classifier: create it with features_only=True"),
+        (dict(), "create it with features_only=True as a backbone.*with num_classes=1000 it is its authors' classifier"),
+        (dict(num_classes=10), "of other classes there is none"),
         (dict(features_only=True, output_stride=16), "cannot be dilated, which DeepLabV3"),
         (dict(features_only=True, cache_dir="somewhere"), "TORCH_HOME"),
         (dict(features_only=True, widen_factor=2), "has no option widen_factor"),

@@ -48,7 +48,7 @@ class TestSegmentationModels:
         assert lost == []
 
     def test_dpt_says_what_it_needs(self):
-        with pytest.raises(InputError, match=r"create it with features_only=True, which DPT of segmentation_models_pytorch"):
+        with pytest.raises(InputError, match=r"features_only=True as a backbone, which DPT of segmentation_models_pytorch"):
             self.smp.DPT("tu-mmvit_van_b0", encoder_weights=None)
 
     @pytest.mark.parametrize("decoder", ["DeepLabV3", "DeepLabV3Plus"])

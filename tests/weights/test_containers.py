@@ -36,7 +36,7 @@ def loads(file: Path, state: State, family: Family = PVT, **options: str) -> str
     model = family.build()
     report = load_pretrained(model, file, **options)
     for name, value in state.items():
-        ours = model.our_name(name)
+        ours = model.record.our_name(name)
         assert (
             ours not in model.state_dict()
             or model.state_dict()[ours].shape != value.shape
@@ -185,10 +185,10 @@ def test_numbers_in_names(write: Write) -> None:
 @pytest.mark.parametrize("rows", [7, 25])
 def test_tensors_that_cannot_be_cut(write: Write, rows: int) -> None:
     """mmdet's queries, keys and values in one tensor whose rows are no three equal parts, or another network's."""
-    from mmvit.weights.layouts import find
+    from mmvit.weights.layouts import layout_of
 
     model = PVT.build()
-    theirs = dict(find("pvt", "mmdet").from_ours(model.state_dict()).tensors)
+    theirs = dict(layout_of("pvt", "mmdet").from_ours(model.state_dict()).tensors)
     theirs["layers.0.1.1.attn.attn.in_proj_weight"] = torch.ones(rows, 8)
     with pytest.raises(CheckpointError, match=f"{rows} rows in 3 equal parts"):
         load_pretrained(model, write(theirs))
@@ -199,10 +199,10 @@ def test_tensors_that_cannot_be_cut(write: Write, rows: int) -> None:
 
 def test_halves_of_a_pair(write: Write) -> None:
     """A key without its value is no tensor of ours."""
-    from mmvit.weights.layouts import find
+    from mmvit.weights.layouts import layout_of
 
     model = FAMILIES[1].build()
-    theirs = dict(find("pvt_v2", "huggingface").from_ours(model.state_dict()).tensors)
+    theirs = dict(layout_of("pvt_v2", "huggingface").from_ours(model.state_dict()).tensors)
     del theirs["layers.0.blocks.0.attention.value.weight"]
     with pytest.raises(CheckpointError, match=r"1 missing in the file: stages\.0\.blocks\.0\.attn\.kv\.weight") as raised:
         load_pretrained(model, write(theirs))

@@ -50,7 +50,7 @@ def test_authors_files(family: Family, tmp_path: Path) -> None:
     model = family.build()
     torch.save({"model": released_state(family, model)}, tmp_path / "authors.pth")
     layout, start = recognise(read_contents(tmp_path / "authors.pth"))
-    assert (layout.toolkit, layout.family, start) == ("authors", family.kind.family, "model.")
+    assert (layout.toolkit, layout.family, start) == ("authors", family.kind.record.name, "model.")
     assert main(["convert", str(tmp_path / "authors.pth"), "--to", "mmvit", "--out", str(tmp_path / "ours.pth")]) == 0
     again = family.build()
     load_pretrained(again, tmp_path / "ours.pth")
@@ -131,4 +131,4 @@ def test_two_networks_in_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(words) == 2
     assert "found several: mmvit pvt under 'left.', mmvit pvt under 'right.'" in capsys.readouterr().err
     assert main([*words, "--prefix", "right."]) == 0
-    assert tensors(tmp_path / "out.pth").keys() == layouts.find("pvt", "authors").from_ours(state).tensors.keys()
+    assert tensors(tmp_path / "out.pth").keys() == layouts.layout_of("pvt", "authors").from_ours(state).tensors.keys()

@@ -21,9 +21,10 @@ from mmvit.engine.start import Start, start_of
 from mmvit.errors import CheckpointError, InputError
 from mmvit.export.publishing import publish
 from mmvit.predict.predictor import Predictor
+from mmvit.weights.archives import read_checkpoint
 from mmvit.weights.convert import convert
 from mmvit.weights.loading import load_pretrained
-from mmvit.weights.whole import read_whole
+from mmvit.weights.whole import whole_of
 
 PVT = FAMILIES[0]
 Write = Callable[..., Path]
@@ -168,7 +169,7 @@ def begin_from_file(file: Path, folder: Path) -> None:
 
 
 def read_whole_file(file: Path, folder: Path) -> None:
-    read_whole(file, PVT.build())
+    whole_of(read_checkpoint(file), file, file, PVT.build())
 
 
 READERS = [convert_file, publish_file, predict_file, begin_from_file, read_whole_file]

@@ -138,7 +138,7 @@ def row(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 def test_the_next_address_is_tried(host: type[Hub], row: Callable, source: str) -> None:
     """A copy in a toolkit's names; its eps is not adopted, because the authors trained with theirs."""
     theirs = PVT_V2.build()
-    named = layouts.find("pvt_v2", "huggingface").from_ours(theirs.state_dict()).tensors
+    named = layouts.layout_of("pvt_v2", "huggingface").from_ours(theirs.state_dict()).tensors
     host.repos["org/net"] = {
         "model.safetensors": save({f"pvt_v2.encoder.{name}": value.contiguous() for name, value in named.items()})
     }

@@ -202,7 +202,7 @@ def test_networks_of_other_libraries(peer: tuple[Peer, nn.Module], tmp_path: Pat
     model = ours(what).to(kind)
     report = load_pretrained(model, tmp_path / "file.pth")
     assert what.toolkit in report.layout
-    eps = layouts.find(model.family, what.toolkit).eps
+    eps = layouts.layout_of(model.record.name, what.toolkit).eps
     assert any(f"norm_eps={eps}" in remark for remark in report.remarks) == (eps is not None)
     images = torch.randn(2, 3, 224, 224, dtype=kind)
     with torch.no_grad():
@@ -244,15 +244,17 @@ def test_safetensors_of_other_libraries(tmp_path: Path) -> None:
 def test_two_layouts_at_once(tmp_path: Path) -> None:
     family: Family = BY_NAME["PVTv2"]
     model = family.build()
-    theirs = layouts.find("pvt_v2", "mmdet").from_ours(model.state_dict()).tensors
-    torch.save({**theirs, **layouts.find("pvt_v2", "authors").from_ours(model.state_dict()).tensors}, tmp_path / "both.pth")
+    theirs = layouts.layout_of("pvt_v2", "mmdet").from_ours(model.state_dict()).tensors
+    torch.save(
+        {**theirs, **layouts.layout_of("pvt_v2", "authors").from_ours(model.state_dict()).tensors}, tmp_path / "both.pth"
+    )
     with pytest.raises(CheckpointError, match="holds the names of the authors or ours and of mmdet pvt_v2 at once"):
         load_pretrained(model, tmp_path / "both.pth")
 
 
 def test_an_eps_of_the_config_stays(tmp_path: Path) -> None:
     model = BY_NAME["PVTv2"].build(norm_eps=1e-3)
-    torch.save(layouts.find("pvt_v2", "mmdet").from_ours(model.state_dict()).tensors, tmp_path / "file.pth")
+    torch.save(layouts.layout_of("pvt_v2", "mmdet").from_ours(model.state_dict()).tensors, tmp_path / "file.pth")
     report = load_pretrained(model, tmp_path / "file.pth")
     assert {module.eps for module in model.modules() if isinstance(module, nn.LayerNorm)} == {1e-3}
     assert "norm_eps stays 0.001" in str(report)
@@ -264,7 +266,7 @@ EPS = {"huggingface": 1e-6, "mmdet": 1e-6}  # layer_norm_eps of PvtConfig, PvtV2
 @pytest.mark.parametrize("layout", layouts.LAYOUTS, ids=str)
 def test_eps_is_that_of_the_toolkit(layout: layouts.Layout, tmp_path: Path) -> None:
     """Of all layer norms, once a file of the toolkit is loaded; None leaves the authors'."""
-    family = next(family for family in FAMILIES if family.kind.family == layout.family)
+    family = next(family for family in FAMILIES if family.kind.record.name == layout.family)
     options = OPTIONS.get(family.name, {}) if layout.toolkit == "mmpretrain" else {}
     model, untouched = family.build(**options), family.build(**options)
     torch.save(layout.from_ours(model.state_dict()).tensors, tmp_path / "file.pth")
@@ -278,7 +280,7 @@ def test_eps_is_that_of_the_toolkit(layout: layouts.Layout, tmp_path: Path) -> N
 @pytest.mark.parametrize("layout", layouts.LAYOUTS, ids=str)
 def test_every_layout_both_ways(layout: Any) -> None:
     """Without the libraries: all of a network's tensors have a name there, different ones, and come back the same."""
-    family = next(family for family in FAMILIES if family.kind.family == layout.family)
+    family = next(family for family in FAMILIES if family.kind.record.name == layout.family)
     model = family.build(**OPTIONS.get(family.name, {}) if layout.toolkit == "mmpretrain" else {})
     state = {name: torch.rand_like(value) if value.is_floating_point() else value for name, value in model.state_dict().items()}
     there = layout.from_ours(state)

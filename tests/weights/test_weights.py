@@ -113,7 +113,7 @@ def test_other_input_channels(family: Family, write: Callable, channels: int) ->
     expected, state = sources(family)
     model = family.build(in_channels=channels)
     report = load_pretrained(model, write(state))
-    names = [name for name in model.input_tensors if name in expected.state_dict()]
+    names = [name for name in model.record.input_tensors if name in expected.state_dict()]
     assert names
     assert {text.split()[0] for text in report.adapted} == set(names)
     convolution = next((name for name in names if expected.state_dict()[name].ndim == 4), None)

@@ -26,15 +26,20 @@ from mmvit.engine.start import Start
 from mmvit.errors import CheckpointError
 from mmvit.predict.predictor import Predictor
 from mmvit.weights import layouts
+from mmvit.weights.archives import read_checkpoint
 from mmvit.weights.loading import require_match
 from mmvit.weights.published import WHOLE_MODELS
 from mmvit.weights.released import WholeModelFile
-from mmvit.weights.whole import NORM_EPS, read_whole
+from mmvit.weights.whole import NORM_EPS, WholeModel, whole_of
 
 pytestmark = pytest.mark.stack
 
-BY_NAME = {family.kind.family: family for family in FAMILIES}
+BY_NAME = {family.kind.record.name: family for family in FAMILIES}
 MMDET = {"pvt": "PyramidVisionTransformer", "pvt_v2": "PyramidVisionTransformerV2"}
+
+
+def read_whole(file: Path, model: nn.Module, prefix: str | None = None) -> WholeModel:
+    return whole_of(read_checkpoint(file), file, file, model, prefix)
 
 
 def tiny_detector(family: str, root: Path) -> Config:
@@ -284,7 +289,7 @@ def test_the_layouts_write_whole_backbones(detector: Foreign) -> None:
     model = build(load_config(detector.ours))
     state = read_whole(detector.file, model).state
     backbone = {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
-    back = layouts.find(detector.family, "mmdet").from_ours(backbone).tensors
+    back = layouts.layout_of(detector.family, "mmdet").from_ours(backbone).tensors
     assert {f"backbone.{name}" for name in back} == {
         name for name in detector.model.state_dict() if name.startswith("backbone.")
     }

@@ -18,7 +18,7 @@ def foreign(family: str) -> list[Layout]:
     return [layout for layout in LAYOUTS if layout.family == family and layout.toolkit not in ("authors", "mmvit")]
 
 
-def find(family: str, toolkit: str) -> Layout | None:
+def layout_of(family: str, toolkit: str) -> Layout | None:
     """Return the layout of a toolkit's files for a family; None if there is none. Timm's VOLO uses the authors' names."""
     toolkit = "authors" if (family, toolkit) == ("volo", "timm") else toolkit
     return next((layout for layout in LAYOUTS if (layout.family, layout.toolkit) == (family, toolkit)), None)
