@@ -1,5 +1,6 @@
 """From a folder to a project: read, split, decide, write. Nothing is overwritten, and nothing is left half-written."""
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -107,9 +108,9 @@ def write(options: Options, found: Found, made: plan.Plan) -> Project:
     try:
         beside.chmod(0o777 & ~_umask())
         files, written = _labels(found, made, beside)
-        name = f"{found.folder.root.name}.py"
+        name = f"{re.sub(r'[^A-Za-z0-9_-]+', '_', found.folder.root.name).strip('_') or 'config'}.py"
         count = len(found.classes)
-        title = f"{found.folder.root.name}: {found.facts.pictures['train']} pictures to train, {count} classes, from "
+        title = f"{config.quoted(found.folder.root.name)}: {found.facts.pictures['train']} to train, {count} classes, from "
         (beside / name).write_text(
             config.text(f"{title}{found.collection.format}; by mmvit new, yours to change", made, found.classes, files),
             encoding="utf-8",

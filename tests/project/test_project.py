@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -21,17 +22,19 @@ from labelling import (
     yolo,
 )
 from mmengine.config import Config
+from rich.console import Console
 
 from mmvit.commands.new import main
 from mmvit.engine.configuration import TrainOptions
 from mmvit.engine.launch import train
 from mmvit.errors import InputError
 from mmvit.predict.predictor import Predictor
-from mmvit.project import plan
+from mmvit.project import plan, tell
 from mmvit.project.config import palette, quoted
 from mmvit.project.description import Collection, Picture, Thing
 from mmvit.project.make import Options, find, write
 from mmvit.project.split import complete
+from mmvit.project.survey import leaked, rare_classes
 
 SHORT = {
     "train_dataloader.num_workers": 0,
@@ -135,6 +138,32 @@ def test_files_that_can_be_read_are_read_as_they_are(tmp_path: Path) -> None:
         instance["bbox_label"] for entry in map(dataset.get_data_info, range(len(dataset))) for instance in entry["instances"]
     }
     assert labels == {0, 1}
+
+
+def test_doubled_files_and_rare_classes_are_told(tmp_path: Path) -> None:
+    for split in ("train", "val"):  # the same three pictures
+        pictures(tmp_path / "data" / split)
+        write_json(tmp_path / "data" / split / "_annotations.coco.json", coco_content())
+    found = find(Options(tmp_path / "data", Path("out")))
+    assert len(found.same) == 3
+    assert len(leaked(found.collection, found.same)) == 3
+    assert rare_classes(found.collection, found.classes) == [("cat", 2), ("dog & co", 1)]
+    with Console(width=100, record=True, file=StringIO()) as console:
+        tell.found(console, found)
+    told = console.export_text()
+    assert re.search(r"3 +pictures twice under different names: train/.* = val/", told)
+    assert re.search(r"3 +of them in several splits", told)
+    assert re.search(r"2 +classes with fewer than 10 objects in training: dog & co \(1\), cat \(2\)", told)
+
+
+def test_odd_names_of_folders(tmp_path: Path) -> None:
+    """The folder's name becomes a comment and a file's name, its path a value; none of them is source."""
+    data = tmp_path / "Über 鸟 'v1.2' {{ fileBasename }}\nraise SystemExit"
+    cvat_coco(data)
+    cfg = made(data)
+    assert [path.suffix for path in Path("out").iterdir() if path.is_file()] == [".py"]
+    assert cfg.train_dataloader.dataset.data_root == f"{data.as_posix()}/"
+    assert Path(cfg.train_dataloader.dataset.ann_file).is_file()
 
 
 def test_the_palette_can_be_told_apart() -> None:
