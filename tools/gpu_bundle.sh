@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:-3.12}
 packages="mmengine mmcv-lite mmdet mmsegmentation addict yapf platformdirs termcolor ftfy wcwidth prettytable terminaltables
-pycocotools shapely rich regex msgspec"
+pycocotools shapely rich regex msgspec defusedxml supervision"
 rm -rf gpu_wheels
 "${PYTHON:-python3}" -m pip download --quiet --no-deps --only-binary=:all: --python-version "$python" \
     --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
