@@ -5,7 +5,7 @@ left out, and a legend has the colours of the classes that are named nowhere.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import cv2
@@ -46,7 +46,8 @@ def require_drawing() -> None:
 
 def colour_of(label: int, palette: Sequence[Colour] | None = None) -> Colour:
     """Return the colour of a class: the dataset's, or one that depends only on its number."""
-    return palette[label] if palette is not None and label < len(palette) else colours()[label % COLOURS]
+    red, green, blue = palette[label] if palette is not None and label < len(palette) else colours()[label % COLOURS]
+    return red, green, blue
 
 
 @cache
@@ -154,19 +155,19 @@ def _file(words: str) -> str:
 
 def placed(boxes: np.ndarray, plates: Sequence[Plate], shape: tuple[int, ...]) -> Iterator[Plate]:
     """Yield the plates of objects, the first object's first, that find a place beside or in their boxes (N, 4)."""
-    areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1)
+    most = COVERED * np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1)
     taken = np.empty((0, 4))
     for (x1, y1, x2, y2), one in zip(boxes, plates, strict=True):
         above, across = y1 - one.height, x2 - one.width
-        for left, top in ((x1, above), (x1, y2), (across, above), (across, y2), (x2, y1), (x1 - one.width, y1), (x1, y1)):
-            here = one._replace(
-                left=int(np.clip(left, 0, max(0, shape[1] - one.width))),
-                top=int(np.clip(top, 0, max(0, shape[0] - one.height))),
-            )
-            if not shared(here.box, taken).any() and (shared(here.box, boxes) <= COVERED * areas).all():
-                taken = np.vstack([taken, here.box])
-                yield here
-                break
+        corners = [(x1, above), (x1, y2), (across, above), (across, y2), (x2, y1), (x1 - one.width, y1), (x1, y1)]
+        room = np.maximum((shape[1] - one.width, shape[0] - one.height), 0)
+        lefts = np.clip(corners, 0, room).astype(int)
+        places = np.hstack([lefts, np.add(lefts, (one.width, one.height))])
+        free = ~shared(places, taken).any(axis=1) & (shared(places, boxes) <= most).all(axis=1)
+        if free.any():
+            here = places[free.argmax()]
+            taken = np.vstack([taken, here])
+            yield one._replace(left=int(here[0]), top=int(here[1]))
 
 
 def in_a_corner(boxes: np.ndarray, plates: Sequence[Plate], shape: tuple[int, ...]) -> list[Plate]:
@@ -188,22 +189,25 @@ def column(plates: Sequence[Plate], left: int, top: int, shape: tuple[int, ...])
 
 
 def shared(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Return the area that a box (4,) has in common with each of boxes (N, 4)."""
-    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    return sides.clip(min=0).prod(axis=1)
+    """Return the area that boxes (..., 4) have in common with each of others (N, 4), as (..., N)."""
+    sides = np.minimum(box[..., None, 2:], boxes[:, 2:]) - np.maximum(box[..., None, :2], boxes[:, :2])
+    return sides.clip(min=0).prod(axis=-1)
 
 
 def _written(image: np.ndarray, plates: Sequence[Plate], palette: Sequence[Colour] | None, size: int) -> np.ndarray:
-    if not plates:
-        return image
+    for one in plates:
+        part = image[one.top : one.top + one.height, one.left : one.left + one.width]
+        part[:] = _pixels(one.words, one.width, one.height, colour_of(one.label, palette), size)[: len(part), : part.shape[1]]
+    return image
+
+
+@lru_cache(256)
+def _pixels(words: str, width: int, height: int, colour: Colour, size: int) -> np.ndarray:
+    """Return a plate (height, width, 3), BGR."""
     from PIL import Image, ImageDraw
 
-    picture = Image.fromarray(np.ascontiguousarray(image[..., ::-1]))
-    canvas = ImageDraw.Draw(picture)
-    for one in plates:
-        red, green, blue = colour_of(one.label, palette)
-        left, top, right, bottom = one.box.tolist()
-        canvas.rectangle((left, top, right - 1, bottom - 1), fill=(red, green, blue))
-        ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "white"
-        canvas.text((left + size // 4, top), one.words, fill=ink, font=font(_file(one.words), size))
-    return np.ascontiguousarray(np.asarray(picture)[..., ::-1])
+    red, green, blue = colour
+    picture = Image.new("RGB", (width, height), colour)
+    ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "white"
+    ImageDraw.Draw(picture).text((size // 4, 0), words, fill=ink, font=font(_file(words), size))
+    return np.asarray(picture)[..., ::-1]
