@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+
+from .compat.versions import flop_counter
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,6 @@ def complexity(model: nn.Module, height: int, width: int, channels: int = 3) -> 
     Matrix products, attention and convolutions are counted; norms, activations and sums are not, as is usual.
     """
     model.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), flop_counter(model) as counter:
         model(torch.empty(1, channels, height, width, device="meta"))
     return Complexity(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops() // 2)

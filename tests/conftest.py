@@ -9,7 +9,20 @@ import pytest
 import torch
 
 import mmvit  # noqa: F401  (before anything imports mmcv.ops)
+from mmvit.compat import versions
 
+# Parts of names of tests, and the feature without which an old torch skips them.
+FEATURES = {
+    "compile": versions.COMPILING,
+    "compiling": versions.COMPILING,
+    "graph_break": versions.COMPILING,
+    "exported": versions.EXPORTING,
+    "exports": versions.EXPORTING,
+    "a_program": versions.EXPORTING,
+    "in_the_interpreter": versions.COMPILING,  # Triton's, which comes with torch
+    "tests/export/": versions.SEGMENTERS,
+    "test_programs": versions.SEGMENTERS,
+}
 LONGEST = ("test_training.py", "test_configs.py")
 
 
@@ -32,4 +45,8 @@ def quick(request: pytest.FixtureRequest, device: str) -> bool:
 
 def pytest_collection_modifyitems(items: list) -> None:
     """The longest files first, so that the other worker has enough to do while one is at them."""
+    for item in items:
+        for part, feature in FEATURES.items():
+            if part in item.nodeid and versions.NEEDS[feature] > versions.TORCH:
+                item.add_marker(pytest.mark.skip(reason=f"not in this version of torch: {feature}"))
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))

@@ -19,6 +19,7 @@ import torch
 from .. import compat
 from ..compat import operators
 from ..compat.systems import cores
+from ..compat.versions import lacking
 from .findings import Finding, brief, guarded, ok, wrong
 
 OFFICIAL = ("mmengine", "mmcv-lite", "mmcv", "mmdet", "mmsegmentation")
@@ -93,6 +94,8 @@ def check_torch() -> Iterator[Finding]:
         yield wrong("torch", f"{torch.__version__}, torchvision {version('torchvision')}: {brief(error)}; {advice}")
         return
     yield ok("torch", f"{torch.__version__}, torchvision {torchvision.__version__}")
+    if absent := lacking():
+        yield ok("torch", f"not in this version: {', '.join(absent)}")
 
 
 def check_stack() -> Iterator[Finding]:

@@ -1,9 +1,11 @@
 """What differs between Linux, macOS and Windows."""
 
+import logging
 import os
 import signal
 import sys
 
+FALLBACK = "PYTORCH_ENABLE_MPS_FALLBACK"  # torch's variable: operators that an Apple GPU lacks run on the CPU
 # Sent to the parent of a process that ends; Windows has no such signal.
 CHILD_ENDED: int | None = getattr(signal, "SIGCHLD", None)
 
@@ -23,3 +25,19 @@ def peak_memory() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def fastest_device() -> str:
+    """Return the name of the fastest device: NVIDIA's GPU, Apple's if missing operators may run on the CPU, or the CPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if not torch.backends.mps.is_available():
+        return "cpu"
+    if os.environ.get(FALLBACK) == "1":
+        return "mps"
+    logging.getLogger("mmengine").warning(
+        "on the CPU: Apple's GPU lacks some operators; with %s=1 these alone run on it", FALLBACK
+    )
+    return "cpu"

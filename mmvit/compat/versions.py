@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import InputError
 
@@ -32,7 +32,8 @@ LEAST: Version = (2, 1)
 OPERATORS = TORCH >= (2, 4)
 
 # Features that need more than LEAST, and the first version that has each.
-NEEDS: dict[str, Version] = {}
+COMPILING, EXPORTING, SEGMENTERS = "compiled backbones (--compile)", "mmvit export", "mmvit export of a segmenter"
+NEEDS: dict[str, Version] = {COMPILING: (2, 6), EXPORTING: (2, 6), SEGMENTERS: (2, 12)}
 
 
 def require(feature: str) -> None:
@@ -125,3 +126,10 @@ def flop_formula(name: str) -> Callable[[Callable[..., int]], Callable[..., int]
 
     namespace, _, short = name.partition("::")
     return register_flop_formula(getattr(getattr(torch.ops, namespace), short))
+
+
+def flop_counter(model: nn.Module) -> Any:
+    """Return torch's counter of a model's operations; it hooks the modules, so that bands, which overlap, run whole."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    return FlopCounterMode(display=False) if TORCH >= (2, 6) else FlopCounterMode(model, display=False)

@@ -8,8 +8,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from ..compat.versions import flop_counter
 from ..complexity import Complexity, complexity
 from ..errors import InputError
 from ..pyramid import SMALLEST
@@ -51,7 +51,7 @@ def whole_model(model_cfg: Any, scope: str, height: int, width: int) -> Complexi
 def counted(model: nn.Module, scope: str, images: Tensor) -> Complexity:
     model.eval()
     forward: Callable[..., Any] = model._forward  # type: ignore[assignment]  # of mmdet's and mmseg's base classes
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), flop_counter(model) as counter:
         forward(images, samples(scope, images))
     return Complexity(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops() // 2)
 

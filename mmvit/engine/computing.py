@@ -24,6 +24,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from ..compat.versions import COMPILING, require
 from ..registry import HOOKS, OPTIM_WRAPPERS
 from .models import unwrapped
 
@@ -63,7 +64,12 @@ class CompileHook(Hook):
 
 
 def compile_parts(model: nn.Module, **options: Any) -> None:
-    """Compile the parts of a detector or segmenter that are not compiled yet."""
+    """Compile the parts of a detector or segmenter that are not compiled yet.
+
+    Raises:
+        InputError: this version of torch cannot.
+    """
+    require(COMPILING)
     for name in PARTS:
         part = getattr(model, name, None)
         if isinstance(part, nn.Module) and part._compiled_call_impl is None:

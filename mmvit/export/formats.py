@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ..compat.versions import EXPORTING, SEGMENTERS, require
 from ..errors import InputError
 from ..predict.sessions import FIELD, needed, open_session
 from .feeds import images_of
@@ -59,6 +60,7 @@ def export(exportable: Exportable, out: Path, wanted: Wanted) -> str:
     Raises:
         InputError: a missing package, a program that cannot be traced, or one that differs from the model.
     """
+    require(SEGMENTERS if exportable.kind == "segmenter" else EXPORTING)
     if out.suffix != SUFFIX[wanted.to]:
         raise InputError(f"--out {out}: expected a name that ends in {SUFFIX[wanted.to]} for --to {wanted.to}")
     if not out.parent.is_dir():

@@ -14,6 +14,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
+from ..compat.systems import fastest_device
 from ..compat.texts import read_config, text_of
 from ..config.datasets import DatasetView, datasets_of, name_of
 from ..config.files import open_config
@@ -186,7 +187,7 @@ def torch_device(name: str) -> torch.device:
         InputError: this machine has no such device.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = fastest_device()
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

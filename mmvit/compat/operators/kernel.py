@@ -15,6 +15,7 @@ from torch import Tensor
 
 # Most elements of a temporary tensor, where an operator can work in slices: 64 MiB of float32.
 SLICE_ELEMENTS = 1 << 24
+HAS_AUTOCAST = getattr(torch.amp, "is_autocast_available", ("cpu", "cuda").__contains__)  # the question is from torch 2.4 on
 
 
 def kernel(function: Callable) -> Callable:
@@ -24,7 +25,7 @@ def kernel(function: Callable) -> Callable:
     def call(*args: Any, **kwargs: Any) -> Any:
         first = args[0] if args else next(iter(kwargs.values()))
         kind = first.device.type  # the meta device has no autocast
-        plain = torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+        plain = torch.autocast(kind, enabled=False) if HAS_AUTOCAST(kind) else nullcontext()
         with torch.no_grad(), plain:
             return function(*args, **kwargs)
 
