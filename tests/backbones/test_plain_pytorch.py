@@ -1,15 +1,13 @@
-"""A backbone as any PyTorch module: made by name, compiled, exported, in low precision, in several processes."""
+"""A backbone as any PyTorch module: made by name, compiled, exported, in low precision."""
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from families import FAMILIES, Family, released_state
 from makers import each_family, tiers
-from torch.nn.parallel import DistributedDataParallel
 
 import mmvit
 from mmvit.backbones.t2t_tokens import Performer, Split
@@ -216,24 +214,6 @@ def test_performer_features_are_float32() -> None:
             assert performer(feature_map * scale, split).isfinite().all()
             key_and_query = scale * torch.randn(2, 500, 64)
             assert performer.features(key_and_query).isfinite().all()
-
-
-@pytest.fixture
-def one_process(tmp_path: Path) -> Iterator[None]:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
-
-
-@each_family
-def test_distributed_without_unused_parameters(family: Family, one_process: None) -> None:
-    """DDP complains in the second step when a parameter got no gradient in the first."""
-    model = DistributedDataParallel(initialised(family, drop_path_rate=0.1, frozen_stages=1), find_unused_parameters=False)
-    optimiser = torch.optim.AdamW(model.parameters())
-    for _ in range(3):
-        optimiser.zero_grad()
-        sum(level.mean() for level in model(images())).backward()
-        optimiser.step()
 
 
 @each_family

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-from test_start import LEAF, fault
+from test_before_a_run import LEAF, fault
 
 from mmvit.checks.table import check_start
 from mmvit.config.files import load_config

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from jobs import SEGMENTER
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, METRICS
 from small_datasets import write_noise_maps
-from test_processes import SEGMENTER
 from torch import nn
 
 from mmvit.engine.computing import WORKSPACE, whole_counts

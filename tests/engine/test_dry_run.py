@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from families import FAMILIES
+from jobs import DETECTOR, SEGMENTER
 from small_datasets import write_noise_coco, write_noise_maps
-from test_processes import DETECTOR, SEGMENTER
 
 from mmvit.checks.findings import Finding
 from mmvit.commands.doctor import main

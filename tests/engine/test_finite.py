@@ -11,7 +11,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner, find_latest_checkpoint
-from test_resume import KillHook, kill, runner, train
+from small_run import KillHook, kill, runner, train
 from torch import Tensor, nn
 
 from mmvit.compat.checkpoints import safe_load

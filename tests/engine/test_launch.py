@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jobs import DETECTOR
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from small_datasets import write_noise_coco
-from test_processes import DETECTOR
 
 from mmvit.engine.configuration import TrainOptions, train_config
 from mmvit.engine.launch import FIRST_STEPS, OFFER, train

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from test_resume import kill, resumed, runner, train
+from small_run import kill, resumed, runner, train
 from torch import nn
 
 from benchmarks.stress import differing, outcome

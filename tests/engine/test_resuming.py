@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from test_resume import kill, resumed, runner, train
+from small_run import kill, resumed, runner, train
 
 from mmvit.compat.checkpoints import safe_load
 from mmvit.errors import InputError

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -119,3 +120,9 @@ def source_of(module: str) -> str:
 
 def test_the_package_has_few_files_at_its_top() -> None:
     assert len(list((HOME / "mmvit").glob("*.py"))) <= 9
+
+
+def test_test_modules_have_names_of_their_own() -> None:
+    """pytest imports each by its name alone, and stops at the second of a name."""
+    names = Counter(file.name for file in (HOME / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []

@@ -235,15 +235,9 @@ def label_studio_brush(root: Path) -> None:
 def label_studio_min(root: Path) -> None:
     label_studio(root)
     tasks = json.loads((root / "project-1.json").read_text())
-    short = [
-        dict(
-            image=task["data"]["image"],
-            id=task["id"],
-            annotator=1,
-            label=[r["value"] for r in task["annotations"][0]["result"]],
-        )
-        for task in tasks
-    ]
+    short = [dict(image=task["data"]["image"], id=task["id"], annotator=1) for task in tasks]
+    for entry, task in zip(short, tasks, strict=True):
+        entry["label"] = [result["value"] for result in task["annotations"][0]["result"]]
     write_json(root / "project-1.json", short)
 
 
@@ -292,10 +286,7 @@ def label_maps(root: Path, mode: str, values: tuple[int, ...] = (0, 1, 2), count
             bands[band * 16 : band * 16 + 16] = value
         (root / "masks").mkdir(exist_ok=True)
         path = root / "masks" / f"p {number}.png"
-        if mode == "RGB":
-            Image.fromarray(np.array(colours, np.uint8)[bands]).save(path)
-            continue
-        image = Image.fromarray(bands)
+        image = Image.fromarray(np.array(colours, np.uint8)[bands] if mode == "RGB" else bands)
         if mode == "P":
             image.putpalette([part for colour in colours for part in colour])
         image.save(path)
