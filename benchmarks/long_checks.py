@@ -24,7 +24,10 @@ from mmengine.registry import DefaultScope
 from mmengine.utils import get_installed_path, import_modules_from_strings
 
 from mmvit.checks.classes import check_classes
+from mmvit.checks.evaluators import check_metrics
+from mmvit.checks.losses import check_losses
 from mmvit.checks.options import check_options
+from mmvit.checks.pipelines import check_sizes
 from mmvit.checks.plan import Plan
 from mmvit.checks.settings import check_settings
 from mmvit.checks.survey import Reading, survey
@@ -89,9 +92,9 @@ def stock_faults(every: int) -> Iterator[str]:
                 continue
             seen += 1
             with DefaultScope.overwrite_default_scope(scope):
-                for check in (check_options, check_classes, check_settings):
+                for check in (check_options, check_classes, check_losses, check_sizes, check_metrics, check_settings):
                     for finding in check(Plan(cfg, ("train", "val", "test"))):
-                        yield f"{file.relative_to(home)}: {finding.text}"
+                        yield f"{file.relative_to(home)}: {finding.verdict}: {finding.text}"
     print(f"{seen} configs", flush=True)
 
 

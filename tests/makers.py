@@ -50,7 +50,7 @@ def write_coco(root: Path, names: Sequence[str] = CocoDataset.METAINFO["classes"
         content = dict(
             images=[dict(id=i, file_name=f"{i:012d}.jpg", width=96, height=64) for i in range(images)],
             annotations=[
-                dict(id=i, image_id=i, category_id=1 + i % len(names), bbox=[8, 8, 40, 48], area=1920, iscrowd=0)
+                dict(id=1 + i, image_id=i, category_id=1 + i % len(names), bbox=[8, 8, 40, 48], area=1920, iscrowd=0)
                 for i in range(images)
             ],
             categories=[dict(id=1 + i, name=name) for i, name in enumerate(names)],

@@ -119,11 +119,11 @@ def check_same_classes(plan: Plan) -> Iterator[Finding]:
     for view in plan.coco:
         if (survey := plan.surveyed(view)) is not None:
             found[view.key] = named(survey, view.classes())
-    for split, evaluator, views in plan.coco_evaluators():
+    for key, evaluator, views in plan.coco_evaluators():
         file = Path(evaluator["ann_file"])
-        if views and file.is_file() and file.resolve() != views[0].ann_file.resolve():
-            survey = plan.survey(views[0], file, f"{file} ({split}_evaluator.ann_file)")
-            found[f"{split}_evaluator.ann_file"] = named(survey, views[0].classes())
+        if views and file.is_file() and all(file.resolve() != view.ann_file.resolve() for view in views):
+            survey = plan.survey(views[0], file, f"{file} ({key}.ann_file)")
+            found[f"{key}.ann_file"] = named(survey, views[0].classes())
     first = next(iter(found), "")
     for key, names in found.items():
         if names != found[first]:

@@ -20,6 +20,10 @@ NOT_COUNTED = ("STDCHead", "SideAdapterCLIPHead", "GroundingDINOHead")  # these 
 
 def check_classes(plan: Plan) -> Iterator[Finding]:
     """Report heads that have another number of classes than the training data."""
+    for view in plan.datasets:
+        names = known_classes(view.config) or []
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            yield wrong("classes", f"{view.key}.metainfo.classes has {first_few(twice)} more than once")
     for key, model in plan.models:
         yield from class_faults(model, plan.trained, key)
 

@@ -1,48 +1,161 @@
-"""Checks that an evaluation measures what its dataset predicts."""
+"""Checks that an evaluation measures what its dataset predicts, and gives a figure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from ..errors import InputError, first_few
-from .findings import Finding, doubtful, wrong
-from .plan import Plan
+from ..config.datasets import DatasetView, name_of
+from ..config.parts import parts_of
+from ..errors import InputError, first_few, nearest
+from . import findings
+from .findings import Finding
+from .plan import SEPARATE, Plan
+from .survey import Survey
+
+COUNTED = 100  # detections of an image that pycocotools counts for AP
+
+wrong = partial(findings.wrong, "evaluator")
+doubtful = partial(findings.doubtful, "evaluator")
 
 
 def check_evaluators(plan: Plan) -> Iterator[Finding]:
-    """Report annotation files of `CocoMetric`, which pycocotools reads in its own way, that do not fit the dataset's."""
-    for split, evaluator, views in plan.coco_evaluators():
+    """Report annotation files of `CocoMetric`, which pycocotools reads in its own way, that do not fit the datasets'."""
+    for key, evaluator, views in plan.coco_evaluators():
         file = Path(evaluator["ann_file"])
-        label = f"{file} ({split}_evaluator.ann_file)"
+        label = f"{file} ({key}.ann_file)"
         if not file.is_file():
-            yield wrong("evaluator", f"{label}: no such file. Expected the annotations of {split}_dataloader.dataset")
-        elif views:
-            try:
-                found = plan.survey(views[0], file, label)
-            except InputError as error:
-                if file.resolve() != views[0].ann_file.resolve():  # else the check of annotations has reported it
-                    yield wrong("evaluator", str(error))
-                continue
-            if file.resolve() != views[0].ann_file.resolve():
-                surveys = [survey for view in views if (survey := plan.surveyed(view)) is not None]
-                predicted = {name for survey in surveys for name in survey.names}
-                yield _other_file(label, found.names, predicted, views[0].label)
-            count, ids = found.without_crowd
-            if count:
-                yield wrong(
-                    "evaluator",
-                    f"{label}: {count} annotations have no iscrowd (ids {first_few(ids)}), which evaluation needs and training "
-                    "does not",
-                    'Write "iscrowd": 0 into each',
+            yield wrong(f"{label}: no such file. Expected the annotations of the dataset that it measures")
+            continue
+        surveys = [(view, found) for view in views if (found := plan.surveyed(view)) is not None]
+        if not views or len(surveys) < len(views):
+            continue  # the check of annotations has reported the dataset's file
+        try:
+            found = plan.survey(views[0], file, label)
+        except InputError as error:
+            yield wrong(str(error))
+            continue
+        if len(views) > 1:
+            yield from _several(key, surveys)
+        elif file.resolve() != views[0].ann_file.resolve():
+            yield from _other_file(label, found, *surveys[0])
+        yield from _uncounted(label, found)
+
+
+def _uncounted(label: str, found: Survey) -> Iterator[Finding]:
+    count, ids = found.without_crowd
+    if count:
+        sentence = f"{label}: {count} annotations have no iscrowd (ids {first_few(ids)}), which evaluation needs"
+        yield wrong(f"{sentence} and training does not", 'Write "iscrowd": 0 into each')
+    count, ids = found.uncounted
+    if count:
+        yield wrong(
+            f"{label}: {count} annotations have an id of 0, or of text (ids {first_few(ids)}). pycocotools takes 0 for "
+            "'not found', so that these objects count as missed even if they are found",
+            "Number the annotations from 1",
+        )
+
+
+def _several(key: str, surveys: list[tuple[DatasetView, Survey]]) -> Iterator[Finding]:
+    """Yield a finding for one evaluator of several datasets: pycocotools knows an image by its id alone."""
+    (first, ours), *others = surveys
+    remedy = (
+        f"Measure each by itself: {key.partition('.')[0]}=dict(type='{SEPARATE}', metrics=[dict(type='CocoMetric', "
+        f"ann_file=...), ...], dataset_prefixes=[...]) with one metric and one name for each dataset of the ConcatDataset"
+    )
+    for view, theirs in others:
+        if view.ann_file.resolve() == first.ann_file.resolve():
+            continue
+        if shared := sorted({*map(str, ours.ids)} & {*map(str, theirs.ids)}):
+            sentence = f"{first.label} and {view.label} share {len(shared)} ids of images ({first_few(shared)})"
+            yield wrong(f"{sentence}: {key} would compare the predictions for one with the objects of the other", remedy)
+        else:
+            sentence = f"{key}.ann_file has the objects of one file, the predictions are for {first.label} and {view.label}"
+            yield wrong(f"{sentence}: pycocotools stops at the images that it does not know", remedy)
+
+
+def _other_file(label: str, found: Survey, view: DatasetView, predicted: Survey) -> Iterator[Finding]:
+    """Compare an evaluator's file with the dataset's: by its ids, which is how pycocotools finds an image's objects."""
+    known, ids = set(found.ids), dict(zip(predicted.names, predicted.ids, strict=True))
+    other = dict(zip(found.names, found.ids, strict=True))
+    moved = [name for name, number in ids.items() if name in other and other[name] != number]
+    unknown = [f"{name} ({number!r})" for name, number in ids.items() if number not in known]
+    if moved:
+        name = moved[0]
+        yield wrong(
+            f"{label}: {len(moved)} of its images have other ids than in {view.label}: {name} is {other[name]!r} and "
+            f"{ids[name]!r}. Predictions would be compared with the objects of other images, or of none",
+            "Name the dataset's file in both",
+        )
+    elif unknown:
+        yield wrong(
+            f"{label}: it lacks {len(unknown)} of the {len(ids)} images of {view.label} ({first_few(unknown)}), at which "
+            "pycocotools stops",
+            "Name the dataset's file in both",
+        )
+    else:
+        lacking = [name for name in found.names if name not in ids]
+        share = f"{len(lacking)} of its {len(found.names)} images ({first_few(lacking)})"
+        missed = f", which lacks {share}: all their objects count as missed" if lacking else ""
+        sentence = f"{label}: another file than {view.label}{missed}"
+        yield doubtful(sentence, "Name the same file in both, unless this is intended")
+
+
+def check_figures(plan: Plan) -> Iterator[Finding]:
+    """Report validations whose figure says little: without objects, or with images that have more than are counted."""
+    limits = dict(limits_of(plan))
+    for view in plan.datasets:
+        found = plan.surveyed(view) if not view.for_training and view.is_coco and view.ann_file.exists() else None
+        if found is None or not view.reads_boxes or not view.loads_annotations or not found.annotations:
+            if found is not None and view.reads_boxes and view.key.startswith("val_"):
+                yield from _nothing(plan, view, "no object to find")
+            continue
+        if not found.targets:
+            yield from _nothing(plan, view, f"{found.annotations} annotations, of which none is an object to find")
+        count, name = found.crowded
+        for key, limit in limits.items():
+            if count > limit:
+                yield doubtful(
+                    f"{view.label}: {name} has {count} objects, {key} keeps {limit} detections of an image",
+                    f"Set {key} to {count} or more, where all of them count",
                 )
+        if count > COUNTED:
+            sentence = f"{view.label}: {name} has {count} objects, and AP counts the {COUNTED} best detections of an image"
+            yield doubtful(f"{sentence}: finding all of them does not give 1")
 
 
-def _other_file(label: str, names: list[str], predicted: set[str], other: str) -> Finding:
-    lacking = [name for name in names if name not in predicted]
-    missed = (
-        f", which lacks {len(lacking)} of its {len(names)} images ({first_few(lacking)}): all their objects count as missed"
+def _nothing(plan: Plan, view: DatasetView, what: str) -> Iterator[Finding]:
+    ranks = ((plan.config.get("default_hooks") or {}).get("checkpoint") or {}).get("save_best")
+    best = f"the best checkpoint (save_best={ranks!r}) would be the first" if ranks and view.key.startswith("val_") else ""
+    sentence = f"{view.label}: {what}: every figure is -1 or nan" + (f", and {best}" if best else "")
+    yield (wrong if best else doubtful)(sentence, "Give it images with objects, or validate on other data")
+
+
+def limits_of(plan: Plan) -> Iterator[tuple[str, int]]:
+    """Yield the keys and values of the largest number of detections of an image, of one-stage and of two-stage detectors."""
+    for key, model in plan.models:
+        part: Any = model.get("test_cfg")
+        for name in ("", "rcnn"):
+            inner = part.get(name) if name and isinstance(part, Mapping) else part
+            if isinstance(inner, Mapping) and isinstance(limit := inner.get("max_per_img"), int) and limit > 0:
+                yield f"{key}.test_cfg{f'.{name}' if name else ''}.max_per_img", limit
+
+
+def check_metrics(plan: Plan) -> Iterator[Finding]:
+    """Report metrics that the model cannot give, or that no evaluator gives."""
+    masks = any(parts_of(model, name, key) for key, model in plan.models for name in ("mask_head", "panoptic_head")) or any(
+        "mask_head" in (model.get("roi_head") or {}) for _, model in plan.models
     )
-    return doubtful(
-        "evaluator",
-        f"{label}: another file than {other}{missed if lacking else ''}",
-        "Name the same file in both, unless this is intended",
-    )
+    for split in plan.splits:
+        for key, evaluator, _ in plan.evaluators(split):
+            kind, given = name_of(evaluator.get("type")), evaluator.get("metric")
+            wanted = [given] if isinstance(given, str) else list(given or ())
+            if kind == "CocoMetric" and "segm" in wanted and plan.models and not masks:
+                yield wrong(
+                    f"{key}.metric has 'segm', and the model has no head of masks", "Leave it out, or take such a model"
+                )
+            known = ("mIoU", "mDice", "mFscore")
+            if kind == "IoUMetric":
+                for name in evaluator.get("iou_metrics") or ():
+                    if name not in known:
+                        yield wrong(f"{key}.iou_metrics has {name!r}; {nearest(str(name), known)}")

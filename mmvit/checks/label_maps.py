@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..config.datasets import LOADERS, DatasetView
-from ..data.label_maps import LoadLabelMap
+from ..data.label_maps import IGNORED, LoadLabelMap
 from ..errors import first_few
 from .annotations import files_below
-from .findings import Finding, wrong
+from .findings import Finding, doubtful, wrong
 from .paths import layout_of
 from .plan import Plan
-from .targets import learnable, reader_of
+from .targets import count_pixels, pixel_fault, reader_of, sampled
+
+IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+JPEG = b"\xff\xd8"  # first bytes
 
 
 class Labels(NamedTuple):
@@ -33,22 +36,55 @@ def check_label_maps(plan: Plan) -> Iterator[Finding]:
         layout = layout_of(view)
         if fault := _unpaired(reader, view.key, known=bool(layout)):
             yield wrong("label maps", "\n".join([fault, *layout]))
-        elif view.for_training:
+        else:
             yield from _pixels(view, reader, meanings[view.key])
+        yield from _left_aside(view, reader)
     yield from _disagreement(meanings)
 
 
 def _pixels(view: DatasetView, reader: Any, labels: Labels) -> Iterator[Finding]:
-    load = reader_of(view, LoadLabelMap, LOADERS)
-    fault = learnable(
-        reader.load_data_list(),
-        lambda entry: load.transform({**entry, "seg_fields": []})["gt_seg_map"],
-        labels.classes,
-        labels.reduced,
-    )
+    load, entries = reader_of(view, LoadLabelMap, LOADERS), reader.load_data_list()
+    where = f"label maps of {Path(reader.data_prefix['seg_map_path'])} ({view.key}.data_prefix.seg_map_path)"
+    if lossy := next((entry["seg_map_path"] for entry in sampled(entries) if is_lossy(entry["seg_map_path"])), None):
+        yield wrong(
+            "label maps",
+            f"{where}: {lossy} is a JPEG, which changes the numbers of pixels: classes become others along every border",
+            "Create them again as PNG",
+        )
+    counts = count_pixels(entries, lambda entry: load.transform({**entry, "seg_fields": []})["gt_seg_map"], labels)
+    if view.for_training:
+        fault = pixel_fault(counts, labels.classes, labels.reduced) if counts.any() else None
+    else:
+        ignored = counts.any() and not counts[:IGNORED].any()
+        fault = "all pixels are ignored (255): every figure is nan, and none is the best" if ignored else None
     if fault:
-        maps = Path(reader.data_prefix["seg_map_path"])
-        yield wrong("label maps", f"label maps of {maps} ({view.key}.data_prefix.seg_map_path): {fault}")
+        yield wrong("label maps", f"{where}: {fault}")
+
+
+def is_lossy(path: str) -> bool:
+    """Return whether a file begins like a JPEG, whatever its suffix."""
+    if not Path(path).is_file():
+        return False
+    with Path(path).open("rb") as file:
+        return file.read(2) == JPEG
+
+
+def _left_aside(view: DatasetView, reader: Any) -> Iterator[Finding]:
+    """Yield a finding for files with another suffix than the dataset's, which mmseg passes over."""
+    if reader.ann_file:
+        return  # a list says which images count
+    for option, name in (("img_suffix", "img_path"), ("seg_map_suffix", "seg_map_path")):
+        suffix, folder = getattr(reader, option), str(reader.data_prefix[name])
+        end = "." + suffix.rpartition(".")[2]
+        there = list(files_below(folder))
+        others = [file for file in there if Path(file).suffix.lower() in IMAGES and not file.endswith(end)]
+        if others:
+            yield doubtful(
+                "label maps",
+                f"{len(others)} of {len(there)} files of {folder} ({view.key}.data_prefix.{name}) are left aside, because "
+                f"{option} is {suffix!r}: {first_few(sorted(others))}",
+                "Give all the same suffix, capitals included",
+            )
 
 
 def _disagreement(found: dict[str, Labels]) -> Iterator[Finding]:
@@ -82,6 +118,8 @@ def _unpaired(reader: Any, key: str, known: bool) -> str | None:
     """
     images, maps = (Path(reader.data_prefix[name]) for name in ("img_path", "seg_map_path"))
     entries = reader.load_data_list()
+    if fault := _list_fault(reader, key):
+        return fault
     if not entries:
         return f"{images} ({key}.data_prefix.img_path) holds no image *{reader.img_suffix}"
     wanted = {Path(entry["seg_map_path"]) for entry in entries}
@@ -100,4 +138,21 @@ def _unpaired(reader: Any, key: str, known: bool) -> str | None:
             f"{len(alone)} label maps of {maps} have no image; the first that is missing is {images / image} "
             f"({key}.data_prefix.img_path). Complete the folder, or take the label maps out"
         )
+    return None
+
+
+def _list_fault(reader: Any, key: str) -> str | None:
+    """Return what is wrong with a file that lists a dataset's images: mmseg takes each line as a name, whatever it holds."""
+    if not reader.ann_file or not Path(reader.ann_file).is_file():
+        return None
+    lines = Path(reader.ann_file).read_bytes().decode(errors="replace").split("\n")
+    lines = [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
+    where = f"{reader.ann_file} ({key}.ann_file)"
+    if lines and lines[0].startswith("\ufeff"):
+        return f"{where} begins with a byte order mark, which would belong to the first name. Save it as UTF-8 without one"
+    if blank := [number for number, line in enumerate(lines, 1) if not line.strip()]:
+        return f"{where}: line {first_few(blank)} is blank, and would count as an image without a name. Take it out"
+    suffixed = [line.strip() for line in lines if line.strip().endswith(reader.img_suffix)]
+    if suffixed:
+        return f"{where} names {suffixed[0]}: expected names without {reader.img_suffix}, which img_suffix adds"
     return None

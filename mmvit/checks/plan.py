@@ -9,9 +9,11 @@ from typing import Any
 from mmengine.config import Config
 
 from ..config.datasets import DatasetView, datasets_of, is_remote, name_of
-from ..config.parts import models_of
+from ..config.parts import models_of, parts_of
 from ..errors import InputError
 from .survey import Reading, Survey, survey
+
+SEPARATE = "MultiDatasetsEvaluator"  # mmdet's evaluator with a metric for each dataset of a ConcatDataset
 
 
 @dataclass
@@ -47,21 +49,27 @@ class Plan:
         """The datasets with a file in COCO's format that is there."""
         return (view for view in self.datasets if view.is_coco and view.ann_file.exists())
 
-    def evaluators(self, split: str) -> Iterator[Mapping[str, Any]]:
-        given = self.config.get(f"{split}_evaluator") or []
-        for evaluator in given if isinstance(given, list | tuple) else [given]:
-            if isinstance(evaluator, Mapping):
-                yield evaluator
+    def of(self, split: str) -> list[DatasetView]:
+        return [view for view in self.datasets if view.key.startswith(f"{split}_")]
+
+    def evaluators(self, split: str) -> Iterator[tuple[str, Mapping[str, Any], list[DatasetView]]]:
+        """Yield the evaluators of a split with their keys, and the datasets that each of them measures."""
+        key, given, views = f"{split}_evaluator", self.config.get(f"{split}_evaluator"), self.of(split)
+        if isinstance(given, Mapping) and given.get("metrics"):
+            apart = name_of(given.get("type")) == SEPARATE
+            for index, (part_key, part) in enumerate(parts_of(given, "metrics", key)):
+                yield part_key, part, views[index : index + 1] if apart else views
+        else:
+            yield from ((part_key.removeprefix("."), part, views) for part_key, part in parts_of(self.config, key, ""))
 
     def coco_evaluators(self) -> Iterator[tuple[str, Mapping[str, Any], list[DatasetView]]]:
-        """Yield the evaluators that read a COCO file of this machine with boxes, with their split and its datasets."""
+        """Yield the evaluators that read a COCO file of this machine, with those of their datasets that have boxes."""
         for split in self.splits:
-            views = [view for view in self.datasets if view.key.startswith(f"{split}_") and view.is_coco and view.reads_boxes]
-            for evaluator in self.evaluators(split):
+            for key, evaluator, views in self.evaluators(split):
                 file = evaluator.get("ann_file")
                 measures = name_of(evaluator.get("type")) == "CocoMetric" and not evaluator.get("format_only")
                 if measures and file and not is_remote(Path(file)):
-                    yield split, evaluator, views
+                    yield key, evaluator, [view for view in views if view.is_coco and view.reads_boxes]
 
     def survey(self, view: DatasetView, file: Path | None = None, label: str = "") -> Survey:
         """Return the survey of a dataset's annotation file, or of another `file` as this dataset would read it.

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +18,11 @@ from ..version import __version__
 from .plausible import contradictions
 
 PARTIAL_MASKS = "polygons of fewer than three points or with an odd count of numbers"
+IGNORED = "annotations with ignore=1, which COCO's files do not have: an evaluation ignores them, too"
 LOST_MASKS = "masks of which nothing can be drawn: RLEs without size or counts, or no polygon of three points"
 CACHED_FROM = 8 << 20  # bytes; smaller files are read as fast as a cache
 KEPT = 32  # surveys in the cache
-FORMAT = 2  # of a cached survey; raise it when what a survey says changes
+FORMAT = 3  # of a cached survey; raise it when what a survey says changes
 
 
 @dataclass
@@ -29,6 +31,7 @@ class Survey:
 
     Attributes:
         names: file names of the images.
+        ids: ids of the images.
         categories: names of the categories.
         annotations: number of annotations.
         left_out: for each reason why mmdet skips annotations, their number and the first ids.
@@ -36,11 +39,14 @@ class Survey:
         images: number of images with a box to learn from.
         crowds: number of regions to ignore (`iscrowd`).
         without_crowd: number of annotations without `iscrowd`, and the first ids.
+        uncounted: number of annotations whose id pycocotools takes for "not found", and the first ids.
+        crowded: the largest number of objects in an image, and its name.
         odd: sentences about values that are implausible together.
         wrong: sentences about values that are certainly wrong.
     """
 
     names: list[str]
+    ids: list[Any]
     categories: list[str]
     annotations: int = 0
     left_out: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
@@ -48,6 +54,8 @@ class Survey:
     images: int = 0
     crowds: int = 0
     without_crowd: tuple[int, list[str]] = (0, [])
+    uncounted: tuple[int, list[str]] = (0, [])
+    crowded: tuple[int, str] = (0, "")
     odd: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
@@ -132,13 +140,16 @@ def trained(table: Table, reading: Reading) -> np.ndarray:
 
 
 def _summary(table: Table, reading: Reading) -> Survey:
-    found = Survey(table.names, table.categories)
+    found = Survey(table.names, table.ids, table.categories)
     columns = table.columns
     if columns is None:
         return found
     found.annotations, found.without_crowd = len(columns.ids), columns.without_crowd
     why = reasons(table, reading.classes)
     used = (why < 0) & ~columns.ignore
+    none = [str(number) for number in columns.ids if not number or isinstance(number, str)]
+    found.uncounted = (len(none), none[:LISTED])
+    _note(found, IGNORED, columns, columns.ignore)
     for number, reason in enumerate(REASONS):
         _note(found, reason, columns, why == number)
     if reading.masks:
@@ -152,6 +163,9 @@ def _summary(table: Table, reading: Reading) -> Survey:
         if name in found.boxes:
             found.boxes[name] += count
     found.images = len(np.unique(columns.image[targets]))
+    if targets.any():
+        objects = np.bincount(columns.image[targets], minlength=len(table.names))
+        found.crowded = (int(objects.max()), table.names[int(objects.argmax())])
     found.wrong, found.odd = contradictions(columns.bbox, columns.area, table.sizes[columns.image], columns.crowd)
     return found
 

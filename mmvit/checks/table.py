@@ -13,13 +13,16 @@ from ..errors import InputError
 from .annotations import check_annotations, check_same_classes, check_targets
 from .channels import check_channels
 from .classes import check_classes
-from .evaluators import check_evaluators
+from .evaluators import check_evaluators, check_figures, check_metrics
 from .files import check_files
 from .findings import Finding, guarded
 from .label_maps import check_label_maps
+from .losses import check_losses
 from .model import check_forward, check_model
 from .options import check_options
+from .others import check_other_data
 from .paths import check_paths
+from .pipelines import check_packages, check_sizes
 from .plan import Plan
 from .pretrained import check_checkpoints, check_files_of_weights
 from .settings import check_keys, check_settings
@@ -47,14 +50,20 @@ CHECKS = (
     Check("channels", check_channels),
     Check("channels", check_forward, DOCTOR),
     Check("classes", check_classes),
+    Check("losses", check_losses),
     Check("settings", check_settings),
     Check("settings", check_keys, DOCTOR),
+    Check("pipeline", check_packages),
+    Check("pipeline", check_sizes),
     Check("data", check_paths),
     Check("annotations", check_annotations),
     Check("annotations", check_same_classes),
     Check("annotations", check_targets),
+    Check("annotations", check_other_data),
     Check("label maps", check_label_maps),
     Check("evaluator", check_evaluators),
+    Check("evaluator", check_figures),
+    Check("evaluator", check_metrics),
     Check("checkpoint", check_files_of_weights),
     Check("checkpoint", check_checkpoints, DOCTOR),
     Check("images", check_files, DATA),

@@ -17,25 +17,27 @@ SHARED = ("color_type", "imdecode_backend", "backend_args")  # options that our 
 Read = Callable[[dict[str, Any]], np.ndarray]
 
 
-def learnable(entries: Sequence[dict[str, Any]], read: Read, classes: Sequence[str], reduced: bool) -> str | None:
-    """Return why label maps leave nothing to learn from, looking at a sample first; None if they leave something.
+def sampled(entries: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    return entries[:: max(1, len(entries) // SAMPLED)]
+
+
+def count_pixels(entries: Sequence[dict[str, Any]], read: Read, labels: Any) -> np.ndarray:
+    """Return the number of pixels (256,) of each label in a sample of maps, or in all if the sample leaves nothing to learn.
 
     Args:
         entries: the list that mmseg's dataset makes.
         read: returns the labels (H, W), uint8, of an entry, as training gets them.
-        reduced: whether `reduce_zero_label` is on.
+        labels: names of the classes (`classes`), and whether `reduce_zero_label` is on (`reduced`).
     """
-    step = max(1, len(entries) // SAMPLED)
-    fault = None
-    for chosen in (entries[::step], entries):
-        counts = np.zeros(IGNORED + 1, dtype=np.int64)
+    counts = np.zeros(IGNORED + 1, dtype=np.int64)
+    for chosen in (sampled(entries), entries):
+        counts[:] = 0
         for entry in chosen:
             with suppress(InputError):  # a file that cannot be read is reported by the run or by `doctor --data`
                 counts += pixels(read(entry))
-        fault = pixel_fault(counts, classes, reduced) if counts.any() else None
-        if fault is None:
-            return None
-    return fault
+        if not counts.any() or pixel_fault(counts, labels.classes, labels.reduced) is None:
+            break
+    return counts
 
 
 def reader_of(view: DatasetView, kind: type, names: Sequence[str]) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS
 
 from ..errors import InputError, first_few
@@ -132,7 +133,7 @@ class DatasetView:
             given = self.kind.METAINFO.get("classes", ())
         if isinstance(given, str):
             if Path(given).is_file():  # mmengine reads one name per line
-                return Path(given).read_text().split("\n")
+                return list_from_file(given)
             raise InputError(
                 f"{self.key}.metainfo.classes is the string {given!r}, neither a tuple of names nor a file: each of its "
                 f"letters, and every name inside it, would count as a class. Write classes=({given!r},) with a comma"

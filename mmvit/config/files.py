@@ -108,7 +108,20 @@ def load_config(path: Path) -> Config:
     try:
         return Config.fromfile(path)
     except Exception as error:
+        if isinstance(error, ImportError) and "custom_imports" in path.read_text():
+            raise InputError(f"config {path}: {_import_fault(error)}") from error
         raise InputError(f"config {path} does not parse: {type(error).__name__}: {error}") from error
+
+
+def _import_fault(error: BaseException) -> str:
+    """Describe why a module of `custom_imports` fails; mmengine always advises to set PYTHONPATH, and hides the first error."""
+    module = ""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        module = str(error).rpartition("Failed to import ")[2] or module
+        error = inner
+    if isinstance(error, ModuleNotFoundError) and error.name in (module, module.partition(".")[0]):
+        return f"custom_imports names {module}, which Python does not find. Set PYTHONPATH to the folder that contains it"
+    return f"custom_imports names {module}, which fails as it is imported: {type(error).__name__}: {error}"
 
 
 def install() -> None:

@@ -143,6 +143,9 @@ def _broken(entry: Any, sizes: Mapping[Hashable, tuple[float, float]]) -> str | 
             return "with a bbox that is not four finite numbers [x, y, width, height]"
         if not isfinite(entry["area"]):
             return "with an area that is no finite number"
+        for mark in ("iscrowd", "ignore"):
+            if isinstance(entry.get(mark), str):
+                return f'with an {mark} that is text, of which mmdet takes "0" for 1: write a number'
     except (TypeError, ValueError, OverflowError):
         return "with an image_id, category_id, area or bbox [x, y, width, height] that is not made of finite numbers"
     return None

@@ -47,12 +47,14 @@ class Table:
 
     Attributes:
         names: file names of the images.
+        ids: ids of the images.
         sizes: (N, 2), width and height of the images.
         categories: names of the categories.
         columns: the annotations; None if they were not read.
     """
 
     names: list[str]
+    ids: list[Hashable]
     sizes: np.ndarray
     categories: list[str]
     columns: Columns | None
@@ -94,7 +96,8 @@ def table_of(content: Mapping[str, Any], masks: bool, boxes: bool) -> Table:
             mask_states(content) if masks else np.full(len(entries), WHOLE, np.int8),
             (len(bare), bare[:LISTED]),
         )
-    return Table([image["file_name"] for image in images], sizes, [entry["name"] for entry in categories], columns)
+    names, ids = [image["file_name"] for image in images], [image["id"] for image in images]
+    return Table(names, ids, sizes, [entry["name"] for entry in categories], columns)
 
 
 def mask_states(content: Mapping[str, Any]) -> np.ndarray:

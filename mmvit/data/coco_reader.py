@@ -112,7 +112,7 @@ def fast_table(path: Path, masks: bool, boxes: bool) -> Table | None:
         columns = _joined(parts, image_ids, sizes, category_ids)
         if columns is None:
             return None
-    return Table([image.file_name for image in images], sizes, names, columns)
+    return Table([image.file_name for image in images], image_ids.tolist(), sizes, names, columns)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Labels without a class are found before they reach a GPU and fail there in a dev
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from ..checks.findings import Finding, doubtful, wrong
 from ..checks.settings import schedule_faults, vain_keys
 from ..checks.table import require
 from ..errors import InputError, nearest
@@ -42,11 +44,17 @@ class CheckSettingsHook(Hook):
         for hook in runner.hooks:
             wanted = getattr(hook, "save_best", None) if isinstance(hook, CheckpointHook) else None
             for name in [wanted] if isinstance(wanted, str) else wanted or ():
-                if metrics and name != "auto" and name not in metrics:
-                    raise InputError(
-                        f"default_hooks.checkpoint.save_best is {name!r}, and the evaluation gives no such metric; "
-                        f"{nearest(name, metrics)}"
-                    )
+                require(best_faults(next(iter(metrics or ()), "") if name == "auto" else name, metrics or {}))
+
+
+def best_faults(name: str, metrics: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield a finding if the metric of the best checkpoint is not there, or is no figure that ranks."""
+    key = "default_hooks.checkpoint.save_best"
+    if metrics and name not in metrics:
+        yield wrong("best", f"{key} is {name!r}, and the evaluation gives no such metric; {nearest(name, metrics)}")
+    elif metrics and (not isfinite(metrics[name]) or metrics[name] == -1):
+        sentence = f"{name} is {metrics[name]}, by which no checkpoint is the best ({key}): the validation data have no object"
+        yield doubtful("best", sentence, "Validate on data with objects")
 
 
 @HOOKS.register_module()

@@ -41,6 +41,7 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
+        self._set_best({name: path and beside(path, self.out_dir) for name, path in self._best().items()})
         self._remove_outdated_best(runner)  # a run that was killed may have left some
         # Without it, mmengine would not save a best metric in it.
         self.last_ckpt = runner.message_hub.runtime_info.get("last_ckpt")
@@ -130,6 +131,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         if not is_main_process():
             return
         for path in paths:
+            if not path.startswith(str(self.out_dir)):
+                continue  # of the training that this one's work dir is a copy of
             if self.file_backend.isfile(path):
                 self.file_backend.remove(path)
             elif self.file_backend.isdir(path):  # some strategies save one file per process
@@ -168,9 +171,18 @@ def publish(runner: Runner, checkpoint: str) -> None:
 
 
 def last_checkpoint(work_dir: str | Path) -> str | None:
-    """Return the checkpoint to resume from; None if there is none."""
+    """Return the checkpoint to resume from; None if there is none.
+
+    A file beside the one that names it comes first: the work dir may have been moved, or be a copy.
+    """
     file = Path(work_dir, LAST)
-    return file.read_text().strip() if file.is_file() else None
+    return beside(file.read_text().strip(), work_dir) if file.is_file() else None
+
+
+def beside(path: str, folder: str | Path) -> str:
+    """Return the file of the same name in a folder, or the path itself if there is none."""
+    local = Path(folder, path.rpartition("/")[2])
+    return str(local) if local.is_file() else path
 
 
 def advice(work_dir: str | Path) -> str:

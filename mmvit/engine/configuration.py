@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
 
 from ..arguments import initialisers
 from ..config.files import Variant, open_config
 from ..config.unlabelled import without_labels
 from ..errors import InputError
+from .checkpoints import last_checkpoint
 
 Amp = Literal["auto", "float16", "bfloat16"]  # auto: float16 on a GPU, bfloat16 on a CPU
 BFLOAT16 = "mmvit.BFloat16OptimWrapper"
@@ -144,7 +144,8 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
     cfg.work_dir = str(options.work_dir or cfg.get("work_dir") or Path("work_dirs") / name)
     for split in ("train", "val", "test"):
         if (loader := cfg.get(f"{split}_dataloader")) and loader.get("num_workers") == 0:
-            loader.persistent_workers = False  # torch refuses persistent_workers without workers
+            loader.persistent_workers = False  # torch refuses both without workers
+            loader.pop("prefetch_factor", None)
     ours = [dict(type=f"mmvit.{name}") for name in ("NameFilesHook", "CheckLabelsHook", "ProgressHook")]
     cfg.custom_hooks = [*(cfg.get("custom_hooks") or ()), *ours]
     if not torch.cuda.is_available():
@@ -211,7 +212,7 @@ def _use_compile(cfg: Config) -> None:
 
 
 def _resume(cfg: Config, resume: str) -> None:
-    checkpoint = find_latest_checkpoint(cfg.work_dir) if resume == "auto" else resume
+    checkpoint = last_checkpoint(cfg.work_dir) if resume == "auto" else resume
     if resume != "auto" and "://" not in resume and not Path(resume).is_file():
         raise InputError(f"--resume {resume}: no such file. Give a checkpoint, or nothing to take the newest of {cfg.work_dir}")
     if resume == "auto" and checkpoint is not None and not Path(checkpoint).is_file():

@@ -1,8 +1,9 @@
 """Training and evaluation of detectors and segmenters with mmengine's Runner."""
 
 import os
+import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -11,8 +12,9 @@ from mmengine.evaluator import DumpResults
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from ..checks.findings import Finding, wrong
 from ..checks.pretrained import fetch_pretrained
-from ..checks.table import check_start
+from ..checks.table import check_start, require
 from ..compat.python import add_note
 from ..errors import InputError
 from .computing import fix_workspace, whole_counts
@@ -103,11 +105,28 @@ def _start_processes(cfg: Config) -> None:
 
     This must come before all checks: then the others notice when a process finds a fault and exits, instead of waiting for it.
     """
+    if cfg.launcher == "slurm" and not torch.cuda.is_available():
+        os.environ.update(_slurm_tasks())
+    require(launcher_faults(cfg.launcher))
     if torch.cuda.is_available() or cfg.launcher == "none":
         return
-    if cfg.launcher == "slurm":
-        os.environ.update(_slurm_tasks())
     torch.distributed.init_process_group("gloo")
+
+
+def launcher_faults(launcher: str) -> Iterator[Finding]:
+    """Yield a finding if nothing has started the processes, or if the port by which they find each other is taken."""
+    lacking = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if launcher == "pytorch" and lacking:
+        start = "torchrun --nproc_per_node=COUNT -m mmvit train CONFIG --launcher pytorch"
+        yield wrong("launcher", f"--launcher pytorch: {', '.join(lacking)} not set, which torchrun sets", f"Start with {start}")
+    elif launcher != "none" and not lacking and os.environ["RANK"] == "0" and "TORCHELASTIC_RUN_ID" not in os.environ:
+        port = os.environ["MASTER_PORT"]  # torchrun itself listens at its own
+        with socket.socket() as door:
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                door.bind(("", int(port)))
+            except (OSError, ValueError) as error:
+                yield wrong("launcher", f"MASTER_PORT={port} cannot be used ({error})", "Set MASTER_PORT to a free one")
 
 
 def _slurm_tasks() -> dict[str, str]:

@@ -123,31 +123,34 @@ def require_real(tensors: Mapping[str, Tensor], path: Path, source: str | Path) 
 
 
 def _check_archive(path: Path, source: str | Path) -> None:
-    """Check that an archive does not unpack to more than its own size.
+    """Check that an archive does not unpack to more than its own size, and that its entries are as they were written.
 
     Raises:
-        CheckpointError: its entries are compressed, overlap, or exceed the file.
+        CheckpointError: its entries are compressed, overlap, or exceed the file, or have other bytes than their checksums say.
         zipfile.BadZipFile: it is truncated.
     """
+    size = path.stat().st_size
     with path.open("rb") as file:
         if file.read(len(ZIP)) != ZIP:
             return
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
+            claimed = sum(entry.file_size for entry in entries)
+            packed = [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
+            damaged = None if packed or claimed > size else archive.testzip()
     if any(entry.filename.partition("/")[2] == "constants.pkl" for entry in entries):
         raise CheckpointError(
             f"{source} was not read: it is a TorchScript archive, a program and not a checkpoint. If you trust it, save its "
             f"tensors: torch.save(torch.jit.load({path.name!r}).state_dict(), 'weights.pth')"
         )
-    size = path.stat().st_size
-    claimed = sum(entry.file_size for entry in entries)
-    packed = [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
     if packed or claimed > size:
         fault = f"its entries are compressed ({packed[0]})" if packed else "its entries overlap"
         raise CheckpointError(
             f"{source} ({size} bytes) was not read: {fault} and claim {claimed} bytes. torch.save writes entries one after the "
             "other and uncompressed: get the file from its authors, or save it again with torch.save"
         )
+    if damaged is not None:
+        raise CheckpointError(f"{source} is damaged: the bytes of {damaged} do not have the checksum beside them. Get it again")
 
 
 def _refused(said: str) -> str:

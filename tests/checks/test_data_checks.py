@@ -155,8 +155,11 @@ def test_masks_of_which_a_part_remains(tmp_path: Path) -> None:
 
 
 def test_other_kinds_of_annotations_are_left_alone(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco(annotations=[dict(image_id=1, segments_info=[], file_name="1.png")]))
-    cfg.train_dataloader.dataset.type = "CocoPanopticDataset"
+    thing = dict(id=1, category_id=1, area=1920, iscrowd=0, bbox=[8, 8, 40, 48])
+    categories = [dict(category, isthing=1) for category in coco()["categories"]]
+    segments = [dict(image_id=1, segments_info=[thing], file_name="1.png")]
+    cfg = write(tmp_path, coco(annotations=segments, categories=categories))
+    cfg.train_dataloader.dataset.update(type="CocoPanopticDataset", metainfo=dict(classes=NAMES, thing_classes=NAMES))
     check_start(cfg, ("train",))
 
 

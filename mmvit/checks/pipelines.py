@@ -1,0 +1,94 @@
+"""Checks of what reaches the model: sizes of crops and batches, and packages that steps and metrics need."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+from ..config.datasets import DatasetView, name_of
+from . import findings
+from .findings import Finding
+from .plan import Plan
+
+LEAST_FILLED = 0.5  # share of a batch's pixels that come from images
+PANOPTIC = "git+https://github.com/cocodataset/panopticapi.git"
+# Types that import a package of which neither mmdet nor mmseg say that they need it: the module, and what to install.
+NEEDS = {
+    "CocoPanopticMetric": ("panopticapi", PANOPTIC),
+    "LoadPanopticAnnotations": ("panopticapi", PANOPTIC),
+    "LVISDataset": ("lvis", "lvis"),
+    "LVISMetric": ("lvis", "lvis"),
+    "Albu": ("albumentations", "albumentations"),
+    "WandbVisBackend": ("wandb", "wandb"),
+    "TensorboardVisBackend": ("tensorboard", "tensorboard"),
+    "ClearMLVisBackend": ("clearml", "clearml"),
+    "MLflowVisBackend": ("mlflow", "mlflow"),
+    "NeptuneVisBackend": ("neptune", "neptune"),
+    "DVCLiveVisBackend": ("dvclive", "dvclive"),
+    "AimVisBackend": ("aim", "aim"),
+}
+
+wrong = partial(findings.wrong, "pipeline")
+doubtful = partial(findings.doubtful, "pipeline")
+
+
+def check_sizes(plan: Plan) -> Iterator[Finding]:
+    """Report crops and batches that do not fit the size that mmseg pads images to."""
+    part = (plan.config.get("model") or {}).get("data_preprocessor") or {}
+    if name_of(part.get("type")) != "SegDataPreProcessor":
+        return
+    key, size, divisor = "model.data_preprocessor", part.get("size"), part.get("size_divisor")
+    if plan.trained and (size is None) == (divisor is None):
+        given = "neither size nor size_divisor" if size is None else "both size and size_divisor"
+        yield wrong(f"{key} has {given}, expected one of them", "Write size=(HEIGHT, WIDTH), the crop of the training")
+    for view in plan.trained:
+        if size is not None and (crop := crop_of(view)) is not None:
+            yield from _crop(view, crop, tuple(size), key)
+    for split in plan.splits:
+        batch = (plan.config.get(f"{split}_dataloader") or {}).get("batch_size") or 1
+        if split != "train" and batch > 1 and not part.get("test_cfg"):
+            yield doubtful(
+                f"{split}_dataloader.batch_size is {batch}: images of several sizes stop the run, because {key} has no "
+                "test_cfg to pad them with",
+                f"Set {key}.test_cfg=dict(size_divisor=32), or batch_size=1",
+            )
+
+
+def _crop(view: DatasetView, crop: tuple[int, int], size: tuple[int, ...], key: str) -> Iterator[Finding]:
+    where = f"{view.key}.pipeline crops to {crop[0]} x {crop[1]} (height x width), {key}.size is {size[0]} x {size[1]}"
+    if crop[0] > size[0] or crop[1] > size[1]:
+        yield wrong(f"{where}: images of several sizes are no batch", f"Set {key}.size={crop}")
+    elif (share := crop[0] * crop[1] / (size[0] * size[1])) < LEAST_FILLED:
+        yield doubtful(f"{where}: {1 - share:.0%} of each batch is padding", f"Set {key}.size={crop}")
+
+
+def crop_of(view: DatasetView) -> tuple[int, int] | None:
+    """Return height and width of the last crop of a pipeline; None without one."""
+    found = None
+    for step in view.config.get("pipeline") or ():
+        if isinstance(step, Mapping) and name_of(step.get("type")) == "RandomCrop":
+            given: Any = step.get("crop_size")
+            found = (given, given) if isinstance(given, int) else tuple(given) if given else None
+    return found
+
+
+def check_packages(plan: Plan) -> Iterator[Finding]:
+    """Report packages that types in the config need and that are not installed."""
+    parts = [plan.config.get("visualizer"), plan.config.get("vis_backends")]
+    for split in plan.splits:
+        parts += [plan.config.get(f"{split}_dataloader"), plan.config.get(f"{split}_evaluator")]
+    for kind in dict.fromkeys(name for part in parts for name in types_in(part)):
+        module, package = NEEDS.get(kind, ("", ""))
+        if module and find_spec(module) is None:
+            yield wrong(f"{kind} needs the package {module}, which is not installed", f"pip install {package}")
+
+
+def types_in(part: Any) -> Iterator[str]:
+    """Yield the names of all types in a part of a config."""
+    if isinstance(part, Mapping):
+        if "type" in part:
+            yield name_of(part["type"])
+        part = list(part.values())
+    if isinstance(part, list | tuple):
+        for entry in part:
+            yield from types_in(entry)

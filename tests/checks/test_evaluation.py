@@ -1,0 +1,130 @@
+"""Evaluations that give another figure than the model deserves: each is reported before the run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.config import Config
+from small_datasets import coco, refusal, texts, with_annotation, write
+
+from mmvit.checks.table import check_start
+
+pytestmark = pytest.mark.stack
+
+
+def renumbered(**changed: Any) -> dict[str, Any]:
+    """The two images with other ids."""
+    content = coco()
+    for entry in (*content["images"], *content["annotations"]):
+        entry["id" if "file_name" in entry else "image_id"] += 4
+    return {**content, **changed}
+
+
+def evaluated(root: Path, content: dict[str, Any], name: str = "other.json") -> Config:
+    """A config whose evaluator reads a file of its own."""
+    cfg = write(root, coco())
+    (root / name).write_text(json.dumps(content))
+    cfg.val_evaluator.ann_file = str(root / name)
+    return cfg
+
+
+@pytest.mark.parametrize("number", [0, "12", "a"])
+def test_ids_that_pycocotools_takes_for_none(tmp_path: Path, number: Any) -> None:
+    cfg = write(tmp_path, with_annotation(id=number))
+    told = refusal(check_start, cfg, ("val",))
+    assert f"1 annotations have an id of 0, or of text (ids {number})" in told
+    assert "Number the annotations from 1" in told
+    check_start(cfg, ("train",))
+
+
+def test_pycocotools_takes_0_for_none() -> None:
+    """What the check says is so: perfect predictions, one object of two numbered 0."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth = COCO()
+    truth.dataset = coco()
+    truth.dataset["annotations"][0]["id"] = 0
+    truth.createIndex()
+    found = truth.loadRes([{**entry, "score": 0.9} for entry in json.loads(json.dumps(truth.dataset["annotations"]))])
+    evaluation = COCOeval(truth, found, "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    assert evaluation.eval["precision"][0, :, 0, 0, -1].min() < 1
+
+
+def test_an_evaluator_with_other_ids(tmp_path: Path) -> None:
+    told = refusal(check_start, evaluated(tmp_path, renumbered()), ("val",))
+    assert "2 of its images have other ids than in" in told
+    assert "1.png is 5 and 1" in told
+    text = coco()
+    for entry in text["images"]:
+        entry["id"] = str(entry["id"])
+    for entry in text["annotations"]:
+        entry["image_id"] = str(entry["image_id"])
+    assert "1.png is '1' and 1" in refusal(check_start, evaluated(tmp_path, text), ("val",))
+    other = coco(images=[dict(id=1, file_name="9.png", width=96, height=64)], annotations=coco()["annotations"][:1])
+    assert "it lacks 1 of the 2 images" in refusal(check_start, evaluated(tmp_path, other), ("val",))
+
+
+def test_several_sets_with_one_evaluator(tmp_path: Path) -> None:
+    cfg = write(tmp_path, coco())
+    (tmp_path / "b.json").write_text(json.dumps(coco()))
+    first = cfg.val_dataloader.dataset
+    second = {**first, "ann_file": "b.json"}
+    cfg.val_dataloader.dataset = dict(type="ConcatDataset", datasets=[first, second])
+    told = refusal(check_start, cfg, ("val",))
+    assert "share 2 ids of images (1, 2)" in told
+    assert "type='MultiDatasetsEvaluator'" in told
+    (tmp_path / "b.json").write_text(json.dumps(renumbered()))
+    assert "pycocotools stops at the images that it does not know" in refusal(check_start, cfg, ("val",))
+    metrics = [dict(type="CocoMetric", ann_file=str(tmp_path / name)) for name in ("ann.json", "b.json")]
+    cfg.val_evaluator = dict(type="MultiDatasetsEvaluator", metrics=metrics, dataset_prefixes=["a", "b"])
+    check_start(cfg, ("val",))
+    metrics[1]["ann_file"] = str(tmp_path / "ann.json")
+    cfg.val_evaluator = dict(type="MultiDatasetsEvaluator", metrics=metrics, dataset_prefixes=["a", "b"])
+    assert "(val_evaluator.metrics.1.ann_file): 2 of its images have other ids" in refusal(check_start, cfg, ("val",))
+
+
+def test_more_objects_than_detections(tmp_path: Path) -> None:
+    content = coco()
+    content["annotations"] = [{**content["annotations"][0], "id": number} for number in range(1, 151)]
+    cfg = write(tmp_path, content)
+    told = texts(cfg, ("val",), "doubtful")
+    assert any("1.png has 150 objects, model.test_cfg.max_per_img keeps 100 detections" in text for text in told)
+    assert any("AP counts the 100 best detections" in text for text in told)
+    cfg.model.test_cfg.max_per_img = 150
+    assert not any("max_per_img" in text for text in texts(cfg, ("val",), "doubtful"))
+
+
+@pytest.mark.parametrize("kind", ["crowds", "nothing"])
+def test_a_validation_without_objects_ranks_nothing(tmp_path: Path, kind: str) -> None:
+    content = coco(annotations=[]) if kind == "nothing" else coco()
+    for entry in content["annotations"]:
+        entry.update(iscrowd=1, segmentation=dict(size=[64, 96], counts=[6144]))
+    cfg = write(tmp_path, content)
+    cfg.default_hooks.checkpoint.save_best = "auto"
+    assert "the best checkpoint (save_best='auto') would be the first" in refusal(check_start, cfg, ("val",))
+    cfg.default_hooks.checkpoint.pop("save_best")
+    assert any("every figure is -1 or nan" in text for text in texts(cfg, ("val",), "doubtful"))
+
+
+def test_metrics_that_the_model_cannot_give(tmp_path: Path) -> None:
+    cfg = write(tmp_path, coco())
+    cfg.val_evaluator.metric = ["bbox", "segm"]
+    assert "metric has 'segm', and the model has no head of masks" in refusal(check_start, cfg, ("val",))
+
+
+@pytest.mark.parametrize("mark", ["iscrowd", "ignore"])
+def test_marks_that_are_text(tmp_path: Path, mark: str) -> None:
+    assert "that is text" in refusal(check_start, write(tmp_path, with_annotation(**{mark: "0"})), ("train",))
+
+
+def test_ignored_annotations_are_counted(tmp_path: Path) -> None:
+    (told,) = [
+        text
+        for text in texts(write(tmp_path, with_annotation(ignore=1)), ("train",), "doubtful")
+        if "annotations with ignore=1" in text
+    ]
+    assert "1 annotations (ids 7)" in told

@@ -1,0 +1,227 @@
+"""Kinds of silent faults in losses, suffixes, crops, lists and other formats: each is reported before the run."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from PIL import Image
+from small_datasets import NAMES, coco, colour_image, label_map, own_config, refusal, segmenter, texts, write
+
+from mmvit.checks.classes import check_classes
+from mmvit.checks.losses import check_losses
+from mmvit.checks.pipelines import check_packages, check_sizes
+from mmvit.checks.plan import Plan
+from mmvit.checks.table import check_start
+
+pytestmark = pytest.mark.stack
+
+
+def found(check: Any, cfg: Config, *splits: str) -> list[tuple[str, str]]:
+    """Verdict and text of what a check finds."""
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        return [(finding.verdict, finding.text) for finding in check(Plan(cfg, splits or ("train", "val")))]
+
+
+CE = dict(type="CrossEntropyLoss", loss_weight=1.0)
+LOSSES: dict[str, tuple[str, dict[str, Any], str, str]] = {
+    "a name that is not added up": (
+        "fpn_van_b0_ade20k",
+        {"model.decode_head.loss_decode": [CE, dict(type="DiceLoss", loss_name="dice")]},
+        "wrong",
+        "model.decode_head.loss_decode.1.loss_name is 'dice': mmengine adds up what has 'loss' in its name",
+    ),
+    "no weight at all": (
+        "fpn_van_b0_ade20k",
+        {"model.decode_head.loss_decode.loss_weight": 0},
+        "wrong",
+        "model: every loss has loss_weight=0: nothing learns",
+    ),
+    "no weight for one": (
+        "retinanet_pvt_tiny_coco",
+        {"model.bbox_head.loss_bbox.loss_weight": 0},
+        "doubtful",
+        "model.bbox_head.loss_bbox: loss_weight is 0",
+    ),
+    "weights in a file that is missing": (
+        "fpn_van_b0_ade20k",
+        {"model.decode_head.loss_decode.class_weight": "weights.npy"},
+        "wrong",
+        "model.decode_head.loss_decode.class_weight names the file weights.npy, which is not there",
+    ),
+    "weights of masks": (
+        "mask_rcnn_pvt_tiny_coco",
+        {"model.roi_head.mask_head.loss_mask.class_weight": [1.0] * 80},
+        "wrong",
+        "model.roi_head.mask_head.loss_mask.class_weight: a mask is compared with that of its own class",
+    ),
+    "weights of proposals": (
+        "mask_rcnn_pvt_tiny_coco",
+        {"model.rpn_head.loss_cls.class_weight": [1.0] * 80},
+        "wrong",
+        "model.rpn_head.loss_cls.class_weight has 80 numbers, expected 1",
+    ),
+    "a softmax of one": (
+        "fpn_van_b0_ade20k",
+        {"model.decode_head.out_channels": 1, "model.decode_head.num_classes": 2},
+        "wrong",
+        "model.decode_head.out_channels is 1, and model.decode_head.loss_decode has no use_sigmoid",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LOSSES)
+def test_losses(what: str) -> None:
+    name, options, verdict, words = LOSSES[what]
+    ((given, told),) = found(check_losses, own_config(name, **options))
+    assert given == verdict
+    assert told.startswith(words)
+    assert found(check_losses, own_config(name)) == []
+
+
+def test_mmengine_adds_up_what_has_loss_in_its_name() -> None:
+    """What the check says is so."""
+    import torch
+    from mmengine.model import BaseModel
+
+    total, _ = BaseModel.parse_losses(None, dict(loss_ce=torch.tensor(1.0), dice=torch.tensor(2.0)))  # type: ignore[arg-type]
+    assert total == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "verdict", "words"),
+    [
+        ((256, 256), "wrong", "images of several sizes are no batch. Set model.data_preprocessor.size=(512, 512)"),
+        ((1024, 1024), "doubtful", "75% of each batch is padding"),
+        (None, "wrong", "has neither size nor size_divisor, expected one of them"),
+        ((512, 512), None, ""),
+    ],
+)
+def test_crops_and_the_size_of_batches(size: Any, verdict: str | None, words: str) -> None:
+    told = found(check_sizes, own_config("fpn_van_b0_ade20k", **{"model.data_preprocessor.size": size}))
+    assert [given for given, _ in told] == ([verdict] if verdict else [])
+    assert all(words in text for _, text in told)
+
+
+def test_batches_of_a_validation() -> None:
+    options = {"val_dataloader.batch_size": 2, "model.data_preprocessor.test_cfg": None}
+    ((verdict, told),) = found(check_sizes, own_config("fpn_van_b0_ade20k", **options))
+    assert verdict == "doubtful"
+    assert told.startswith("val_dataloader.batch_size is 2: images of several sizes stop the run")
+
+
+def test_packages_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmvit.checks.pipelines.find_spec", lambda name: None)
+    cfg = own_config(**{"visualizer.vis_backends": [dict(type="WandbVisBackend")]})
+    assert found(check_packages, cfg) == [
+        ("wrong", "WandbVisBackend needs the package wandb, which is not installed. pip install wandb")
+    ]
+
+
+def test_a_class_twice() -> None:
+    classes = dict(classes=("cat", "dog", "cat"))
+    cfg = own_config(**{"train_dataloader.dataset.metainfo": classes, "model.bbox_head.num_classes": 3})
+    assert found(check_classes, cfg)[0] == ("wrong", "train_dataloader.dataset.metainfo.classes has cat more than once")
+
+
+def test_a_file_of_classes_that_ends_in_a_line_break(tmp_path: Path) -> None:
+    cfg = write(tmp_path, coco())
+    (tmp_path / "classes.txt").write_text("screw\nnut\n")
+    cfg.train_dataloader.dataset.metainfo = dict(classes=str(tmp_path / "classes.txt"))
+    check_start(cfg, ("train",))
+
+
+def two_classes(root: Path, **options: Any) -> Config:
+    cfg = segmenter(root, [0, 1] * 20)
+    cfg.model.decode_head.num_classes = 2
+    cfg.train_dataloader.dataset.update(options)
+    return cfg
+
+
+def test_files_of_other_suffixes(tmp_path: Path) -> None:
+    cfg = two_classes(tmp_path)
+    colour_image(tmp_path / "images" / "3.JPG")
+    colour_image(tmp_path / "images" / "4.PNG")
+    (told,) = texts(cfg, ("train",), "doubtful")
+    assert told.startswith(f"2 of 4 files of {tmp_path}/images (train_dataloader.dataset.data_prefix.img_path) are left aside")
+    assert told.endswith("img_suffix is '.png': 3.JPG, 4.PNG. Give all the same suffix, capitals included")
+
+
+def test_label_maps_as_jpeg(tmp_path: Path) -> None:
+    cfg = two_classes(tmp_path)
+    Image.open(tmp_path / "maps" / "1.png").save(tmp_path / "maps" / "1.png", "JPEG")
+    assert "maps/1.png is a JPEG, which changes the numbers of pixels" in refusal(check_start, cfg, ("train",))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"1\n\n2\n", "line 2 is blank, and would count as an image without a name"),
+        (b"\xef\xbb\xbf1\n2\n", "begins with a byte order mark"),
+        (b"1.png\n2.png\n", "names 1.png: expected names without .png, which img_suffix adds"),
+        (b"1\r\n2\r\n", None),
+    ],
+)
+def test_lists_of_images(tmp_path: Path, content: bytes, words: str | None) -> None:
+    cfg = two_classes(tmp_path, ann_file=str(tmp_path / "list.txt"))
+    (tmp_path / "list.txt").write_bytes(content)
+    if words is None:
+        check_start(cfg, ("train",))
+    else:
+        assert words in refusal(check_start, cfg, ("train",))
+
+
+def test_a_validation_in_which_all_is_ignored(tmp_path: Path) -> None:
+    cfg = two_classes(tmp_path)
+    for name in ("1.png", "2.png"):
+        label_map(tmp_path / "maps" / name, 255)
+    (tmp_path / "maps" / "image of it.png").unlink()
+    assert "all pixels are ignored (255): every figure is nan" in refusal(check_start, cfg, ("val",))
+
+
+XML = "<annotation><size><width>96</width><height>64</height></size>{}</annotation>"
+OBJECT = (
+    "<object><name>{}</name><difficult>0</difficult><bndbox><xmin>9</xmin><ymin>9</ymin><xmax>48</xmax><ymax>48</ymax></bndbox>"
+    "</object>"
+)
+
+
+def voc(root: Path, *names: str) -> Config:
+    """A training on XML files with one object each."""
+    cfg = write(root, coco())
+    for folder in ("JPEGImages", "Annotations"):
+        (root / folder).mkdir()
+    for number, name in enumerate(names):
+        Image.new("RGB", (96, 64)).save(root / "JPEGImages" / f"{number}.jpg")
+        (root / "Annotations" / f"{number}.xml").write_text(XML.format(OBJECT.format(name)))
+    (root / "list.txt").write_text("\n".join(str(number) for number in range(len(names))))
+    cfg.train_dataloader.dataset = dict(
+        type="XMLDataset",
+        data_root=str(root),
+        ann_file="list.txt",
+        data_prefix=dict(sub_data_root=""),
+        metainfo=dict(classes=NAMES),
+        filter_cfg=dict(filter_empty_gt=True),
+        pipeline=cfg.train_dataloader.dataset.pipeline,
+    )
+    return cfg
+
+
+def test_names_in_xml_that_are_no_classes(tmp_path: Path) -> None:
+    told = refusal(check_start, voc(tmp_path / "none", "Screw", "Screw"), ("train",))
+    assert "nothing to learn from: no image has an object of its classes (screw, nut)" in told
+    assert "Their files name 'Screw'; did you mean screw?" in told
+    doubts = texts(voc(tmp_path / "half", "screw", "nutt"), ("train",), "doubtful")
+    assert any(
+        "1 of 2 images have no object of its classes. Their files name 'nutt'; did you mean nut?" in text for text in doubts
+    )
+    assert any("1 of 2 classes have no box to learn from: nut" in text for text in doubts)
+
+
+def test_panoptic_files_that_lack_fields(tmp_path: Path) -> None:
+    segments = [dict(id=1, category_id=1, area=1920, iscrowd=0)]
+    cfg = write(tmp_path, coco(annotations=[dict(image_id=1, segments_info=segments, file_name="1.png")]))
+    cfg.train_dataloader.dataset.update(type="CocoPanopticDataset", metainfo=None)
+    told = refusal(check_start, cfg, ("train",))
+    assert "train_dataloader.dataset: CocoPanopticDataset cannot read its annotations: KeyError: " in told
