@@ -21,7 +21,8 @@ def check_annotations(plan: Plan) -> Iterator[Finding]:
         except InputError as error:
             yield wrong("annotations", str(error))
             continue
-        yield from _classes(view, found)
+        if view.loads_annotations or not view.for_training:  # a semi-supervised training has images without labels
+            yield from _classes(view, found)
         yield from _boxes(view, found)
         if not is_remote(view.image_folder):
             yield from missing_images(found.names, view.image_folder, view.label, f"{view.key}.data_prefix.img")
@@ -117,7 +118,8 @@ def check_same_classes(plan: Plan) -> Iterator[Finding]:
     """Report files of a run that number the classes in different ways: mmdet counts the categories of each file."""
     found: dict[str, list[str]] = {}
     for view in plan.coco:
-        if (survey := plan.surveyed(view)) is not None:
+        labelled = view.loads_annotations or not view.for_training
+        if labelled and (survey := plan.surveyed(view)) is not None:
             found[view.key] = named(survey, view.classes())
     for key, evaluator, views in plan.coco_evaluators():
         file = Path(evaluator["ann_file"])

@@ -1,5 +1,6 @@
 """Kinds of silent faults in losses, suffixes, crops, lists and other formats: each is reported before the run."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 from small_datasets import NAMES, coco, colour_image, label_map, own_config, refusal, segmenter, texts, write
 
+from mmvit.checks.channels import check_channels
 from mmvit.checks.classes import check_classes
 from mmvit.checks.losses import check_losses
+from mmvit.checks.model import check_forward
 from mmvit.checks.pipelines import check_packages, check_sizes
 from mmvit.checks.plan import Plan
 from mmvit.checks.table import check_start
@@ -178,6 +181,71 @@ def test_a_validation_in_which_all_is_ignored(tmp_path: Path) -> None:
         label_map(tmp_path / "maps" / name, 255)
     (tmp_path / "maps" / "image of it.png").unlink()
     assert "all pixels are ignored (255): every figure is nan" in refusal(check_start, cfg, ("val",))
+
+
+def semi_supervised(root: Path, **changes: Any) -> Config:
+    """A teacher and a student around a detector, with a second training set of images without labels."""
+    cfg = write(root, coco())
+    (root / "unlabelled.json").write_text(json.dumps(coco(annotations=[], categories=[])))
+    cfg.model.update(changes)
+    cfg.model = dict(type="SemiBaseDetector", detector=cfg.model)
+    labelled = cfg.train_dataloader.dataset
+    steps = [dict(type="LoadImageFromFile"), dict(type="LoadEmptyAnnotations"), dict(type="PackDetInputs")]
+    unlabelled = {**labelled, "ann_file": "unlabelled.json", "pipeline": steps}
+    cfg.train_dataloader.dataset = dict(type="ConcatDataset", datasets=[labelled, unlabelled])
+    return cfg
+
+
+def test_models_inside_wrappers(tmp_path: Path) -> None:
+    check_start(semi_supervised(tmp_path / "whole"), ("train",))
+    cfg = semi_supervised(tmp_path / "broken")
+    cfg.model.detector.neck.in_channels = [256, 512, 1024, 2048]
+    cfg.model.detector.bbox_head.num_classes = 3
+    told = refusal(check_start, cfg, ("train",))
+    assert (
+        "model.detector.neck.in_channels is [256, 512, 1024, 2048], but what comes before it gives [32, 64, 160, 256]" in told
+    )
+    assert (
+        "model.detector.bbox_head.num_classes is 3, but train_dataloader.dataset.datasets.0 (CocoDataset) has 2 classes" in told
+    )
+
+
+HEADS = {
+    "Mask R-CNN with a narrower neck": (
+        "mask_rcnn_pvt_v2_b0_coco",
+        {"model.neck.out_channels": 64, "model.rpn_head.in_channels": 64},
+        "cannot be broadcast",
+    ),
+    "DeepLabV3+ with a ResNet's first map": (
+        "fpn_pvt_v2_b0_ade20k",
+        {
+            "model.neck": None,
+            "model.decode_head": dict(
+                _delete_=True,
+                type="DepthwiseSeparableASPPHead",
+                in_channels=256,
+                in_index=3,
+                channels=64,
+                dilations=(1, 12),
+                c1_in_channels=256,
+                c1_channels=48,
+                num_classes=150,
+                norm_cfg=dict(type="BN"),
+            ),
+        },
+        "to have 256 channels, but got 32",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HEADS)
+def test_an_image_passes_through_the_heads(what: str) -> None:
+    """Options without in_channels in their names, which no comparison of options finds."""
+    name, options, words = HEADS[what]
+    assert found(check_channels, own_config(name, **options)) == []
+    ((verdict, told),) = found(check_forward, own_config(name, **options))
+    assert verdict == "wrong"
+    assert words in told
 
 
 XML = "<annotation><size><width>96</width><height>64</height></size>{}</annotation>"
