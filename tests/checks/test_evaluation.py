@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.registry import DATASETS, EVALUATOR, DefaultScope
 from small_datasets import coco, refusal, texts, with_annotation, write
 
 from mmvit.checks.table import check_start
@@ -128,3 +130,22 @@ def test_ignored_annotations_are_counted(tmp_path: Path) -> None:
         if "annotations with ignore=1" in text
     ]
     assert "1 annotations (ids 7)" in told
+
+
+def test_several_sets_are_measured_as_the_message_says(tmp_path: Path) -> None:
+    """Perfect predictions for two sets that share the ids of their images give 1 in both."""
+    cfg = write(tmp_path, coco())
+    (tmp_path / "b.json").write_text(json.dumps(coco()))
+    first = {**cfg.val_dataloader.dataset, "pipeline": [dict(type="LoadAnnotations", with_bbox=True)]}
+    metrics = [dict(type="CocoMetric", ann_file=str(tmp_path / name)) for name in ("ann.json", "b.json")]
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        dataset = DATASETS.build(dict(type="ConcatDataset", datasets=[first, {**first, "ann_file": "b.json"}]))
+        evaluator = EVALUATOR.build(dict(type="MultiDatasetsEvaluator", metrics=metrics, dataset_prefixes=["a", "b"]))
+        evaluator.dataset_meta = dataset.metainfo
+        for sample in dataset:
+            boxes, labels = sample["gt_bboxes"].tensor, torch.as_tensor(sample["gt_bboxes_labels"])
+            found = dict(bboxes=boxes, labels=labels, scores=torch.ones(len(boxes)))
+            seen = dict(img_id=sample["img_id"], ori_shape=(64, 96), pred_instances=found)
+            evaluator.process([seen], [seen])
+        figures = evaluator.evaluate(len(dataset))
+    assert {name: figures[f"{name}/coco/bbox_mAP"] for name in ("a", "b")} == {"a": 1.0, "b": 1.0}
