@@ -19,7 +19,7 @@ REMARKS = {  # published results that fit into no row
 }
 
 INTRODUCTION = f"""\
-# Results
+# Model zoo
 
 Published results of every config in `configs/`, and results obtained with this package. This page is written by
 `python -m mmvit.recipes.results > docs/model_zoo.md`; a test compares it with the tables in the package.
