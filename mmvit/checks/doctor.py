@@ -20,6 +20,7 @@ from .. import compat
 from ..compat import operators
 from ..compat.systems import cores
 from ..compat.versions import lacking
+from ..layers.forms import choices
 from .findings import Finding, brief, guarded, ok, wrong
 
 OFFICIAL = ("mmengine", "mmcv-lite", "mmcv", "mmdet", "mmsegmentation")
@@ -211,6 +212,15 @@ def check_device() -> Iterator[Finding]:
             yield ok("device", text)
 
 
+def check_forms() -> Iterator[Finding]:
+    """Report which of two forms of a computation runs on this machine, and which of them the environment fixes."""
+    rows = [row for row in choices() if row.device == "cpu" or torch.cuda.is_available()]
+    inference, training = [row.form for row in rows if row.inference], [row.form for row in rows if row.training]
+    fixed = [row.reason for row in rows if row.reason.startswith(row.variable)]
+    text = f"in inference {', '.join(inference) or 'plain ones'}; in training {', '.join(training) or 'plain ones'}"
+    yield ok("forms", f"{text}{'; fixed by ' if fixed else ''}{', '.join(fixed)}")
+
+
 CHECKS: dict[str, Callable[[], Iterable[Finding]]] = {
     "python": check_python,
     "torch": check_torch,
@@ -219,4 +229,5 @@ CHECKS: dict[str, Callable[[], Iterable[Finding]]] = {
     "compat": check_compat,
     "operators": check_operators,
     "device": check_device,
+    "forms": check_forms,
 }

@@ -20,6 +20,7 @@ from mmvit.checks.channels import misfits
 from mmvit.checks.doctor import examine
 from mmvit.checks.findings import Finding
 from mmvit.commands.doctor import main
+from mmvit.errors import InputError
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("folder")]
 
@@ -208,3 +209,16 @@ def test_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     (finding,) = doctor.check_device()
     assert finding.verdict == "wrong", "torch here has no GPU to compute on"
     assert finding.text.startswith("GPU 0: A GPU, 80 GiB cannot compute: ")
+
+
+def test_the_doctor_says_which_forms_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMVIT_BANDS", "0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (found,) = doctor.check_forms()
+    assert (found.verdict, found.subject) == ("ok", "forms")
+    assert "dilated convolutions by phases; in training" in found.sentence
+    assert "MLPs in bands of rows" not in found.sentence
+    assert found.sentence.endswith("; fixed by MMVIT_BANDS=0")
+    monkeypatch.setenv("MMVIT_BANDS", "no")
+    with pytest.raises(InputError, match="MMVIT_BANDS='no'"):
+        list(doctor.check_forms())
