@@ -87,8 +87,14 @@ def _summary(page: Page, feed: Feed, samples: Sequence[Looked], steps: Sequence[
     given = np.array([one.shape for one in samples], dtype=float)
     files = np.array([one.fed.original for one in samples], dtype=float)
     page.charts(
-        (charts.histogram(np.sqrt(files.prod(axis=1)), "Images in the files", "root of the pixels"), "sizes of the images"),
-        (charts.histogram(np.sqrt(given.prod(axis=1)), "Images as the model is given them", "root of the pixels"), "sizes"),
+        (
+            charts.histogram(np.sqrt(files.prod(axis=1)), "Images in the files", "square root of the area"),
+            "sizes of the images",
+        ),
+        (
+            charts.histogram(np.sqrt(given.prod(axis=1)), "Images as the model is given them", "square root of the area"),
+            "sizes",
+        ),
     )
 
 

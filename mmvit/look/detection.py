@@ -122,7 +122,7 @@ def _precision_recall(curves: dict[str, Curve]) -> bytes:
     drawn = {name: (RECALLS, one.at_recalls) for name, one in named[:SHOWN]}
     if len(named) > 1:
         drawn["mean of all"] = (RECALLS, np.mean([one.at_recalls for _, one in named], axis=0))
-    return charts.lines(drawn, "Precision and recall at IoU 0.5", "recall", "best precision from there on")
+    return charts.lines(drawn, "Precision and recall at IoU 0.5", "recall", "interpolated precision")
 
 
 def _errors(page: Page, detected: Detected, judged: Sequence[Judged]) -> None:

@@ -209,7 +209,7 @@ def _sizes(page: Page, tally: Tally) -> None:
             ours = powers == power
             groups[f"{2**power} to {2 ** (power + 1)} px ({ours.sum()})"] = float((right[ours] >= LEAST_SHARE).mean())
     page.charts(
-        (charts.bars(groups, "Segments found by size", "share; size: root of the pixels (segments)"), "segments by size")
+        (charts.bars(groups, "Segments found by size", "share; size: square root of the area (segments)"), "segments by size")
     )
     rows = []
     for count in sorted({image.classes for image in tally.images}):

@@ -1,4 +1,4 @@
-"""Each head trains on a device, in float32 and with mixed precision, and a resumed run ends with the same bits."""
+"""Each head trains on a device, in float32 and with mixed precision, and resumed training is bit-identical."""
 
 import math
 from collections.abc import Iterator
