@@ -104,7 +104,7 @@ $(READY): pyproject.toml constraints.txt
 LOWEST_PYTEST = OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-lowest: .venv-lowest/ready
-	$(LOWEST_PYTEST) --ignore tests/house
+	$(LOWEST_PYTEST) -m "not slow" --ignore tests/house
 
 test-lowest-quick: .venv-lowest/ready
 	$(LOWEST_PYTEST) tests/backbones/test_contract.py tests/backbones/test_plain_pytorch.py tests/weights

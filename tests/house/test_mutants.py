@@ -12,6 +12,7 @@ sys.path.append(str(HOME / "tools"))
 from mutants import TABLE, Fault, main, read_faults
 
 FAULTS = read_faults(TABLE)
+ROOMS = {path.name for path in (HOME / "mmvit").iterdir() if (path / "__init__.py").is_file()}
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
@@ -24,6 +25,10 @@ def test_every_row_applies(fault: Fault) -> None:
     files = [word for word in fault.tests.split() if word.startswith("tests/")]
     assert files
     assert all((HOME / file.partition("::")[0]).exists() for file in files)
+
+
+def test_every_room_has_a_row() -> None:
+    assert {Path(fault.file).parts[1] for fault in FAULTS if fault.file.startswith("mmvit/")} >= ROOMS
 
 
 @pytest.fixture
