@@ -55,7 +55,7 @@ class Prediction:
 
     Raises:
         InputError: the model does not have a class, or is a segmenter, for which classes cannot be chosen; `ann` lacks a class;
-            or there are results already.
+            or, in `run`, there are results already.
     """
 
     def __init__(self, predictor: Predictor, options: Options) -> None:
@@ -63,11 +63,7 @@ class Prediction:
         self.overlays = options.overlays and can_draw()
         self.labels = None if options.classes is None else self._labels(options.classes)
         self.ids = Ids(predictor, options.ann)
-        head = dict(predictor.settings, classes=options.classes, categories=self.ids.categories)
-        self.journal = Journal(options.json or self.out / "predictions.json", head, options.resume)
-        self.ids.last = self.journal.last_id
         self.names = Names()
-        self.names.taken.update(self.journal.done.values())
         self.done, self.failed = 0, 0
         predictor.tell = self._tell
 
@@ -77,11 +73,12 @@ class Prediction:
         The status is 0, 1 if images were left out or a video is not whole, or 130 after Ctrl-C.
 
         Raises:
-            InputError: a folder or glob has no images, or results cannot be written.
+            InputError: a folder or glob has no images, there are results already, or results cannot be written.
         """
         files = [path for word in inputs for path in paths(word, self.options.recursive, self._tell)]
         films = [path for path in files if path.suffix.lower() in FILMS]
         images = [path for path in files if path.suffix.lower() not in FILMS]
+        self._open()
         began, stopped = time.perf_counter(), False
         try:
             with progress(len(images) if not films and not self.options.every_page else None) as self.advance:
@@ -104,6 +101,13 @@ class Prediction:
         words += f"; {self.failed} left out or not whole" if self.failed else ""
         print(f"{words}; stopped, --resume goes on" if stopped else words)
         return STOPPED if stopped else SOME_FAILED if self.failed else 0
+
+    def _open(self) -> None:
+        """Open the journal, once it is known that there are files."""
+        head = dict(self.predictor.settings, classes=self.options.classes, categories=self.ids.categories)
+        self.journal = Journal(self.options.json or self.out / "predictions.json", head, self.options.resume)
+        self.ids.last = self.journal.last_id
+        self.names.taken.update(self.journal.done.values())
 
     def _sources(self, files: Sequence[Path]) -> Iterator[Source]:
         """Yield the images that no earlier run has done."""

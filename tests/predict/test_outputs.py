@@ -146,6 +146,13 @@ def test_a_full_disk_is_one_message(
     assert len(read(tmp_path)["images"]) == 4
 
 
+def test_a_run_without_images_leaves_nothing(detector: Trained, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    words = ["predict", str(detector.checkpoint), str(tmp_path / "empty"), "--out", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_folders_are_numbered(tmp_path: Path) -> None:
     first = tmp_path / "predictions"
     assert numbered(first) == first
