@@ -77,7 +77,7 @@ def text(title: str, plan: Plan, classes: Sequence[str], files: Files) -> str:
         "tta_pipeline = [_base_.tta_pipeline[0], "
         'dict(_base_.tta_pipeline[1], transforms=[views, *_base_.tta_pipeline[1]["transforms"][1:]])]',
         *(_pixel_data(files) if plan.pixels else _object_data(files)),
-        *(['val_evaluator = dict(type="mmvit.BinaryMetric")', "test_evaluator = val_evaluator"] * (plan.task == "binary")),
+        *(['val_evaluator = test_evaluator = dict(type="mmvit.BinaryMetric")'] * (plan.task == "binary")),
         f"train_dataloader = dict(batch_size={plan.batch}, dataset=train_data)  # {plan.batch_reason}",
         "val_dataloader, test_dataloader = dict(dataset=val_data), dict(dataset=test_data)",
         *_schedule(plan),
@@ -113,13 +113,15 @@ def _model(plan: Plan, count: int) -> list[str]:
         parts.append(f"data_preprocessor=dict(size={plan.sizes.crop})")
     lines = []
     if plan.weights:
-        lines = [f"# Random weights, which few pictures teach little: {plan.weights}. Once it is here, remove init_cfg=None"]
+        lines = [f"# Random weights: {plan.weights}. Few pictures teach them little; with the file, remove init_cfg=None"]
         parts.append("backbone=dict(init_cfg=None)")
     if plan.task == "binary":
         lines += [
             'loss = dict(_delete_=True, type="mmvit.StructureLoss")  # borders weigh more (F3Net, arXiv 1911.11445)',
             "head = dict(num_classes=2, out_channels=1, threshold=0.5, loss_decode=loss)  # one logit for two classes",
         ]
+        if plan.base.startswith("upernet"):
+            lines.append("second = dict(head, loss_decode=dict(loss, loss_weight=0.4))")
     return [*lines, *_rows("model = dict(", [*parts, *_heads(plan, count)], ")")]
 
 
@@ -135,7 +137,7 @@ def _heads(plan: Plan, count: int) -> list[str]:
         return [f"roi_head=dict(bbox_head=dict(num_classes={count}), mask_head=dict(num_classes={count}))"]
     second = plan.base.startswith("upernet")
     if plan.task == "binary":
-        return ["decode_head=head"] + ["auxiliary_head=dict(head, loss_decode=dict(loss, loss_weight=0.4))"] * second
+        return ["decode_head=head"] + ["auxiliary_head=second"] * second
     heads = ["decode_head"] + ["auxiliary_head"] * second
     return [f"{head}=dict(num_classes={count})" for head in heads]
 

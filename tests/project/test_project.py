@@ -21,9 +21,11 @@ from labelling import (
     write_json,
     yolo,
 )
+from makers import HOME
 from mmengine.config import Config
 from rich.console import Console
 
+from mmvit.checks.doctor import examine_config
 from mmvit.commands.new import main
 from mmvit.engine.configuration import TrainOptions
 from mmvit.engine.launch import train
@@ -240,6 +242,27 @@ def test_what_was_written_trains_and_predicts(tmp_path: Path, tool, options: dic
     image = next((tmp_path / "data").rglob("*.jpg"))
     (result,) = Predictor("out/data.py", str(checkpoint))([str(image)])
     assert tuple(result.classes) == cfg.classes
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize(
+    ("tool", "arch", "head"),
+    [
+        (black_and_white, "van_b0", "upernet"),
+        (black_and_white, "pvt_v2_b2", "segformer"),
+        (black_and_white, "pvt_tiny", "segformer"),
+        (voc, "volo_d2", "retinanet"),
+    ],
+)
+def test_every_head_and_arch_gives_a_config_that_the_doctor_passes(tmp_path: Path, tool, arch: str, head: str) -> None:
+    """Also those for which mmvit ships no config: the recipe is then written beside."""
+    tool(tmp_path / "data")
+    made(tmp_path / "data", arch=arch, head=head)
+    shipped = (HOME / "configs" / f"{head}_{arch}_{'coco' if tool is voc else 'ade20k'}.py").is_file()
+    assert sorted(path.suffix for path in Path("out").iterdir() if path.is_file()) == [".py"] * (1 if shipped else 2)
+    found = list(examine_config("out/data.py", {}, False))
+    assert [str(finding) for finding in found if finding.verdict == "wrong"] == []
+    assert any(finding.subject == "model" for finding in found)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
