@@ -12,11 +12,13 @@ from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
+SIZES: ContextVar[dict[str, int] | None] = ContextVar("sizes", default=None)  # of the tensors in the archive that is read
 ALLOWED: dict[str, Any] = {}  # by the names in files, beside what torch allows itself
 # Those of protocol 2, which torch writes, without the ones that import or call.
 OPCODES = """
@@ -120,6 +122,11 @@ class Unpickler(_Python):
         named = self.stack[-1]
         if not (isinstance(named, tuple) and named and named[0] in ("storage", b"storage")):
             raise pickle.UnpicklingError("a reference to anything but a storage is not allowed")
+        if (sizes := SIZES.get()) is not None:
+            kind, key, _, number = named[1:5]
+            claimed = number * torch._utils._element_size(getattr(kind, "dtype", torch.uint8))
+            if claimed > sizes.get(str(key), 0):
+                raise ValueError(f"tensor {key} claims {claimed} bytes, of which the file has {sizes.get(str(key), 0)}")
         super().load_binpersid()
 
     dispatch.update(
@@ -147,18 +154,39 @@ def load(file: BinaryIO, **options: Any) -> Any:
     return Unpickler(file, **options).load()
 
 
-def require_plain(file: str | Path | BinaryIO) -> None:
-    """Check that a file is neither a TorchScript program, which torch would run, nor a tar archive, which it would unpack.
+def safe_load(file: str | Path | BinaryIO, map_location: Any) -> Any:
+    """Call `torch.load` with `weights_only=True`, and check what torch checks from 2.6 on.
 
     Raises:
-        pickle.UnpicklingError: it is one.
+        pickle.UnpicklingError: the file is a TorchScript program, which torch would run, a tar archive, or holds something else
+            than what is allowed.
+        ValueError: a tensor claims more than its entry of the archive has; torch would read beyond it.
+    """
+    before = SIZES.set(sizes_of(file))
+    try:
+        return torch.load(file, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        if isinstance(error.__context__, RuntimeError):  # of a damaged file, which torch reports as an unsafe one
+            raise error.__context__ from None
+        raise
+    finally:
+        SIZES.reset(before)
+
+
+def sizes_of(file: str | Path | BinaryIO) -> dict[str, int] | None:
+    """Return the sizes of an archive's tensors in bytes; None if the file is no archive.
+
+    Raises:
+        pickle.UnpicklingError: it is a program or a tar archive.
     """
     if isinstance(file, str | Path):
         with Path(file).open("rb") as opened:
-            return require_plain(opened)
+            return sizes_of(opened)
     start = file.tell()
-    names = zipfile.ZipFile(file).namelist() if zipfile.is_zipfile(file) else []
+    entries = zipfile.ZipFile(file).infolist() if zipfile.is_zipfile(file) else []
     file.seek(start)
-    if any(name.endswith("/constants.pkl") for name in names) or (not names and tarfile.is_tarfile(file)):
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries) or (not entries and tarfile.is_tarfile(file)):
         raise pickle.UnpicklingError("a TorchScript program or a tar archive is not allowed")
     file.seek(start)
+    parts = ((entry.filename.split("/"), entry.file_size) for entry in entries)
+    return {names[-1]: size for names, size in parts if names[-2:-1] == ["data"]} if entries else None

@@ -12,10 +12,10 @@ from test_processes import SEGMENTER
 
 pytestmark = pytest.mark.stack
 
-# Every process runs this first: mmvit finds no module and no signal that Windows lacks. Other packages do, since
+# Every process runs this first: mmvit finds no module and no function that Windows lacks. Other packages do, since
 # they ask the system's name first.
 WITHOUT = """
-import builtins, os, signal
+import builtins, os
 LACKING = ("resource", "fcntl", "pwd", "grp", "termios")
 original = builtins.__import__
 def lacking(name, globals=None, *others, **named):
@@ -23,9 +23,9 @@ def lacking(name, globals=None, *others, **named):
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     return original(name, globals, *others, **named)
 builtins.__import__ = lacking
-for owner, name in ((signal, "SIGCHLD"), (os, "sched_getaffinity"), (os, "O_DIRECTORY"), (os, "getuid")):
-    if hasattr(owner, name):
-        delattr(owner, name)
+for name in ("sched_getaffinity", "O_DIRECTORY", "getuid"):
+    if hasattr(os, name):
+        delattr(os, name)
 """
 
 
