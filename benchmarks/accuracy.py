@@ -12,7 +12,7 @@ from mmvit.commands.options import exit_status
 from mmvit.config.files import config_file, load_config
 from mmvit.demo.dataset import build
 from mmvit.demo.recipe import ROOT, apply
-from mmvit.export.accuracy import measure, validation
+from mmvit.measure.accuracy import validation
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,7 +32,7 @@ def run(asked: Namespace) -> None:
     for file in (asked.checkpoint, *asked.files):
         predictor = mmvit.Predictor(cfg if file == asked.checkpoint else None, file, device="cpu", score=0.0)
         data = data or validation(cfg)  # the first predictor has imported the toolkit that knows it
-        found = measure(predictor, data)
+        found = data.figures(predictor(data.paths))
         wanted = wanted or found
         words = ", ".join(f"{name} {value:.4f} ({value - wanted[name]:+.4f})" for name, value in found.items())
         print(f"{file}: {words}", flush=True)

@@ -20,8 +20,8 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit analyze") -> int
 
 
 def _analyze(asked: Namespace) -> None:
-    from ..look.analysis import analyze, lines_of  # not before it is needed: --help does without torch
+    from ..look.analysis import analyze  # not before it is needed: --help does without torch
 
     cfg = config_of(asked)
     metrics = analyze(cfg, asked.checkpoint, asked.out, asked.split, asked.score, asked.device, asked.images)
-    print(f"{', '.join(lines_of(metrics))}; see {asked.out}")
+    print(f"{', '.join(f'{name} {value:.3f}' for name, value in metrics.items())}; see {asked.out}")

@@ -2,19 +2,27 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from mmcv import imread
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner, find_latest_checkpoint
 from torchvision.ops import nms
 
 from ..data.logs import read_scalars
+from ..look.pictures import GREY, LEGEND, judged_pictures, label_picture
+from ..measure.coco import Evaluation
+from ..measure.errors import judge
+from ..measure.objects import found_objects
+from ..predict.drawing import require_drawing
+from ..predict.results import Detections
 from ..registry import HOOKS
-from .spec import SEGMENTATION_CLASSES
 from .unseen import predict_unseen
 
 SHOWN = 12  # images on the contact sheet
@@ -40,6 +48,7 @@ class DemoReportHook(Hook):
         self.closing_line = ""
 
     def before_train(self, runner: Runner) -> None:
+        require_drawing()
         self.started = time.monotonic()
 
     def after_train(self, runner: Runner) -> None:
@@ -105,62 +114,55 @@ def predictions(runner: Runner, count: int) -> Iterator[Any]:
                     return
 
 
-def draw_contact_sheet(samples: list[Any], classes: Sequence[str], target: Path) -> None:
-    """Draw pairs of ground truth (left) and predictions (right), three pairs a row."""
-    pairs = 3
-    rows = -(-len(samples) // pairs)
-    figure, grid = _figure(rows, 2 * pairs, (2.2 * 2 * pairs, 2.4 * rows))
+def draw_contact_sheet(samples: Sequence[Any], classes: Sequence[str], target: Path) -> None:
+    """Draw pairs of ground truth (left) and predictions (right), three pairs in a row."""
+    from matplotlib.patches import Patch
+
+    pairs, segments = 3, "pred_sem_seg" in samples[0]
+    pictures = list(chain.from_iterable((_labels if segments else _objects)(samples, classes)))
+    rows, ratio = -(-len(samples) // pairs), max(picture.shape[0] / picture.shape[1] for picture in pictures)
+    figure, grid = _figure(rows, 2 * pairs, (3 * 2 * pairs, 3.1 * ratio * rows + 0.6))
     cells = np.atleast_2d(grid).reshape(-1)
+    for axes, picture in zip(cells, pictures, strict=False):
+        axes.imshow(picture[..., ::-1])
     for axes in cells:
         axes.axis("off")
-    for index, sample in enumerate(samples):
-        left, right = cells[2 * index : 2 * index + 2]
-        image = _read_image(sample.img_path)
-        if "pred_sem_seg" in sample:
-            _draw_labels(left, right, image, sample)
-        else:
-            _draw_instances(left, right, image, sample, classes)
     for axes, title in zip(cells[: 2 * pairs], ["ground truth", "predictions"] * pairs, strict=True):
-        axes.set_title(title, fontsize=8)
-    figure.savefig(target, dpi=120)
+        axes.set_title(title, fontsize=9)
+    if not segments:
+        handles = [Patch(color=f"#{bytes(colour).hex()}", label=name) for name, colour in LEGEND.items()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
+    figure.savefig(target, dpi=100)
 
 
-def _draw_instances(left: Any, right: Any, image: np.ndarray, sample: Any, classes: Sequence[str]) -> None:
-    truth, found = sample.gt_instances, sample.pred_instances
+def _objects(samples: Sequence[Any], classes: Sequence[str]) -> Iterator[list[np.ndarray]]:
+    """Yield pictures of annotated and found objects, hits and misses told apart."""
+    images = len(samples)
+    truth = found_objects(_result(sample, sample.gt_instances, with_masks=False) for sample in samples)
+    found = found_objects(_result(sample, _best(sample.pred_instances)) for sample in samples)
+    judged = replace(judge(Evaluation(truth, found.without_masks(), images, len(classes))), found=found)
+    for sample, theirs, ours in zip(samples, truth.rows(images), found.rows(images), strict=True):
+        yield judged_pictures(imread(sample.img_path), judged, (theirs, ours), classes, LEAST_SCORE)
+
+
+def _best(found: Any) -> Any:
+    """Return the best guess for each object, of whatever class."""
     found = found[found.scores >= LEAST_SCORE]
-    found = found[nms(found.bboxes, found.scores, MOST_OVERLAP)]  # over all classes: the best guess for each digit
-    _draw_boxes(left, image, truth.bboxes, [classes[label] for label in truth.labels], "lime")
-    names = [f"{classes[label]} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True)]
-    if "masks" in found and len(found):
-        image = image.copy()
-        image[found.masks.any(dim=0).cpu().numpy()] //= 2  # darkens the pixels under masks
-    _draw_boxes(right, image, found.bboxes, names, "yellow")
+    return found[nms(found.bboxes, found.scores, MOST_OVERLAP)]
 
 
-def _draw_boxes(axes: Any, image: np.ndarray, boxes: Any, names: list[str], color: str) -> None:
-    axes.imshow(image)
-    axes.autoscale(False)
-    corners = torch.as_tensor(getattr(boxes, "tensor", boxes)).cpu().tolist()
-    for (left, top, right, bottom), name in zip(corners, names, strict=True):
-        axes.plot([left, right, right, left, left], [top, top, bottom, bottom, top], color=color, linewidth=1)
-        axes.text(left, top, name, color="black", backgroundcolor=color, fontsize=6, va="bottom", clip_on=True)
+def _result(sample: Any, objects: Any, with_masks: bool = True) -> Detections:
+    boxes = torch.as_tensor(getattr(objects.bboxes, "tensor", objects.bboxes)).cpu().numpy()
+    scores = objects.scores.cpu().numpy() if "scores" in objects else np.full(len(boxes), np.nan)
+    masks = objects.masks.cpu().numpy() if with_masks and "masks" in objects else None
+    return Detections(sample.img_path, sample.ori_shape, boxes, scores, objects.labels.cpu().numpy(), (), masks)
 
 
-def _draw_labels(left: Any, right: Any, image: np.ndarray, sample: Any) -> None:
-    for axes, labels in ((left, sample.gt_sem_seg), (right, sample.pred_sem_seg)):
-        classes = labels.data[0].cpu().numpy()
-        axes.imshow(image)
-        shown = np.ma.masked_where((classes == 0) | (classes >= len(SEGMENTATION_CLASSES)), classes)
-        axes.imshow(shown, cmap="tab10", vmin=1, vmax=len(SEGMENTATION_CLASSES) - 1, alpha=0.7, interpolation="nearest")
-        for label in np.unique(shown.compressed()):
-            row, column = np.argwhere(classes == label).mean(axis=0)
-            axes.text(column, row, SEGMENTATION_CLASSES[label], color="white", fontsize=8, ha="center", va="center")
-
-
-def _read_image(path: str) -> np.ndarray:
-    from PIL import Image
-
-    return np.asarray(Image.open(path).convert("RGB"))
+def _labels(samples: Sequence[Any], classes: Sequence[str]) -> Iterator[list[np.ndarray]]:
+    """Yield pictures of true and predicted label maps."""
+    for sample in samples:
+        maps = [part.data[0].cpu().numpy().astype(np.uint8) for part in (sample.gt_sem_seg, sample.pred_sem_seg)]
+        yield [label_picture(imread(sample.img_path), labels, classes, (GREY,)) for labels in maps]
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:

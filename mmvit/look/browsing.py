@@ -1,23 +1,54 @@
 """`mmvit browse`: what the pipeline of a config feeds its model, as one page of HTML."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 from mmengine.config import Config
 
 from ..data.label_maps import IGNORED
-from ..predict.drawing import draw
-from ..predict.results import Detections, LabelMap
-from . import charts
-from .feeding import Anchors, Fed, Feed, anchors_of
-from .page import Page, number, share
-from .pictures import larger, step_of
+from ..predict.drawing import require_drawing
+from ..predict.results import Detections
+from . import charts, page
+from .charts import Axis, Chart, lengths, number, share
+from .feeding import Anchors, Fed, Feed, anchors_of, spread
+from .pictures import drawn, label_picture
 
 SHOWN = 16  # samples
 NARROW = 4.0  # ratio of sides beyond which a box is counted as long
+SMALL, LARGE = 32, 96  # COCO's: square roots of areas
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is kept of a sample that is not shown.
+
+    Attributes:
+        original, given: height and width of the image in its file, and of the model's input.
+        mean, std: those of the model's input, (C,) each.
+        boxes, labels: see `Fed`.
+        fit: (N,) IoU of each object with the anchor that overlaps it most; empty without anchors.
+        pixels: (256,) number of pixels of each label, for label maps.
+    """
+
+    original: tuple[int, int]
+    given: tuple[int, int]
+    mean: np.ndarray
+    std: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    fit: np.ndarray
+    pixels: np.ndarray
+
+    @classmethod
+    def of(cls, fed: Fed, anchors: Anchors | None) -> "Sample":
+        mean, std = (part.numpy() for part in (fed.batch.mean(dim=(1, 2)), fed.batch.std(dim=(1, 2))))
+        pixels = np.bincount(fed.label_map.ravel() if fed.label_map is not None else np.zeros(0, int), minlength=256)
+        fit = anchors.best(fed) if anchors else np.zeros(0)
+        height, width = fed.batch.shape[-2:]
+        return cls(fed.original, (height, width), mean, std, fed.boxes, fed.labels, fit, pixels)
 
 
 def browse(cfg: Config, out: Path, split: str = "train", most: int = 200) -> str:
@@ -32,166 +63,116 @@ def browse(cfg: Config, out: Path, split: str = "train", most: int = 200) -> str
     Raises:
         InputError: there is no such split, see `Feed`, or a file of the dataset cannot be used.
     """
+    require_drawing()
     feed = Feed(cfg, split)
-    samples = looked_at(feed, most)
-    page = Page(f"Data of {Path(cfg.filename or 'config').stem}", [f"config {cfg.filename}", f"{split}_dataloader"])
-    pipeline = cfg[f"{split}_dataloader"].dataset.get("pipeline") or ()
-    _summary(page, feed, samples, [str(step.get("type")) for step in pipeline])
-    if feed.scope == "mmseg":
-        _pixels(page, feed, samples)
-    else:
-        _objects(page, feed, samples, anchors_of(cfg.model))
-    page.section("Samples", "As they come out of the pipeline, annotations drawn; random steps make others each time.")
-    page.pictures(_tiles(feed, [one for one in samples if one.shown]))
-    page.write(out)
+    anchors = anchors_of(cfg.model) if feed.scope == "mmdet" else None
+    samples, tiles = [], []
+    chosen = spread(len(feed), most)
+    shown = set(spread(len(chosen), SHOWN))
+    for number_of, fed in enumerate(feed.samples(chosen)):
+        samples.append(Sample.of(fed, anchors))
+        if number_of in shown:
+            tiles += page.shown([([picture(fed, feed)], words_on(fed))])
+    steps = [str(step.get("type")) for step in cfg[f"{split}_dataloader"].dataset.get("pipeline") or ()]
+    content = dict(total=len(feed), count=len(samples), steps=steps, **_inputs(samples), tiles=tiles)
+    content |= _pixels(feed.classes, samples) if feed.scope == "mmseg" else _objects(feed.classes, samples, anchors)
+    lines = (f"config {cfg.filename}", f"{split}_dataloader")
+    page.write(out, "data.html", f"Data of {Path(cfg.filename or 'config').stem}", lines, content)
     return f"{len(samples)} of {len(feed)} samples, {len(feed.classes)} classes; see {out}"
 
 
-class Looked:
-    """A sample and its statistics; only the first few keep their large arrays.
-
-    Attributes:
-        fed: the sample.
-        mean, std: mean and standard deviation of the model's input, (C,) each.
-        shape: height and width of the model's input.
-        pixels: (256,) number of pixels of each label, for label maps.
-    """
-
-    def __init__(self, fed: Fed, shown: bool) -> None:
-        self.mean, self.std = (part.numpy() for part in (fed.batch.mean(dim=(1, 2)), fed.batch.std(dim=(1, 2))))
-        self.shape = tuple(fed.batch.shape[-2:])
-        labels = fed.label_map
-        self.pixels = np.bincount(labels.ravel(), minlength=256) if labels is not None else np.zeros(256, dtype=np.int64)
-        small = replace(fed, batch=fed.batch.new_empty(0, *self.shape))  # its size says where anchors are
-        none = np.zeros((0, 0, 3), np.uint8)
-        self.fed = small if shown else replace(small, image=none, masks=None, label_map=None)
-        self.shown = shown
-
-
-def looked_at(feed: Feed, most: int) -> list[Looked]:
-    """Return the samples; `SHOWN` of them, evenly spread, keep what is needed to show them."""
-    count = min(most, len(feed))
-    shown = set(np.linspace(0, count - 1, min(SHOWN, count)).round().astype(int).tolist())
-    return [Looked(fed, index in shown) for index, fed in enumerate(feed.samples(most))]
-
-
-def _summary(page: Page, feed: Feed, samples: Sequence[Looked], steps: Sequence[str]) -> None:
-    page.section("What the model is given", f"{len(feed)} samples, of which {len(samples)} were looked at.")
-    if steps:
-        page.paragraph("Pipeline: " + ", ".join(steps) + ".")
-    mean = np.mean([one.mean for one in samples], axis=0)
-    std = np.mean([one.std for one in samples], axis=0)
-    page.paragraph("After the preprocessor, padding included; normalised images have means near 0 and deviations near 1.")
-    rows = [[f"channel {index}", number(float(mean[index]), 2), number(float(std[index]), 2)] for index in range(len(mean))]
-    page.table(["", "mean", "standard deviation"], rows)
-    given = np.array([one.shape for one in samples], dtype=float)
-    files = np.array([one.fed.original for one in samples], dtype=float)
-    page.charts(
-        (
-            charts.histogram(np.sqrt(files.prod(axis=1)), "Images in the files", "square root of the area"),
-            "sizes of the images",
-        ),
-        (
-            charts.histogram(np.sqrt(given.prod(axis=1)), "Images as the model is given them", "square root of the area"),
-            "sizes",
-        ),
-    )
-
-
-def _objects(page: Page, feed: Feed, samples: Sequence[Looked], anchors: Anchors | None) -> None:
-    labels = np.concatenate([one.fed.labels for one in samples])
-    boxes = np.concatenate([one.fed.boxes for one in samples]).astype(float)
-    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)
-    counts = np.bincount(labels, minlength=len(feed.classes))
-    page.section("Classes", f"{len(labels)} objects in these samples, after the pipeline.")
-    order = np.argsort(-counts, kind="stable")
-    with_it = [sum(bool((one.fed.labels == label).any()) for one in samples) for label in range(len(feed.classes))]
-    rows = [
-        [feed.classes[label], str(counts[label]), share(counts[label] / max(len(labels), 1)), str(with_it[label])]
-        for label in order
-    ]
-    page.table(["class", "objects", "share", "samples with it"], rows)
-    page.section(
-        "Sizes", "Of boxes in pixels, as the model is given them. COCO calls those below 32 px small, from 96 px large."
-    )
-    per_image = np.array([len(one.fed.labels) for one in samples])
-    ratio = sides.max(axis=1) / sides.min(axis=1)
-    page.figures(
-        {
-            "objects a sample": number(float(per_image.mean()), 1),
-            "most": str(per_image.max()),
-            "samples without": str((per_image == 0).sum()),
-            f"boxes longer than {NARROW:g} : 1": share(float((ratio > NARROW).mean()) if len(ratio) else float("nan")),
-        }
-    )
-    root = np.sqrt(sides.prod(axis=1))
-    page.charts((charts.histogram(root, "Boxes", "root of the area, pixels", True, (32, 96)), "sizes of boxes"))
-    if anchors is not None:
-        _anchors(page, samples, anchors, sides, root)
-
-
-def _anchors(page: Page, samples: Sequence[Looked], anchors: Anchors, sides: np.ndarray, root: np.ndarray) -> None:
-    best = np.concatenate([anchors.best(one.fed) for one in samples])
-    page.section(
-        "Anchors",
-        f"An anchor learns an object from IoU {anchors.enough:g} on; where none does, the best one learns it, from IoU "
-        f"{anchors.least:g} on. Objects that no anchor fits learn from one anchor or none: other sizes of anchors, or "
-        "of images, would mend that.",
-    )
-    poor = best < anchors.enough
-    page.figures(
-        {
-            "median of the best IoU": number(float(np.median(best)) if len(best) else float("nan"), 2),
-            f"objects that none fits (below {anchors.enough:g})": share(float(poor.mean()) if len(poor) else float("nan")),
-            "objects that none learns": share(float((best < anchors.least).mean()) if len(best) else float("nan")),
-        }
-    )
-    page.charts(
-        (
-            charts.points(sides[:, 0], sides[:, 1], anchors.sizes, "Boxes, and anchors as crosses", "width", "height"),
-            "widths and heights of boxes and anchors",
-        ),
-        (charts.histogram(best, "Best anchor of each object", "IoU", marks=(anchors.enough,)), "IoU of the best anchors"),
-    )
-    rows = []
-    for power in np.unique(np.floor(np.log2(np.maximum(root, 1))).astype(int)):
-        ours = (root >= 2.0**power) & (root < 2.0 ** (power + 1))
-        if ours.any():
-            rows.append([f"{2**power} to {2 ** (power + 1)} px", str(ours.sum()), share(float(poor[ours].mean()))])
-    page.table(["root of the area", "objects", "that no anchor fits"], rows)
-
-
-def _pixels(page: Page, feed: Feed, samples: Sequence[Looked]) -> None:
-    pixels = np.sum([one.pixels for one in samples], axis=0)
-    total = max(int(pixels.sum()), 1)
-    page.section("Classes", "Pixels of these samples, after the pipeline.")
-    rows = []
-    for label in np.argsort(-pixels[: len(feed.classes)], kind="stable"):
-        there = sum(bool(one.pixels[label]) for one in samples)
-        rows.append([feed.classes[label], share(pixels[label] / total), str(there)])
-    rows.append(["(ignored)", share(pixels[IGNORED] / total), str(sum(bool(one.pixels[IGNORED]) for one in samples))])
-    strange = int(pixels[len(feed.classes) : IGNORED].sum())
-    if strange:
-        rows.append(["(no class)", share(strange / total), ""])
-    page.table(["class", "share of pixels", "samples with it"], rows)
-
-
-def _tiles(feed: Feed, samples: Sequence[Looked]) -> Iterator[tuple[np.ndarray, str]]:
-    for one in samples:
-        fed = one.fed
-        height, width = fed.image.shape[:2]
-        words = f"{fed.path}: {width} x {height} pixels, given as {one.shape[1]} x {one.shape[0]}"
-        yield drawn(fed, feed.classes, feed.palette), words
-
-
-def drawn(fed: Fed, classes: tuple[str, ...], palette: Sequence[tuple[int, int, int]] | None) -> np.ndarray:
+def picture(fed: Fed, feed: Feed) -> np.ndarray:
     """Return the image of a sample with its annotations, (H, W, 3), BGR."""
-    step, size = step_of(fed.image.shape), (fed.image.shape[0], fed.image.shape[1])
-    image = cv2.resize(fed.image, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC) if step > 1 else fed.image
-    if fed.label_map is None:
-        found = Detections(fed.path, size, fed.boxes, np.full(len(fed.boxes), np.nan), fed.labels, classes, fed.masks)
-        return draw(image, larger(found, step), palette)
-    labels = fed.label_map.repeat(step, axis=0).repeat(step, axis=1)
-    kept = labels != IGNORED
-    result = LabelMap(fed.path, (labels.shape[0], labels.shape[1]), np.where(kept, labels, 0).astype(np.uint8), classes)
-    return np.where(kept[..., None], draw(image, result, palette), image)
+    if fed.label_map is not None:
+        return label_picture(fed.image, fed.label_map, feed.classes, feed.palette)
+    size, scores = (fed.image.shape[0], fed.image.shape[1]), np.full(len(fed.boxes), np.nan)
+    return drawn(fed.image, Detections(fed.path, size, fed.boxes, scores, fed.labels, feed.classes, fed.masks), feed.palette)
+
+
+def words_on(fed: Fed) -> str:
+    """Describe the sizes of a sample."""
+    (height, width), (tall, wide) = fed.image.shape[:2], fed.batch.shape[-2:]
+    return f"{fed.path}: {width} x {height} pixels, padded to {wide} x {tall}"
+
+
+def _inputs(samples: Sequence[Sample]) -> dict[str, Any]:
+    mean, std = (np.mean([getattr(one, name) for one in samples], axis=0) for name in ("mean", "std"))
+    sides = {name: np.sqrt([np.prod(getattr(one, name)) for one in samples]) for name in ("original", "given")}
+    label = "square root of the area"
+    return dict(
+        channels=[[f"channel {index}", number(mean[index], 2), number(std[index], 2)] for index in range(len(mean))],
+        originals=charts.histogram(sides["original"], "Images in the files", label),
+        inputs=charts.histogram(sides["given"], "Images as the model gets them", label),
+    )
+
+
+def _objects(classes: Sequence[str], samples: Sequence[Sample], anchors: Anchors | None) -> dict[str, Any]:
+    labels = np.concatenate([one.labels for one in samples])
+    boxes = np.concatenate([one.boxes for one in samples]).astype(float)
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)
+    counts, per_image = np.bincount(labels, minlength=len(classes)), np.array([len(one.labels) for one in samples])
+    there = [sum(bool((one.labels == label).any()) for one in samples) for label in range(len(classes))]
+    ratio, root = sides.max(axis=1) / sides.min(axis=1), np.sqrt(sides.prod(axis=1))
+    return dict(
+        objects=len(labels),
+        header=["class", "objects", "share", "samples with it"],
+        classes=[
+            [classes[label], str(counts[label]), share(counts[label] / max(len(labels), 1)), str(there[label])]
+            for label in np.argsort(-counts, kind="stable")
+        ],
+        sizes={
+            "objects per sample": number(per_image.mean(), 1),
+            "most objects": str(per_image.max()),
+            "samples without objects": str((per_image == 0).sum()),
+            f"boxes longer than {NARROW:g} : 1": share(_part(ratio > NARROW)),
+        },
+        roots=charts.histogram(root, "Boxes", "square root of the area in pixels", True, (SMALL, LARGE)),
+        anchors=_anchors(anchors, np.concatenate([one.fit for one in samples]), sides, root) if anchors else None,
+    )
+
+
+def _part(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _anchors(anchors: Anchors, fit: np.ndarray, sides: np.ndarray, root: np.ndarray) -> dict[str, Any]:
+    poor = fit < anchors.enough
+    groups = charts.by_size(root)
+    return dict(
+        enough=f"{anchors.enough:g}",
+        least=f"{anchors.least:g}",
+        figures={
+            "median of the best IoU": number(float(np.median(fit)) if len(fit) else float("nan"), 2),
+            f"objects below IoU {anchors.enough:g}": share(_part(poor)),
+            "objects without an anchor": share(_part(fit < anchors.least)),
+        },
+        shapes=_shapes(sides, anchors.sizes),
+        fit=charts.histogram(fit, "Best anchor of each object", "IoU", marks=(anchors.enough,), high=1.0),
+        poor=lengths({name: float(poor[ours].mean()) for name, ours in groups.items()}, 1),
+    )
+
+
+def _shapes(sides: np.ndarray, anchors: np.ndarray) -> Chart:
+    every = np.concatenate([sides, anchors])
+    ends = max(float(every.min()), 1.0) * 0.9, float(every.max()) * 1.1
+    width, height = (Axis(f"{name} in pixels", *ends, logarithmic=True) for name in ("width", "height"))
+    chart = Chart("Boxes (dots) and anchors (crosses)", width, height)
+    chart.dots(*sides.T)
+    chart.crosses(*anchors.T)
+    return chart
+
+
+def _pixels(classes: Sequence[str], samples: Sequence[Sample]) -> dict[str, Any]:
+    pixels, there = (np.sum(part, axis=0) for part in ([one.pixels for one in samples], [one.pixels > 0 for one in samples]))
+    names = {label: classes[label] for label in np.argsort(-pixels[: len(classes)], kind="stable").tolist()}
+    total = max(int(pixels.sum()), 1)
+
+    def rows() -> Iterator[list[str]]:
+        for label, name in (names | {IGNORED: "(ignored)"}).items():
+            yield [name, share(pixels[label] / total), str(there[label])]
+        if strange := pixels[len(classes) : IGNORED].sum():
+            yield ["(no class)", share(strange / total), ""]
+
+    return dict(
+        objects=None, header=["class", "share of pixels", "samples with it"], classes=list(rows()), anchors=None, sizes=None
+    )

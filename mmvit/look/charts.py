@@ -1,148 +1,171 @@
-"""Charts as SVG, drawn by matplotlib, which mmdet and mmseg require anyway."""
+"""Charts for a page: what the template draws as SVG."""
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ..measure.calibration import Calibration
+
 NOTHING = "\N{EN DASH}"  # in the place of NaN
-INK, QUIET, BLUE, RED = "#1d2329", "#9aa5b1", "#1763b6", "#c8402f"
-NAMED = 40  # most classes whose names fit beside a matrix
-CELLS = 16  # most classes whose cells have room for numbers
+INK, QUIET, BLUE, RED = "#1d2329", "#7d8894", "#1763b6", "#c8402f"
+APART = 40  # least distance of two labels along an axis, in pixels
 
 
-def lines(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str, across: str, up: str) -> bytes:
-    """Return a chart of curves between (0, 0) and (1, 1), each given as x and y (N,)."""
-    figure, axes = _figure(5.4, 4.2)
-    colours = _colours(len(curves))
-    for (name, (x, y)), colour in zip(curves.items(), colours, strict=True):
-        axes.plot(x, y, label=name, color=colour, linewidth=1.6)
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=across, ylabel=up, title=title)
-    axes.grid(alpha=0.25)
-    if curves:
-        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    return _svg(figure)
+@dataclass(frozen=True)
+class Axis:
+    """Values from `low` to `high`."""
+
+    label: str
+    low: float = 0.0
+    high: float = 1.0
+    logarithmic: bool = False
+
+    def shares(self, values: np.ndarray | Sequence[float]) -> np.ndarray:
+        """Return where values are on the axis, from 0 to 1."""
+        kept = np.clip(np.asarray(values, dtype=float), self.low, self.high)
+        if self.logarithmic:
+            return np.log(kept / self.low) / np.log(self.high / self.low)
+        return (kept - self.low) / (self.high - self.low)
+
+    def ticks(self, pixels: float) -> Iterator[tuple[float, str]]:
+        """Yield place and text of labels along an axis of a length."""
+        from matplotlib.ticker import LogLocator, MaxNLocator
+
+        most = max(2, int(pixels // APART))
+        locator: Any = MaxNLocator(most, steps=(1, 2, 5, 10))
+        if self.logarithmic:
+            locator = LogLocator(subs=(1, 2, 5) if self.high < 100 * self.low else (1,))
+        values = [value for value in locator.tick_values(self.low, self.high) if self.low <= value <= self.high]
+        for value in values[:: -(-len(values) // (most + 1))]:
+            yield float(self.shares([value])[0]) * pixels, f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
-def reliability(scores: np.ndarray, right: np.ndarray, counts: np.ndarray, title: str, up: str) -> bytes:
-    """Return a reliability diagram: the share of correct predictions by mean score, and their number.
+@dataclass
+class Chart:
+    """Lines, bars and points over two axes; it grows by its methods.
 
-    Args:
-        scores: (bins,) mean score of a bin; NaN for an empty one.
-        right: (bins,) share of correct predictions.
-        counts: (bins,) number of predictions.
+    Attributes:
+        shapes: class of the style, colour and SVG path of each.
+        legend: colours by name.
     """
-    figure, (above, below) = _figure(4.6, 4.6, rows=2, height_ratios=[3, 1], sharex=True)
-    edges = np.linspace(0, 1, len(counts) + 1)
-    filled = counts > 0
-    above.bar(edges[:-1][filled], right[filled], width=1 / len(counts), align="edge", color=BLUE, alpha=0.35)
-    above.plot([0, 1], [0, 1], color=QUIET, linestyle="--", linewidth=1)
-    above.plot(scores[filled], right[filled], "o-", color=BLUE, markersize=4)
-    above.set(ylim=(0, 1.02), ylabel=up, title=title)
-    below.bar(edges[:-1], counts, width=1 / len(counts), align="edge", color=QUIET)
-    below.set(xlim=(0, 1), xlabel="score", ylabel="number", yscale="log" if filled.any() else "linear")
-    return _svg(figure)
+
+    title: str
+    x: Axis
+    y: Axis
+    shapes: list[tuple[str, str, str]] = field(default_factory=list)
+    legend: dict[str, str] = field(default_factory=dict)
+    size = (400, 270)  # width, height
+    frame = (62, 8, 390, 230)  # left, top, right, bottom
+
+    def line(self, x: np.ndarray, y: np.ndarray, colour: str = BLUE, name: str = "", kind: str = "") -> None:
+        points = self._points(x, y)
+        if points:
+            self.shapes.append((kind, colour, "M" + "L".join(points)))
+        if name:
+            self.legend[name] = colour
+
+    def bars(self, edges: np.ndarray, heights: np.ndarray, colour: str = BLUE) -> None:
+        """Add bars (N,) between edges (N + 1,)."""
+        bottom, filled = self.frame[3], np.flatnonzero(heights > 0)
+        left, right = self._points(edges[filled], heights[filled]), self._points(edges[filled + 1], heights[filled])
+        bars = [f"M{a.split()[0]} {bottom}V{a.split()[1]}H{b.split()[0]}V{bottom}" for a, b in zip(left, right, strict=True)]
+        if bars:
+            self.shapes.append(("bars", colour, "".join(bars)))
+
+    def dots(self, x: np.ndarray, y: np.ndarray, colour: str = BLUE) -> None:
+        self._add("dots", colour, x, y, "h0")
+
+    def crosses(self, x: np.ndarray, y: np.ndarray, colour: str = RED) -> None:
+        self._add("", colour, x, y, "m-3-3l6 6m-6 0l6-6")
+
+    def mark(self, x: float) -> None:
+        """Add a line across."""
+        self.line(np.array([x, x]), np.array([self.y.low, self.y.high]), RED, kind="dashed")
+
+    def _add(self, kind: str, colour: str, x: np.ndarray, y: np.ndarray, shape: str) -> None:
+        if points := dict.fromkeys(self._points(x, y)):  # each place once
+            self.shapes.append((kind, colour, "".join(f"M{point}{shape}" for point in points)))
+
+    def _points(self, x: np.ndarray, y: np.ndarray) -> list[str]:
+        left, top, right, bottom = self.frame
+        places = zip(left + self.x.shares(x) * (right - left), bottom - self.y.shares(y) * (bottom - top), strict=True)
+        return [f"{across:.1f} {up:.1f}" for across, up in places]
 
 
-def bars(values: Mapping[str, float], title: str, across: str, digits: int = 3, colour: str = BLUE) -> bytes:
-    """Return a chart of named numbers as horizontal bars, the first on top."""
-    figure, axes = _figure(5.4, 1.2 + 0.3 * len(values))
-    names, lengths = list(values), [0.0 if value != value else value for value in values.values()]
-    drawn = axes.barh(names[::-1], lengths[::-1], color=colour, height=0.7)
-    labels = [NOTHING if value != value else f"{value:.{digits}f}" for value in values.values()]
-    axes.bar_label(drawn, labels[::-1], padding=3, fontsize=8)
-    axes.set(title=title, xlabel=across, xlim=(0, 1.18 * max([*lengths, 1e-9])))
-    axes.spines[["top", "right"]].set_visible(False)
-    return _svg(figure)
+def curves(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str, x: Axis, y: Axis) -> Chart:
+    """Return a chart of named curves (N,); the last of several is drawn in ink."""
+    chart = Chart(title, x, y)
+    for index, (name, (across, up)) in enumerate(lines.items()):
+        last = index + 1 == len(lines) > 1
+        chart.line(across, up, INK if last else f"hsl({212 + 360 * index / max(len(lines) - 1, 1):.0f} 68% 42%)", name)
+    return chart
 
 
-def histogram(values: np.ndarray, title: str, across: str, logarithmic: bool = False, marks: Sequence[float] = ()) -> bytes:
-    """Return a histogram of numbers; `marks` are lines across it."""
-    figure, axes = _figure(4.8, 3.2)
-    if len(values):
-        low, high = float(values.min()), float(values.max())
-        edges: Any = 30
-        if logarithmic and low > 0 and high > low:
-            edges = np.geomspace(low, high, 31)
-            axes.set_xscale("log")
-            _plain(axes.xaxis)
-        axes.hist(values, bins=edges, color=BLUE)
+def reliability(calibration: Calibration, title: str, up: str) -> Chart:
+    """Return the share of correct predictions by their score."""
+    chart = Chart(title, Axis("score"), Axis(up))
+    scores, right, filled = calibration.scores, calibration.shares, calibration.numbers > 0
+    if filled.any():
+        chart.bars(np.linspace(0, 1, len(scores) + 1), np.nan_to_num(right))
+        chart.line(np.array([0, 1]), np.array([0, 1]), QUIET, kind="dashed")
+        chart.line(scores[filled], right[filled])
+    return chart
+
+
+def scored(calibration: Calibration, what: str) -> Chart:
+    """Return the number of predictions by their score."""
+    numbers = calibration.numbers
+    chart = Chart(
+        f"Number of {what} by score", Axis("score"), Axis("number", 0.8, max(numbers.max(), 2) * 1.3, logarithmic=True)
+    )
+    chart.bars(np.linspace(0, 1, len(numbers) + 1), numbers, QUIET)
+    return chart
+
+
+def by_size(sides: np.ndarray) -> dict[str, np.ndarray]:
+    """Return which objects (N,) have sides between two powers of two, by names with their number."""
+    powers = np.floor(np.log2(np.maximum(sides, 1))).astype(int)
+    return {f"{2**power} to {2 ** (power + 1)} px ({(powers == power).sum()})": powers == power for power in np.unique(powers)}
+
+
+def histogram(
+    values: np.ndarray,
+    title: str,
+    across: str,
+    logarithmic: bool = False,
+    marks: Sequence[float] = (),
+    high: float | None = None,
+) -> Chart:
+    """Return a histogram of numbers; `marks` are lines across it, `high` the end of the axis."""
+    numbers = np.asarray(values, dtype=float)
+    if not len(numbers):
+        return Chart(title, Axis(across), Axis("number"))
+    ends = [float(numbers.min()), float(numbers.max()), *(marks if logarithmic else ())]
+    if logarithmic:
+        edges = np.geomspace(max(min(ends), 1e-3), max(*ends, 2e-3) * 1.0001, 31)
+    else:
+        edges = np.linspace(0, high or ends[1] or 1.0, 31)
+    heights, _ = np.histogram(np.clip(numbers, edges[0], edges[-1]), edges)
+    chart = Chart(title, Axis(across, edges[0], edges[-1], logarithmic), Axis("number", 0, float(heights.max())))
+    chart.bars(edges, heights)
     for mark in marks:
-        axes.axvline(mark, color=RED, linestyle="--", linewidth=1)
-    axes.set(title=title, xlabel=across, ylabel="number")
-    return _svg(figure)
+        chart.mark(mark)
+    return chart
 
 
-def matrix(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str) -> bytes:
-    """Return a confusion matrix; cells show shares of their row.
-
-    Args:
-        counts: (R, C).
-        rows, columns: names of the true and the predicted classes.
-    """
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = min(11.0, 2.6 + 0.42 * max(len(rows), 4)) if len(rows) <= NAMED else 9.0
-    figure, axes = _figure(side + 0.6, side)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set(title=title, xlabel="predicted", ylabel="true")
-    if len(rows) <= NAMED:
-        axes.set_xticks(range(len(columns)), columns, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
-        axes.set_yticks(range(len(rows)), rows, fontsize=8)
-    if len(rows) <= CELLS:
-        for row, column in zip(*np.nonzero(counts), strict=True):
-            ink = "white" if shares[row, column] > 0.55 else INK
-            text = f"{100 * shares[row, column]:.0f}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=ink)
-    return _svg(figure)
+def lengths(values: Mapping[str, float], full: float | None = None) -> list[tuple[str, float, str]]:
+    """Return named numbers as bars: name, share of the longest or of `full`, text."""
+    longest = full or max((value for value in values.values() if value == value), default=0.0)
+    return [(name, float(np.nan_to_num(value)) / (longest or 1.0), number(value)) for name, value in values.items()]
 
 
-def points(x: np.ndarray, y: np.ndarray, marks: np.ndarray, title: str, across: str, up: str) -> bytes:
-    """Return a chart of points, such as widths and heights, on logarithmic axes, with crosses (M, 2), such as anchors."""
-    figure, axes = _figure(4.8, 4.4)
-    axes.scatter(x, y, s=6, color=BLUE, alpha=0.35, linewidths=0, rasterized=True)
-    if len(marks):
-        axes.scatter(marks[:, 0], marks[:, 1], marker="x", s=26, color=RED, linewidths=1.2)
-    axes.set(title=title, xlabel=across, ylabel=up, xscale="log", yscale="log")
-    axes.grid(alpha=0.25)
-    _plain(axes.xaxis)
-    _plain(axes.yaxis)
-    return _svg(figure)
+def number(value: float, digits: int = 3) -> str:
+    """Return a number as text; a dash for NaN."""
+    return f"{value:.{digits}f}" if value == value else NOTHING
 
 
-def _plain(axis: Any) -> None:
-    """Label a logarithmic axis with 20, 50, 100 instead of powers of ten."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _colours(count: int) -> list[Any]:
-    from matplotlib import colormaps
-
-    if count <= 10:
-        return [colormaps["tab10"](index) for index in range(count)]
-    return [colormaps["turbo"](index / (count - 1)) for index in range(count)]
-
-
-def _figure(width: float, height: float, rows: int = 1, sharex: bool = False, **grid: Any) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(rows, 1, sharex=sharex, gridspec_kw=grid or None)
-    for one in np.atleast_1d(axes):
-        one.title.set_fontsize(11)
-        one.tick_params(labelsize=8)
-    return figure, axes
-
-
-def _svg(figure: Any) -> bytes:
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    buffer = io.BytesIO()
-    with rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "mmvit"}):
-        FigureCanvasSVG(figure).print_svg(buffer, metadata=dict(Date=None))
-    return buffer.getvalue()
+def share(value: float) -> str:
+    """Return a share as a percentage; a dash for NaN."""
+    return f"{value:.1%}" if value == value else NOTHING

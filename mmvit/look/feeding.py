@@ -1,6 +1,6 @@
 """The output of a config's pipeline: the images, objects and label maps that the model gets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,10 +74,10 @@ class Feed:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def samples(self, count: int) -> Iterator[Fed]:
-        """Yield up to `most` samples, evenly spread over the dataset."""
+    def samples(self, indices: Iterable[int]) -> Iterator[Fed]:
+        """Yield samples by their place in the dataset."""
         with DefaultScope.overwrite_default_scope(self.scope):
-            for index in np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)).tolist():
+            for index in indices:
                 yield self._fed(self.dataset[index])
 
     def _fed(self, data: dict[str, Any]) -> Fed:
@@ -95,6 +95,11 @@ class Feed:
             label_map = sample.gt_sem_seg.data[0].numpy().astype(np.uint8)
         batch = self.preprocessor(dict(inputs=[inputs], data_samples=[sample]), self.training)["inputs"][0]
         return Fed(sample.img_path, sample.ori_shape, np.ascontiguousarray(image), batch, boxes, labels, masks, label_map)
+
+
+def spread(total: int, most: int) -> list[int]:
+    """Return up to `most` of the numbers below `total`, evenly spread."""
+    return np.unique(np.linspace(0, total - 1, min(most, total)).round().astype(int)).tolist()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..layers.attention import AttentionBase, averaged, split_heads
 from ..predict.models import Loaded
+from ..predict.results import name_of
 from ..pyramid import STRIDES, Pyramid
 
 Size = tuple[int, int]  # height, width
@@ -26,6 +27,12 @@ def read(loaded: Loaded, path: str) -> dict[str, Any]:
     """Return the result of a model's reading step for an image file; its pixels (H, W, 3), BGR, are `img`."""
     data: Any = loaded.read.transform(dict(img_path=path, img_id=0))
     return data
+
+
+def class_names(loaded: Loaded) -> tuple[str, ...]:
+    """Return the name of each label that a model gives; a segmenter with one channel gives 0 and 1."""
+    binary = loaded.scope == "mmseg" and getattr(loaded.model.decode_head, "out_channels", None) == 1
+    return tuple(name_of(loaded.classes, label) for label in range(max(len(loaded.classes), 2 if binary else 0)))
 
 
 @dataclass(frozen=True)
@@ -228,13 +235,18 @@ def class_score(loaded: Loaded, given: Given, label: int) -> Tensor:
     model = loaded.model
     if loaded.scope == "mmseg":
         logits = model.encode_decode(given.batch, [given.sample.metainfo])[0]
-        chosen = logits.argmax(dim=0) == label
+        labels = logits.argmax(dim=0)
+        if len(logits) == 1:
+            labels = (logits[0].sigmoid() > model.decode_head.threshold).long()
+            logits = torch.cat([-logits, logits])
+        chosen = labels == label
         return logits[label][chosen].sum() if chosen.any() else logits[label].sum()
     if hasattr(model, "roi_head"):
         features = model.extract_feat(given.batch)
         with torch.no_grad():
             proposals = model.rpn_head.predict(features, [given.sample], rescale=False)
-        scores = model.roi_head._bbox_forward(features, _rois(proposals[0].bboxes))["cls_score"]
+        # mmdet wants the index of the image before each box: 0
+        scores = model.roi_head._bbox_forward(features, F.pad(proposals[0].bboxes, (1, 0)))["cls_score"]
         return scores[:, label].max()
     outputs = model.bbox_head(model.extract_feat(given.batch))
     scores = outputs[0]
@@ -244,11 +256,6 @@ def class_score(loaded: Loaded, given: Given, label: int) -> Tensor:
             f"detector {type(model).__name__}: class activation knows detectors with dense heads, and two-stage ones"
         )
     return torch.stack([level.unflatten(1, (-1, classes))[:, :, label].max() for level in scores]).max()
-
-
-def _rois(boxes: Tensor) -> Tensor:
-    """Return proposals (N, 4) of one image in mmdet's format (N, 5), with the index of the image first."""
-    return torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)
 
 
 def receptive_field(loaded: Loaded, given: Given, point: tuple[float, float]) -> list[np.ndarray]:

@@ -8,15 +8,16 @@ import cv2
 import numpy as np
 
 from ..errors import InputError, nearest
-from ..predict.drawing import draw
+from ..predict.drawing import require_drawing
 from ..predict.predictor import Predictor
-from ..predict.results import Detections, LabelMap, Result
+from ..predict.results import LabelMap, Result
 from ..predict.writing import Names
-from .pictures import larger, step_of
+from .pictures import drawn
 from .seeing import (
     attention,
     backbone_of,
     class_activation,
+    class_names,
     colours,
     give,
     half_side,
@@ -54,9 +55,11 @@ def look(predictor: Predictor, paths: list[str], out: Path, asked: Asked) -> lis
     Raises:
         InputError: a file is not an image, the point is outside an image, or the model does not have the class.
     """
+    require_drawing()
     backbone_of(predictor.loaded)
-    if asked.name is not None and asked.name not in predictor.classes:
-        raise InputError(f"--class: the model has no class {asked.name!r}; {nearest(asked.name, predictor.classes)}")
+    classes = class_names(predictor.loaded)
+    if asked.name is not None and asked.name not in classes:
+        raise InputError(f"--class: the model has no class {asked.name!r}; {nearest(asked.name, classes)}")
     names, written = Names(), []
     for path, result in zip(paths, predictor(paths), strict=True):
         figure = sheet(predictor, path, result, asked)
@@ -77,19 +80,20 @@ def sheet(predictor: Predictor, path: str, result: Result, asked: Asked) -> Any:
     if not (0 <= x < width and 0 <= y < height):
         raise InputError(f"--at {x:g},{y:g}: it is outside of {path}, which has {width} x {height} pixels (width x height)")
     given = give(loaded, path)
-    label = _label(result, (x, y), predictor.classes, asked.name)
+    classes = class_names(loaded)
+    label = _label(result, (x, y), classes, asked.name)
     strides = backbone_of(loaded).out_strides
     attended = attention(loaded, given, (x, y))
     activations = [None] * len(strides) if label is None else class_activation(loaded, given, label)
     fields = receptive_field(loaded, given, (x, y))
     columns = ["principal components", "norm"] + ["attention of the point"] * bool(attended)
-    columns += [f"activation of {predictor.classes[label]}"] if label is not None else []
+    columns += [f"activation of {classes[label]}"] if label is not None else []
     columns += ["receptive field"]
     figure, cells = _figure(len(strides), 1 + len(columns), height / width)
     cells[0, 0].imshow(pixels[..., ::-1])
     cells[0, 0].plot([x], [y], "+", color="red", markersize=8)
     cells[0, 0].set_title("image and point", fontsize=8)
-    cells[1, 0].imshow(_drawn(pixels, result, loaded.palette)[..., ::-1])
+    cells[1, 0].imshow(drawn(pixels, result, loaded.palette)[..., ::-1])
     cells[1, 0].set_title("prediction", fontsize=8)
     for row, (level, stride) in enumerate(zip(maps(loaded, given), strides, strict=True)):
         heats = [np.linalg.norm(level, axis=2)]
@@ -116,15 +120,6 @@ def _label(result: Result, point: tuple[float, float], classes: tuple[str, ...],
     if isinstance(result, LabelMap):
         return int(result.labels[int(point[1]), int(point[0])])
     return int(result.labels[0]) if len(result) else None
-
-
-def _drawn(pixels: np.ndarray, result: Result, palette: Any) -> np.ndarray:
-    step = step_of(pixels.shape)
-    large = cv2.resize(pixels, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC) if step > 1 else pixels
-    if isinstance(result, Detections):
-        return draw(large, larger(result, step), palette)
-    labels = result.labels.repeat(step, axis=0).repeat(step, axis=1)
-    return draw(large, LabelMap(result.source, (labels.shape[0], labels.shape[1]), labels, result.classes), palette)
 
 
 def heated(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:

@@ -6,60 +6,78 @@ overlaps nothing, and `both` otherwise. An object is `missed` if no correct dete
 error would find it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .matching import Curve, Pair, match, mean
+from .coco import ENOUGH, MOST, Evaluation, accumulated, mean
+from .objects import Objects
 
 KINDS = ("class", "place", "both", "duplicate", "background", "missed")
 RIGHT, SET_ASIDE = "right", "set aside"
-ENOUGH, NEAR = 0.5, 0.1  # IoU
+NEAR = 0.1  # IoU
 
 
 @dataclass(frozen=True)
 class Judged:
-    """The objects of an image, each with a verdict.
+    """Objects with verdicts.
 
     Attributes:
+        truth: the annotated objects.
+        found: the found objects, in each image the 100 with the highest scores, highest first.
         verdicts: (D,) for each found object `right`, `set aside` (in a group), or one of `KINDS`.
-        targets: (D,) int, the annotated object of a correct detection, or that a class or place error is about; or -1.
+        targets: (D,) the annotated object of a correct detection, or that a class or place error is about; or -1.
+        nearest: (D,) the annotated object of any class that each found one takes at IoU 0.5, or -1.
         missed: (G,) bool, whether each annotated object is missed.
     """
 
-    pair: Pair
+    truth: Objects
+    found: Objects
     verdicts: np.ndarray
     targets: np.ndarray
+    nearest: np.ndarray
     missed: np.ndarray
 
+    @property
+    def right(self) -> np.ndarray:
+        return self.verdicts == RIGHT
 
-def judge(pair: Pair) -> Judged:
-    """Return a verdict on each object of an image."""
-    found, truth, overlap = pair.found, pair.truth, pair.overlap
-    same = found.labels[:, None] == truth.labels[None, :]
-    matched = np.full(len(found), -1)
-    for label in np.unique(found.labels):
-        ours, theirs = np.flatnonzero(found.labels == label), np.flatnonzero(truth.labels == label)
-        chosen = match(overlap[np.ix_(ours, theirs)], truth.crowd[theirs], truth.crowd[theirs], ENOUGH)
-        matched[ours[chosen >= 0]] = theirs[chosen[chosen >= 0]]
-    taken = np.zeros(len(truth), dtype=bool)
-    taken[matched[matched >= 0]] = True
+    @property
+    def wrong(self) -> np.ndarray:
+        return np.isin(self.verdicts, KINDS)
+
+    @property
+    def single(self) -> np.ndarray:
+        """(G,) bool, whether each annotated object counts: it is no group."""
+        return ~self.truth.crowd
+
+    def hits(self, score: float) -> np.ndarray:
+        """Return whether detections with at least a score found each annotated object, (G,)."""
+        return np.isin(np.arange(len(self.truth)), self.targets[self.right & (self.found.scores >= score)])
+
+
+def judge(evaluation: Evaluation) -> Judged:
+    """Return the verdicts on the objects of an evaluation."""
+    truth, images = evaluation.truth, evaluation.images
+    order = [rows[np.argsort(-evaluation.found.scores[rows], kind="stable")[:MOST]] for rows in evaluation.found.rows(images)]
+    kept = np.concatenate([np.zeros(0, dtype=int), *order])
+    found, matched = evaluation.found.select(kept), evaluation.matched[kept]
+    one_class = [replace(objects, labels=np.zeros_like(objects.labels)) for objects in (truth, found)]
+    alike = Evaluation(one_class[0], one_class[1], images, 1)
     verdicts = np.full(len(found), RIGHT, dtype=object)
-    targets = matched.copy()
-    singles = np.flatnonzero(~truth.crowd)
-    usable = np.zeros(len(truth), dtype=bool)
-    for index in range(len(found)):
-        if matched[index] >= 0:
-            verdicts[index] = SET_ASIDE if truth.crowd[matched[index]] else RIGHT
-            continue
-        verdicts[index], target = _verdict(overlap[index, singles], same[index, singles], taken[singles])
-        if target >= 0:
-            target = singles[target]
+    verdicts[np.append(truth.crowd, False)[matched]] = SET_ASIDE
+    targets, taken, usable = matched.copy(), np.isin(np.arange(len(truth)), matched), np.zeros(len(truth), dtype=bool)
+    for image, (ours, theirs) in enumerate(zip(found.rows(images), truth.rows(images), strict=True)):
+        overlap = np.asarray(alike.overlaps[image, 0]).reshape(len(ours), len(theirs))[:, ~truth.crowd[theirs]]
+        singles = theirs[~truth.crowd[theirs]]
+        for row, one in zip(overlap, ours, strict=True):
+            if matched[one] >= 0:
+                continue
+            verdicts[one], index = _verdict(row, truth.labels[singles] == found.labels[one], taken[singles])
             # Of class and place errors, only the one with the highest score can be corrected to an object.
-            if not taken[target] and not usable[target]:
-                targets[index], usable[target] = target, True
-    return Judged(pair, verdicts, targets, ~taken & ~truth.crowd & ~usable)
+            if index >= 0 and not taken[singles[index]] and not usable[singles[index]]:
+                targets[one], usable[singles[index]] = singles[index], True
+    return Judged(truth, found, verdicts, targets, alike.matched, ~taken & ~truth.crowd & ~usable)
 
 
 def _verdict(overlap: np.ndarray, same: np.ndarray, taken: np.ndarray) -> tuple[str, int]:
@@ -76,18 +94,13 @@ def _verdict(overlap: np.ndarray, same: np.ndarray, taken: np.ndarray) -> tuple[
     return ("background" if overlap.max() <= NEAR else "both"), -1
 
 
-def counts(judged: Sequence[Judged], score: float = 0.0) -> dict[str, int]:
+def counts(judged: Judged, score: float = 0.0) -> dict[str, int]:
     """Return the number of errors of each kind among detections with at least a score; `missed` counts all detections."""
-    totals = dict.fromkeys(KINDS, 0)
-    for image in judged:
-        sure = image.pair.found.scores >= score
-        for kind in KINDS[:-1]:
-            totals[kind] += int((image.verdicts[sure] == kind).sum())
-        totals["missed"] += int(image.missed.sum())
-    return totals
+    sure = judged.verdicts[judged.found.scores >= score]
+    return {kind: int((sure == kind).sum()) for kind in KINDS} | {"missed": int(judged.missed.sum())}
 
 
-def costs(judged: Sequence[Judged], classes: int) -> dict[str, float]:
+def costs(judged: Judged, classes: int) -> dict[str, float]:
     """Return by how much AP50 would rise, from 0 to 1, if all errors of one kind were corrected.
 
     Correcting a class or place error makes the detection correct if its object is free (for each object, only the detection
@@ -98,26 +111,33 @@ def costs(judged: Sequence[Judged], classes: int) -> dict[str, float]:
     return {kind: max(0.0, _ap50(judged, classes, kind) - before) for kind in KINDS}
 
 
-def _ap50(judged: Sequence[Judged], classes: int, mended: str) -> float:
-    scores, labels, right = [np.zeros(0)], [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=bool)]
-    positives = np.zeros(classes, dtype=np.int64)
-    for image in judged:
-        truth, found = image.pair.truth, image.pair.found
-        counted = ~truth.crowd & ~image.missed if mended == "missed" else ~truth.crowd
-        positives += np.bincount(truth.labels[counted], minlength=classes)
-        kept = image.verdicts != SET_ASIDE
-        good = image.verdicts == RIGHT
-        named = found.labels.copy()
-        wrong = np.flatnonzero(image.verdicts == mended)
-        kept[wrong] = False
-        mendable = wrong[image.targets[wrong] >= 0]
-        kept[mendable] = good[mendable] = True
-        named[mendable] = truth.labels[image.targets[mendable]]
-        scores.append(found.scores[kept])
-        labels.append(named[kept])
-        right.append(good[kept])
-    scored, named, good = np.concatenate(scores), np.concatenate(labels), np.concatenate(right)
-    order = np.argsort(-scored, kind="mergesort")
-    scored, named, good = scored[order], named[order], good[order]
-    curves = [Curve(scored[named == label], good[named == label], int(positives[label])) for label in range(classes)]
-    return mean([one.average_precision for one in curves])
+def _ap50(judged: Judged, classes: int, mended: str) -> float:
+    counted = judged.single & ~judged.missed if mended == "missed" else judged.single
+    mendable = (judged.verdicts == mended) & (judged.targets >= 0)
+    labels = np.where(mendable, np.append(judged.truth.labels, 0)[judged.targets], judged.found.labels)
+    right = judged.right | mendable
+    kept = right | (judged.wrong & (judged.verdicts != mended))
+    cells = np.empty((classes, 1, 1), dtype=object)
+    for label in range(classes):
+        ours = kept & (labels == label)
+        cells[label, 0, 0] = dict(
+            dtScores=judged.found.scores[ours],
+            dtMatches=right[None, ours],
+            dtIgnore=np.zeros((1, ours.sum()), dtype=bool),
+            gtIgnore=np.zeros((counted & (judged.truth.labels == label)).sum()),
+        )
+    return mean(accumulated(cells))
+
+
+def confusion(judged: Judged, classes: int, score: float) -> np.ndarray:
+    """Return the confusion matrix (classes + 1, classes + 1), true by found class; the last one is background.
+
+    Each detection with at least `score`, highest score first, takes the object that it overlaps most, of any class, at IoU 0.5.
+    """
+    sure, nearest = judged.found.scores >= score, judged.nearest
+    lost = judged.single & ~np.isin(np.arange(len(judged.truth)), nearest[sure])
+    counted = sure & ~np.append(judged.truth.crowd, False)[nearest]
+    matrix = np.zeros((classes + 1, classes + 1), dtype=np.int64)
+    np.add.at(matrix, (np.append(judged.truth.labels, classes)[nearest[counted]], judged.found.labels[counted]), 1)
+    matrix[:, classes] += np.bincount(judged.truth.labels[lost], minlength=classes + 1)
+    return matrix

@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+WIDTHS = (1280, 390)  # a desktop and a phone
 PROBE = """
 <script>window.addEventListener("load", () => {
-  const images = [...document.images];
-  document.title = [images.length, images.filter(image => image.naturalWidth > 0).length,
-                    document.documentElement.scrollWidth <= window.innerWidth].join(" ");
+  const images = [...document.images], shown = images.filter(image => image.naturalWidth > 0);
+  const charts = document.querySelectorAll("svg, .lengths");
+  const wide = document.documentElement.scrollWidth;
+  parent.postMessage([innerWidth, images.length, shown.length, charts.length, wide].join(" "), "*");
 });</script>
+"""
+FRAMES = """
+<script>addEventListener("message", event => { document.title += event.data + ";"; });</script>
 """
 
 
@@ -48,13 +53,20 @@ def check_in_browser(page: Path, folder: Path) -> None:
     """Check in headless Chromium, at two widths, that every picture shows and that nothing is wider than the window."""
     if BROWSER is None:
         pytest.skip("no Chromium here")
-    probed = folder / "probed.html"
+    probed, frames = folder / "probed.html", folder / "frames.html"
     probed.write_text(page.read_text().replace("</body>", f"{PROBE}</body>"))
-    for width in (1280, 500):
-        words = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--window-size={width},900", "--dump-dom", probed.as_uri()]
-        shown = subprocess.run([BROWSER, *words], capture_output=True, text=True, timeout=120, check=True).stdout
-        title = shown.partition("<title>")[2].partition("</title>")[0]
-        images, loaded, fits = title.split()
-        assert int(images) > 3
-        assert loaded == images
-        assert fits == "true", f"wider than {width} pixels"
+    places = [f'<iframe src="probed.html" style="border: 0; width: {width}px; height: 900px"></iframe>' for width in WIDTHS]
+    frames.write_text(FRAMES + "".join(places))
+    words = ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1800,1000", "--virtual-time-budget=5000"]
+    done = subprocess.run(
+        [BROWSER, *words, "--dump-dom", frames.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    told = done.stdout.partition("<title>")[2].partition("</title>")[0].strip(";").split(";")
+    assert len(told) == len(WIDTHS), done.stdout[:1000]
+    for line in told:
+        width, images, shown, charts, wide = map(int, line.split())
+        assert width in WIDTHS
+        assert images >= 3
+        assert shown == images
+        assert charts >= 2
+        assert wide <= width, f"wider than {width} pixels"

@@ -39,7 +39,7 @@ def test_two_stages_have_those_of_their_first() -> None:
 def test_a_sample_is_what_the_run_feeds(tmp_path: Path) -> None:
     trained = Trained("mask_rcnn", tmp_path)
     feed = Feed(trained.cfg, "train")
-    (fed,) = list(feed.samples(1))
+    (fed,) = list(feed.samples([0]))
     assert len(feed) == 4
     assert feed.classes == trained.classes
     assert fed.boxes.tolist() == [[4, 4, 34, 34]]

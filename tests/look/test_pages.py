@@ -87,7 +87,7 @@ def test_browse(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture)
     assert main(["browse", str(trained.config), "--out", str(out), "--split", "val", "--images", "3"]) == 0
     assert f"3 of 4 samples, {len(trained.classes)} classes" in capsys.readouterr().out
     page = Parsed(out)
-    expected = {"What the model is given", "Classes", "Samples"}
+    expected = {"What the model gets", "Classes", "Samples"}
     assert set(page.headings) == (expected if trained.segments else expected | {"Sizes", "Anchors"})
     assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
     check_in_browser(out, tmp_path)

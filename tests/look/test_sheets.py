@@ -2,6 +2,7 @@
 
 from math import ceil
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from mmvit.look.seeing import (
     attention,
     backbone_of,
     class_activation,
+    class_names,
     class_score,
     colours,
     give,
@@ -46,7 +48,7 @@ def bare(family: Family, height: int = 70, width: int = 100) -> tuple[Loaded, Gi
     torch.manual_seed(0)
     backbone = family.build()
     backbone.init_weights()
-    loaded = Loaded(Bare(backbone.eval()), "mmseg", None, Compose([]), ("a",), None, Config())  # type: ignore[arg-type]
+    loaded = Loaded(Bare(backbone.eval()), "mmseg", None, Compose([]), ("a",), None, None, Config())  # type: ignore[arg-type]
     batch = torch.zeros(1, 3, ceil(height / 32) * 32, ceil(width / 32) * 32)
     batch[..., :height, :width] = torch.randn(3, height, width)
     return loaded, Given("image", (2 * height, 2 * width), batch, BaseDataElement(), (height, width))
@@ -146,6 +148,17 @@ def assert_slopes(loaded: Loaded, given: Given, label: int, number: int, level: 
     shape = backbone_of(loaded)(exact.batch)[number].shape[-2:]
     expected = np.maximum(level @ (np.array(slopes) / (shape[0] * shape[1])), 0)
     np.testing.assert_allclose(told, expected, atol=2e-3 * told.max())
+
+
+def test_a_segmenter_with_one_channel_has_two_labels() -> None:
+    logits = torch.tensor([[0.0, 2.0], [-3.0, -0.5]])  # above the threshold, but for the third
+    head = SimpleNamespace(threshold=0.3, out_channels=1)
+    model = SimpleNamespace(encode_decode=lambda batch, metas: logits[None, None], decode_head=head)
+    loaded = Loaded(model, "mmseg", None, Compose([]), ("a",), None, None, Config())  # type: ignore[arg-type]
+    given = Given("image", (2, 2), torch.zeros(1, 3, 2, 2), BaseDataElement(), (2, 2))
+    assert class_names(loaded) == ("a", "1")
+    assert class_score(loaded, given, 1) == 1.5
+    assert class_score(loaded, given, 0) == 3
 
 
 def test_colours_are_the_first_components() -> None:

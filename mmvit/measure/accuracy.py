@@ -1,0 +1,66 @@
+"""Accuracy on the test dataset of a config."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+
+from ..config.datasets import DatasetView, datasets_of
+from ..errors import InputError
+from ..predict.results import Detections, LabelMap, Result
+from .coco import Evaluation
+from .datasets import annotated_objects, labelled_images
+from .objects import found_objects
+from .segmentation import confusion, figures
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Annotated images, of which a model's results are measured.
+
+    Attributes:
+        dataset: their dataset, in COCO's format or one of mmseg's.
+        paths: their files.
+    """
+
+    dataset: DatasetView
+    paths: list[str]
+
+    def figures(self, results: Iterable[Result]) -> dict[str, float]:
+        """Return AP and AP50 of boxes, and of masks if there are any; or the mean IoU of all classes."""
+        if not self.dataset.is_coco:
+            return dict(mIoU=self._mean_iou(results) / 100)
+        found = found_objects(result for result in results if isinstance(result, Detections))
+        truth = annotated_objects(self.dataset, found.masks is not None, len(self.paths))[1]
+        kinds = {"bbox": found.without_masks()} | ({} if found.masks is None else {"segm": found})
+        sizes = len(self.paths), len(self.dataset.classes())
+        measured = {kind: Evaluation(truth, ours, *sizes).figures() for kind, ours in kinds.items()}
+        return {f"{kind} {name}": values[name] for kind, values in measured.items() for name in ("AP", "AP50")}
+
+    def _mean_iou(self, results: Iterable[Result]) -> float:
+        classes = len(self.dataset.classes())
+        pixels = np.zeros((classes + 1, classes), dtype=np.int64)
+        for image, result in zip(labelled_images(self.dataset), results, strict=False):
+            assert isinstance(result, LabelMap)
+            pixels += confusion(image.truth(result.size), result.labels, classes)
+        return figures(pixels)["mIoU"]
+
+
+def validation(config: Config, most: int | None = None) -> Validation:
+    """Return the first `most` images of a config's test dataset.
+
+    Raises:
+        InputError: there is no such dataset, it is neither COCO's nor mmseg's, or its files are missing.
+    """
+    dataset = next(datasets_of(config, ("test",)), None)
+    if dataset is None:
+        raise InputError("the config has no test dataset")
+    if dataset.is_coco:
+        paths = annotated_objects(dataset, False, most)[0]
+    else:
+        paths = [image.path for image in labelled_images(dataset)[:most]]
+    if not Path(paths[0]).is_file():
+        raise InputError(f"{dataset.key}: no image {paths[0]}")
+    return Validation(dataset, paths)

@@ -1,0 +1,97 @@
+"""What a dataset's annotations say of its images."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..config.datasets import DatasetView
+from ..data.annotations import check_annotations, check_lists, check_masks, read
+from ..data.label_maps import LoadLabelMap
+from ..errors import InputError
+from .objects import Objects, Outline
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image with a label map, which is read when it is asked for."""
+
+    path: str
+    entry: dict[str, Any]
+
+    def truth(self, size: tuple[int, int]) -> np.ndarray:
+        """Return the labels (H, W), uint8, of an image of a height and width.
+
+        Raises:
+            InputError: the file cannot be used, or has another size.
+        """
+        labels: np.ndarray = LoadLabelMap().transform(dict(self.entry, seg_fields=[], ori_shape=size))["gt_seg_map"]
+        return labels
+
+
+def labelled_images(dataset: DatasetView) -> list[LabelledImage]:
+    """Return the images of one of mmseg's datasets.
+
+    Raises:
+        InputError: a dataset of another kind, or without files.
+    """
+    reader = dataset.label_map_reader() if dataset.reads_label_maps else None
+    if reader is None:
+        raise InputError(f"{dataset.key} is {dataset.type_name}: expected one of mmseg's, with its files on this machine")
+    images = [LabelledImage(entry["img_path"], entry) for entry in reader.load_data_list()]
+    if not images:
+        raise InputError(f"{dataset.key}: there are no images in {dataset.root}")
+    return images
+
+
+def annotated_objects(dataset: DatasetView, masks: bool, most: int | None = None) -> tuple[list[str], Objects]:
+    """Return the first `most` images of a dataset in COCO's format, and their objects.
+
+    Args:
+        dataset: a dataset of a config.
+        masks: whether to read outlines.
+        most: number of images; None for all.
+
+    Raises:
+        InputError: the dataset is of another kind, or its annotation file cannot be read.
+    """
+    if not dataset.is_coco or not dataset.reads_boxes:
+        raise InputError(
+            f"{dataset.key} is {dataset.type_name}: expected CocoDataset with a local ann_file, whose boxes are read"
+        )
+    classes, label = dataset.classes(), f"annotations {dataset.ann_file}"
+    content = read(dataset.ann_file, label, annotated=True)
+    check_lists(content, label, classes)
+    check_annotations(content, label)
+    if masks:
+        check_masks(content, label, range(len(content["annotations"])))
+    # In the evaluator's order, on which the figures depend where scores are equal.
+    images = sorted(content["images"][:most], key=lambda image: (isinstance(image["id"], str), image["id"]))
+    places = {image["id"]: place for place, image in enumerate(images)}
+    labels = {entry["id"]: classes.index(entry["name"]) for entry in content["categories"] if entry["name"] in classes}
+    kept = [entry for entry in content["annotations"] if entry["category_id"] in labels and entry["image_id"] in places]
+    boxes = np.array([entry["bbox"] for entry in kept], dtype=np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    objects = Objects(
+        np.array([places[entry["image_id"]] for entry in kept], dtype=np.int64),
+        boxes,
+        np.array([labels[entry["category_id"]] for entry in kept], dtype=np.int64),
+        np.array([entry["area"] for entry in kept], dtype=np.float64),
+        np.full(len(kept), np.nan),
+        np.array([bool(entry.get("iscrowd")) for entry in kept], dtype=bool),
+        list(_outlines(kept, {image["id"]: (image["height"], image["width"]) for image in images})) if masks else None,
+    )
+    return [str(dataset.image_folder / image["file_name"]) for image in images], objects
+
+
+def _outlines(entries: list[dict], sizes: dict[Any, tuple[int, int]]) -> Iterator[Outline]:
+    """Yield the polygons or run lengths of annotations as compressed run lengths."""
+    from pycocotools import mask
+
+    for entry in entries:
+        shape, size = entry["segmentation"], sizes[entry["image_id"]]
+        if isinstance(shape, list):
+            yield mask.merge(mask.frPyObjects(shape, *size))
+        else:
+            yield mask.frPyObjects(shape, *size) if isinstance(shape["counts"], list) else shape

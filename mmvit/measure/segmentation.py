@@ -1,0 +1,49 @@
+"""How good predicted label maps are: confusion of pixels, mmseg's figures, and IoU of each class."""
+
+import numpy as np
+import torch
+
+from ..data.label_maps import IGNORED
+from .coco import mean
+
+
+def confusion(truth: np.ndarray, found: np.ndarray, classes: int) -> np.ndarray:
+    """Return the number of pixels by true and by found label, (classes + 1, classes).
+
+    The last row has the pixels whose true label is no class. Ignored ones are left out.
+
+    Args:
+        truth, found: labels (H, W).
+        classes: number of classes.
+    """
+    counted = truth != IGNORED
+    rows = np.minimum(truth[counted], classes).astype(np.int64)
+    return np.bincount(rows * classes + found[counted], minlength=(classes + 1) * classes).reshape(-1, classes)
+
+
+def by_class(pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """Return `IoU`, `Acc` (recall) and `Precision` of each class, from 0 to 1, and `aAcc`, by mmseg's evaluator.
+
+    NaN where there are no pixels to divide by.
+
+    Args:
+        pixels: a matrix from `confusion`.
+    """
+    from mmseg.evaluation import IoUMetric
+
+    right, found = (torch.from_numpy(part.astype(np.float64)) for part in (np.diag(pixels), pixels.sum(axis=0)))
+    there = torch.from_numpy(pixels.sum(axis=1)[:-1].astype(np.float64))
+    metrics: dict[str, np.ndarray] = IoUMetric.total_area_to_metrics(
+        right, there + found - right, found, there, ["mIoU", "mFscore"]
+    )
+    return metrics
+
+
+def figures(pixels: np.ndarray) -> dict[str, float]:
+    """Return mIoU, mAcc and aAcc in percent, as mmseg's evaluator does; NaN without pixels.
+
+    Args:
+        pixels: a matrix from `confusion`.
+    """
+    metrics = by_class(pixels)
+    return {name: 100 * mean(metrics[key]) for name, key in (("mIoU", "IoU"), ("mAcc", "Acc"), ("aAcc", "aAcc"))}
