@@ -10,11 +10,11 @@ import pytest
 import torch
 from commands.runs import EASY, PAIRED, SHORT, SMALL_IMAGES, TINY, command, paired, run, small_demo, user_folder
 from families import FAMILIES, released_state
-from makers import HOME, write_coco
+from makers import HOME, tiers, write_coco
 
 pytestmark = pytest.mark.stack
-FIRST = ("mask_rcnn_pvt_tiny_coco", "fpn_van_b0_ade20k")
-EVERY = [pytest.param(name, marks=[] if name in FIRST else pytest.mark.slow) for name in PAIRED]
+FIRST = "fpn_van_b0_ade20k"
+MASKS = "mask_rcnn_pvt_tiny_coco"
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def reported(said: str, name: str) -> list[float]:
     return [float(re.findall(rf"{figure}: (-?\d+\.\d+)", said)[-1]) for figure in PAIRED[name]]
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", tiers(PAIRED, FIRST.__eq__))
 def test_each_head_trains_and_evaluates(folder: Path, trained: Callable[[str], str], name: str) -> None:
     said = trained(name)
     assert re.search(r"Iter\(train\) \[2/2\].*loss: \d", said)
@@ -101,7 +101,7 @@ def test_each_head_resumes(folder: Path, trained: Callable[[str], str], name: st
     assert all(0 <= figure <= 100 for figure in reported(said, name))
 
 
-@pytest.mark.parametrize("name", FIRST)
+@pytest.mark.parametrize("name", tiers((FIRST, MASKS), FIRST.__eq__))
 def test_views_are_merged_dumped_and_shown(folder: Path, trained: Callable[[str], str], name: str) -> None:
     trained(name)
     out = folder / f"{name}.pkl" if "mask_rcnn" in name else folder / f"{name}_maps"
