@@ -11,6 +11,8 @@ from mmvit.commands.options import at_least_one, exit_status
 from mmvit.errors import InputError
 from mmvit.zoo import families, find, list_archs
 
+from .records import require_folder
+
 
 def size_of(word: str) -> tuple[int, int]:
     """Return height and width of `800x1280`."""
@@ -63,7 +65,6 @@ def benchmark(arguments: Sequence[str], prog: str = "tools/benchmark.py") -> int
         metavar="NAME=N,...",
         help="also mmvit with these options, such as window_size=14 or window_size=14,max_keys=4000",
     )
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="time and memory against pixels")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="figures, machine, commit and command; benchmarks/results holds such files"
     )
@@ -83,17 +84,17 @@ def benchmark(arguments: Sequence[str], prog: str = "tools/benchmark.py") -> int
         from .whole import run_whole  # not before it is needed: --help does without
 
         asked.options = [f"--{word[1:]}" if word.startswith("+") else word for word in asked.options]
-        return exit_status(require_folders, asked) or exit_status(run_whole, asked)
+        return exit_status(require_folder, asked.json) or exit_status(run_whole, asked)
     return exit_status(run_benchmark, asked)
 
 
 def run_benchmark(asked: Namespace) -> None:
-    """Measure, print, draw.
+    """Measure and print.
 
     Raises:
         InputError: an arch, a peer, a device or a folder that does not exist.
     """
-    require_folders(asked)
+    require_folder(asked.json)
     backbones = [backbone_of(name) for name in asked.archs]
     if asked.with_cp and not asked.train:
         raise InputError("--with-cp: checkpointing happens in training only; add --train")
@@ -130,15 +131,6 @@ def run_benchmark(asked: Namespace) -> None:
         print("", *growth, sep="\n")
     if asked.json:
         records.write(report.figures(rows), asked.json, asked.device)
-    if asked.plot:
-        report.plot(rows, asked.plot)
-
-
-def require_folders(asked: Namespace) -> None:
-    """Raise InputError if a file is to be written to a folder that does not exist."""
-    for file in filter(None, (asked.plot, asked.json)):
-        if not file.absolute().parent.is_dir():
-            raise InputError(f"{file}: there is no folder {file.absolute().parent}")
 
 
 def backbone_of(name: str) -> tuple[str, dict[str, Any]]:

@@ -1,11 +1,8 @@
 """Reports of the measurements: tables in Markdown, a figure, JSON."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 from mmvit.complexity import Complexity
-from mmvit.errors import InputError
 
 from .candidates import OURS, Setting
 from .measure import Row, Spread, geometric_mean
@@ -133,36 +130,3 @@ def figures(rows: Iterable[Row]) -> Iterator[Figure]:
             high=round(time.high, 3) if time else None,
             memory_mib=round(row.memory / 2**20) if row.memory is not None else None,
         )
-
-
-def plot(rows: Sequence[Row], file: Path) -> None:
-    """Draw time, and peak memory if it was measured, against pixels: a row of axes for each arch, a line for each candidate.
-
-    Raises:
-        InputError: matplotlib is missing.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws to files, with or without a display
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise InputError("--plot: matplotlib is not installed, see the extra mmvit[demo]") from error
-    archs = list(dict.fromkeys(row.setting.name for row in rows))
-    peaks = any(row.memory is not None for row in rows)
-    figure = Figure(figsize=(5 * (1 + peaks), 3.2 * len(archs)), layout="constrained")
-    FigureCanvasAgg(figure)
-    for line, arch in zip(figure.subplots(len(archs), 1 + peaks, squeeze=False), archs, strict=True):
-        of_arch = [row for row in rows if row.setting.name == arch]
-        _draw(line[0], of_arch, "time (s)", lambda row: row.seconds and row.seconds.median)
-        if peaks:
-            _draw(line[1], of_arch, "peak memory (GiB)", lambda row: row.memory and row.memory / 2**30)
-    figure.savefig(file, dpi=120)
-
-
-def _draw(axes: Any, rows: Sequence[Row], label: str, value: Any) -> None:
-    for candidate in dict.fromkeys(row.candidate for row in rows):
-        points = sorted((row.setting.pixels / 1e6, value(row)) for row in rows if row.candidate == candidate and value(row))
-        if points:
-            axes.plot(*zip(*points, strict=True), marker="o", label=candidate)
-    axes.set(title=rows[0].setting.name, xlabel="megapixels", ylabel=label, xscale="log", yscale="log")
-    axes.legend(fontsize=7)
-    axes.grid(True, which="both", linewidth=0.3)
