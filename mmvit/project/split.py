@@ -106,6 +106,10 @@ def _validation(groups: Sequence[Sequence[Picture]], share: float, seed: int) ->
                 for name in classes[index]:
                     wanted[name] -= 1
             left.pop(index)
-    if not chosen or len(chosen) == len(groups):  # few groups: one of the smallest validates
+    labelled = [index for index in order if classes[index]]
+    if len(labelled) > 1 and not chosen & set(labelled):  # few groups: one validates whose classes others have, too
+        counts = Counter(name for index in labelled for name in classes[index])
+        chosen = {max(labelled, key=lambda index: (min(counts[name] for name in classes[index]), -len(groups[index])))}
+    elif not chosen or len(chosen) == len(groups):
         chosen = {min(order, key=lambda index: len(groups[index]))}
     return chosen

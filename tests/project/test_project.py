@@ -80,6 +80,14 @@ def test_splits_keep_classes_in_proportion(seed: int) -> None:
     assert again.pictures == found.pictures
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_validation_has_objects(seed: int) -> None:
+    """Nothing is measured on pictures without any: of a few, one with objects validates."""
+    found = scattered({"a": 2, "b": 1}, empty=2)
+    complete(found, 0.2, seed, None, [])
+    assert shares(found, "val") == Counter({"a": 1})
+
+
 def test_groups_and_doubled_files_stay_together() -> None:
     found = scattered({"a": 40, "b": 20})
     complete(found, 0.2, 0, r"^clip\d+", [])
