@@ -20,6 +20,10 @@ FEATURES = {
     "exports": versions.EXPORTING,
     "a_program": versions.EXPORTING,
     "in_the_interpreter": versions.COMPILING,  # Triton's, which comes with torch
+    "test_under_autocast_on_a_cpu[torch.float16": versions.HALF,
+    "test_in_half_precision_throughout[torch.float16": versions.HALF,
+    "test_on_the_meta_device[DeformConv2dPack": versions.META,
+    "test_on_the_meta_device[ModulatedDeformConv2dPack": versions.META,
     "tests/export/": versions.SEGMENTERS,
     "test_programs": versions.SEGMENTERS,
 }

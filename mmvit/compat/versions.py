@@ -33,7 +33,8 @@ OPERATORS = TORCH >= (2, 4)
 
 # Features that need more than LEAST, and the first version that has each.
 COMPILING, EXPORTING, SEGMENTERS = "compiled backbones (--compile)", "mmvit export", "mmvit export of a segmenter"
-NEEDS: dict[str, Version] = {COMPILING: (2, 6), EXPORTING: (2, 6), SEGMENTERS: (2, 12)}
+HALF, META = "float16 on a CPU", "costs of models with deformable convolutions"
+NEEDS: dict[str, Version] = {COMPILING: (2, 6), EXPORTING: (2, 6), SEGMENTERS: (2, 12), HALF: (2, 6), META: (2, 6)}
 
 
 def require(feature: str) -> None:
