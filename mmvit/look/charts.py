@@ -36,7 +36,7 @@ class Axis:
         most = max(2, int(pixels // APART))
         locator: Any = MaxNLocator(most, steps=(1, 2, 5, 10))
         if self.logarithmic:
-            locator = LogLocator(subs=(1, 2, 5) if self.high < 100 * self.low else (1,))
+            locator = LogLocator(subs=(1, 2, 5) if self.high < 1000 * self.low else (1,))
         values = [value for value in locator.tick_values(self.low, self.high) if self.low <= value <= self.high]
         for value in values[:: -(-len(values) // (most + 1))]:
             yield float(self.shares([value])[0]) * pixels, f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
