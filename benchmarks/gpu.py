@@ -59,7 +59,7 @@ def run(asked: Namespace, failed: list[str]) -> None:
     if tests.returncode:
         failed.append("tests")
     page = [*head(asked), "## Tests", "", "```", *summary(tests.stdout), "```"]
-    asked.out.write_text("\n".join([*page, ""]))  # written now in case the measurements crash the process
+    asked.out.write_text("\n".join([*page, ""]), encoding="utf-8")  # written now in case the measurements crash the process
     rows: list[measure.Row] = []
     broken: list[str] = []
     left_out: list[str] = []
@@ -81,8 +81,8 @@ def run(asked: Namespace, failed: list[str]) -> None:
             *itemized("Failed", "Not measured because of an error:", broken),
             *itemized("Left out", f"Not measured within {asked.minutes} minutes:", left_out),
         ]
-        asked.out.write_text("\n".join([*page, "", *timings(rows, repeats), *lists, ""]))
-    print(asked.out.read_text())
+        asked.out.write_text("\n".join([*page, "", *timings(rows, repeats), *lists, ""]), encoding="utf-8")
+    print(asked.out.read_text(encoding="utf-8"))
     print(f"written: {asked.out}", file=sys.stderr)
 
 

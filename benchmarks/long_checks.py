@@ -106,7 +106,7 @@ def disagreements(count: int, seed: int) -> Iterator[str]:
         content = drawn_annotations(random.Random(number))
         with TemporaryDirectory() as folder:
             file = Path(folder, "ann.json")
-            file.write_text(json.dumps(content))
+            file.write_text(json.dumps(content), encoding="utf-8")
             ours = outcome(lambda file=file: survey(file, "file", Reading(NAMES, True, True, True)).targets)
             with redirect_stdout(StringIO()):  # pycocotools remarks on each file
                 theirs = outcome(lambda file=file: targets_of(CocoDataset, file))

@@ -83,11 +83,11 @@ def reset_high_water() -> None:
         if trim is not None:
             trim(0)
     if RESET.exists():
-        RESET.write_text("5")
+        RESET.write_text("5", encoding="utf-8")
 
 
 def _kibibytes(file: Path, key: str) -> int:
-    line = next(line for line in file.read_text().splitlines() if line.startswith(f"{key}:"))
+    line = next(line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith(f"{key}:"))
     return int(line.split()[1])
 
 

@@ -27,7 +27,7 @@ Row = tuple[int, list[Figure]]  # number of a run, and its figures of one model 
 
 def main() -> None:
     for name, content in contents(records.read()).items():
-        (HOME / name).write_text(content)
+        (HOME / name).write_text(content, encoding="utf-8")
         print(f"written: {name}")
 
 

@@ -68,7 +68,7 @@ def machine(device: str = "cpu") -> str:
 def processor() -> str:
     """Return the processor's name and its instruction sets that decide speed."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     words = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     flags = words.get("flags", words.get("Features", "")).split()
     sets = [name for name in INSTRUCTIONS if name in flags] or [torch.backends.cpu.get_cpu_capability()]
@@ -90,7 +90,9 @@ def write(figures: Iterable[Figure], file: Path, device: str = "cpu") -> None:
     run = Run(machine(device), commit(), date.today().isoformat(), command, tuple(figures))
     head = [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in asdict(run).items() if key != "rows"]
     rows = [json.dumps({key: value for key, value in asdict(row).items() if value is not None}) for row in run.rows]
-    file.write_text("\n".join(["{", *head, ' "rows": [', ",\n".join(f"  {row}" for row in rows), " ]", "}", ""]))
+    file.write_text(
+        "\n".join(["{", *head, ' "rows": [', ",\n".join(f"  {row}" for row in rows), " ]", "}", ""]), encoding="utf-8"
+    )
 
 
 def require_folder(file: Path | None) -> None:
@@ -103,6 +105,6 @@ def read(folder: Path = FOLDER) -> list[Run]:
     """Return the stored measurements, the newest first."""
     found = []
     for file in sorted(folder.glob("*.json")):
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
         found.append(Run(**{**content, "rows": tuple(Figure(**row) for row in content["rows"])}))
     return sorted(found, key=lambda run: run.date, reverse=True)

@@ -213,7 +213,7 @@ def _train(options: TrainOptions, environment: dict[str, Any]) -> None:
 
     assert options.work_dir is not None
     options.work_dir.mkdir(parents=True, exist_ok=True)
-    with (options.work_dir / "log.txt").open("a") as log, redirect_stdout(log), redirect_stderr(log):
+    with (options.work_dir / "log.txt").open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
         train(options)
 
 

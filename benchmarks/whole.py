@@ -60,7 +60,7 @@ class Run:
         listener = Listener(str(folder / f"{name}.socket"), authkey=KEY)
         environment = {**os.environ, SOCKET: str(listener.address), "PYTHONPATH": os.pathsep.join([str(HOME), *sys.path[1:]])}
         began = perf_counter()
-        with self.log.open("w") as log:
+        with self.log.open("w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.turns", *words], cwd=folder, env=environment, stdout=log, stderr=log
             )
@@ -83,7 +83,7 @@ class Run:
 
     def _require_running(self) -> None:
         if self.process.poll() is not None:
-            raise InputError(f"--whole: {self.name} ended by itself:\n{self.log.read_text()[-3000:]}")
+            raise InputError(f"--whole: {self.name} ended by itself:\n{self.log.read_text(encoding='utf-8')[-3000:]}")
 
     def block(self) -> None:
         """Let the process compute a block."""
@@ -107,14 +107,14 @@ def memory_of(pid: int) -> int:
     for process in [pid, *children(pid)]:
         rollup = Path(f"/proc/{process}/smaps_rollup")
         if rollup.is_file():
-            line = next(line for line in rollup.read_text().splitlines() if line.startswith("Pss:"))
+            line = next(line for line in rollup.read_text(encoding="utf-8").splitlines() if line.startswith("Pss:"))
             total += int(line.split()[1]) * 1024
     return total
 
 
 def children(pid: int) -> list[int]:
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    direct = [int(word) for task in tasks for word in task.read_text().split()]
+    direct = [int(word) for task in tasks for word in task.read_text(encoding="utf-8").split()]
     return [*direct, *(grandchild for child in direct for grandchild in children(child))]
 
 

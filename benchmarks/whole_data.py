@@ -35,13 +35,13 @@ def write_data(root: Path, height: int, width: int, images: int, kind: str) -> N
         else:
             folder = root / "ade" / "ADEChallengeData2016" / "images" / ("training" if split == "train" else "validation")
             names = sorted(file.stem for file in folder.iterdir())
-            (root / f"{split}.txt").write_text("\n".join(names[at % len(names)] for at in range(number)))
+            (root / f"{split}.txt").write_text("\n".join(names[at % len(names)] for at in range(number)), encoding="utf-8")
 
 
 def _many_annotations(file: Path, number: int) -> None:
     from mmdet.datasets import CocoDataset
 
-    content = json.loads(file.read_text())
+    content = json.loads(file.read_text(encoding="utf-8"))
     classes = CocoDataset.METAINFO["classes"]
     of_image: dict[int, list[dict]] = {}
     for annotation in content["annotations"]:
@@ -53,7 +53,7 @@ def _many_annotations(file: Path, number: int) -> None:
         for annotation in of_image.get(image["id"], ()):
             annotations.append({**annotation, "id": len(annotations) + 1, "image_id": at})
     categories = [dict(id=at, name=name) for at, name in enumerate(classes, 1)]
-    file.write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
+    file.write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)), encoding="utf-8")
 
 
 def our_config(name: str, root: Path, height: int, width: int, batch: int, workers: int) -> Config:

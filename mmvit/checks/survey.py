@@ -193,7 +193,7 @@ def _remembered(place: Path | None) -> Survey | None:
     if place is None:
         return None
     try:
-        return Survey(**json.loads(place.read_text()))
+        return Survey(**json.loads(place.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -205,7 +205,7 @@ def _remember(place: Path | None, found: Survey) -> None:
     partial = place.with_name(f"{place.name}.{os.getpid()}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(asdict(found)))
+        partial.write_text(json.dumps(asdict(found)), encoding="utf-8")
         partial.replace(place)
         for old in sorted(place.parent.glob("*.json"), key=os.path.getmtime)[:-KEPT]:
             old.unlink(missing_ok=True)

@@ -66,7 +66,7 @@ def known_rows() -> Rows:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmvit" / "archs.json"
     if not from_families:
         with suppress(OSError, ValueError, LookupError, TypeError):
-            kept: dict[str, Any] = json.loads(cache.read_text())
+            kept: dict[str, Any] = json.loads(cache.read_text(encoding="utf-8"))
             if kept["state"] == state:
                 return kept["rows"]
     from ..zoo import list_archs
@@ -76,7 +76,7 @@ def known_rows() -> Rows:
         with suppress(OSError):
             cache.parent.mkdir(parents=True, exist_ok=True)
             part = cache.with_suffix(f".{os.getpid()}")
-            part.write_text(json.dumps(dict(state=state, rows=rows)))
+            part.write_text(json.dumps(dict(state=state, rows=rows)), encoding="utf-8")
             part.replace(cache)
     return rows
 

@@ -86,7 +86,7 @@ def tool(toolkit: str, name: str, found: dict[str, Path]) -> Path:
 
 def purpose(file: Path) -> str:
     """Return the purpose of a tool: its parser's description, or the first line of its first docstring."""
-    tree = ast.parse(file.read_text())
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "ArgumentParser":
             texts = [*node.args, *(word.value for word in node.keywords if word.arg == "description")]

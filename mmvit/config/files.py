@@ -108,7 +108,7 @@ def load_config(path: Path) -> Config:
     try:
         return Config.fromfile(path)
     except Exception as error:
-        if isinstance(error, ImportError) and "custom_imports" in path.read_text():
+        if isinstance(error, ImportError) and "custom_imports" in path.read_text(encoding="utf-8"):
             raise InputError(f"config {path}: {_import_fault(error)}") from error
         raise InputError(f"config {path} does not parse: {type(error).__name__}: {error}") from error
 

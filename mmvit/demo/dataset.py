@@ -40,7 +40,7 @@ def build(root: str | Path = "data/demo", spec: DemoSpec = DemoSpec()) -> Path: 
     with TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as scratch:
         fresh = Path(scratch) / "fresh"
         _write(fresh, spec)
-        (fresh / STAMP).write_text(json.dumps({**_settings(spec), "files": sorted(_files(fresh))}, indent=1))
+        (fresh / STAMP).write_text(json.dumps({**_settings(spec), "files": sorted(_files(fresh))}, indent=1), encoding="utf-8")
         try:
             if place.exists() and not _is_complete(place, spec):
                 place.rename(Path(scratch) / "before")
@@ -58,7 +58,7 @@ def _settings(spec: DemoSpec) -> dict[str, Any]:
 def _read_stamp(place: Path) -> dict[str, Any]:
     """Return what the build that made `place` wrote about itself, or nothing if no build made it."""
     try:
-        stamp = json.loads((place / STAMP).read_text())
+        stamp = json.loads((place / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     ours = isinstance(stamp, dict) and stamp.get("format") == FORMAT["format"] and isinstance(stamp.get("files"), list)

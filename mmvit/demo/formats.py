@@ -42,7 +42,7 @@ def write_split(root: Path, split: str, scenes: Iterable[Scene], first_image_id:
     }
     path = root / "coco/annotations" / f"instances_{split}2017.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(records))
+    path.write_text(json.dumps(records), encoding="utf-8")
     return len(images)
 
 

@@ -176,7 +176,7 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
     A file beside the one that names it comes first: the work dir may have been moved, or be a copy.
     """
     file = Path(work_dir, LAST)
-    return beside(file.read_text().strip(), work_dir) if file.is_file() else None
+    return beside(file.read_text(encoding="utf-8").strip(), work_dir) if file.is_file() else None
 
 
 def beside(path: str, folder: str | Path) -> str:

@@ -234,7 +234,7 @@ class Ids:
 def read_coco(path: Path) -> Mapping[str, Any]:
     """Return the content of a file in COCO's format. Raise InputError if it cannot be read or lacks images or categories."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         assert all(key in entry for entry in content["images"] for key in ("id", "file_name"))
         assert all(key in entry for entry in content["categories"] for key in ("id", "name"))
     except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:

@@ -78,7 +78,7 @@ class Journal:
                 f"{there[0]} has the results of an earlier run. Name another folder with --out, or go on with --resume"
             )
         write(self.path, "".join(json.dumps(line) + "\n" for line in [{"head": self.head}, *kept]).encode())
-        self.file = self.path.open("a")
+        self.file = self.path.open("a", encoding="utf-8")
 
     def _earlier(self) -> list[dict[str, Any]]:
         """Return the lines of an earlier run, without those of a film that it did not finish."""
@@ -98,7 +98,7 @@ class Journal:
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """Yield the lines of the journal; a last one that is cut short is left out."""
-        with self.path.open() as file:
+        with self.path.open(encoding="utf-8") as file:
             for line in file:
                 try:
                     yield json.loads(line)
@@ -139,7 +139,7 @@ class Journal:
         images = (line["image"] for line in self.lines() if "image" in line)
         entries = (dict(entry, id=next(numbers)) for line in self.lines() for entry in line.get("annotations", ()))
         try:
-            with partial.open("w") as file:
+            with partial.open("w", encoding="utf-8") as file:
                 _list(file.write, '{"annotations": ', entries)
                 _list(file.write, ',\n"images": ', images)
                 file.write(f',\n"categories": {json.dumps(categories)}}}\n')

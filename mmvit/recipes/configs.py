@@ -39,7 +39,7 @@ def make(wanted: Iterable[Leaf], out: Path, force: bool = False) -> list[Path]:
     """
     bases = BASES if (out / BASES).is_dir() else f"mmvit::{BASES}"
     files = {out / f"{leaf.name}.py": text(leaf, bases) for leaf in wanted}
-    differing = [path for path, content in files.items() if path.is_file() and path.read_text() != content]
+    differing = [path for path, content in files.items() if path.is_file() and path.read_text(encoding="utf-8") != content]
     if differing and not force:
         raise InputError(
             f"{', '.join(map(str, differing))}: the file exists with other content; nothing was written. "
@@ -47,7 +47,7 @@ def make(wanted: Iterable[Leaf], out: Path, force: bool = False) -> list[Path]:
         )
     out.mkdir(parents=True, exist_ok=True)
     for path, content in files.items():
-        path.write_text(content)
+        path.write_text(content, encoding="utf-8")
     return list(files)
 
 

@@ -82,7 +82,7 @@ def shards(path: Path, source: str | Path) -> list[Path]:
     if not path.name.endswith(INDEX):
         return [path]
     try:
-        names = sorted(set(json.loads(path.read_text())["weight_map"].values()))
+        names = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
         files = [path.with_name(name) for name in names]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(

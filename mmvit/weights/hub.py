@@ -54,7 +54,7 @@ def cached(address: str) -> Path | None:
         return None
     folder = _folder(place)
     named = folder / "refs" / (place.revision or "main")
-    commit = named.read_text().strip() if named.is_file() else place.revision or "main"
+    commit = named.read_text(encoding="utf-8").strip() if named.is_file() else place.revision or "main"
     there = [path for path in sorted((folder / "snapshots" / commit).rglob("*")) if path.name.endswith(SUFFIXES)]
     return there[0] if len(there) == 1 else None
 
