@@ -31,21 +31,30 @@ LEAST_PYTHON, LEAST_TORCH, LEAST_TIMM = (3, 10), (2, 1, 2), (1, 0, 16)
 TRANSFORMERS = (4, 52)  # from here on it lacks what mmpretrain 1.2 takes from it
 
 
-def examine(config: str | None = None, options: Mapping[str, Any] | None = None, data: bool = False) -> Iterator[Finding]:
-    """Yield the findings about the installation, about a config if one is named, and about each file of its `data`."""
+def examine(
+    config: str | None = None, options: Mapping[str, Any] | None = None, data: bool = False, root: str | None = None
+) -> Iterator[Finding]:
+    """Yield the findings about the installation, about a config if one is named, and about each file of its `data`.
+
+    Args:
+        root: another copy of the config's data.
+    """
     for what, check in CHECKS.items():
         yield from guarded(what, check, unforeseen="wrong")
     if config is not None:
-        yield from guarded("config", examine_config, config, options or {}, data, unforeseen="wrong")
+        yield from guarded("config", examine_config, config, options or {}, data, root, unforeseen="wrong")
 
 
-def examine_config(config: str, options: Mapping[str, Any], data: bool) -> Iterator[Finding]:
+def examine_config(config: str, options: Mapping[str, Any], data: bool, root: str | None = None) -> Iterator[Finding]:
     """Yield the findings of the checks of a config, whose imports fail if the installation is broken."""
     from ..config.files import open_config
+    from ..config.roots import set_data_root
     from . import table
     from .plan import Plan
 
     cfg = open_config(config, options)
+    if root is not None:
+        yield ok("data", set_data_root(cfg, root))
     if not isinstance(cfg.get("model"), dict):
         yield wrong("config", f"{cfg.filename} has no model", "Name a complete config, not one of its bases")
         return

@@ -6,6 +6,8 @@ from typing import Any
 from mmengine.config import DictAction
 
 from ..config.files import open_config
+from ..config.roots import set_data_root
+from ..errors import InputError
 from .options import add_demo, at_least_one, demo_variant
 
 
@@ -38,6 +40,10 @@ def add_cfg_options(parser: ArgumentParser) -> None:
     )
 
 
+def add_data_root(parser: ArgumentParser) -> None:
+    parser.add_argument("--data-root", metavar="DIR", help="another copy of the data, for all datasets and evaluators")
+
+
 def add_data_options(parser: ArgumentParser, split: str, splits: tuple[str, ...]) -> None:
     """Add a config and the choice of its data."""
     parser.add_argument("config", help="a file, or the name of one of mmvit's configs")
@@ -45,6 +51,7 @@ def add_data_options(parser: ArgumentParser, split: str, splits: tuple[str, ...]
     parser.add_argument("--images", type=at_least_one, metavar="N", help="most images to look at")
     add_demo(parser)
     add_cfg_options(parser)
+    add_data_root(parser)
 
 
 def config_of(asked: Namespace) -> Any:
@@ -56,5 +63,9 @@ def config_of(asked: Namespace) -> Any:
     demo = demo_variant(asked.demo)
     cfg = open_config(asked.config, asked.cfg_options, demo)
     if demo is not None:
+        if asked.data_root is not None:
+            raise InputError("--data-root: not together with --demo, which has data of its own")
         demo.prepare()
+    if asked.data_root is not None:
+        set_data_root(cfg, asked.data_root)
     return cfg

@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .cfg_options import add_cfg_options
+from .cfg_options import add_cfg_options, add_data_root
 
 if TYPE_CHECKING:
     from ..checks.findings import Finding
@@ -16,6 +16,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = ArgumentParser("python -m mmvit doctor", description="Checks this installation, and a config's files.")
     parser.add_argument("config", nargs="?", help="a file, or the name of one of mmvit's configs")
     add_cfg_options(parser)
+    add_data_root(parser)
     parser.add_argument("--data", action="store_true", help="open every image and label map of the config's datasets as well")
     parser.add_argument(
         "--dry-run",
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
         help="train and validate one step on real samples, save, read and resume a checkpoint, in a temporary folder",
     )
     asked = parser.parse_args(arguments)
-    for option in ("data", "dry_run"):
+    for option in ("data", "dry_run", "data_root"):
         if getattr(asked, option) and asked.config is None:
             parser.error(f"--{option.replace('_', '-')} needs a CONFIG")
     counts = dict.fromkeys(("wrong", "doubtful", "not checked"), 0)
@@ -43,7 +44,7 @@ def _findings(asked: Namespace) -> "Iterator[Finding]":
     from ..checks.findings import guarded, not_checked
 
     wrong = 0
-    for finding in examine(asked.config, asked.cfg_options, asked.data):
+    for finding in examine(asked.config, asked.cfg_options, asked.data, asked.data_root):
         wrong += finding.verdict == "wrong"
         yield finding
     if not asked.dry_run:
@@ -53,4 +54,4 @@ def _findings(asked: Namespace) -> "Iterator[Finding]":
         return
     from ..trial.dry_run import dry_run  # whose imports fail where the installation does
 
-    yield from guarded("dry run", dry_run, asked.config, asked.cfg_options, unforeseen="wrong")
+    yield from guarded("dry run", dry_run, asked.config, asked.cfg_options, asked.data_root, unforeseen="wrong")

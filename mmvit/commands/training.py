@@ -7,7 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .cfg_options import add_cfg_options
+from ..config.short_options import SHORT
+from .cfg_options import add_cfg_options, add_data_root
 from .options import add_demo, demo_variant, exit_status
 
 Options = TypeVar("Options")  # TrainOptions or TestOptions
@@ -43,6 +44,9 @@ def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> i
         action="store_true",
         help="scale the learning rate from auto_scale_lr.base_batch_size to your total batch",
     )
+    for entry in SHORT:
+        name = f"--{entry.name.replace('_', '-')}"
+        parser.add_argument(name, type=entry.metadata["kind"], metavar="N", help=entry.metadata["help"])
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs beside the others")
     asked = parser.parse_args(arguments)
     from ..engine.configuration import TrainOptions  # torch, not before it is needed: --help does without
@@ -77,6 +81,7 @@ def add_common(parser: ArgumentParser) -> None:
     parser.add_argument("--compile", action="store_true", help="run backbone and neck through torch.compile")
     parser.add_argument("--work-dir", type=Path, help="folder of logs and checkpoints (default: work_dirs/CONFIG_NAME)")
     add_cfg_options(parser)
+    add_data_root(parser)
     parser.add_argument(
         "--launcher",
         choices=("none", "pytorch", "slurm", "mpi"),

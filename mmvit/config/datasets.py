@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.fileio import list_from_file
-from mmengine.registry import DATASETS
 
 from ..errors import InputError, first_few
 
@@ -78,6 +76,8 @@ class DatasetView:
         """
         if isinstance(self.config.type, type):
             return self.config.type
+        from mmengine.registry import DATASETS  # torch, which --help does without
+
         with DATASETS.switch_scope_and_registry(self.scope) as registry:
             kind = registry.get(self.config.type)
         if kind is None:
@@ -133,6 +133,8 @@ class DatasetView:
             given = self.kind.METAINFO.get("classes", ())
         if isinstance(given, str):
             if Path(given).is_file():  # mmengine reads one name per line
+                from mmengine.fileio import list_from_file
+
                 return list_from_file(given)
             raise InputError(
                 f"{self.key}.metainfo.classes is the string {given!r}, neither a tuple of names nor a file: each of its "

@@ -2,14 +2,17 @@
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from mmengine.registry import MODELS, Registry
+if TYPE_CHECKING:
+    from mmengine.registry import Registry
 
 
 def build(part: dict[str, Any]) -> Any:
     """Build a part of a model without loading files: on the meta device, or on the CPU if it does not build there."""
+    import torch  # which --help does without
+    from mmengine.registry import MODELS
+
     bare = without_init(part)
     try:
         with torch.device("meta"):
@@ -48,7 +51,7 @@ def models_of(model: Mapping[str, Any], key: str = "model") -> Iterator[tuple[st
             yield from models_of(part, f"{key}.{name}")
 
 
-def class_of(part: Mapping[str, Any], registry: Registry) -> type | None:
+def class_of(part: Mapping[str, Any], registry: "Registry") -> type | None:
     """Return the class that a part's `type` names in its scope or the default one; None if there is none."""
     kind = part.get("type")
     if isinstance(kind, str):

@@ -10,6 +10,8 @@ from mmengine.config import Config
 
 from ..arguments import initialisers
 from ..config.files import Variant, open_config
+from ..config.roots import set_data_root
+from ..config.short_options import DataOptions, ShortOptions, apply_short
 from ..config.unlabelled import without_labels
 from ..errors import InputError
 from .checkpoints import last_checkpoint
@@ -34,8 +36,8 @@ Launcher = Literal["none", "pytorch", "slurm", "mpi"]
 
 
 @dataclass
-class TrainOptions:
-    """Options of `tools/train.py`, under the same names."""
+class TrainOptions(ShortOptions):
+    """Options of `tools/train.py`, under the same names; those of `ShortOptions` are changes of the config."""
 
     config: str | Path  # a file, or the name of one of our configs
     work_dir: Path | None = None
@@ -51,7 +53,7 @@ class TrainOptions:
 
 
 @dataclass
-class TestOptions:
+class TestOptions(DataOptions):
     """Options of `tools/test.py`, under the same names."""
 
     config: str | Path  # a file, or the name of one of our configs
@@ -74,6 +76,9 @@ def train_config(options: TrainOptions) -> Config:
         InputError: no such config or checkpoint, an option that the config cannot take, or float16 without a GPU.
     """
     cfg = _prepare(options)
+    if options.variant is not None and options.epochs is not None:
+        options.variant.prepare()  # its images are counted
+    cfg.changed += apply_short(cfg, options)
     cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *cfg.custom_hooks]
     if options.variant is not None:
         cfg.custom_hooks = [*cfg.custom_hooks, *(dict(type=kind) for kind in options.variant.hooks)]
@@ -140,6 +145,11 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
     cfg = open_config(options.config, options.cfg_options, options.variant)
     name = Path(cfg.filename).stem + (f"_{options.variant.name}" if options.variant else "")
     _fill_in(cfg)
+    cfg.changed = []  # by options, in words: the log has them, and the copy of the config in the work dir
+    if options.data_root is not None:
+        if options.variant is not None:
+            raise InputError(f"--data-root: not together with --{options.variant.name}, which has data of its own")
+        cfg.changed = [f"--data-root {options.data_root}: {set_data_root(cfg, options.data_root)}"]
     cfg.launcher = options.launcher
     cfg.work_dir = str(options.work_dir or cfg.get("work_dir") or Path("work_dirs") / name)
     for split in ("train", "val", "test"):

@@ -45,6 +45,7 @@ def train(options: TrainOptions) -> None:
     fetch_pretrained(cfg)
     start = start_of(cfg)
     runner = _runner(cfg)
+    _tell(runner)
     if start is not None:
         start.fit(runner, exactly=bool(cfg.get("resume")))
         if cfg.get("resume"):
@@ -69,6 +70,7 @@ def test(options: TestOptions) -> Mapping[str, float]:
         options.out.mkdir(parents=True, exist_ok=True)  # in mmseg the first process makes it, while others may already write
     start = Start(str(options.checkpoint))
     runner = _runner(cfg)
+    _tell(runner)
     start.fit(runner, exactly=True)
     start.hand_over()
     if options.out is not None and not options.no_labels and cfg.get("default_scope") != "mmseg":
@@ -79,6 +81,11 @@ def test(options: TestOptions) -> Mapping[str, float]:
 
 def _runner(cfg: Config) -> Runner:
     return Runner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)
+
+
+def _tell(runner: Runner) -> None:
+    for line in runner.cfg.get("changed") or ():
+        runner.logger.info(line)
 
 
 def _run(runner: Runner, what: Literal["train", "test"]) -> Any:

@@ -88,10 +88,10 @@ class Watch(Hook):
                 level.register_hook(lambda _, place=place: self.used.add(place))
 
 
-def dry_run(config: str | Path, options: Mapping[str, Any]) -> Iterator[Finding]:
+def dry_run(config: str | Path, options: Mapping[str, Any], root: str | None = None) -> Iterator[Finding]:
     """Yield the result of each step, up to the first that fails."""
     with TemporaryDirectory(prefix="mmvit-dry-run-") as folder:
-        cfg = train_config(TrainOptions(config, work_dir=Path(folder), cfg_options=dict(options)))
+        cfg = train_config(TrainOptions(config, work_dir=Path(folder), cfg_options=dict(options), data_root=root))
         loader = deepcopy(cfg.train_dataloader)
         shrink(cfg)
         for resume in (False, True):

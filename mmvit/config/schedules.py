@@ -1,0 +1,196 @@
+"""The length of a training: `--epochs`, for loops that count epochs and for loops that count iterations."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
+from copy import deepcopy
+from dataclasses import dataclass
+from math import ceil, floor
+from typing import Any
+
+from mmengine.config import Config
+
+from ..errors import InputError
+from .datasets import name_of
+
+WARM_UPS = ("LinearLR", "ConstantLR", "LinearMomentum", "ConstantMomentum", "QuadraticWarmupLR")
+WARM_UP_SHARE = 10  # a warm-up takes at most the tenth part of a training
+ENDLESS = 1e8  # mmengine's default `end` of a schedule is larger
+POINTS = ("begin", "end")
+DURATIONS = ("T_max", "step_size", "total_steps")
+LISTS = dict(milestones=True, periods=False)  # whether they are points
+HOOK_POINTS = ("switch_epoch", "switch_iter", "begin_epoch", "begin_iter")
+HOOK_DURATIONS = ("num_last_epochs", "num_last_iters")
+PROCESSES = ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")  # of torchrun, srun, mpirun
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Old positions of a training, counted in epochs or iterations, and what they become in the new one.
+
+    Attributes:
+        old, new: lengths of the training; `old` is None if the config does not tell.
+        warm, new_warm: lengths of its warm-up.
+    """
+
+    old: float | None
+    new: int
+    warm: int = 0
+    new_warm: int = 0
+
+    @property
+    def factor(self) -> float:
+        """By which what follows the warm-up is stretched."""
+        return 1.0 if not self.old or self.old <= self.warm else (self.new - self.new_warm) / (self.old - self.warm)
+
+    def point(self, place: float) -> int:
+        if place <= self.warm:
+            return round(place * self.new_warm / self.warm) if self.warm else 0
+        return self.new_warm + round((place - self.warm) * self.factor)
+
+    def duration(self, length: float) -> int:
+        return max(1, round(length * self.factor))
+
+
+def set_epochs(cfg: Config, epochs: int) -> str:
+    """Train for `epochs` passes over the images: stretch the loop, its intervals and all schedules; say what changed.
+
+    Raises:
+        InputError: a loop of another kind, or one that counts iterations over images that cannot be counted.
+    """
+    loop = cfg.get("train_cfg") or {}
+    unit = next((name for name in ("max_epochs", "max_iters") if isinstance(loop.get(name), int)), None)
+    if unit is None:
+        raise InputError(f"--epochs: {cfg.filename} has neither train_cfg.max_epochs nor train_cfg.max_iters to change")
+    old, by_epoch = loop[unit], unit == "max_epochs"
+    parts = list(_parts(cfg.get("param_scheduler")))
+    steps, fault = None, ""
+    if not by_epoch or any(not part.get("by_epoch", True) for part in parts):
+        steps, fault = _steps_an_epoch(cfg)
+        if steps is None and not by_epoch:
+            raise InputError(f"--epochs: this training counts iterations, and its images cannot be counted: {fault}")
+    length = epochs if by_epoch else epochs * (steps or 1)
+    axes = {by_epoch: _axis(parts, by_epoch, old, length)}
+    if by_epoch and steps is not None:
+        axes[False] = _axis(parts, False, None, epochs * steps)
+    cfg.param_scheduler = _stretched(cfg.get("param_scheduler"), axes)
+    loop[unit] = length
+    said = [f"train_cfg.{unit} {old} -> {length}" + ("" if by_epoch else f" ({steps} an epoch)")]
+    said += _intervals(cfg, by_epoch, Axis(old, length), steps)
+    said += [f"warm-up {axis.warm} -> {axis.new_warm}" for axis in axes.values() if axis.warm != axis.new_warm]
+    said += ["param_scheduler stretched with it"] if parts else []
+    said += [f"schedules by iteration kept ({fault})"] if by_epoch and fault else []
+    return "; ".join(said)
+
+
+def _parts(schedules: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the schedules of `param_scheduler`: one, a list, or lists by the names of optimizers."""
+    if isinstance(schedules, Mapping) and "type" in schedules:
+        yield schedules
+    elif schedules:
+        for entry in schedules.values() if isinstance(schedules, Mapping) else schedules:
+            yield from _parts(entry)
+
+
+def _warms_up(part: Mapping[str, Any]) -> bool:
+    start = part.get("start_factor", part.get("factor", 1 / 3))
+    return (
+        name_of(part.get("type")) in WARM_UPS
+        and not part.get("begin")
+        and part.get("end", ENDLESS) < ENDLESS
+        and start < part.get("end_factor", 1.0)
+    )
+
+
+def _axis(parts: list[Mapping[str, Any]], by_epoch: bool, old: int | None, new: int) -> Axis:
+    mine = [part for part in parts if bool(part.get("by_epoch", True)) == by_epoch]
+    warm_ups = [part for part in mine if _warms_up(part)]
+    ends = [part.get("end", part.get("T_max", ENDLESS)) for part in mine if part not in warm_ups]
+    if old is None:  # the loop counts epochs, and these schedules iterations
+        old = max((end for end in ends if end < ENDLESS), default=None)
+    warm = max((part["end"] for part in warm_ups), default=0)
+    # mmengine's warm-ups of a single step stay at their start; those that it converts to iterations have many.
+    least = 1 if warm_ups and all(part.get("convert_to_iter_based") for part in warm_ups) else 2
+    short = min(warm, max(new // WARM_UP_SHARE, 1 if least == 1 and new > 1 else 0))
+    return Axis(old, new, warm, short if short >= least else 0)
+
+
+def _stretched(part: Any, axes: Mapping[bool, Axis]) -> Any:
+    """Return schedules for the new length, None for one that has no step left."""
+    if isinstance(part, list | tuple):
+        return [entry for old in part if (entry := _stretched(old, axes)) is not None]
+    if not isinstance(part, Mapping):
+        return part
+    if "type" not in part:
+        return {name: _stretched(entry, axes) for name, entry in part.items()}
+    axis = axes.get(bool(part.get("by_epoch", True)))
+    if axis is None:
+        return part
+    changes: dict[str, Any] = {name: axis.point(part[name]) for name in POINTS if part.get(name, ENDLESS) < ENDLESS}
+    changes |= {name: axis.duration(part[name]) for name in DURATIONS if part.get(name)}
+    for name, points in LISTS.items():
+        if name in part:
+            changes[name] = [max(1, axis.point(old)) if points else axis.duration(old) for old in part[name]]
+    if "milestones" in changes:
+        changes["milestones"] = sorted(set(changes["milestones"]))
+    new = {**part, **changes}
+    return None if new.get("end", ENDLESS) <= new.get("begin", 0) else new
+
+
+def _intervals(cfg: Config, by_epoch: bool, axis: Axis, steps: int | None) -> Iterator[str]:
+    """Fit the intervals of validation, checkpoints and the log, and hooks that act at some time; yield what changed."""
+
+    def fitted(interval: int) -> int:
+        return min(interval, axis.new) if by_epoch else min(axis.duration(interval), axis.new)
+
+    loop, hooks = cfg.train_cfg, cfg.get("default_hooks") or {}
+    if "dynamic_intervals" in loop and loop.dynamic_intervals:
+        loop.dynamic_intervals = [(axis.point(at), fitted(interval)) for at, interval in loop.dynamic_intervals]
+    if loop.get("val_begin", 1) > 1:
+        loop.val_begin = max(1, axis.point(loop.val_begin))
+    yield from _change(loop, "val_interval", fitted, "train_cfg.")
+    saving = hooks.get("checkpoint") or {}
+    if bool(saving.get("by_epoch", True)) == by_epoch:  # not more often than it was and validations are
+        validated = loop.get("val_interval", axis.new)
+        yield from _change(
+            saving, "interval", lambda old: max(fitted(old), min(old, validated, axis.new)), "default_hooks.checkpoint."
+        )
+    span = steps if by_epoch else loop.get("val_interval", axis.new)
+    if span:
+        logged = max(1, span // 2)
+        yield from _change(hooks.get("logger") or {}, "interval", lambda old: min(old, logged), "default_hooks.logger.")
+    for hook in cfg.get("custom_hooks") or ():
+        for names, moved in ((HOOK_POINTS, axis.point), (HOOK_DURATIONS, axis.duration)):
+            for name in names:
+                yield from _change(hook, name, moved, f"{name_of(hook.get('type'))}.")
+
+
+def _change(part: Any, name: str, moved: Any, prefix: str) -> Iterator[str]:
+    old = part.get(name)
+    if isinstance(old, int) and old > 0 and (new := moved(old)) != old:
+        part[name] = new
+        yield f"{prefix}{name} {old} -> {new}"
+
+
+def _steps_an_epoch(cfg: Config) -> tuple[int | None, str]:
+    """Return the iterations of a pass over the training's images; None and the reason if these cannot be counted."""
+    loader: Any = cfg.get("train_dataloader") or {}
+    if not isinstance(loader.get("batch_size"), int):
+        return None, "train_dataloader.batch_size is not given"
+    from mmengine.registry import DATASETS  # torch, which --help does without
+
+    try:
+        with redirect_stdout(None), DATASETS.switch_scope_and_registry(cfg.get("default_scope")) as registry:
+            images = len(registry.build(_bare(deepcopy(loader.dataset))))
+    except Exception as error:  # the checks of a run name what is missing in words of their own
+        return None, str(error)
+    launched = cfg.get("launcher", "none") != "none"
+    count = next((int(os.environ[name]) for name in PROCESSES if launched and name in os.environ), 1)
+    return max(1, (floor if loader.get("drop_last") else ceil)(images / (loader.batch_size * count))), ""
+
+
+def _bare(part: Any) -> Any:
+    """Return a dataset's config without pipelines, which counting does not need."""
+    if isinstance(part, Mapping):
+        return {key: [] if key == "pipeline" else _bare(value) for key, value in part.items()}
+    return [_bare(entry) for entry in part] if isinstance(part, list | tuple) else part
