@@ -33,6 +33,7 @@ HOOKS = Registry(
         "mmvit.data.reading",
         "mmvit.engine.resuming",
         "mmvit.engine.checking",
+        "mmvit.engine.results",
         "mmvit.demo.report",
     ],
 )

@@ -79,7 +79,8 @@ def train_config(options: TrainOptions) -> Config:
     if options.variant is not None and options.epochs is not None:
         options.variant.prepare()  # its images are counted
     cfg.changed += apply_short(cfg, options)
-    cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *cfg.custom_hooks]
+    others = [hook for hook in cfg.custom_hooks if hook.get("type") != "mmvit.ResultsHook"]  # that a config of a work dir has
+    cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *others, dict(type="mmvit.ResultsHook")]
     if options.variant is not None:
         cfg.custom_hooks = [*cfg.custom_hooks, *(dict(type=kind) for kind in options.variant.hooks)]
     if options.amp is not None:

@@ -35,6 +35,7 @@ from ..errors import first_few
 from ..pyramid import Pyramid
 
 SAMPLES = 2  # that are validated
+SAYING = ("mmvit.ProgressHook", "mmvit.ResultsHook")  # hooks that tell of a run, of which there is none
 
 
 class Watch(Hook):
@@ -236,7 +237,7 @@ def shrink(cfg: Config) -> None:
     hooks.setdefault("checkpoint", dict(type="mmvit.CheckpointHook"))
     by_epoch = "max_iters" not in train
     hooks.checkpoint.update(interval=1, by_epoch=by_epoch)
-    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.get("type") != "mmvit.ProgressHook"]
+    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.get("type") not in SAYING]
     if cfg.get("visualizer"):
         cfg.visualizer.vis_backends = [dict(type="LocalVisBackend")]
     _let_through(cfg.model)

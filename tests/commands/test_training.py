@@ -1,5 +1,6 @@
 """Commands `train` and `test` in this process, on true files, a few iterations each."""
 
+import json
 import pickle
 import re
 from collections.abc import Callable, Iterator
@@ -85,6 +86,13 @@ def test_each_head_trains_and_evaluates(folder: Path, trained: Callable[[str], s
     said = trained(name)
     assert re.search(r"Iter\(train\) \[2/2\].*loss: \d", said)
     assert all(0 <= figure <= 100 for figure in reported(said, name))
+    results = json.loads((folder / "work_dirs" / f"{name}_demo" / "results.json").read_text(encoding="utf-8"))
+    (validation,) = results["validations"]
+    assert validation["metrics"].keys() >= set(PAIRED[name])
+    if "mask_rcnn" not in name:  # CocoMetric measures classes where it is asked to
+        assert all(figures.keys() >= {"IoU", "Acc"} for figures in validation["by_class"].values())
+        assert re.search(r"^class \(iteration 2\) +IoU", said, re.MULTILINE)
+    assert f"next: python -m mmvit predict work_dirs/{name}_demo/" in said
     told = "AP50 .*, box AP .*, mask AP" if "mask_rcnn" in name else "mIoU % .*, mAcc % .*, aAcc %"
     assert re.search(rf"demo: {told} [\d.]+ on val after .* \(2 iterations", said)
     for drawn in ("predictions.png", "curves.png"):

@@ -192,7 +192,7 @@ def test_an_epoch_that_ends_with_one_image(at_home: Path) -> None:
         "train_cfg": dict(_delete_=True, type="mmvit.EpochBasedTrainLoop", max_epochs=1, val_interval=1),
     }
     found = run("segmenter", **UPERNET, **epochs)
-    assert "PolyLR ends after" in found.pop("schedule").text, "the stock schedule is for 80,000 iterations"
+    assert "PolyLR ends after" in found.pop("settings").text, "the stock schedule is for 80,000 iterations"
     assert found.pop("last batch").text.startswith("9 samples in batches of 2 leave one alone at the end of an epoch")
     assert {finding.verdict for finding in found.values()} == {"ok"}
     for other in ({"train_dataloader.drop_last": True}, {"train_dataloader.batch_size": 3}):

@@ -1,0 +1,233 @@
+"""Results of a training as files that other programs read, and as the last lines that a person sees."""
+
+import csv
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from io import StringIO
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
+
+from ..registry import HOOKS
+from .storage import write_whole
+
+FILE, TABLE = "results.json", "results.csv"
+SHOWN = 20  # classes in the closing table
+WINDOW = 50  # iterations over which the loss is averaged
+PRECISION = "_precision"  # end of the names of CocoMetric's figures by class
+
+
+@dataclass
+class Validation:
+    """What a validation measured.
+
+    Attributes:
+        epoch: finished epochs; None where training counts iterations.
+        loss: mean of the iterations before.
+        by_class: figures of each class, where the evaluator gives them.
+    """
+
+    iteration: int
+    epoch: int | None
+    loss: float | None
+    metrics: dict[str, float | None]
+    by_class: dict[str, dict[str, float | None]] = field(default_factory=dict)
+
+    @property
+    def at(self) -> str:
+        return f"iteration {self.iteration}" if self.epoch is None else f"epoch {self.epoch}"
+
+
+@dataclass
+class Results:
+    """Results of a training.
+
+    Attributes:
+        work_dir, config: its folder, and in it the config with all options.
+        iterations: done so far.
+        checkpoint: the newest; `best` the one with the best `metric`.
+    """
+
+    work_dir: str
+    config: str
+    iterations: int = 0
+    checkpoint: str | None = None
+    metric: str | None = None
+    best: str | None = None
+    validations: list[Validation] = field(default_factory=list)
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Figures of the best checkpoint's validation, or else of the last."""
+        return dict(found.metrics) if (found := self.best_validation or self.last) else {}
+
+    @property
+    def last(self) -> Validation | None:
+        return self.validations[-1] if self.validations else None
+
+    @property
+    def best_validation(self) -> Validation | None:
+        """The validation after which the best checkpoint was saved, whose name ends with epoch_N or iter_N."""
+        unit, _, step = Path(self.best or "").stem.rpartition("_")
+        by_epoch = unit.endswith("epoch")
+        found = [entry for entry in self.validations if str(entry.epoch if by_epoch else entry.iteration) == step]
+        return found[-1] if found else None
+
+    def write(self) -> None:
+        """Write `results.json` and `results.csv`, each completely or not at all."""
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
+        write_whole(Path(self.work_dir, FILE), f"{text}\n".encode())
+        rows = [_row(entry) for entry in self.validations]
+        table = StringIO()
+        writer = csv.DictWriter(table, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_whole(Path(self.work_dir, TABLE), table.getvalue().encode())
+
+
+def read_results(work_dir: str | Path) -> Results | None:
+    """Return the results of a training in its folder; None where there are none that can be read."""
+    try:
+        content = json.loads(Path(work_dir, FILE).read_text(encoding="utf-8"))
+        return Results(**{**content, "validations": [Validation(**entry) for entry in content["validations"]]})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def closing_lines(results: Results) -> str:
+    """Return a table of the last and the best validation, by class where they were measured, and what to do next."""
+    lines, last, best = [], results.last, results.best_validation
+    if last is not None:
+        shown = [last] if best in (None, last) else [best, last]
+        heads = [f"{'best: ' if entry is best else 'last: '}{entry.at}" for entry in shown]
+        rows = [(name, [_figure(entry.metrics.get(name)) for entry in shown]) for name in last.metrics]
+        classes = list(shown[0].by_class.items())
+        figures = list(dict.fromkeys(name for _, values in classes for name in values))
+        lines += _table(["", *heads], rows)
+        if classes:
+            each = [(name, [_figure(values.get(figure)) for figure in figures]) for name, values in classes[:SHOWN]]
+            lines += ["", *_table([f"class ({shown[0].at})", *figures], each)]
+            lines += [f"and {len(classes) - SHOWN} more in {TABLE}"] * (len(classes) > SHOWN)
+    lines.append(f"results: {_near(results.work_dir, FILE)}, {_near(results.work_dir, TABLE)}")
+    if best_or_last := results.best or results.checkpoint:
+        file = _near(best_or_last)
+        words = [_near(results.config), file, "--out", _near(results.work_dir, "analysis.html")]
+        lines.append(f"next: python -m mmvit predict {shlex.quote(file)} IMAGES")
+        lines.append(f"      python -m mmvit analyze {shlex.join(words)}")
+    return "\n".join(lines)
+
+
+@HOOKS.register_module()
+class ResultsHook(Hook):
+    """Hook that keeps `results.json` and `results.csv` in the work dir up to date, and ends the log with them in short."""
+
+    priority = "LOWEST"  # after the checkpoint hook has judged, and after the progress bar has returned the terminal
+
+    def before_train(self, runner: Runner) -> None:
+        folder = Path(runner.work_dir)
+        self.results = Results(str(folder), str(folder / Path(runner.cfg.filename or f"{runner.timestamp}.py").name))
+        before = read_results(folder) if runner.iter else None
+        if before is not None:  # this run resumes it, possibly from before its end
+            self.results.validations = [entry for entry in before.validations if entry.iteration <= runner.iter]
+        self.tables: dict[str, Sequence[float]] = {}
+        metrics = runner.val_evaluator.metrics if runner.val_loop is not None else ()
+        counting = [metric for metric in metrics if hasattr(metric, "total_area_to_metrics")]
+        if len(counting) == 1:  # IoUMetric logs its figures by class, and returns their means alone
+            counting[0].total_area_to_metrics = self._kept(counting[0].total_area_to_metrics)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+        loss = runner.message_hub.log_scalars.get("train/loss")
+        classes = list((runner.val_dataloader.dataset.metainfo or {}).get("classes") or ())
+        figures, by_class = split_by_class(metrics or {}, self.tables, classes)
+        self.tables = {}
+        done = [entry for entry in self.results.validations if entry.iteration < runner.iter]
+        mean = None if loss is None else finite(loss.mean(WINDOW))
+        now = Validation(runner.iter, runner.epoch if by_epoch else None, mean, figures, by_class)
+        self.results.validations = [*done, now]
+        self._write(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        self._write(runner)
+
+    def after_run(self, runner: Runner) -> None:
+        runner.logger.info(f"done\n{closing_lines(self.results)}")
+
+    def _kept(self, compute: Any) -> Any:
+        def keep(*arguments: Any, **options: Any) -> Any:
+            found = compute(*arguments, **options)
+            self.tables |= {name: values * 100 for name, values in found.items() if getattr(values, "ndim", 0) == 1}
+            return found
+
+        return keep
+
+    def _write(self, runner: Runner) -> None:
+        saving = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best), None)
+        self.results.iterations = runner.iter
+        if saving is not None:
+            metric = saving.key_indicators[0]
+            several = len(saving.key_indicators) > 1
+            best = saving.best_ckpt_path_dict.get(metric) if several else saving.best_ckpt_path
+            self.results.metric, self.results.best = metric, None if best is None else str(best)
+        if is_main_process():
+            self.results.checkpoint = find_latest_checkpoint(runner.work_dir)
+            self.results.write()
+
+
+def split_by_class(
+    metrics: Mapping[str, float], tables: Mapping[str, Sequence[float]], classes: Sequence[str]
+) -> tuple[dict[str, float | None], dict[str, dict[str, float | None]]]:
+    """Return the figures of all classes together, and those of each class.
+
+    Args:
+        metrics: what the evaluator returned; CocoMetric's figures by class (`classwise=True`) are among them.
+        tables: figures by class, in the order of `classes`.
+    """
+    by_class: dict[str, dict[str, float | None]] = {}
+    for name, values in tables.items():
+        for kind, value in zip(classes, values, strict=False):
+            by_class.setdefault(kind, {})[name] = finite(value)
+    figures: dict[str, float | None] = {}
+    for name, number in metrics.items():
+        kind = name.rpartition("/")[2].removesuffix(PRECISION)
+        if name.endswith(PRECISION) and kind in classes:
+            by_class.setdefault(kind, {})["AP"] = finite(number)
+        elif isinstance(number, int | float) or hasattr(number, "item"):
+            nothing = name.startswith("coco/") and number == -1  # pycocotools' figure where there is nothing to measure
+            figures[name] = None if nothing else finite(number)
+    return figures, by_class
+
+
+def finite(value: Any) -> float | None:
+    """Return a number for JSON, which has no NaN: None instead."""
+    return float(value) if isfinite(value) else None
+
+
+def _row(entry: Validation) -> dict[str, Any]:
+    classes = {f"{name}/{kind}": value for kind, values in entry.by_class.items() for name, value in values.items()}
+    return dict(iteration=entry.iteration, epoch=entry.epoch, loss=entry.loss, **entry.metrics) | classes
+
+
+def _near(*parts: str) -> str:
+    """Return a path as one would type it here."""
+    path = Path(*parts)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _figure(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"
+
+
+def _table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    first = max(len(heads[0]), *(len(name) for name, _ in rows)) if rows else len(heads[0])
+    widths = [max(9, len(head)) for head in heads[1:]]
+    return [
+        "  ".join([name.ljust(first), *(value.rjust(width) for value, width in zip(values, widths, strict=True))]).rstrip()
+        for name, values in [(heads[0], heads[1:]), *rows]
+    ]
