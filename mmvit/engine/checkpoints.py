@@ -3,8 +3,9 @@
 `storage` writes each file completely or not at all.
 """
 
+import os
 from collections.abc import Collection, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import torch
@@ -181,8 +182,8 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
 
 def beside(path: str, folder: str | Path) -> str:
     """Return the file of the same name in a folder, or the path itself if there is none."""
-    local = Path(folder, path.rpartition("/")[2])
-    return str(local) if local.is_file() else path
+    local = os.path.abspath(Path(folder, PureWindowsPath(path).name))  # which knows both kinds of slashes
+    return local if os.path.isfile(local) else path
 
 
 def advice(work_dir: str | Path) -> str:
