@@ -43,6 +43,8 @@ if find_spec("torch") is not None:  # without torch, only exported models can be
 __all__ = ["__version__"]  # and what `__dir__` lists
 PUBLIC = {
     "Predictor": ".predict.predictor",
+    "train": ".engine.api",
+    "evaluate": ".engine.api",
     "create": ".zoo",
     "list_archs": ".zoo",
     "CheckpointError": ".errors",

@@ -4,6 +4,8 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
+from itertools import count
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -20,8 +22,10 @@ from ..errors import InputError
 from .computing import fix_workspace, whole_counts
 from .configuration import TestOptions, TrainOptions, test_config, train_config
 from .progress import ProgressHook
+from .results import Results, ResultsHook
 from .start import Start, start_of
 
+RUNS = count()  # of this process
 FIRST_STEPS = 3  # a dry run would have found an error in these
 OFFER = (
     "The run died in its first steps. python -m mmvit doctor CONFIG --dry-run (with the same --cfg-options) tries a step of "
@@ -30,8 +34,8 @@ OFFER = (
 SLURM = {"RANK": "PROCID", "WORLD_SIZE": "NTASKS", "LOCAL_RANK": "LOCALID"}  # torch's names to srun's
 
 
-def train(options: TrainOptions) -> None:
-    """Train with `options`; checkpoints, logs and the config go to the work dir.
+def train(options: TrainOptions) -> Results:
+    """Train with `options` and return the results; checkpoints, logs and the config go to the work dir.
 
     Raises:
         InputError: a file, key or value is wrong.
@@ -52,6 +56,7 @@ def train(options: TrainOptions) -> None:
             start.require_progress()
         start.hand_over()
     _run(runner, "train")
+    return next(hook.results for hook in runner.hooks if isinstance(hook, ResultsHook))
 
 
 def test(options: TestOptions) -> Mapping[str, float]:
@@ -80,6 +85,9 @@ def test(options: TestOptions) -> Mapping[str, float]:
 
 
 def _runner(cfg: Config) -> Runner:
+    if number := next(RUNS):  # mmengine keeps loggers and visualizers by name: a second run would write where the first did
+        cfg.visualizer.name = f"{cfg.visualizer.get('name', 'visualizer')}_{number}"
+        cfg.experiment_name = f"{cfg.get('experiment_name') or Path(cfg.filename).stem}_{number}"
     return Runner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)
 
 

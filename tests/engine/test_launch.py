@@ -10,6 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from small_datasets import write_noise_coco
 
+import mmvit
+from mmvit.data.logs import read_scalars
 from mmvit.engine.configuration import TrainOptions, train_config
 from mmvit.engine.launch import FIRST_STEPS, OFFER, train
 from mmvit.errors import InputError
@@ -98,8 +100,16 @@ def test_what_differs_is_named(there: Path, what: str) -> None:
 def test_what_the_message_advises_works(there: Path) -> None:
     options = {**SHORT, "model.backbone.frozen_stages": 2, "optim_wrapper.optimizer": SGD}
     anew = options | {"load_from": str(there / "layers" / "iter_2.pth"), "train_cfg.max_iters": 1}
-    train(TrainOptions(Path("detector.py"), Path("anew"), cfg_options=anew))
-    assert (there / "anew" / "last_checkpoint").is_file()
+    results = mmvit.train("detector.py", work_dir="anew", cfg_options=anew)
+    losses = [entry for entry in read_scalars(there / "anew") if "loss" in entry]
+    assert len(losses) == 1, "mmengine keeps visualizers by name: this run would write into the folder of the first"
+    assert results.checkpoint == str(there / "anew" / "iter_1.pth")
+    assert results.metrics["coco/bbox_mAP"] == mmvit.evaluate("detector.py", results.checkpoint)["coco/bbox_mAP"]
+
+
+def test_an_unknown_option_in_python() -> None:
+    with pytest.raises(InputError, match="option epoch: unknown; did you mean epochs"):
+        mmvit.train("retinanet_pvt_tiny_coco", epoch=3)
 
 
 def test_frozen_stages_that_the_optimiser_has_all_the_same(there: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,48 @@
+"""Training and evaluation as functions: what `mmvit.train` and `mmvit.evaluate` are."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, nearest
+from .configuration import TestOptions, TrainOptions
+from .launch import test
+from .launch import train as launch
+from .results import Results
+
+
+def train(config: str | Path, **options: Any) -> Results:
+    """Train the model of a config and return the results: figures of each validation, the best and the newest checkpoint.
+
+    Args:
+        config: a file, or the name of one of our configs.
+        options: fields of `TrainOptions`, such as epochs, batch_size, image_size, lr, data_root, work_dir, resume.
+
+    Raises:
+        InputError: an unknown option, or a file, key or value that is wrong.
+    """
+    return launch(_made(TrainOptions, config=config, **options))
+
+
+def evaluate(config: str | Path, checkpoint: str | Path, **options: Any) -> Mapping[str, float]:
+    """Evaluate a checkpoint on the test data of a config and return the figures.
+
+    Args:
+        config: a file, or the name of one of our configs.
+        checkpoint: a file or an address.
+        options: fields of `TestOptions`, such as data_root, tta, work_dir, out.
+
+    Raises:
+        InputError: as above.
+    """
+    return test(_made(TestOptions, config=config, checkpoint=checkpoint, **options))
+
+
+def _made(kind: Any, **options: Any) -> Any:
+    for name in options:
+        if name not in kind.__dataclass_fields__:
+            raise InputError(f"option {name}: unknown; {nearest(name, kind.__dataclass_fields__)}")
+    for name in ("work_dir", "out", "show_dir"):
+        if isinstance(options.get(name), str):
+            options[name] = Path(options[name])
+    return kind(**options)
