@@ -93,12 +93,13 @@ def _parts(schedules: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _warms_up(part: Mapping[str, Any]) -> bool:
+    """Return whether a schedule begins with the training and rises to the full rate, so that leaving it out changes no rate."""
     start = part.get("start_factor", part.get("factor", 1 / 3))
     return (
         name_of(part.get("type")) in WARM_UPS
         and not part.get("begin")
         and part.get("end", ENDLESS) < ENDLESS
-        and start < part.get("end_factor", 1.0)
+        and start < part.get("end_factor", 1.0) == 1.0
     )
 
 

@@ -83,6 +83,13 @@ def test_epochs_of_a_training_that_counts_epochs(counted: None) -> None:
     assert not list(schedule_faults(cfg, per_epoch=14))
 
 
+def test_a_rise_that_stays_below_the_rate_is_no_warm_up(counted: None) -> None:
+    cfg = open_config("fpn_van_b0_ade20k")
+    cfg.param_scheduler = [dict(type="LinearLR", start_factor=0.5, end_factor=0.8, by_epoch=False, begin=0, end=40000)]
+    (rise,) = changed(cfg, epochs=2).param_scheduler
+    assert rise["end"] == cfg.train_cfg.max_iters == 14
+
+
 def test_one_epoch_has_no_steps_left_for_a_warm_up(counted: None) -> None:
     cfg = changed(open_config("retinanet_pvt_tiny_coco"), epochs=1)
     (steps,) = cfg.param_scheduler
