@@ -14,6 +14,7 @@ from .schedules import set_epochs
 from .sizes import set_image_size
 
 STAGES = 4
+LEAST_GAIN = 1e-6  # of a better metric; mmengine's 0.1 is more than most APs gain, and at 0 an equal one counts as better
 METRICS = dict(mmdet="coco/bbox_mAP", mmseg="mIoU")  # of the evaluators that most configs have
 
 
@@ -108,7 +109,7 @@ def set_patience(cfg: Config, patience: int) -> str:
             f"--patience: default_hooks.checkpoint.save_best is {metric!r}; expected the metric that has to improve, "
             f"such as --cfg-options default_hooks.checkpoint.save_best={METRICS.get(cfg.get('default_scope'), 'NAME')}"
         )
-    hook = dict(type="EarlyStoppingHook", monitor=metric, patience=patience, min_delta=0.0)
+    hook = dict(type="EarlyStoppingHook", monitor=metric, patience=patience, min_delta=LEAST_GAIN)
     if saving.get("rule"):
         hook["rule"] = saving["rule"]
     others = [other for other in cfg.get("custom_hooks") or () if other.get("type") != "EarlyStoppingHook"]

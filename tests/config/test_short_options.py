@@ -9,6 +9,7 @@ import mmseg
 import pytest
 from makers import FEW, write_coco
 from mmengine.config import Config
+from mmengine.registry import HOOKS
 from small_datasets import segmenter
 
 from mmvit.checks.settings import schedule_faults
@@ -189,7 +190,9 @@ def test_patience() -> None:
     cfg = changed(open_config("fpn_van_b0_ade20k"), patience=7)
     (hook,) = [hook for hook in cfg.custom_hooks if hook["type"] == "EarlyStoppingHook"]
     assert (hook["monitor"], hook["patience"]) == ("mIoU", 7)
-    assert hook["min_delta"] == 0, "mmengine's default, 0.1, ends every training whose metric goes from 0 to 1"
+    stopping = HOOKS.build(hook)
+    scores = (0.1, 0.11, 0.11, 0.12, *[0.12] * 6, 0.119)  # gains below mmengine's default of 0.1; then equal, then worse
+    assert [stopping._check_stop_condition(score)[0] for score in scores] == [False] * 10 + [True]
     (hook,) = [hook for hook in changed(cfg, patience=3).custom_hooks if hook["type"] == "EarlyStoppingHook"]
     assert hook["patience"] == 3
     assert "save_best=coco/bbox_mAP" in refused(stock("rtmdet"), patience=3)
