@@ -123,5 +123,5 @@ def test_valid_configs_build(leaf: Leaf, options: dict[str, Any]) -> None:
         assert list(class_faults(cfg.model, datasets_of(cfg, ("train",)))) == []
         with torch.device("meta"):
             model = MODELS.build(without_init(cfg.model))
-    assert type(model.backbone).family == leaf.family
+    assert type(model.backbone).record.name == leaf.family
     assert model.backbone.out_channels == backbone.out_channels

@@ -31,7 +31,8 @@ for name in ("sched_getaffinity", "O_DIRECTORY", "getuid"):
 
 def run(words: list[str], folder: Path, *modules: Path) -> subprocess.CompletedProcess:
     path = os.pathsep.join(map(str, [*modules, HOME]))
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    cache = str(folder / "cache")  # `list` keeps its rows in one
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": cache}
     return subprocess.run(
         [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
