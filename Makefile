@@ -43,7 +43,7 @@ test: $(READY)
 	$(PYTEST) -m "not slow"
 
 test-slow: $(READY)
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow $(LESS)
 
 test-all: $(READY)
 	$(PYTEST)
