@@ -47,6 +47,7 @@ def examine(
 
 def examine_config(config: str, options: Mapping[str, Any], data: bool, root: str | None = None) -> Iterator[Finding]:
     """Yield the findings of the checks of a config, whose imports fail if the installation is broken."""
+    from ..config.datasets import SPLITS
     from ..config.files import open_config
     from ..config.roots import set_data_root
     from . import table
@@ -59,7 +60,7 @@ def examine_config(config: str, options: Mapping[str, Any], data: bool, root: st
         yield wrong("config", f"{cfg.filename} has no model", "Name a complete config, not one of its bases")
         return
     yield ok("config", cfg.filename)
-    splits = tuple(split for split in ("train", "val", "test") if cfg.get(f"{split}_dataloader"))
+    splits = tuple(split for split in SPLITS if cfg.get(f"{split}_dataloader"))
     yield from table.examine(Plan(cfg, splits), table.DATA if data else table.DOCTOR)
 
 

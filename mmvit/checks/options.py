@@ -24,7 +24,7 @@ from mmengine.registry import (
 )
 from torch.utils.data import DataLoader
 
-from ..config.datasets import datasets_of
+from ..config.datasets import SPLITS, datasets_of
 from ..config.parts import class_of, models_of, parts_of
 from ..errors import nearest
 from ..registry import SCOPE
@@ -38,7 +38,6 @@ PASSED_ON = ("mmengine.runner", "mmengine.optim.scheduler", "mmvit.engine.loops"
 LOOP_TYPES = {True: "EpochBasedTrainLoop", False: "IterBasedTrainLoop"}
 # Options that are tuples of names: in a string each letter would count as a name, and every class name inside it.
 TUPLES = ("classes", "thing_classes", "stuff_classes", "meta_keys", "iou_metrics")
-SPLITS = ("train", "val", "test")
 
 
 def check_options(plan: Plan) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ..config.datasets import DatasetView, name_of
+from ..config.parts import mappings
 from . import findings
 from .findings import Finding
 from .plan import Plan
@@ -77,18 +78,7 @@ def check_packages(plan: Plan) -> Iterator[Finding]:
     parts = [plan.config.get("visualizer"), plan.config.get("vis_backends")]
     for split in plan.splits:
         parts += [plan.config.get(f"{split}_dataloader"), plan.config.get(f"{split}_evaluator")]
-    for kind in dict.fromkeys(name for part in parts for name in types_in(part)):
+    for kind in dict.fromkeys(name_of(part["type"]) for part in mappings(parts) if "type" in part):
         module, package = NEEDS.get(kind, ("", ""))
         if module and find_spec(module) is None:
             yield wrong(f"{kind} needs the package {module}, which is not installed", f"pip install {package}")
-
-
-def types_in(part: Any) -> Iterator[str]:
-    """Yield the names of all types in a part of a config."""
-    if isinstance(part, Mapping):
-        if "type" in part:
-            yield name_of(part["type"])
-        part = list(part.values())
-    if isinstance(part, list | tuple):
-        for entry in part:
-            yield from types_in(entry)

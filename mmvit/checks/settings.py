@@ -13,13 +13,13 @@ from mmengine.config import Config
 from ..arguments import initialisers
 from ..config.datasets import name_of
 from ..config.parts import build, parts_of
+from ..config.schedules import ENDLESS, WARM_UPS
 from ..errors import nearest
 from ..registry import SCOPE
 from . import findings
 from .findings import Finding
 from .plan import Plan
 
-WARM_UPS = ("LinearLR", "ConstantLR", "LinearMomentum", "ConstantMomentum")
 RANDOM = ("PhotoMetricDistortion", "Mosaic", "CachedMosaic", "MixUp", "CachedMixUp", "CutOut", "YOLOXHSVRandomAug")
 COUNTS = ("train_cfg.max_epochs", "train_cfg.max_iters", "train_cfg.val_interval", "train_dataloader.batch_size")
 TRIOS = {
@@ -27,7 +27,6 @@ TRIOS = {
     "test": ("test_dataloader", "test_cfg", "test_evaluator"),
 }
 ALIKE = 0.75  # least similarity of two names, from 0 to 1
-ENDLESS = 1e8  # mmengine's default `end` of a schedule is larger
 
 wrong = partial(findings.wrong, "settings")
 doubtful = partial(findings.doubtful, "settings")

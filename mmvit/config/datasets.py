@@ -9,7 +9,9 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from ..errors import InputError, first_few
+from .parts import mappings
 
+SPLITS = ("train", "val", "test")
 LOADERS = ("LoadAnnotations", "LoadLabelMap")
 
 
@@ -150,7 +152,7 @@ class DatasetView:
 
     def steps(self) -> Iterator[Mapping[str, Any]]:
         """Yield the steps of the pipeline, including those nested in test-time augmentation."""
-        return _steps_of(self.config.get("pipeline"))
+        return mappings(self.config.get("pipeline"))
 
     def paths(self) -> Iterator[tuple[str, Path]]:
         """Yield config keys and paths of the annotation file and of the folders."""
@@ -177,15 +179,6 @@ def datasets_of(cfg: Config, splits: Iterable[str]) -> Iterator[DatasetView]:
             pending = inner + pending
         else:
             yield DatasetView(key, dataset, cfg.get("default_scope"))
-
-
-def _steps_of(part: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(part, Mapping):
-        yield part
-        part = list(part.values())
-    if isinstance(part, list | tuple):
-        for entry in part:
-            yield from _steps_of(entry)
 
 
 def name_of(kind: Any) -> str:

@@ -38,6 +38,15 @@ def parts_of(model: Mapping[str, Any], name: str, key: str = "model") -> list[tu
     return [(f"{key}.{name}", part)] if isinstance(part, dict) else []
 
 
+def mappings(part: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield all mappings in a part of a config, at any depth, the outer ones first."""
+    if isinstance(part, Mapping):
+        yield part
+        part = [part[name] for name in part]  # mmengine's `values()` would resolve lazy objects
+    for entry in part if isinstance(part, list | tuple) else ():
+        yield from mappings(entry)
+
+
 def plain(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else value
 

@@ -1,15 +1,14 @@
 """Another copy of the data: `--data-root`, for all datasets of a config and their evaluators."""
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmengine.config import Config
 
 from ..errors import InputError
-from .datasets import datasets_of
+from .datasets import SPLITS, datasets_of
+from .parts import mappings
 
-SPLITS = ("train", "val", "test")
 FILES = ("ann_file", "seg_prefix", "proposal_file")  # of datasets and evaluators
 
 
@@ -33,7 +32,7 @@ def set_data_root(cfg: Config, root: str | Path) -> str:
         view.config["data_root"] = root
         for part, names in ((view.config, FILES), (view.config.get("data_prefix"), None)):
             _move(part, names, old, root)
-    for part in _dicts([cfg.get(f"{split}_evaluator") for split in SPLITS]):
+    for part in mappings([cfg.get(f"{split}_evaluator") for split in SPLITS]):
         count += _move(part, FILES, old, root)
     return f"{len(views)} datasets and {count} evaluators read {root} instead of {old}"
 
@@ -48,11 +47,3 @@ def _move(part: Any, names: tuple[str, ...] | None, old: str, new: str) -> int:
             part[name] = f"{new.rstrip('/')}/{rest}"
             count += 1
     return count
-
-
-def _dicts(part: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(part, Mapping):
-        yield part
-        part = [part[name] for name in part]
-    for entry in part if isinstance(part, list | tuple) else ():
-        yield from _dicts(entry)

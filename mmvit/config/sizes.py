@@ -7,10 +7,9 @@ from typing import Any
 from mmengine.config import Config
 
 from ..errors import InputError, first_few
-from .datasets import name_of
-from .parts import models_of, plain
+from .datasets import SPLITS, name_of
+from .parts import mappings, models_of, plain
 
-SPLITS = ("train", "val", "test")
 STEP_SIZES = ("scale", "scales", "img_scale", "img_scales", "crop_size", "size", "max_size", "border")
 OPAQUE = ("Albu", "Albumentation")  # steps whose options are another package's
 MULTIPLE = 32  # of mmdet's BatchSyncRandomResize
@@ -60,7 +59,7 @@ def set_image_size(cfg: Config, side: int) -> str:
     """
     model = cfg.get("model") or {}
     for key, part in models_of(model):
-        if fixed := [name for name in part if _holds(part[name], "input_size")]:
+        if fixed := [name for name in part if any("input_size" in inner for inner in mappings(part[name]))]:
             raise InputError(
                 f"--image-size: {key}.{fixed[0]} is built for one size of images (input_size); change it in a config"
             )
@@ -146,9 +145,3 @@ def _steps(part: Any) -> Iterator[Any]:
     if isinstance(part, Iterator | list | tuple):
         for entry in part:
             yield from _steps(entry)
-
-
-def _holds(part: Any, name: str) -> bool:
-    if isinstance(part, Mapping):
-        return name in part or any(_holds(part[key], name) for key in part)
-    return isinstance(part, list | tuple) and any(_holds(entry, name) for entry in part)

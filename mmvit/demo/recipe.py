@@ -15,6 +15,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS
 
+from ..config.datasets import SPLITS
 from ..config.files import Variant
 from ..errors import InputError
 from ..recipes.tables import HEADS, Pace
@@ -141,7 +142,7 @@ def _detection_pipelines(cfg: Config) -> None:
 
 
 def _detection_data(cfg: Config, data_root: str) -> None:
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         year = "train2017" if split == "train" else "val2017"
         dataset = cfg[f"{split}_dataloader"].dataset
         dataset.data_root = data_root
@@ -157,7 +158,7 @@ def _segmentation_data(cfg: Config, root: Path, layout: LabelMaps) -> None:
     load: list[dict] = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
     cfg.train_pipeline = cfg.test_pipeline = [*load, dict(type="PackSegInputs")]
     cfg.tta_pipeline = [load[0], _views(load[1], dict(type="PackSegInputs"))]
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         folder = layout.splits["train" if split == "train" else "val"]
         cfg[f"{split}_dataloader"].dataset = dict(
             type="BaseSegDataset",  # ADE20KDataset and CityscapesDataset accept only their own classes
@@ -179,7 +180,7 @@ def _views(annotations: dict, pack: dict) -> dict:
 
 
 def _loaders(cfg: Config) -> None:
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         loader = cfg[f"{split}_dataloader"]
         loader.num_workers = 1
         loader.persistent_workers = True

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 
 from ..arguments import initialisers
+from ..config.datasets import SPLITS
 from ..config.files import Variant, open_config
 from ..config.roots import set_data_root
 from ..config.short_options import DataOptions, ShortOptions, apply_short
@@ -153,7 +154,7 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
         cfg.changed = [f"--data-root {options.data_root}: {set_data_root(cfg, options.data_root)}"]
     cfg.launcher = options.launcher
     cfg.work_dir = str(options.work_dir or cfg.get("work_dir") or Path("work_dirs") / name)
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         if (loader := cfg.get(f"{split}_dataloader")) and loader.get("num_workers") == 0:
             loader.persistent_workers = False  # torch refuses both without workers
             loader.pop("prefetch_factor", None)
