@@ -14,6 +14,7 @@ import numpy as np
 from ..data import annotations
 from ..data.coco import LISTED, LOST, NONE, PARTIAL, REASONS, Columns, Table, mask_states, reasons, table_of
 from ..data.coco_reader import fast_table
+from ..data.files import write_whole
 from ..version import __version__
 from .plausible import contradictions
 
@@ -202,13 +203,7 @@ def _remember(place: Path | None, found: Survey) -> None:
     """Write a survey to the cache. If that fails, the next run reads the annotation file again."""
     if place is None:
         return
-    partial = place.with_name(f"{place.name}.{os.getpid()}")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(asdict(found)), encoding="utf-8")
-        partial.replace(place)
+    with suppress(OSError):
+        write_whole(place, json.dumps(asdict(found)).encode())
         for old in sorted(place.parent.glob("*.json"), key=os.path.getmtime)[:-KEPT]:
             old.unlink(missing_ok=True)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)

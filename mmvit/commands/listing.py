@@ -7,9 +7,11 @@ from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.files import write_whole
 from ..version import __version__
 from ..weights.published import WHOLE_MODELS
 
@@ -59,10 +61,10 @@ def _whole_row(name: str) -> list[str]:
 
 
 def known_rows() -> Rows:
-    """Return the rows of all archs, which are cached in a file until a file of the families changes."""
+    """Return the rows of all archs, which are cached in a file for this version and this text of the families."""
     from_families = FAMILIES in sys.modules
     files = sorted((Path(__file__).parent.parent / "backbones").glob("*.py"))
-    state = [__version__, *([str(file), file.stat().st_mtime_ns] for file in [Path(__file__), *files])]
+    state = [__version__, sha256(b"".join(file.read_bytes() for file in [Path(__file__), *files])).hexdigest()]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmvit" / "archs.json"
     if not from_families:
         with suppress(OSError, ValueError, LookupError, TypeError):
@@ -74,10 +76,7 @@ def known_rows() -> Rows:
     rows = {name: _file_rows(name) for name in list_archs()}
     if not from_families:  # others may have registered families of their own
         with suppress(OSError):
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            part = cache.with_suffix(f".{os.getpid()}")
-            part.write_text(json.dumps(dict(state=state, rows=rows)), encoding="utf-8")
-            part.replace(cache)
+            write_whole(cache, json.dumps(dict(state=state, rows=rows)).encode())
     return rows
 
 

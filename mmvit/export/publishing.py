@@ -8,10 +8,10 @@ from typing import Any
 
 from ..compat.python import sha256_of
 from ..compat.texts import read_config, text_of
+from ..data.files import write_whole
 from ..data.logs import read_scalars
 from ..engine.checkpoints import last_checkpoint
 from ..errors import InputError
-from ..predict.writing import write
 from ..version import REPOSITORY, __version__
 from ..weights.addresses import row_of
 from ..weights.archives import read_checkpoint
@@ -108,7 +108,7 @@ def publish(source: str | Path, out: Path, hub: str | None = None, name: str | N
     weights = _named_by_digest(out / f"{name}.pth", tensors, meta)
     safetensors = _named_by_digest(out / f"{name}.safetensors", tensors, meta)
     card = out / "README.md"
-    write(card, _card(name, meta, log, (weights, safetensors), hub).encode())
+    write_whole(card, _card(name, meta, log, (weights, safetensors), hub).encode())
     if hub is not None:
         upload(out, hub, [weights.name, safetensors.name, card.name])
     return Publication(weights, safetensors, card)

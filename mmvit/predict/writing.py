@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..data.files import write_whole
 from ..errors import InputError, first_few
 from .results import LabelMap, Result
 
@@ -31,17 +32,6 @@ class Names:
         return name
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file beside its place, and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def write_image(path: Path, image: np.ndarray) -> None:
     """Write an image; what is too long for JPEG becomes a PNG."""
     path = path.with_suffix(".png") if max(image.shape[:2]) > LONGEST_JPEG else path
@@ -49,7 +39,7 @@ def write_image(path: Path, image: np.ndarray) -> None:
         content = cv2.imencode(path.suffix, image)[1].tobytes()
     except cv2.error as error:
         raise InputError(f"{path} cannot be made: {str(error).strip()}") from error
-    write(path, content)
+    write_whole(path, content)
 
 
 class Journal:
@@ -77,7 +67,7 @@ class Journal:
             raise InputError(
                 f"{there[0]} has the results of an earlier run. Name another folder with --out, or go on with --resume"
             )
-        write(self.path, "".join(json.dumps(line) + "\n" for line in [{"head": self.head}, *kept]).encode())
+        write_whole(self.path, "".join(json.dumps(line) + "\n" for line in [{"head": self.head}, *kept]).encode())
         self.file = self.path.open("a", encoding="utf-8")
 
     def _earlier(self) -> list[dict[str, Any]]:

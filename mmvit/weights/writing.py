@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from torch import Tensor
 
+from ..data.files import write_whole
 from .archives import META
 
 
@@ -19,14 +19,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, 
     Args:
         meta: plain values to write as metadata; None writes the tensors alone.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{uuid4().hex}.partial{path.suffix}")
     own = {name: value.detach().clone().contiguous() for name, value in tensors.items()}  # a view would write all of its base
-    try:
-        partial.write_bytes(_serialized(path, own, meta))  # by Python, which says when a disk is full
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, _serialized(path, own, meta))
 
 
 def _serialized(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any] | None) -> bytes:

@@ -128,7 +128,7 @@ def interrupt(*_: object) -> None:
 def test_a_full_disk_is_one_message(
     detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, calls = writing.write, []
+    write, calls = writing.write_whole, []
 
     def full(path: Path, content: bytes) -> None:
         calls.append(path)
@@ -137,7 +137,7 @@ def test_a_full_disk_is_one_message(
         write(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "write", full)
+        patch.setattr(writing, "write_whole", full)
         assert main(words_of(detector, tmp_path)) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1
