@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -198,11 +199,14 @@ class Ids:
     def __init__(self, predictor: Predictor, ann: Path | None) -> None:
         classes = predictor.classes
         self.last = 0
-        self.images: dict[str, Any] | None = None
+        self.images: dict[str, list[tuple[str, Any]]] | None = None  # paths and ids by the last part of the path
         numbers: Sequence[int] = predictor.loaded.category_ids or range(1, len(classes) + 1)
         if ann is not None:
             content = read_coco(ann)
-            self.images = {Path(image["file_name"]).as_posix(): image["id"] for image in content["images"]}
+            self.images = defaultdict(list)
+            for image in content["images"]:
+                path = Path(image["file_name"])
+                self.images[path.name].append((path.as_posix(), image["id"]))
             known = {category["name"]: category["id"] for category in content["categories"]}
             if lacking := [name for name in classes if name not in known]:
                 raise InputError(f"--ann {ann}: no categories named {first_few(lacking)}; it has {first_few(list(known))}")
@@ -223,21 +227,21 @@ class Ids:
         """
         if self.images is None:
             return self.new()
-        path = Path(source).as_posix()
-        fitting = [number for name, number in self.images.items() if path == name or path.endswith(f"/{name}")]
-        fitting = fitting or [number for name, number in self.images.items() if Path(name).name == Path(path).name]
+        path, named = Path(source).as_posix(), self.images.get(Path(source).name, [])
+        fitting = [entry for entry in named if path == entry[0] or path.endswith(f"/{entry[0]}")] or named
         if len(fitting) != 1:
             raise InputError(f"--ann {self.file} has {len(fitting) or 'no'} images of that name; its id is not known")
-        return fitting[0]
+        return fitting[0][1]
 
 
 def read_coco(path: Path) -> Mapping[str, Any]:
     """Return the content of a file in COCO's format. Raise InputError if it cannot be read or lacks images or categories."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        assert all(key in entry for entry in content["images"] for key in ("id", "file_name"))
-        assert all(key in entry for entry in content["categories"] for key in ("id", "name"))
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        for part, name in (("images", "file_name"), ("categories", "name")):
+            if lacking := [key for entry in content[part] for key in ("id", name) if key not in entry]:
+                raise KeyError(f"an entry of {part} has no {lacking[0]}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"--ann {path}: expected a JSON file with COCO's images and categories ({type(error).__name__}: {error})"
         ) from error
