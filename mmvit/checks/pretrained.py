@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 from mmengine.config import Config
 from mmengine.registry import MODELS
@@ -15,12 +14,10 @@ from ..errors import InputError
 from ..pyramid import Pyramid
 from ..registry import SCOPE
 from ..weights import loading as weights
-from ..weights.downloads import AGENT, fetch, locate
+from ..weights.downloads import fetch, locate, size_of
 from ..zoo import families
 from .findings import Finding, guarded, ok, wrong
 from .plan import Plan
-
-TIMEOUT = 5  # seconds to wait for a server's answer
 
 
 def pretrained_of(plan: Plan) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
@@ -99,8 +96,7 @@ def whereabouts(source: str) -> str:
     if url is None:
         raise InputError(f"{source}: no such file (looked in {where.resolve().parent})")
     try:
-        with urlopen(Request(url, method="HEAD", headers=AGENT), timeout=TIMEOUT) as answer:
-            size = int(answer.headers.get("Content-Length") or 0)
+        size = size_of(url)
     except (OSError, ValueError) as error:
         reason = f"HTTP status {error.code}" if isinstance(error, HTTPError) else f"{getattr(error, 'reason', error)}"
         raise InputError(

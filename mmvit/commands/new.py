@@ -26,9 +26,7 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit new") -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: %(default)s)")
     parser.add_argument("--format", metavar="NAME", help="coco, voc, yolo, ... (default: recognised)")
     parser.add_argument("--classes", type=_names, metavar="A,B,C", help="names for the values of label maps")
-    asked = parser.parse_args(arguments)
-    status = [0]
-    return exit_status(_new, asked, status) or status[0]
+    return exit_status(_new, parser.parse_args(arguments))
 
 
 def _names(word: str) -> tuple[str, ...]:
@@ -38,7 +36,7 @@ def _names(word: str) -> tuple[str, ...]:
     return names
 
 
-def _new(asked: Namespace, status: list[int]) -> None:
+def _new(asked: Namespace) -> int:
     from rich.console import Console  # not before they are needed: --help does without torch
 
     from ..project import make, tell
@@ -53,7 +51,7 @@ def _new(asked: Namespace, status: list[int]) -> None:
     planned = plan(found.task, options.arch, options.head, found.facts)
     project = make.write(options, found, planned)
     tell.decided(console, found, planned, project.written)
-    status[0] = _examine(console, project.config)
+    status = _examine(console, project.config)
     name = shlex.quote(str(project.config))
     best = f"{shlex.quote(str(project.config.parent))}/run/best_*.pth"
     picture = found.folder.root / (found.collection.of("val") + found.collection.pictures)[0].file
@@ -61,6 +59,7 @@ def _new(asked: Namespace, status: list[int]) -> None:
         console,
         [f"mmvit train {name}", f"mmvit predict {name} {best} {shlex.quote(str(picture))}"],
     )
+    return status
 
 
 def _examine(console: "Console", config: Path) -> int:  # type: ignore[name-defined]  # noqa: F821  # imported late

@@ -3,18 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
-from math import dist
 from pathlib import Path
-from typing import Any
 
+from ..config.datasets import SPLITS
+from ..predict.drawing import colours
 from .plan import WARM_UP, Plan
-from .writing import SPLITS
 
 WIDTH = 128
 VALIDATIONS = 10  # in a run
 LISTED = 24  # classes whose colours are written out
-LEVELS = (0, 64, 128, 192, 255)
 HERE = "{{ fileDirname }}/"  # mmengine puts the config's own folder there
 
 
@@ -43,15 +40,6 @@ def quoted(value: str) -> str:
 def placed(path: str) -> str:
     """Return a path as source: an absolute one as it is, any other in the config's own folder."""
     return quoted(path) if Path(path).is_absolute() else f'"{HERE}{path}"'
-
-
-def palette(count: int) -> list[tuple[int, int, int]]:
-    """Return colours that one can tell apart: each is the farthest from those before it, neither dark nor pale."""
-    left: list[Any] = [colour for colour in product(LEVELS, repeat=3) if 200 <= sum(colour) <= 640]
-    colours: list[Any] = [(255, 64, 64)]
-    while len(colours) < count:
-        colours.append(max(left, key=lambda colour: min(dist(colour, other) for other in colours)))
-    return colours[:count]
 
 
 def text(title: str, plan: Plan, classes: Sequence[str], files: Files) -> str:
@@ -101,10 +89,10 @@ def _rows(opening: str, entries: Sequence[str], closing: str, remark: str = "") 
 
 
 def _palette(count: int) -> list[str]:
+    """Return the classes and their colours; many classes get theirs from mmvit as it draws, the same ones."""
     if count > LISTED:
-        colours = f"[(i * 67 % 256, i * 131 % 256, i * 199 % 256) for i in range(1, {count + 1})]"
-        return [f"metainfo = dict(classes=classes, palette={colours})"]
-    return _rows("metainfo = dict(classes=classes, palette=[", [str(colour) for colour in palette(count)], "])")
+        return ["metainfo = dict(classes=classes)"]
+    return _rows("metainfo = dict(classes=classes, palette=[", [str(colour) for colour in colours()[:count]], "])")
 
 
 def _model(plan: Plan, count: int) -> list[str]:

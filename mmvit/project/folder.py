@@ -159,7 +159,7 @@ def _steps(one: Path, other: Path) -> int:
     return len(one.parts) + len(other.parts) - 2 * common
 
 
-SPLITS = {
+WORDS = {  # in names of folders and files, and the split that each means
     "train": "train",
     "training": "train",
     "train2017": "train",
@@ -175,10 +175,10 @@ SPLITS = {
 def split_of(path: Path) -> str | None:
     """Return the split that a folder of the path, or a word of the file's name, names."""
     words = [part.lower() for part in path.parts[:-1]] + re.split(r"[^a-z0-9]+", path.stem.lower())
-    found = {SPLITS[word] for word in words if word in SPLITS}
+    found = {WORDS[word] for word in words if word in WORDS}
     return found.pop() if len(found) == 1 else None
 
 
 def folder_split(path: Path) -> str | None:
     """Return the split that a folder of the path names; a picture's own name says nothing."""
-    return next((SPLITS[part.lower()] for part in reversed(path.parts[:-1]) if part.lower() in SPLITS), None)
+    return next((WORDS[part.lower()] for part in reversed(path.parts[:-1]) if part.lower() in WORDS), None)

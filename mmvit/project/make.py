@@ -1,12 +1,13 @@
 """From a folder to a project: read, split, decide, write. Nothing is overwritten, and nothing is left half-written."""
 
+import os
 import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 
+from ..config.datasets import SPLITS
 from ..errors import InputError, first_few
 from . import config, formats, plan, split, writing
 from .description import Collection
@@ -104,9 +105,9 @@ def write(options: Options, found: Found, made: plan.Plan) -> Project:
     """Write the project beside its place, then move it there."""
     out = free(options)
     out.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    beside = out.with_name(f".{out.name}-{os.getpid()}")
+    beside.mkdir()
     try:
-        beside.chmod(0o777 & ~_umask())
         files, written = _labels(found, made, beside)
         name = f"{re.sub(r'[^A-Za-z0-9_-]+', '_', found.folder.root.name).strip('_') or 'config'}.py"
         count = len(found.classes)
@@ -126,14 +127,6 @@ def write(options: Options, found: Found, made: plan.Plan) -> Project:
     return Project(out / name, made, written)
 
 
-def _umask() -> int:
-    import os
-
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def _labels(found: Found, made: plan.Plan, out: Path) -> tuple[config.Files, str]:
     """Write what the run needs beside the pictures; return where it finds its data, and a sentence on what was written."""
     collection, root = found.collection, found.folder.root
@@ -151,7 +144,7 @@ def _labels(found: Found, made: plan.Plan, out: Path) -> tuple[config.Files, str
 
 def _maps(found: Found, out: Path) -> tuple[config.Files, str]:
     collection, root = found.collection, found.folder.root
-    lists = {name: f"splits/{name}.txt" for name in writing.SPLITS if collection.of(name)}
+    lists = {name: f"splits/{name}.txt" for name in SPLITS if collection.of(name)}
     beside = writing.parallel(found.folder, collection)
     if beside is None:
         writing.write_maps(found.folder, collection, found.classes, out / "labels")

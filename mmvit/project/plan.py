@@ -1,13 +1,10 @@
 """What a config says, decided from what the folder holds: model, sizes, batch, schedule, weights; each with its reason."""
 
-from contextlib import closing
 from dataclasses import dataclass
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Literal
-from urllib.error import URLError
 from urllib.parse import urlparse
-from urllib.request import Request, urlopen
 
 import torch
 from mmengine.config import Config
@@ -15,7 +12,7 @@ from mmengine.config import Config
 from ..config.files import load_config, shipped
 from ..errors import CheckpointError, InputError, nearest
 from ..recipes.configs import parse, text
-from ..weights.downloads import AGENT, locate
+from ..weights.downloads import locate, size_of
 from .survey import SMALL, Facts
 
 Task = Literal["boxes", "masks", "classes", "binary"]
@@ -34,7 +31,6 @@ GIB_A_MEGAPIXEL = 3.3  # training, RetinaNet with PVT small at 800 x 1280; docs/
 MOST_IMAGES = 16
 ON_CPU = 4
 WARM_UP = 500  # iterations of COCO's recipes
-TIMEOUT = 5  # seconds
 
 
 @dataclass(frozen=True)
@@ -179,15 +175,12 @@ def _absence(recipe: Config) -> str | None:
         address, path = locate(setting.checkpoint)
     except CheckpointError:
         return "its authors' file needs a browser"
-    if path.is_file() or (address and _answers(address)):
+    if path.is_file():
         return None
-    where = urlparse(address).netloc if address else path
-    return f"the file on {where} cannot be loaded from here" if address else f"there is no file {where}"
-
-
-def _answers(address: str) -> bool:
+    if not address:
+        return f"there is no file {path}"
     try:
-        with closing(urlopen(Request(address, headers=AGENT, method="HEAD"), timeout=TIMEOUT)):
-            return True
-    except (URLError, OSError, ValueError):
-        return False
+        size_of(address)
+    except (OSError, ValueError):
+        return f"the file on {urlparse(address).netloc} cannot be loaded from here"
+    return None

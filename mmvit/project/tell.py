@@ -6,13 +6,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..config.datasets import SPLITS
 from ..errors import first_few
 from .make import Found
 from .plan import Plan
 from .survey import FEW, leaked, rare_classes
 
 ROWS = 12  # classes that a table shows at most
-NAMES = {"train": "train", "val": "val", "test": "test"}
 
 
 def heading(console: Console, text: str) -> None:
@@ -49,7 +49,7 @@ def found(console: Console, found: Found) -> None:
 
 def _table(found: Found) -> Table:
     """Return the classes by split: objects, or for label maps the share of the pixels."""
-    splits = [split for split in NAMES if found.facts.pictures[split]]
+    splits = [split for split in SPLITS if found.facts.pictures[split]]
     counts = {split: _sums(found, split) for split in splits}
     table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
     table.add_column("  " + ("share of pixels" if found.collection.has_maps else "objects"))

@@ -9,11 +9,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..config.datasets import SPLITS
 from .description import IGNORED, Collection, Picture, Thing, area_of
 from .folder import Folder
 from .formats.label_maps import flat, read_map
-
-SPLITS = ("train", "val", "test")
 
 
 def write_coco(collection: Collection, classes: Sequence[str], out: Path) -> dict[str, Path]:

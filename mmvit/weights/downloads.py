@@ -185,5 +185,15 @@ def _receive(url: str, file: IO[bytes]) -> None:
         raise OSError(f"the connection closed after {file.tell()} of {announced} bytes")
 
 
+def size_of(url: str, timeout: float = 5) -> int:
+    """Return the bytes of a file on a server, 0 if the server does not tell, without downloading it.
+
+    Raises:
+        OSError, ValueError: the server does not answer within `timeout` seconds, or refuses.
+    """
+    with urlopen(Request(url, method="HEAD", headers=AGENT), timeout=timeout) as answer:
+        return int(answer.headers.get("Content-Length") or 0)
+
+
 def _distributed() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -30,9 +30,10 @@ from mmvit.commands.new import main
 from mmvit.engine.configuration import TrainOptions
 from mmvit.engine.launch import train
 from mmvit.errors import InputError
+from mmvit.predict.drawing import colours
 from mmvit.predict.predictor import Predictor
 from mmvit.project import plan, tell
-from mmvit.project.config import palette, quoted
+from mmvit.project.config import quoted
 from mmvit.project.description import Collection, Picture, Thing
 from mmvit.project.make import Options, find, write
 from mmvit.project.split import complete
@@ -51,7 +52,11 @@ TWO = {"train_cfg.max_iters": 2, "train_cfg.val_interval": 2, "param_scheduler.0
 @pytest.fixture(autouse=True)
 def unreachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test asks the network, and each writes to a folder of its own."""
-    monkeypatch.setattr(plan, "_answers", lambda address: False)
+
+    def silent(address: str) -> int:
+        raise OSError(address)
+
+    monkeypatch.setattr(plan, "size_of", silent)
     monkeypatch.setattr(plan, "locate", lambda source: (source, Path("nowhere")))
     monkeypatch.chdir(tmp_path)
 
@@ -177,11 +182,9 @@ def test_odd_names_of_folders(tmp_path: Path) -> None:
 
 
 def test_the_palette_can_be_told_apart() -> None:
-    colours = palette(24)
+    first = colours()[:24]
     distances = [
-        sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5
-        for i, one in enumerate(colours)
-        for other in colours[:i]
+        sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5 for i, one in enumerate(first) for other in first[:i]
     ]
     assert min(distances) > 40
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...config.datasets import SPLITS
 from ...errors import InputError, first_few
 from ..description import UNKNOWN, Collection, Picture, Thing, box_of
 from ..folder import Folder, folder_split, split_of
@@ -59,7 +60,7 @@ def _one_a_split(files: list[Path]) -> dict[str, Path]:
     if len(by_split) > 1 and WHOLE in by_split:
         by_split.pop(WHOLE)  # the whole, beside its splits
     chosen = {}
-    for split, several in sorted(by_split.items(), key=lambda item: ("train", "val", "test", WHOLE).index(item[0])):
+    for split, several in sorted(by_split.items(), key=lambda item: (*SPLITS, WHOLE).index(item[0])):
         best = [file for file in several if "instances" in file.name] or several
         if len(best) > 1:
             names = first_few([str(file) for file in best])

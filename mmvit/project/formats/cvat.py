@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from ..description import NO_SHAPE, Collection, Picture, Thing, thing_of_mask
-from ..folder import SPLITS, Folder, folder_split
+from ..folder import WORDS, Folder, folder_split
 from ..gather import Gathering
 from .shapes import ellipse, from_corners, from_polygons, turned
 
@@ -30,7 +30,7 @@ def read(folder: Folder) -> Collection:
             gathering.note("tracks of a video: export the task as CVAT for images", f"{file} ({track.get('label')})")
         for entry in root.iter("image"):
             subset = (entry.get("subset") or "").lower()
-            split = SPLITS.get(subset) or folder_split(file)
+            split = WORDS.get(subset) or folder_split(file)
             picture = gathering.picture(entry.get("name") or "", file, _numbers(entry, ("width", "height")), split)
             if picture is not None:
                 _objects(gathering, picture, entry)

@@ -6,12 +6,11 @@ Coordinates are taken as they are: LabelImg and Roboflow count pixels from 0, th
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+from ...config.datasets import SPLITS
 from ..description import Collection, Picture
 from ..folder import Folder, folder_split
 from ..gather import Gathering
 from .shapes import from_corners, from_polygons
-
-LISTS = ("train", "val", "test")
 
 
 def recognise(folder: Folder) -> bool:
@@ -45,7 +44,7 @@ def _root(folder: Folder, file: Path) -> Element | None:
 def _lists(folder: Folder) -> dict[str, str]:
     """Return the split of each picture that the lists of ImageSets/Main name."""
     found: dict[str, str] = {}
-    for split in LISTS:
+    for split in SPLITS:
         for file in folder.named(f"{split}.txt"):
             if file.parent.name in ("Main", "ImageSets", "Segmentation"):
                 for line in folder.text(file).splitlines():
