@@ -65,14 +65,9 @@ def state_of(mask: Any) -> int:
     if not mask:
         return NONE
     if isinstance(mask, list):
-        return state_of_polygons([len(polygon) for polygon in mask])
+        good = sum(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in mask)
+        return WHOLE if good == len(mask) else PARTIAL if good else LOST
     return WHOLE if mask.get("size") is not None and isinstance(mask.get("counts"), list | str) else LOST
-
-
-def state_of_polygons(counts: Sequence[int]) -> int:
-    """Return how much mmdet reads of polygons, given the count of numbers of each."""
-    good = sum(count >= 6 and count % 2 == 0 for count in counts)
-    return WHOLE if good == len(counts) else PARTIAL if good else LOST
 
 
 def table_of(content: Mapping[str, Any], masks: bool, boxes: bool) -> Table:

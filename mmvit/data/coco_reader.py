@@ -9,7 +9,6 @@ import gc
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -18,14 +17,10 @@ import msgspec
 import numpy as np
 
 from .annotations import FARTHEST
-from .coco import LISTED, NONE, WHOLE, Columns, Table, state_of, state_of_polygons
+from .coco import LISTED, WHOLE, Columns, Table, state_of
 
 BLOCK = 4 << 20  # bytes of annotations to decode at a time
-POLYGONS = re.compile(rb"\[(\[,*\](,\[,*\])*)?\]")
 BOUNDARY = re.compile(rb"\}\s*,\s*\{")
-DIGITS = b"0123456789.- \n\r\t"
-LONG = b"0000000"  # with this many digits in a row, a coordinate may reach FARTHEST
-ZEROS = bytes.maketrans(b"123456789", b"000000000")
 
 
 class _Image(msgspec.Struct, gc=False):
@@ -50,17 +45,16 @@ class _Annotation(msgspec.Struct, gc=False):
     ignore: int | bool | None = None
 
 
-class _Masked(_Annotation, gc=False):
-    segmentation: msgspec.Raw = msgspec.Raw(b"null")
-
-
 class _Rle(msgspec.Struct, gc=False):
     size: list[int] | None = None
     counts: str | list[int] | None = None
 
 
 Polygons = list[list[Annotated[float, msgspec.Meta(gt=-FARTHEST, lt=FARTHEST)]]]
-decode_mask = msgspec.json.Decoder(Polygons | _Rle | None).decode
+
+
+class _Masked(_Annotation, gc=False):
+    segmentation: Polygons | _Rle | None = None
 
 
 class _File(msgspec.Struct, gc=False):
@@ -178,37 +172,10 @@ def _part(entries: Sequence[Any], masks: bool) -> _Part:
     )
 
 
-def _masks(raw: Sequence[msgspec.Raw]) -> tuple[list[int], list[tuple[int, list[int]]]]:
-    """Return how much mmdet reads of each mask, and the sizes that RLEs claim, with their positions.
-
-    Brackets and commas are enough to judge polygons; numbers are decoded only if one may be too large.
-
-    Raises:
-        msgspec.MsgspecError: a mask is neither polygons nor an RLE, or has coordinates out of bounds.
-    """
-    texts = [bytes(mask) for mask in raw]
-    large = LONG in b"".join(texts).translate(ZEROS)
-    states: list[int] = []
-    claims: list[tuple[int, list[int]]] = []
-    for at, text in enumerate(texts):
-        state = None if large else _state_of_shape(text.translate(None, DIGITS))
-        if state is None:
-            mask = decode_mask(text)
-            if isinstance(mask, _Rle) and mask.size is not None:
-                claims.append((at, mask.size))
-            state = state_of(msgspec.to_builtins(mask))
-        states.append(state)
-    return states, claims
-
-
-@lru_cache(maxsize=1 << 16)
-def _state_of_shape(shape: bytes) -> int | None:
-    """Return how much mmdet reads of polygons whose digits were removed; None for anything else."""
-    if not POLYGONS.fullmatch(shape):
-        return None
-    if shape == b"[]":
-        return NONE
-    return state_of_polygons([len(commas) + 1 for commas in shape[2:-2].split(b"],[")])
+def _masks(masks: Sequence[Any]) -> tuple[list[int], list[tuple[int, list[int]]]]:
+    """Return how much mmdet reads of each mask, and the sizes that RLEs claim, with their positions."""
+    claims = [(at, mask.size) for at, mask in enumerate(masks) if isinstance(mask, _Rle) and mask.size is not None]
+    return [state_of(mask if isinstance(mask, list) else msgspec.to_builtins(mask)) for mask in masks], claims
 
 
 def _joined(parts: list[_Part], image_ids: np.ndarray, sizes: np.ndarray, category_ids: np.ndarray) -> Columns | None:
