@@ -34,9 +34,6 @@ class Finding:
         return f"{self.verdict:11}  {self.subject:11}  {self.text.strip()}".replace("\n", "\n" + 26 * " ")
 
 
-Findings = Iterator[Finding]
-
-
 def ok(subject: str, sentence: str) -> Finding:
     return Finding("ok", subject, sentence)
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-Box = tuple[float, float, float, float]
-
 
 @dataclass(frozen=True)
 class Detections:

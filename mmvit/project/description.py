@@ -68,7 +68,7 @@ class Collection:
         format: what it is called.
         classes: names, in the order of the file that lists them.
         pictures: those that can be used.
-        splits: where the splits come from, for the report; empty if there are none.
+        splits: where the splits of the pictures come from, if they have any.
         values: for label maps, the value or the colour (r, g, b) of a pixel for each class.
         direct: for COCO files that a run can read as they are, the file of each split and the folder of its pictures.
         aside: what was left out or is doubtful, with where it was.
@@ -78,7 +78,7 @@ class Collection:
     format: str
     classes: list[str]
     pictures: list[Picture] = field(default_factory=list)
-    splits: str = ""
+    splits: str = "folders"
     values: list[Any] = field(default_factory=list)
     direct: dict[str, tuple[Path, str]] = field(default_factory=dict)
     aside: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))

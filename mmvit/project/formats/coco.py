@@ -35,7 +35,7 @@ def read(folder: Folder) -> Collection:
     for split, file in files.items():
         prefixes[split] = _read(gathering, folder, file, None if split == WHOLE else split)
     collection = gathering.finish()
-    collection.splits = "one file a split" if any(picture.split for picture in collection.pictures) else ""
+    collection.splits = "one file a split"
     direct = {split: (file, prefix) for split, file in files.items() if (prefix := prefixes[split]) is not None}
     if len(direct) == len(files) and WHOLE not in files and _same_order(folder, files, collection.classes):
         collection.direct = direct

@@ -36,7 +36,7 @@ def read(folder: Folder) -> Collection:
                 _objects(gathering, picture, entry)
     gathering.collection.classes = list(names)
     collection = gathering.finish()
-    collection.splits = "subsets of the task" if any(picture.split for picture in collection.pictures) else ""
+    collection.splits = "subsets of the task"
     return collection
 
 

@@ -49,7 +49,6 @@ def read(folder: Folder) -> Collection:
             collection.pictures.append(Picture(file, *size, maps=(label,), split=folder_split(file)))
     for file in sorted(set(folder.pictures) - set(pairs) - set(pairs.values())):
         collection.aside[NO_LABELS].append(str(file))
-    collection.splits = "folders" if any(picture.split for picture in collection.pictures) else ""
     _name_values(folder, collection)
     return collection
 

@@ -37,9 +37,7 @@ def read(folder: Folder) -> Collection:
         picture = gathering.picture(named, file, said, folder_split(file))  # type: ignore[arg-type]  # two numbers
         if picture is not None:
             _shapes(gathering, picture, content["shapes"], file)
-    collection = gathering.finish()
-    collection.splits = "folders" if any(picture.split for picture in collection.pictures) else ""
-    return collection
+    return gathering.finish()
 
 
 def _is_ours(content: Any) -> bool:

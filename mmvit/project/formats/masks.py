@@ -44,9 +44,7 @@ def read(folder: Folder) -> Collection:
                 gathering.note("masks that are empty", path)
             else:
                 gathering.add(picture, thing, path)
-    collection = gathering.finish(file for file in folder.pictures if file not in masks)
-    collection.splits = "folders" if any(picture.split for picture in collection.pictures) else ""
-    return collection
+    return gathering.finish(file for file in folder.pictures if file not in masks)
 
 
 def _owned(folder: Folder) -> dict[Path, list[tuple[Path, str]]]:

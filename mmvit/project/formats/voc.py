@@ -32,7 +32,8 @@ def read(folder: Folder) -> Collection:
         if picture is not None:
             _objects(gathering, picture, root, file)
     collection = gathering.finish(file for file in folder.pictures if "Segmentation" not in str(file.parent))
-    collection.splits = "ImageSets/Main" if lists else "folders" if any(p.split for p in collection.pictures) else ""
+    if lists:
+        collection.splits = "ImageSets/Main"
     return collection
 
 

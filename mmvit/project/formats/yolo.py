@@ -47,8 +47,8 @@ def read(folder: Folder) -> Collection:
                 continue
             gathering.add(picture, _thing(names[int(values[0])], values[1:], picture), where)
     collection = gathering.finish()
-    if any(picture.split for picture in collection.pictures):
-        collection.splits = "lists" if listed else "folders"
+    if listed:
+        collection.splits = "lists"
     collection.notes.append(f"classes are those of {source}")
     return collection
 
