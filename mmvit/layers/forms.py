@@ -33,24 +33,23 @@ def is_compiled_inference() -> bool:
     return versions.is_compiling() and not versions.is_exporting() and not torch.is_grad_enabled()
 
 
-def everywhere() -> bool:
-    """any processor"""
-    return True
+def _has(instructions: str) -> bool:
+    return getattr(torch.cpu, f"_is_{instructions}_supported", bool)()
 
 
-def nowhere() -> bool:
-    """no processor so far"""
-    return False
+class Processors(NamedTuple):
+    """A kind of processors, in words, and the question whether this one is of it."""
+
+    words: str
+    include_this: Callable[[], bool]
 
 
-def without_amx() -> bool:
-    """processors without AMX"""
-    return not getattr(torch.cpu, "_is_amx_tile_supported", bool)()
-
-
-def bfloat16_without_amx() -> bool:
-    """processors with AVX512-BF16 and without AMX"""
-    return without_amx() and getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+ALL = Processors("any processor", lambda: True)
+NONE = Processors("no processor so far", lambda: False)
+WITHOUT_AMX = Processors("processors without AMX", lambda: not _has("amx_tile"))
+BFLOAT16_WITHOUT_AMX = Processors(
+    "processors with AVX512-BF16 and without AMX", lambda: _has("avx512_bf16") and not _has("amx_tile")
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Form:
         name: what it is.
         instead: the form that runs otherwise.
         variable: the environment variable that fixes it: 1 always, 0 never.
-        inference, training: questions about the processor; their docstrings say in words what they ask.
+        inference, training: the processors that it is chosen on.
         device: the type of device that it is written for.
         in_programs: whether compiled programs have it, too; exported ones never do.
     """
@@ -69,8 +68,8 @@ class Form:
     name: str
     instead: str
     variable: str
-    inference: Callable[[], bool]
-    training: Callable[[], bool]
+    inference: Processors
+    training: Processors
     device: str = "cpu"
     in_programs: bool = False
 
@@ -88,7 +87,7 @@ class Form:
     def is_chosen(self, training: bool) -> bool:
         """Return whether this form runs where it can: as the environment says, else by the processor."""
         fixed = self.is_fixed()
-        return (self.training if training else self.inference)() if fixed is None else fixed
+        return (self.training if training else self.inference).include_this() if fixed is None else fixed
 
     def runs_on(self, tensor: Tensor) -> bool:
         """Return whether to compute with this form on the device of a tensor, in the program at hand."""
@@ -98,16 +97,16 @@ class Form:
 
 
 ATTENTION_IN_BLOCKS = Form(
-    "bfloat16 attention in blocks", "torch's kernel", "MMVIT_ATTENTION_IN_BLOCKS", bfloat16_without_amx, nowhere
+    "bfloat16 attention in blocks", "torch's kernel", "MMVIT_ATTENTION_IN_BLOCKS", BFLOAT16_WITHOUT_AMX, NONE
 )
-BANDS = Form("MLPs in bands of rows", "whole hidden layers", "MMVIT_BANDS", everywhere, without_amx)
+BANDS = Form("MLPs in bands of rows", "whole hidden layers", "MMVIT_BANDS", ALL, WITHOUT_AMX)
 CONVOLUTIONAL_BANDS = Form(
-    "MLPs with convolutions of tokens in bands", "whole hidden layers", "MMVIT_CONVOLUTIONAL_BANDS", without_amx, everywhere
+    "MLPs with convolutions of tokens in bands", "whole hidden layers", "MMVIT_CONVOLUTIONAL_BANDS", WITHOUT_AMX, ALL
 )
-MAP_BANDS = Form("MLPs of maps in bands", "whole hidden layers", "MMVIT_MAP_BANDS", without_amx, everywhere)
-PHASES = Form("dilated convolutions by phases", "torch's convolution", "MMVIT_PHASES", everywhere, everywhere, in_programs=True)
+MAP_BANDS = Form("MLPs of maps in bands", "whole hidden layers", "MMVIT_MAP_BANDS", WITHOUT_AMX, ALL)
+PHASES = Form("dilated convolutions by phases", "torch's convolution", "MMVIT_PHASES", ALL, ALL, in_programs=True)
 TRITON = Form(
-    "outlook attention in Triton", "torch's operations", "MMVIT_TRITON", nowhere, nowhere, device="cuda", in_programs=True
+    "outlook attention in Triton", "torch's operations", "MMVIT_TRITON", NONE, NONE, device="cuda", in_programs=True
 )
 FORMS = (ATTENTION_IN_BLOCKS, BANDS, CONVOLUTIONAL_BANDS, MAP_BANDS, PHASES, TRITON)
 
@@ -131,7 +130,7 @@ def choices() -> Iterator[Choice]:
         InputError: an environment variable has an impossible value.
     """
     for form in FORMS:
-        reason = f"inference: {form.inference.__doc__}; training: {form.training.__doc__}"
+        reason = f"inference: {form.inference.words}; training: {form.training.words}"
         if form.is_fixed() is not None:
             reason = f"{form.variable}={os.environ[form.variable]}"
         inference, training = form.is_chosen(training=False), form.is_chosen(training=True)
