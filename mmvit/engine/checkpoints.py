@@ -132,7 +132,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         if not is_main_process():
             return
         for path in paths:
-            if not path.startswith(str(self.out_dir)):
+            if not Path(path).is_relative_to(self.out_dir):
                 continue  # of the training that this one's work dir is a copy of
             if self.file_backend.isfile(path):
                 self.file_backend.remove(path)

@@ -85,7 +85,7 @@ def test_work_dirs_that_were_moved_or_copied(tmp_path: Path) -> None:
 
 
 def test_a_copy_removes_nothing_of_its_original(tmp_path: Path) -> None:
-    original, copied = tmp_path / "original", tmp_path / "copied"
+    original, copied = tmp_path / "run_2", tmp_path / "run"  # the one's path begins like the other's
     for folder in (original, copied):
         folder.mkdir()
         (folder / "best_mIoU_iter_2.pth").touch()
