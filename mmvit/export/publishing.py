@@ -124,7 +124,7 @@ def chosen(work_dir: Path) -> str:
     newest = str(best[-1]) if best else last_checkpoint(work_dir)
     if newest is None:
         raise InputError(f"{work_dir}: no best_*.pth and no last_checkpoint in it; expected a work dir of a training")
-    return newest if Path(newest).is_file() else str(work_dir / Path(newest).name)  # a work dir that was moved
+    return newest
 
 
 def _named_by_digest(path: Path, tensors: Mapping[str, Any], meta: Mapping[str, Any]) -> Path:
