@@ -126,7 +126,8 @@ def targets_of(kind: Any, file: Path) -> int:
     """Return the number of boxes with masks that remain after mmdet's pipeline."""
     from mmdet.datasets.transforms import LoadAnnotations
 
-    dataset = kind(ann_file=str(file), metainfo=dict(classes=NAMES), data_prefix=dict(img=""), lazy_init=False, pipeline=[])
+    options = dict(metainfo=dict(classes=NAMES), data_prefix=dict(img=""), pipeline=[], serialize_data=False)
+    dataset = kind(ann_file=str(file), **options)
     load = LoadAnnotations(with_bbox=True, with_mask=True)
     total = 0
     for index in range(len(dataset)):
@@ -171,7 +172,11 @@ def drawn_annotations(draw: random.Random) -> dict[str, Any]:
             for name in ("id", "image_id") if draw.random() < 0.9 else ("id",):
                 if name in entry:
                     entry[name] = str(entry[name])
-    categories = [dict(id=1, name="screw"), dict(id=2, name="nut"), dict(id=3, name="other")]
+    categories: list[dict[str, Any]] = [dict(id=1, name="screw"), dict(id=2, name="nut"), dict(id=3, name="other")]
+    if draw.random() < 0.1:
+        for entry in draw.choice([annotations, categories]):
+            name = "category_id" if "category_id" in entry else "id"
+            entry[name] = draw.choice([str, float])(entry[name])
     draw.shuffle(categories)
     return dict(images=images, annotations=annotations, categories=categories)
 

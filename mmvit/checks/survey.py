@@ -23,7 +23,7 @@ IGNORED = "annotations with ignore=1, which COCO's files do not have: an evaluat
 LOST_MASKS = "masks of which nothing can be drawn: RLEs without size or counts, or no polygon of three points"
 CACHED_FROM = 8 << 20  # bytes; smaller files are read as fast as a cache
 KEPT = 32  # surveys in the cache
-FORMAT = 3  # of a cached survey; raise it when what a survey says changes
+FORMAT = 4  # of a cached survey; raise it when what a survey says changes
 
 
 @dataclass
@@ -150,7 +150,7 @@ def _summary(table: Table, reading: Reading) -> Survey:
     used = (why < 0) & ~columns.ignore
     none = [str(number) for number in columns.ids if not number or isinstance(number, str)]
     found.uncounted = (len(none), none[:LISTED])
-    _note(found, IGNORED, columns, columns.ignore)
+    _note(found, IGNORED, columns, columns.ignore & (why < 0))
     for number, reason in enumerate(REASONS):
         _note(found, reason, columns, why == number)
     if reading.masks:
@@ -167,7 +167,9 @@ def _summary(table: Table, reading: Reading) -> Survey:
     if targets.any():
         objects = np.bincount(columns.image[targets], minlength=len(table.names))
         found.crowded = (int(objects.max()), table.names[int(objects.argmax())])
-    found.wrong, found.odd = contradictions(columns.bbox, columns.area, table.sizes[columns.image], columns.crowd)
+    here = columns.image >= 0
+    sizes = table.sizes[columns.image[here]]
+    found.wrong, found.odd = contradictions(columns.bbox[here], columns.area[here], sizes, columns.crowd[here])
     return found
 
 

@@ -11,7 +11,8 @@ OUTSIDE = "boxes outside of their image"
 FLAT = "areas that are not above zero"
 UNKNOWN = "categories that the file does not have"
 OTHER = "categories that are none of the dataset's classes"
-REASONS = (THIN, OUTSIDE, FLAT, UNKNOWN, OTHER)
+STRAY = 'image_ids that no image of the file has (1 and "1" differ)'
+REASONS = (STRAY, THIN, OUTSIDE, FLAT, UNKNOWN, OTHER)
 LISTED = 6  # ids that are kept of a long list, one more than a message shows
 WHOLE, PARTIAL, LOST, NONE = range(4)  # how much of a mask mmdet reads
 
@@ -21,7 +22,7 @@ class Columns:
     """The annotations of a file, N of them.
 
     Attributes:
-        image: (N,), position of each annotation's image in the list of images.
+        image: (N,), position of each annotation's image in the list of images; -1 for an id that no image has.
         category: (N,), position in the list of categories; -1 for a category that the file does not have.
         bbox: (N, 4), x, y, width, height in pixels.
         area: (N,), square pixels.
@@ -82,7 +83,7 @@ def table_of(content: Mapping[str, Any], masks: bool, boxes: bool) -> Table:
         bare = [str(entry["id"]) for entry in entries if "iscrowd" not in entry]
         columns = Columns(
             [entry["id"] for entry in entries],
-            np.array([image_of[entry["image_id"]] for entry in entries], dtype=int),
+            np.array([image_of.get(entry["image_id"], -1) for entry in entries], dtype=int),
             np.array([category_of.get(entry["category_id"], -1) for entry in entries], dtype=int),
             np.array([entry["bbox"] for entry in entries], dtype=float).reshape(-1, 4),
             np.array([entry["area"] for entry in entries], dtype=float),
@@ -109,18 +110,20 @@ def mask_states(content: Mapping[str, Any]) -> np.ndarray:
 def reasons(table: Table, classes: Sequence[str]) -> np.ndarray:
     """Return why `CocoDataset.parse_data_info` skips each annotation (N,), as a position in REASONS; -1 if it does not.
 
-    Annotations with `ignore` get -1, too: mmdet skips them before it looks at anything else.
+    Annotations with `ignore` get -1, too: mmdet skips them before it looks at anything but the image.
     """
     columns = table.columns
     assert columns is not None
     x, y, width, height = columns.bbox.T
     across, down = table.sizes[columns.image].T
     wanted = np.array([name in set(classes) for name in table.categories] + [False])
+    stray = columns.image < 0
     found = [
+        stray,
         (width < 1) | (height < 1),
         (np.minimum(x + width, across) <= np.maximum(x, 0)) | (np.minimum(y + height, down) <= np.maximum(y, 0)),
         columns.area <= 0,
         columns.category < 0,
         ~wanted[columns.category],
     ]
-    return np.where(columns.ignore, -1, np.select(found, list(range(len(REASONS))), -1))
+    return np.where(columns.ignore & ~stray, -1, np.select(found, list(range(len(REASONS))), -1))

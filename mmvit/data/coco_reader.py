@@ -179,13 +179,13 @@ def _masks(masks: Sequence[Any]) -> tuple[list[int], list[tuple[int, list[int]]]
 
 
 def _joined(parts: list[_Part], image_ids: np.ndarray, sizes: np.ndarray, category_ids: np.ndarray) -> Columns | None:
-    """Join the columns of all parts; return None for duplicate or unknown ids, or RLEs of another size than their image."""
+    """Join the columns of all parts; return None for duplicate ids, or RLEs of another size than their image."""
     parts = parts or [_part([], masks=False)]
     ids, images, categories, bbox, area, crowd, ignore, mask = (
         np.concatenate(column) for column in zip(*(part[:8] for part in parts), strict=True)
     )
     image, category = _positions(images, image_ids), _positions(categories, category_ids)
-    if len(np.unique(ids)) < len(ids) or (image < 0).any() or not (np.isfinite(bbox).all() and np.isfinite(area).all()):
+    if len(np.unique(ids)) < len(ids) or not (np.isfinite(bbox).all() and np.isfinite(area).all()):
         return None
     start = 0
     for part in parts:

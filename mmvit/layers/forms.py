@@ -105,9 +105,7 @@ CONVOLUTIONAL_BANDS = Form(
 )
 MAP_BANDS = Form("MLPs of maps in bands", "whole hidden layers", "MMVIT_MAP_BANDS", WITHOUT_AMX, ALL)
 PHASES = Form("dilated convolutions by phases", "torch's convolution", "MMVIT_PHASES", ALL, ALL, in_programs=True)
-TRITON = Form(
-    "outlook attention in Triton", "torch's operations", "MMVIT_TRITON", NONE, NONE, device="cuda", in_programs=True
-)
+TRITON = Form("outlook attention in Triton", "torch's operations", "MMVIT_TRITON", NONE, NONE, device="cuda", in_programs=True)
 FORMS = (ATTENTION_IN_BLOCKS, BANDS, CONVOLUTIONAL_BANDS, MAP_BANDS, PHASES, TRITON)
 
 

@@ -64,6 +64,8 @@ def annotated_objects(dataset: DatasetView, masks: bool, most: int | None = None
     content = read(dataset.ann_file, label, annotated=True)
     check_lists(content, label, classes)
     check_annotations(content, label)
+    known = {image["id"] for image in content["images"]}
+    content["annotations"] = [entry for entry in content["annotations"] if entry["image_id"] in known]  # as mmdet does
     if masks:
         check_masks(content, label, range(len(content["annotations"])))
     # In the evaluator's order, on which the figures depend where scores are equal.

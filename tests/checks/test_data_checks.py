@@ -31,7 +31,6 @@ def left_out(cfg: Config, *verdicts: str) -> list[str]:
         (dict(id=None), "1 without id: number 3 of the list"),
         (dict(id=[10]), "1 with an id that is neither a number nor a name: [10]"),
         (dict(id=12), "1 with the id of another: 12"),
-        (dict(image_id=99), "1 with an image_id that no image has: 7"),
         (dict(image_id=[1]), "an image_id, category_id, area or bbox"),
         (dict(category_id={}), "an image_id, category_id, area or bbox"),
         (dict(bbox=[1, 2, 3]), "bbox [x, y, width, height] that is not made of finite numbers: 7"),
@@ -100,6 +99,9 @@ LEFT_OUT = [
     (dict(bbox=[8, 8, 40, 0.5]), "boxes less than a pixel wide or high"),
     (dict(bbox=[40, 40, -20, -20]), "boxes less than a pixel wide or high"),
     (dict(area=0), "areas that are not above zero"),
+    (dict(image_id=99), "image_ids that no image of the file has"),
+    (dict(image_id="1"), "image_ids that no image of the file has"),
+    (dict(image_id=99, ignore=1, bbox=[-50, 8, 40, 40]), "image_ids that no image of the file has"),
     (dict(category_id=77), "categories that the file does not have"),
     (dict(category_id=3), "categories that are none of the dataset's classes"),
     (dict(bbox=[80, 50, 40, 48]), None),  # over the edge: mmdet clips it
