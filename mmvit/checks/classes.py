@@ -11,7 +11,7 @@ from ..errors import InputError, first_few, nearest
 from ..pyramid import Pyramid
 from ..registry import MODELS as OUR_MODELS
 from ..registry import SCOPE
-from .findings import Finding, wrong
+from .findings import Finding, doubtful, wrong
 from .plan import Plan
 
 COUNTED = ("mmdet.", "mmseg.")  # packages of heads whose num_classes must be the dataset's
@@ -64,6 +64,13 @@ def class_faults(model: Mapping[str, Any], datasets: Iterable[DatasetView], at: 
     view, classes = known[0] if known else (None, None)
     if view is not None and classes is not None and all(len(other or ()) == len(classes) for _, other in known):
         about = f"{view.key} ({_name(view.config['type'])}) has {len(classes)} classes ({first_few(classes, 3)})"
+        for key, head in _classifiers(model, at):
+            if _is_binary(head) and len(classes) != 2:
+                yield doubtful(
+                    "classes",
+                    f"{key} has one channel, which tells background from foreground, but {about}: no figure is the class's IoU",
+                    f"Name two in {view.key}.metainfo.classes, such as ('background', {classes[-1]!r}), or give the head more",
+                )
         for key, head in heads:
             if head["num_classes"] != len(classes):
                 yield wrong(
@@ -135,13 +142,19 @@ def _counts_classes(head: Mapping[str, Any]) -> bool:
     kind = class_of(head, MODELS)
     if kind is None or not kind.__module__.startswith(COUNTED):
         return False
-    binary = head.get("out_channels") == 1 or (head.get("num_classes") == 1 and kind.__module__.startswith("mmseg."))
     return (
         isinstance(head.get("num_classes"), int)
         and kind.__name__ not in NOT_COUNTED
-        and not binary
+        and not _is_binary(head)
         and not head.get("class_agnostic")
     )
+
+
+def _is_binary(head: Mapping[str, Any]) -> bool:
+    """Return whether a head of mmseg has one channel, for two classes; mmseg takes either of them for num_classes."""
+    kind = class_of(head, MODELS)
+    channels = head.get("out_channels") or head.get("num_classes")
+    return channels == 1 and kind is not None and kind.__module__.startswith("mmseg.") and kind.__name__ not in NOT_COUNTED
 
 
 def _name(kind: Any) -> str:

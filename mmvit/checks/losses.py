@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..config.datasets import name_of
 from ..config.parts import parts_of
 from . import findings
 from .findings import Finding
@@ -35,17 +34,7 @@ def check_losses(plan: Plan) -> Iterator[Finding]:
             yield wrong(f"{key}: every loss has loss_weight=0: nothing learns")
         elif idle:
             yield doubtful(f"{', '.join(idle)}: loss_weight is 0: it is logged, and nothing learns from it")
-        yield from _binary_heads(key, model)
         yield from _weights_of_second_heads(key, model)
-
-
-def _binary_heads(key: str, model: Mapping[str, Any]) -> Iterator[Finding]:
-    for name in ("decode_head", "auxiliary_head"):
-        for head_key, head in parts_of(model, name, key):
-            for loss_key, loss in parts_of(head, "loss_decode", head_key) if head.get("out_channels") == 1 else ():
-                if name_of(loss.get("type")) == "CrossEntropyLoss" and not loss.get("use_sigmoid"):
-                    sentence = f"{head_key}.out_channels is 1, and {loss_key} has no use_sigmoid: a softmax of one number is 1"
-                    yield wrong(sentence, f"Set {loss_key}.use_sigmoid=True, or out_channels=2")
 
 
 def losses_of(part: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -25,6 +25,7 @@ from .paths import check_paths
 from .pipelines import check_packages, check_sizes
 from .plan import Plan
 from .pretrained import check_checkpoints, check_files_of_weights
+from .rewards import check_rewards
 from .settings import check_keys, check_settings
 
 START, DOCTOR, DATA = range(3)  # before each run; when the doctor is asked; when he shall open every file
@@ -51,6 +52,7 @@ CHECKS = (
     Check("channels", check_forward, DOCTOR),
     Check("classes", check_classes),
     Check("losses", check_losses),
+    Check("losses", check_rewards),
     Check("settings", check_settings),
     Check("settings", check_keys, DOCTOR),
     Check("pipeline", check_packages),

@@ -74,6 +74,8 @@ class CheckLabelsHook(Hook):
         heads = list(_modules(model, ["decode_head"]))
         if heads:
             self.pixels, self.ignored = heads[-1].num_classes, heads[-1].ignore_index
+            if getattr(heads[-1], "out_channels", None) == 1:  # background and foreground, which mmseg also calls one class
+                self.pixels = max(self.pixels, 2)
         else:
             self.boxes = min(_box_classes(model), default=None)
 

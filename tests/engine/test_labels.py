@@ -48,6 +48,8 @@ def test_labels_of_no_class_stop_a_segmenter(tmp_path: Path) -> None:
             )
             assert "Expected 0 to 1, or 255 for what is ignored" in message
             assert "reduce_zero_label" in message
+        for classes in (1, 2):  # background and foreground in one channel
+            of_model(decode_head=head(classes, out_channels=1)).before_train_iter(None, 0, pseudo_collate([dataset[0]]))
         of_model(decode_head=head(8)).before_train_iter(None, 0, pseudo_collate([dataset[1]]))
         dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, reduce_zero_label=True))
         message = refusal(of_model(decode_head=head(2)).before_train_iter, None, 0, pseudo_collate([dataset[1]]))
