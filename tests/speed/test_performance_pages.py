@@ -25,7 +25,7 @@ def test_results_say_where_they_come_from(file: Path) -> None:
     assert file.stem.startswith(content["date"])
     assert "threads" in content["machine"]
     assert content["commit"]
-    assert content["command"].startswith("python ")
+    assert content["command"].startswith("python ") or content["command"] == "not recorded"  # reported to us, not run here
     for row in content["rows"]:
         assert row["model"] in list_archs() or (HOME / "configs" / f"{row['model']}.py").is_file()
         assert {"ms", "ratio", "memory_mib"} & set(row)
