@@ -23,6 +23,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.utils import get_installed_path, import_modules_from_strings
 
+from mmvit.checks.best import check_best
 from mmvit.checks.classes import check_classes
 from mmvit.checks.evaluators import check_metrics
 from mmvit.checks.losses import check_losses
@@ -34,9 +35,11 @@ from mmvit.checks.survey import Reading, survey
 
 SCOPES = ("mmdet", "mmseg")
 PARTS = ("registry", "datasets", "models", "evaluation", "engine", "visualization")
-BROKEN = (  # stock configs that mmengine itself refuses: options that the built class does not take
+BROKEN = (  # stock configs that cannot run: options that the built class does not take, no size of batches
+    "qdtrack_faster-rcnn_r50_fpn_4e_base.py",  # a base outside of _base_
     "fcos_swinb_fpn_8x4_sample1e-3_mstrain_v3det_2x.py",  # FPN.force_grad_on_level
     "faster-rcnn_r50_fpn_1x_voc0712-cocofmt.py",  # CocoMetric.eval_mode, left over from VOC's
+    "upernet_r18_4xb4-160k_ade20k-512x512.py",  # data_preprocessor.size, which the model loses
     *(f"solov2-light_{name}_fpn_ms-3x_coco.py" for name in ("r18", "r34", "r50", "r50-dcn")),  # train_cfg.by_epoch beside type
 )
 NAMES = ("screw", "nut")
@@ -92,7 +95,15 @@ def stock_faults(every: int) -> Iterator[str]:
                 continue
             seen += 1
             with DefaultScope.overwrite_default_scope(scope):
-                for check in (check_options, check_classes, check_losses, check_sizes, check_metrics, check_settings):
+                for check in (
+                    check_options,
+                    check_classes,
+                    check_losses,
+                    check_sizes,
+                    check_metrics,
+                    check_best,
+                    check_settings,
+                ):
                     for finding in check(Plan(cfg, ("train", "val", "test"))):
                         yield f"{file.relative_to(home)}: {finding.verdict}: {finding.text}"
     print(f"{seen} configs", flush=True)

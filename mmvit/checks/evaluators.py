@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ..config.datasets import DatasetView, name_of
-from ..config.parts import parts_of
+from ..config.parts import mappings
 from ..errors import InputError, first_few, nearest
 from . import findings
+from .best import COCO_METRICS, IOU
 from .findings import Finding
 from .plan import SEPARATE, Plan
 from .survey import Survey
@@ -143,19 +144,20 @@ def limits_of(plan: Plan) -> Iterator[tuple[str, int]]:
 
 def check_metrics(plan: Plan) -> Iterator[Finding]:
     """Report metrics that the model cannot give, or that no evaluator gives."""
-    masks = any(parts_of(model, name, key) for key, model in plan.models for name in ("mask_head", "panoptic_head")) or any(
-        "mask_head" in (model.get("roi_head") or {}) for _, model in plan.models
-    )
+    parts = {name for _, model in plan.models for part in mappings(model) for name in part}
+    masks = parts & {"mask_head", "panoptic_head", "loss_mask"}  # the last stands in heads of both, such as RTMDet's
     for split in plan.splits:
         for key, evaluator, _ in plan.evaluators(split):
             kind, given = name_of(evaluator.get("type")), evaluator.get("metric")
             wanted = [given] if isinstance(given, str) else list(given or ())
-            if kind == "CocoMetric" and "segm" in wanted and plan.models and not masks:
+            for name in wanted if kind in ("CocoMetric", "LVISMetric") else ():
+                if name not in COCO_METRICS:
+                    yield wrong(f"{key}.metric has {name!r}; {nearest(str(name), COCO_METRICS)}")
+            if kind == "CocoMetric" and "segm" in wanted and parts & {"bbox_head", "roi_head"} and not masks:
                 yield wrong(
                     f"{key}.metric has 'segm', and the model has no head of masks", "Leave it out, or take such a model"
                 )
-            known = ("mIoU", "mDice", "mFscore")
             if kind == "IoUMetric":
                 for name in evaluator.get("iou_metrics") or ():
-                    if name not in known:
-                        yield wrong(f"{key}.iou_metrics has {name!r}; {nearest(str(name), known)}")
+                    if name not in IOU:
+                        yield wrong(f"{key}.iou_metrics has {name!r}; {nearest(str(name), IOU)}")

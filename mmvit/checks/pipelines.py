@@ -15,11 +15,18 @@ LEAST_FILLED = 0.5  # share of a batch's pixels that come from images
 PANOPTIC = "git+https://github.com/cocodataset/panopticapi.git"
 # Types that import a package of which neither mmdet nor mmseg say that they need it: the module, and what to install.
 NEEDS = {
-    "CocoPanopticMetric": ("panopticapi", PANOPTIC),
-    "LoadPanopticAnnotations": ("panopticapi", PANOPTIC),
-    "LVISDataset": ("lvis", "lvis"),
-    "LVISMetric": ("lvis", "lvis"),
+    **dict.fromkeys(("CocoPanopticMetric", "LoadPanopticAnnotations"), ("panopticapi", PANOPTIC)),
+    **dict.fromkeys(("LVISDataset", "LVISV05Dataset", "LVISV1Dataset", "LVISMetric", "LVISFixedAPMetric"), ("lvis", "lvis")),
+    **dict.fromkeys(("CityScapesMetric", "CityscapesMetric"), ("cityscapesscripts", "cityscapesscripts")),
+    "COCOCaptionMetric": ("pycocoevalcap", "pycocoevalcap"),
     "Albu": ("albumentations", "albumentations"),
+    "Corrupt": ("imagecorruptions", "imagecorruptions"),
+    "InstaBoost": ("instaboostfast", "instaboostfast"),
+    "LoadBiomedicalImageFromFile": ("nibabel", "nibabel"),
+    "LoadSingleRSImageFromFile": ("osgeo", "gdal"),
+    "BoxInstDataPreprocessor": ("skimage", "scikit-image"),
+    "PAAHead": ("sklearn", "scikit-learn"),
+    "BertModel": ("transformers", "transformers"),
     "WandbVisBackend": ("wandb", "wandb"),
     "TensorboardVisBackend": ("tensorboard", "tensorboard"),
     "ClearMLVisBackend": ("clearml", "clearml"),
@@ -75,7 +82,7 @@ def crop_of(view: DatasetView) -> tuple[int, int] | None:
 
 def check_packages(plan: Plan) -> Iterator[Finding]:
     """Report packages that types in the config need and that are not installed."""
-    parts = [plan.config.get("visualizer"), plan.config.get("vis_backends")]
+    parts = [plan.config.get(name) for name in ("model", "visualizer", "vis_backends")]
     for split in plan.splits:
         parts += [plan.config.get(f"{split}_dataloader"), plan.config.get(f"{split}_evaluator")]
     for kind in dict.fromkeys(name_of(part["type"]) for part in mappings(parts) if "type" in part):

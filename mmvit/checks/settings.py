@@ -21,7 +21,12 @@ from .findings import Finding
 from .plan import Plan
 
 RANDOM = ("PhotoMetricDistortion", "Mosaic", "CachedMosaic", "MixUp", "CachedMixUp", "CutOut", "YOLOXHSVRandomAug")
-COUNTS = ("train_cfg.max_epochs", "train_cfg.max_iters", "train_cfg.val_interval", "train_dataloader.batch_size")
+COUNTS = {  # the least that each may be
+    **dict.fromkeys(
+        ("train_cfg.max_epochs", "train_cfg.max_iters", "train_cfg.val_interval", "train_dataloader.batch_size"), 1
+    ),
+    **dict.fromkeys(("train_dataloader.num_workers", "val_dataloader.num_workers", "test_dataloader.num_workers"), 0),
+}
 TRIOS = {
     "validation": ("val_dataloader", "val_cfg", "val_evaluator"),
     "test": ("test_dataloader", "test_cfg", "test_evaluator"),
@@ -51,11 +56,11 @@ def check_keys(plan: Plan) -> Iterator[Finding]:
 
 def _impossible(plan: Plan) -> Iterator[Finding]:
     cfg = plan.config
-    for key in COUNTS:
+    for key, least in COUNTS.items():
         part, _, name = key.partition(".")
         value = (cfg.get(part) or {}).get(name)
-        if isinstance(value, int) and value < 1:
-            yield wrong(f"{key} is {value}, expected a whole number from 1")
+        if isinstance(value, int) and value < least:
+            yield wrong(f"{key} is {value}, expected a whole number from {least}")
     for split, trio in TRIOS.items():
         lacking = [key for key in trio if cfg.get(key) is None]
         if lacking and len(lacking) < len(trio):

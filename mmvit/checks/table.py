@@ -11,6 +11,7 @@ from mmengine.registry import DefaultScope
 
 from ..errors import InputError
 from .annotations import check_annotations, check_same_classes, check_targets
+from .best import check_best
 from .channels import check_channels
 from .classes import check_classes
 from .evaluators import check_evaluators, check_figures, check_metrics
@@ -66,6 +67,7 @@ CHECKS = (
     Check("evaluator", check_evaluators),
     Check("evaluator", check_figures),
     Check("evaluator", check_metrics),
+    Check("best", check_best),
     Check("checkpoint", check_files_of_weights),
     Check("checkpoint", check_checkpoints, DOCTOR),
     Check("images", check_files, DATA),

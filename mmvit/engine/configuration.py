@@ -155,7 +155,7 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
     cfg.launcher = options.launcher
     cfg.work_dir = str(options.work_dir or cfg.get("work_dir") or Path("work_dirs") / name)
     for split in SPLITS:
-        if (loader := cfg.get(f"{split}_dataloader")) and loader.get("num_workers") == 0:
+        if (loader := cfg.get(f"{split}_dataloader")) and not loader.get("num_workers"):
             loader.persistent_workers = False  # torch refuses both without workers
             loader.pop("prefetch_factor", None)
     ours = [dict(type=f"mmvit.{name}") for name in ("NameFilesHook", "CheckLabelsHook", "ProgressHook")]

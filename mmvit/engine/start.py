@@ -5,7 +5,6 @@ exactly. Other names, such as those of mmdet's own networks or the authors' dete
 """
 
 import re
-from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,14 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from mmengine.runner import CheckpointLoader, Runner
 
-from ..checks.findings import Finding, doubtful
+from ..checks.findings import doubtful
 from ..checks.table import require
 from ..errors import InputError
-from ..weights.archives import read_checkpoint
+from ..weights.archives import implausible, read_checkpoint
 from ..weights.downloads import OWN_SCHEMES, fetch
 from ..weights.loading import require_match
 from ..weights.whole import whole_of
 from .models import unwrapped
-
-BEYOND = 1e6  # larger than weights and running statistics of trained networks
 
 
 class Start:
@@ -59,7 +56,8 @@ class Start:
             with torch.device("meta"):
                 model = MODELS.build(deepcopy(runner.model))
         whole = whole_of(self.content, self.path, self.source, model)
-        require(value_faults(whole.state, self.source))
+        if fault := implausible(whole.state, self.source):
+            require([doubtful("checkpoint", fault)])
         if exactly:
             require_match(model, whole.state, self.source)
         eps = getattr(getattr(model, "backbone", None), "norm_eps", None)
@@ -101,17 +99,6 @@ class Start:
 
         CheckpointLoader.register_scheme(pattern, load_from_memory, force=True)
         self.content = None
-
-
-def value_faults(tensors: Mapping[str, Any], source: str) -> Iterator[Finding]:
-    """Yield a finding if a checkpoint has a value that no training gives: files without checksums may have flipped bits."""
-    for name, value in tensors.items():
-        if isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel():
-            most = float(value.abs().max())
-            if most > BEYOND:
-                sentence = f"{source}: {name} has a value of {most:.1e}, beyond any trained weight: the file may be damaged"
-                yield doubtful("checkpoint", sentence, "Get it again, and compare its sha256 with its authors'")
-                return
 
 
 def start_of(cfg: Config) -> Start | None:

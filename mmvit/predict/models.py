@@ -21,11 +21,12 @@ from ..config.files import open_config
 from ..config.unlabelled import without_annotations
 from ..data.images import LoadImage
 from ..errors import CheckpointError, InputError
-from ..weights.archives import read_checkpoint
+from ..weights.archives import implausible, read_checkpoint
 from ..weights.downloads import fetch
 from ..weights.loading import require_match
 from ..weights.published import config_of
 from ..weights.whole import whole_of
+from .sources import warn
 
 BUILDING = Lock()  # mmengine's default scope is one for all threads
 CATEGORY_IDS = "category_ids"  # in a checkpoint's `dataset_meta`
@@ -92,7 +93,10 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
         import_modules_from_strings([f"{scope}.registry", f"{scope}.datasets", f"{scope}.models"])
         read, steps = steps_of_test(cfg, tta, source)
         model = MODELS.build(deepcopy(cfg.model))
-        _fill(model, whole_of(content, path, checkpoint, model).state, str(checkpoint))
+        state = whole_of(content, path, checkpoint, model).state
+        _fill(model, state, str(checkpoint))
+        if fault := implausible(state, checkpoint):
+            warn(fault)
         if tta:
             model = MODELS.build(dict(deepcopy(cfg.tta_model), module=model))
         classes, palette = classes_and_palette(content, _tested(cfg), scope)

@@ -9,7 +9,7 @@ import json
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,14 @@ import torch
 from torch import Tensor
 
 from ..compat.checkpoints import safe_load
+from ..compat.python import sha256_of
 from ..errors import CheckpointError
 
 INDEX = ".safetensors.index.json"  # end of the name of a file that lists the files of a sharded checkpoint
 META = "mmvit_meta"  # key in the header of our safetensors files: the metadata, as JSON
+DIGEST = re.compile(r"[-.]([0-9a-f]{64}|(?=\d*[a-f])[0-9a-f]{8})(?=\.)")  # in a name; eight digits alone may be a date
+SUMS = ("SHA256SUMS", "sha256sums.txt")  # lists beside the files of a release
+BEYOND = 1e6  # larger than weights and running statistics of trained networks
 ZIP = b"PK\x03\x04"  # first bytes of torch's archives; its files from before 1.6 have others
 
 
@@ -33,13 +37,14 @@ def read_checkpoint(path: Path, source: str | Path | None = None) -> Any:
 
     Raises:
         CheckpointError: the file is truncated, is no checkpoint, claims more than it holds, or holds anything but tensors and
-            plain values.
+            plain values; or it has no checksums inside, and another sha256 than its name or a file beside it says.
     """
     source = source or path
     try:
         if path.name.endswith(INDEX):
             return _read_shards(path, source)
         if path.suffix == ".safetensors":
+            _check_digest(path, source)
             return _read_safetensors(path)
         _check_archive(path, source)
         return safe_load(path)
@@ -97,6 +102,7 @@ def _read_shards(path: Path, source: str | Path) -> dict[str, Any]:
     """Return the tensors of all files that an index names."""
     tensors: dict[str, Any] = {}
     for file in shards(path, source):
+        _check_digest(file, source)
         tensors |= _read_safetensors(file)
     return tensors
 
@@ -122,6 +128,47 @@ def require_real(tensors: Mapping[str, Tensor], path: Path, source: str | Path) 
             )
 
 
+def implausible(tensors: Mapping[str, Any], source: str | Path) -> str | None:
+    """Return a sentence about a value that no training gives: files without checksums may have flipped bits. Else None."""
+    for name, value in tensors.items():
+        if isinstance(value, Tensor) and value.is_floating_point() and value.numel():
+            most = float(value.abs().max())
+            if most > BEYOND:
+                return (
+                    f"{source}: {name} has a value of {most:.1e}, beyond any trained weight: the file may be damaged. Get it "
+                    "again, and compare its sha256 with its authors'"
+                )
+    return None
+
+
+def _check_digest(path: Path, source: str | Path) -> None:
+    """Check a file that has no checksums inside against the sha256 in its name, or in a file beside it.
+
+    Raises:
+        CheckpointError: they differ.
+    """
+    for where, expected in _digests(path):
+        if not (digest := sha256_of(path)).startswith(expected):
+            raise CheckpointError(
+                f"{source} has sha256 {digest}, and {where} says {expected}: it is damaged, or another file. Get it again"
+            )
+
+
+def _digests(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield each place that tells the sha256 of a file, with the digest or its beginning."""
+    if found := DIGEST.findall(path.name):
+        yield "its name", found[-1]
+    for name in (f"{path.name}.sha256", *SUMS):
+        beside = path.with_name(name)
+        for line in beside.read_text(encoding="utf-8", errors="replace").splitlines() if beside.is_file() else ():
+            digest, _, named = line.strip().partition(" ")
+            if re.fullmatch("[0-9a-fA-F]{64}", digest) and named.strip(" *") in (
+                "" if name not in SUMS else path.name,
+                path.name,
+            ):
+                yield name, digest.lower()
+
+
 def _check_archive(path: Path, source: str | Path) -> None:
     """Check that an archive does not unpack to more than its own size, and that its entries are as they were written.
 
@@ -132,7 +179,7 @@ def _check_archive(path: Path, source: str | Path) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
         if file.read(len(ZIP)) != ZIP:
-            return
+            return _check_digest(path, source)
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             claimed = sum(entry.file_size for entry in entries)

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..errors import CheckpointError, first_few
 from ..layers.parts import Grid, resize_table
 from .addresses import is_authors
+from .archives import implausible
 from .contents import Contents, prefixes_of, read_contents
 from .selection import Loadable, Taken, Target, select
 from .suggestions import nearest_arch
@@ -98,7 +99,8 @@ def load_pretrained(
         raise CheckpointError("\n".join([text, *_hints(contents, taken)]))
     _require_finite(found, target, str(checkpoint))
     model.load_state_dict(found, strict=False)  # exactness was checked above, fresh tensors apart
-    remarks = (*taken.remarks, *adopt_eps(model, taken, str(checkpoint)))
+    fault = implausible(found, checkpoint)
+    remarks = (*taken.remarks, *adopt_eps(model, taken, str(checkpoint)), *([fault] if fault else ()))
     return LoadReport(str(checkpoint), tuple(found), tuple(dropped), tuple(missing), tuple(adapted), str(taken.choice), remarks)
 
 

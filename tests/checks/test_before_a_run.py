@@ -147,6 +147,9 @@ def test_options_reach_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [backend.type for backend in cfg.visualizer.vis_backends] == ["LocalVisBackend", "TensorboardVisBackend"]
     assert cfg.resume is False
     assert train_config(TrainOptions(LEAF, resume="auto")).resume is True
+    loader = "train_dataloader = dict(_delete_=True, prefetch_factor=2, persistent_workers=True)"  # without num_workers
+    Path("own.py").write_text(f"_base_ = {str(LEAF)!r}\n{loader}\n")
+    assert train_config(TrainOptions("own.py")).train_dataloader == dict(persistent_workers=False)
     assert train_config(TrainOptions(LEAF, variant=DEMO)).work_dir == "work_dirs/retinanet_pvt_tiny_coco_demo"
 
 

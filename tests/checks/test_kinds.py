@@ -183,9 +183,10 @@ def test_batches_of_a_validation() -> None:
 
 def test_packages_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmvit.checks.pipelines.find_spec", lambda name: None)
-    cfg = own_config(**{"visualizer.vis_backends": [dict(type="WandbVisBackend")]})
+    cfg = own_config(**{"visualizer.vis_backends": [dict(type="WandbVisBackend")], "model.bbox_head.type": "mmdet.PAAHead"})
     assert found(check_packages, cfg) == [
-        ("wrong", "WandbVisBackend needs the package wandb, which is not installed. pip install wandb")
+        ("wrong", f"{kind} needs the package {module}, which is not installed. pip install {package}")
+        for kind, module, package in (("PAAHead", "sklearn", "scikit-learn"), ("WandbVisBackend", "wandb", "wandb"))
     ]
 
 

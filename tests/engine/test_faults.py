@@ -6,14 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.runner import Runner
+from safetensors.torch import save_file
 
+import mmvit
+from mmvit.compat.python import sha256_of
 from mmvit.config.files import open_config
 from mmvit.engine.checking import best_faults
 from mmvit.engine.checkpoints import LAST, CheckpointHook, last_checkpoint
 from mmvit.engine.launch import launcher_faults
-from mmvit.engine.start import value_faults
 from mmvit.errors import InputError
-from mmvit.weights.archives import read_checkpoint
+from mmvit.weights.archives import implausible, read_checkpoint
+from mmvit.weights.loading import load_pretrained
 
 pytestmark = [pytest.mark.stack, pytest.mark.once]
 FOUND_BY = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID")
@@ -53,12 +56,39 @@ def test_flipped_bits(tmp_path: Path, place: float) -> None:
         read_checkpoint(file)
 
 
-def test_values_beyond_any_trained_weight() -> None:
+def test_values_beyond_any_trained_weight(tmp_path: Path) -> None:
     state = dict(fine=torch.randn(9), count=torch.tensor(10**9), none=torch.zeros(0))
-    assert list(value_faults(state, "own.safetensors")) == []
-    (finding,) = value_faults({**state, "norm.weight": torch.tensor([1.0, 7e36])}, "own.safetensors")
-    assert finding.verdict == "doubtful"
-    assert finding.text.startswith("own.safetensors: norm.weight has a value of 7.0e+36, beyond any trained weight")
+    assert implausible(state, "own.safetensors") is None
+    told = implausible({**state, "norm.weight": torch.tensor([1.0, 7e36])}, "own.safetensors")
+    assert told is not None
+    assert told.startswith("own.safetensors: norm.weight has a value of 7.0e+36, beyond any trained weight")
+    backbone = mmvit.create("pvt_v2_b0")
+    damaged = {name: value.clone() for name, value in backbone.state_dict().items()}
+    damaged["stages.0.norm.weight"][0] = 7e36
+    save_file(damaged, tmp_path / "own.safetensors")
+    assert "stages.0.norm.weight has a value of 7.0e+36" in str(load_pretrained(backbone, tmp_path / "own.safetensors"))
+
+
+@pytest.mark.parametrize("where", ["its name", "own.safetensors.sha256", "SHA256SUMS", "an old file's name"])
+def test_digests_of_files_without_checksums(tmp_path: Path, where: str) -> None:
+    file, tensors = tmp_path / "own.safetensors", {"weight": torch.randn(64, 64)}
+    if where.startswith("an old"):
+        file = file.with_suffix(".pth")
+        torch.save(tensors, file, _use_new_zipfile_serialization=False)
+    else:
+        save_file(tensors, file)
+    digest = sha256_of(file)
+    if where.endswith("name"):
+        file = file.rename(file.with_stem(f"own-{digest[:8]}"))
+    else:
+        (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  other.safetensors\n")
+        (tmp_path / where).write_text(f"{digest} *{file.name}\n")
+    read_checkpoint(file)
+    content = bytearray(file.read_bytes())
+    content[-600] ^= 64
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=f"and {'its name' if where.endswith('name') else where} says {digest[:8]}"):
+        read_checkpoint(file)
 
 
 @pytest.mark.parametrize(("value", "verdicts"), [(0.0, []), (-1.0, ["doubtful"]), (float("nan"), ["doubtful"])])
