@@ -51,8 +51,9 @@ def test_configs_have_a_name_of_their_own_on_their_page() -> None:
 
 
 @pytest.mark.parametrize("block", CONFIGS, ids=lambda block: block.file)
-def test_configs_build(block: Block, folders: dict[Path, Path]) -> None:
+def test_configs_build(block: Block, folders: dict[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """The model on the meta device, channels that fit, a preprocessor for its images, an optimiser; named files are known."""
+    monkeypatch.syspath_prepend(folders[block.page])
     cfg = Config.fromfile(folders[block.page] / str(block.file))
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = meta_model(cfg)
