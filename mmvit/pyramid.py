@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple, TypedDict, cast
 
 import torch
 import torch.nn.functional as F
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 from mmengine.model import BaseModule, initialize
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -284,5 +284,5 @@ class Pyramid(BaseModule):
         initialize(self, [cfg for cfg in listed if cfg not in pretrained])
         for cfg in pretrained:
             options = {key: value for key, value in cfg.items() if key != "type"}
-            print_log(str(loading.load_pretrained(self, **options)), logger="current")
+            MMLogger.get_current_instance().info(str(loading.load_pretrained(self, **options)), extra={"first_line": "weights"})
         self._is_init = True

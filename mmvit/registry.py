@@ -26,6 +26,7 @@ HOOKS = Registry(
     parent=ROOT_HOOKS,
     scope=SCOPE,
     locations=[
+        "mmvit.engine.opening",
         "mmvit.engine.progress",
         "mmvit.engine.checkpoints",
         "mmvit.engine.finite",

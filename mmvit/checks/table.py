@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from mmengine.config import Config
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 from ..errors import InputError
@@ -107,8 +107,10 @@ def require(findings: Iterable[Finding]) -> None:
         if finding.verdict == "wrong":
             wrong.append(finding.text)
         else:
-            level = logging.WARNING if finding.verdict == "doubtful" else logging.INFO
-            print_log(str(finding), logger="current", level=level)
+            doubtful = finding.verdict == "doubtful"
+            shown = {"first_line": "doubtful", "text": f"{finding.subject}: {finding.text}"} if doubtful else {}
+            level = logging.WARNING if doubtful else logging.INFO
+            MMLogger.get_current_instance().log(level, str(finding), extra=shown)
     if len(wrong) == 1:
         raise InputError(wrong[0])
     if wrong:

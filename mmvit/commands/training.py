@@ -83,6 +83,9 @@ def add_common(parser: ArgumentParser) -> None:
     add_cfg_options(parser)
     add_data_root(parser)
     parser.add_argument(
+        "-v", "--verbose", action="store_true", help="show environment, config and hooks, too; the log has them"
+    )
+    parser.add_argument(
         "--launcher",
         choices=("none", "pytorch", "slurm", "mpi"),
         default="none",

@@ -50,6 +50,7 @@ class TrainOptions(ShortOptions):
     launcher: Launcher = "none"
     variant: Variant | None = None
     tensorboard: bool = False
+    verbose: bool = False  # everything in the terminal, not only in the log
     new_schedule: bool = False
 
 
@@ -64,6 +65,7 @@ class TestOptions(DataOptions):
     show_dir: Path | None = None
     tta: bool = False
     no_labels: bool = False
+    verbose: bool = False
     compile: bool = False
     cfg_options: dict[str, Any] = field(default_factory=dict)
     launcher: Launcher = "none"
@@ -158,7 +160,7 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
         if (loader := cfg.get(f"{split}_dataloader")) and not loader.get("num_workers"):
             loader.persistent_workers = False  # torch refuses both without workers
             loader.pop("prefetch_factor", None)
-    ours = [dict(type=f"mmvit.{name}") for name in ("NameFilesHook", "CheckLabelsHook", "ProgressHook")]
+    ours = [dict(type=f"mmvit.{name}") for name in ("NameFilesHook", "CheckLabelsHook", "OpeningHook", "ProgressHook")]
     cfg.custom_hooks = [*(cfg.get("custom_hooks") or ()), *ours]
     if not torch.cuda.is_available():
         _run_on_cpu(cfg)

@@ -24,6 +24,7 @@ from .configuration import TestOptions, TrainOptions, test_config, train_config
 from .progress import ProgressHook
 from .results import Results, ResultsHook
 from .start import Start, start_of
+from .terminal import terminal
 
 RUNS = count()  # of this process
 FIRST_STEPS = 3  # a dry run would have found an error in these
@@ -40,23 +41,24 @@ def train(options: TrainOptions) -> Results:
     Raises:
         InputError: a file, key or value is wrong.
     """
-    cfg = train_config(options)
-    fix_workspace(cfg)
-    _start_processes(cfg)
-    if options.variant is not None:
-        options.variant.prepare()
-    check_start(cfg, ("train", "val") if cfg.get("val_dataloader") else ("train",))
-    fetch_pretrained(cfg)
-    start = start_of(cfg)
-    runner = _runner(cfg)
-    _tell(runner)
-    if start is not None:
-        start.fit(runner, exactly=bool(cfg.get("resume")))
-        if cfg.get("resume"):
-            start.require_progress()
-        start.hand_over()
-    _run(runner, "train")
-    return next(hook.results for hook in runner.hooks if isinstance(hook, ResultsHook))
+    with terminal(options.verbose):
+        cfg = train_config(options)
+        fix_workspace(cfg)
+        _start_processes(cfg)
+        if options.variant is not None:
+            options.variant.prepare()
+        check_start(cfg, ("train", "val") if cfg.get("val_dataloader") else ("train",))
+        fetch_pretrained(cfg)
+        start = start_of(cfg)
+        runner = _runner(cfg)
+        _tell(runner)
+        if start is not None:
+            start.fit(runner, exactly=bool(cfg.get("resume")))
+            if cfg.get("resume"):
+                start.require_progress()
+            start.hand_over()
+        _run(runner, "train")
+        return next(hook.results for hook in runner.hooks if isinstance(hook, ResultsHook))
 
 
 def test(options: TestOptions) -> Mapping[str, float]:
@@ -65,23 +67,26 @@ def test(options: TestOptions) -> Mapping[str, float]:
     Raises:
         InputError: a file, key or value is wrong, or the checkpoint is another model's.
     """
-    cfg = test_config(options)
-    fix_workspace(cfg)
-    _start_processes(cfg)
-    if options.variant is not None:
-        options.variant.prepare()
-    check_start(cfg, ("test",))
-    if options.out is not None and cfg.get("default_scope") == "mmseg":
-        options.out.mkdir(parents=True, exist_ok=True)  # in mmseg the first process makes it, while others may already write
-    start = Start(str(options.checkpoint))
-    runner = _runner(cfg)
-    _tell(runner)
-    start.fit(runner, exactly=True)
-    start.hand_over()
-    if options.out is not None and not options.no_labels and cfg.get("default_scope") != "mmseg":
-        runner.test_evaluator.metrics.append(_dump(cfg, options))
-    with whole_counts():
-        return _run(runner, "test")
+    with terminal(options.verbose):
+        cfg = test_config(options)
+        fix_workspace(cfg)
+        _start_processes(cfg)
+        if options.variant is not None:
+            options.variant.prepare()
+        check_start(cfg, ("test",))
+        if options.out is not None and cfg.get("default_scope") == "mmseg":
+            options.out.mkdir(
+                parents=True, exist_ok=True
+            )  # in mmseg the first process makes it, while others may already write
+        start = Start(str(options.checkpoint))
+        runner = _runner(cfg)
+        _tell(runner)
+        start.fit(runner, exactly=True)
+        start.hand_over()
+        if options.out is not None and not options.no_labels and cfg.get("default_scope") != "mmseg":
+            runner.test_evaluator.metrics.append(_dump(cfg, options))
+        with whole_counts():
+            return _run(runner, "test")
 
 
 def _runner(cfg: Config) -> Runner:

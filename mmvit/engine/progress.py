@@ -39,8 +39,8 @@ class ProgressHook(Hook):
         self.tasks: dict[str, TaskID] = {}
         self.silenced: list[tuple[logging.Handler, int]] = []
 
-    def before_run(self, runner: Runner) -> None:
-        if not (sys.stdout.isatty() and is_main_process()):
+    def _start(self, runner: Runner) -> None:
+        if self.progress is not None or not (sys.stdout.isatty() and is_main_process()):
             return
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -58,6 +58,7 @@ class ProgressHook(Hook):
         self.progress.start()
 
     def before_train(self, runner: Runner) -> None:
+        self._start(runner)
         self._begin("train", runner.max_iters, runner.iter)
 
     def after_train_iter(
@@ -77,6 +78,7 @@ class ProgressHook(Hook):
         self._end("val", runner, metrics)
 
     def before_test(self, runner: Runner) -> None:
+        self._start(runner)
         self._begin("test", len(runner.test_dataloader))
 
     def after_test_iter(

@@ -16,6 +16,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 
 from ..registry import HOOKS
 from .storage import write_whole
+from .terminal import near
 
 FILE, TABLE = "results.json", "results.csv"
 SHOWN = 20  # classes in the closing table
@@ -114,10 +115,10 @@ def closing_lines(results: Results) -> str:
             each = [(name, [_figure(values.get(figure)) for figure in figures]) for name, values in classes[:SHOWN]]
             lines += ["", *_table([f"class ({shown[0].at})", *figures], each)]
             lines += [f"and {len(classes) - SHOWN} more in {TABLE}"] * (len(classes) > SHOWN)
-    lines.append(f"results: {_near(results.work_dir, FILE)}, {_near(results.work_dir, TABLE)}")
+    lines.append(f"results: {near(results.work_dir, FILE)}, {near(results.work_dir, TABLE)}")
     if best_or_last := results.best or results.checkpoint:
-        file = _near(best_or_last)
-        words = [_near(results.config), file, "--out", _near(results.work_dir, "analysis.html")]
+        file = near(best_or_last)
+        words = [near(results.config), file, "--out", near(results.work_dir, "analysis.html")]
         lines.append(f"next: python -m mmvit predict {shlex.quote(file)} IMAGES")
         lines.append(f"      python -m mmvit analyze {shlex.join(words)}")
     return "\n".join(lines)
@@ -212,12 +213,6 @@ def finite(value: Any) -> float | None:
 def _row(entry: Validation) -> dict[str, Any]:
     classes = {f"{name}/{kind}": value for kind, values in entry.by_class.items() for name, value in values.items()}
     return dict(iteration=entry.iteration, epoch=entry.epoch, loss=entry.loss, **entry.metrics) | classes
-
-
-def _near(*parts: str) -> str:
-    """Return a path as one would type it here."""
-    path = Path(*parts)
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _figure(value: float | None) -> str:

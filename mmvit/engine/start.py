@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 from mmengine.runner import CheckpointLoader, Runner
 
@@ -64,7 +64,7 @@ class Start:
         if not built and eps is not None:
             runner.model["backbone"]["norm_eps"] = eps
         if whole.translated:
-            print_log(f"{self.source}: {whole}", logger="current")
+            MMLogger.get_current_instance().info(f"{self.source}: {whole}", extra={"first_line": "weights"})
             rest = {
                 key: value for key, value in self.content.items() if key in ("message_hub", "optimizer", "param_schedulers")
             }

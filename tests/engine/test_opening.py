@@ -1,0 +1,37 @@
+"""Before its first iteration, a run says little in the terminal, and everything in its log."""
+
+import logging
+
+import pytest
+
+from mmvit.engine.opening import ROWS, laid_out
+from mmvit.engine.terminal import FOR_TERMINAL, Plain, Terminal
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.mark.parametrize("options", [0, 2, 6])
+@pytest.mark.parametrize("findings", [0, 1, 30])
+def test_few_rows(options: int, findings: int) -> None:
+    lines = [("data", "words " * 40)] * 5 + [("option", "words " * 40)] * options
+    doubtful = [("doubtful", f"number {number} " + "words " * 40) for number in range(findings)]
+    rows = list(laid_out(lines, doubtful, 80))
+    assert len(rows) <= ROWS <= 14
+    assert all(len(row) <= 80 for row in rows)
+    shown = sum(f"number {number} " in row for row in rows for number in range(findings))
+    assert shown == findings or f"and {findings - shown} more in the log" in rows[-1]
+    assert shown or not findings or options == 6
+
+
+def test_what_a_terminal_shows() -> None:
+    terminal, plain = Terminal(begun=False), Plain(color=True)
+    ours, finding, theirs = (logging.makeLogRecord(dict(msg=msg, levelno=logging.WARNING)) for msg in ("a", "b", "c"))
+    vars(ours)[FOR_TERMINAL] = True
+    vars(finding).update(first_line="doubtful", text="data: few")
+    assert [terminal.filter(record) for record in (ours, finding, theirs)] == [True, False, False]
+    assert terminal.first == [("doubtful", "data: few")]
+    terminal.begun = True
+    assert terminal.filter(theirs)
+    assert plain.format(ours) == "a"
+    assert "\x1b[5m" not in plain.format(theirs), "nothing blinks"
+    assert plain.format(theirs).endswith(" - c")
