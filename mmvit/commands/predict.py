@@ -31,6 +31,12 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int
     parser.add_argument(
         "--ann", type=Path, metavar="FILE", help="file in COCO's format: its image and category ids in the results"
     )
+    parser.add_argument(
+        "--format",
+        choices=("coco", "yolo", "csv", "cvat", "labelstudio"),
+        default="coco",
+        help="write the objects for this tool, too, beside the JSON in COCO's format",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--recursive", action="store_true", help="take the images of subfolders, too")
     parser.add_argument(
@@ -55,7 +61,7 @@ def _predict(asked: Namespace) -> int:
 
     names = ("device", "score", "batch_size", "dtype", "tta", "tile", "overlap")
     predictor = Predictor(config, checkpoint, **{name: getattr(asked, name) for name in names})
-    same = {name: getattr(asked, name) for name in ("json", "classes", "recursive", "ann", "resume")}
+    same = {name: getattr(asked, name) for name in ("json", "classes", "recursive", "ann", "format", "resume")}
     shown = dict(overlays=not asked.no_overlays, boxes=asked.show_boxes, every_page=asked.pages == "all")
     out = asked.out or numbered(Path("predictions"), asked.resume)
     prediction = Prediction(predictor, Options(out, **same, **shown))

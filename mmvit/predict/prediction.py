@@ -16,8 +16,10 @@ import numpy as np
 from ..errors import InputError, first_few, message_of, nearest
 from .drawing import draw, require_drawing
 from .films import Film
+from .formats import FORMATS, LIBRARY, pictures
 from .predictor import Predictor
 from .results import Detections, LabelMap, Result
+from .sessions import needed
 from .sources import FILMS, Source, pages, paths
 from .writing import Journal, Names, write_image
 
@@ -37,6 +39,7 @@ class Options:
         recursive: whether to take the images of subfolders, too.
         every_page: whether to take all pages of TIFF and GIF files.
         ann: file in COCO's format whose image and category ids the results shall have.
+        format: tool for which the objects are written, too: a key of `FORMATS`, or coco, whose JSON is always written.
         resume: whether to go on with a run that was stopped.
     """
 
@@ -48,6 +51,7 @@ class Options:
     recursive: bool = False
     every_page: bool = False
     ann: Path | None = None
+    format: str = "coco"
     resume: bool = False
 
 
@@ -55,14 +59,15 @@ class Prediction:
     """Run of a model over files, with its outputs and its progress.
 
     Raises:
-        InputError: the model does not have a class, or is a segmenter, for which classes cannot be chosen; `ann` lacks a class;
-            or, in `run`, there are results already.
+        InputError: the model does not have a class, or is a segmenter, for which neither classes nor a format can be chosen;
+            `ann` lacks a class; or, in `run`, there are results already.
     """
 
     def __init__(self, predictor: Predictor, options: Options) -> None:
         self.predictor, self.options, self.out = predictor, options, options.out
         self.overlays = options.overlays and can_draw()
         self.labels = None if options.classes is None else self._labels(options.classes)
+        self.write_format = None if options.format == "coco" else self._writer(options.format)
         self.ids = Ids(predictor, options.ann)
         self.names = Names()
         self.done, self.failed = 0, 0
@@ -95,13 +100,29 @@ class Prediction:
                 f"{error.filename or self.out} cannot be written: {error.strerror or error}. The results of {self.done} images "
                 f"are in {self.journal.path}; the same command with --resume goes on"
             ) from error
-        self.journal.join(self.ids.categories, keep=stopped)
+        self._join(stopped)
         before = f", {len(self.journal.done)} done before" if self.journal.done else ""
         rate = self.done / (time.perf_counter() - began)
         words = f"{self.done} images{before}, {rate:.2f} images/s, written to {self.out}"
         words += f"; {self.failed} left out or not whole" if self.failed else ""
         print(f"{words}; stopped, --resume goes on" if stopped else words)
         return STOPPED if stopped else SOME_FAILED if self.failed else 0
+
+    def _join(self, stopped: bool) -> None:
+        """Make the files of all results; those of a run that was stopped as well."""
+        categories = self.ids.categories
+        if self.write_format is not None:
+            names = [entry["name"] for entry in categories]
+            self.write_format(pictures(self.journal.lines(), categories), names, self.out)
+        self.journal.join(categories, keep=stopped)
+
+    def _writer(self, tool: str) -> Callable[..., None]:
+        if self.predictor.loaded.scope == "mmseg":
+            raise InputError(
+                f"--format {tool}: it is for objects, and this model labels every pixel: its PNGs are in DIR/labels"
+            )
+        needed(*LIBRARY)
+        return FORMATS[tool]
 
     def _open(self) -> None:
         """Open the journal, once it is known that there are files."""

@@ -1,0 +1,179 @@
+"""Results in the formats of other tools: what `mmvit predict --format` writes of the journal of a run.
+
+supervision writes CSV. The others are written here: its YOLO stops at masks with some kinds of holes, labelformat writes CVAT
+without masks, and no package writes predictions for Label Studio. An object whose mask is empty, or too thin for an outline, is
+written as its box.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+import cv2
+import numpy as np
+
+from ..data.files import write_whole
+from .results import run_lengths
+from .sessions import needed
+
+LIBRARY = ("supervision", "draw")  # with the extra that brings it
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image, or a frame of a film, and the objects that were found in it.
+
+    Attributes:
+        name: of its files, without suffix.
+        source: its path.
+        size: height and width in pixels.
+        found: `supervision.Detections`; `class_id` counts from 0 in the list of classes.
+    """
+
+    name: str
+    source: str
+    size: tuple[int, int]
+    found: Any
+
+
+def pictures(lines: Iterable[Mapping[str, Any]], categories: list[dict[str, Any]]) -> Iterator[Picture]:
+    """Yield the images of a journal's lines.
+
+    Raises:
+        InputError: supervision is not installed.
+    """
+    library = needed(*LIBRARY)
+    label_of = {entry["id"]: label for label, entry in enumerate(categories)}
+    names = np.array([entry["name"] for entry in categories])
+    for line in lines:
+        if "image" not in line:
+            continue
+        image, entries = line["image"], line["annotations"]
+        boxes = np.array([entry["bbox"] for entry in entries], dtype=np.float64).reshape(-1, 4)
+        labels = np.array([label_of[entry["category_id"]] for entry in entries], dtype=int)
+        size = (image["width"], image["height"])
+        masks = [library.rle_to_mask(entry["segmentation"]["counts"], size) for entry in entries if "segmentation" in entry]
+        found = library.Detections(
+            xyxy=np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]),
+            mask=np.array(masks, dtype=bool) if masks else None,
+            confidence=np.array([entry["score"] for entry in entries], dtype=np.float64),
+            class_id=labels,
+            data=dict(class_name=names[labels]),
+        )
+        film, _, frame = line["source"].rpartition(" frame ")
+        name = f"{Path(film).stem}_{int(frame):06d}" if "film" in line else line["name"]
+        yield Picture(name, line["source"], (size[1], size[0]), found)
+
+
+def write_yolo(found: Iterable[Picture], names: list[str], out: Path) -> None:
+    """Write `labels/NAME.txt`, a line for each box or outline, and `data.yaml` with the names of the classes."""
+    for picture in found:
+        height, width = picture.size
+        lines = []
+        for corners, mask, label in zip(picture.found.xyxy, _masks(picture), picture.found.class_id, strict=True):
+            shapes = [outline.ravel() for outline in outlines(mask)]
+            if not shapes:
+                shapes = [np.concatenate([(corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]])]
+            shares = (shape.reshape(-1, 2) / [width, height] for shape in shapes)
+            lines += [" ".join([str(label), *(f"{value:.6f}" for value in share.ravel())]) for share in shares]
+        write_whole(out / "labels" / f"{picture.name}.txt", "".join(f"{line}\n" for line in lines).encode())
+    listed = "".join(f"  {number}: {json.dumps(name, ensure_ascii=False)}\n" for number, name in enumerate(names))
+    write_whole(out / "data.yaml", f"path: .\ntrain: images\nval: images\nnames:\n{listed}".encode())
+
+
+def outlines(mask: np.ndarray | None) -> list[np.ndarray]:
+    """Return the outer outlines (N, 2) of the parts of a mask, without holes and without parts of fewer than three points."""
+    if mask is None:
+        return []
+    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return [outline[:, 0] for outline in found if len(outline) >= 3]
+
+
+def write_csv(found: Iterable[Picture], names: list[str], out: Path) -> None:
+    """Write `predictions.csv`, a row for each object: its box, the number and name of its class, its score, its image."""
+    partial = out / ".predictions.csv.partial"
+    try:
+        with needed(*LIBRARY).CSVSink(str(partial)) as sink:
+            for picture in found:
+                sink.append(picture.found, dict(file_name=picture.source))
+        partial.replace(out / "predictions.csv")
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_cvat(found: Iterable[Picture], names: list[str], out: Path) -> None:
+    """Write `annotations.xml`, "CVAT for images 1.1": boxes, or masks as run lengths, row by row inside of their box."""
+    root = Element("annotations")
+    SubElement(root, "version").text = "1.1"
+    labels = SubElement(SubElement(SubElement(root, "meta"), "task"), "labels")
+    for name in names:
+        SubElement(SubElement(labels, "label"), "name").text = name
+    for number, picture in enumerate(found):
+        height, width = picture.size
+        about = dict(id=str(number), name=picture.source, width=str(width), height=str(height))
+        image = SubElement(root, "image", about)
+        for corners, mask, label in zip(picture.found.xyxy, _masks(picture), picture.found.class_id, strict=True):
+            shape = dict(label=names[label], source="auto", occluded="0", z_order="0")
+            if mask is None or not mask.any():
+                sides = zip(("xtl", "ytl", "xbr", "ybr"), corners, strict=True)
+                SubElement(image, "box", shape | {key: f"{value:.2f}" for key, value in sides})
+            else:
+                SubElement(image, "mask", shape | _runs(mask))
+    write_whole(out / "annotations.xml", tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def _masks(picture: Picture) -> list[np.ndarray | None]:
+    return [None] * len(picture.found) if picture.found.mask is None else list(picture.found.mask)
+
+
+def _runs(mask: np.ndarray) -> dict[str, str]:
+    """Return the attributes of CVAT's mask: its box, and the lengths of background and object in turn."""
+    (top, bottom), (left, right) = ((where.min(), where.max() + 1) for where in np.nonzero(mask))
+    lengths = run_lengths(mask[top:bottom, left:right].T)["counts"]
+    sides = dict(left=left, top=top, width=right - left, height=bottom - top)
+    return {"rle": ", ".join(map(str, lengths)), **{key: str(value) for key, value in sides.items()}}
+
+
+def write_label_studio(found: Iterable[Picture], names: list[str], out: Path) -> None:
+    """Write `tasks.json`: for each image a task with a prediction, in percent of the image; masks as outlines."""
+    tasks = []
+    for picture in found:
+        regions = [
+            dict(region, from_name="label", to_name="image", score=score)
+            for corners, mask, label, score in zip(
+                picture.found.xyxy, _masks(picture), picture.found.class_id, picture.found.confidence.tolist(), strict=True
+            )
+            for region in _regions(corners, mask, names[label], picture.size)
+        ]
+        mean = float(picture.found.confidence.mean()) if regions else 0.0
+        tasks.append(
+            dict(data=dict(image=picture.source), predictions=[dict(model_version="mmvit", score=mean, result=regions)])
+        )
+    write_whole(out / "tasks.json", json.dumps(tasks, ensure_ascii=False, indent=1).encode())
+
+
+def _regions(corners: np.ndarray, mask: np.ndarray | None, name: str, size: tuple[int, int]) -> Iterator[dict[str, Any]]:
+    height, width = size
+    percent = 100 / np.array([width, height])
+    whole = dict(original_width=width, original_height=height, image_rotation=0)
+    found = outlines(mask)
+    if not found:
+        (x, y), (right, bottom) = corners.reshape(2, 2) * percent
+        value = dict(
+            x=float(x), y=float(y), width=float(right - x), height=float(bottom - y), rotation=0, rectanglelabels=[name]
+        )
+        yield dict(whole, type="rectanglelabels", value=value)
+    for outline in found:
+        value = dict(points=(outline * percent).tolist(), closed=True, polygonlabels=[name])
+        yield dict(whole, type="polygonlabels", value=value)
+
+
+FORMATS: dict[str, Callable[[Iterable[Picture], list[str], Path], None]] = {
+    "yolo": write_yolo,
+    "csv": write_csv,
+    "cvat": write_cvat,
+    "labelstudio": write_label_studio,
+}
