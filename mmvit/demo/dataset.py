@@ -1,4 +1,4 @@
-"""Embedded demo dataset: scanned digits on photographs, built offline in seconds, in three formats."""
+"""Embedded demo dataset: scanned digits on photographs, built offline in seconds, in four formats."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .spec import CLASSES, SEGMENTATION_CLASSES, DemoSpec
 __all__ = ["CLASSES", "SEGMENTATION_CLASSES", "DemoSpec", "build"]
 
 STAMP = "spec.json"  # lists the settings and the files of a build
-FORMAT = {"format": "mmvit-demo", "version": 1}
+FORMAT = {"format": "mmvit-demo", "version": 2}
 EXTRA_MODULES = ("PIL", "numpy", "pycocotools", "scipy", "skimage", "sklearn")
 
 
@@ -25,8 +25,9 @@ def build(root: str | Path = "data/demo", spec: DemoSpec = DemoSpec()) -> Path: 
     """Make sure that `root` holds the dataset that `spec` describes, and return `root`.
 
     The layout is `coco/{annotations,train2017,val2017}`, `ade/ADEChallengeData2016/{images,annotations}/
-    {training,validation}` and `cityscapes/{leftImg8bit,gtFine}/{train,val}/digits`. A complete dataset of the same settings is
-    left alone. Any other is replaced as a whole: the new one is written beside it and renamed.
+    {training,validation}`, `cityscapes/{leftImg8bit,gtFine}/{train,val}/digits` and `binary/{images,masks}/{train,val}`. A
+    complete dataset of the same settings is left alone. Any other is replaced as a whole: the new one is written beside it and
+    renamed.
 
     Raises:
         FileExistsError: `root` holds anything that no build put there and that a build would have to delete.

@@ -1,4 +1,4 @@
-"""Formats of the demo's scenes: COCO (instances), ADE20K and Cityscapes (label maps)."""
+"""Formats of the demo's scenes: COCO (instances), ADE20K, Cityscapes and binary segmentation (label maps)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ADE_FOLDERS = {"train": "training", "val": "validation"}
 
 
 def write_split(root: Path, split: str, scenes: Iterable[Scene], first_image_id: int) -> int:
-    """Write 'train' or 'val' in all three formats under `root`; return the number of images.
+    """Write 'train' or 'val' in all four formats under `root`; return the number of images.
 
     Image and annotation ids of the two splits differ as long as `first_image_id` makes the image ids differ.
     """
@@ -46,8 +46,8 @@ def write_split(root: Path, split: str, scenes: Iterable[Scene], first_image_id:
     return len(images)
 
 
-def _folders(root: Path, split: str) -> tuple[Path, Path, Path, Path, Path]:
-    """Return the folders of COCO images, ADE20K images and label maps, Cityscapes images and label maps."""
+def _folders(root: Path, split: str) -> tuple[Path, ...]:
+    """Return the folders of COCO images, and those of images and label maps of ADE20K, Cityscapes, binary segmentation."""
     ade, cityscapes = root / "ade/ADEChallengeData2016", root / "cityscapes"
     return (
         root / "coco" / f"{split}2017",
@@ -55,11 +55,13 @@ def _folders(root: Path, split: str) -> tuple[Path, Path, Path, Path, Path]:
         ade / "annotations" / _ADE_FOLDERS[split],
         cityscapes / "leftImg8bit" / split / CITY,
         cityscapes / "gtFine" / split / CITY,
+        root / "binary/images" / split,
+        root / "binary/masks" / split,
     )
 
 
 def _write_scene(root: Path, split: str, image_id: int, scene: Scene) -> None:
-    coco, ade_images, ade_maps, city_images, city_maps = _folders(root, split)
+    coco, ade_images, ade_maps, city_images, city_maps, images, masks = _folders(root, split)
     jpeg = _encode(scene.image, "JPEG", quality=95, subsampling=0)
     (coco / _file_name(image_id)).write_bytes(jpeg)
     ade_name = f"ADE_{split}_{image_id:08d}"
@@ -70,6 +72,9 @@ def _write_scene(root: Path, split: str, image_id: int, scene: Scene) -> None:
     city_name = f"{CITY}_{image_id:06d}_000000"
     (city_images / f"{city_name}_leftImg8bit.png").write_bytes(_encode(scene.image, "PNG", compress_level=1))
     (city_maps / f"{city_name}_gtFine_labelTrainIds.png").write_bytes(_encode(train_ids, "PNG"))
+    (images / _file_name(image_id)).write_bytes(jpeg)
+    foreground = np.where(train_ids == IGNORED, IGNORED, train_ids > 0).astype(np.uint8)
+    (masks / f"{image_id:012d}.png").write_bytes(_encode(foreground, "PNG"))
 
 
 def _encode(pixels: np.ndarray, kind: str, **options: int) -> bytes:

@@ -36,6 +36,7 @@ SECONDS = 440  # of bare steps; whole runs, with data, validations and a busier 
 SECONDS_A_MILLION = 0.0115  # time that a million parameters of the backbone add to an iteration
 
 
+ONE_CHANNEL = "binary segmentation"
 PACES = {head.kind: head.pace for head in HEADS.values()}
 
 
@@ -47,7 +48,8 @@ class LabelMaps:
     splits: dict[str, str]  # train and val to their folders
     images: tuple[str, str]  # folder, suffix
     maps: tuple[str, str]
-    reduce_zero_label: bool
+    reduce_zero_label: bool = False
+    classes: tuple[str, ...] = SEGMENTATION_CLASSES
 
 
 SEGMENTATION = {
@@ -63,7 +65,13 @@ SEGMENTATION = {
         dict(train="train", val="val"),
         ("leftImg8bit", "_leftImg8bit.png"),
         ("gtFine", "_gtFine_labelTrainIds.png"),
-        reduce_zero_label=False,
+    ),
+    ONE_CHANNEL: LabelMaps(
+        "binary",
+        dict(train="train", val="val"),
+        ("images", ".jpg"),
+        ("masks", ".png"),
+        classes=("background", "digit"),
     ),
 }
 
@@ -72,7 +80,7 @@ def apply(cfg: Config, root: Path, from_file: bool = False) -> None:
     """Turn a config into its demo, in place.
 
     Args:
-        cfg: a config whose datasets are COCO's, ADE20K's or Cityscapes'.
+        cfg: a config whose datasets are COCO's, ADE20K's, Cityscapes' or ours for binary segmentation.
         root: folder of the demo dataset.
         from_file: keep the backbone's `init_cfg` instead of random weights.
 
@@ -80,6 +88,8 @@ def apply(cfg: Config, root: Path, from_file: bool = False) -> None:
         InputError: a model or a dataset that the demo does not support.
     """
     kind = cfg.train_dataloader.dataset.get("type")
+    if cfg.model.get("decode_head", {}).get("out_channels") == 1:
+        kind = ONE_CHANNEL
     parts = [cfg.model.get(part, {}).get("type") for part in ("bbox_head", "decode_head")]
     name = next((name for name in (cfg.model.type, *parts) if name in PACES), None)
     fits = kind in SEGMENTATION if "decode_head" in cfg.model else kind == "CocoDataset"
@@ -96,7 +106,7 @@ def apply(cfg: Config, root: Path, from_file: bool = False) -> None:
         _detection_pipelines(cfg)
         _detection_data(cfg, f"{root.as_posix()}/coco/")
     else:
-        _segmenter(cfg.model)
+        _segmenter(cfg.model, SEGMENTATION[kind])
         _segmentation_data(cfg, root, SEGMENTATION[kind])
     _schedule(cfg, PACES[name])
 
@@ -120,12 +130,12 @@ def _detector(model: ConfigDict) -> None:
     model.bbox_head.init_cfg = dict(type="Normal", layer="Conv2d", std=RETINANET_STD, override=outputs)
 
 
-def _segmenter(model: ConfigDict) -> None:
+def _segmenter(model: ConfigDict, layout: LabelMaps) -> None:
     side = DemoSpec().image_size
     model.data_preprocessor.size = (side, side)
     for head in ("decode_head", "auxiliary_head"):
         if head in model:
-            model[head].num_classes = len(SEGMENTATION_CLASSES)
+            model[head].num_classes = len(layout.classes)
     if model.test_cfg.mode == "slide":  # windows of half the image, overlapping by half
         model.test_cfg = dict(mode="slide", crop_size=(side // 2, side // 2), stride=(side // 4, side // 4))
 
@@ -167,7 +177,7 @@ def _segmentation_data(cfg: Config, root: Path, layout: LabelMaps) -> None:
             img_suffix=layout.images[1],
             seg_map_suffix=layout.maps[1],
             reduce_zero_label=layout.reduce_zero_label,
-            metainfo=dict(classes=SEGMENTATION_CLASSES),
+            metainfo=dict(classes=layout.classes),
             test_mode=split != "train",
         )
     _loaders(cfg)

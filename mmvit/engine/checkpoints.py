@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from ..errors import CheckpointError
 from ..pyramid import Pyramid
 from ..registry import HOOKS
-from ..weights.whole import NORM_EPS
+from ..weights.whole import NORM_EPS, THRESHOLD
 from . import storage
 from .models import unwrapped
 
@@ -51,7 +51,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         average_statistics(runner.model)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuse weights that are not finite, and note the backbone's eps.
+        """Refuse weights that are not finite, and note the backbone's eps and the chosen threshold.
 
         Raises:
             CheckpointError: a weight is NaN or infinite.
@@ -64,6 +64,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         for part in unwrapped(runner.model).modules():
             if isinstance(part, Pyramid) and part.norm_eps is not None:
                 checkpoint["meta"][NORM_EPS] = part.norm_eps
+        if chosen := runner.message_hub.log_scalars.get("val/threshold"):  # of mmvit.BinaryMetric, in the newest validation
+            checkpoint["meta"][THRESHOLD] = float(chosen.current())
         if ids := category_ids(runner.train_dataloader.dataset):  # for results that others can compare with their annotations
             checkpoint["meta"].setdefault("dataset_meta", {})["category_ids"] = ids
 

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from ..arguments import initialisers
-from ..config.datasets import SPLITS
+from ..config.datasets import SPLITS, datasets_of
 from ..config.files import Variant, open_config
 from ..config.roots import set_data_root
 from ..config.short_options import DataOptions, ShortOptions, apply_short
@@ -134,7 +134,8 @@ def test_config(options: TestOptions) -> Config:
     if options.tta:
         if "tta_model" not in cfg or "tta_pipeline" not in cfg:
             raise InputError(f"--tta: {options.config} has no tta_model and tta_pipeline")
-        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+        for view in datasets_of(cfg, ("test",)):  # several in a ConcatDataset
+            view.config.pipeline = cfg.tta_pipeline
         cfg.model = dict(cfg.tta_model, module=cfg.model)
     if options.no_labels:
         if options.out is None:

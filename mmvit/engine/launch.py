@@ -19,10 +19,11 @@ from ..checks.pretrained import fetch_pretrained
 from ..checks.table import check_start, require
 from ..compat.python import add_note
 from ..errors import InputError
+from ..weights.whole import use_threshold
 from .computing import fix_workspace, whole_counts
 from .configuration import TestOptions, TrainOptions, test_config, train_config
 from .progress import ProgressHook
-from .results import Results, ResultsHook
+from .results import Results, ResultsHook, note_test
 from .start import Start, start_of
 from .terminal import terminal
 
@@ -75,18 +76,20 @@ def test(options: TestOptions) -> Mapping[str, float]:
             options.variant.prepare()
         check_start(cfg, ("test",))
         if options.out is not None and cfg.get("default_scope") == "mmseg":
-            options.out.mkdir(
-                parents=True, exist_ok=True
-            )  # in mmseg the first process makes it, while others may already write
+            options.out.mkdir(parents=True, exist_ok=True)  # in mmseg the first process makes it; others may already write
         start = Start(str(options.checkpoint))
         runner = _runner(cfg)
         _tell(runner)
         start.fit(runner, exactly=True)
+        if "model.decode_head.threshold" not in options.cfg_options:
+            use_threshold(runner.model, start.content.get("meta"))
         start.hand_over()
         if options.out is not None and not options.no_labels and cfg.get("default_scope") != "mmseg":
             runner.test_evaluator.metrics.append(_dump(cfg, options))
         with whole_counts():
-            return _run(runner, "test")
+            metrics = _run(runner, "test")
+        note_test(runner, str(options.checkpoint), metrics)
+        return metrics
 
 
 def _runner(cfg: Config) -> Runner:

@@ -53,6 +53,7 @@ class Results:
         work_dir, config: its folder, and in it the config with all options.
         iterations: done so far.
         checkpoint: the newest; `best` the one with the best `metric`.
+        tests: what `mmvit test` measured, by checkpoint.
     """
 
     work_dir: str
@@ -62,6 +63,7 @@ class Results:
     metric: str | None = None
     best: str | None = None
     validations: list[Validation] = field(default_factory=list)
+    tests: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -84,7 +86,8 @@ class Results:
         """Write `results.json` and `results.csv`, each completely or not at all."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
         write_whole(Path(self.work_dir, FILE), f"{text}\n".encode())
-        rows = [_row(entry) for entry in self.validations]
+        if not (rows := [_row(entry) for entry in self.validations]):
+            return
         table = StringIO()
         writer = csv.DictWriter(table, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
         writer.writeheader()
@@ -99,6 +102,16 @@ def read_results(work_dir: str | Path) -> Results | None:
         return Results(**{**content, "validations": [Validation(**entry) for entry in content["validations"]]})
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def note_test(runner: Runner, checkpoint: str, metrics: Mapping[str, Any]) -> None:
+    """Add what a test measured to the `results.json` of its work dir."""
+    figures, _ = split_by_class(metrics, {}, ())
+    if figures and is_main_process():
+        folder = str(runner.work_dir)
+        results = read_results(folder) or Results(folder, str(runner.cfg.filename))
+        results.tests[checkpoint] = figures
+        results.write()
 
 
 def closing_lines(results: Results) -> str:
@@ -136,6 +149,7 @@ class ResultsHook(Hook):
         before = read_results(folder) if runner.iter else None
         if before is not None:  # this run resumes it, possibly from before its end
             self.results.validations = [entry for entry in before.validations if entry.iteration <= runner.iter]
+            self.results.tests = before.tests
         self.tables: dict[str, Sequence[float]] = {}
         metrics = runner.val_evaluator.metrics if runner.val_loop is not None else ()
         counting = [metric for metric in metrics if hasattr(metric, "total_area_to_metrics")]
@@ -158,7 +172,8 @@ class ResultsHook(Hook):
         self._write(runner)
 
     def after_run(self, runner: Runner) -> None:
-        runner.logger.info(f"done\n{closing_lines(self.results)}")
+        if hasattr(self, "results"):  # a training's: the config of a work dir, with which one tests, has the hook, too
+            runner.logger.info(f"done\n{closing_lines(self.results)}")
 
     def _kept(self, compute: Any) -> Any:
         def keep(*arguments: Any, **options: Any) -> Any:

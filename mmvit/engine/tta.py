@@ -1,13 +1,13 @@
-"""Test-time augmentation of instance segmentation, which mmdet's `DetTTAModel` does not support.
+"""Test-time augmentation of what mmdet's and mmseg's do not support: instance masks, and segmenters with one channel.
 
-It is not a subclass of it: modules that a registry imports must not need mmdet, which segmenters do not have.
+They are no subclasses of theirs: modules that a registry imports must not need mmdet, which segmenters do not have.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmengine.model import BaseTTAModel
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
 
 from ..registry import MODELS
 
@@ -61,3 +61,28 @@ def turned_back(view: "DetDataSample") -> InstanceData:
     if "masks" in found:
         turned["masks"] = found.masks.flip(AXES[view.flip_direction])
     return found.new(**turned)
+
+
+@MODELS.register_module()
+class SegTTAModel(BaseTTAModel):
+    """mmseg's `SegTTAModel`, right for heads with one channel.
+
+    Their scores are probabilities already. mmseg takes the sigmoid of them once more, which is never below 0.5: every pixel
+    becomes foreground.
+    """
+
+    def merge_preds(self, data_samples_list: Sequence[Sequence[Any]]) -> list[Any]:
+        """Return one sample an image: its last view's, with the mean of the probabilities of all views (an inner list each)."""
+        return [self._merge(views) for views in data_samples_list]
+
+    def _merge(self, views: Sequence[Any]) -> Any:
+        single = self.module.out_channels == 1
+        mean = sum(view.seg_logits.data if single else view.seg_logits.data.softmax(dim=0) for view in views) / len(views)
+        merged = views[-1]
+        labels = (mean > self.module.decode_head.threshold).long() if single else mean.argmax(dim=0, keepdim=True)
+        scores = mean if single else mean.log()  # logits, of which a softmax gives the mean again
+        merged.set_data(dict(seg_logits=PixelData(data=scores), pred_sem_seg=PixelData(data=labels)))
+        if "gt_sem_seg" in views[0]:
+            merged.gt_sem_seg = views[0].gt_sem_seg
+        merged.set_metainfo(dict(img_path=views[0].img_path))
+        return merged

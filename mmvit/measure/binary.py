@@ -11,6 +11,7 @@ from scipy.ndimage import convolve, distance_transform_edt
 
 EPS = np.spacing(1)
 THRESHOLDS = 256
+CUTS = np.arange(1, 100) / 100  # thresholds of which one is chosen
 
 
 def figures(found: ndarray, truth: ndarray) -> dict[str, float]:
@@ -40,6 +41,21 @@ def dice(predicted: ndarray, truth: ndarray) -> float:
     """Return the Dice of two masks (H, W); 1 if both are empty."""
     total = int(predicted.sum()) + int(truth.sum())
     return 2 * int((predicted & truth).sum()) / total if total else 1.0
+
+
+def dice_by_threshold(found: ndarray, truth: ndarray) -> ndarray:
+    """Return the Dice (99,) of the masks `found > t` for t of 0.01, 0.02, ..., 0.99."""
+    above = np.searchsorted(CUTS, found.ravel())  # number of thresholds that each pixel exceeds
+    counts = (np.bincount(above[where], minlength=len(CUTS) + 1) for where in (truth.ravel(), slice(None)))
+    inside, marked = (count[::-1].cumsum()[::-1][1:] for count in counts)
+    total = marked + truth.sum()
+    return np.where(total > 0, 2 * inside / np.maximum(total, 1), 1.0)
+
+
+def nearest_best(curve: ndarray) -> float:
+    """Return the threshold with the highest figure (99,); of several, the one nearest to one half."""
+    best = CUTS[curve >= curve.max() - 1e-9]
+    return round(float(best[np.abs(best - 0.5).argmin()]), 2)
 
 
 def s_measure(found: ndarray, truth: ndarray) -> float:

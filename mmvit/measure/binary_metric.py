@@ -1,14 +1,19 @@
 """The figures of binary segmentation as a metric of mmseg."""
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 
+from ..errors import InputError, first_few
 from ..registry import METRICS
-from .binary import dice, figures
+from .binary import dice, dice_by_threshold, figures, nearest_best
+
+THRESHOLD = "threshold"  # the figure that checkpoints keep
 
 
 @METRICS.register_module()
@@ -16,31 +21,76 @@ class BinaryMetric(IoUMetric):
     """mmseg's `IoUMetric`, in percent, and with it the field's figures from 0 to 1, averaged over the images.
 
     They are Dice of the predicted masks, and S-measure, E-measure, weighted F (wF) and MAE of the probabilities. Ignored pixels
-    count as background that was found. The options are those of `IoUMetric`.
+    count as background that was found. Of models with one channel, it also finds the `threshold` with the highest mean Dice
+    (`best Dice`), which checkpoints keep after a validation.
+
+    Args:
+        sets: names of test sets that are measured apart, side by side; each is a folder in the paths of its images.
+        options: those of `IoUMetric`.
     """
+
+    def __init__(self, sets: Sequence[str] = (), **options: Any) -> None:
+        super().__init__(**options)
+        self.sets = tuple(sets)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         start = len(self.results)
         super().process(data_batch, data_samples)
         if self.format_only:
             return
-        own = [self._figures(sample) for sample in data_samples]
+        own = [(self._set_of(sample), *self._figures(sample)) for sample in data_samples]
         self.results[start:] = list(zip(self.results[start:], own, strict=True))
 
-    def _figures(self, sample: dict) -> dict[str, float]:
+    def _set_of(self, sample: dict) -> str:
+        """Return the test set of an image.
+
+        Raises:
+            InputError: it is of none, or of several.
+        """
+        found = [name for name in self.sets if f"/{name}/" in f"/{PurePath(sample['img_path']).as_posix()}"]
+        if self.sets and len(found) != 1:
+            raise InputError(
+                f"image {sample['img_path']}: of {'several' if found else 'none'} of the test sets {first_few(self.sets)}. "
+                "Expected one of these as a folder in its path (sets of mmvit.BinaryMetric)"
+            )
+        return found[0] if found else ""
+
+    def _figures(self, sample: dict) -> tuple[dict[str, float], np.ndarray | None]:
         labels = sample["gt_sem_seg"]["data"].squeeze()
         seen = (labels != self.ignore_index).cpu().numpy()
         truth = (labels == 1).cpu().numpy()
         predicted = (sample["pred_sem_seg"]["data"].squeeze() == 1).cpu().numpy()
-        found = probabilities(sample["seg_logits"]["data"]).cpu().numpy()
-        return dict(Dice=dice(predicted & seen, truth), **figures(np.where(seen, found, 0), truth))
+        scores = sample["seg_logits"]["data"]
+        found = np.where(seen, probabilities(scores).cpu().numpy(), 0)
+        curve = dice_by_threshold(found, truth) if len(scores) == 1 else None
+        return dict(Dice=dice(predicted & seen, truth), **figures(found, truth)), curve
 
     def compute_metrics(self, results: list) -> dict[str, Any]:
         if self.format_only:
             return super().compute_metrics(results)
         computed = super().compute_metrics([entry for entry, _ in results])
-        own = {name: float(np.mean([found[name] for _, found in results])) for name in results[0][1]}
-        return {**computed, **{name: round(value, 4) for name, value in own.items()}}
+        computed |= _means([found for _, (_, found, _) in results])
+        if all(curve is not None for _, (_, _, curve) in results):
+            curve = np.mean([curve for _, (_, _, curve) in results], axis=0)
+            threshold = nearest_best(curve)
+            computed |= {THRESHOLD: threshold, "best Dice": round(float(curve.max()), 4)}
+        rows = {name: _means([found for _, (ours, found, _) in results if ours == name]) for name in self.sets}
+        rows = {name: row for name, row in rows.items() if row}
+        if rows:
+            print_log(table(rows), logger="current")
+        return {**computed, **{f"{name}/{figure}": value for name, row in rows.items() for figure, value in row.items()}}
+
+
+def _means(found: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: round(float(np.mean([entry[name] for entry in found])), 4) for name in (found[0] if found else ())}
+
+
+def table(rows: dict[str, dict[str, float]]) -> str:
+    """Return the figures of several test sets side by side, a line each."""
+    width, heads = max(len("test set"), *map(len, rows)), list(next(iter(rows.values())))
+    lines = [["test set".ljust(width), *(head.rjust(8) for head in heads)]]
+    lines += [[name.ljust(width), *(f"{row[head]:8.4f}" for head in heads)] for name, row in rows.items()]
+    return "\n" + "\n".join("  ".join(line) for line in lines)
 
 
 def probabilities(scores: torch.Tensor) -> torch.Tensor:

@@ -25,7 +25,7 @@ from ..weights.archives import implausible, read_checkpoint
 from ..weights.downloads import fetch
 from ..weights.loading import require_match
 from ..weights.published import config_of
-from ..weights.whole import whole_of
+from ..weights.whole import use_threshold, whole_of
 from .sources import warn
 
 BUILDING = Lock()  # mmengine's default scope is one for all threads
@@ -93,9 +93,10 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
         import_modules_from_strings([f"{scope}.registry", f"{scope}.datasets", f"{scope}.models"])
         read, steps = steps_of_test(cfg, tta, source)
         model = MODELS.build(deepcopy(cfg.model))
-        state = whole_of(content, path, checkpoint, model).state
-        _fill(model, state, str(checkpoint))
-        if fault := implausible(state, checkpoint):
+        whole = whole_of(content, path, checkpoint, model)
+        _fill(model, whole.state, str(checkpoint))
+        use_threshold(model, whole.meta)
+        if fault := implausible(whole.state, checkpoint):
             warn(fault)
         if tta:
             model = MODELS.build(dict(deepcopy(cfg.tta_model), module=model))

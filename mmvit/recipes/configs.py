@@ -6,6 +6,7 @@
 
 import textwrap
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -19,9 +20,10 @@ from ..weights.released import Released
 from ..zoo import families
 from .families import DROP_PATHS, RECIPES, Rates, Recipe
 from .published_results import PUBLISHED
-from .tables import DATASETS, GPUS, HEADS, PAIRINGS, Leaf
+from .tables import DATASETS, HEADS, PAIRINGS, Leaf
 
 BASES = "_base_"
+SECOND = 0.4  # weight of a second head's loss, where the loss is not that of the base
 WIDTH = 128  # length of a line, as in pyproject.toml
 
 
@@ -52,9 +54,14 @@ def make(wanted: Iterable[Leaf], out: Path, force: bool = False) -> list[Path]:
 
 
 def committed() -> list[Leaf]:
-    """Return every pairing with a published result, and each family's small arch with every head on every dataset."""
+    """Return every pairing with a published result, and each family's small arch with every head on each of its datasets."""
     leaves = {leaf for row in PUBLISHED for leaf in row.leaves()}
-    leaves |= {Leaf(head, name, _kind(name).record.small, data) for head, data in PAIRINGS for name in DROP_PATHS}
+    leaves |= {
+        Leaf(head, name, _kind(name).record.small, data)
+        for head, data in PAIRINGS
+        for name in DROP_PATHS
+        if DATASETS[data].has(name)
+    }
     return sorted(leaves)
 
 
@@ -118,7 +125,7 @@ def text(leaf: Leaf, bases: str = BASES) -> str:
     }
     if optimizer := {key: Code(value) for key in ("lr", "weight_decay") if (value := getattr(recipe, key))}:
         settings["optim_wrapper"] = dict(optimizer=optimizer)
-    settings["auto_scale_lr"] = dict(base_batch_size=GPUS * recipe.images)
+    settings["auto_scale_lr"] = dict(base_batch_size=pairing.gpus * recipe.images)
     comments = [line for note in _notes(leaf, recipe) for line in textwrap.wrap(note, WIDTH - 2, break_on_hyphens=False)]
     lines = [f"# {line}" for line in comments]
     lines += [f"{key} = {_source(value, WIDTH - len(key) - 3)}" for key, value in settings.items()]
@@ -148,7 +155,11 @@ def _model(leaf: Leaf, recipe: Recipe) -> dict[str, Any]:
     if first:
         parts["neck"] = dict(in_channels=channels[first:], start_level=0)
     for part in head.classifiers:
-        parts.setdefault(part, {})["num_classes"] = DATASETS[leaf.dataset].classes
+        parts.setdefault(part, {}).update(
+            num_classes=DATASETS[leaf.dataset].classes, **deepcopy(dict(DATASETS[leaf.dataset].head))
+        )
+        if part == "auxiliary_head" and "loss_decode" in parts[part]:
+            parts[part]["loss_decode"]["loss_weight"] = SECOND
     if recipe.slide:
         parts["test_cfg"] = dict(mode="slide", crop_size=pairing.crop, stride=recipe.slide)
     return parts

@@ -31,7 +31,8 @@ Published results of every config in `configs/`, and results obtained with this 
 - **whole model**: the detector or segmenter itself, if its file was published, with the figure of its source.
   `mmvit predict mmvit://NAME photo.jpg` and `mmvit test CONFIG mmvit://NAME` take it. The files could not be downloaded when
   this was written: the translation of their names is tested with the other libraries' networks and random weights.
-- **GPUs x images**: of the recipe, images a GPU; `auto_scale_lr` scales from their product. All recipes are for {GPUS} GPUs.
+- **GPUs x images**: of the recipe, images a GPU; `auto_scale_lr` scales from their product. All recipes but ours
+  for binary segmentation are for {GPUS} GPUs.
 - **recipe**: published, or ours if there is none. The lists below the tables say whose it is, and where sources contradict.
 - **this package**: results of full training runs that were made and recorded, and only those.
 """
@@ -97,7 +98,7 @@ def row_of(leaf: Leaf, runs: Sequence[Run]) -> str:
         f"[{leaf.name}](../configs/{leaf.name}.py)",
         "; ".join(_quote(row, leaf.arch) for row in PUBLISHED if leaf in row.leaves()),
         "; ".join(_whole(name, row) for name, row in WHOLE_MODELS.items() if row.config == leaf.name),
-        f"{GPUS} x {recipe.images}",
+        f"{PAIRINGS[leaf.head, leaf.dataset].gpus} x {recipe.images}",
         "published" if recipe.published else "ours",
         "; ".join(f"{_figures(run)} ({run.test}, {run.date})" for run in runs if run.config == leaf.name),
     )

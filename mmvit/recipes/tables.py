@@ -4,10 +4,11 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
+from typing import Any
 
-GPUS = 8  # GPUs of every recipe below
+GPUS = 8  # of the recipes below that name no other number
 
 
 @dataclass(frozen=True, order=True)
@@ -34,6 +35,8 @@ class Dataset:
         layout: its files, under data_root.
         download: what to download from where.
         classes: how many it has, where the base of a head has another number.
+        head: more settings of each head that takes num_classes.
+        families: those that have a config for it; all by default.
     """
 
     title: str
@@ -41,6 +44,11 @@ class Dataset:
     layout: str
     download: str
     classes: int | None = None
+    head: Mapping[str, Any] = field(default_factory=dict)
+    families: tuple[str, ...] = ()
+
+    def has(self, family: str) -> bool:
+        return not self.families or family in self.families
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class Pairing:
         lr: learning rate, if it is not the schedule's.
         images: images per GPU.
         slide: stride of a sliding-window test with windows of the training crop; None tests whole images.
+        gpus: number of GPUs.
     """
 
     data: str
@@ -63,6 +72,7 @@ class Pairing:
     lr: str | None = None
     images: int = 2
     slide: tuple[int, int] | None = None
+    gpus: int = GPUS
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,17 @@ DATASETS = {
         "labelTrainIds by the cityscapesscripts package",
         classes=19,
     ),
+    "binary": Dataset(
+        "binary segmentation",
+        "BaseSegDataset",
+        "images/{train,val}/*.jpg, masks/{train,val}/*.png",
+        "your own data, with masks of 0 and 1; mmvit new FOLDER --task binary makes them of masks with 0 and 255",
+        classes=2,
+        head=dict(out_channels=1, threshold=0.5, loss_decode=dict(_delete_=True, type="mmvit.StructureLoss")),
+        families=("pvt_v2",),
+    ),
 }
+BINARY = Pairing("binary", "binary_12k", "Polyp-PVT's, with another head", (352, 352), images=16, gpus=1)
 MIT = "mmsegmentation's for SegFormer with MiT"
 HEADS = {
     "retinanet": Head(
@@ -156,6 +176,7 @@ HEADS = {
         {
             "ade20k": Pairing("ade20k", "upernet_160k", "VAN's for UperNet", (512, 512)),
             "cityscapes": Pairing("cityscapes", "upernet_160k", "VAN's for UperNet on ADE20K", (512, 1024)),
+            "binary": BINARY,
         },
         classifiers=("decode_head", "auxiliary_head"),
     ),
@@ -176,6 +197,7 @@ HEADS = {
                 images=1,
                 slide=(768, 768),
             ),
+            "binary": BINARY,
         },
         classifiers=("decode_head",),
     ),
@@ -189,6 +211,7 @@ HEADS = {
         {
             "ade20k": Pairing("ade20k", "fpn_40k", "PVT's for Semantic FPN", (512, 512), images=4),
             "cityscapes": Pairing("cityscapes", "fpn_80k", "the one of PVT's paper for Semantic FPN on ADE20K", (512, 1024)),
+            "binary": BINARY,
         },
         classifiers=("decode_head",),
     ),

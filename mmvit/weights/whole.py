@@ -18,6 +18,8 @@ from .selection import Loadable, Target, select
 
 NORM_EPS = "mmvit_norm_eps"  # key in the meta of our checkpoints: a backbone's eps, if it is not the config's
 
+THRESHOLD = "mmvit_threshold"  # likewise: the probability beyond which a pixel is foreground, as a validation chose it
+
 
 @dataclass(frozen=True)
 class WholeModel:
@@ -70,6 +72,15 @@ def whole_of(content: Any, path: Path, source: str | Path, model: nn.Module, pre
             remarks.append(f"norm_eps={noted}: set in all layer norms of the backbone, as it was trained")
     translated = taken.choice.prefix not in ("", "state_dict.") or any(taken.origin[name] != name for name in state)
     return WholeModel(state, contents.meta, str(taken.choice), translated, tuple(remarks))
+
+
+def use_threshold(model: nn.Module, meta: Any) -> None:
+    """Give a segmenter with one channel, or the one inside a model, the threshold that its checkpoint's validation chose."""
+    chosen = meta.get(THRESHOLD) if isinstance(meta, Mapping) else None
+    for part in model.modules():
+        head = getattr(part, "decode_head", None)
+        if isinstance(chosen, float) and 0 < chosen < 1 and getattr(head, "out_channels", None) == 1:
+            head.threshold = chosen
 
 
 def _backbone(model: nn.Module) -> tuple[str, Loadable | None]:

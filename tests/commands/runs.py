@@ -41,6 +41,7 @@ PAIRED = {  # a config of each head on each dataset but RetinaNet, which all oth
     "segformer_pvt_v2_b2_cityscapes": SEGMENTED,
     "fpn_van_b0_ade20k": SEGMENTED,
     "fpn_pvt_v2_b2_cityscapes": SEGMENTED,
+    "fpn_pvt_v2_b2_binary": (*SEGMENTED, "Dice", "MAE"),
 }
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from copy import deepcopy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,10 +12,10 @@ from mmdet.models.test_time_augs import DetTTAModel
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, DefaultScope
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
 from torch import Tensor, nn
 
-from mmvit.engine.tta import InstanceTTAModel
+from mmvit.engine.tta import InstanceTTAModel, SegTTAModel
 
 pytestmark = pytest.mark.stack
 
@@ -142,6 +143,27 @@ def test_batches_go_through_the_detector() -> None:
     first, second = model().test_step(batch)
     assert torch.equal(first.pred_instances.masks, filled(BOX)[None])
     assert len(second.pred_instances) == 0
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_label_maps_come_from_the_mean_of_probabilities(channels: int) -> None:
+    from mmseg.structures import SegDataSample
+
+    torch.manual_seed(0)
+    scores = torch.randn(2, channels, 4, 5)
+    views = [
+        SegDataSample(seg_logits=PixelData(data=one.sigmoid() if channels == 1 else one), metainfo=dict(img_path="1.png"))
+        for one in scores
+    ]
+    segmenter = Detector()
+    segmenter.out_channels, segmenter.decode_head = channels, SimpleNamespace(threshold=0.4)
+    (merged,) = SegTTAModel(module=segmenter).merge_preds([views])
+    mean = scores.sigmoid().mean(0) if channels == 1 else scores.softmax(1).mean(0)
+    expected = (mean > 0.4).long() if channels == 1 else mean.argmax(0, keepdim=True)
+    assert torch.equal(merged.pred_sem_seg.data, expected)
+    assert expected.float().mean() > 0
+    again = merged.seg_logits.data if channels == 1 else merged.seg_logits.data.softmax(0)
+    assert torch.allclose(again, mean, atol=1e-6)
 
 
 def test_found_in_the_registry() -> None:

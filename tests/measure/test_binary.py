@@ -5,7 +5,8 @@ import pytest
 import torch
 from mmengine.registry import METRICS
 
-from mmvit.measure.binary import dice, figures
+from mmvit.errors import InputError
+from mmvit.measure.binary import dice, dice_by_threshold, figures, nearest_best
 
 # python -c of PySODMetrics 1.6.2 on the maps of `case`, in an environment of its own: Smeasure, the mean of Emeasure's curve,
 # WeightedFmeasure, MAE
@@ -50,7 +51,7 @@ def test_images_without_object_or_without_background(value: bool) -> None:
 
 @pytest.mark.stack
 def test_the_metric_averages_images_and_leaves_ignored_pixels_out() -> None:
-    metric = METRICS.build(dict(type="mmvit.BinaryMetric", iou_metrics=["mIoU"]))
+    metric = METRICS.build(dict(type="mmvit.BinaryMetric", iou_metrics=["mIoU"], sets=["a", "b"]))
     metric.dataset_meta = dict(classes=("background", "foreground"))
     expected = []
     for seed in (0, 1):
@@ -67,6 +68,7 @@ def test_the_metric_averages_images_and_leaves_ignored_pixels_out() -> None:
             gt_sem_seg=dict(data=torch.from_numpy(labels)[None]),
             pred_sem_seg=dict(data=torch.from_numpy(found > 0.5).long()[None]),
             seg_logits=dict(data=torch.from_numpy(found)[None]),
+            img_path=f"data/{'ab'[seed]}/images/1.jpg",
         )
         metric.process({}, [sample])
     result = metric.evaluate(2)
@@ -74,3 +76,19 @@ def test_the_metric_averages_images_and_leaves_ignored_pixels_out() -> None:
     for name in ("S", "E", "wF", "MAE"):
         assert result[name] == pytest.approx(np.mean([entry[name] for entry, _ in expected]), abs=1e-4)
     assert 0 < result["mIoU"] < 100
+    for place, name in enumerate("ab"):  # the sets apart
+        assert result[f"{name}/Dice"] == pytest.approx(expected[place][1], abs=1e-4)
+        assert result[f"{name}/S"] == pytest.approx(expected[place][0]["S"], abs=1e-4)
+    assert result["best Dice"] >= result["Dice"]
+    with pytest.raises(InputError, match=r"image other/1.jpg: of none of the test sets a, b"):
+        metric.process({}, [dict(sample, img_path="other/1.jpg")])
+
+
+def test_the_threshold_with_the_highest_dice_is_found() -> None:
+    found, truth = case(0)
+    curve = dice_by_threshold(found, truth)
+    assert curve == pytest.approx([dice(found > t, truth) for t in np.arange(1, 100) / 100])
+    assert nearest_best(curve) == pytest.approx((1 + np.argmax(curve)) / 100, abs=0.02)
+    nothing = np.zeros((4, 4))
+    assert dice_by_threshold(nothing, nothing > 0).tolist() == [1.0] * 99
+    assert nearest_best(np.ones(99)) == 0.5

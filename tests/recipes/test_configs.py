@@ -25,6 +25,7 @@ DATASETS = {  # type, classes, where mmdet and mmseg document it to be
     "coco": ("CocoDataset", 80, "data/coco/"),
     "ade20k": ("ADE20KDataset", 150, "data/ade/ADEChallengeData2016"),
     "cityscapes": ("CityscapesDataset", 19, "data/cityscapes/"),
+    "binary": ("BaseSegDataset", 2, "data/binary"),
 }
 TYPES = {  # of the model and of the part that stands for the head
     "retinanet": ("RetinaNet", "bbox_head", "RetinaHead"),
@@ -86,7 +87,7 @@ def test_a_run_has_what_it_needs(path: Path) -> None:
     leaf, cfg = parse(path.stem), load_config(path)
     segments = leaf.dataset != "coco"
     assert cfg.default_scope == ("mmseg" if segments else "mmdet")
-    merges = "SegTTAModel" if segments else "mmvit.InstanceTTAModel" if leaf.head == "mask_rcnn" else "DetTTAModel"
+    merges = "mmvit.SegTTAModel" if segments else "mmvit.InstanceTTAModel" if leaf.head == "mask_rcnn" else "DetTTAModel"
     assert cfg.tta_model.type == merges
     assert cfg.tta_pipeline[0].type == "LoadImageFromFile"
     assert len(cfg.tta_pipeline[1].transforms[0]) > 1
@@ -96,7 +97,8 @@ def test_a_run_has_what_it_needs(path: Path) -> None:
     )
     assert cfg.log_processor.by_epoch is not segments
     assert cfg.visualizer.type == ("SegLocalVisualizer" if segments else "DetLocalVisualizer")
-    assert cfg.train_dataloader.batch_size * 8 == cfg.auto_scale_lr.base_batch_size
+    gpus = 1 if leaf.dataset == "binary" else 8
+    assert cfg.train_dataloader.batch_size * gpus == cfg.auto_scale_lr.base_batch_size
     assert cfg.auto_scale_lr.enable is False
     for key in ("train_cfg", "val_cfg", "test_cfg", "val_evaluator", "test_evaluator", "log_level", "env_cfg"):
         assert cfg.get(key), key
@@ -250,7 +252,7 @@ def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("head", "data"), PAIRINGS, ids=lambda part: part)
 def test_pipelines_read_the_datasets_format(head: str, data: str, demo_data: Path) -> None:
     """Training, testing and test-time augmentation, on files that lie where the format wants them."""
-    cfg = load(f"{head}_van_b2_{data}")
+    cfg = load(f"{head}_{'pvt_v2' if data == 'binary' else 'van'}_b2_{data}")
     root = demo_data / data.replace("ade20k", "ade/ADEChallengeData2016")
     for split, pipeline, batch in (
         ("train", "train_pipeline", True),
@@ -268,7 +270,7 @@ def test_pipelines_read_the_datasets_format(head: str, data: str, demo_data: Pat
         assert len(dataset) == 2
         images = [packed["inputs"]] if pipeline != "tta_pipeline" else packed["inputs"]
         samples = [packed["data_samples"]] if pipeline != "tta_pipeline" else packed["data_samples"]
-        assert len(images) == (1 if pipeline != "tta_pipeline" else 6 if data == "coco" else 12)
+        assert len(images) == (1 if pipeline != "tta_pipeline" else 6 if data in ("coco", "binary") else 12)
         for image, sample in zip(images, samples, strict=True):
             assert image.shape[1:] == sample.img_shape
             if data == "coco":
