@@ -35,6 +35,7 @@ HOOKS = Registry(
         "mmvit.engine.resuming",
         "mmvit.engine.checking",
         "mmvit.engine.results",
+        "mmvit.look.report",
         "mmvit.demo.report",
     ],
 )

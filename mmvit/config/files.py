@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from ..errors import InputError, nearest
+from .datasets import SPLITS
+from .parts import mappings
 
 PACKAGE = Path(__file__).parent.parent
 OURS = "mmvit::"  # prefix of the name of a config of this package
@@ -51,7 +53,18 @@ def open_config(source: str | Path, options: Mapping[str, Any] | None = None, va
         cfg.merge_from_dict(options)
     except Exception as error:
         raise InputError(f"--cfg-options {options} do not fit {source}: {error}") from error
+    _colour(cfg)
     return cfg
+
+
+def _colour(cfg: Config) -> None:
+    """Give classes that a config names without a palette colours of their own: datasets would keep those of other classes."""
+    from ..data.colours import palette_of  # OpenCV, not before it is needed
+
+    for part in mappings({split: cfg.get(f"{split}_dataloader") for split in SPLITS}):
+        metainfo: Any = part.get("metainfo")
+        if isinstance(metainfo, dict) and isinstance(metainfo.get("classes"), list | tuple) and "palette" not in metainfo:
+            metainfo["palette"] = palette_of(len(metainfo["classes"]))
 
 
 def shipped(folder: str) -> Path:

@@ -29,6 +29,7 @@ RUNTIME: dict[str, Any] = {
     "load_from": None,
     "resume": False,
 }
+CLOSING = ("mmvit.PicturesHook", "mmvit.ResultsHook")  # hooks at the end of a training
 DRAWING = {
     "mmdet": ("DetVisualizationHook", "DetLocalVisualizer"),
     "mmseg": ("SegVisualizationHook", "SegLocalVisualizer"),
@@ -82,8 +83,8 @@ def train_config(options: TrainOptions) -> Config:
     if options.variant is not None and options.epochs is not None:
         options.variant.prepare()  # its images are counted
     cfg.changed += apply_short(cfg, options)
-    others = [hook for hook in cfg.custom_hooks if hook.get("type") != "mmvit.ResultsHook"]  # that a config of a work dir has
-    cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *others, dict(type="mmvit.ResultsHook")]
+    others = [hook for hook in cfg.custom_hooks if hook.get("type") not in CLOSING]  # which a config of a work dir has
+    cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *others, *(dict(type=kind) for kind in CLOSING)]
     if options.variant is not None:
         cfg.custom_hooks = [*cfg.custom_hooks, *(dict(type=kind) for kind in options.variant.hooks)]
     if options.amp is not None:

@@ -19,6 +19,7 @@ from .storage import write_whole
 from .terminal import near
 
 FILE, TABLE = "results.json", "results.csv"
+PICTURES = ("curves.png", "predictions.png")  # by a hook of another room
 SHOWN = 20  # classes in the closing table
 WINDOW = 50  # iterations over which the loss is averaged
 PRECISION = "_precision"  # end of the names of CocoMetric's figures by class
@@ -128,7 +129,8 @@ def closing_lines(results: Results) -> str:
             each = [(name, [_figure(values.get(figure)) for figure in figures]) for name, values in classes[:SHOWN]]
             lines += ["", *_table([f"class ({shown[0].at})", *figures], each)]
             lines += [f"and {len(classes) - SHOWN} more in {TABLE}"] * (len(classes) > SHOWN)
-    lines.append(f"results: {near(results.work_dir, FILE)}, {near(results.work_dir, TABLE)}")
+    pictures = [name for name in PICTURES if Path(results.work_dir, name).is_file()]
+    lines.append(f"results: {', '.join(near(results.work_dir, name) for name in (FILE, TABLE, *pictures))}")
     if best_or_last := results.best or results.checkpoint:
         file = near(best_or_last)
         words = [near(results.config), file, "--out", near(results.work_dir, "analysis.html")]

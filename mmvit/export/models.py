@@ -10,6 +10,7 @@ from mmengine.config import Config
 from torch import nn
 
 from ..compat.python import sha256_of
+from ..data.colours import palette_of
 from ..errors import InputError
 from ..predict.models import Loaded, load
 from ..version import __version__
@@ -71,7 +72,7 @@ def from_config(
         mmvit=__version__,
         checkpoint_sha256=sha256_of(fetch(checkpoint)),
         classes=list(loaded.classes),
-        palette=[list(colour) for colour in loaded.palette or ()],
+        palette=[list(colour) for colour in loaded.palette or palette_of(len(loaded.classes))],
         category_ids=list(loaded.category_ids or ()),
         **described(program),
         scale=scale_rule(loaded, source),

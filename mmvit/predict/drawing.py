@@ -5,18 +5,17 @@ left out, and a legend has the colours of the classes that are named nowhere.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
+from ..data.colours import COLOURS, Colour, colours
 from .fonts import font, font_file
 from .results import Detections, LabelMap, Result, name_of
 from .sessions import needed
 
-Colour = tuple[int, int, int]  # red, green, blue
-COLOURS = 256  # that differ; then they repeat
 LEGEND = 12  # most classes in it
 VEIL = 0.5  # share of a label's colour in a pixel
 COVERED = 0.2  # most share of an object that a name may cover
@@ -48,22 +47,6 @@ def colour_of(label: int, palette: Sequence[Colour] | None = None) -> Colour:
     """Return the colour of a class: the dataset's, or one that depends only on its number."""
     red, green, blue = palette[label] if palette is not None and label < len(palette) else colours()[label % COLOURS]
     return red, green, blue
-
-
-@cache
-def colours() -> list[Colour]:
-    """Return colours of which each is as far as possible, in CIE's Lab, from those before it."""
-    levels = np.arange(0, 256, 15)
-    grid = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(-1, 3)
-    places = cv2.cvtColor((grid[None] / 255).astype(np.float32), cv2.COLOR_RGB2LAB)[0]
-    vivid = (places[:, 0] > 40) & (places[:, 0] < 92) & (np.hypot(places[:, 1], places[:, 2]) > 35)
-    grid, places = grid[vivid], places[vivid]
-    chosen = [int(np.abs(grid - (240, 60, 60)).sum(axis=1).argmin())]
-    apart = np.full(len(grid), np.inf)
-    while len(chosen) < COLOURS:
-        apart = np.minimum(apart, np.linalg.norm(places - places[chosen[-1]], axis=1))
-        chosen.append(int(apart.argmax()))
-    return [(int(red), int(green), int(blue)) for red, green, blue in grid[chosen]]
 
 
 def draw(image: np.ndarray, result: Result, palette: Sequence[Colour] | None = None, boxes: bool = True) -> np.ndarray:

@@ -158,7 +158,7 @@ def classes_and_palette(
         colours = tuple((int(red), int(green), int(blue)) for red, green, blue in palette or ())
     except (TypeError, ValueError):  # a name of a palette, such as 'random'
         colours = ()
-    good = len(colours) >= len(classes) and all(0 <= part <= 255 for colour in colours for part in colour)
+    good = len(colours) == len(classes) and all(0 <= part <= 255 for colour in colours for part in colour)
     return tuple(map(str, classes)), colours if good and colours else None
 
 

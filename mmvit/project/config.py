@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config.datasets import SPLITS
-from ..predict.drawing import colours
+from ..data.colours import palette_of
 from .plan import WARM_UP, Plan
 
 WIDTH = 128
@@ -92,7 +92,7 @@ def _palette(count: int) -> list[str]:
     """Return the classes and their colours; many classes get theirs from mmvit as it draws, the same ones."""
     if count > LISTED:
         return ["metainfo = dict(classes=classes)"]
-    return _rows("metainfo = dict(classes=classes, palette=[", [str(colour) for colour in colours()[:count]], "])")
+    return _rows("metainfo = dict(classes=classes, palette=[", [str(colour) for colour in palette_of(count)], "])")
 
 
 def _model(plan: Plan, count: int) -> list[str]:

@@ -35,7 +35,12 @@ from ..errors import first_few
 from ..pyramid import Pyramid
 
 SAMPLES = 2  # that are validated
-SAYING = ("mmvit.OpeningHook", "mmvit.ProgressHook", "mmvit.ResultsHook")  # hooks that tell of a run, of which there is none
+SAYING = (
+    "mmvit.OpeningHook",
+    "mmvit.ProgressHook",
+    "mmvit.PicturesHook",
+    "mmvit.ResultsHook",
+)  # hooks that tell of a run, of which there is none
 
 
 class Watch(Hook):

@@ -144,7 +144,7 @@ def test_coco_folder_trains_from_the_authors_file(folder: Path, coco: Path) -> N
     first, found, _ = said.partition("Epoch(train)")
     assert found
     assert len(first.splitlines()) <= 16, "the last is the beginning of the iteration's"
-    assert [line.split()[0] for line in first.splitlines()[:3]] == ["model", "weights", "data"]
+    assert re.findall(r"^([a-z]+) ", first, re.MULTILINE)[:5] == ["model", "weights", "data", "schedule", "device"]
     log = next((folder / "work_dirs" / TINY).glob("*/*.log")).read_text(encoding="utf-8")
     for rest in ("System environment", "Config:", "Hooks will be executed", "paramwise_options"):
         assert rest in log

@@ -27,10 +27,10 @@ from rich.console import Console
 
 from mmvit.checks.doctor import examine_config
 from mmvit.commands.new import main
+from mmvit.data.colours import colours
 from mmvit.engine.configuration import TrainOptions
 from mmvit.engine.launch import train
 from mmvit.errors import InputError
-from mmvit.predict.drawing import colours
 from mmvit.predict.predictor import Predictor
 from mmvit.project import plan, tell
 from mmvit.project.config import quoted
