@@ -26,6 +26,11 @@ def check_annotations(plan: Plan) -> Iterator[Finding]:
         yield from _boxes(view, found)
         if not is_remote(view.image_folder):
             yield from missing_images(found.names, view.image_folder, view.label, f"{view.key}.data_prefix.img")
+        if view.reads_boxes and view.prefixes.get("seg") and any(step.get("with_seg") for step in view.steps()):
+            maps = [name.rpartition(".")[0] + view.config.get("seg_map_suffix", ".png") for name in found.names]
+            yield from missing_images(
+                maps, Path(view.root, str(view.prefixes["seg"])), view.label, f"{view.key}.data_prefix.seg"
+            )
 
 
 def _classes(view: DatasetView, found: Survey) -> Iterator[Finding]:

@@ -2,46 +2,82 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from functools import partial
+from glob import escape
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from defusedxml import ElementTree
 from mmengine.registry import DATASETS
 
-from ..config.datasets import DatasetView
+from ..config.datasets import DatasetView, is_remote
 from ..errors import first_few, nearest
 from . import findings
 from .findings import Finding, brief
 from .plan import Plan
 
+PICKLES = (".pkl", ".pickle")
+SLOW = ("CrowdHumanDataset", "WIDERFaceDataset")
 SEARCHED = 20  # XML files in which unknown names are looked for
 
 wrong = partial(findings.wrong, "annotations")
 doubtful = partial(findings.doubtful, "annotations")
+not_checked = partial(findings.not_checked, "annotations")
 
 
 def check_other_data(plan: Plan) -> Iterator[Finding]:
-    """Read the lists of other detection datasets as mmdet does, and count their targets by class."""
+    """Read the lists of other detection datasets as mmdet does, and count their targets by class; name what is not counted."""
     for view in plan.trained:
-        if view.reads_label_maps or (view.is_coco and view.reads_boxes) or not view.loads_annotations:
+        if not view.loads_annotations or (view.is_coco and view.reads_boxes):
             continue
-        if not all(path.exists() for _, path in view.paths()) or not _is_detection(view):
-            continue
-        settings = {name: value for name, value in view.config.items() if name != "pipeline"}
-        dataset = DATASETS.build(dict(settings, pipeline=[], lazy_init=True))
-        try:
+        if view.reads_label_maps and view.label_map_reader() is not None:
+            continue  # the check of label maps counts them
+        if reason := _unread(view):
+            yield not_checked(f"{view.key}: what it gives to learn from: {reason}")
+        elif all(path.exists() for _, path in view.paths()):
+            yield from _read(view)
+
+
+def _unread(view: DatasetView) -> str | None:
+    """Return why the lists of a dataset are not read; None if they are."""
+    files = [value for name, value in view.config.items() if str(name).endswith("_file") and isinstance(value, str)]
+    if pickles := [file for file in files if file.endswith(PICKLES)]:
+        return f"{pickles[0]} is a pickle, and reading one can run code"
+    if any(is_remote(path) for _, path in view.paths()):
+        return "its files are not on this machine"
+    from mmdet.datasets import BaseDetDataset
+
+    if not issubclass(view.kind, BaseDetDataset):
+        return f"{view.type_name} is no detection dataset of mmdet"
+    return f"{view.type_name} opens every image for its list" if view.type_name in SLOW else None
+
+
+def _read(view: DatasetView) -> Iterator[Finding]:
+    settings = {name: value for name, value in view.config.items() if name != "pipeline"}
+    try:
+        with redirect_stdout(StringIO()):  # pycocotools, and bars
+            dataset = DATASETS.build(dict(settings, pipeline=[], lazy_init=True))
             entries = dataset.load_data_list()
-        except Exception as error:
-            yield wrong(f"{view.key}: {view.type_name} cannot read its annotations: {brief(error)}")
-            continue
+    except ImportError as error:
+        yield not_checked(f"{view.key}: {brief(error)}")  # the check of packages has it
+    except Exception as error:
+        yield wrong(f"{view.key}: {view.type_name} cannot read its annotations: {brief(error)}")
+    else:
+        yield from _missing(view, entries)
         yield from _targets(view, entries, list(dataset.metainfo.get("classes") or ()))
 
 
-def _is_detection(view: DatasetView) -> bool:
-    from mmdet.datasets import BaseDetDataset
-
-    return issubclass(view.kind, BaseDetDataset)
+def _missing(view: DatasetView, entries: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Yield a finding for files that the lists name and that are not there."""
+    for name, what in (("img_path", "images"), ("seg_map_path", "label maps")):
+        paths = [path for entry in entries if isinstance(path := entry.get(name), str) and not is_remote(Path(path))]
+        lost = [Path(path) for path in paths if not Path(path).exists()]
+        if lost:
+            alike = first_few([file.name for file in lost[0].parent.glob(f"{escape(lost[0].stem)}.*")])
+            sentence = f"{view.key}: {len(lost)} of its {len(paths)} {what} are missing: {first_few(list(map(str, lost)))}"
+            yield wrong(sentence + (f". The folder has {alike}" if alike else ""), "Complete the folder")
 
 
 def _targets(view: DatasetView, entries: Sequence[Mapping[str, Any]], classes: list[str]) -> Iterator[Finding]:
@@ -49,10 +85,11 @@ def _targets(view: DatasetView, entries: Sequence[Mapping[str, Any]], classes: l
     empty = []
     for entry in entries:
         labels = [box["bbox_label"] for box in entry.get("instances") or () if not box.get("ignore_flag")]
+        labels = [part["category"] for part in entry.get("segments_info") or ()] or labels  # stuff has no boxes
         counts.update(labels)
-        if not labels and not entry.get("segments_info"):
+        if not labels:
             empty.append(entry)
-    total = f"{view.key}: {sum(counts.values())} boxes in {len(entries) - len(empty)} of {len(entries)} images to learn from"
+    total = f"{view.key}: {sum(counts.values())} objects in {len(entries) - len(empty)} of {len(entries)} images to learn from"
     hint = _unknown_names(empty, classes)
     if not entries:
         yield wrong(f"{view.key}: {view.type_name} finds no image")
@@ -64,7 +101,9 @@ def _targets(view: DatasetView, entries: Sequence[Mapping[str, Any]], classes: l
             yield doubtful(f"{view.key}: {len(empty)} of {len(entries)} images have no object of its classes{hint}")
         never = [name for number, name in enumerate(classes) if not counts[number]]
         if never and counts:
-            yield doubtful(f"{view.key}: {len(never)} of {len(classes)} classes have no box to learn from: {first_few(never)}")
+            yield doubtful(
+                f"{view.key}: {len(never)} of {len(classes)} classes have no object to learn from: {first_few(never)}"
+            )
 
 
 def _unknown_names(entries: Sequence[Mapping[str, Any]], classes: list[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from ..errors import InputError, first_few
-from .parts import mappings
+from .parts import class_of, mappings
 
 SPLITS = ("train", "val", "test")
 LOADERS = ("LoadAnnotations", "LoadLabelMap")
@@ -89,7 +89,17 @@ class DatasetView:
     @property
     def is_coco(self) -> bool:
         """Whether the annotations are in a file in COCO's format on this machine."""
-        return bool(self.config.get("ann_file")) and "Coco" in str(self.config.type) and not is_remote(self.ann_file)
+        return bool(self.config.get("ann_file")) and not is_remote(self.ann_file) and self._reads_coco()
+
+    def _reads_coco(self) -> bool:
+        """Return whether the type is named after COCO, or loads its lists as `CocoDataset` does, like Cityscapes'."""
+        if "Coco" in str(self.config.type):
+            return True
+        from mmengine.registry import DATASETS  # torch, which --help does without
+
+        kind = class_of(self.config, DATASETS)
+        bases = [base for base in getattr(kind, "__mro__", ()) if base.__name__ == "CocoDataset"]
+        return bool(bases) and kind.load_data_list is bases[0].load_data_list  # type: ignore[union-attr]
 
     @property
     def reads_boxes(self) -> bool:

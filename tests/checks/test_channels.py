@@ -6,6 +6,7 @@ import pytest
 from families import FAMILIES
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from small_datasets import own_config
 
 from mmvit.checks.channels import check_channels
 from mmvit.checks.model import check_forward
@@ -56,3 +57,43 @@ def test_what_was_not_looked_at_is_not_ok() -> None:
     with DefaultScope.overwrite_default_scope("mmdet"):
         (finding,) = check_forward(Plan(config, ()))
     assert str(finding) == "not checked  channels     ResNet is not one of mmvit's backbones"
+
+
+HEADS = {
+    "Mask R-CNN with a narrower neck": (
+        "mask_rcnn_pvt_v2_b0_coco",
+        {"model.neck.out_channels": 64, "model.rpn_head.in_channels": 64},
+        "cannot be broadcast",
+    ),
+    "DeepLabV3+ with a ResNet's first map": (
+        "fpn_pvt_v2_b0_ade20k",
+        {
+            "model.neck": None,
+            "model.decode_head": dict(
+                _delete_=True,
+                type="DepthwiseSeparableASPPHead",
+                in_channels=256,
+                in_index=3,
+                channels=64,
+                dilations=(1, 12),
+                c1_in_channels=256,
+                c1_channels=48,
+                num_classes=150,
+                norm_cfg=dict(type="BN"),
+            ),
+        },
+        "to have 256 channels, but got 32",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HEADS)
+def test_an_image_passes_through_the_heads(what: str) -> None:
+    """Options without in_channels in their names, which no comparison of options finds."""
+    name, options, words = HEADS[what]
+    cfg = own_config(name, **options)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        assert list(check_channels(Plan(cfg, ()))) == []
+        (told,) = check_forward(Plan(cfg, ()))
+    assert told.verdict == "wrong"
+    assert words in told.text

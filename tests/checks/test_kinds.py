@@ -1,4 +1,4 @@
-"""Kinds of silent faults in losses, suffixes, crops, lists and other formats: each is reported before the run."""
+"""Kinds of silent faults in losses, suffixes, crops and lists: each is reported before the run."""
 
 import json
 from pathlib import Path
@@ -8,12 +8,10 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from PIL import Image
-from small_datasets import NAMES, coco, colour_image, label_map, own_config, refusal, segmenter, texts, write
+from small_datasets import coco, colour_image, label_map, own_config, refusal, segmenter, texts, write
 
-from mmvit.checks.channels import check_channels
 from mmvit.checks.classes import check_classes
 from mmvit.checks.losses import check_losses
-from mmvit.checks.model import check_forward
 from mmvit.checks.pipelines import check_packages, check_sizes
 from mmvit.checks.plan import Plan
 from mmvit.checks.table import check_start
@@ -199,88 +197,3 @@ def test_models_inside_wrappers(tmp_path: Path) -> None:
     told = refusal(check_start, cfg, ("train",))
     assert "neck.in_channels is [256, 512, 1024, 2048], but what comes before it gives [32, 64, 160, 256]" in told
     assert "model.detector.bbox_head.num_classes is 3, but train_dataloader.dataset.datasets.0 (CocoDataset) has 2" in told
-
-
-HEADS = {
-    "Mask R-CNN with a narrower neck": (
-        "mask_rcnn_pvt_v2_b0_coco",
-        {"model.neck.out_channels": 64, "model.rpn_head.in_channels": 64},
-        "cannot be broadcast",
-    ),
-    "DeepLabV3+ with a ResNet's first map": (
-        "fpn_pvt_v2_b0_ade20k",
-        {
-            "model.neck": None,
-            "model.decode_head": dict(
-                _delete_=True,
-                type="DepthwiseSeparableASPPHead",
-                in_channels=256,
-                in_index=3,
-                channels=64,
-                dilations=(1, 12),
-                c1_in_channels=256,
-                c1_channels=48,
-                num_classes=150,
-                norm_cfg=dict(type="BN"),
-            ),
-        },
-        "to have 256 channels, but got 32",
-    ),
-}
-
-
-@pytest.mark.parametrize("what", HEADS)
-def test_an_image_passes_through_the_heads(what: str) -> None:
-    """Options without in_channels in their names, which no comparison of options finds."""
-    name, options, words = HEADS[what]
-    assert found(check_channels, own_config(name, **options)) == []
-    ((verdict, told),) = found(check_forward, own_config(name, **options))
-    assert verdict == "wrong"
-    assert words in told
-
-
-XML = "<annotation><size><width>96</width><height>64</height></size>{}</annotation>"
-OBJECT = (
-    "<object><name>{}</name><difficult>0</difficult><bndbox><xmin>9</xmin><ymin>9</ymin><xmax>48</xmax><ymax>48</ymax></bndbox>"
-    "</object>"
-)
-
-
-def voc(root: Path, *names: str) -> Config:
-    """A training on XML files with one object each."""
-    cfg = write(root, coco())
-    for folder in ("JPEGImages", "Annotations"):
-        (root / folder).mkdir()
-    for number, name in enumerate(names):
-        Image.new("RGB", (96, 64)).save(root / "JPEGImages" / f"{number}.jpg")
-        (root / "Annotations" / f"{number}.xml").write_text(XML.format(OBJECT.format(name)))
-    (root / "list.txt").write_text("\n".join(str(number) for number in range(len(names))))
-    cfg.train_dataloader.dataset = dict(
-        type="XMLDataset",
-        data_root=str(root),
-        ann_file="list.txt",
-        data_prefix=dict(sub_data_root=""),
-        metainfo=dict(classes=NAMES),
-        filter_cfg=dict(filter_empty_gt=True),
-        pipeline=cfg.train_dataloader.dataset.pipeline,
-    )
-    return cfg
-
-
-def test_names_in_xml_that_are_no_classes(tmp_path: Path) -> None:
-    told = refusal(check_start, voc(tmp_path / "none", "Screw", "Screw"), ("train",))
-    assert "nothing to learn from: no image has an object of its classes (screw, nut)" in told
-    assert "Their files name 'Screw'; did you mean screw?" in told
-    doubts = texts(voc(tmp_path / "half", "screw", "nutt"), ("train",), "doubtful")
-    assert any(
-        "1 of 2 images have no object of its classes. Their files name 'nutt'; did you mean nut?" in text for text in doubts
-    )
-    assert any("1 of 2 classes have no box to learn from: nut" in text for text in doubts)
-
-
-def test_panoptic_files_that_lack_fields(tmp_path: Path) -> None:
-    segments = [dict(id=1, category_id=1, area=1920, iscrowd=0)]
-    cfg = write(tmp_path, coco(annotations=[dict(image_id=1, segments_info=segments, file_name="1.png")]))
-    cfg.train_dataloader.dataset.update(type="CocoPanopticDataset", metainfo=None)
-    told = refusal(check_start, cfg, ("train",))
-    assert "train_dataloader.dataset: CocoPanopticDataset cannot read its annotations: KeyError: " in told

@@ -1,0 +1,126 @@
+"""Training sets in other formats than COCO's and label maps: each is counted, or said to be not checked."""
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+from PIL import Image
+from small_datasets import NAMES, coco, refusal, texts, write
+
+from mmvit.checks.table import check_start
+
+pytestmark = pytest.mark.stack
+
+XML = "<annotation><size><width>96</width><height>64</height></size>{}</annotation>"
+OBJECT = (
+    "<object><name>{}</name><difficult>0</difficult><bndbox><xmin>9</xmin><ymin>9</ymin><xmax>48</xmax><ymax>48</ymax></bndbox>"
+    "</object>"
+)
+
+
+def voc(root: Path, *names: str) -> Config:
+    """A training on XML files with one object each."""
+    cfg = write(root, coco())
+    for folder in ("JPEGImages", "Annotations"):
+        (root / folder).mkdir()
+    for number, name in enumerate(names):
+        Image.new("RGB", (96, 64)).save(root / "JPEGImages" / f"{number}.jpg")
+        (root / "Annotations" / f"{number}.xml").write_text(XML.format(OBJECT.format(name)))
+    (root / "list.txt").write_text("\n".join(str(number) for number in range(len(names))))
+    cfg.train_dataloader.dataset = dict(
+        type="XMLDataset",
+        data_root=str(root),
+        ann_file="list.txt",
+        data_prefix=dict(sub_data_root=""),
+        metainfo=dict(classes=NAMES),
+        filter_cfg=dict(filter_empty_gt=True),
+        pipeline=cfg.train_dataloader.dataset.pipeline,
+    )
+    return cfg
+
+
+def test_names_in_xml_that_are_no_classes(tmp_path: Path) -> None:
+    told = refusal(check_start, voc(tmp_path / "none", "Screw", "Screw"), ("train",))
+    assert "nothing to learn from: no image has an object of its classes (screw, nut)" in told
+    assert "Their files name 'Screw'; did you mean screw?" in told
+    doubts = texts(voc(tmp_path / "half", "screw", "nutt"), ("train",), "doubtful")
+    assert any(
+        "1 of 2 images have no object of its classes. Their files name 'nutt'; did you mean nut?" in text for text in doubts
+    )
+    assert any("1 of 2 classes have no object to learn from: nut" in text for text in doubts)
+
+
+def test_images_of_another_suffix_than_the_lists_name(tmp_path: Path) -> None:
+    cfg = voc(tmp_path, "screw", "nut")
+    (tmp_path / "JPEGImages" / "1.jpg").rename(tmp_path / "JPEGImages" / "1.JPG")
+    told = refusal(check_start, cfg, ("train",))
+    assert f"1 of its 2 images are missing: {tmp_path}/JPEGImages/1.jpg. The folder has 1.JPG" in told
+
+
+def panoptic(root: Path, **changed: Any) -> Config:
+    """A training on two images with a segment of a thing and one of stuff each."""
+    box = dict(area=900, iscrowd=0, bbox=[8, 8, 30, 30])
+    segments = [dict(box, id=1, category_id=1), {**box, "id": 2, "category_id": 2, **changed}]
+    categories = [dict(id=1, name="screw", isthing=1), dict(id=2, name="nut", isthing=0)]
+    entries = [dict(image_id=number, segments_info=segments, file_name=f"{number}.png") for number in (1, 2)]
+    cfg = write(root, coco(annotations=entries, categories=categories))
+    (root / "maps").mkdir()
+    for number in (1, 2):
+        Image.new("RGB", (96, 64)).save(root / "maps" / f"{number}.png")
+    names = dict(classes=NAMES, thing_classes=NAMES[:1], stuff_classes=NAMES[1:])
+    prefix = dict(img="images", seg="maps")
+    cfg.train_dataloader.dataset.update(type="CocoPanopticDataset", metainfo=names, data_prefix=prefix)
+    return cfg
+
+
+def test_panoptic_segments(tmp_path: Path) -> None:
+    cfg = panoptic(tmp_path / "whole")
+    assert "train_dataloader.dataset: 4 objects in 2 of 2 images to learn from" in texts(cfg, ("train",), "ok")
+    assert not any("no object" in text for text in texts(cfg, ("train",), "doubtful", "wrong"))
+    (tmp_path / "whole" / "maps" / "2.png").unlink()
+    assert any("1 of its 2 label maps are missing" in text for text in texts(cfg, ("train",), "wrong"))
+    told = texts(panoptic(tmp_path / "broken", category_id=9), ("train",), "wrong")
+    assert "train_dataloader.dataset: CocoPanopticDataset cannot read its annotations: KeyError: 9" in told
+
+
+def test_types_that_load_their_lists_like_coco(tmp_path: Path) -> None:
+    cfg = write(tmp_path, coco())
+    cfg.train_dataloader.dataset.type = "CityscapesDataset"
+    (tmp_path / "images" / "2.png").unlink()
+    assert "names 1 images (of 2) that are not in" in refusal(check_start, cfg, ("train",))
+
+
+def test_label_maps_beside_boxes(tmp_path: Path) -> None:
+    cfg = write(tmp_path, coco())
+    (tmp_path / "maps").mkdir()
+    Image.new("L", (96, 64)).save(tmp_path / "maps" / "1.png")
+    cfg.train_dataloader.dataset.data_prefix.seg = "maps"
+    check_start(cfg, ("train",))
+    cfg.train_dataloader.dataset.pipeline[1].with_seg = True
+    assert f"that are not in {tmp_path}/maps (train_dataloader.dataset.data_prefix.seg): 2.png" in refusal(
+        check_start, cfg, ("train",)
+    )
+
+
+@DATASETS.register_module()
+class OfAnotherKind:
+    METAINFO = MappingProxyType({})
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (dict(type="OpenImagesDataset", meta_file="meta.pkl"), "meta.pkl is a pickle, and reading one can run code"),
+        (dict(type="XMLDataset", data_root="s3://bucket"), "its files are not on this machine"),
+        (dict(type="CrowdHumanDataset"), "CrowdHumanDataset opens every image for its list"),
+        (dict(type="OfAnotherKind"), "OfAnotherKind is no detection dataset of mmdet"),
+    ],
+)
+def test_what_is_not_counted_is_said(tmp_path: Path, options: dict[str, Any], reason: str) -> None:
+    cfg = write(tmp_path, coco())
+    cfg.train_dataloader.dataset.update(options)
+    told = f"train_dataloader.dataset: what it gives to learn from: {reason}"
+    assert told in texts(cfg, ("train",), "not checked")
