@@ -25,6 +25,7 @@ ROOMS = (
     "backbones",
     "zoo complexity",
     "timm torchvision detectron2",
+    "transformers",
     "config",
     "recipes",
     "predict",

@@ -1,4 +1,4 @@
-"""Every snippet of docs/other_toolkits.md runs, with random weights instead of released ones, and prints what it says."""
+"""Every snippet of docs/other_toolkits.md and docs/transformers.md runs, without released weights, and prints what it says."""
 
 import re
 import sys
@@ -10,6 +10,7 @@ import torch
 from makers import HOME
 from test_detectron2 import interface
 
+from mmvit.demo.dataset import DemoSpec, build
 from mmvit.zoo import create
 
 pytestmark = pytest.mark.stack
@@ -59,3 +60,21 @@ def test_the_page_has_all_snippets() -> None:
     assert len(SNIPPETS) == 6
     assert PAGE.count("```python") == len(SNIPPETS) + 1
     assert 'dict(file="van_b0.pth")' in OWN_WEIGHTS
+
+
+def test_transformers_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """Its whole example trains through transformers' Trainer on a small demo dataset, and what it saved is read again."""
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    monkeypatch.chdir(tmp_path)
+    first, whole = re.findall(r"^```python\n((?:.*\n)*?)```$", (HOME / "docs" / "transformers.md").read_text(), re.MULTILINE)
+    exec(offline(first), {})
+    assert capsys.readouterr().out.splitlines() == printed(first)
+    build(tmp_path / "data" / "demo", DemoSpec(train_images=4, val_images=1))
+    small = offline(whole).replace("max_steps=200", "max_steps=2, use_cpu=True")
+    names = {"DemoSpec": DemoSpec}
+    exec(small.replace('build("data/demo")', 'build("data/demo", DemoSpec(train_images=4, val_images=1))'), names)
+    again = transformers.DFineForObjectDetection.from_pretrained(tmp_path / "work_dirs/d_fine_van_b0/last")
+    trained = names["model"].state_dict()
+    assert [key for key, value in again.state_dict().items() if not torch.equal(value, trained[key].cpu())] == []
+    assert again.config.id2label[9] == "9"
