@@ -46,7 +46,7 @@ def add_data_root(parser: ArgumentParser) -> None:
 
 def add_data_options(parser: ArgumentParser, split: str, splits: tuple[str, ...]) -> None:
     """Add a config and the choice of its data."""
-    parser.add_argument("config", help="a file, or the name of one of mmvit's configs")
+    parser.add_argument("config", help="a file, the name of one of mmvit's configs, or a project's folder")
     parser.add_argument("--split", choices=splits, default=split, help="part of the data (default: %(default)s)")
     parser.add_argument("--images", type=at_least_one, metavar="N", help="most images to look at")
     add_demo(parser)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str]) -> int:
     """Print the findings as they come; return 1 if anything is wrong, else 0."""
     parser = ArgumentParser("python -m mmvit doctor", description="Checks this installation, and a config's files.")
-    parser.add_argument("config", nargs="?", help="a file, or the name of one of mmvit's configs")
+    parser.add_argument("config", nargs="?", help="a file, the name of one of mmvit's configs, or a project's folder")
     add_cfg_options(parser)
     add_data_root(parser)
     parser.add_argument("--data", action="store_true", help="open every image and label map of the config's datasets as well")

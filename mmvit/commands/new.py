@@ -52,12 +52,11 @@ def _new(asked: Namespace) -> int:
     project = make.write(options, found, planned)
     tell.decided(console, found, planned, project.written)
     status = _examine(console, project.config)
-    name = shlex.quote(str(project.config))
-    best = f"{shlex.quote(str(project.config.parent))}/run/best_*.pth"
+    name = shlex.quote(str(project.config.parent))
     picture = found.folder.root / (found.collection.of("val") + found.collection.pictures)[0].file
     tell.commands(
         console,
-        [f"mmvit train {name}", f"mmvit predict {name} {best} {shlex.quote(str(picture))}"],
+        [f"mmvit train {name}", f"mmvit predict {name} {shlex.quote(str(picture))}"],
     )
     return status
 

@@ -19,7 +19,8 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int
         "words",
         nargs="+",
         metavar="[CONFIG] CHECKPOINT INPUT",
-        help="config (file or name; left out, the checkpoint's own is used), checkpoint, images, folders, globs, videos",
+        help="config (file or name; left out, the checkpoint's own is used), checkpoint (after the folder of a project: its "
+        "best, if left out), images, folders, globs, videos",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to (default: predictions, or predictions_2 and so on)")
     parser.add_argument("--score", type=float, default=0.3, help="least score of an object (default: %(default)s)")
@@ -74,14 +75,23 @@ def _predict(asked: Namespace) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
+def _best(project: str) -> str:
+    from ..config.files import open_config, work_dir_of  # torch, as above
+    from ..engine.checkpoints import best_checkpoint
+
+    return best_checkpoint(work_dir_of(open_config(project)))
+
+
 def parts(words: Sequence[str]) -> tuple[str | None, str, Sequence[str]]:
-    """Return config (or None), checkpoint and inputs.
+    """Return config (or None), checkpoint and inputs; after a project's folder, its best checkpoint may be left out.
 
     Raises:
         InputError: words are lacking.
     """
     words = list(words)
     config = None if "://" in words[0] or words[0].endswith(CHECKPOINTS) else words.pop(0)
+    if config is not None and words and Path(config).is_dir() and not (words[0].endswith(CHECKPOINTS) or "://" in words[0]):
+        words.insert(0, _best(config))
     if len(words) < 2:
         raise InputError(f"expected [CONFIG] CHECKPOINT INPUT..., got {' '.join([*([config] if config else []), *words])}")
     return config, words[0], words[1:]

@@ -59,7 +59,11 @@ def evaluation(arguments: Sequence[str], prog: str = "python -m mmvit test") -> 
     """Evaluate a checkpoint with the options of the command line; return the exit status."""
     parser = ArgumentParser(prog, description="Evaluates a checkpoint.")
     add_common(parser)
-    parser.add_argument("checkpoint", help="a file or an address: of our runs, mmdet's, mmseg's or the authors'")
+    parser.add_argument(
+        "checkpoint",
+        nargs="?",
+        help="a file or an address: of our runs, mmdet's, mmseg's or the authors' (default: the best of the work dir)",
+    )
     parser.add_argument("--out", type=Path, help="predictions: a .pkl file for detection, a folder of PNGs for segmentation")
     parser.add_argument(
         "--no-labels",
@@ -77,7 +81,9 @@ def evaluation(arguments: Sequence[str], prog: str = "python -m mmvit test") -> 
 
 def add_common(parser: ArgumentParser) -> None:
     """Add the arguments of both commands."""
-    parser.add_argument("config", help="a file, or the name of one of mmvit's configs, such as retinanet_pvt_small_coco")
+    parser.add_argument(
+        "config", help="a file, the name of one of mmvit's configs, such as retinanet_pvt_small_coco, or a project's folder"
+    )
     parser.add_argument("--compile", action="store_true", help="run backbone and neck through torch.compile")
     parser.add_argument("--work-dir", type=Path, help="folder of logs and checkpoints (default: work_dirs/CONFIG_NAME)")
     add_cfg_options(parser)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from ..errors import InputError, nearest
+from ..errors import InputError, first_few, nearest
 from .datasets import SPLITS
 from .parts import mappings
 
@@ -89,7 +89,7 @@ def our_config(name: str) -> Path:
 
 
 def config_file(name: str) -> Path:
-    """Return the file of a path, of `mmvit::NAME.py`, or of a bare name of one of our configs.
+    """Return the file of a path, of `mmvit::NAME.py`, of a bare name of one of our configs, or of a project's folder.
 
     A path that does not exist is returned unchanged: loading it suggests similar ones.
 
@@ -99,12 +99,35 @@ def config_file(name: str) -> Path:
     path = Path(name)
     if name.startswith(OURS):
         return our_config(name)
+    if path.is_dir():
+        return _project_config(path)
     if path.is_file() or path.parent != Path():
         return path
     try:
         return our_config(name)
     except InputError as error:
         raise InputError(f"config {name}: no such file in {Path.cwd()}, and {error}") from error
+
+
+def _project_config(folder: Path) -> Path:
+    """Return the config of a folder that `mmvit new` or a training wrote: the only one, or the one that no other builds on.
+
+    Raises:
+        InputError: there is none, or there are several.
+    """
+    files = sorted(folder.glob("*.py"))
+    if len(files) > 1:
+        texts = {file: file.read_text(encoding="utf-8", errors="replace") for file in files}
+        files = [file for file in files if not any(file.name in texts[other] for other in files if other != file)]
+    if len(files) != 1:
+        there = f"{len(files)} configs in it ({first_few([file.name for file in files])})" if files else "no config in it"
+        raise InputError(f"config {folder}: a folder with {there}. Expected a project of mmvit new, or the file of a config")
+    return files[0]
+
+
+def work_dir_of(cfg: Config, suffix: str = "") -> Path:
+    """Return the folder of a config's trainings; `suffix` ends the name of a variant's."""
+    return Path(cfg.get("work_dir") or Path("work_dirs") / f"{Path(cfg.filename).stem}{suffix}")
 
 
 def load_config(path: Path) -> Config:

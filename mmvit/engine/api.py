@@ -15,7 +15,7 @@ def train(config: str | Path, **options: Any) -> Results:
     """Train the model of a config and return the results: figures of each validation, the best and the newest checkpoint.
 
     Args:
-        config: a file, or the name of one of our configs.
+        config: a file, the name of one of our configs, or the folder of a project.
         options: fields of `TrainOptions`, such as epochs, batch_size, image_size, lr, data_root, work_dir, resume.
 
     Raises:
@@ -24,12 +24,12 @@ def train(config: str | Path, **options: Any) -> Results:
     return launch(_made(TrainOptions, config=config, **options))
 
 
-def evaluate(config: str | Path, checkpoint: str | Path, **options: Any) -> Mapping[str, float]:
+def evaluate(config: str | Path, checkpoint: str | Path | None = None, **options: Any) -> Mapping[str, float]:
     """Evaluate a checkpoint on the test data of a config and return the figures.
 
     Args:
-        config: a file, or the name of one of our configs.
-        checkpoint: a file or an address.
+        config: a file, the name of one of our configs, or the folder of a project.
+        checkpoint: a file or an address; None for the best of the work dir.
         options: fields of `TestOptions`, such as data_root, tta, work_dir, out.
 
     Raises:

@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, InputError
 from ..pyramid import Pyramid
 from ..registry import HOOKS
 from ..weights.whole import NORM_EPS, THRESHOLD
@@ -180,6 +180,19 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
     """
     file = Path(work_dir, LAST)
     return beside(file.read_text(encoding="utf-8").strip(), work_dir) if file.is_file() else None
+
+
+def best_checkpoint(work_dir: str | Path) -> str:
+    """Return the best checkpoint of a work dir, or else the newest.
+
+    Raises:
+        InputError: it has none.
+    """
+    best = sorted(Path(work_dir).glob("best_*.pth"), key=lambda path: path.stat().st_mtime)
+    newest = str(best[-1]) if best else last_checkpoint(work_dir)
+    if newest is None:
+        raise InputError(f"{work_dir}: no best_*.pth and no last_checkpoint in it; expected a work dir of a training")
+    return newest
 
 
 def beside(path: str, folder: str | Path) -> str:

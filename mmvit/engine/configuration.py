@@ -10,12 +10,12 @@ from mmengine.config import Config
 
 from ..arguments import initialisers
 from ..config.datasets import SPLITS, datasets_of
-from ..config.files import Variant, open_config
+from ..config.files import Variant, open_config, work_dir_of
 from ..config.roots import set_data_root
 from ..config.short_options import DataOptions, ShortOptions, apply_short
 from ..config.unlabelled import without_labels
 from ..errors import InputError
-from .checkpoints import last_checkpoint
+from .checkpoints import best_checkpoint, last_checkpoint
 
 Amp = Literal["auto", "float16", "bfloat16"]  # auto: float16 on a GPU, bfloat16 on a CPU
 BFLOAT16 = "mmvit.BFloat16OptimWrapper"
@@ -60,7 +60,7 @@ class TestOptions(DataOptions):
     """Options of `tools/test.py`, under the same names."""
 
     config: str | Path  # a file, or the name of one of our configs
-    checkpoint: str | Path  # or an address
+    checkpoint: str | Path | None = None  # or an address; None for the best of the work dir
     work_dir: Path | None = None
     out: Path | None = None
     show_dir: Path | None = None
@@ -115,9 +115,10 @@ def test_config(options: TestOptions) -> Config:
         InputError: no such config or checkpoint, or an option that the config cannot take.
     """
     cfg = _prepare(options)
-    if "://" not in str(options.checkpoint) and not Path(options.checkpoint).is_file():
-        raise InputError(f"checkpoint {options.checkpoint}: no such file. Training writes them to work_dirs/CONFIG_NAME")
-    cfg.load_from = str(options.checkpoint)
+    checkpoint = str(options.checkpoint or best_checkpoint(cfg.work_dir))
+    if "://" not in checkpoint and not Path(checkpoint).is_file():
+        raise InputError(f"checkpoint {checkpoint}: no such file. Training writes them to work_dirs/CONFIG_NAME")
+    cfg.load_from = checkpoint
     cfg.resume = False
     without_pretrained(cfg)
     if cfg.get("runner_type") == "mmvit.FSDPRunner":  # it saves whole models, which are evaluated without sharding
@@ -149,7 +150,7 @@ def test_config(options: TestOptions) -> Config:
 
 def _prepare(options: TrainOptions | TestOptions) -> Config:
     cfg = open_config(options.config, options.cfg_options, options.variant)
-    name = Path(cfg.filename).stem + (f"_{options.variant.name}" if options.variant else "")
+    suffix = f"_{options.variant.name}" if options.variant else ""
     _fill_in(cfg)
     cfg.changed = []  # by options, in words: the log has them, and the copy of the config in the work dir
     if options.data_root is not None:
@@ -157,7 +158,7 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
             raise InputError(f"--data-root: not together with --{options.variant.name}, which has data of its own")
         cfg.changed = [f"--data-root {options.data_root}: {set_data_root(cfg, options.data_root)}"]
     cfg.launcher = options.launcher
-    cfg.work_dir = str(options.work_dir or cfg.get("work_dir") or Path("work_dirs") / name)
+    cfg.work_dir = str(options.work_dir or work_dir_of(cfg, suffix))
     for split in SPLITS:
         if (loader := cfg.get(f"{split}_dataloader")) and not loader.get("num_workers"):
             loader.persistent_workers = False  # torch refuses both without workers

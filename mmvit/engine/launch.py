@@ -77,7 +77,7 @@ def test(options: TestOptions) -> Mapping[str, float]:
         check_start(cfg, ("test",))
         if options.out is not None and cfg.get("default_scope") == "mmseg":
             options.out.mkdir(parents=True, exist_ok=True)  # in mmseg the first process makes it; others may already write
-        start = Start(str(options.checkpoint))
+        start = Start(cfg.load_from)
         runner = _runner(cfg)
         _tell(runner)
         start.fit(runner, exactly=True)
@@ -88,7 +88,7 @@ def test(options: TestOptions) -> Mapping[str, float]:
             runner.test_evaluator.metrics.append(_dump(cfg, options))
         with whole_counts():
             metrics = _run(runner, "test")
-        note_test(runner, str(options.checkpoint), metrics)
+        note_test(runner, cfg.load_from, metrics)
         return metrics
 
 

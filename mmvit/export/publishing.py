@@ -10,7 +10,7 @@ from ..compat.python import sha256_of
 from ..compat.texts import read_config, text_of
 from ..data.files import write_whole
 from ..data.logs import read_scalars
-from ..engine.checkpoints import last_checkpoint
+from ..engine.checkpoints import best_checkpoint
 from ..errors import InputError
 from ..version import REPOSITORY, __version__
 from ..weights.addresses import row_of
@@ -82,7 +82,7 @@ def publish(source: str | Path, out: Path, hub: str | None = None, name: str | N
         CheckpointError: it is unreadable, or the hub refuses.
     """
     folder = Path(source) if Path(source).is_dir() else None
-    checkpoint = source if folder is None else chosen(folder)
+    checkpoint = source if folder is None else best_checkpoint(folder)
     path = fetch(checkpoint)
     content = read_checkpoint(path, checkpoint)
     text = text_of(content)
@@ -112,19 +112,6 @@ def publish(source: str | Path, out: Path, hub: str | None = None, name: str | N
     if hub is not None:
         upload(out, hub, [weights.name, safetensors.name, card.name])
     return Publication(weights, safetensors, card)
-
-
-def chosen(work_dir: Path) -> str:
-    """Return the best checkpoint of a work dir, or else the newest.
-
-    Raises:
-        InputError: it has none.
-    """
-    best = sorted(work_dir.glob("best_*.pth"), key=lambda path: path.stat().st_mtime)
-    newest = str(best[-1]) if best else last_checkpoint(work_dir)
-    if newest is None:
-        raise InputError(f"{work_dir}: no best_*.pth and no last_checkpoint in it; expected a work dir of a training")
-    return newest
 
 
 def _named_by_digest(path: Path, tensors: Mapping[str, Any], meta: Mapping[str, Any]) -> Path:
