@@ -47,7 +47,8 @@ def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> i
     for entry in SHORT:
         name = f"--{entry.name.replace('_', '-')}"
         parser.add_argument(name, type=entry.metadata["kind"], metavar="N", help=entry.metadata["help"])
-    parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs beside the others")
+    for name in ("tensorboard", "wandb", "mlflow", "clearml"):
+        parser.add_argument(f"--{name}", action="store_true", help=f"send figures and config to {name}, too")
     asked = parser.parse_args(arguments)
     from ..engine.configuration import TrainOptions  # torch, not before it is needed: --help does without
     from ..engine.launch import train

@@ -16,6 +16,7 @@ from ..config.short_options import DataOptions, ShortOptions, apply_short
 from ..config.unlabelled import without_labels
 from ..errors import InputError
 from .checkpoints import best_checkpoint, last_checkpoint
+from .trackers import track
 
 Amp = Literal["auto", "float16", "bfloat16"]  # auto: float16 on a GPU, bfloat16 on a CPU
 BFLOAT16 = "mmvit.BFloat16OptimWrapper"
@@ -51,6 +52,9 @@ class TrainOptions(ShortOptions):
     launcher: Launcher = "none"
     variant: Variant | None = None
     tensorboard: bool = False
+    wandb: bool = False
+    mlflow: bool = False
+    clearml: bool = False
     verbose: bool = False  # everything in the terminal, not only in the log
     new_schedule: bool = False
 
@@ -95,8 +99,8 @@ def train_config(options: TrainOptions) -> Config:
         if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
             raise InputError(f"--auto-scale-lr: {options.config} has no auto_scale_lr.base_batch_size to scale from")
         cfg.auto_scale_lr.enable = True
-    if options.tensorboard:
-        cfg.visualizer.vis_backends = [*cfg.visualizer.vis_backends, dict(type="TensorboardVisBackend")]
+    asked = [name for name in ("tensorboard", "wandb", "mlflow", "clearml") if getattr(options, name)]
+    track(cfg, asked, Path(cfg.filename).stem, Path(cfg.work_dir).name)
     resume = options.resume
     if resume is None and cfg.resume:  # mmengine resumes from load_from, or else from the newest checkpoint of the work dir
         resume = str(cfg.load_from or "auto")

@@ -177,7 +177,7 @@ def test_what_the_default_runtime_has_may_be_missing(tmp_path: Path, way: str, n
     cfg = train_config(TrainOptions(tmp_path / "bare.py", tmp_path, tensorboard=True))
     assert {"LocalVisBackend", "TensorboardVisBackend"} == {backend.type for backend in cfg.visualizer.vis_backends}
     assert cfg.default_hooks.visualization.type.endswith("VisualizationHook")
-    assert [hook.type for hook in cfg.custom_hooks][-2:] == ["mmvit.ProgressHook", "mmvit.ResultsHook"]
+    assert [hook.type for hook in cfg.custom_hooks][-3:] == ["mmvit.ProgressHook", "mmvit.PicturesHook", "mmvit.ResultsHook"]
     assert cfg.resume is False
 
 
