@@ -1,5 +1,6 @@
 """Every test sees mmcv through the stand-in, as a user does after `import mmvit`; those marked `gpu` take `device`, `quick`."""
 
+import gc
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -7,26 +8,11 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, produ
 
 import pytest
 import torch
+from makers import leave_unformatted
 
 import mmvit  # noqa: F401  (before anything imports mmcv.ops)
 from mmvit.compat import versions
 
-# Parts of names of tests, and the feature without which an old torch skips them.
-FEATURES = {
-    "compile": versions.COMPILING,
-    "compiling": versions.COMPILING,
-    "graph_break": versions.COMPILING,
-    "exported": versions.EXPORTING,
-    "exports": versions.EXPORTING,
-    "a_program": versions.EXPORTING,
-    "in_the_interpreter": versions.COMPILING,  # Triton's, which comes with torch
-    "test_under_autocast_on_a_cpu[torch.float16": versions.HALF,
-    "test_in_half_precision_throughout[torch.float16": versions.HALF,
-    "test_on_the_meta_device[DeformConv2dPack": versions.META,
-    "test_on_the_meta_device[ModulatedDeformConv2dPack": versions.META,
-    "tests/export/": versions.SEGMENTERS,
-    "test_programs": versions.SEGMENTERS,
-}
 LONGEST = ("test_training.py", "test_configs.py")
 
 
@@ -50,7 +36,14 @@ def quick(request: pytest.FixtureRequest, device: str) -> bool:
 def pytest_collection_modifyitems(items: list) -> None:
     """The longest files first, so that the other worker has enough to do while one is at them."""
     for item in items:
-        for part, feature in FEATURES.items():
-            if part in item.nodeid and versions.NEEDS[feature] > versions.TORCH:
-                item.add_marker(pytest.mark.skip(reason=f"not in this version of torch: {feature}"))
+        for mark in item.iter_markers("needs"):
+            if versions.NEEDS[mark.args[0]] > versions.TORCH:
+                item.add_marker(pytest.mark.skip(reason=f"not in this version of torch: {mark.args[0]}"))
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the tests two things that mmengine does for each run: formatted configs, and collections of all there is."""
+    leave_unformatted()
+    gc.collect()
+    gc.freeze()

@@ -7,11 +7,14 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import mmengine.config.config
 import pytest
+import yapf.yapflib.yapf_api
 from families import FAMILIES
 from mmdet.datasets import CocoDataset
 from PIL import Image
 
+from mmvit.compat import versions
 from mmvit.recipes.tables import DATASETS, PAIRINGS, Leaf
 
 if sys.version_info >= (3, 11):
@@ -36,12 +39,21 @@ def tiers(values: Iterable[Any], first: Callable[[Any], bool], name: Callable[[A
     return [pytest.param(value, id=name(value), marks=[] if first(value) else slow) for value in values]
 
 
+def leave_unformatted() -> None:
+    """Show and save configs as they are: yapf would take a second for each, half the time of a tiny training."""
+    for module in (mmengine.config.config, yapf.yapflib.yapf_api):  # the stacks import it at different places
+        module.FormatCode = lambda code, **_: (code, False)  # type: ignore[attr-defined]
+
+
 def stem(path: Path) -> str:
     return path.stem
 
 
 each_config = pytest.mark.parametrize(
     "path", tiers(sorted((HOME / "configs").glob("*.py")), lambda path: path.stem in {leaf.name for leaf in FEW}, stem)
+)
+needs_compiling, needs_exporting, needs_segmenters = (
+    pytest.mark.needs(feature) for feature in (versions.COMPILING, versions.EXPORTING, versions.SEGMENTERS)
 )
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 

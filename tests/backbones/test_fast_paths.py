@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from families import FAMILIES, Family
-from makers import each_family
+from makers import each_family, needs_exporting
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import prune
@@ -209,6 +209,7 @@ def test_bands_are_used(family: Family, monkeypatch: pytest.MonkeyPatch) -> None
 
 @each_family
 @pytest.mark.parametrize("changed", ["nothing", "layer", "hook"])
+@needs_exporting
 def test_exported_mlps_do_not_move_the_hidden_layer(family: Family, changed: str) -> None:
     """Runtimes copy at each transposition: they are narrow, unless a layer was replaced or is hooked, which has to count."""
     model = build(family).eval()

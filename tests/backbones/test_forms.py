@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from makers import needs_exporting
 
 import mmvit
 from mmvit import InputError
@@ -58,6 +59,7 @@ def test_other_values_are_refused(form: Form, monkeypatch: pytest.MonkeyPatch) -
 
 
 @each_form
+@needs_exporting
 def test_exported_programs_have_no_form_of_their_own(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(form.variable, "1")
     monkeypatch.setattr(forms.versions, "is_exporting", lambda: True)

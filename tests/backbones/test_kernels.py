@@ -7,6 +7,7 @@ from copy import deepcopy
 import pytest
 import torch
 from families import FAMILIES
+from makers import needs_compiling
 from torch import Tensor, nn
 from torch.profiler import profile
 
@@ -52,6 +53,7 @@ def test_depthwise_runs_in_the_dtype_of_autocast() -> None:
         assert (ours - expected).abs().max() < 0.01 * expected.abs().max()
 
 
+@needs_compiling
 def test_depthwise_is_an_operator_that_compilers_know() -> None:
     """Its fake and its gradient are what it computes; a compiled program holds it, an exported one torch's convolution."""
     feature_map = torch.randn(2, 6, 20, 21).contiguous(memory_format=torch.channels_last)
@@ -84,6 +86,7 @@ class Whole(nn.Module):
 
 @pytest.mark.once
 @pytest.mark.slow
+@needs_compiling
 def test_compiled_maps_of_a_batch_of_one_are_channels_last() -> None:
     """Otherwise torch copies each of them around its convolutions. Nine copies a block are phases of dilated kernels."""
     (van,) = (family for family in FAMILIES if family.kind is VAN)
@@ -144,6 +147,7 @@ print("equal")
 
 
 @pytest.mark.slow
+@needs_compiling
 def test_triton_kernels_equal_their_reference_in_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton", reason="comes with PyTorch for Linux and CUDA")
     monkeypatch.setenv("TRITON_INTERPRET", "1")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from families import FAMILIES
+from makers import needs_exporting
 
 from mmvit.layers.pooling import by_matrices
 
@@ -13,6 +14,7 @@ def test_pooling_is_torchs(size: tuple[int, int]) -> None:
     torch.testing.assert_close(by_matrices(maps, 7), torch.nn.functional.adaptive_avg_pool2d(maps, 7), atol=1e-6, rtol=0)
 
 
+@needs_exporting
 def test_a_program_is_right_at_other_sizes_than_the_traced() -> None:
     family = next(family for family in FAMILIES if family.name == "PVTv2")
     model = family.build(dict(family.tiny, linear=True)).eval()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from families import FAMILIES, Family, released_state
-from makers import each_family, tiers
+from makers import each_family, needs_compiling, needs_exporting, tiers
 
 import mmvit
 from mmvit.backbones.t2t_tokens import Performer, Split
@@ -149,6 +149,7 @@ def test_without_mmengine_it_says_what_to_install(package: str) -> None:
 
 
 @pytest.mark.parametrize("family", tiers(FAMILIES, lambda family: family.name == "VAN", lambda family: family.name))
+@needs_compiling
 def test_compiles_without_graph_breaks(family: Family) -> None:
     torch._dynamo.reset()
     model = initialised(family).eval()
@@ -160,6 +161,7 @@ def test_compiles_without_graph_breaks(family: Family) -> None:
 
 
 @each_family
+@needs_exporting
 def test_exports_for_all_multiples_of_32(family: Family) -> None:
     torch._dynamo.reset()
     model = initialised(family).eval()

@@ -8,6 +8,8 @@ import torch
 from mmcv import ops
 from torch import Tensor
 
+from mmvit.compat import versions
+
 pytestmark = pytest.mark.stack
 
 
@@ -48,8 +50,17 @@ MADE: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
 }
 
 
+META = pytest.mark.needs(versions.META)
+EACH_DTYPE = pytest.mark.parametrize(
+    "dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.needs(versions.HALF))], ids=str
+)
+
+
 # mmcv's module of attention itself asks the shapes for numbers.
-@pytest.mark.parametrize("name", [name for name in MADE if name != "MultiScaleDeformableAttention"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=META if "Deform" in name else ()) for name in MADE if name != "MultiScaleDeformableAttention"],
+)
 def test_on_the_meta_device(name: str) -> None:
     make, shape = MADE[name]
     made = make(torch.empty(2, 32, 16, 16, device="meta"))
@@ -57,7 +68,7 @@ def test_on_the_meta_device(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in MADE if name != "sigmoid_focal_loss"])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@EACH_DTYPE
 def test_under_autocast_on_a_cpu(name: str, dtype: torch.dtype) -> None:
     """The values of single precision, within what half precision keeps; gradients are there and finite."""
     make, shape = MADE[name]
@@ -76,7 +87,7 @@ def test_under_autocast_on_a_cpu(name: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("name", ["DeformConv2dPack", "ModulatedDeformConv2dPack", "CARAFEPack", "RoIAlign", "RoIPool"])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@EACH_DTYPE
 def test_in_half_precision_throughout(name: str, dtype: torch.dtype) -> None:
     make, shape = MADE[name]
     before = torch.get_default_dtype()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from families import FAMILIES
-from makers import HOME
+from makers import HOME, needs_compiling
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -94,6 +94,7 @@ class Detector(nn.Module):
         self.neck = nn.Conv2d(self.backbone.out_channels[-1], 4, 1)
 
 
+@needs_compiling
 def test_sizes_do_not_compile_anew() -> None:
     torch.compiler.reset()
     graphs: list[torch.fx.GraphModule] = []
@@ -129,6 +130,7 @@ def test_amp_reaches_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         wrapper("auto", False, **{"optim_wrapper.type": "Other"})
 
 
+@needs_compiling
 def test_compile_reaches_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "some.pth").touch()

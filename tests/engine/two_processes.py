@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mmengine.config.config
 import torch
-import yapf.yapflib.yapf_api
 from families import FAMILIES, Family
+from makers import leave_unformatted
 from mmengine.config import Config
 from mmengine.model import BaseModel, MMDistributedDataParallel, convert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
@@ -147,12 +146,6 @@ def pretend_srun(rank: int) -> None:
     """The variables that two tasks have, and a `scontrol` that knows their nodes."""
     os.environ.update(SLURM_PROCID=str(rank), SLURM_NTASKS="2", SLURM_LOCALID=str(rank), SLURM_NODELIST="node[1-2]")
     os.environ["PATH"] = f"{Path.cwd()}{os.pathsep}{os.environ['PATH']}"
-
-
-def leave_unformatted() -> None:
-    """yapf takes a second for each config that is shown or saved; the stacks import it at different places."""
-    for module in (mmengine.config.config, yapf.yapflib.yapf_api):
-        module.FormatCode = lambda code, **_: (code, False)  # type: ignore[attr-defined]
 
 
 def as_one_of_two(rank: int, folder: Path, free: list[int]) -> None:

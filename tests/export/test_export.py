@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from exports import Export, Exported
-from makers import HOME, tiers
+from makers import HOME, needs_segmenters, tiers
 from page import dropped
 from tiny import SIZES, require_same
 
@@ -18,7 +18,7 @@ from mmvit.commands import inspect
 from mmvit.predict.results import Detections, LabelMap
 from mmvit.predict.sessions import open_session
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, needs_segmenters]
 HEADS = tiers(
     ("retinanet-PVTv2", "fpn-PVT", "mask_rcnn-VAN", "upernet-VOLO", "segformer-ShuntedTransformer"),
     ("fpn-PVT", "mask_rcnn-VAN").__contains__,

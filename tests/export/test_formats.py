@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from exports import Export
+from makers import needs_segmenters
 from mmengine.config import Config
 from tiny import require_same, write_checkpoint, write_config
 
@@ -16,7 +17,7 @@ from mmvit.export.models import from_config
 from mmvit.predict.results import Detections
 from mmvit.predict.sessions import metadata_of, open_session
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, needs_segmenters]
 
 
 @pytest.mark.once

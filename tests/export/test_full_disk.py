@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from makers import HOME
+from makers import HOME, needs_segmenters
 from tiny import write_checkpoint, write_config
 
-pytestmark = [pytest.mark.stack, pytest.mark.once]
+pytestmark = [pytest.mark.stack, pytest.mark.once, needs_segmenters]
 LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
 
 

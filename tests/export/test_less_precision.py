@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from makers import needs_segmenters
 from tiny import write_checkpoint, write_config
 
 import mmvit
@@ -11,7 +12,7 @@ from mmvit.commands import export
 from mmvit.demo.dataset import DemoSpec, build
 from mmvit.predict.sessions import open_session
 
-pytestmark = [pytest.mark.stack, pytest.mark.once]
+pytestmark = [pytest.mark.stack, pytest.mark.once, needs_segmenters]
 
 
 @pytest.fixture(scope="module")

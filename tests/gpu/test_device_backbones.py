@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from families import Family
-from makers import each_family
+from makers import each_family, needs_compiling
 from torch import Tensor, nn
 
 pytestmark = pytest.mark.gpu
@@ -63,6 +63,7 @@ def test_maps_and_gradients_are_those_of_float64_on_the_cpu(
 
 
 @each_family
+@needs_compiling
 def test_compiled_it_gives_the_same(family: Family, device: str, quick: bool) -> None:
     """Two sizes of a batch, of which the second is dynamic."""
     if device == "cpu":

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from makers import needs_segmenters
 
 from mmvit.errors import InputError
 from mmvit.predict.programs import is_expression, require_harmless
+
+pytestmark = needs_segmenters
 
 
 class Doubled(torch.nn.Module):

@@ -13,7 +13,7 @@ import torch
 from families import FAMILIES, Family, released_state
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from makers import each_family
+from makers import each_family, needs_compiling
 
 from mmvit.errors import CheckpointError
 from mmvit.weights.contents import read_contents
@@ -71,6 +71,7 @@ def test_any_nesting(tmp_path: Path, order: list[str]) -> None:
 
 
 @each_family
+@needs_compiling
 def test_lightning_and_compiled_ddp(family: Family, write: Write) -> None:
     state = state_of(family)
     wrapped = {f"model._orig_mod.module.backbone.{name}": value for name, value in state.items()}
