@@ -7,7 +7,7 @@ import sys
 import pytest
 from makers import HOME
 
-pytestmark = [pytest.mark.stack, pytest.mark.once]
+pytestmark = [pytest.mark.stack, pytest.mark.once, pytest.mark.slow]
 
 PATHS = [str(HOME / folder) for folder in ("", "tests", "tests/newcomer")]
 NEEDS_GOLDEN = "test_tensors_are_those_of_the_released_files"  # and the 40 archs of today, which another test counts

@@ -21,7 +21,7 @@ from mmvit.predict.sessions import open_session
 pytestmark = [pytest.mark.stack, needs_segmenters]
 HEADS = tiers(
     ("retinanet-PVTv2", "fpn-PVT", "mask_rcnn-VAN", "upernet-VOLO", "segformer-ShuntedTransformer"),
-    ("fpn-PVT", "mask_rcnn-VAN").__contains__,
+    "mask_rcnn-VAN".__eq__,
 )
 
 
@@ -97,6 +97,7 @@ def test_images_of_one_size_share_a_pass(exported: Exported) -> None:
 
 
 @pytest.mark.once
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fpn-PVT", "mask_rcnn-VAN"])
 def test_the_page_finds_what_the_predictor_finds(name: str, exporting: Export, photographs: Path, tmp_path: Path) -> None:
     exported = exporting(name)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from makers import needs_segmenters, tiers
+from makers import needs_segmenters
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS, DefaultScope
 from tiny import require_same, write_checkpoint, write_config, write_photographs
@@ -27,7 +27,8 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("name", tiers(OWN, "fcos".__eq__))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OWN)
 def test_heads_of_the_toolkits(name: str, tmp_path: Path) -> None:
     head, changes = OWN[name]
     config = write_config(tmp_path, head, "PVT", **changes)

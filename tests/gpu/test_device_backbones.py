@@ -10,7 +10,7 @@ from families import Family
 from makers import each_family, needs_compiling
 from torch import Tensor, nn
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 
 # Largest distance from float64, relative in the Euclidean norm: of each map, and of all gradients together.
 DISTANCES = {torch.float32: (2e-5, 2e-3), torch.bfloat16: (0.03, 0.12), torch.float16: (0.005, 0.03)}

@@ -20,6 +20,7 @@ from mmcv.ops.sync_bn import SyncBatchNormFunction
 
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.slow,
     pytest.mark.stack,
     pytest.mark.skipif(not operators.is_supplied(), reason="a compiled mmcv is installed here and takes over"),
 ]

@@ -32,6 +32,7 @@ def test_multiply_adds_are_the_published(model: tuple[str, str]) -> None:
     assert counted == pytest.approx(PUBLISHED[family.name][arch], abs=0.06, rel=0.015)
 
 
+@pytest.mark.slow
 def test_the_page_has_the_table_of_archs() -> None:
     table = "\n".join(markdown(list_archs()))
     assert table in PAGE.read_text(), "run: python -m mmvit list --markdown"

@@ -1,13 +1,11 @@
 """Inputs that are damaged, too large, of other kinds, or left aside: each is named, and the rest goes on."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from makers import HOME
 from PIL import Image
 from trained import Trained
 
@@ -19,11 +17,6 @@ from mmvit.predict.sources import pages, paths, pixels
 
 pytestmark = pytest.mark.stack
 NOISE = np.random.default_rng(0)
-
-
-@pytest.fixture(scope="module")
-def detector(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return Trained("retinanet", tmp_path_factory.mktemp("one"))
 
 
 def deep() -> Image.Image:
@@ -187,10 +180,10 @@ def test_patterns_of_films(detector: Trained, tmp_path: Path) -> None:
         Film(tmp_path / "none.ts", None)
 
 
-def test_without_what_draws_there_are_data(detector: Trained, tmp_path: Path) -> None:
-    words = ["predict", str(detector.checkpoint), str(detector.images), "--out", str(tmp_path)]
-    program = f"import sys; sys.modules['supervision'] = None; from mmvit.__main__ import main; sys.exit(main({words}))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=HOME)
-    assert done.returncode == 0, done.stderr
-    assert "mmvit[draw]" in done.stderr
+def test_without_what_draws_there_are_data(
+    detector: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    assert main(["predict", str(detector.checkpoint), str(detector.images), "--out", str(tmp_path)]) == 0
+    assert "mmvit[draw]" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["predictions.json"]

@@ -16,11 +16,6 @@ from mmvit.predict.results import Detections
 pytestmark = pytest.mark.stack
 
 
-@pytest.fixture(scope="module")
-def detector(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return Trained("retinanet", tmp_path_factory.mktemp("options"))
-
-
 def detections(detector: Trained, **options: Any) -> Detections:
     (found,) = detector.predictor(**options)(detector.images / "0.png")
     assert isinstance(found, Detections)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -31,13 +32,8 @@ pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module", params=["retinanet", "mask_rcnn", "fpn"])
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return Trained(request.param, tmp_path_factory.mktemp(request.param))
-
-
-@pytest.fixture(scope="module")
-def detector(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return Trained("retinanet", tmp_path_factory.mktemp("one"))
+def trained(request: pytest.FixtureRequest, model_of: Callable[[str], Trained]) -> Trained:
+    return model_of(request.param)
 
 
 def words_of(trained: Trained, out: Path, *more: str) -> list[str]:
@@ -48,21 +44,38 @@ def read(out: Path) -> dict[str, Any]:
     return json.loads((out / "predictions.json").read_text())
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_run_that_is_killed_goes_on(detector: Trained, tmp_path: Path, number: signal.Signals) -> None:
+PROGRAM = """
+import os, sys, time
+from mmvit.__main__ import main
+from mmvit.predict.predictor import Predictor
+
+predict, calls = Predictor._predict, []
+
+def killed(self, images):
+    calls.append(images)
+    if len(calls) == 3:
+        os.kill(os.getpid(), number)
+        time.sleep(9)
+    return predict(self, images)
+"""
+
+
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGTERM])
+def test_a_run_that_is_killed_goes_on(
+    detector: Trained, tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = words_of(detector, tmp_path / "out")
-    program = (
-        "import os, time; from mmvit.__main__ import main; from mmvit.predict.predictor import Predictor\n"
-        "predict, calls = Predictor._predict, []\n"
-        "def killed(self, images):\n"
-        "    calls.append(images)\n"
-        f"    if len(calls) == 3: os.kill(os.getpid(), {int(number)}); time.sleep(9)\n"
-        "    return predict(self, images)\n"
-        f"Predictor._predict = killed; raise SystemExit(main({words}))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=HOME)
     killed = number == signal.SIGKILL
-    assert done.returncode == (-9 if killed else 130), done.stderr
+    if killed:
+        code = f"{PROGRAM}\nnumber, Predictor._predict = {int(number)}, killed; raise SystemExit(main({words}))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=HOME)
+        assert done.returncode == -number, done.stderr
+    else:
+        with monkeypatch.context() as patch:
+            scope = dict(number=int(number))
+            exec(PROGRAM, scope)
+            patch.setattr(Predictor, "_predict", scope["killed"])
+            assert main(words) == 130
     lines = (tmp_path / "out/predictions.jsonl").read_text().splitlines()
     assert len(lines) == 3  # the head and two images
     assert (tmp_path / "out/predictions.json").exists() != killed

@@ -1,6 +1,7 @@
 """`mmvit predict`, as a user calls it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -16,8 +17,8 @@ pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module", params=["mask_rcnn", "segformer"])
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return Trained(request.param, tmp_path_factory.mktemp(request.param))
+def trained(request: pytest.FixtureRequest, model_of: Callable[[str], Trained]) -> Trained:
+    return model_of(request.param)
 
 
 def test_a_folder(trained: Trained, tmp_path: Path) -> None:
@@ -93,8 +94,8 @@ def test_words_that_mean_nothing(words: list[str], told: str, capsys: pytest.Cap
     assert told in capsys.readouterr().err
 
 
-def test_classes_are_chosen(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    trained = Trained("retinanet", tmp_path)
+def test_classes_are_chosen(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    trained = detector
     words = ["predict", str(trained.checkpoint), str(trained.images), "--out", str(tmp_path / "out"), "--score", "0"]
     (whole,) = trained.predictor()(trained.images / "0.png")
     chosen = whole.names[0]

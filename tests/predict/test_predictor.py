@@ -23,13 +23,8 @@ pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module", params=tiers(HEADS, ("mask_rcnn", "fpn").__contains__))
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return Trained(request.param, tmp_path_factory.mktemp(request.param))
-
-
-@pytest.fixture(scope="module")
-def detector(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return Trained("retinanet", tmp_path_factory.mktemp("one"))
+def trained(request: pytest.FixtureRequest, model_of: Callable[[str], Trained]) -> Trained:
+    return model_of(request.param)
 
 
 def same(one: Detections | LabelMap, other: Detections | LabelMap) -> None:
@@ -191,12 +186,12 @@ def test_stock_inferencers(trained: Trained, config: bool) -> None:
 
 
 @pytest.mark.parametrize("head", tiers(("retinanet", "mask_rcnn"), "retinanet".__eq__))
-def test_sahi(head: str, tmp_path: Path) -> None:
+def test_sahi(head: str, model_of: Callable[[str], Trained]) -> None:
     """Whole, and in slices; from a file, and from an array, which SAHI takes as RGB."""
     sahi = pytest.importorskip("sahi")
     from sahi.predict import get_prediction, get_sliced_prediction
 
-    trained = Trained(head, tmp_path)
+    trained = model_of(head)
     options = dict(model_path=str(trained.checkpoint), config_path=str(trained.config), device="cpu")
     model = sahi.AutoDetectionModel.from_pretrained("mmdet", confidence_threshold=0.0, **options)
     path = str(trained.images / "0.png")

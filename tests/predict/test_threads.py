@@ -1,6 +1,7 @@
 """Models in several threads."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,19 +15,14 @@ from mmvit.predict.sessions import FIELD, open_session
 pytestmark = pytest.mark.stack
 
 
-@pytest.fixture(scope="module")
-def detector(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return Trained("retinanet", tmp_path_factory.mktemp("one"))
-
-
 def scope_now() -> str | None:
     """The name of the default scope; mmengine copies the scopes themselves whenever it changes one for a while."""
     scope = DefaultScope.get_current_instance()
     return scope and scope.scope_name
 
 
-def test_a_model_is_built_while_another_predicts(detector: Trained, tmp_path: Path) -> None:
-    segmenter = Trained("fpn", tmp_path)
+def test_a_model_is_built_while_another_predicts(detector: Trained, model_of: Callable[[str], Trained]) -> None:
+    segmenter = model_of("fpn")
     before = scope_now()
     first, second = detector.predictor(), segmenter.predictor()
     with ThreadPoolExecutor(4) as pool:

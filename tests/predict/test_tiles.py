@@ -1,6 +1,7 @@
 """Images in tiles: what is cut is put together again."""
 
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -99,8 +100,8 @@ def test_overlapping_boxes_of_two_tiles_are_one_object(shift: int, kept: int) ->
 
 
 @pytest.fixture(scope="module", params=["mask_rcnn", "segformer"])
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return Trained(request.param, tmp_path_factory.mktemp(request.param))
+def trained(request: pytest.FixtureRequest, model_of: Callable[[str], Trained]) -> Trained:
+    return model_of(request.param)
 
 
 def test_one_tile_is_the_image(trained: Trained) -> None:
