@@ -13,7 +13,7 @@ from makers import leave_unformatted
 import mmvit  # noqa: F401  (before anything imports mmcv.ops)
 from mmvit.compat import versions
 
-LONGEST = ("test_training.py", "test_configs.py")
+LONGEST = ("test_processes.py", "test_resume.py", "test_export.py", "test_training.py", "test_configs.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

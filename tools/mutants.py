@@ -20,8 +20,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-import tomllib
-
 HOME = Path(__file__).resolve().parent.parent
 TABLE = HOME / "tests" / "mutants.toml"
 NOTICED = 1  # pytest's exit status if a test failed

@@ -50,7 +50,7 @@ class PrecisionHook(Hook):
             type(self).seen = output.dtype, runner.model.backbone._compiled_call_impl is not None
 
 
-@pytest.mark.parametrize(("reduced", "compiled"), [(True, False), (True, True)])
+@pytest.mark.parametrize(("reduced", "compiled"), [(True, False), pytest.param(True, True, marks=pytest.mark.slow)])
 def test_killed_and_resumed_it_ends_with_the_same_bits(tmp_path: Path, reduced: bool, compiled: bool) -> None:
     options: dict[str, Any] = dict(by_epoch=False, optim_wrapper=BFLOAT16) if reduced else dict(by_epoch=False)
     hooks = [dict(type="PrecisionHook"), dict(type="mmvit.FiniteLossHook"), *([COMPILE] if compiled else [])]

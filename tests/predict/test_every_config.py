@@ -1,4 +1,4 @@
-"""Every config of ours goes through the preparation of each stock entry, which gives the model what ours gives it."""
+"""Configs of all heads and datasets go through the preparation of each stock entry, which gives the model what ours gives."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from makers import each_config
+from makers import each_pairing
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, DefaultScope
@@ -55,7 +55,7 @@ def stock_inputs(cfg: Config, image: Any) -> list[torch.Tensor]:
     return [one, prepared["inputs"]]
 
 
-@each_config
+@each_pairing
 def test_inputs_are_the_same(path: Path, image: Path) -> None:
     cfg = load_config(path)
     pixels = np.ascontiguousarray(np.asarray(Image.open(image))[..., ::-1])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from families import FAMILIES
-from makers import HOME, each_config
+from makers import FEW, HOME, each_pairing, stem, tiers
 from mmengine.config import Config
 from mmengine.registry import DATASETS as DATASET_TYPES
 from mmengine.registry import MODELS, DefaultScope
@@ -53,7 +53,7 @@ def class_counts(part: Any) -> list[int]:
     ]
 
 
-@each_config
+@pytest.mark.parametrize("path", tiers(sorted(FOLDER.glob("*.py")), lambda path: parse(path.stem) in FEW, stem))
 def test_name_says_what_is_inside(path: Path) -> None:
     leaf, cfg = parse(path.stem), load_config(path)
     model, part, head = TYPES[leaf.head]
@@ -81,7 +81,7 @@ def test_bases_name_no_backbone(path: Path) -> None:
     assert "backbone" not in (cfg.get("model") or {})
 
 
-@each_config
+@each_pairing
 def test_a_run_has_what_it_needs(path: Path) -> None:
     """Hooks, evaluators, test-time augmentation, and a batch that the rate is scaled from."""
     leaf, cfg = parse(path.stem), load_config(path)
@@ -113,7 +113,7 @@ def test_a_run_has_what_it_needs(path: Path) -> None:
         assert cfg.val_evaluator.metric == (["bbox", "segm"] if leaf.head == "mask_rcnn" else "bbox")
 
 
-@each_config
+@each_pairing
 def test_channels_are_the_backbones(path: Path) -> None:
     leaf, cfg = parse(path.stem), load_config(path)
     with torch.device("meta"):
@@ -126,14 +126,14 @@ def test_channels_are_the_backbones(path: Path) -> None:
         assert cfg.model[part].get("in_index", level) in (level, [0, 1, 2, 3])
 
 
-@each_config
+@each_pairing
 def test_dumped_config_reloads_to_the_same(path: Path, tmp_path: Path) -> None:
     cfg = load_config(path)
     cfg.dump(tmp_path / path.name)
     assert Config.fromfile(tmp_path / path.name).to_dict() == cfg.to_dict()
 
 
-@each_config
+@each_pairing
 def test_model_builds(path: Path) -> None:
     """At its real size, on the meta device; `init_cfg` would only name a file."""
     cfg = load_config(path)

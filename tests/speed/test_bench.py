@@ -268,7 +268,7 @@ def test_options_that_are_no_numbers_are_refused(word: str, capsys: pytest.Captu
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize("config", ["retinanet_pvt_tiny_coco", "mask_rcnn_pvt_tiny_coco", "fpn_pvt_small_ade20k"])
+@pytest.mark.parametrize("config", ["mask_rcnn_pvt_tiny_coco", "fpn_pvt_small_ade20k"])
 def test_costs_of_a_config(config: str) -> None:
     costs = costs_of_config(HOME / "configs" / f"{config}.py", 64, 96)
     name = next(name for name in ("pvt_tiny", "pvt_small") if name in config)
@@ -278,10 +278,8 @@ def test_costs_of_a_config(config: str) -> None:
 
 
 @pytest.mark.stack
-def test_get_flops_as_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = [sys.executable, HOME / "tools" / "get_flops.py", "retinanet_pvt_tiny_coco", "--shape", "64", "96"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()[-2:]] == ["backbone", "model"]
+def test_get_flops_as_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert get_flops.main(["retinanet_pvt_tiny_coco", "--shape", "64", "96"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-2:]] == ["backbone", "model"]
     assert get_flops.main(["retinanet_pvt_tin_coco"]) == 2
     assert "error: config retinanet_pvt_tin_coco" in capsys.readouterr().err

@@ -3,7 +3,6 @@
 import pytest
 import timm
 import torch
-from makers import tiers
 from timm.data import resolve_model_data_config
 
 import mmvit.timm
@@ -22,8 +21,8 @@ def test_every_arch_is_listed() -> None:
     assert f"{PREFIX}volo_d1.384" in timm.list_pretrained(f"{PREFIX}volo*")
 
 
-@pytest.mark.parametrize("name", tiers(list_archs(), SMALL.__contains__))
-def test_every_arch_is_built_and_tells_its_maps(name: str) -> None:
+@pytest.mark.parametrize("name", SMALL)
+def test_an_arch_is_built_and_tells_its_maps(name: str) -> None:
     """On the meta device, as segmentation_models_pytorch looks at a network first."""
     family, arch = find(name)
     with torch.device("meta"):
