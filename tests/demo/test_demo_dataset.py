@@ -107,27 +107,17 @@ def test_every_annotation_decodes_to_its_area_and_box(coco):
         assert annotation["iscrowd"] == 0
 
 
-def test_both_kinds_of_segmentation_occur(coco):
+def test_masks_are_of_both_kinds_and_do_not_overlap(coco):
     assert {type(annotation["segmentation"]) for annotation in coco.anns.values()} == {list, dict}
-
-
-def test_masks_of_an_image_do_not_overlap(coco):
     for image_id in coco.imgs:
         assert sum(coco.annToMask(one).astype(int) for one in coco.imgToAnns[image_id]).max() == 1
 
 
-def test_ids_of_train_and_val_differ(root):
-    train, val = (COCO(root / f"coco/annotations/instances_{split}2017.json") for split in ("train", "val"))
-    assert not train.imgs.keys() & val.imgs.keys()
-    assert not train.anns.keys() & val.anns.keys()
-
-
-def test_train_and_val_share_neither_scans_nor_photographs(root):
+def test_train_and_val_share_no_ids_scans_or_photographs(root):
     train, val = (COCO(root / f"coco/annotations/instances_{split}2017.json").dataset for split in ("train", "val"))
-    scans = [{one["scan"] for one in data["annotations"]} for data in (train, val)]
-    assert max(scans[0]) < 1500 <= min(scans[1])
-    photographs = [{one["photograph"] for one in data["images"]} for data in (train, val)]
-    assert not photographs[0] & photographs[1]
+    for kind, names in (("images", ("id", "photograph")), ("annotations", ("id", "scan"))):
+        for name in names:
+            assert not {one[name] for one in train[kind]} & {one[name] for one in val[kind]}
 
 
 def test_the_sources_are_all_scans_in_two_disjoint_parts():

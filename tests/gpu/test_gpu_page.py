@@ -115,6 +115,7 @@ def test_tests_that_take_too_long_are_interrupted(stubborn: bool, monkeypatch: p
         assert gpu.waited(process, 0.1) == (-signal.SIGKILL if stubborn else 3, True)
 
 
+@pytest.mark.slow
 def test_what_matters_most_is_tested_first() -> None:
     order = ("test_device_operators.py", "test_device_backbones.py", "-float16]", "compiled", "-None]")
     done = subprocess.run(
