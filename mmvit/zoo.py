@@ -21,6 +21,11 @@ from .pyramid import LAST, Pyramid
 from .weights.released import BACKBONES, FILES, SCHEME
 
 CLASSES = 1000  # of ImageNet
+OF_TIMM = {  # options of timm.create_model, and what stands for them here
+    "pretrained": "the released weights are create({name!r}, 'mmvit://{name}')",
+    "num_classes": "it returns a backbone, or with classifier=True its authors' classifier of ImageNet",
+    "features_only": "it returns a backbone",
+}
 
 
 class Classifier(nn.Module):
@@ -104,11 +109,13 @@ def create(
         options: options of the backbone, such as out_indices, in_channels, frozen_stages, drop_path_rate.
 
     Raises:
-        InputError: no such name.
+        InputError: no such name, or an option of timm's.
         CheckpointError: the file is not available, or does not fit exactly.
         ValueError, TypeError: options that the backbone refuses.
     """
     family, arch = find(name)
+    if others := OF_TIMM.keys() & options.keys():
+        raise InputError(f"create has no option {min(others)}: {OF_TIMM[min(others)].format(name=name)}")
     options["init_cfg"] = None if checkpoint is None else dict(type="Pretrained", checkpoint=str(checkpoint))
     if classifier:
         whole = Classifier(family, arch, **released_options(str(checkpoint)) | options)

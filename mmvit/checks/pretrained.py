@@ -10,7 +10,7 @@ from mmengine.registry import MODELS
 
 from ..arguments import initialisers
 from ..config.parts import without_init
-from ..errors import InputError
+from ..errors import CheckpointError, InputError
 from ..pyramid import Pyramid
 from ..registry import SCOPE
 from ..weights import loading as weights
@@ -46,20 +46,31 @@ def fetch_pretrained(cfg: Config) -> None:
     Raises:
         CheckpointError: one is not available.
     """
-    for _, part, setting in pretrained_of(Plan(cfg, ())):
+    for key, part, setting in pretrained_of(Plan(cfg, ())):
         if str(part.get("type")).startswith(f"{SCOPE}."):
-            fetch(str(setting["checkpoint"]), setting.get("sha256"))
+            try:
+                fetch(str(setting["checkpoint"]), setting.get("sha256"))
+            except CheckpointError as error:
+                raise CheckpointError("\n".join([str(error), *_other_ways(key)])) from error
+
+
+def _other_ways(key: str) -> list[str]:
+    """Return the options of the command line that take another file, or none, instead of the one under `key`."""
+    return [
+        f"Another path: --cfg-options {key}.checkpoint=PATH",
+        f"Random weights: --cfg-options {key.partition('.init_cfg')[0]}.init_cfg=None",
+    ]
 
 
 def check_checkpoints(plan: Plan) -> Iterator[Finding]:
     """Check that the checkpoints of the run are there or available for download, and that they fit the backbone."""
-    for _, part, setting in pretrained_of(plan):
-        yield from guarded("checkpoint", _backbone_file, part, setting, unforeseen="wrong")
+    for entry in pretrained_of(plan):
+        yield from guarded("checkpoint", _backbone_file, *entry, unforeseen="wrong")
     if plan.config.get("load_from"):
         yield from guarded("load_from", _whole_file, str(plan.config.load_from), unforeseen="wrong")
 
 
-def _backbone_file(part: Mapping[str, Any], setting: Mapping[str, Any]) -> Iterator[Finding]:
+def _backbone_file(key: str, part: Mapping[str, Any], setting: Mapping[str, Any]) -> Iterator[Finding]:
     """Report on the file of a backbone.
 
     Raises:
@@ -69,7 +80,7 @@ def _backbone_file(part: Mapping[str, Any], setting: Mapping[str, Any]) -> Itera
     url, where = locate(source)
     if not where.is_file():
         if url is not None or not str(part.get("type")).startswith(f"{SCOPE}."):
-            yield ok("checkpoint", whereabouts(source))
+            yield ok("checkpoint", whereabouts(source, f"{key}.checkpoint"))
         return  # `check_files_of_weights` reports a missing file
     backbone = MODELS.build(without_init(part))
     if not isinstance(backbone, Pyramid):
@@ -81,11 +92,11 @@ def _backbone_file(part: Mapping[str, Any], setting: Mapping[str, Any]) -> Itera
 
 
 def _whole_file(source: str) -> Iterator[Finding]:
-    yield ok("load_from", whereabouts(source))
+    yield ok("load_from", whereabouts(source, "load_from"))
 
 
-def whereabouts(source: str) -> str:
-    """Return a line about a checkpoint that may have to be downloaded.
+def whereabouts(source: str, key: str) -> str:
+    """Return a line about a checkpoint that may have to be downloaded, and that stands under `key` in the config.
 
     Raises:
         InputError: there is no such file, its server does not answer, or the server refuses it.
@@ -101,7 +112,7 @@ def whereabouts(source: str) -> str:
         reason = f"HTTP status {error.code}" if isinstance(error, HTTPError) else f"{getattr(error, 'reason', error)}"
         raise InputError(
             f"{url} is not available ({reason}). Download it elsewhere and put it at {where}, or name a local file: "
-            "--cfg-options model.backbone.init_cfg.checkpoint=PATH"
+            f"--cfg-options {key}=PATH"
         ) from error
     return f"{url} is available{f', {size / 1e6:.0f} MB' if size else ''}; training will put it at {where}"
 
@@ -120,8 +131,4 @@ def missing_checkpoint(key: str, source: str, part: Mapping[str, Any]) -> str:
                 f"The authors' file is in a folder that only a browser opens, {row.folder}: download it by hand and put it "
                 f"at {path}"
             )
-    lines += [
-        f"Another path: --cfg-options {key}.checkpoint=PATH",
-        f"Random weights: --cfg-options {key.partition('.init_cfg')[0]}.init_cfg=None",
-    ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_other_ways(key)])

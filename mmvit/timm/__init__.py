@@ -4,7 +4,8 @@
     timm.list_models("mmvit_*")
     encoder = timm.create_model("mmvit_van_b2", features_only=True, pretrained=True, in_chans=4, out_indices=(1, 2, 3))
 
-A name is `mmvit_` and the one that `mmvit.create` takes; files for other image sizes are tags, as `mmvit_volo_d1.384`.
+A name is `mmvit_` and the one that `mmvit.create` takes; files for other image sizes are tags, as `mmvit_volo_d1.384`. Each
+model has a second name without "vit", such as `pyramid_van_b0`: anomalib takes every name with "vit" in it for a plain ViT.
 With `features_only=True` a model is a backbone, with `num_classes=1000` its authors' ImageNet classifier.
 """
 
@@ -20,6 +21,8 @@ from ..weights.released import FILES, SCHEME
 from ..zoo import CLASSES, Classifier, create, find, list_archs
 
 PREFIX = "mmvit_"
+ALIAS = "pyramid_"
+ANY_SIZE = ("dynamic_img_size", "dynamic_img_pad", "img_size")  # options of timm's ViTs for what these models do anyway
 HEAD = ("num_classes", "global_pool", "drop_rate")  # options of a classifier, which timm drops under features_only
 
 
@@ -121,7 +124,8 @@ def build(name: str, pretrained: bool = False, **options: Any) -> FeatureNet | C
     if not features_only and classes != CLASSES:
         raise InputError(
             f"{PREFIX}{name}: create it with features_only=True as a backbone, which DPT of segmentation_models_pytorch takes, "
-            f"too; with num_classes={CLASSES} it is its authors' classifier of ImageNet, and of other classes there is none"
+            f"too; with num_classes={CLASSES} it is its authors' classifier of ImageNet, and of other classes there is none. "
+            f"anomalib asks for a plain ViT where a name has 'vit' in it: call this one {alias_of(name)}"
         )
     if (stride := options.pop("output_stride", STRIDES[-1])) != STRIDES[-1]:
         raise InputError(
@@ -130,7 +134,7 @@ def build(name: str, pretrained: bool = False, **options: Any) -> FeatureNet | C
         )
     if options.pop("cache_dir", None) is not None:
         raise InputError("cache_dir: files are kept in torch's hub directory; set TORCH_HOME to have them elsewhere")
-    options = {key: value for key, value in options.items() if key not in HEAD}
+    options = {key: value for key, value in options.items() if key not in (*HEAD, *ANY_SIZE)}
     options.setdefault("in_channels", options.pop("in_chans", 3))
     source = source_of(name, cfg) if pretrained else None
     if not features_only:
@@ -191,22 +195,28 @@ def pretrained_cfgs() -> dict[str, dict[str, Any] | PretrainedCfg]:
             license=None if row is None else row.licence,
             paper_ids=f"arXiv:{find(name)[0].record.paper}",
         )
-    return cfgs
+    return cfgs | {alias_of(name.removeprefix(PREFIX)): cfg for name, cfg in cfgs.items()}
+
+
+def alias_of(name: str) -> str:
+    """Return the second name of a model, without "vit"."""
+    return ALIAS + name.replace("_vit", "")
 
 
 def register() -> None:
-    """Enter all archs into timm's registry."""
+    """Enter all archs into timm's registry, by both names."""
     for name in list_archs():
-        register_model(entrypoint(name))
+        register_model(entrypoint(name, PREFIX + name))
+        register_model(entrypoint(name, alias_of(name)))
 
 
-def entrypoint(name: str) -> Any:
+def entrypoint(name: str, called: str) -> Any:
     """Return the function that timm calls for a model; timm registers functions by their own names."""
 
     def function(pretrained: bool = False, **options: Any) -> FeatureNet | Classifier:
         return build(name, pretrained, **options)
 
-    function.__name__ = function.__qualname__ = PREFIX + name
+    function.__name__ = function.__qualname__ = called
     return function
 
 

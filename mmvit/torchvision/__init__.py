@@ -10,11 +10,13 @@ counting of classes, in which 0 is the background.
 """
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torchvision.models.detection import FCOS, FasterRCNN, MaskRCNN, RetinaNet
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops.feature_pyramid_network import (
     ExtraFPNBlock,
     FeaturePyramidNetwork,
@@ -32,7 +34,7 @@ CHANNELS = 256  # of the neck's maps
 class Head(NamedTuple):
     """What a detector is made of: its class, the backbone's levels that it takes, and what makes its coarser levels."""
 
-    build: Callable[..., nn.Module]
+    build: type[nn.Module]
     out_indices: tuple[int, ...]
     coarser: Callable[[], ExtraFPNBlock]
 
@@ -68,6 +70,12 @@ class PyramidWithFPN(nn.Module):
         return self.fpn({str(index): level for index, level in enumerate(self.body(images))})
 
 
+def _options_of(kind: type) -> list[str]:
+    """Return the names of the options of a detector, of the classes it derives from, and of its resizing."""
+    owners = (GeneralizedRCNNTransform, *kind.__mro__)
+    return [name for owner in owners if owner.__module__.startswith("torchvision") for name in signature(owner).parameters]
+
+
 def detector(
     name: str,
     head: str,
@@ -97,5 +105,11 @@ def detector(
         raise InputError(f"out_indices: {head} takes the levels {HEADS[head].out_indices}")
     if own.get("in_channels", 3) != 3 and not options.keys() >= {"image_mean", "image_std"}:
         raise InputError(f"in_channels={own['in_channels']} needs image_mean=[...] and image_std=[...] with as many numbers")
+    taken = _options_of(HEADS[head].build)
+    if unknown := [option for option in options if option not in taken]:
+        raise InputError(
+            f"{head} has no option {unknown[0]}, which torchvision would pass over; {nearest(unknown[0], taken, otherwise='')} "
+            "weights of the backbone are checkpoint='mmvit://NAME'"
+        )
     body = create(name, checkpoint, out_indices=HEADS[head].out_indices, **own)
     return HEADS[head].build(PyramidWithFPN(body, HEADS[head].coarser()), num_classes=num_classes, **options)

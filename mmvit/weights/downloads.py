@@ -149,9 +149,7 @@ def _download(url: str, path: Path, sha256: str | None) -> None:
         raise
     except (URLError, HTTPException, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{url} could not be downloaded ({error}). Download it elsewhere and put it at {path}, or name a local file: "
-            "--cfg-options model.backbone.init_cfg.checkpoint=PATH, or train from random weights: "
-            "--cfg-options model.backbone.init_cfg=None"
+            f"{url} could not be downloaded ({error}). Download it elsewhere and put it at {path}, or name a local file"
         ) from error
     finally:
         partial.unlink(missing_ok=True)

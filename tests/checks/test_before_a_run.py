@@ -7,12 +7,15 @@ import pytest
 import torch
 from makers import HOME, write_coco
 from mmengine.config import Config
+from small_datasets import refusal
 
+from mmvit.checks.pretrained import fetch_pretrained
 from mmvit.checks.table import check_start
 from mmvit.config.files import load_config
 from mmvit.demo.recipe import DEMO
 from mmvit.engine.configuration import TestOptions, TrainOptions, test_config, train_config
 from mmvit.errors import InputError
+from mmvit.zoo import create
 
 pytestmark = pytest.mark.stack
 
@@ -193,6 +196,19 @@ def test_files_to_be_fetched_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyP
     Path(source).parent.mkdir()
     Path(source).touch()
     check_start(cfg, ())
+
+
+def test_advice_fits_the_door() -> None:
+    """A config's file has options of the command line; the same file of `create` has none."""
+    address = "file:///absent/van_b0.pth"
+    cfg = load_config(LEAF)
+    cfg.model.backbone.init_cfg.checkpoint = address
+    told = refusal(fetch_pretrained, cfg)
+    assert "Another path: --cfg-options model.backbone.init_cfg.checkpoint=PATH" in told
+    assert "could not be downloaded" in told
+    assert "--cfg" not in refusal(create, "van_b0", address)
+    for option, hint in (("pretrained", "create('van_b0', 'mmvit://van_b0')"), ("num_classes", "classifier=True")):
+        assert hint in refusal(lambda option=option: create("van_b0", **{option: True}))
 
 
 def test_missing_checkpoint_in_a_list(cfg: Config) -> None:

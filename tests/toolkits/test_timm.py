@@ -91,6 +91,17 @@ def test_what_cannot_be(options: dict, message: str) -> None:
         timm.create_model(f"{PREFIX}van_b0", **options)
 
 
+def test_second_names_for_those_who_look_for_vit() -> None:
+    """anomalib's extractor takes a name with "vit" in it for a plain ViT; of others it makes a net of feature maps, as here."""
+    names = timm.list_models("pyramid_*")
+    assert len(names) == len(list_archs())
+    assert not any("vit" in name for name in names)
+    options = dict(features_only=True, exportable=True, pretrained_cfg=None, out_indices=[0, 1], dynamic_img_size=True)
+    for name in ("pyramid_van_b0", "pyramid_t2t_7"):
+        assert len(timm.create_model(name, **options).feature_info.channels()) == 2
+    assert timm.get_pretrained_cfg("pyramid_volo_d1.384").input_size == (3, 384, 384)
+
+
 def test_pretrained_loads_the_released_file(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(mmvit.timm, "create", lambda name, source, **options: asked.append(source) or create(name, **options))

@@ -101,3 +101,9 @@ def test_options_reach_both_sides() -> None:
 def test_what_cannot_be(name: str, head: str, backbone: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         detector(name, head, num_classes=2, backbone=backbone)
+
+
+@pytest.mark.parametrize(("option", "hint"), [("pretrained", "checkpoint="), ("score_tresh", "score_thresh")])
+def test_options_that_torchvision_passes_over(option: str, hint: str) -> None:
+    with pytest.raises(InputError, match=f"retinanet has no option {option}, .*{hint}"):
+        detector("van_b0", "retinanet", num_classes=2, **{option: True})

@@ -66,10 +66,10 @@ def test_the_doctor_asks_a_hub(host: type[Hub]) -> None:
     _, before = downloads.locate("hf://me/net")
     assert (before.name, before.is_file()) == ("models--me--net", False)
     with pytest.raises(InputError, match=r"/me/net/resolve/v1/absent\.pth .*HTTP status 404"):
-        whereabouts("hf://me/net/absent.pth@v1")
-    assert "/me/net/resolve/main/model.safetensors is available" in whereabouts("hf://me/net/model.safetensors")
+        whereabouts("hf://me/net/absent.pth@v1", "load_from")
+    assert "/me/net/resolve/main/model.safetensors is available" in whereabouts("hf://me/net/model.safetensors", "load_from")
     path = fetch("hf://me/net")
-    assert whereabouts("hf://me/net") == f"{path} is there"
+    assert whereabouts("hf://me/net", "load_from") == f"{path} is there"
 
 
 @pytest.mark.parametrize("address", ["hf://me/absent", "hf://me/net/absent.pth", "hf://me/net/model.safetensors@absent"])
