@@ -47,6 +47,9 @@ def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> i
     for entry in SHORT:
         name = f"--{entry.name.replace('_', '-')}"
         parser.add_argument(name, type=entry.metadata["kind"], metavar="N", help=entry.metadata["help"])
+    parser.add_argument(
+        "--minutes", type=float, metavar="N", help="shorten training and schedules so that it ends within N minutes"
+    )
     for name in ("tensorboard", "wandb", "mlflow", "clearml"):
         parser.add_argument(f"--{name}", action="store_true", help=f"send figures and config to {name}, too")
     asked = parser.parse_args(arguments)

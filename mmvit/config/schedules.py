@@ -52,30 +52,47 @@ class Axis:
         return max(1, round(length * self.factor))
 
 
+def length_of(cfg: Config, option: str) -> tuple[int, str]:
+    """Return the length of a training, and the key that holds it.
+
+    Raises:
+        InputError: a loop of another kind; the message names the option that would change it.
+    """
+    loop = cfg.get("train_cfg") or {}
+    unit = next((name for name in ("max_epochs", "max_iters") if isinstance(loop.get(name), int)), None)
+    if unit is None:
+        raise InputError(f"{option}: {cfg.filename} has neither train_cfg.max_epochs nor train_cfg.max_iters to change")
+    return loop[unit], unit
+
+
 def set_epochs(cfg: Config, epochs: int) -> str:
     """Train for `epochs` passes over the images: stretch the loop, its intervals and all schedules; say what changed.
 
     Raises:
         InputError: a loop of another kind, or one that counts iterations over images that cannot be counted.
     """
-    loop = cfg.get("train_cfg") or {}
-    unit = next((name for name in ("max_epochs", "max_iters") if isinstance(loop.get(name), int)), None)
-    if unit is None:
-        raise InputError(f"--epochs: {cfg.filename} has neither train_cfg.max_epochs nor train_cfg.max_iters to change")
-    old, by_epoch = loop[unit], unit == "max_epochs"
+    _, unit = length_of(cfg, "--epochs")
+    if unit == "max_epochs":
+        return set_length(cfg, epochs)
+    steps, fault = _steps_an_epoch(cfg)
+    if steps is None:
+        raise InputError(f"--epochs: this training counts iterations, and its images cannot be counted: {fault}")
+    return set_length(cfg, epochs * steps, f" ({steps} an epoch)")
+
+
+def set_length(cfg: Config, length: int, remark: str = "") -> str:
+    """Train for a length in the unit that the loop counts; see `set_epochs`."""
+    old, unit = length_of(cfg, "--epochs")
+    by_epoch = unit == "max_epochs"
     parts = list(_parts(cfg.get("param_scheduler")))
-    steps, fault = None, ""
-    if not by_epoch or any(not part.get("by_epoch", True) for part in parts):
-        steps, fault = _steps_an_epoch(cfg)
-        if steps is None and not by_epoch:
-            raise InputError(f"--epochs: this training counts iterations, and its images cannot be counted: {fault}")
-    length = epochs if by_epoch else epochs * (steps or 1)
+    mixed = by_epoch and any(not part.get("by_epoch", True) for part in parts)
+    steps, fault = _steps_an_epoch(cfg) if mixed else (None, "")
     axes = {by_epoch: _axis(parts, by_epoch, old, length)}
-    if by_epoch and steps is not None:
-        axes[False] = _axis(parts, False, None, epochs * steps)
+    if steps is not None:
+        axes[False] = _axis(parts, False, None, length * steps)
     cfg.param_scheduler = _stretched(cfg.get("param_scheduler"), axes)
-    loop[unit] = length
-    said = [f"train_cfg.{unit} {old} -> {length}" + ("" if by_epoch else f" ({steps} an epoch)")]
+    cfg.train_cfg[unit] = length
+    said = [f"train_cfg.{unit} {old} -> {length}{remark}"]
     said += _intervals(cfg, by_epoch, Axis(old, length), steps)
     said += [f"warm-up {axis.warm} -> {axis.new_warm}" for axis in axes.values() if axis.warm != axis.new_warm]
     said += ["param_scheduler stretched with it"] if parts else []

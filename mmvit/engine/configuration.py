@@ -55,6 +55,7 @@ class TrainOptions(ShortOptions):
     wandb: bool = False
     mlflow: bool = False
     clearml: bool = False
+    minutes: float | None = None  # within which the training shall end
     verbose: bool = False  # everything in the terminal, not only in the log
     new_schedule: bool = False
 
@@ -104,6 +105,9 @@ def train_config(options: TrainOptions) -> Config:
     resume = options.resume
     if resume is None and cfg.resume:  # mmengine resumes from load_from, or else from the newest checkpoint of the work dir
         resume = str(cfg.load_from or "auto")
+    if options.minutes is not None and (options.new_schedule or not 0 < options.minutes < float("inf")):
+        both = "not together with --new-schedule: a run keeps the length that was chosen for it"
+        raise InputError(f"--minutes {options.minutes:g}: {both if options.new_schedule else 'expected a number above 0'}")
     if options.new_schedule and resume is None:
         raise InputError("--new-schedule: only with --resume; a new training has the config's schedule anyway")
     if resume is not None:

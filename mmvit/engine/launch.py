@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
@@ -20,12 +21,13 @@ from ..checks.table import check_start, require
 from ..compat.python import add_note
 from ..errors import InputError
 from ..weights.whole import use_threshold
+from . import minutes
 from .computing import fix_workspace, whole_counts
 from .configuration import TestOptions, TrainOptions, test_config, train_config
 from .progress import ProgressHook
 from .results import Results, ResultsHook, note_test
 from .start import Start, start_of
-from .terminal import terminal
+from .terminal import Terminal, terminal
 
 RUNS = count()  # of this process
 FIRST_STEPS = 3  # a dry run would have found an error in these
@@ -42,7 +44,8 @@ def train(options: TrainOptions) -> Results:
     Raises:
         InputError: a file, key or value is wrong.
     """
-    with terminal(options.verbose):
+    began = time.monotonic()
+    with terminal(options.verbose) as shown:
         cfg = train_config(options)
         fix_workspace(cfg)
         _start_processes(cfg)
@@ -51,6 +54,7 @@ def train(options: TrainOptions) -> Results:
         check_start(cfg, ("train", "val") if cfg.get("val_dataloader") else ("train",))
         fetch_pretrained(cfg)
         start = start_of(cfg)
+        _set_minutes(cfg, options, start, began, shown)
         runner = _runner(cfg)
         _tell(runner)
         if start is not None:
@@ -60,6 +64,16 @@ def train(options: TrainOptions) -> Results:
             start.hand_over()
         _run(runner, "train")
         return next(hook.results for hook in runner.hooks if isinstance(hook, ResultsHook))
+
+
+def _set_minutes(cfg: Config, options: TrainOptions, start: Start | None, began: float, shown: Terminal) -> None:
+    """Give a run the length that was chosen for it when it began, or else, if asked for, one that fits into a time."""
+    line, _ = None, cfg.pop(minutes.KEY, None)
+    if start is not None and cfg.get("resume") and not options.new_schedule and options.epochs is None:
+        line = minutes.keep(cfg, start.content)
+    if options.minutes is not None and minutes.KEY not in cfg:
+        line = minutes.fit(cfg, options.minutes, began, _runner, shown)
+    cfg.changed += [line] if line else []
 
 
 def test(options: TestOptions) -> Mapping[str, float]:

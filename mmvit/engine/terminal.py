@@ -107,4 +107,6 @@ def terminal_of(logger: logging.Logger) -> Terminal | None:
 
 
 def _logged(*words: Any, **_: Any) -> None:
-    print_log(" ".join(str(word) for word in words), logger="current")
+    text = " ".join(str(word) for word in words)
+    steps = text.strip().endswith(("...", "!")) or text.startswith(("Done (", "DONE (", "Evaluate annotation type"))
+    print_log(text, logger="current", level=logging.DEBUG if steps else logging.INFO)

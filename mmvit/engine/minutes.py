@@ -1,0 +1,163 @@
+"""`--minutes`: a training of the length that fits into a time, measured on its own first iterations.
+
+The measurement is a run of its own in a temporary folder, so that the training begins with the schedule that it ends with: its
+decay completes, and a resumed run, which finds the length in its checkpoint, ends with the same bits.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from math import ceil
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import broadcast_object_list
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+
+from ..compat.texts import plain_values, text_of
+from ..config.schedules import length_of, set_length
+from ..errors import InputError
+from .terminal import FOR_TERMINAL, Terminal
+
+LEAD, COUNTED = 3, 20  # iterations before the clock starts, and those that it times at most
+SHARE = 0.05  # of the time, after which the measurement ends
+PLANNED = 0.9  # share of the time left that is planned
+TELLING = tuple(  # hooks that tell of a run, or look at what it does not do
+    f"mmvit.{name}Hook" for name in ("Opening", "Progress", "Pictures", "Results", "CheckSettings", "Resume", "DemoReport")
+)
+KEY = "minutes"  # in the config: what was asked for, and the length that was chosen
+
+
+class Pace(NamedTuple):
+    """Seconds of an iteration and of a whole validation, and iterations of an epoch."""
+
+    step: float
+    validation: float
+    steps: int
+
+
+class _MeasuredError(Exception):
+    pass
+
+
+class PaceHook(Hook):
+    """Hook that times the first iterations and a few batches of validation, then ends the run."""
+
+    priority = "LOWEST"
+
+    def __init__(self, limit: float) -> None:
+        self.limit, self.count, self.began = limit, 0, 0.0
+        self.pace: Pace | None = None
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        now = _now()
+        self.count += 1
+        if self.count == LEAD:
+            self.began = now
+        counted = self.count - LEAD
+        enough = [counted > 0 and (counted >= COUNTED or now - self.began > self.limit)]
+        broadcast_object_list(enough)  # the processes stop together
+        if enough[0]:
+            paces = [Pace((now - self.began) / counted, self._validation(runner), len(runner.train_loop.dataloader))]
+            broadcast_object_list(paces)
+            self.pace = paces[0]
+            raise _MeasuredError
+
+    def _validation(self, runner: Runner) -> float:
+        if runner.val_loop is None:
+            return 0.0
+        loader, began, seen = runner.val_dataloader, _now(), 0
+        runner.model.eval()
+        for batch in loader:
+            with torch.no_grad():
+                runner.model.val_step(batch)
+            seen += 1
+            if seen == 1:
+                began = _now()  # workers have started
+            elif seen > COUNTED or _now() - began > self.limit:
+                break
+        return (_now() - began) / max(seen - 1, 1) * len(loader)
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.monotonic()
+
+
+def fit(cfg: Config, minutes: float, began: float, build: Callable[[Config], Runner], terminal: Terminal) -> str:
+    """Shorten a training to the time; return what was changed, in words.
+
+    Args:
+        began: when the command began, by the monotonic clock.
+        build: makes a runner of a config.
+
+    Raises:
+        InputError: the time does not suffice.
+    """
+    pace = measured(cfg, minutes * 60 * SHARE, build, terminal)
+    left = [minutes * 60 - (time.monotonic() - began)]
+    broadcast_object_list(left)
+    old, unit = length_of(cfg, "--minutes")
+    length = fitting(pace, old, unit == "max_epochs", cfg.train_cfg.get("val_interval", 1), left[0] * PLANNED)
+    each = f"{pace.step:.2g} s an iteration, {pace.validation:.2g} s a validation"
+    if length < 1:
+        what = "one epoch" if unit == "max_epochs" else "its validations"
+        raise InputError(
+            f"--minutes {minutes:g}: too short for {what} ({each}). Give more, or make steps cheaper: --image-size"
+        )
+    cfg[KEY] = dict(minutes=minutes, length=min(length, old))
+    return f"--minutes {minutes:g}: {each}; " + ("the training fits as it is" if length >= old else set_length(cfg, length))
+
+
+def fitting(pace: Pace, old: int, by_epoch: bool, interval: int, seconds: float) -> int:
+    """Return the longest training that takes at most `seconds`, in epochs or in iterations, 0 if there is none."""
+    if by_epoch:
+        lengths = range(old, 0, -1)
+        return next((n for n in lengths if n * pace.steps * pace.step + ceil(n / interval) * pace.validation <= seconds), 0)
+    validations = ceil(old / interval) * pace.validation  # as many: their interval is shortened, too
+    return min(old, max(0, int((seconds - validations) / pace.step)))
+
+
+def measured(cfg: Config, limit: float, build: Callable[[Config], Runner], terminal: Terminal) -> Pace:
+    """Return the pace of a training's first iterations. It leaves nothing behind."""
+    trial, hook, early = deepcopy(cfg), PaceHook(limit), list(terminal.early or ())
+    MMLogger.get_current_instance().info("measuring the first iterations ...", extra={FOR_TERMINAL: True})
+    trial.load_from, trial.resume = None, False
+    trial.default_hooks.checkpoint = None
+    trial.custom_hooks = [entry for entry in cfg.custom_hooks if entry.get("type") not in TELLING]
+    trial.visualizer.vis_backends = [dict(type="LocalVisBackend")]
+    for name in ("val_interval", "val_begin"):
+        trial.train_cfg[name] = 10**9
+    trial.train_cfg.pop("dynamic_intervals", None)
+    with TemporaryDirectory() as folder:
+        trial.work_dir = folder
+        runner = build(trial)
+        runner.register_hook(hook)
+        try:
+            runner.train()
+        except _MeasuredError:
+            pass
+        finally:
+            for handler in runner.logger.handlers:
+                handler.flush()
+            terminal.early = early  # for the log of the training
+    if hook.pace is None:
+        raise InputError("--minutes: the training is over before it is measured; leave it out")
+    return hook.pace
+
+
+def keep(cfg: Config, checkpoint: Mapping[str, Any]) -> str | None:
+    """Give a run that is resumed the length that was chosen for it; return what was changed, None if none was."""
+    chosen = plain_values(text_of(checkpoint) or "", (KEY,)).get(KEY)
+    if not isinstance(chosen, Mapping) or not isinstance(chosen.get("length"), int):
+        return None
+    old, _ = length_of(cfg, "--minutes")
+    cfg[KEY] = dict(chosen)
+    return f"--minutes: as chosen before; {set_length(cfg, chosen['length'])}" if chosen["length"] != old else None

@@ -1,0 +1,57 @@
+"""`--minutes` shortens a training, schedule and all, to a length that a resumed run keeps."""
+
+import time
+from pathlib import Path
+
+import pytest
+from small_run import runner
+
+from mmvit.engine import minutes
+from mmvit.engine.configuration import TrainOptions, train_config
+from mmvit.engine.minutes import LEAD, Pace, PaceHook, fit, fitting, keep
+from mmvit.engine.terminal import Terminal
+from mmvit.errors import InputError
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.mark.parametrize(
+    ("old", "by_epoch", "interval", "seconds", "length"),
+    [
+        (50, True, 1, 120.0, 10),  # 10 s an epoch, 2 s a validation
+        (50, True, 4, 120.0, 11),
+        (50, True, 1, 11.9, 0),
+        (5, True, 1, 1e6, 5),
+        (500, False, 100, 120.0, 110),  # five validations in any case
+        (500, False, 100, 9.0, 0),
+    ],
+)
+def test_the_longest_that_fits(old: int, by_epoch: bool, interval: int, seconds: float, length: int) -> None:
+    assert fitting(Pace(1.0, 2.0, 10), old, by_epoch, interval, seconds) == length
+
+
+def test_the_schedule_ends_with_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(minutes, "measured", lambda *_: Pace(0.5, 1.0, 10))
+    options = TrainOptions("fpn_van_b0_ade20k", tmp_path)
+    cfg, again, terminal = train_config(options), train_config(options), Terminal(begun=False)
+    said = fit(cfg, 10, time.monotonic(), None, terminal)  # type: ignore[arg-type]
+    length = cfg.train_cfg.max_iters
+    assert 1000 < length <= 1060, "0.9 x 600 s less ten validations, at 0.5 s an iteration"
+    assert "train_cfg.max_iters 40000 -> " in said
+    assert max(part["end"] for part in cfg.param_scheduler) == length
+    assert cfg[minutes.KEY] == dict(minutes=10, length=length)
+    assert "as chosen before" in (keep(again, dict(meta=dict(cfg=cfg.pretty_text))) or "")
+    assert again.train_cfg == cfg.train_cfg
+    assert again.param_scheduler == cfg.param_scheduler
+    with pytest.raises(InputError, match=r"--minutes 0\.001: too short for its validations"):
+        fit(train_config(options), 0.001, time.monotonic(), None, terminal)  # type: ignore[arg-type]
+
+
+def test_the_first_iterations_are_timed(tmp_path: Path) -> None:
+    run, hook = runner(tmp_path), PaceHook(limit=0.0)
+    run.register_hook(hook)
+    with pytest.raises(minutes._MeasuredError):
+        run.train()
+    assert hook.pace is not None
+    assert (hook.count, hook.pace.steps) == (LEAD + 1, 4)
+    assert hook.pace.step > 0
