@@ -42,7 +42,10 @@ HOOKS = Registry(
 METRICS = Registry("metric", parent=ROOT_METRICS, scope=SCOPE, locations=["mmvit.measure.binary_metric"])
 LOOPS = Registry("loop", parent=ROOT_LOOPS, scope=SCOPE, locations=["mmvit.engine.loops"])
 TRANSFORMS = Registry(
-    "transform", parent=ROOT_TRANSFORMS, scope=SCOPE, locations=["mmvit.data.images", "mmvit.data.label_maps"]
+    "transform",
+    parent=ROOT_TRANSFORMS,
+    scope=SCOPE,
+    locations=["mmvit.data.images", "mmvit.data.label_maps", "mmvit.data.bands"],
 )
 RUNNERS = Registry(
     "runner", build_func=build_runner_from_cfg, parent=ROOT_RUNNERS, scope=SCOPE, locations=["mmvit.engine.fsdp"]

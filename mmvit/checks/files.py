@@ -22,6 +22,7 @@ from rich.progress import track
 from ..compat.systems import cores
 from ..config.datasets import LOADERS, DatasetView
 from ..data import annotations
+from ..data.bands import LoadBands
 from ..data.coco import reasons, table_of
 from ..data.images import ORIENTATION, LoadImage
 from ..data.label_maps import IGNORED, LoadLabelMap
@@ -100,7 +101,7 @@ def check_files(plan: Plan) -> Iterator[Finding]:
 
 def source_of(view: DatasetView) -> Source | None:
     """Return the files that a run reads of a dataset; None if this check does not know the dataset's type or reading steps."""
-    load = reader_of(view, LoadImage, ("LoadImage", "LoadImageFromFile"))
+    load = reader_of(view, LoadImage, ("LoadImage", "LoadImageFromFile")) or reader_of(view, LoadBands, ("LoadBands",))
     if load is None:
         return None
     if view.is_coco and view.reads_boxes:
@@ -113,7 +114,7 @@ def source_of(view: DatasetView) -> Source | None:
     return None
 
 
-def coco_source(view: DatasetView, load: LoadImage) -> Source:
+def coco_source(view: DatasetView, load: LoadImage | LoadBands) -> Source:
     file, classes = view.ann_file, view.classes()
     content = annotations.read(file, str(file), annotated=False)
     content.setdefault("annotations", [])
@@ -165,12 +166,12 @@ def quietly() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
-def open_one(load: LoadImage, load_labels: LoadLabelMap | None, classes: int, entry: Entry) -> Opened:
+def open_one(load: LoadImage | LoadBands, load_labels: LoadLabelMap | None, classes: int, entry: Entry) -> Opened:
     seen, results = Opened(), dict(entry.results)
     path = results["img_path"]
     try:
         results = load.transform(results) or results
-        seen.traits = traits(path, results["img"])
+        seen.traits = traits(path, results["img"]) if results["img"].dtype == np.uint8 else []  # bands are read as they are
         if "16-bit" in seen.traits and results["img"].max() < NEARLY_BLACK:
             seen.faults["images come out nearly black: of 16 bits only the upper 8 are read; convert them to 8 bits"].append(
                 path

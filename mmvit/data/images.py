@@ -38,11 +38,11 @@ class LoadImage(LoadImageFromFile):
                 "replace the file or remove it from the annotations"
             ) from error
         if loaded is not None:
-            _check_size(path, loaded["ori_shape"], (results.get("height"), results.get("width")))
+            check_size(path, loaded["ori_shape"], (results.get("height"), results.get("width")))
         return loaded
 
 
-def _check_size(path: str, shape: tuple[int, int], annotated: tuple[int | None, int | None]) -> None:
+def check_size(path: str, shape: tuple[int, int], annotated: tuple[int | None, int | None]) -> None:
     """Raise InputError if boxes and masks would be misplaced, or if resizing would leave nothing."""
     if None not in annotated and shape != annotated:
         raise InputError(

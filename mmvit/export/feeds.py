@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..predict.runner import Read, resize
+from ..predict.runner import reader_of, resize
 from ..predict.sources import paths
 
 MOST = 64  # images for a calibration
@@ -46,7 +46,7 @@ def images_of(folder: Path, metadata: dict[str, Any]) -> Iterator[np.ndarray]:
     Raises:
         InputError: no images, or one that cannot be read.
     """
-    read, rule = Read(), metadata.get("scale")
+    read, rule = reader_of(metadata), metadata.get("scale")
     if metadata["kind"] == "backbone":
         rule = dict(scale=[SIDE, SIDE], keep_ratio=True)
     if metadata["size"]:

@@ -97,7 +97,7 @@ def compare(exportable: Exportable, file: Path, wanted: Wanted) -> str:
         photographs = (torch.from_numpy(image) for image in images_of(wanted.images, exportable.metadata))
         return require_agreement(exportable, run, photographs)
     if wanted.precision == "float16":
-        return require_agreement(exportable, run, pictures(list(sizes)))
+        return require_agreement(exportable, run, pictures(list(sizes), channels=exportable.channels))
     return verify(exportable, run, sizes, batches=exportable.metadata["batch"] is None)
 
 
@@ -148,7 +148,7 @@ def exported(exportable: Exportable, size: tuple[int, int], free: dict[int, Any]
     height, width = size
     first = torch.rand(batch, 3, height, width)
     if exportable.kind != "backbone":
-        first = torch.randint(0, 256, (batch, height, width, 3), dtype=torch.uint8)
+        (first,) = pictures([size], batch, exportable.channels)
     others = dict(score_threshold=torch.tensor(0.001), size=torch.tensor([height + 10, width + 10]))
     inputs = (first, *(others[name] for name in exportable.program.inputs[1:]))
     dynamic = (free, *({} for _ in inputs[1:]))

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from torch import nn
 
 from ..compat.python import sha256_of
+from ..data.bands import LoadBands
 from ..data.colours import palette_of
 from ..errors import InputError
 from ..predict.models import Loaded, load
@@ -41,6 +42,11 @@ class Exportable:
     metadata: dict[str, Any]
     config: Config | None = None
 
+    @property
+    def channels(self) -> int | None:
+        """Number of bands; None if it takes pictures."""
+        return len(self.metadata["bands"]["mean"]) if "bands" in self.metadata else None
+
 
 def from_config(
     config: str | Path | None, checkpoint: str | Path, score: float | None = None, raw_masks: bool = False
@@ -61,7 +67,9 @@ def from_config(
     source = str(config or checkpoint)
     test = getattr(loaded.model, "test_cfg", None) or {}
     second = test.get("rcnn") or test
-    preprocessing = Preprocessing(dict(loaded.config.model.get("data_preprocessor") or {}))
+    bands = bands_of(loaded)
+    channels = len(bands["mean"]) if bands else 3
+    preprocessing = Preprocessing(dict(loaded.config.model.get("data_preprocessor") or {}), channels)
     program: Any = program_of(loaded.model, preprocessing, source, raw_masks)
     if raw_masks and "masks" not in program.outputs:
         raise InputError(f"--raw-masks: {source} gives no masks; leave it out")
@@ -75,6 +83,7 @@ def from_config(
         palette=[list(colour) for colour in loaded.palette or palette_of(len(loaded.classes))],
         category_ids=list(loaded.category_ids or ()),
         **described(program),
+        **({"bands": bands} if bands else {}),
         scale=scale_rule(loaded, source),
         score_threshold=float(second.get("score_thr", 0.0)) if score is None else score,
         nms_threshold=float((second.get("nms") or {}).get("iou_threshold", 0.0)),
@@ -82,6 +91,13 @@ def from_config(
         raw_masks=raw_masks,
     )
     return Exportable(kind, program.eval(), loaded.model, metadata, loaded.config)
+
+
+def bands_of(loaded: Loaded) -> dict[str, list[float]] | None:
+    """Return mean and deviation of the bands that a model reads; None of one that reads pictures."""
+    if not isinstance(loaded.read, LoadBands):
+        return None
+    return dict(mean=loaded.read.scale.mean.tolist(), std=loaded.read.scale.std.tolist())
 
 
 def described(program: Any) -> dict[str, Any]:
@@ -181,7 +197,7 @@ def scale_rule(loaded: Loaded, source: str) -> dict[str, Any] | None:
     Raises:
         InputError: it has a step that the runner does not follow.
     """
-    if loaded.read.color_type != "color":
+    if getattr(loaded.read, "color_type", "color") != "color":
         raise InputError(f"{source}: images are read as {loaded.read.color_type!r}, and the runner reads 'color'")
     steps: Iterable[Any] = loaded.prepare.transforms
     names = [type(step).__name__ for step in steps]

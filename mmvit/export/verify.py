@@ -21,14 +21,16 @@ SIZES = ((224, 320), (203, 277), (320, 224), (161, 190), (289, 353))  # height a
 BATCH = 3  # number of pictures that a file for batches is given at once
 
 
-def pictures(sizes: Sequence[tuple[int, int]], batch: int = 1) -> list[Tensor]:
-    """Return random smooth pictures (batch, H, W, 3) uint8 of each size."""
+def pictures(sizes: Sequence[tuple[int, int]], batch: int = 1, channels: int | None = None) -> list[Tensor]:
+    """Return random smooth pictures (batch, H, W, 3) uint8 of each size, or normalised bands (batch, H, W, channels)."""
     generator = torch.Generator().manual_seed(0)
-    coarse = [torch.rand(batch, 3, 6, 8, generator=generator) * 255 for _ in sizes]
+    coarse = [torch.rand(batch, channels or 3, 6, 8, generator=generator) * 255 for _ in sizes]
     smooth = [
         torch.nn.functional.interpolate(colors, size=size, mode="bicubic").clamp(0, 255)
         for colors, size in zip(coarse, sizes, strict=True)
     ]
+    if channels:
+        return [(image.permute(0, 2, 3, 1) / 64 - 2).contiguous() for image in smooth]
     return [image.permute(0, 2, 3, 1).to(torch.uint8).contiguous() for image in smooth]
 
 
@@ -99,7 +101,8 @@ def verify(exportable: Exportable, run: Run, sizes: Sequence[tuple[int, int]], b
         InputError: an output differs by more than 1e-3 of its standard deviation, or a detection is another.
     """
     compared = 0
-    images = [*pictures(sizes), *(pictures(sizes[1:2] or sizes, BATCH) if batches else ())]
+    many = exportable.channels
+    images = [*pictures(sizes, 1, many), *(pictures(sizes[1:2] or sizes, BATCH, many) if batches else ())]
     for image in images:
         with torch.no_grad():
             compared += COMPARISONS[exportable.kind](exportable, run, image, (image.shape[1], image.shape[2]))

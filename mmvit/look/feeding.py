@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from ..data.reading import name_files
+from ..data.tiff import visible
 from ..errors import InputError
 
 
@@ -82,7 +83,7 @@ class Feed:
 
     def _fed(self, data: dict[str, Any]) -> Fed:
         inputs, sample = data["inputs"], data["data_samples"]
-        image = inputs.permute(1, 2, 0).numpy()
+        image = visible(inputs.permute(1, 2, 0).numpy())
         height, width = image.shape[:2]
         boxes, labels, masks, label_map = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), None, None
         if "gt_instances" in sample:

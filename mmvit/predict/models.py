@@ -19,6 +19,7 @@ from ..compat.texts import read_config, text_of
 from ..config.datasets import DatasetView, datasets_of, name_of
 from ..config.files import open_config
 from ..config.unlabelled import without_annotations
+from ..data.bands import LoadBands
 from ..data.images import LoadImage
 from ..errors import CheckpointError, InputError
 from ..weights.archives import implausible, read_checkpoint
@@ -30,7 +31,7 @@ from .sources import warn
 
 BUILDING = Lock()  # mmengine's default scope is one for all threads
 CATEGORY_IDS = "category_ids"  # in a checkpoint's `dataset_meta`
-READERS = ("LoadImage", "LoadImageFromFile")
+READERS = {"LoadImage": LoadImage, "LoadImageFromFile": LoadImage, "LoadBands": LoadBands}
 
 
 class Category(msgspec.Struct):
@@ -62,7 +63,7 @@ class Loaded(NamedTuple):
 
     model: Any
     scope: str
-    read: LoadImage
+    read: LoadImage | LoadBands
     prepare: Compose
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...] | None
@@ -105,7 +106,7 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
         return Loaded(model.to(device).eval(), scope, read, Compose(steps), classes, palette, ids, cfg)
 
 
-def steps_of_test(cfg: Config, tta: bool, source: str) -> tuple[LoadImage, list[dict]]:
+def steps_of_test(cfg: Config, tta: bool, source: str) -> tuple[LoadImage | LoadBands, list[dict]]:
     """Return the step of the test pipeline that reads a file, built, and those after it, without annotations.
 
     Args:
@@ -123,7 +124,7 @@ def steps_of_test(cfg: Config, tta: bool, source: str) -> tuple[LoadImage, list[
     if name_of(first.get("type")) not in READERS:
         raise InputError(f"{source}: its test pipeline begins with {first.get('type')}. Expected {' or '.join(READERS)}")
     options = {key: value for key, value in first.items() if key not in ("type", "backend_args", "file_client_args", "_scope_")}
-    return LoadImage(**options), rest
+    return READERS[name_of(first["type"])](**options), rest
 
 
 def _tested(cfg: Config) -> ConfigDict:

@@ -20,8 +20,8 @@ from .formats import FORMATS, LIBRARY, pictures
 from .predictor import Predictor
 from .results import Detections, LabelMap, Result
 from .sessions import needed
-from .sources import FILMS, Source, pages, paths
-from .writing import Journal, Names, write_image
+from .sources import FILMS, Source, pages, paths, tell_of
+from .writing import Journal, Names, write_image, write_labels
 
 SOME_FAILED, STOPPED = 1, 130  # exit statuses
 
@@ -134,7 +134,7 @@ class Prediction:
     def _sources(self, files: Sequence[Path]) -> Iterator[Source]:
         """Yield the images that no earlier run has done."""
         for file in files:
-            for source in pages(file, self.options.every_page, self._tell):
+            for source in pages(file, self.options.every_page, tell_of(self.predictor.loaded.read, self._tell)):
                 if source.name not in self.journal.done:
                     yield source
 
@@ -157,8 +157,7 @@ class Prediction:
             number = self.ids.of(result.source)
             name, noted = self.names.new(result.source), {}
             if isinstance(result, LabelMap):
-                labels = self.out / "labels" / f"{name}.png"
-                write_image(labels, result.labels)
+                labels = write_labels(self.out / "labels" / f"{name}.png", result)
                 noted["label_map"] = str(labels)
             if self.overlays:
                 write_image(self.out / "overlays" / f"{name}.jpg", self._drawn(pixels, result))

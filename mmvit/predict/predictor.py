@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..data.tiff import visible
 from ..errors import InputError
 from .results import Detections, LabelMap, Result
 from .runner import SUFFIXES, Runner
-from .sources import Channels, Source, Tell, sources, warn
+from .sources import Channels, Source, Tell, sources, tell_of, warn
 
 NEARLY_BLACK = 16  # of 255; twelve bits in a file of 16 come out below it
 WINDOW = 4  # number of batches in which images of the same size are searched
@@ -123,7 +124,7 @@ class Predictor:
         self, images: Any, channels: Channels | None = None, failed: Failed | None = None
     ) -> Iterator[tuple[Result, np.ndarray]]:
         """Yield the results of images, each with the image (H, W, 3), BGR, uint8; the rest is as in a call."""
-        found = sources(images, channels, self.tell)
+        found = sources(images, channels, tell_of(self.loaded.read, self.tell))
         yield from self._stream(found, failed) if self.tile is None else self._tiled(found, failed, self.tile)
 
     def _tiled(self, images: Iterable[Source], failed: Failed | None, side: int) -> Iterator[tuple[Result, np.ndarray]]:
@@ -132,23 +133,33 @@ class Predictor:
 
         for image in images:
             try:
-                pixels = image.pixels if image.pixels is not None else self.read(image.name)
-                places = tiles(pixels.shape[:2], side, self.overlap)
-                cut = (Source(image.name, np.ascontiguousarray(place.of(pixels))) for place in places)
-                parts = [part for part, _ in self._stream(cut, None)]
+                whole = self._opened(image)
+                places = tiles(size := whole.shape[:2], side, self.overlap)
+                cut = (Source(image.name, np.ascontiguousarray(place.of(whole))) for place in places)
+                pixels, parts = np.empty((*size, 3), np.uint8), []
+                for place, (part, seen) in zip(places, self._stream(cut, None), strict=True):
+                    place.of(pixels)[:] = seen
+                    parts.append(part)
             except InputError as error:
                 _fail(error, failed)
                 continue
-            yield merged(image.name, pixels.shape[:2], list(zip(places, parts, strict=True))), pixels
+            yield merged(image.name, size, list(zip(places, parts, strict=True))), pixels
+
+    def _opened(self, image: Source) -> Any:
+        """Return the pixels of an image as the model's training reads it; those of many bands are read when they are sliced."""
+        if image.pixels is not None:
+            return image.pixels
+        if windows := getattr(self.loaded.read, "windows", None):
+            return windows(image.name)
+        return self.loaded.read.transform(dict(img_path=image.name))["img"]
 
     def read(self, path: str) -> np.ndarray:
-        """Return the pixels (H, W, 3), BGR, uint8, of an image file as the model's training reads it.
+        """Return the pixels (H, W, 3), BGR, uint8, of an image file as the model's training reads it; of many bands, three.
 
         Raises:
             InputError: it cannot be read.
         """
-        loaded: Any = self.loaded.read.transform(dict(img_path=path))
-        return loaded["img"]
+        return visible(self.loaded.read.transform(dict(img_path=path))["img"])
 
     def _stream(self, images: Iterable[Source], failed: Failed | None) -> Iterator[tuple[Result, np.ndarray]]:
         batch: list[Prepared] = []
@@ -184,20 +195,21 @@ class Predictor:
             else:
                 size = image.pixels.shape[:2]
                 data.update(img=image.pixels, img_shape=size, ori_shape=size)
-            pixels = data["img"]
+            pixels = visible(data["img"])
             data = self.loaded.prepare(data)
         except Exception as error:
             if isinstance(error, InputError) and image.name in str(error):
                 raise
             size = " of {} x {} pixels".format(*data["img"].shape) if "img" in data else ""
+            said = (str(error).strip().splitlines() or [""])[0]
             kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
             raise InputError(
-                f"image {image.name}{size}: it cannot be read, or the test pipeline fails on it: {kind}{first_line(error)}"
+                f"image {image.name}{size}: it cannot be read, or the test pipeline fails on it: {kind}{said}"
             ) from error
         return Prepared(image.name, pixels, data["inputs"], data["data_samples"])
 
     def _tell_if_dark(self, name: str, pixels: np.ndarray) -> None:
-        if pixels.max() < NEARLY_BLACK:
+        if pixels.dtype == np.uint8 and pixels.max() < NEARLY_BLACK:
             self.tell(
                 f"image {name}: nearly black, the brightest value is {pixels.max()} of 255. Of 16 bits only the upper 8 are "
                 "read: if it holds ten or twelve, scale it to 8 bits"
@@ -286,7 +298,3 @@ def _fail(error: InputError, failed: Failed | None) -> None:
     if failed is None:
         raise error
     failed(error)
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0]

@@ -43,6 +43,31 @@ class Read:
         return dict(results, img=image, img_shape=size, ori_shape=size)
 
 
+class ReadBands:
+    """Reading of a TIFF file with many bands, normalised as in the model's training."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        from ..data.tiff import Scale  # pictures do without
+
+        self.scale = Scale(mean, std)
+
+    def windows(self, path: str) -> Any:
+        """Return an image whose rows and columns are read where they are sliced."""
+        from ..data.tiff import Bands, Windows
+
+        return Windows(Bands(path), self.scale)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add `img` (H, W, C) float32, `img_shape` and `ori_shape` to `results`; raise InputError if the file is of no use."""
+        image = self.windows(results["img_path"])[:, :]
+        return dict(results, img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
+
+
+def reader_of(metadata: dict[str, Any]) -> Read | ReadBands:
+    """Return how an exported model's images are read."""
+    return ReadBands(**metadata["bands"]) if metadata.get("bands") else Read()
+
+
 class Runner:
     """An exported detector or segmenter as a function of one image.
 
@@ -60,7 +85,7 @@ class Runner:
         self.run, self.metadata = file if isinstance(file, Session) else open_session(file, device)
         if self.metadata["kind"] == "backbone":
             raise InputError(f"{file}: a backbone alone gives maps, not results; open it with mmvit.predict.sessions")
-        self.score, self.read = score, Read()
+        self.score, self.read = score, reader_of(self.metadata)
         self.scope = "mmseg" if self.metadata["kind"] == "segmenter" else "mmdet"
         self.classes = tuple(self.metadata["classes"])
         colours = self.metadata["palette"]

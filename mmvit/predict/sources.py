@@ -112,6 +112,11 @@ def is_image(file: Path) -> bool:
     return suffix in SUFFIXES or (suffix not in FILMS and cv2.haveImageReader(str(file)))
 
 
+def tell_of(read: Any, tell: Tell) -> Tell:
+    """Return what receives remarks on the pages of a file: nothing, if a model's reading step takes them for bands."""
+    return (lambda remark: None) if hasattr(read, "windows") else tell
+
+
 def pages(path: Path, every: bool, tell: Tell) -> Iterator[Source]:
     """Yield an image file, or each page of a TIFF or GIF if `every` is true; otherwise tell that there are others."""
     count = cv2.imcount(str(path)) if path.suffix.lower() in PAGED and path.is_file() else 1

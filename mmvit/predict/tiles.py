@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ class Tile(NamedTuple):
     bottom: int
     right: int
 
-    def of(self, image: np.ndarray) -> np.ndarray:
+    def of(self, image: Any) -> np.ndarray:
         """Return the part of an image (H, W, ...)."""
         return image[self.top : self.bottom, self.left : self.right]
 

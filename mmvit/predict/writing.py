@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from ..data.files import write_whole
+from ..data.tiff import georeference, label_file
 from ..errors import InputError, first_few
 from .results import LabelMap, Result
 
@@ -40,6 +41,16 @@ def write_image(path: Path, image: np.ndarray) -> None:
     except cv2.error as error:
         raise InputError(f"{path} cannot be made: {str(error).strip()}") from error
     write_whole(path, content)
+
+
+def write_labels(path: Path, result: LabelMap) -> Path:
+    """Write a label map as PNG, or as TIFF if its image has a georeference, which it keeps; return the path."""
+    if tags := georeference(result.source):
+        path = path.with_suffix(".tif")
+        write_whole(path, label_file(result.labels, tags))
+    else:
+        write_image(path, result.labels)
+    return path
 
 
 class Journal:

@@ -58,11 +58,14 @@ def text(title: str, plan: Plan, classes: Sequence[str], files: Files) -> str:
         *_palette(len(classes)),
         *_model(plan, len(classes)),
         f"scale = {plan.sizes.scale}  # long and short side: {plan.sizes.reason}",
+        *_loading(plan),
         *(_pixel_pipeline(plan) if plan.pixels else _object_pipeline(plan)),
         f"resize = dict(scale=scale, keep_ratio={plan.keep_ratio})",
-        'test_pipeline = [dict(step, **resize) if step["type"] == "Resize" else step for step in _base_.test_pipeline]',
+        f"{'tested' if plan.bands else 'test_pipeline'} = "
+        '[dict(step, **resize) if step["type"] == "Resize" else step for step in _base_.test_pipeline]',
+        *(["test_pipeline = [load, *tested[1:]]"] * (plan.bands is not None)),
         'views = [dict(resize, type="Resize", scale=(scale[0] * f // 4, scale[1] * f // 4)) for f in (3, 4, 5)]  # of --tta',
-        "tta_pipeline = [_base_.tta_pipeline[0], "
+        f"tta_pipeline = [{'load' if plan.bands else '_base_.tta_pipeline[0]'}, "
         'dict(_base_.tta_pipeline[1], transforms=[views, *_base_.tta_pipeline[1]["transforms"][1:]])]',
         *(_pixel_data(files) if plan.pixels else _object_data(files)),
         *(['val_evaluator = test_evaluator = dict(type="mmvit.BinaryMetric")'] * (plan.task == "binary")),
@@ -96,13 +99,19 @@ def _palette(count: int) -> list[str]:
 
 
 def _model(plan: Plan, count: int) -> list[str]:
-    parts = []
-    if plan.sizes.crop:
-        parts.append(f"data_preprocessor=dict(size={plan.sizes.crop})")
+    parts, backbone = [], []
+    before = [f"size={plan.sizes.crop}"] if plan.sizes.crop else []
+    if plan.bands:
+        before += ["mean=None", "std=None", "bgr_to_rgb=False"]
+        backbone.append(f"in_channels={len(plan.bands[0])}")
+    if before:
+        parts.append(f"data_preprocessor=dict({', '.join(before)})")
     lines = []
     if plan.weights:
         lines = [f"# Random weights: {plan.weights}. Few pictures teach them little; with the file, remove init_cfg=None"]
-        parts.append("backbone=dict(init_cfg=None)")
+        backbone.append("init_cfg=None")
+    if backbone:
+        parts.append(f"backbone=dict({', '.join(backbone)})")
     if plan.task == "binary":
         lines += [
             'loss = dict(_delete_=True, type="mmvit.StructureLoss")  # borders weigh more (F3Net, arXiv 1911.11445)',
@@ -110,7 +119,8 @@ def _model(plan: Plan, count: int) -> list[str]:
         ]
         if plan.base.startswith("upernet"):
             lines.append("second = dict(head, loss_decode=dict(loss, loss_weight=0.4))")
-    return [*lines, *_rows("model = dict(", [*parts, *_heads(plan, count)], ")")]
+    parts += _heads(plan, count)
+    return [*lines, f"model = dict({', '.join(parts)})"] if plan.bands else [*lines, *_rows("model = dict(", parts, ")")]
 
 
 def _clipping(plan: Plan) -> str:
@@ -130,11 +140,19 @@ def _heads(plan: Plan, count: int) -> list[str]:
     return [f"{head}=dict(num_classes={count})" for head in heads]
 
 
+def _loading(plan: Plan) -> list[str]:
+    """Return the first step of all pipelines, if it is not the recipe's."""
+    if plan.bands is None:
+        return []
+    mean, std = (", ".join(f"{value:.4g}" for value in values) for values in plan.bands)
+    return [f'load = dict(type="mmvit.LoadBands", mean=[{mean}], std=[{std}])  # of each band in training']
+
+
 def _object_pipeline(plan: Plan) -> list[str]:
     masks = ", with_mask=True" if plan.task == "masks" else ""
     return [
         "train_pipeline = [",
-        '    dict(type="LoadImageFromFile"),',
+        "    load," if plan.bands else '    dict(type="LoadImageFromFile"),',
         f'    dict(type="LoadAnnotations", with_bbox=True{masks}),',
         '    dict(type="RandomResize", scale=scale, ratio_range=(0.8, 1.25), keep_ratio=True),  # few pictures: let sizes vary',
         '    dict(type="RandomFlip", prob=0.5),  # 0.0 if left and right mean something',
@@ -146,12 +164,12 @@ def _object_pipeline(plan: Plan) -> list[str]:
 def _pixel_pipeline(plan: Plan) -> list[str]:
     return [
         "train_pipeline = [",
-        '    dict(type="LoadImageFromFile"),',
+        "    load," if plan.bands else '    dict(type="LoadImageFromFile"),',
         '    dict(type="LoadAnnotations"),',
         f'    dict(type="RandomResize", scale=scale, ratio_range={plan.sizes.ratio}, keep_ratio={plan.keep_ratio}),',
         f'    dict(type="RandomCrop", crop_size={plan.sizes.crop}, cat_max_ratio={0.75 if plan.task != "binary" else 1.0}),',
         '    dict(type="RandomFlip", prob=0.5),  # 0.0 if left and right mean something',
-        '    dict(type="PhotoMetricDistortion"),  # take it out if colours are measurements',
+        *(['    dict(type="PhotoMetricDistortion"),  # take it out if colours are measurements'] * (plan.bands is None)),
         '    dict(type="PackSegInputs"),',
         "]",
     ]

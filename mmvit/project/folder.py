@@ -15,6 +15,7 @@ from defusedxml.ElementTree import fromstring
 from PIL import Image, UnidentifiedImageError
 
 from ..data.images import orientation_of
+from ..data.tiff import Bands
 from ..errors import InputError
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")  # what OpenCV reads as well
@@ -91,8 +92,16 @@ class Folder:
             with Image.open(path) as image:
                 width, height = image.size
         except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
-            return None
+            return self._size_of_bands(path)
         return (height, width) if orientation_of(str(path)) > 4 else (width, height)
+
+    def _size_of_bands(self, path: Path) -> tuple[int, int] | None:
+        """Return width and height of a TIFF file with bands that Pillow does not know; None if it is none."""
+        try:
+            with Bands(path) as bands:
+                return bands.shape[1], bands.shape[0]
+        except InputError:
+            return None
 
     def text(self, file: Path) -> str:
         """Return a file's text.

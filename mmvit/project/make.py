@@ -83,7 +83,7 @@ def find(options: Options) -> Found:
     same = split.doubled(folder, (picture.file for picture in collection.pictures))
     splits = split.complete(collection, options.val, options.seed, options.group_by, same)
     decisions = {"task": decided, "splits": splits} | {f"labels {number}": note for number, note in enumerate(collection.notes)}
-    return Found(folder, collection, task, collection.classes, facts_of(collection), same, decisions)
+    return Found(folder, collection, task, collection.classes, facts_of(collection, folder.root), same, decisions)
 
 
 def free(options: Options) -> Path:

@@ -53,6 +53,7 @@ class Plan:
         weights: None if the recipe's file can be loaded, else what follows from its absence.
         epochs, steps: epochs, and iterations of one.
         lr, lr_reason: the learning rate as it is printed.
+        bands: mean and deviation of each band of TIFF files; None for other pictures.
     """
 
     task: Task
@@ -67,6 +68,7 @@ class Plan:
     warm_up: int
     lr: str
     lr_reason: str
+    bands: tuple[list[float], list[float]] | None
 
     @property
     def pixels(self) -> bool:
@@ -117,6 +119,7 @@ def plan(task: Task, arch: str, head: str | None, facts: Facts) -> Plan:
         max(1, min(WARM_UP, epochs * steps // 10)),
         f"{lr * sqrt(batch / usual):.2g}",
         f"{lr:g} x sqrt({batch} / {usual}), the recipe's is for {usual} a batch",
+        facts.bands,
     )
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.tiff import is_banded, statistics
 from .description import Collection
 
 FEW = 10  # objects (for label maps: pictures) in training below which a class is hard to learn
+MEASURED = 200  # pictures whose bands are measured, or a few more
 SMALL = 16  # pixels: below two steps of the finest map that detectors use
 
 
@@ -24,6 +26,7 @@ class Facts:
         side: for objects, the square root of the box area that a tenth of them is below; None for label maps.
         most: objects in the fullest picture.
         empty: training pictures without objects.
+        bands: mean and deviation of each band of TIFF files that are more than 8-bit grey or RGB; None for other pictures.
     """
 
     pictures: Counter[str]
@@ -32,9 +35,10 @@ class Facts:
     side: float | None
     most: int
     empty: int
+    bands: tuple[list[float], list[float]] | None = None
 
 
-def facts_of(collection: Collection) -> Facts:
+def facts_of(collection: Collection, root: Path) -> Facts:
     sizes = np.array([(picture.width, picture.height) for picture in collection.pictures])
     sides = [float(np.sqrt(thing.box[2] * thing.box[3])) for thing in collection.things()]
     width, height = np.median(sizes, axis=0).astype(int).tolist()
@@ -45,7 +49,16 @@ def facts_of(collection: Collection) -> Facts:
         float(np.quantile(sides, 0.1)) if sides else None,
         max((len(picture.things) for picture in collection.pictures), default=0),
         sum(not picture.things for picture in collection.of("train")),
+        _bands(collection, root),
     )
+
+
+def _bands(collection: Collection, root: Path) -> tuple[list[float], list[float]] | None:
+    """Return the statistics of the bands of the training's pictures, or of evenly spread ones of very many."""
+    paths = [root / picture.file for picture in collection.of("train")]
+    if not paths or not all(is_banded(path) for path in (paths[0], paths[-1])):
+        return None
+    return statistics(paths[:: max(1, len(paths) // MEASURED)])
 
 
 def rare_classes(collection: Collection, classes: Sequence[str]) -> list[tuple[str, int]]:

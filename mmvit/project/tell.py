@@ -110,6 +110,8 @@ def decided(console: Console, found: Found, plan: Plan, written: str) -> None:
         line(console, "weights", f"random: {plan.weights}. Few pictures teach them little", "yellow")
     else:
         line(console, "weights", "the authors', from ImageNet")
+    if plan.bands:
+        line(console, "bands", f"{len(plan.bands[0])} a picture, each normalised with its own mean and deviation")
     scale = plan.sizes.crop or plan.sizes.scale
     line(console, "images", f"{scale[0]} x {scale[1]}, {plan.batch} a batch ({plan.batch_reason})")
     line(console, "schedule", f"{plan.epochs} epochs of {plan.steps} iterations, warm-up {plan.warm_up}, rate {plan.lr}")

@@ -78,7 +78,7 @@ def use_threshold(model: nn.Module, meta: Any) -> None:
     """Give a segmenter with one channel, or the one inside a model, the threshold that its checkpoint's validation chose."""
     chosen = meta.get(THRESHOLD) if isinstance(meta, Mapping) else None
     for part in model.modules():
-        head = getattr(part, "decode_head", None)
+        head: Any = getattr(part, "decode_head", None)
         if isinstance(chosen, float) and 0 < chosen < 1 and getattr(head, "out_channels", None) == 1:
             head.threshold = chosen
 
