@@ -10,8 +10,6 @@ import pytest
 from mmvit.__main__ import COMMANDS
 from mmvit.commands import listing
 
-pytestmark = pytest.mark.stack
-
 # A command in this process, of which standard error tells afterwards whether torch was imported.
 CODE = (
     "import sys; from mmvit.__main__ import main; status = main(sys.argv[1:]); sys.exit(status or ('torch' in sys.modules) * 9)"

@@ -16,8 +16,6 @@ from mmvit.__main__ import COMMANDS, main
 from mmvit.config.files import config_file, shipped
 from mmvit.errors import InputError
 
-pytestmark = pytest.mark.stack
-
 NAME = "retinanet_pvt_small_coco"
 TREE = (
     "pyproject.toml",

@@ -18,7 +18,7 @@ import torch
 from jobs import DETECTOR, SEGMENTER, SHARDED
 from makers import HOME
 from small_datasets import write_noise_coco, write_noise_maps
-from two_processes import CASES, NORMED, PATIENCE, as_one_of_two, free_port, write_model
+from two_processes import CASES, NORMED, PATIENCE, WAYS, as_one_of_two, free_port, write_model
 
 from benchmarks.stress import differing, outcome
 from mmvit.engine.configuration import TestOptions, TrainOptions
@@ -65,6 +65,14 @@ def test_gradients_of_two_are_those_of_one(variant: str, family: str, answers: d
 @pytest.mark.parametrize("family", [family.name for family in NORMED])
 def test_synchronised_norms_keep_the_statistics_of_all(family: str, answers: dict[str, Any]) -> None:
     assert answers["statistics"][family] < 1e-6
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_statistics_are_the_means_of_all_processes(way: str, folder: Path, answers: dict[str, Any]) -> None:
+    """What is validated and what is saved is one model."""
+    first, second = (torch.load(folder / f"statistics_{rank}.pt")[way] for rank in range(2))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert torch.allclose(first["0.running_mean"], torch.full((3,), 0.05))  # momentum 0.1; means of the images: 0 and 1
 
 
 def test_all_processes_know_what_one_found(answers: dict[str, Any]) -> None:

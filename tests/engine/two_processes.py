@@ -6,18 +6,22 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from families import FAMILIES, Family
 from makers import leave_unformatted
 from mmengine.config import Config
+from mmengine.fileio import LocalBackend
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModel, MMDistributedDataParallel, convert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 from torch.distributed import destroy_process_group, init_process_group
 
 from mmvit.commands.training import training
+from mmvit.engine.checkpoints import CheckpointHook, save_interrupted
 from mmvit.engine.configuration import TestOptions, TrainOptions, train_config
 from mmvit.engine.finite import on_any_process
 from mmvit.engine.interruption import Interruption
@@ -26,6 +30,7 @@ from mmvit.engine.launch import train
 
 BATCH = 2  # of one of two processes
 STEPS = 2  # DDP tells of parameters without a gradient when the next step begins
+WAYS = ("validated", "saved", "interrupted")  # in which a model gets out of a run
 PATIENCE = 60  # seconds that a job may take to end once a process of it has failed
 NORMED = [family for family in FAMILIES if family.normed]
 VARIANTS: dict[str, tuple[list[Family], dict[str, Any]]] = {  # test_contract has them for all families in one process
@@ -106,6 +111,31 @@ def statistics(rank: int) -> dict[str, float]:
     return far
 
 
+def kept_statistics(rank: int) -> dict[str, dict[str, Tensor]]:
+    """Running statistics of a norm whose images differ between the processes, as a validation or a file has them."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for way in WAYS:
+        model = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm1d(2, track_running_stats=False))
+        model[0](torch.full((2, 3, 2, 2), float(rank)))
+
+        def noted(*_: Any, model: nn.Module = model, way: str = way, **__: Any) -> None:
+            found[way] = {name: value.clone() for name, value in model.state_dict().items()}
+
+        hub, hook = MessageHub.get_instance(f"{way}{rank}"), CheckpointHook(interval=1)
+        hook.out_dir, hook.file_backend = ".", LocalBackend()
+        runner: Any = SimpleNamespace(model=model, work_dir=".", message_hub=hub, save_checkpoint=noted, hooks=[hook])
+        runner.epoch = runner.iter = 1
+        runner.logger = SimpleNamespace(warning=lambda text: None)
+        if way == "validated":
+            hook.before_val(runner)
+            noted()
+        elif way == "saved":
+            hook._save_checkpoint_with_step(runner, 1, {})
+        else:
+            save_interrupted(runner)
+    return found
+
+
 def agreements(rank: int) -> tuple[bool, bool, int]:
     """What all processes take for true when the second one alone has a loss that is not finite, and a signal."""
     interruption = Interruption()
@@ -177,6 +207,7 @@ def as_one_of_two(rank: int, folder: Path, free: list[int]) -> None:
         answers["gradients"] = {case: difference(families[case[1]], case[0], rank, wrapper) for case in CASES}
         answers["statistics"] = statistics(rank)
         answers["agreed"] = agreements(rank)
+        torch.save(kept_statistics(rank), f"statistics_{rank}.pt")
 
     def test_options(name: str, launcher: str) -> TestOptions:
         out = Path(f"{name}_{launcher}").with_suffix(".pkl" if name == "detector" else "")

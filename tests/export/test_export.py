@@ -18,7 +18,7 @@ from mmvit.commands import inspect
 from mmvit.predict.results import Detections, LabelMap
 from mmvit.predict.sessions import open_session
 
-pytestmark = [pytest.mark.stack, needs_segmenters]
+pytestmark = [pytest.mark.stack, pytest.mark.once, needs_segmenters]  # test_formats has each head at one size
 HEADS = tiers(
     ("retinanet-PVTv2", "fpn-PVT", "mask_rcnn-VAN", "upernet-VOLO", "segformer-ShuntedTransformer"),
     "mask_rcnn-VAN".__eq__,
@@ -96,7 +96,6 @@ def test_images_of_one_size_share_a_pass(exported: Exported) -> None:
             require_same(one, other, least=0)
 
 
-@pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["fpn-PVT", "mask_rcnn-VAN"])
 def test_the_page_finds_what_the_predictor_finds(name: str, exporting: Export, photographs: Path, tmp_path: Path) -> None:
@@ -118,7 +117,6 @@ def test_the_page_finds_what_the_predictor_finds(name: str, exporting: Export, p
     np.testing.assert_allclose(np.sort(found["areas"]), np.sort(areas), rtol=0.02, atol=20)
 
 
-@pytest.mark.once
 def test_the_page_names_what_is_no_model(photographs: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"\x0a\xff\xff")

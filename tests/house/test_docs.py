@@ -27,8 +27,6 @@ from mmvit.version import REPOSITORY
 from mmvit.weights.addresses import addresses
 from mmvit.zoo import families, list_archs
 
-pytestmark = pytest.mark.stack
-
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -50,6 +48,7 @@ def test_configs_have_a_name_of_their_own_on_their_page() -> None:
     assert len(names) == len(set(names))
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("block", CONFIGS, ids=lambda block: block.file)
 def test_configs_build(block: Block, folders: dict[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """The model on the meta device, channels that fit, a preprocessor for its images, an optimiser; named files are known."""

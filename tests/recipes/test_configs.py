@@ -154,6 +154,7 @@ def count(name: str) -> float:
     return sum(parameter.numel() for name, parameter in model.named_parameters() if not name.startswith("auxiliary")) / 1e6
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("name", "published", "tolerance"),
     [  # PVT's and VAN's papers, as published
@@ -191,6 +192,7 @@ def recipe(name: str) -> dict[str, Any]:
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("name", "lr", "decay", "images", "drop_path", "length", "test"),
     [
