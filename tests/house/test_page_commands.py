@@ -56,7 +56,7 @@ def check(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         start(words, monkeypatch)
     except Parsed as parsed:
         config = vars(parsed.asked).get("config")
-        if isinstance(config, str) and not re.match(r"[A-Z]+$|.*(/|://|\.pth$|\.onnx$)", config) and config not in MADE:
+        if isinstance(config, str) and not re.match(r"[A-Z]+$|\.\.\.$|.*(/|://|\.pth$|\.onnx$)", config) and config not in MADE:
             assert config_file(config).is_file(), words
     except SystemExit as refused:
         pytest.fail(f"{' '.join(words)}: exit status {refused.code}")
@@ -141,13 +141,9 @@ def test_commands_in_messages_exist() -> None:
 
 
 @pytest.mark.parametrize("block", SHELL, ids=str)
-def test_commands_are_shell(block: Block) -> None:
+def test_commands_are_shell_and_name_what_there_is(block: Block) -> None:
     done = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("block", SHELL, ids=str)
-def test_commands_name_what_there_is(block: Block) -> None:
     for words in commands(block.text):
         for word in words:
             name = word.rpartition("=")[2]
