@@ -23,7 +23,7 @@ from ..config.schedules import length_of, set_length
 from ..errors import InputError
 from .terminal import FOR_TERMINAL, Terminal
 
-LEAD, COUNTED = 3, 20  # iterations before the clock starts, and those that it times at most
+LEAD, COUNTED = 3, 20  # iterations before the clock starts where steps are quick, and those that it times at most
 SHARE = 0.05  # of the time, after which the measurement ends
 PLANNED = 0.9  # share of the time left that is planned
 TELLING = tuple(  # hooks that tell of a run, or look at what it does not do
@@ -50,7 +50,7 @@ class PaceHook(Hook):
     priority = "LOWEST"
 
     def __init__(self, limit: float) -> None:
-        self.limit, self.count, self.began = limit, 0, 0.0
+        self.limit, self.count, self.began, self.uncounted = limit, 0, 0.0, 0
         self.pace: Pace | None = None
 
     def after_train_iter(
@@ -58,9 +58,9 @@ class PaceHook(Hook):
     ) -> None:
         now = _now()
         self.count += 1
-        if self.count == LEAD:
-            self.began = now
-        counted = self.count - LEAD
+        if self.count == 1 or (self.count == LEAD and now - self.began < self.limit):
+            self.began, self.uncounted = now, self.count
+        counted = self.count - self.uncounted
         enough = [counted > 0 and (counted >= COUNTED or now - self.began > self.limit)]
         broadcast_object_list(enough)  # the processes stop together
         if enough[0]:
@@ -81,7 +81,7 @@ class PaceHook(Hook):
             if seen == 1:
                 began = _now()  # workers have started
             elif seen > COUNTED or _now() - began > self.limit:
-                break
+                break  # with a batch at least
         return (_now() - began) / max(seen - 1, 1) * len(loader)
 
 

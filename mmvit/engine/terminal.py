@@ -48,16 +48,18 @@ class Terminal(logging.Filter):
         return self.begun or record.levelno >= logging.ERROR or hasattr(record, FOR_TERMINAL)
 
     def dress(self, logger: logging.Logger) -> None:
-        """Take charge of what a logger shows in the terminal; if it has a file, write there what came before."""
-        files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+        """Take charge of what a logger shows in the terminal."""
         for handler in logger.handlers:
-            if type(handler) is logging.StreamHandler:
+            if type(handler) is logging.StreamHandler and not handler.stream.closed:  # as of a run before, in a notebook
                 handler.filters.insert(0, self)
                 handler.setFormatter(Plain(color=handler.stream.isatty(), datefmt="%m/%d %H:%M:%S"))
-        if files:
-            for record in self.early or ():
-                files[0].handle(record)
-            self.early = None
+
+    def keep_early(self, logger: logging.Logger) -> None:
+        """Write what came before the run had a log file into the file of a logger, if it has one."""
+        files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+        for record in (self.early or ()) if files else ():
+            files[0].handle(record)
+        self.early = None if files else self.early
 
     def leave(self, logger: logging.Logger) -> None:
         for handler in logger.handlers:
@@ -72,6 +74,7 @@ def terminal(verbose: bool) -> Iterator[Terminal]:
     def make(self: MMLogger, *arguments: Any, **options: Any) -> None:
         made(self, *arguments, **options)
         ours.dress(self)
+        ours.keep_early(self)
 
     def tell(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
         print_log(f"{filename}:{lineno}: {category.__name__}: {message}", logger="current")

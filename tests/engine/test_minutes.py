@@ -8,7 +8,7 @@ from small_run import runner
 
 from mmvit.engine import minutes
 from mmvit.engine.configuration import TrainOptions, train_config
-from mmvit.engine.minutes import LEAD, Pace, PaceHook, fit, fitting, keep
+from mmvit.engine.minutes import Pace, PaceHook, fit, fitting, keep
 from mmvit.engine.terminal import Terminal
 from mmvit.errors import InputError
 
@@ -47,11 +47,13 @@ def test_the_schedule_ends_with_the_training(tmp_path: Path, monkeypatch: pytest
         fit(train_config(options), 0.001, time.monotonic(), None, terminal)  # type: ignore[arg-type]
 
 
-def test_the_first_iterations_are_timed(tmp_path: Path) -> None:
-    run, hook = runner(tmp_path), PaceHook(limit=0.0)
+@pytest.mark.parametrize(("limit", "count"), [(0.0, 2), (100.0, 12)])
+def test_the_first_iterations_are_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float, count: int) -> None:
+    monkeypatch.setattr(minutes, "COUNTED", 9)
+    run, hook = runner(tmp_path), PaceHook(limit)
     run.register_hook(hook)
     with pytest.raises(minutes._MeasuredError):
         run.train()
     assert hook.pace is not None
-    assert (hook.count, hook.pace.steps) == (LEAD + 1, 4)
+    assert (hook.count, hook.pace.steps) == (count, 4)
     assert hook.pace.step > 0

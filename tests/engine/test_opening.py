@@ -1,11 +1,14 @@
 """Before its first iteration, a run says little in the terminal, and everything in its log."""
 
 import logging
+import warnings
+from pathlib import Path
 
 import pytest
+from mmengine.logging import MMLogger
 
 from mmvit.engine.opening import ROWS, laid_out
-from mmvit.engine.terminal import FOR_TERMINAL, Plain, Terminal
+from mmvit.engine.terminal import FOR_TERMINAL, Plain, Terminal, terminal
 
 pytestmark = pytest.mark.stack
 
@@ -35,3 +38,20 @@ def test_what_a_terminal_shows() -> None:
     assert plain.format(ours) == "a"
     assert "\x1b[5m" not in plain.format(theirs), "nothing blinks"
     assert plain.format(theirs).endswith(" - c")
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_the_log_has_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str], verbose: bool) -> None:
+    with terminal(verbose):
+        MMLogger(f"early {verbose}").info("before there is a file")
+        logger = MMLogger.get_instance(f"log {verbose}", log_file=str(tmp_path / "log"))
+        logger.info("environment")
+        if not verbose:
+            warnings.warn("a library's remark", stacklevel=1)
+        logger.info("model", extra={FOR_TERMINAL: True})
+    said, log = capsys.readouterr().out, (tmp_path / "log").read_text(encoding="utf-8")
+    for words in ("before there is a file", "environment", *(("a library's remark",) if not verbose else ())):
+        assert words in log
+        assert (words in said) == verbose
+    assert "model" in said.splitlines()
+    assert "model" in log
