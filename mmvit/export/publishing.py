@@ -22,7 +22,7 @@ from ..weights.whole import NORM_EPS, THRESHOLD
 from ..weights.writing import write_tensors
 
 KEPT = ("epoch", "iter", "mmengine_version", NORM_EPS, THRESHOLD)  # kept of a checkpoint's meta, besides config and classes
-PRIVATE = re.compile(r"(?m)^(work_dir|load_from|resume) = .*\n?")  # lines of a config: places on the machine that trained
+PRIVATE = re.compile(r"(?m)^(work_dir|load_from|resume) *=.*\n?")  # lines of a config: places on the machine that trained
 DIGITS = 8  # digits of the digest in a file's name
 TASKS = {"mmdet": "object-detection", "mmseg": "image-segmentation"}
 CARD = """\
