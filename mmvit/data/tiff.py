@@ -9,6 +9,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from ..errors import InputError
@@ -213,6 +214,19 @@ def visible(pixels: np.ndarray) -> np.ndarray:
         return pixels
     bands = pixels[..., (2, 1, 0) if pixels.shape[2] >= 3 else (0, 0, 0)]
     return np.clip(bands * 64 + 128, 0, 255).astype(np.uint8)
+
+
+def picture_of(path: str) -> np.ndarray:
+    """Return an image file as a picture (H, W, 3), BGR, uint8; many bands with their own mean and deviation.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if not is_banded(path) and (image := cv2.imread(path)) is not None:
+        return image
+    mean, std = statistics([path])
+    with Bands(path) as bands:
+        return visible(Scale(mean, std).of(bands))
 
 
 def georeference(path: str | Path) -> list[tuple[int, Any, int, Any, bool]]:

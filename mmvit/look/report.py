@@ -9,7 +9,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from mmcv import imread
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
@@ -20,6 +19,7 @@ from ..checks.table import require
 from ..data.colours import Colour
 from ..data.label_maps import IGNORED
 from ..data.logs import read_scalars
+from ..data.tiff import picture_of
 from ..errors import InputError
 from ..measure.coco import Evaluation
 from ..measure.errors import judge
@@ -143,7 +143,7 @@ def _objects(samples: Sequence[Any], metainfo: Any) -> Iterator[list[np.ndarray]
     found = found_objects(_result(sample, _best(sample.pred_instances)) for sample in samples)
     judged = replace(judge(Evaluation(truth, found.without_masks(), images, len(classes))), found=found)
     for sample, theirs, ours in zip(samples, truth.rows(images), found.rows(images), strict=True):
-        yield judged_pictures(imread(sample.img_path), judged, (theirs, ours), classes, LEAST_SCORE)
+        yield judged_pictures(picture_of(sample.img_path), judged, (theirs, ours), classes, LEAST_SCORE)
 
 
 def _best(found: Any) -> Any:
@@ -163,7 +163,7 @@ def _labels(samples: Sequence[Any], metainfo: Any) -> Iterator[list[np.ndarray]]
     """Yield pictures of true and predicted label maps, and of the pixels where they differ."""
     table = np.array([*(colour_of(label, metainfo.get("palette")) for label in range(IGNORED)), GREY], np.uint8)[:, ::-1]
     for sample in samples:
-        image = imread(sample.img_path)
+        image = picture_of(sample.img_path)
         maps = list(_maps(sample))
         yield [
             *(fitted(cv2.addWeighted(image, 0.5, table[labels], 0.5, 0)) for labels in maps),

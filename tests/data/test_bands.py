@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from mmengine.registry import TRANSFORMS
 
-from mmvit.data.tiff import Bands, Scale, georeference, label_file, statistics, visible
+from mmvit.data.tiff import Bands, Scale, georeference, label_file, picture_of, statistics, visible
 from mmvit.errors import InputError
 
 SAMPLES: dict[str, Any] = dict(photometric="minisblack", planarconfig="contig")
@@ -104,3 +104,14 @@ def test_label_maps_keep_the_georeference(tmp_path: Path) -> None:
     assert georeference(tmp_path / "b.tif") == georeference(tmp_path / "a.tif") != []
     assert np.array_equal(tifffile.imread(tmp_path / "b.tif"), np.eye(20, 30))
     assert georeference(tmp_path / "absent.tif") == []
+
+
+def test_pictures_of_many_bands_and_of_any_other_file(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(900, 50, (20, 30, 6))
+    values[5:10, 5:10, 0] += 400
+    tifffile.imwrite(tmp_path / "a.tif", values.astype(np.uint16), **SAMPLES)
+    seen = picture_of(str(tmp_path / "a.tif"))
+    assert (seen.shape, seen.dtype) == ((20, 30, 3), np.uint8)
+    assert seen[7, 7, 2] == 255  # the first band is red
+    tifffile.imwrite(tmp_path / "b.tif", np.full((4, 5, 3), (9, 5, 1), np.uint8), photometric="rgb")
+    assert picture_of(str(tmp_path / "b.tif"))[0, 0].tolist() == [1, 5, 9]
