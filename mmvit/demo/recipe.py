@@ -39,7 +39,7 @@ SECONDS_A_MILLION = 0.0115  # time that a million parameters of the backbone add
 
 
 ONE_CHANNEL = "binary segmentation"
-PACES = {head.kind: head.pace for head in HEADS.values()}
+KINDS = {head.kind: head for head in HEADS.values()}
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,11 @@ def apply(cfg: Config, root: Path, from_file: bool = False) -> None:
     if cfg.model.get("decode_head", {}).get("out_channels") == 1:
         kind = ONE_CHANNEL
     parts = [cfg.model.get(part, {}).get("type") for part in ("bbox_head", "decode_head")]
-    name = next((name for name in (cfg.model.type, *parts) if name in PACES), None)
+    name = next((name for name in (cfg.model.type, *parts) if name in KINDS), None)
     fits = kind in SEGMENTATION if "decode_head" in cfg.model else kind == "CocoDataset"
     if name is None or not fits:
         raise InputError(
-            f"--demo: expected a model with one of {', '.join(PACES)} on CocoDataset, {' or '.join(SEGMENTATION)}, "
+            f"--demo: expected a model with one of {', '.join(KINDS)} on CocoDataset, {' or '.join(SEGMENTATION)}, "
             f"got {cfg.model.type} with {' and '.join(filter(None, parts)) or 'another head'} on {kind}"
         )
     if not from_file:
@@ -110,7 +110,8 @@ def apply(cfg: Config, root: Path, from_file: bool = False) -> None:
     else:
         _segmenter(cfg.model, SEGMENTATION[kind])
         _segmentation_data(cfg, root, SEGMENTATION[kind])
-    _schedule(cfg, PACES[name])
+    cfg.merge_from_dict({f"model.{key}": value for key, value in KINDS[name].demo.items()})
+    _schedule(cfg, KINDS[name].pace)
 
 
 def _detector(model: ConfigDict) -> None:
@@ -125,6 +126,8 @@ def _detector(model: ConfigDict) -> None:
             proposals.nms_pre = proposals.max_per_img = PROPOSALS
         return
     model.bbox_head.num_classes = len(CLASSES)
+    if model.bbox_head.type != "RetinaHead":
+        return
     outputs = [
         dict(type="Normal", name="retina_cls", std=0.01, bias_prob=0.01),
         dict(type="Normal", name="retina_reg", std=0.003),
@@ -138,6 +141,8 @@ def _segmenter(model: ConfigDict, layout: LabelMaps) -> None:
     for head in ("decode_head", "auxiliary_head"):
         if head in model:
             model[head].num_classes = len(layout.classes)
+            if weights := model[head].get("loss_cls", {}).get("class_weight"):  # the last is that of no object
+                model[head].loss_cls.class_weight = [*weights[: len(layout.classes)], weights[-1]]
     if model.test_cfg.mode == "slide":  # windows of half the image, overlapping by half
         model.test_cfg = dict(mode="slide", crop_size=(side // 2, side // 2), stride=(side // 4, side // 4))
 
@@ -222,6 +227,7 @@ def _schedule(cfg: Config, pace: Pace) -> None:
         paramwise_cfg=dict(
             norm_decay_mult=0.0,
             bias_decay_mult=0.0,
+            bypass_duplicate=True,  # RTMDet shares convolutions between levels
             custom_keys={part: dict(lr_mult=pace.heads_lr_mult) for part in heads},
         ),
         clip_grad=dict(max_norm=1.0),

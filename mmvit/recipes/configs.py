@@ -153,7 +153,7 @@ def _model(leaf: Leaf, recipe: Recipe) -> dict[str, Any]:
     for part, level in head.inputs.items():
         parts[part] = dict(in_channels=channels if level is None else channels[level])
     if first:
-        parts["neck"] = dict(in_channels=channels[first:], start_level=0)
+        parts["neck"] = dict(in_channels=channels[first:], **(dict(start_level=0) if head.skips else {}))
     for part in head.classifiers:
         parts.setdefault(part, {}).update(
             num_classes=DATASETS[leaf.dataset].classes, **deepcopy(dict(DATASETS[leaf.dataset].head))
@@ -187,13 +187,14 @@ def _checkpoint(leaf: Leaf) -> str | None:
 
 def _first_level(leaf: Leaf) -> int:
     """Return the first level that the backbone has to return."""
-    return HEADS[leaf.head].first if _kind(leaf.family).tapped else 0
+    head = HEADS[leaf.head]
+    return head.first if _kind(leaf.family).tapped or not head.skips else 0
 
 
 def _notes(leaf: Leaf, recipe: Recipe) -> list[str]:
     """Return the comments of a leaf, one paragraph each."""
     notes = [recipe.note, f"Drop path: {_rates(leaf, recipe).origin}"]
-    if _first_level(leaf):
+    if _first_level(leaf) and HEADS[leaf.head].skips:
         notes.append("The map of stride 4 is left out: the head does not use it, so that its tap would get no gradient")
     row = _released(leaf)
     if row is None:

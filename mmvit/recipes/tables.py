@@ -98,7 +98,9 @@ class Head:
         pace: of the demo.
         on: its pairings, by dataset.
         classifiers: parts that take num_classes.
-        first: the first level that its neck takes, the neck's start_level.
+        first: the first level that its neck takes.
+        skips: whether the neck leaves out earlier levels by its start_level; False if the backbone must not return them.
+        demo: what the demo changes in the model, for images of 96 pixels.
     """
 
     title: str
@@ -110,6 +112,8 @@ class Head:
     on: Mapping[str, Pairing]
     classifiers: tuple[str, ...] = ()
     first: int = 0
+    skips: bool = True
+    demo: Mapping[str, object] = field(default_factory=dict)
 
 
 DATASETS = {
@@ -214,6 +218,56 @@ HEADS = {
             "binary": BINARY,
         },
         classifiers=("decode_head",),
+    ),
+    "dino": Head(
+        "DINO",
+        "DINO",
+        ("box AP",),
+        "runtime_detection",
+        {"neck": None},
+        Pace(1.2, 2e-4),
+        {"coco": Pairing("coco_detection", "detr_1x", "mmdet's for DINO")},
+        first=1,
+        skips=False,
+        demo={"num_queries": 100},
+    ),
+    "deformable_detr": Head(
+        "Deformable DETR",
+        "DeformableDETR",
+        ("box AP",),
+        "runtime_detection",
+        {"neck": None},
+        Pace(0.7, 2e-4),
+        {"coco": Pairing("coco_detection", "deformable_detr_50e", "mmdet's for Deformable DETR", images=4)},
+        first=1,
+        skips=False,
+        demo={"num_queries": 50},
+    ),
+    "rtmdet": Head(
+        "RTMDet",
+        "RTMDet",
+        ("box AP",),
+        "runtime_detection",
+        {"neck": None},
+        Pace(0.2, 1e-3),
+        {
+            "coco": Pairing(
+                "coco_detection", "rtmdet_1x", "PVT's for RetinaNet, without RTMDet's 300 epochs of mosaics and mixed images"
+            )
+        },
+        first=1,
+        skips=False,
+    ),
+    "mask2former_semantic": Head(
+        "Mask2Former",
+        "Mask2FormerHead",
+        ("mIoU",),
+        "runtime_segmentation",
+        {"decode_head": None},
+        Pace(1.0, 2e-4),
+        {"ade20k": Pairing("ade20k", "mask2former_160k", "mmsegmentation's for Mask2Former", (512, 512))},
+        classifiers=("decode_head",),
+        demo={"decode_head.num_queries": 50, "decode_head.train_cfg.num_points": 1024},
     ),
 }
 PAIRINGS = {(head, dataset): pairing for head, row in HEADS.items() for dataset, pairing in row.on.items()}

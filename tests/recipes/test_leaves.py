@@ -64,7 +64,10 @@ def test_every_valid_name_parses_to_its_parts() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("upernett_van_b3_cityscapes", "'upernett' is no head; there are retinanet, mask_rcnn, upernet, segformer, fpn; did"),
+        (
+            "upernett_van_b3_cityscapes",
+            "'upernett' is no head; there are retinanet, mask_rcnn, upernet, segformer, fpn, dino, ",
+        ),
         ("mask-rcnn_van_b3_coco", "did you mean mask_rcnn? Expected HEAD_"),
         ("upernet_vann_b3_cityscapes", "did you mean van? Expected HEAD_"),
         ("upernet_van_b9_cityscapes", "'b9' is no arch of van; there are b"),

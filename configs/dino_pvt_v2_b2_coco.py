@@ -1,0 +1,20 @@
+# No published recipe; ours: mmdet's for DINO.
+# Drop path: the authors' detection code (detection/pvt_v2.py).
+_base_ = [
+    "_base_/heads/dino.py",
+    "_base_/datasets/coco_detection.py",
+    "_base_/schedules/detr_1x.py",
+    "_base_/runtime_detection.py",
+]
+model = dict(
+    backbone=dict(
+        type="mmvit.PVTv2",
+        arch="b2",
+        drop_path_rate=0.1,
+        out_indices=(1, 2, 3),
+        init_cfg=dict(type="Pretrained", checkpoint="https://github.com/whai362/PVT/releases/download/v2/pvt_v2_b2.pth"),
+    ),
+    neck=dict(in_channels=[128, 320, 512]),
+)
+train_dataloader = dict(batch_size=2)
+auto_scale_lr = dict(base_batch_size=16)

@@ -1,0 +1,20 @@
+# No published recipe; ours: mmsegmentation's for Mask2Former.
+# Drop path: the authors' segmentation code (segmentation/pvt.py).
+_base_ = [
+    "_base_/heads/mask2former_semantic.py",
+    "_base_/datasets/ade20k.py",
+    "_base_/schedules/mask2former_160k.py",
+    "_base_/runtime_segmentation.py",
+]
+model = dict(
+    data_preprocessor=dict(size=(512, 512)),
+    backbone=dict(
+        type="mmvit.PVT",
+        arch="small",
+        drop_path_rate=0.1,
+        init_cfg=dict(type="Pretrained", checkpoint="https://github.com/whai362/PVT/releases/download/v2/pvt_small.pth"),
+    ),
+    decode_head=dict(in_channels=[64, 128, 320, 512], num_classes=150),
+)
+train_dataloader = dict(batch_size=2)
+auto_scale_lr = dict(base_batch_size=16)

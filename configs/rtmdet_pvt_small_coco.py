@@ -1,0 +1,20 @@
+# No published recipe; ours: PVT's for RetinaNet, without RTMDet's 300 epochs of mosaics and mixed images.
+# Drop path: the authors' segmentation code (segmentation/pvt.py).
+_base_ = [
+    "_base_/heads/rtmdet.py",
+    "_base_/datasets/coco_detection.py",
+    "_base_/schedules/rtmdet_1x.py",
+    "_base_/runtime_detection.py",
+]
+model = dict(
+    backbone=dict(
+        type="mmvit.PVT",
+        arch="small",
+        drop_path_rate=0.1,
+        out_indices=(1, 2, 3),
+        init_cfg=dict(type="Pretrained", checkpoint="https://github.com/whai362/PVT/releases/download/v2/pvt_small.pth"),
+    ),
+    neck=dict(in_channels=[128, 320, 512]),
+)
+train_dataloader = dict(batch_size=2)
+auto_scale_lr = dict(base_batch_size=16)
