@@ -24,7 +24,7 @@ ROOMS = (
     "pyramid",
     "backbones",
     "zoo complexity",
-    "timm torchvision detectron2",
+    "timm torchvision detectron2 lightly_train",
     "transformers",
     "config",
     "recipes",

@@ -144,8 +144,7 @@ def test_model_builds(path: Path) -> None:
     cfg.model.backbone.init_cfg = None
     with torch.device("meta"):
         model = build(cfg)
-    made = {name for name, parameter in model.named_parameters() if not parameter.is_meta}
-    assert made <= {"level_embed"}, "mmdet makes this one of its DETRs by torch.Tensor"
+    assert {name for name, value in model.named_parameters() if not value.is_meta} <= {"level_embed"}, "made by torch.Tensor"
     with torch.device("meta"), DefaultScope.overwrite_default_scope(cfg.default_scope):
         assert MODELS.build(dict(cfg.tta_model, module=model)).module is model
 
