@@ -2,6 +2,7 @@
 
 - `stock`: runs the checks of options, classes and settings on every config of mmdet and mmsegmentation; each fault is a false
   alarm.
+- `swapped`: builds models of theirs with a backbone of ours, trains each a step and predicts (see `swapped`).
 - `random`: reads random annotation files, valid and broken, with mmdet and with the checks, which must agree.
 - `suites`: runs the toolkits' own tests from a checkout, with the operators that mmvit supplies.
 """
@@ -33,6 +34,8 @@ from mmvit.checks.plan import Plan
 from mmvit.checks.settings import check_settings
 from mmvit.checks.survey import Reading, survey
 
+from .swapped import swapped
+
 SCOPES = ("mmdet", "mmseg")
 PARTS = ("registry", "datasets", "models", "evaluation", "engine", "visualization")
 BROKEN = (  # stock configs that cannot run: options that the built class does not take, no size of batches
@@ -42,6 +45,7 @@ BROKEN = (  # stock configs that cannot run: options that the built class does n
     "upernet_r18_4xb4-160k_ade20k-512x512.py",  # data_preprocessor.size, which the model loses
     *(f"solov2-light_{name}_fpn_ms-3x_coco.py" for name in ("r18", "r34", "r50", "r50-dcn")),  # train_cfg.by_epoch beside type
 )
+CHECKS = (check_options, check_classes, check_losses, check_sizes, check_metrics, check_best, check_settings)
 NAMES = ("screw", "nut")
 OPERATORS = """
 bbox carafe corner_pool deform_conv deform_roi_pool focal_loss masked_conv2d merge_cells modulated_deform_conv
@@ -61,6 +65,8 @@ def main(arguments: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="what", required=True)
     stock = commands.add_parser("stock", help="all configs that the toolkits ship")
     stock.add_argument("--every", type=int, default=1, help="take each N-th config only")
+    built = commands.add_parser("swapped", help="a model of each of their folders of configs, with a backbone of ours")
+    built.add_argument("--every", type=int, default=1, help="take each N-th model only")
     drawn = commands.add_parser("random", help="random annotation files")
     drawn.add_argument("--files", type=int, default=1000)
     drawn.add_argument("--seed", type=int, default=0)
@@ -70,7 +76,10 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     if asked.what == "suites":
         return max(run_suite(*checkout.split("=", 1), asked.select) for checkout in asked.checkouts)
-    checked = stock_faults(asked.every) if asked.what == "stock" else disagreements(asked.files, asked.seed)
+    if asked.what == "random":
+        checked = disagreements(asked.files, asked.seed)
+    else:
+        checked = stock_faults(asked.every) if asked.what == "stock" else swapped(stock_files(), asked.every)
     found = 0
     for fault in checked:
         print(fault, flush=True)
@@ -79,33 +88,29 @@ def main(arguments: Sequence[str]) -> int:
     return int(found > 0)
 
 
+def stock_files() -> Iterator[tuple[str, Path]]:
+    """Yield scope and path of the toolkits' configs."""
+    for scope in SCOPES:
+        import_modules_from_strings([f"{scope}.{part}" for part in PARTS])
+        yield from ((scope, file) for file in sorted(Path(get_installed_path(scope), ".mim", "configs").rglob("*.py")))
+
+
 def stock_faults(every: int) -> Iterator[str]:
     """Yield the faults that the checks find in the toolkits' configs."""
     warnings.simplefilter("ignore")
     seen = 0
-    for scope in SCOPES:
-        import_modules_from_strings([f"{scope}.{part}" for part in PARTS])
-        home = Path(get_installed_path(scope), ".mim", "configs")
-        for file in sorted(home.rglob("*.py"))[::every]:
-            try:
-                cfg = Config.fromfile(file)
-            except Exception:  # a base that needs another, or packages that are not here
-                continue
-            if "_base_" in file.parts or not isinstance(cfg.get("model"), dict) or file.name in BROKEN:
-                continue
-            seen += 1
-            with DefaultScope.overwrite_default_scope(scope):
-                for check in (
-                    check_options,
-                    check_classes,
-                    check_losses,
-                    check_sizes,
-                    check_metrics,
-                    check_best,
-                    check_settings,
-                ):
-                    for finding in check(Plan(cfg, ("train", "val", "test"))):
-                        yield f"{file.relative_to(home)}: {finding.verdict}: {finding.text}"
+    for scope, file in list(stock_files())[::every]:
+        try:
+            cfg = Config.fromfile(file)
+        except Exception:  # a base that needs another, or packages that are not here
+            continue
+        if "_base_" in file.parts or not isinstance(cfg.get("model"), dict) or file.name in BROKEN:
+            continue
+        seen += 1
+        with DefaultScope.overwrite_default_scope(scope):
+            for check in CHECKS:
+                for finding in check(Plan(cfg, ("train", "val", "test"))):
+                    yield f"{file.parent.name}/{file.name}: {finding.verdict}: {finding.text}"
     print(f"{seen} configs", flush=True)
 
 

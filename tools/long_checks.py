@@ -1,4 +1,4 @@
-"""Checks that are too long for the suite: python tools/long_checks.py {stock,random,suites}."""
+"""Checks that are too long for the suite: python tools/long_checks.py {stock,swapped,random,suites}."""
 
 import sys
 from pathlib import Path
