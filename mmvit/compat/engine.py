@@ -1,8 +1,10 @@
-"""Corrections of mmengine's incompatibilities with current Python packages.
+"""Corrections of mmengine: its incompatibilities with current Python packages, and one waste of time.
 
 - mmengine 0.10 asks `pkg_resources` which packages are installed and where; setuptools 82 and later no longer contain it.
   The three functions that ask are answered from `importlib.metadata`.
 - `_base_ = 'mmseg::...'` looks for a distribution of the official name, from a fixed table; the forks have other names.
+- `Config.pretty_text` lets yapf format the config whenever it is asked, five times at the start of a run, which is a
+  tenth of its CPU time. The last text is kept.
 """
 
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import mmengine.config.utils
 import mmengine.utils.package_utils as package_utils
+from mmengine.config import Config
 
 FORKS = {"mmdet": "onedl-mmdetection", "mmseg": "onedl-mmsegmentation"}
 
@@ -56,6 +59,21 @@ def install() -> None:
             _replace(getattr(package_utils, answer.__name__), answer)
     names = mmengine.config.utils.MODULE2PACKAGE
     names.update({module: fork for module, fork in FORKS.items() if _has_distribution(fork)})
+    Config.pretty_text = property(_keeping_the_last(Config.pretty_text.fget))
+
+
+def _keeping_the_last(text_of: Callable[[Config], str]) -> Callable[[Config], str]:
+    """Return a function that formats a config only if its content is not that of the last call."""
+    last = ("", "")
+
+    def pretty_text(cfg: Config) -> str:
+        nonlocal last
+        content = repr(cfg._cfg_dict)
+        if content != last[0]:
+            last = content, text_of(cfg)
+        return last[1]
+
+    return pretty_text
 
 
 def _has_distribution(package: str) -> bool:

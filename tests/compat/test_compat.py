@@ -111,6 +111,21 @@ def test_bases_of_other_packages_are_found() -> None:
     assert cfg.model.decode_head.type == "FPNHead"
 
 
+def test_a_config_is_formatted_again_only_if_it_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import yapf
+    from mmengine.config import Config
+
+    formatted = []
+    for module in (mmengine.config.config, yapf.yapflib.yapf_api):  # the stacks import it at different places
+        monkeypatch.setattr(module, "FormatCode", lambda code, **_: (formatted.append(code) or code, False), raising=False)
+    cfg = Config(dict(model=dict(layers=[dict(width=1)])))
+    assert "width=1" in cfg.pretty_text
+    assert cfg.pretty_text == cfg.copy().pretty_text
+    assert len(formatted) == 1
+    cfg.model.layers[0].width = 2
+    assert "width=2" in cfg.pretty_text
+
+
 def test_our_configs_are_bases(tmp_path: Path) -> None:
     """By name and by path; what is taken from a base by name keeps the meaning that mmdet gives to its types."""
     from mmengine.config import Config
