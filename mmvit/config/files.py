@@ -64,7 +64,7 @@ def _colour(cfg: Config) -> None:
     for part in mappings({split: cfg.get(f"{split}_dataloader") for split in SPLITS}):
         metainfo: Any = part.get("metainfo")
         if isinstance(metainfo, dict) and isinstance(metainfo.get("classes"), list | tuple) and "palette" not in metainfo:
-            metainfo["palette"] = palette_of(len(metainfo["classes"]))
+            metainfo["palette"] = palette_of(metainfo["classes"])
 
 
 def shipped(folder: str) -> Path:

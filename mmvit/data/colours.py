@@ -1,11 +1,14 @@
 """Colours of classes that can be told apart."""
 
+from collections.abc import Iterable
 from functools import cache
+from itertools import cycle
 
 import cv2
 import numpy as np
 
 Colour = tuple[int, int, int]  # red, green, blue
+GREY = (128, 128, 128)
 COLOURS = 256  # that differ; then they repeat
 
 
@@ -25,6 +28,7 @@ def colours() -> list[Colour]:
     return [(int(red), int(green), int(blue)) for red, green, blue in grid[chosen]]
 
 
-def palette_of(count: int) -> list[Colour]:
-    """Return a colour for each of `count` classes."""
-    return [colours()[label % COLOURS] for label in range(count)]
+def palette_of(classes: Iterable[str]) -> list[Colour]:
+    """Return a colour for each class, and grey for the background."""
+    apart = cycle(colours())
+    return [GREY if name.casefold() == "background" else next(apart) for name in classes]

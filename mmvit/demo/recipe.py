@@ -25,7 +25,6 @@ from .spec import CLASSES, SEGMENTATION_CLASSES, DemoSpec
 
 ROOT = Path("data/demo")
 BATCH = 4
-GREY = (128, 128, 128)  # the background
 WARM_UP = 50
 BETAS = (0.9, 0.98)  # 0.98: the size of the gradients changes within tens of iterations
 VALIDATIONS = 4
@@ -184,7 +183,7 @@ def _segmentation_data(cfg: Config, root: Path, layout: LabelMaps) -> None:
             img_suffix=layout.images[1],
             seg_map_suffix=layout.maps[1],
             reduce_zero_label=layout.reduce_zero_label,
-            metainfo=dict(classes=layout.classes, palette=[GREY, *palette_of(len(layout.classes) - 1)]),
+            metainfo=dict(classes=layout.classes, palette=palette_of(layout.classes)),
             test_mode=split != "train",
         )
     _loaders(cfg)

@@ -80,7 +80,7 @@ def from_config(
         mmvit=__version__,
         checkpoint_sha256=sha256_of(fetch(checkpoint)),
         classes=list(loaded.classes),
-        palette=[list(colour) for colour in loaded.palette or palette_of(len(loaded.classes))],
+        palette=[list(colour) for colour in loaded.palette or palette_of(loaded.classes)],
         category_ids=list(loaded.category_ids or ()),
         **described(program),
         **({"bands": bands} if bands else {}),

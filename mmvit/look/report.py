@@ -96,6 +96,7 @@ def draw_curves(log: list[dict[str, float]], metric: str | None, target: Path) -
         steps, values = np.array(entries).T
         axes.plot(steps, values, color=BLUE, marker="." if len(steps) < 50 else None, linewidth=1.5)
         axes.set_ylim(0, values.max() * 1.15 if values.max() > 0 else 1)
+        axes.set_xlim(0, steps[-1] * 1.02)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.set_xlabel("iterations", fontsize=9)
         axes.grid(alpha=0.3)

@@ -55,7 +55,7 @@ def text(title: str, plan: Plan, classes: Sequence[str], files: Files) -> str:
         f'_base_ = "{base}"  # the recipe, of which the rest is what these data change',
         f'work_dir = "{HERE}run"',
         *_rows("classes = (", [quoted(name) for name in classes], ")", "  # in the order of the labels' numbers"),
-        *_palette(len(classes)),
+        *_palette(classes),
         *_model(plan, len(classes)),
         f"scale = {plan.sizes.scale}  # long and short side: {plan.sizes.reason}",
         *_loading(plan),
@@ -91,11 +91,11 @@ def _rows(opening: str, entries: Sequence[str], closing: str, remark: str = "") 
     return [opening + remark, *rows, closing]
 
 
-def _palette(count: int) -> list[str]:
+def _palette(classes: Sequence[str]) -> list[str]:
     """Return the classes and their colours; many classes get theirs from mmvit as it draws, the same ones."""
-    if count > LISTED:
+    if len(classes) > LISTED:
         return ["metainfo = dict(classes=classes)"]
-    return _rows("metainfo = dict(classes=classes, palette=[", [str(colour) for colour in palette_of(count)], "])")
+    return _rows("metainfo = dict(classes=classes, palette=[", [str(colour) for colour in palette_of(classes)], "])")
 
 
 def _model(plan: Plan, count: int) -> list[str]:
