@@ -8,7 +8,7 @@ from ..recipes.tables import DATASETS
 from .findings import Finding, ok, wrong
 from .plan import Plan
 
-KNOWN = {row.kind: row for row in DATASETS.values()}
+KNOWN = {row.kind: row for row in DATASETS.values() if row.published}
 
 
 def check_paths(plan: Plan) -> Iterator[Finding]:

@@ -37,6 +37,7 @@ class Dataset:
         classes: how many it has, where the base of a head has another number.
         head: more settings of each head that takes num_classes.
         families: those that have a config for it; all by default.
+        published: whether everyone's files are the same; otherwise they are the user's own.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Dataset:
     classes: int | None = None
     head: Mapping[str, Any] = field(default_factory=dict)
     families: tuple[str, ...] = ()
+    published: bool = True
 
     def has(self, family: str) -> bool:
         return not self.families or family in self.families
@@ -146,6 +148,7 @@ DATASETS = {
         classes=2,
         head=dict(out_channels=1, threshold=0.5, loss_decode=dict(_delete_=True, type="mmvit.StructureLoss")),
         families=("pvt_v2",),
+        published=False,
     ),
 }
 BINARY = Pairing("binary", "binary_12k", "Polyp-PVT's, with another head", (352, 352), images=16, gpus=1)

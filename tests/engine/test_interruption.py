@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
 import pytest
@@ -23,6 +24,15 @@ def answer(end: Connection) -> None:
     time.sleep(600)
 
 
+@pytest.fixture
+def foreground() -> Iterator[None]:
+    """Ctrl-C as in the foreground: a shell lets what it starts with `&` ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("foreground")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_forked_processes_end_at_a_signal(number: int) -> None:
     """VOCMetric evaluates in a pool: its processes ignored SIGTERM, and `Pool.terminate` waited for ever."""
