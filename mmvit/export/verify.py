@@ -198,17 +198,18 @@ def agreement(exportable: Exportable, run: Run, image: Tensor) -> float:
     return float((same.any(axis=0).sum() + same.any(axis=1).sum()) / sum(same.shape))
 
 
-def require_agreement(exportable: Exportable, run: Run, images: Iterable[Tensor]) -> str:
+def require_agreement(exportable: Exportable, run: Run, samples: Iterable[Tensor]) -> str:
     """Compare a file of less precision with the model on images (1, H, W, 3); return a sentence about the result.
 
     Raises:
         InputError: less than 0.9 agrees on the mean.
     """
-    shares = [agreement(exportable, run, image) for image in images]
+    shares = [agreement(exportable, run, image) for image in samples]
     mean = sum(shares) / len(shares)
     if not mean >= LEAST:
         raise InputError(f"at this precision only {mean:.1%} of the model's outputs stay the same. Nothing was written")
-    return f"agrees with the model in {mean:.1%} on the mean of {len(shares)} images, in {min(shares):.1%} at least"
+    images = f"{len(shares)} image{'s' * (len(shares) != 1)}"
+    return f"agrees with the model in {mean:.1%} on the mean of {images}, in {min(shares):.1%} at least"
 
 
 COMPARISONS = dict(detector=compare_detections, segmenter=compare_label_maps, backbone=compare_maps)

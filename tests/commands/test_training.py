@@ -105,7 +105,7 @@ def test_each_head_trains_and_evaluates(folder: Path, trained: Callable[[str], s
 def test_each_head_resumes(folder: Path, trained: Callable[[str], str], name: str) -> None:
     trained(name)
     said = command(folder, "train", name, "--resume", *paired(name, 3))
-    assert re.search(r"^weights +resumed from work_dirs/\S+ at iteration 2$", said, re.MULTILINE)
+    assert re.search(r"^weights +resumed from work_dirs/\S+\s+at\s+iteration\s+2$", said, re.MULTILINE)
     assert re.findall(r"Iter\(train\) \[ *(\d+)/", said) == ["3"]
     assert all(0 <= figure <= 100 for figure in reported(said, name))
 

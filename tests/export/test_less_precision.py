@@ -45,7 +45,7 @@ def test_less_precision_tells_what_it_costs(
     words = [*words, "--size", "200x200"]  # of all these images, traced in a fraction of the time
     assert export.main([str(config), str(checkpoint), "--out", str(out), *words]) == 0
     printed = capsys.readouterr().out
-    assert re.search(r"agrees with the model in (9\d\.\d|100\.0)% on the mean of [45] images", printed)
+    assert re.search(r"agrees with the model in (9\d\.\d|100\.0)% on the mean of (1 image|[45] images),", printed)
     for measure in measures:
         assert re.search(rf"{measure} 0\.\d+ -> 0\.\d+ \([+-]0\.\d+\)", printed), printed
     assert "on 4 validation images" in printed
