@@ -38,11 +38,13 @@ from .swapped import swapped
 
 SCOPES = ("mmdet", "mmseg")
 PARTS = ("registry", "datasets", "models", "evaluation", "engine", "visualization")
-BROKEN = (  # stock configs that cannot run: options that the built class does not take, no size of batches
+BROKEN = (  # stock configs of which a finding is true: most cannot run
     "qdtrack_faster-rcnn_r50_fpn_4e_base.py",  # a base outside of _base_
     "fcos_swinb_fpn_8x4_sample1e-3_mstrain_v3det_2x.py",  # FPN.force_grad_on_level
     "faster-rcnn_r50_fpn_1x_voc0712-cocofmt.py",  # CocoMetric.eval_mode, left over from VOC's
-    "upernet_r18_4xb4-160k_ade20k-512x512.py",  # data_preprocessor.size, which the model loses
+    *(f"upernet_r18_4xb4-{run}-512x512.py" for run in ("20k_voc12aug", "40k_voc12aug", "80k_ade20k", "160k_ade20k")),
+    "bisenetv2_fcn_4xb4-ohem-160k_cityscapes-1024x1024.py",  # data_preprocessor.size, which these five models lose
+    "deeplabv3plus_r50-d8_4xb2-300k_mapillay_v1_65-1280x1280.py",  # crops of 512 x 1024, padded to 1280 x 1280
     *(f"solov2-light_{name}_fpn_ms-3x_coco.py" for name in ("r18", "r34", "r50", "r50-dcn")),  # train_cfg.by_epoch beside type
 )
 CHECKS = (check_options, check_classes, check_losses, check_sizes, check_metrics, check_best, check_settings)

@@ -29,7 +29,7 @@ from ..weights.published import config_of
 from ..weights.whole import use_threshold, whole_of
 from .sources import warn
 
-BUILDING = Lock()  # mmengine's default scope is one for all threads
+BUILDING = Lock()  # what is one for all threads, such as mmengine's default scope
 CATEGORY_IDS = "category_ids"  # in a checkpoint's `dataset_meta`
 READERS = {"LoadImage": LoadImage, "LoadImageFromFile": LoadImage, "LoadBands": LoadBands}
 
@@ -86,7 +86,8 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
     """
     path = fetch(checkpoint)
     content = read_checkpoint(path, checkpoint)
-    cfg = _config(config or config_of(str(checkpoint)), content, str(checkpoint))
+    with BUILDING:  # Python 3.11 counts the depth of parsed source for all threads at once, and raises SystemError
+        cfg = _config(config or config_of(str(checkpoint)), content, str(checkpoint))
     source, scope = str(config or checkpoint), cfg.get("default_scope")
     if scope not in ("mmdet", "mmseg"):
         raise InputError(f"{source}: default_scope is {scope!r}. Expected mmdet or mmseg")
