@@ -17,14 +17,7 @@ from ..errors import InputError
 MOST = 32  # bands
 SUFFIXES = (".tif", ".tiff")
 NODATA = 42113  # GDAL's tag of the value of pixels without data
-GEOREFERENCE = (
-    33550,
-    33922,
-    34264,
-    34735,
-    34736,
-    34737,
-)  # scale, tie points, transformation, and GeoTIFF's three lists of keys
+GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)  # scale, tie points, transformation, GeoTIFF's lists of keys
 JPEGS = (6, 7, 34892, 33007)
 INDEXING = tuple[slice, slice]
 

@@ -23,9 +23,8 @@ from ..pyramid import Pyramid
 from ..timm import PREFIX
 from ..zoo import create
 
-OTHER_SHAPES = re.compile(
-    r"input_proj|adapter|lateral|class|score"
-)  # what depends on the backbone's channels, or on the classes
+# what depends on the backbone's channels, or on the classes
+OTHER_SHAPES = re.compile(r"input_proj|adapter|lateral|class|score")
 REFUSED = dict.fromkeys(
     ("rf_detr", "lw_detr"), "it builds its own windowed ViT whatever backbone_config says, and reads that one's stage_names"
 ) | dict.fromkeys(("depth_anything", "zoedepth", "prompt_depth_anything"), "its neck takes the tokens of a plain ViT, not maps")
