@@ -36,7 +36,7 @@ def test_a_run_leaves_its_results(tmp_path: Path, by_epoch: bool) -> None:
 
 
 def test_a_killed_run_has_results_and_goes_on_with_them(tmp_path: Path) -> None:
-    dying = dict(type="KillHook", at=10)
+    dying = dict(type="KillHook", at=9, moment="before_train_iter")
     kill(runner(tmp_path, hooks=[HOOK, dying]))
     before = read_results(tmp_path)
     assert before is not None
