@@ -12,13 +12,8 @@ from ..errors import InputError, first_few
 
 SAMPLED = 16  # maps that are read before a run; if these leave next to nothing, all are read
 NOTICEABLE = 0.001  # share of pixels
-SHARED = (
-    "color_type",
-    "imdecode_backend",
-    "backend_args",
-    "mean",
-    "std",
-)  # options that our reading steps share with the stock ones
+# options that our reading steps share with the stock ones
+SHARED = ("color_type", "imdecode_backend", "backend_args", "mean", "std")
 
 Read = Callable[[dict[str, Any]], np.ndarray]
 

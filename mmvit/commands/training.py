@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..config.short_options import SHORT
+from ..engine.trackers import TRACKERS
 from .cfg_options import add_cfg_options, add_data_root
 from .options import add_demo, demo_variant, exit_status
 
@@ -50,8 +51,9 @@ def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> i
     parser.add_argument(
         "--minutes", type=float, metavar="N", help="shorten training and schedules so that it ends within N minutes"
     )
-    for name in ("tensorboard", "wandb", "mlflow", "clearml"):
-        parser.add_argument(f"--{name}", action="store_true", help=f"send figures and config to {name}, too")
+    for name in TRACKERS:
+        help = f"send figures and config to {name}, too"
+        parser.add_argument(f"--{name}", action="append_const", const=name, dest="track", default=[], help=help)
     asked = parser.parse_args(arguments)
     from ..engine.configuration import TrainOptions  # torch, not before it is needed: --help does without
     from ..engine.launch import train

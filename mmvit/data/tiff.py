@@ -164,6 +164,30 @@ class Windows:
         return self.scale.of(self.bands, place)
 
 
+class ReadBands:
+    """Step that reads the bands of a TIFF file, normalised.
+
+    Args:
+        mean, std: of each band, in the order of the file.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.scale = Scale(mean, std)
+
+    def windows(self, path: str) -> Windows:
+        """Return an image whose rows and columns are read where they are sliced."""
+        return Windows(Bands(path), self.scale)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add `img` (H, W, C) float32, `img_shape` and `ori_shape` to `results`, which name the file as `img_path`.
+
+        Raises:
+            InputError: the file cannot be used.
+        """
+        image = self.windows(results["img_path"])[:, :]
+        return dict(results, img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
+
+
 def statistics(paths: Sequence[str | Path]) -> tuple[list[float], list[float]]:
     """Return mean and deviation of each band over files; pixels without data are left out.
 

@@ -1,5 +1,6 @@
 """The config of a run, made from the options of the command line."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,10 +52,7 @@ class TrainOptions(ShortOptions):
     cfg_options: dict[str, Any] = field(default_factory=dict)
     launcher: Launcher = "none"
     variant: Variant | None = None
-    tensorboard: bool = False
-    wandb: bool = False
-    mlflow: bool = False
-    clearml: bool = False
+    track: Sequence[str] = ()  # trackers of experiments, by the names of their options
     minutes: float | None = None  # within which the training shall end
     verbose: bool = False  # everything in the terminal, not only in the log
     new_schedule: bool = False
@@ -100,8 +98,7 @@ def train_config(options: TrainOptions) -> Config:
         if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
             raise InputError(f"--auto-scale-lr: {options.config} has no auto_scale_lr.base_batch_size to scale from")
         cfg.auto_scale_lr.enable = True
-    asked = [name for name in ("tensorboard", "wandb", "mlflow", "clearml") if getattr(options, name)]
-    track(cfg, asked, Path(cfg.filename).stem, Path(cfg.work_dir).name)
+    track(cfg, options.track, Path(cfg.filename).stem, Path(cfg.work_dir).name)
     resume = options.resume
     if resume is None and cfg.resume:  # mmengine resumes from load_from, or else from the newest checkpoint of the work dir
         resume = str(cfg.load_from or "auto")

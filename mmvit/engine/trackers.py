@@ -1,5 +1,6 @@
 """Trackers of experiments: mmengine's backends that send figures and the config elsewhere, each by one option."""
 
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -9,35 +10,36 @@ from ..errors import InputError
 
 
 class Tracker(NamedTuple):
-    """A tracker: the type of mmengine's backend, the package that it imports, and its settings by project and run."""
+    """A tracker: the type of mmengine's backend, the package that it imports, and its settings for a project and a run."""
 
     backend: str
     package: str
-    settings: dict[str, Any]
+    settings: Callable[[str, str], dict[str, Any]]
 
 
-def trackers(project: str, run: str) -> dict[str, Tracker]:
-    """Return the trackers by the names of their options."""
-    return {
-        "tensorboard": Tracker("TensorboardVisBackend", "tensorboard", {}),
-        "wandb": Tracker("WandbVisBackend", "wandb", dict(init_kwargs=dict(project=project, name=run))),
-        "mlflow": Tracker("MLflowVisBackend", "mlflow", dict(exp_name=project, run_name=run)),
-        "clearml": Tracker("ClearMLVisBackend", "clearml", dict(init_kwargs=dict(project_name=project, task_name=run))),
-    }
+TRACKERS = {  # by the names of their options
+    "tensorboard": Tracker("TensorboardVisBackend", "tensorboard", lambda project, run: {}),
+    "wandb": Tracker("WandbVisBackend", "wandb", lambda project, run: dict(init_kwargs=dict(project=project, name=run))),
+    "mlflow": Tracker("MLflowVisBackend", "mlflow", lambda project, run: dict(exp_name=project, run_name=run)),
+    "clearml": Tracker(
+        "ClearMLVisBackend", "clearml", lambda project, run: dict(init_kwargs=dict(project_name=project, task_name=run))
+    ),
+}
 
 
-def track(cfg: Config, names: list[str], project: str, run: str) -> None:
+def track(cfg: Config, names: Iterable[str], project: str, run: str) -> None:
     """Add trackers to a config.
 
     Raises:
-        InputError: the package of one is not installed.
+        InputError: there is no such tracker, or its package is not installed.
     """
-    known = trackers(project, run)
     for name in names:
-        tracker = known[name]
+        if name not in TRACKERS:
+            raise InputError(f"track has {name!r}. Expected some of {', '.join(TRACKERS)}")
+        tracker = TRACKERS[name]
         try:
             import_module(tracker.package)
         except ImportError as error:
             raise InputError(f"--{name}: {error}. Get it with pip install {tracker.package}") from error
         others = [backend for backend in cfg.visualizer.vis_backends if backend.get("type") != tracker.backend]
-        cfg.visualizer.vis_backends = [*others, dict(type=tracker.backend, **tracker.settings)]
+        cfg.visualizer.vis_backends = [*others, dict(type=tracker.backend, **tracker.settings(project, run))]

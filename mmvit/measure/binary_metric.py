@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
+from prettytable import PrettyTable  # which mmseg needs for its own
 
 from ..errors import InputError, first_few
 from ..registry import METRICS
@@ -87,10 +88,9 @@ def _means(found: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def table(rows: dict[str, dict[str, float]]) -> str:
     """Return the figures of several test sets side by side, a line each."""
-    width, heads = max(len("test set"), *map(len, rows)), list(next(iter(rows.values())))
-    lines = [["test set".ljust(width), *(head.rjust(8) for head in heads)]]
-    lines += [[name.ljust(width), *(f"{row[head]:8.4f}" for head in heads)] for name, row in rows.items()]
-    return "\n" + "\n".join("  ".join(line) for line in lines)
+    made = PrettyTable(["test set", *next(iter(rows.values()))], float_format=".4")
+    made.add_rows([[name, *row.values()] for name, row in rows.items()])
+    return f"\n{made}"
 
 
 def probabilities(scores: torch.Tensor) -> torch.Tensor:

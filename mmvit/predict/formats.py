@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from ..data.files import write_whole
-from .results import run_lengths
+from .results import Detections, run_lengths
 from .sessions import needed
 
 LIBRARY = ("supervision", "draw")  # with the extra that brings it
@@ -47,7 +47,7 @@ def pictures(lines: Iterable[Mapping[str, Any]], categories: list[dict[str, Any]
     """
     library = needed(*LIBRARY)
     label_of = {entry["id"]: label for label, entry in enumerate(categories)}
-    names = np.array([entry["name"] for entry in categories])
+    names = tuple(entry["name"] for entry in categories)
     for line in lines:
         if "image" not in line:
             continue
@@ -56,16 +56,18 @@ def pictures(lines: Iterable[Mapping[str, Any]], categories: list[dict[str, Any]
         labels = np.array([label_of[entry["category_id"]] for entry in entries], dtype=int)
         size = (image["width"], image["height"])
         masks = [library.rle_to_mask(entry["segmentation"]["counts"], size) for entry in entries if "segmentation" in entry]
-        found = library.Detections(
-            xyxy=np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]),
-            mask=np.array(masks, dtype=bool) if masks else None,
-            confidence=np.array([entry["score"] for entry in entries], dtype=np.float64),
-            class_id=labels,
-            data=dict(class_name=names[labels]),
+        found = Detections(
+            line["source"],
+            size[::-1],
+            np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]),
+            np.array([entry["score"] for entry in entries], dtype=np.float64),
+            labels,
+            names,
+            np.array(masks, dtype=bool) if masks else None,
         )
         film, _, frame = line["source"].rpartition(" frame ")
         name = f"{Path(film).stem}_{int(frame):06d}" if "film" in line else line["name"]
-        yield Picture(name, line["source"], (size[1], size[0]), found)
+        yield Picture(name, line["source"], size[::-1], found.to_supervision())
 
 
 def write_yolo(found: Iterable[Picture], names: list[str], out: Path) -> None:

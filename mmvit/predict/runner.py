@@ -43,29 +43,13 @@ class Read:
         return dict(results, img=image, img_shape=size, ori_shape=size)
 
 
-class ReadBands:
-    """Reading of a TIFF file with many bands, normalised as in the model's training."""
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        from ..data.tiff import Scale  # pictures do without
-
-        self.scale = Scale(mean, std)
-
-    def windows(self, path: str) -> Any:
-        """Return an image whose rows and columns are read where they are sliced."""
-        from ..data.tiff import Bands, Windows
-
-        return Windows(Bands(path), self.scale)
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Add `img` (H, W, C) float32, `img_shape` and `ori_shape` to `results`; raise InputError if the file is of no use."""
-        image = self.windows(results["img_path"])[:, :]
-        return dict(results, img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
-
-
-def reader_of(metadata: dict[str, Any]) -> Read | ReadBands:
+def reader_of(metadata: dict[str, Any]) -> Any:
     """Return how an exported model's images are read."""
-    return ReadBands(**metadata["bands"]) if metadata.get("bands") else Read()
+    if not metadata.get("bands"):
+        return Read()
+    from ..data.tiff import ReadBands  # pictures do without
+
+    return ReadBands(**metadata["bands"])
 
 
 class Runner:

@@ -142,7 +142,7 @@ def test_options_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_options_reach_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    options = dict(auto_scale_lr=True, tensorboard=True, cfg_options={"optim_wrapper.optimizer.lr": 0.5})
+    options = dict(auto_scale_lr=True, track=["tensorboard"], cfg_options={"optim_wrapper.optimizer.lr": 0.5})
     cfg = train_config(TrainOptions(LEAF, **options))
     assert cfg.work_dir == "work_dirs/retinanet_pvt_tiny_coco"
     assert cfg.auto_scale_lr.enable

@@ -174,7 +174,7 @@ def test_what_the_default_runtime_has_may_be_missing(tmp_path: Path, way: str, n
         else:
             whole[key] = None
     whole.dump(tmp_path / "bare.py")
-    cfg = train_config(TrainOptions(tmp_path / "bare.py", tmp_path, tensorboard=True))
+    cfg = train_config(TrainOptions(tmp_path / "bare.py", tmp_path, track=["tensorboard"]))
     assert {"LocalVisBackend", "TensorboardVisBackend"} == {backend.type for backend in cfg.visualizer.vis_backends}
     assert cfg.default_hooks.visualization.type.endswith("VisualizationHook")
     assert [hook.type for hook in cfg.custom_hooks][-3:] == ["mmvit.ProgressHook", "mmvit.PicturesHook", "mmvit.ResultsHook"]

@@ -84,6 +84,17 @@ def test_the_metric_averages_images_and_leaves_ignored_pixels_out() -> None:
         metric.process({}, [dict(sample, img_path="other/1.jpg")])
 
 
+@pytest.mark.stack
+def test_test_sets_stand_side_by_side() -> None:
+    from mmvit.measure.binary_metric import table
+
+    lines = table({"Kvasir": {"Dice": 0.91234, "MAE": 0.01}, "CVC": {"Dice": 1.0, "MAE": 0.5}}).splitlines()
+    assert [line.strip("| ").split() for line in lines if "0." in line] == [
+        ["Kvasir", "|", "0.9123", "|", "0.0100"],
+        ["CVC", "|", "1.0000", "|", "0.5000"],
+    ]
+
+
 def test_the_threshold_with_the_highest_dice_is_found() -> None:
     found, truth = case(0)
     curve = dice_by_threshold(found, truth)
