@@ -14,7 +14,7 @@ from makers import HOME
 from torch import Tensor, nn
 
 import mmvit
-from benchmarks import candidates, cli, measure, records, report
+from benchmarks import candidates, cli, commands, measure, records, report
 from benchmarks.written_out import FORMS, outlook_attention, reducing_attention, written_out
 from mmvit.backbones.pvt import SpatialReductionAttention
 from mmvit.backbones.volo import OutlookAttention
@@ -283,3 +283,15 @@ def test_get_flops_as_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-2:]] == ["backbone", "model"]
     assert get_flops.main(["retinanet_pvt_tin_coco"]) == 2
     assert "error: config retinanet_pvt_tin_coco" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.stack
+def test_whole_commands_cost_something(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(commands, "FEW", 1)
+    assert commands.main(["--pictures", "2", "--repeats", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()[4:]
+    assert [line.split("|")[1].strip() for line in lines] == ["1 pictures"] * 2 + ["2 pictures"] * 2 + [
+        "a training of one step"
+    ]
+    assert all(float(line.split("|")[3]) > 1 and float(line.split("|")[5].replace(",", "")) > 100 for line in lines)

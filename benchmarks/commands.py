@@ -1,0 +1,151 @@
+"""CPU seconds of whole commands: python -m benchmarks.commands [COMMIT].
+
+`mmvit predict` beside mmdet's `DetInferencer`, on 100 pictures and on more, and a training that ends after one step; with a
+COMMIT, ours at that commit as well. Each is a process of its own with one thread; they take turns, in an order drawn by chance.
+CPU seconds differ less than seconds by what else a machine does. Pictures are small, and the network is the smallest, so that
+what surrounds it shows.
+"""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from mmvit.commands.options import at_least_one, exit_status
+from mmvit.config.parts import without_init
+from mmvit.errors import InputError
+
+from .compare import HERE, checkout
+from .measure import spread
+from .records import HOME, machine
+from .report import table
+
+FEW = 100  # pictures, beside which more show what each costs in time and memory
+SIZE = (96, 128)
+CLASSES = ("one", "two")
+SETTINGS = """\
+_base_ = "mmvit::retinanet_pvt_v2_b0_coco.py"
+metainfo = dict(classes=("one", "two"), palette=[(240, 60, 60), (60, 60, 240)])
+model = dict(backbone=dict(init_cfg=None), bbox_head=dict(num_classes=2), data_preprocessor=dict(pad_size_divisor=32))
+data = dict(data_root="ROOT/", metainfo=metainfo, ann_file="all.json", data_prefix=dict(img="all/"))
+learn, small = [
+    [dict(step, scale=(128, 96)) if step["type"] == "Resize" else step for step in pipeline]
+    for pipeline in (_base_.train_pipeline, _base_.test_pipeline)
+]
+train_dataloader = dict(batch_size=1, num_workers=0, persistent_workers=False, dataset=dict(data, pipeline=learn))
+val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data, pipeline=small))
+test_dataloader = val_dataloader
+val_evaluator = test_evaluator = dict(ann_file="ROOT/all.json")
+train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=1, val_interval=10)
+param_scheduler = []
+"""
+STOCK = (
+    "import sys, mmvit; from mmdet.apis import DetInferencer; config, checkpoint, inputs, out = sys.argv[1:]; "
+    "DetInferencer(config, checkpoint, device='cpu')(inputs, out_dir=out, no_save_vis=True, no_save_pred=False)"
+)
+
+
+class Cost(NamedTuple):
+    seconds: float  # of CPU, of the process and its children
+    memory: float  # at its peak, in MiB
+
+
+def prepare(root: Path, pictures: int) -> None:
+    """Write pictures of noise in two folders, their annotations, a config, and a checkpoint of random weights."""
+    noise = np.random.default_rng(0)
+    names = [f"{number:05d}.jpg" for number in range(pictures)]
+    for folder, count in (("few", FEW), ("all", pictures)):
+        (root / folder).mkdir()
+        for name in names[:count]:
+            cv2.imwrite(str(root / folder / name), noise.integers(0, 256, (*SIZE, 3), dtype=np.uint8))
+    content = dict(
+        images=[dict(id=number, file_name=name, height=SIZE[0], width=SIZE[1]) for number, name in enumerate(names, 1)],
+        annotations=[
+            dict(id=number, image_id=number, category_id=1 + number % 2, bbox=[8, 8, 40, 30], area=1200, iscrowd=0)
+            for number in range(1, pictures + 1)
+        ],
+        categories=[dict(id=number, name=name) for number, name in enumerate(CLASSES, 1)],
+    )
+    (root / "all.json").write_text(json.dumps(content), encoding="utf-8")
+    (root / "model.py").write_text(SETTINGS.replace("ROOT", root.as_posix()), encoding="utf-8")
+    cfg = Config.fromfile(root / "model.py")
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = MODELS.build(without_init(cfg.model))
+    meta = dict(dataset_meta=dict(classes=CLASSES), cfg=cfg.pretty_text)
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), root / "model.pth")
+
+
+def cost(words: Sequence[str], home: Path, folder: Path) -> Cost:
+    """Run a command with the mmvit of a folder, in an empty folder.
+
+    Raises:
+        InputError: it failed.
+    """
+    folder.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(home), "OMP_NUM_THREADS": "1"}
+    with (folder / "output").open("w", encoding="utf-8") as output:
+        process = subprocess.Popen([sys.executable, *words], cwd=folder, env=environment, stdout=output, stderr=output)
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise InputError(f"{' '.join(words)}: {(folder / 'output').read_text(encoding='utf-8')[-2000:]}")
+    shutil.rmtree(folder)
+    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def candidates(root: Path, homes: dict[str, Path], pictures: int) -> dict[tuple[str, str], tuple[list[str], Path]]:
+    """Return words and mmvit's folder of each command, by what it does and who does it."""
+    config, checkpoint = str(root / "model.py"), str(root / "model.pth")
+    found = {}
+    for folder, count in (("few", FEW), ("all", pictures)):
+        what, inputs = f"{count:,} pictures", str(root / folder)
+        words = ["predict", config, checkpoint, inputs, "--no-overlays", "--out", "out"]
+        found |= {(what, f"mmvit predict, {name}"): (["-m", "mmvit", *words], home) for name, home in homes.items()}
+        found[what, "mmdet's DetInferencer"] = (["-c", STOCK, config, checkpoint, inputs, "out"], HOME)
+    words = ["-m", "mmvit", "train", config, "--work-dir", "run"]
+    return found | {("a training of one step", f"mmvit train, {name}"): (words, home) for name, home in homes.items()}
+
+
+def run(asked: Namespace) -> None:
+    with TemporaryDirectory(prefix="commands_") as folder, ExitStack() as stack:
+        root, homes = Path(folder).resolve(), {HERE: HOME}
+        if asked.commit:
+            homes[asked.commit] = stack.enter_context(checkout(asked.commit))
+        prepare(root, asked.pictures)
+        listed = candidates(root, homes, asked.pictures)
+        costs: dict[tuple[str, str], list[Cost]] = {name: [] for name in listed}
+        for _ in range(asked.repeats):
+            for name in random.sample(list(listed), len(listed)):
+                costs[name].append(cost(*listed[name], root / "turn"))
+    lines = []
+    for (what, who), found in costs.items():
+        seconds = spread([each.seconds for each in found])
+        row = f"{seconds.median:.1f}", f"{seconds.low:.1f} to {seconds.high:.1f}", f"{max(each.memory for each in found):,.0f}"
+        lines.append([what, who, *row])
+    print(machine(), "", *table(("what", "command", "CPU s", "quartiles", "memory (MiB)"), lines), sep="\n")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure with the options of the command line; return the exit status."""
+    parser = ArgumentParser("python -m benchmarks.commands", description="CPU seconds of whole commands.")
+    parser.add_argument("commit", nargs="?", help="commit, branch or tag to measure as well, such as HEAD~1")
+    parser.add_argument("--pictures", type=at_least_one, default=1000, help="pictures (default: %(default)s)")
+    parser.add_argument("--repeats", type=at_least_one, default=3, help="turns (default: %(default)s)")
+    return exit_status(run, parser.parse_args(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
