@@ -26,8 +26,8 @@ from torch import Tensor
 
 from mmvit.compat.checkpoints import safe_load
 from mmvit.config.files import config_file
+from mmvit.config.work_dirs import last_checkpoint
 from mmvit.demo.recipe import DEMO
-from mmvit.engine.checkpoints import last_checkpoint
 from mmvit.engine.configuration import TrainOptions, train_config
 from mmvit.engine.storage import PARTIAL
 from mmvit.errors import InputError

@@ -25,8 +25,9 @@ from typing_extensions import Self
 
 from .arguments import check_indices, check_options, initialisers
 from .errors import InputError
+from .registry import MODELS
 from .weights import loading
-from .weights.released import Record, register
+from .weights.released import BACKBONES, Record, register
 
 STRIDES = (4, 8, 16, 32)
 LAST = len(STRIDES) - 1  # the level whose tap has a released norm
@@ -286,3 +287,9 @@ class Pyramid(BaseModule):
             options = {key: value for key, value in cfg.items() if key != "type"}
             MMLogger.get_current_instance().info(str(loading.load_pretrained(self, **options)), extra={"first_line": "weights"})
         self._is_init = True
+
+
+def families() -> list[type[Pyramid]]:
+    """Return the backbone classes."""
+    MODELS.import_from_location()  # imports their files, where they register themselves
+    return list(BACKBONES.values())

@@ -10,15 +10,14 @@ authors released, also in `init_cfg` of a config.
 """
 
 from fnmatch import fnmatch
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from torch import Tensor, nn
 
 from .errors import InputError, nearest
-from .pyramid import LAST, Pyramid
-from .weights.released import BACKBONES, FILES, SCHEME
+from .pyramid import LAST, Pyramid, families
+from .weights.released import FILES, SCHEME
 
 CLASSES = 1000  # of ImageNet
 OF_TIMM = {  # options of timm.create_model, and what stands for them here
@@ -62,12 +61,6 @@ class Classifier(nn.Module):
         if odd := [side for side in images.shape[-2:] if side % self.backbone.pad_to]:
             raise InputError(f"images with sides of {odd} pixels: this classifier takes multiples of {self.backbone.pad_to}")
         return self.backbone.classify(images)
-
-
-def families() -> list[type[Pyramid]]:
-    """Return the backbone classes."""
-    import_module("mmvit.backbones")  # where they register themselves
-    return list(BACKBONES.values())
 
 
 def list_archs(pattern: str = "*") -> list[str]:

@@ -11,11 +11,10 @@ from mmengine.registry import MODELS
 from ..arguments import initialisers
 from ..config.parts import without_init
 from ..errors import CheckpointError, InputError
-from ..pyramid import Pyramid
+from ..pyramid import Pyramid, families
 from ..registry import SCOPE
 from ..weights import loading as weights
 from ..weights.downloads import fetch, locate, size_of
-from ..zoo import families
 from .findings import Finding, guarded, ok, wrong
 from .plan import Plan
 

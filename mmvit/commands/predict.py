@@ -56,12 +56,13 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int
 
 def _predict(asked: Namespace) -> int:
     config, checkpoint, inputs = parts(asked.words)
-    from ..predict.prediction import Options, Prediction  # not before it is needed: --help does without torch
+    from ..config.work_dirs import best_of  # not before they are needed: --help does without torch
+    from ..predict.prediction import Options, Prediction
     from ..predict.predictor import Predictor
     from ..predict.writing import numbered
 
     names = ("device", "score", "batch_size", "dtype", "tta", "tile", "overlap")
-    predictor = Predictor(config, checkpoint, **{name: getattr(asked, name) for name in names})
+    predictor = Predictor(config, checkpoint or best_of(config), **{name: getattr(asked, name) for name in names})
     same = {name: getattr(asked, name) for name in ("json", "classes", "recursive", "ann", "format", "resume")}
     shown = dict(overlays=not asked.no_overlays, boxes=asked.show_boxes, every_page=asked.pages == "all")
     out = asked.out or numbered(Path("predictions"), asked.resume)
@@ -75,23 +76,17 @@ def _predict(asked: Namespace) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
-def _best(project: str) -> str:
-    from ..config.files import open_config, work_dir_of  # torch, as above
-    from ..engine.checkpoints import best_checkpoint
-
-    return best_checkpoint(work_dir_of(open_config(project)))
-
-
-def parts(words: Sequence[str]) -> tuple[str | None, str, Sequence[str]]:
-    """Return config (or None), checkpoint and inputs; after a project's folder, its best checkpoint may be left out.
+def parts(words: Sequence[str]) -> tuple[str | None, str | None, Sequence[str]]:
+    """Return config (or None), checkpoint (or None, for the best of a project, whose folder comes first) and inputs.
 
     Raises:
         InputError: words are lacking.
     """
-    words = list(words)
-    config = None if "://" in words[0] or words[0].endswith(CHECKPOINTS) else words.pop(0)
-    if config is not None and words and Path(config).is_dir() and not (words[0].endswith(CHECKPOINTS) or "://" in words[0]):
-        words.insert(0, _best(config))
-    if len(words) < 2:
-        raise InputError(f"expected [CONFIG] CHECKPOINT INPUT..., got {' '.join([*([config] if config else []), *words])}")
-    return config, words[0], words[1:]
+    rest = list(words)
+    config = None if "://" in rest[0] or rest[0].endswith(CHECKPOINTS) else rest.pop(0)
+    named = bool(rest) and (rest[0].endswith(CHECKPOINTS) or "://" in rest[0])
+    checkpoint = None if config is not None and not named and Path(config).is_dir() else next(iter(rest), None)
+    inputs = rest if checkpoint is None else rest[1:]
+    if not inputs:
+        raise InputError(f"expected [CONFIG] CHECKPOINT INPUT..., got {' '.join(words)}")
+    return config, checkpoint, inputs

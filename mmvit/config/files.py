@@ -125,11 +125,6 @@ def _project_config(folder: Path) -> Path:
     return files[0]
 
 
-def work_dir_of(cfg: Config, suffix: str = "") -> Path:
-    """Return the folder of a config's trainings; `suffix` ends the name of a variant's."""
-    return Path(cfg.get("work_dir") or Path("work_dirs") / f"{Path(cfg.filename).stem}{suffix}")
-
-
 def load_config(path: Path) -> Config:
     """Read a config.
 

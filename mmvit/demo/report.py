@@ -8,7 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from ..data.logs import read_scalars
+from ..config.work_dirs import read_scalars
 from ..predict.drawing import require_drawing
 from ..registry import HOOKS
 from .unseen import predict_unseen

@@ -3,9 +3,8 @@
 `storage` writes each file completely or not at all.
 """
 
-import os
 from collections.abc import Collection, Mapping
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,14 +14,14 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from ..errors import CheckpointError, InputError
+from ..config.work_dirs import LAST, beside, last_checkpoint
+from ..errors import CheckpointError
 from ..pyramid import Pyramid
 from ..registry import HOOKS
 from ..weights.whole import NORM_EPS, THRESHOLD
 from . import storage
 from .models import unwrapped
 
-LAST = "last_checkpoint"  # file of the work dir that names the checkpoint to resume from
 INTERRUPTED = "interrupted.pth"
 KEPT = "keep_ckpt_ids"  # mmengine's key in the message hub: steps of the checkpoints that are kept
 OUTDATED = "outdated_best"  # our key there: best checkpoints that a better one is about to replace
@@ -171,34 +170,6 @@ def publish(runner: Runner, checkpoint: str) -> None:
     """Name a checkpoint as the one to resume from."""
     if is_main_process():
         storage.write_whole(Path(runner.work_dir, LAST), str(checkpoint).encode())
-
-
-def last_checkpoint(work_dir: str | Path) -> str | None:
-    """Return the checkpoint to resume from; None if there is none.
-
-    A file beside the one that names it comes first: the work dir may have been moved, or be a copy.
-    """
-    file = Path(work_dir, LAST)
-    return beside(file.read_text(encoding="utf-8").strip(), work_dir) if file.is_file() else None
-
-
-def best_checkpoint(work_dir: str | Path) -> str:
-    """Return the best checkpoint of a work dir, or else the newest.
-
-    Raises:
-        InputError: it has none.
-    """
-    best = sorted(Path(work_dir).glob("best_*.pth"), key=lambda path: path.stat().st_mtime)
-    newest = str(best[-1]) if best else last_checkpoint(work_dir)
-    if newest is None:
-        raise InputError(f"{work_dir}: no best_*.pth and no last_checkpoint in it; expected a work dir of a training")
-    return newest
-
-
-def beside(path: str, folder: str | Path) -> str:
-    """Return the file of the same name in a folder, or the path itself if there is none."""
-    local = os.path.abspath(Path(folder, PureWindowsPath(path).name))  # which knows both kinds of slashes
-    return local if os.path.isfile(local) else path
 
 
 def advice(work_dir: str | Path) -> str:

@@ -11,12 +11,12 @@ from mmengine.config import Config
 
 from ..arguments import initialisers
 from ..config.datasets import SPLITS, datasets_of
-from ..config.files import Variant, open_config, work_dir_of
+from ..config.files import Variant, open_config
 from ..config.roots import set_data_root
 from ..config.short_options import DataOptions, ShortOptions, apply_short
 from ..config.unlabelled import without_labels
+from ..config.work_dirs import best_checkpoint, last_checkpoint, work_dir_of
 from ..errors import InputError
-from .checkpoints import best_checkpoint, last_checkpoint
 from .trackers import track
 
 Amp = Literal["auto", "float16", "bfloat16"]  # auto: float16 on a GPU, bfloat16 on a CPU

@@ -8,9 +8,8 @@ from typing import Any
 
 from ..compat.python import sha256_of
 from ..compat.texts import read_config, text_of
+from ..config.work_dirs import best_checkpoint, read_scalars
 from ..data.files import write_whole
-from ..data.logs import read_scalars
-from ..engine.checkpoints import best_checkpoint
 from ..errors import InputError
 from ..version import REPOSITORY, __version__
 from ..weights.addresses import row_of

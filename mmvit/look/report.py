@@ -16,9 +16,9 @@ from torchvision.ops import nms
 
 from ..checks.findings import doubtful
 from ..checks.table import require
+from ..config.work_dirs import read_scalars
 from ..data.colours import Colour
 from ..data.label_maps import IGNORED
-from ..data.logs import read_scalars
 from ..data.tiff import picture_of
 from ..errors import InputError
 from ..measure.coco import Evaluation

@@ -15,9 +15,8 @@ from typing import Any
 import torch
 
 from ..errors import InputError, nearest
-from ..pyramid import Pyramid
+from ..pyramid import Pyramid, families
 from ..weights.released import Released
-from ..zoo import families
 from .families import DROP_PATHS, RECIPES, Rates, Recipe
 from .published_results import PUBLISHED
 from .tables import DATASETS, HEADS, PAIRINGS, Leaf

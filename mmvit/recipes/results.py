@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..weights.published import WHOLE_MODELS
-from ..weights.released import WholeModelFile
-from ..zoo import list_archs
+from ..weights.released import FILES, WholeModelFile
 from .configs import committed, recipe_of
 from .published_results import PUBLISHED, Published
 from .tables import DATASETS, GPUS, HEADS, PAIRINGS, Leaf
@@ -107,9 +106,9 @@ def row_of(leaf: Leaf, runs: Sequence[Run]) -> str:
 
 def _by_pairing() -> Iterator[tuple[tuple[str, str], list[Leaf]]]:
     """Return the committed leaves of each pairing, with pairings, families and archs in the order of their tables."""
-    archs = list_archs()
+    every, archs = committed(), list(FILES)
     for head, dataset in PAIRINGS:
-        leaves = [leaf for leaf in committed() if (leaf.head, leaf.dataset) == (head, dataset)]
+        leaves = [leaf for leaf in every if (leaf.head, leaf.dataset) == (head, dataset)]
         yield (head, dataset), sorted(leaves, key=lambda leaf: archs.index(f"{leaf.family}_{leaf.arch}"))
 
 

@@ -27,7 +27,7 @@ from ..checks.findings import Finding, not_checked, ok, wrong
 from ..checks.settings import schedule_faults
 from ..config.datasets import datasets_of, name_of
 from ..config.parts import parts_of
-from ..engine.checkpoints import last_checkpoint
+from ..config.work_dirs import last_checkpoint
 from ..engine.configuration import TrainOptions, train_config, without_pretrained
 from ..engine.models import unwrapped
 from ..engine.start import start_of

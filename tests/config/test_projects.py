@@ -7,7 +7,7 @@ import pytest
 
 from mmvit.commands.predict import parts
 from mmvit.config.files import config_file
-from mmvit.engine.checkpoints import best_checkpoint
+from mmvit.config.work_dirs import best_of
 from mmvit.errors import InputError
 
 pytestmark = pytest.mark.stack
@@ -19,14 +19,14 @@ def test_a_project(tmp_path: Path) -> None:
     config.write_text("_base_ = 'base.py'\nwork_dir = '{{ fileDirname }}/run'\n", encoding="utf-8")
     assert config_file(str(tmp_path)) == config
     with pytest.raises(InputError, match="expected a work dir of a training"):
-        parts([str(tmp_path), "photos/"])
+        best_of(tmp_path)
     run = tmp_path / "run"
     run.mkdir()
     for number, name in enumerate(("best_b.pth", "best_a.pth")):
         (run / name).touch()
         os.utime(run / name, (number, number))
-    assert best_checkpoint(run) == str(run / "best_a.pth")
-    assert parts([str(tmp_path), "photos/", "more/"]) == (str(tmp_path), str(run / "best_a.pth"), ["photos/", "more/"])
+    assert best_of(tmp_path) == str(run / "best_a.pth")
+    assert parts([str(tmp_path), "photos/", "more/"]) == (str(tmp_path), None, ["photos/", "more/"])
     assert parts([str(tmp_path), "x.pth", "photos/"]) == (str(tmp_path), "x.pth", ["photos/"])
 
 

@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 import mmvit
 from mmvit.compat.python import sha256_of
 from mmvit.config.files import open_config
+from mmvit.config.work_dirs import LAST, last_checkpoint
 from mmvit.engine.checking import best_faults
-from mmvit.engine.checkpoints import LAST, CheckpointHook, last_checkpoint
+from mmvit.engine.checkpoints import CheckpointHook
 from mmvit.engine.launch import launcher_faults
 from mmvit.errors import InputError
 from mmvit.weights.archives import implausible, read_checkpoint

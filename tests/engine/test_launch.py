@@ -11,7 +11,7 @@ from mmengine.registry import HOOKS
 from small_datasets import write_noise_coco
 
 import mmvit
-from mmvit.data.logs import read_scalars
+from mmvit.config.work_dirs import read_scalars
 from mmvit.engine.configuration import TrainOptions, train_config
 from mmvit.engine.launch import FIRST_STEPS, OFFER, train
 from mmvit.errors import InputError

@@ -102,6 +102,18 @@ def test_arrows_point_down() -> None:
     assert wrong == []
 
 
+def test_the_house_has_few_floors() -> None:
+    """A room stands above all that it imports. The scripts in `tools` stand on the floor above the highest one here."""
+    below = {
+        room: {room_of(one) for module in arrows() if room_of(module) == room for one in arrows()[module]} for room in LEVEL
+    }
+
+    def floor(room: str) -> int:
+        return 1 + max((floor(other) for other in below[room] - {room, ""}), default=0)
+
+    assert max(map(floor, LEVEL)) <= 11
+
+
 def test_nothing_goes_round_in_a_circle() -> None:
     graph = {source: {target for target in targets if target != "mmvit"} for source, targets in arrows().items()}
     try:
