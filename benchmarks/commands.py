@@ -1,9 +1,9 @@
 """CPU seconds of whole commands: python -m benchmarks.commands [COMMIT].
 
-`mmvit predict` beside mmdet's `DetInferencer`, on 100 pictures and on more, and a training that ends after one step; with a
-COMMIT, ours at that commit as well. Each is a process of its own with one thread; they take turns, in an order drawn by chance.
-CPU seconds differ less than seconds by what else a machine does. Pictures are small, and the network is the smallest, so that
-what surrounds it shows.
+`mmvit predict` beside mmdet's `DetInferencer`, on 100 pictures and on more; a training until its first step, and a training of
+one step without validation; with a COMMIT, ours at that commit as well. Each is a process of its own with one thread, and they
+take turns, in an order drawn by chance. CPU seconds differ less than seconds by what else a machine does. Pictures are small,
+and the network is the smallest, so that what surrounds it shows.
 """
 
 import json
@@ -50,8 +50,16 @@ train_dataloader = dict(batch_size=1, num_workers=0, persistent_workers=False, d
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data, pipeline=small))
 test_dataloader = val_dataloader
 val_evaluator = test_evaluator = dict(ann_file="ROOT/all.json")
-train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=1, val_interval=10)
+train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=1, val_begin=2)  # nothing is validated
 param_scheduler = []
+"""
+STOP = """import os
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+@HOOKS.register_module()
+class Stop(Hook):
+    def before_train_iter(self, *ignored, **named):
+        os._exit(0)
 """
 STOCK = (
     "import sys, mmvit; from mmdet.apis import DetInferencer; config, checkpoint, inputs, out = sys.argv[1:]; "
@@ -82,6 +90,9 @@ def prepare(root: Path, pictures: int) -> None:
     )
     (root / "all.json").write_text(json.dumps(content), encoding="utf-8")
     (root / "model.py").write_text(SETTINGS.replace("ROOT", root.as_posix()), encoding="utf-8")
+    (root / "stop.py").write_text(STOP, encoding="utf-8")
+    stopped = '_base_ = "model.py"\ncustom_imports = dict(imports=["stop"])\ncustom_hooks = [dict(type="Stop")]\n'
+    (root / "stopped.py").write_text(stopped, encoding="utf-8")
     cfg = Config.fromfile(root / "model.py")
     with DefaultScope.overwrite_default_scope("mmdet"):
         model = MODELS.build(without_init(cfg.model))
@@ -89,14 +100,15 @@ def prepare(root: Path, pictures: int) -> None:
     torch.save(dict(state_dict=model.state_dict(), meta=meta), root / "model.pth")
 
 
-def cost(words: Sequence[str], home: Path, folder: Path) -> Cost:
-    """Run a command with the mmvit of a folder, in an empty folder.
+def cost(words: Sequence[str], home: Path, root: Path) -> Cost:
+    """Run a command with the mmvit of a folder, in an empty folder within `root`.
 
     Raises:
         InputError: it failed.
     """
+    folder = root / "turn"
     folder.mkdir()
-    environment = {**os.environ, "PYTHONPATH": str(home), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": f"{home}{os.pathsep}{root}", "OMP_NUM_THREADS": "1"}
     with (folder / "output").open("w", encoding="utf-8") as output:
         process = subprocess.Popen([sys.executable, *words], cwd=folder, env=environment, stdout=output, stderr=output)
         _, status, usage = os.wait4(process.pid, 0)
@@ -115,8 +127,10 @@ def candidates(root: Path, homes: dict[str, Path], pictures: int) -> dict[tuple[
         words = ["predict", config, checkpoint, inputs, "--no-overlays", "--out", "out"]
         found |= {(what, f"mmvit predict, {name}"): (["-m", "mmvit", *words], home) for name, home in homes.items()}
         found[what, "mmdet's DetInferencer"] = (["-c", STOCK, config, checkpoint, inputs, "out"], HOME)
-    words = ["-m", "mmvit", "train", config, "--work-dir", "run"]
-    return found | {("a training of one step", f"mmvit train, {name}"): (words, home) for name, home in homes.items()}
+    for what, file in (("a training until its first step", "stopped.py"), ("a training of one step", "model.py")):
+        words = ["-m", "mmvit", "train", str(root / file), "--work-dir", "run"]
+        found |= {(what, f"mmvit train, {name}"): (words, home) for name, home in homes.items()}
+    return found
 
 
 def run(asked: Namespace) -> None:
@@ -129,7 +143,7 @@ def run(asked: Namespace) -> None:
         costs: dict[tuple[str, str], list[Cost]] = {name: [] for name in listed}
         for _ in range(asked.repeats):
             for name in random.sample(list(listed), len(listed)):
-                costs[name].append(cost(*listed[name], root / "turn"))
+                costs[name].append(cost(*listed[name], root))
     lines = []
     for (what, who), found in costs.items():
         seconds = spread([each.seconds for each in found])

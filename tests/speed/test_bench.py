@@ -292,6 +292,7 @@ def test_whole_commands_cost_something(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert commands.main(["--pictures", "2", "--repeats", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()[4:]
     assert [line.split("|")[1].strip() for line in lines] == ["1 pictures"] * 2 + ["2 pictures"] * 2 + [
-        "a training of one step"
+        "a training until its first step",
+        "a training of one step",
     ]
     assert all(float(line.split("|")[3]) > 1 and float(line.split("|")[5].replace(",", "")) > 100 for line in lines)
