@@ -31,6 +31,10 @@ GIB_A_MEGAPIXEL = 3.3  # training, RetinaNet with PVT small at 800 x 1280; docs/
 MOST_IMAGES = 16
 ON_CPU = 4
 WARM_UP = 500  # iterations of COCO's recipes
+# AdamW's rate for random weights and batches of 4; the recipes' rates only have to adapt trained weights (docs/results.md).
+# Mask R-CNN's fully connected layers have no norms, and get what the demo's heads do.
+RANDOM_RATES = {"boxes": 5e-4, "masks": 1.4e-4, "classes": 5e-4, "binary": 5e-4}
+ANCHOR = 32  # side of the smallest anchors of the recipes; at half of it, no anchor overlaps an object by half
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Plan:
         weights: None if the recipe's file can be loaded, else what follows from its absence.
         epochs, steps: epochs, and iterations of one.
         lr, lr_reason: the learning rate as it is printed.
+        fine: side of the typical object of the smallest class in training, if the recipe's anchors are too large for it.
+        light: whether the head is smaller than the recipe's.
         bands: mean and deviation of each band of TIFF files; None for other pictures.
     """
 
@@ -68,6 +74,8 @@ class Plan:
     warm_up: int
     lr: str
     lr_reason: str
+    fine: float | None
+    light: bool
     bands: tuple[list[float], list[float]] | None
 
     @property
@@ -103,14 +111,20 @@ def plan(task: Task, arch: str, head: str | None, facts: Facts) -> Plan:
     batch, reason = _batch(task, sizes, facts.pictures["train"])
     epochs = _epochs(task, facts.pictures["train"])
     steps = ceil(facts.pictures["train"] / batch)
+    absence = _absence(recipe)
     usual, lr = recipe.auto_scale_lr.base_batch_size, recipe.optim_wrapper.optimizer.lr
     if task == "binary":
         usual, lr = BINARY_RATE
+    whose = f"the recipe's is for {usual} a batch"
+    if absence:
+        usual, lr, whose = ON_CPU, RANDOM_RATES[task], "for random weights"
+    typical = facts.least * sizes.scale[0] / max(facts.size) if facts.least and task in ("boxes", "masks") else ANCHOR
+    scaled = "" if batch == usual else f" x sqrt({batch} / {usual})"
     return Plan(
         task,
         base,
         source,
-        _absence(recipe),
+        absence,
         sizes,
         batch,
         reason,
@@ -118,7 +132,9 @@ def plan(task: Task, arch: str, head: str | None, facts: Facts) -> Plan:
         steps,
         max(1, min(WARM_UP, epochs * steps // 10)),
         f"{lr * sqrt(batch / usual):.2g}",
-        f"{lr:g} x sqrt({batch} / {usual}), the recipe's is for {usual} a batch",
+        f"{lr:g}{scaled}, {whose}",
+        typical if typical < 0.75 * ANCHOR else None,
+        task == "boxes" and absence is not None and not torch.cuda.is_available(),
         facts.bands,
     )
 
@@ -137,6 +153,9 @@ def _sizes(task: Task, facts: Facts) -> Sizes:
     elif facts.side is not None and facts.side < SMALL:
         factor = min(2.0, SMALL / facts.side, most[0] / long, most[1] / short)
         reason = f"larger than {long} x {short}: a tenth of the objects is below {facts.side:.0f} pixels"
+    elif facts.least is not None and task in ("boxes", "masks") and facts.least > SMALL and not torch.cuda.is_available():
+        factor = max(0.5, SMALL / facts.least)
+        reason = f"less than {long} x {short} without a GPU; more is better and slower"
     scale = (max(32, round(long * factor)), max(32, round(short * factor)))
     if task == "binary":
         return Sizes((BINARY_SIDE, BINARY_SIDE), (BINARY_SIDE, BINARY_SIDE), "as Polyp-PVT and its like train", (0.75, 1.25))

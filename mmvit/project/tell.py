@@ -110,6 +110,10 @@ def decided(console: Console, found: Found, plan: Plan, written: str) -> None:
         line(console, "weights", f"random: {plan.weights}. Few pictures teach them little", "yellow")
     else:
         line(console, "weights", "the authors', from ImageNet")
+    if plan.light:
+        line(console, "head", "a lighter one, with norms: no GPU here, and no trained weights that it would have to fit")
+    if plan.fine:
+        line(console, "anchors", f"half of the recipe's: objects of one class are typically {plan.fine:.0f} pixels in training")
     if plan.bands:
         line(console, "bands", f"{len(plan.bands[0])} a picture, each normalised with its own mean and deviation")
     scale = plan.sizes.crop or plan.sizes.scale
