@@ -13,6 +13,7 @@ from mmengine.logging import MMLogger, print_log
 from mmengine.logging.logger import MMFormatter
 
 FOR_TERMINAL = "for_terminal"  # attribute of log records
+OF_FILES = '"FileClient" will be deprecated', '"HardDiskBackend" is the alias'  # mmengine tells it of its own calls
 PRINTING = ("pycocotools.coco", "pycocotools.cocoeval", "mmengine.logging.logger")  # modules that print what belongs into a log
 
 
@@ -45,7 +46,8 @@ class Terminal(logging.Filter):
             self.early.append(record)
         if label := getattr(record, "first_line", None):
             self.first.append((label, getattr(record, "text", record.getMessage())))
-        return self.begun or record.levelno >= logging.ERROR or hasattr(record, FOR_TERMINAL)
+        shown = self.begun and not record.getMessage().startswith(OF_FILES)
+        return shown or record.levelno >= logging.ERROR or hasattr(record, FOR_TERMINAL)
 
     def dress(self, logger: logging.Logger) -> None:
         """Take charge of what a logger shows in the terminal."""

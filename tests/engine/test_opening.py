@@ -35,6 +35,8 @@ def test_what_a_terminal_shows() -> None:
     assert terminal.first == [("doubtful", "data: few")]
     terminal.begun = True
     assert terminal.filter(theirs)
+    useless = dict(msg='"FileClient" will be deprecated in future. Please use io functions', levelno=logging.WARNING)
+    assert not terminal.filter(logging.makeLogRecord(useless))
     assert plain.format(ours) == "a"
     assert "\x1b[5m" not in plain.format(theirs), "nothing blinks"
     assert plain.format(theirs).endswith(" - c")
