@@ -24,4 +24,9 @@ def _analyze(asked: Namespace) -> None:
 
     cfg = config_of(asked)
     metrics = analyze(cfg, asked.checkpoint, asked.out, asked.split, asked.score, asked.device, asked.images)
-    print(f"{', '.join(f'{name} {value:.3f}' for name, value in metrics.items())}; see {asked.out}")
+    rows: dict[str, list[str]] = {}
+    for name, value in metrics.items():
+        dataset, _, figure = name.rpartition("/")
+        rows.setdefault(dataset, []).append(f"{figure} {value:.3f}")
+    first, *sets = (f"{f'{name}: ' if name else ''}{', '.join(figures)}" for name, figures in rows.items())
+    print("\n".join([*sets, f"{first}; see {asked.out}"]))

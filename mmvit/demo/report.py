@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..config.work_dirs import read_scalars
+from ..engine.opening import counted
 from ..predict.drawing import require_drawing
 from ..registry import HOOKS
 from .unseen import predict_unseen
@@ -43,7 +44,7 @@ class DemoReportHook(Hook):
         start = "the file of init_cfg" if runner.cfg.model.backbone.get("init_cfg") else "random weights"
         self.closing_line = (
             f"demo: {figures_of(read_scalars(Path(runner.work_dir)))} after {minutes:.1f} min of training from {start} "
-            f"({runner.iter} iterations, {torch.get_num_threads()} threads)"
+            f"({counted(runner.iter, 'iteration')}, {counted(torch.get_num_threads(), 'thread')})"
         )
 
     def after_run(self, runner: Runner) -> None:

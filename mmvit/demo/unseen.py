@@ -4,6 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..engine.terminal import near
 from ..predict.prediction import Options, Prediction
 from ..predict.predictor import Predictor
 from ..predict.writing import numbered
@@ -24,5 +25,5 @@ def predict_unseen(checkpoint: Path, work_dir: Path) -> str:
     images.mkdir(parents=True, exist_ok=True)
     for index, scene in enumerate(scenes("val", DemoSpec(seed=SEED, val_images=COUNT))):
         Image.fromarray(scene.image).save(images / f"{index}.png")
-    Prediction(Predictor(None, checkpoint), Options(out)).run([str(images)])
-    return f"python -m mmvit predict {checkpoint} {images} --out {out}"
+    Prediction(Predictor(None, checkpoint), Options(Path(near(str(out))))).run([str(images)])
+    return f"python -m mmvit predict {near(str(checkpoint))} {near(str(images))} --out {near(str(out))}"

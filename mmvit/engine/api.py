@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError, nearest
 from .configuration import TestOptions, TrainOptions
 from .launch import test
@@ -35,7 +37,8 @@ def evaluate(config: str | Path, checkpoint: str | Path | None = None, **options
     Raises:
         InputError: as above.
     """
-    return test(_made(TestOptions, config=config, checkpoint=checkpoint, **options))
+    figures = test(_made(TestOptions, config=config, checkpoint=checkpoint, **options))
+    return {name: figure.item() if isinstance(figure, np.generic) else figure for name, figure in figures.items()}
 
 
 def _made(kind: Any, **options: Any) -> Any:

@@ -1,6 +1,7 @@
 """`mmvit analyze`: comparison of a trained model with the annotations of a dataset, as one page of HTML."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from ..config.datasets import DatasetView, datasets_of
+from ..config.datasets import DatasetView, datasets_of, name_of
+from ..config.parts import mappings
 from ..errors import InputError, first_few
 from ..measure.datasets import annotated_objects, labelled_images
-from ..measure.objects import found_objects
+from ..measure.objects import found_objects, joined
 from ..predict.drawing import require_drawing
 from ..predict.models import Loaded
 from ..predict.predictor import Predictor
@@ -30,7 +32,9 @@ def analyze(
     device: str = "auto",
     most: int | None = None,
 ) -> dict[str, float]:
-    """Write a page on where a model fails, and return its figures: COCO's, or mmseg's.
+    """Write a page on where a model fails, and return its figures: COCO's, or mmseg's and those of binary segmentation.
+
+    Several datasets of the split stand side by side in a table of the page, and their figures follow as `NAME/FIGURE`.
 
     Args:
         cfg: config of the model, with the dataset.
@@ -39,34 +43,40 @@ def analyze(
         split: `val` or `test`.
         score: least score of a detection that counts as positive.
         device: torch's name of a device, or `auto`.
-        most: number of images, from the first of the dataset; None for all.
+        most: number of images of each dataset, from the first; None for all.
 
     Raises:
         InputError: the annotations of the dataset cannot be read here, or see `Predictor`.
     """
     require_drawing()
-    dataset = one_dataset(cfg, split)
+    sets = named_datasets(cfg, split)
     predictor = Predictor(cfg, checkpoint, device=device, score=0.0)
-    require_classes(predictor.classes, dataset.classes(), dataset.key)
+    for dataset in sets.values():
+        require_classes(predictor.classes, dataset.classes(), dataset.key)
     if predictor.loaded.scope == "mmseg":
-        template, (metrics, content) = "segmentation.html", _segmenter(predictor, dataset, most)
+        binary = any(name_of(part.get("type")) == "BinaryMetric" for part in mappings(cfg.get(f"{split}_evaluator")))
+        template, (metrics, content) = "segmentation.html", _segmenter(predictor, sets, most, binary)
     else:
-        template, (metrics, content) = "detection.html", _detector(predictor, dataset, score, most)
+        template, (metrics, content) = "detection.html", _detector(predictor, sets, score, most)
     title, lines = f"Analysis of {Path(str(checkpoint)).name}", (f"config {cfg.filename}", f"checkpoint {checkpoint}")
     page.write(out, template, title, lines, content)
     return metrics
 
 
-def one_dataset(cfg: Config, split: str) -> DatasetView:
-    """Return the dataset of a split; of several, the first.
+def named_datasets(cfg: Config, split: str) -> dict[str, DatasetView]:
+    """Return the datasets of a split by the shortest ends of their paths that differ.
 
     Raises:
         InputError: there is none.
     """
-    found = next(datasets_of(cfg, (split,)), None)
-    if found is None:
+    found = list(datasets_of(cfg, (split,)))
+    if not found:
         raise InputError(f"{cfg.filename}: it has no {split}_dataloader. Choose another with --split")
-    return found
+    paths = [[part for _, path in dataset.paths() for part in reversed(path.parts)] for dataset in found]
+    for names in zip_longest(*paths, fillvalue=""):
+        if len(set(names)) == len(found):
+            return dict(zip(names, found, strict=True))
+    return {dataset.key: dataset for dataset in found}
 
 
 def require_classes(trained: Sequence[str], there: Sequence[str], key: str) -> None:
@@ -82,19 +92,28 @@ def require_classes(trained: Sequence[str], there: Sequence[str], key: str) -> N
 
 
 def _detector(
-    predictor: Predictor, dataset: DatasetView, score: float, most: int | None
+    predictor: Predictor, sets: dict[str, DatasetView], score: float, most: int | None
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    paths, truth = annotated_objects(dataset, bool(getattr(predictor.loaded.model, "with_mask", False)), most)
+    masks = bool(getattr(predictor.loaded.model, "with_mask", False))
+    parts = [annotated_objects(dataset, masks, most) for dataset in sets.values()]
+    ends = np.cumsum([0] + [len(paths) for paths, _ in parts])
+    paths = [path for ours, _ in parts for path in ours]
+    truth = joined([objects for _, objects in parts], ends)
     found = found_objects(result for result in predictor(paths) if isinstance(result, Detections))
-    return detection.report(detection.Detected(paths, truth, found, predictor.classes, score), predictor.read)
+    images = {name: np.arange(*ends[place : place + 2]) for place, name in enumerate(sets)}
+    return detection.report(detection.Detected(paths, truth, found, predictor.classes, score, images), predictor.read)
 
 
-def _segmenter(predictor: Predictor, dataset: DatasetView, most: int | None) -> tuple[dict[str, float], dict[str, Any]]:
+def _segmenter(
+    predictor: Predictor, sets: dict[str, DatasetView], most: int | None, binary: bool
+) -> tuple[dict[str, float], dict[str, Any]]:
     names = class_names(predictor.loaded)
-    tally = segmentation.Tally(len(names))
-    for image in labelled_images(dataset)[:most]:
-        labels, scores, size = labelled(predictor.loaded, image.path)
-        tally.add(image.path, image.truth(size), labels, scores)
+    tally = segmentation.Tally(len(names), binary)
+    for name, dataset in sets.items():
+        with tally.of(name):
+            for image in labelled_images(dataset)[:most]:
+                labels, scores, size = labelled(predictor.loaded, image.path)
+                tally.add(image.path, image.truth(size), labels, scores)
     return segmentation.report(tally, names, predictor.read, predictor.loaded.palette)
 
 

@@ -1,7 +1,7 @@
 """What the page on a detector shows: its figures, its errors by kind, and its worst images."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ class Detected:
         truth, found: their annotated and found objects.
         classes: names of the classes.
         score: least score of a detection that counts as positive.
+        sets: the images of each dataset, by its name.
     """
 
     paths: Sequence[str]
@@ -37,6 +38,7 @@ class Detected:
     found: Objects
     classes: tuple[str, ...]
     score: float
+    sets: Mapping[str, np.ndarray]
 
     def evaluation(self, found: Objects) -> Evaluation:
         return Evaluation(self.truth, found, len(self.paths), len(self.classes))
@@ -48,7 +50,9 @@ def report(detected: Detected, read: ReadImage) -> tuple[dict[str, float], dict[
     judged, metrics = judge(evaluation), evaluation.figures()
     names = [*detected.classes, "(background)"]
     matrix = confusion(judged, len(detected.classes), detected.score)
-    return metrics, dict(
+    sets = {name: evaluation.figures(images) for name, images in detected.sets.items()}
+    return page.with_sets(metrics, sets), dict(
+        sets=page.side_by_side(sets, {name: len(images) for name, images in detected.sets.items()}),
         kind="masks" if masks else "boxes",
         score=f"{detected.score:g}",
         metrics=metrics,

@@ -47,6 +47,20 @@ def write(path: Path, template: str, title: str, lines: Sequence[str], content: 
         raise InputError(f"{path} cannot be written: {error.strerror}. Choose another file with --out") from error
 
 
+def side_by_side(sets: Mapping[str, Mapping[str, float]], images: Mapping[str, int]) -> dict[str, Any] | None:
+    """Return the figures of several datasets as a table; None of one."""
+    if len(sets) < 2:
+        return None
+    rows = [[name, images[name], *map(number, figures.values())] for name, figures in sets.items()]
+    return dict(header=["dataset", "images", *next(iter(sets.values()))], rows=rows)
+
+
+def with_sets(metrics: dict[str, float], sets: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return figures, followed by those of several datasets as `NAME/FIGURE`."""
+    several = sets if len(sets) > 1 else {}
+    return metrics | {f"{name}/{figure}": value for name, row in several.items() for figure, value in row.items()}
+
+
 def address(image: np.ndarray) -> str:
     """Return a picture (H, W, 3), uint8, BGR, as an address that holds it."""
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])

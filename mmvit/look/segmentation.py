@@ -1,12 +1,14 @@
 """What the page on a segmenter shows: its figures, borders, sizes of segments, and its worst images."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
 import numpy as np
 
+from ..measure.binary import figures_of, means
 from ..measure.calibration import Calibration
 from ..measure.coco import mean
 from ..measure.segmentation import by_class, confusion, figures
@@ -48,18 +50,25 @@ class Tally:
 
     Attributes:
         classes: number of classes.
+        binary: whether to measure the figures of binary segmentation.
         pixels: the confusion matrix.
         calibration: pixels by their score.
         places: all pixels and wrong ones, within `RIM` of a border and farther away, (2, 2).
         segments: number of pixels and share of correct ones of each connected segment of a label.
+        singles: of binary segmentation, the figures of each image.
+        sets, counts: of each dataset, the figures and the number of images.
     """
 
     classes: int
+    binary: bool = False
     pixels: np.ndarray = field(init=False)
     calibration: Calibration = field(default_factory=Calibration)
     places: np.ndarray = field(default_factory=lambda: np.zeros((2, 2), dtype=np.int64))
     segments: list[tuple[int, float]] = field(default_factory=list)
     images: list[Measured] = field(default_factory=list)
+    singles: list[dict[str, float]] = field(default_factory=list)
+    sets: dict[str, dict[str, float]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.pixels = np.zeros((self.classes + 1, self.classes), dtype=np.int64)
@@ -76,7 +85,17 @@ class Tally:
         share_right = float(right[counted].mean()) if counted.any() else 0.0
         there = int((pixels[:-1].sum(axis=1) > 0).sum())
         self.images.append(Measured(path, mean(by_class(pixels)["IoU"]), share_right, there, (truth, found)))
+        if self.binary:
+            self.singles.append(figures_of(truth, found == 1, np.where(found == 1, scores, 1 - scores)))
         self._forget()
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Take note of the figures of the images that are added meanwhile, as those of a dataset."""
+        pixels, images = self.pixels.copy(), len(self.images)
+        yield
+        self.sets[name] = figures(self.pixels - pixels) | means(self.singles[images:])
+        self.counts[name] = len(self.images) - images
 
     def _forget(self) -> None:
         """Keep the label maps of the worst images only."""
@@ -106,11 +125,12 @@ def report(
     tally: Tally, names: Sequence[str], read: ReadImage, palette: Sequence[tuple[int, int, int]] | None
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Return mmseg's figures, and what the page shows."""
-    metrics = figures(tally.pixels)
+    pixelwise, singles = figures(tally.pixels), means(tally.singles)
     calibration = tally.calibration
     pixels = tally.pixels if tally.pixels[-1].any() else tally.pixels[:-1]
-    return metrics, dict(
-        metrics={name: f"{value:.2f}" if value == value else charts.NOTHING for name, value in metrics.items()},
+    return page.with_sets(pixelwise | singles, tally.sets), dict(
+        sets=page.side_by_side(tally.sets, tally.counts),
+        metrics={name: charts.number(value, 2) for name, value in pixelwise.items()} | singles,
         images=len(tally.images),
         pixels=f"{tally.pixels.sum():,}",
         classes=list(_classes(tally, names)),

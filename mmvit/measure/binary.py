@@ -5,6 +5,8 @@ F. As is usual in this field, a map is stretched to 0 to 1 first, E is the mean 
 over the images. The tests compare with PySODMetrics 1.6.2, which itself excludes the scikit-image that newer Pythons need.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy import ndarray
 from scipy.ndimage import convolve, distance_transform_edt
@@ -28,6 +30,23 @@ def figures(found: ndarray, truth: ndarray) -> dict[str, float]:
         wF=weighted_f(found, truth),
         MAE=float(np.abs(found - truth).mean()),
     )
+
+
+def figures_of(labels: ndarray, predicted: ndarray, found: ndarray, ignored: int = 255) -> dict[str, float]:
+    """Return Dice and the other figures of one image; ignored pixels count as background that was found.
+
+    Args:
+        labels: (H, W), 1 for the foreground.
+        predicted: (H, W), booleans.
+        found: (H, W), probabilities of the foreground.
+    """
+    seen, truth = labels != ignored, labels == 1
+    return dict(Dice=dice(predicted & seen, truth), **figures(np.where(seen, found, 0), truth))
+
+
+def means(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each figure over images."""
+    return {name: round(float(np.mean([entry[name] for entry in found])), 4) for name in (found[0] if found else ())}
 
 
 def stretched(found: ndarray) -> ndarray:

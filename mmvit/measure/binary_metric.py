@@ -12,7 +12,7 @@ from prettytable import PrettyTable  # which mmseg needs for its own
 
 from ..errors import InputError, first_few
 from ..registry import METRICS
-from .binary import dice, dice_by_threshold, figures, nearest_best
+from .binary import dice_by_threshold, figures_of, means, nearest_best
 
 THRESHOLD = "threshold"  # the figure that checkpoints keep
 
@@ -57,33 +57,27 @@ class BinaryMetric(IoUMetric):
         return found[0] if found else ""
 
     def _figures(self, sample: dict) -> tuple[dict[str, float], np.ndarray | None]:
-        labels = sample["gt_sem_seg"]["data"].squeeze()
-        seen = (labels != self.ignore_index).cpu().numpy()
-        truth = (labels == 1).cpu().numpy()
+        labels = sample["gt_sem_seg"]["data"].squeeze().cpu().numpy()
         predicted = (sample["pred_sem_seg"]["data"].squeeze() == 1).cpu().numpy()
         scores = sample["seg_logits"]["data"]
-        found = np.where(seen, probabilities(scores).cpu().numpy(), 0)
-        curve = dice_by_threshold(found, truth) if len(scores) == 1 else None
-        return dict(Dice=dice(predicted & seen, truth), **figures(found, truth)), curve
+        found = np.where(labels != self.ignore_index, probabilities(scores).cpu().numpy(), 0)
+        curve = dice_by_threshold(found, labels == 1) if len(scores) == 1 else None
+        return figures_of(labels, predicted, found, self.ignore_index), curve
 
     def compute_metrics(self, results: list) -> dict[str, Any]:
         if self.format_only:
             return super().compute_metrics(results)
         computed = super().compute_metrics([entry for entry, _ in results])
-        computed |= _means([found for _, (_, found, _) in results])
+        computed |= means([found for _, (_, found, _) in results])
         if all(curve is not None for _, (_, _, curve) in results):
             curve = np.mean([curve for _, (_, _, curve) in results], axis=0)
             threshold = nearest_best(curve)
             computed |= {THRESHOLD: threshold, "best Dice": round(float(curve.max()), 4)}
-        rows = {name: _means([found for _, (ours, found, _) in results if ours == name]) for name in self.sets}
+        rows = {name: means([found for _, (ours, found, _) in results if ours == name]) for name in self.sets}
         rows = {name: row for name, row in rows.items() if row}
         if rows:
             print_log(table(rows), logger="current")
         return {**computed, **{f"{name}/{figure}": value for name, row in rows.items() for figure, value in row.items()}}
-
-
-def _means(found: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {name: round(float(np.mean([entry[name] for entry in found])), 4) for name in (found[0] if found else ())}
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:

@@ -39,10 +39,20 @@ def labelled_images(dataset: DatasetView) -> list[LabelledImage]:
     reader = dataset.label_map_reader() if dataset.reads_label_maps else None
     if reader is None:
         raise InputError(f"{dataset.key} is {dataset.type_name}: expected one of mmseg's, with its files on this machine")
-    images = [LabelledImage(entry["img_path"], entry) for entry in reader.load_data_list()]
+    images = [LabelledImage(entry["img_path"], entry) for entry in _chosen(reader.load_data_list(), dataset)]
     if not images:
         raise InputError(f"{dataset.key}: there are no images in {dataset.root}")
     return images
+
+
+def _chosen(images: list[Any], dataset: DatasetView) -> list[Any]:
+    """Return the images that mmengine's `indices` leave: the first, the last (a negative number), or those of a list."""
+    indices = dataset.config.get("indices")
+    if indices is None:
+        return images
+    if isinstance(indices, int):
+        return images[:indices] if indices >= 0 else images[indices:]
+    return [images[index] for index in indices]
 
 
 def annotated_objects(dataset: DatasetView, masks: bool, most: int | None = None) -> tuple[list[str], Objects]:
@@ -69,7 +79,7 @@ def annotated_objects(dataset: DatasetView, masks: bool, most: int | None = None
     if masks:
         check_masks(content, label, range(len(content["annotations"])))
     # In the evaluator's order, on which the figures depend where scores are equal.
-    images = sorted(content["images"][:most], key=lambda image: (isinstance(image["id"], str), image["id"]))
+    images = sorted(_chosen(content["images"], dataset)[:most], key=lambda image: (isinstance(image["id"], str), image["id"]))
     places = {image["id"]: place for place, image in enumerate(images)}
     labels = {entry["id"]: classes.index(entry["name"]) for entry in content["categories"] if entry["name"] in classes}
     kept = [entry for entry in content["annotations"] if entry["category_id"] in labels and entry["image_id"] in places]

@@ -1,6 +1,6 @@
 """Annotated and found objects in one format."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from ..predict.results import Detections
 
+COLUMNS = ("images", "boxes", "labels", "areas", "scores", "crowd")
 Outline = dict[str, Any]  # a mask as COCO's compressed run lengths
 
 
@@ -39,7 +40,7 @@ class Objects:
     def select(self, rows: np.ndarray) -> "Objects":
         """Return the objects at indices `rows`."""
         masks = None if self.masks is None else [self.masks[row] for row in rows]
-        columns = {name: getattr(self, name)[rows] for name in ("images", "boxes", "labels", "areas", "scores", "crowd")}
+        columns = {name: getattr(self, name)[rows] for name in COLUMNS}
         return Objects(**columns, masks=masks)
 
     def without_masks(self) -> "Objects":
@@ -50,6 +51,14 @@ class Objects:
         """Return the rows of each image."""
         ends = np.bincount(self.images, minlength=images).cumsum()
         return np.split(np.argsort(self.images, kind="stable"), ends[:-1])
+
+
+def joined(parts: Sequence[Objects], firsts: Iterable[int]) -> Objects:
+    """Return the objects of several lists of images as those of one, in which each list begins at its number of `firsts`."""
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
+    columns["images"] = np.concatenate([part.images + first for part, first in zip(parts, firsts, strict=False)])
+    masks = None if parts[0].masks is None else [mask for part in parts for mask in part.masks or ()]
+    return Objects(**columns, masks=masks)
 
 
 def found_objects(results: Iterable[Detections]) -> Objects:

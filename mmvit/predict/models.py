@@ -1,5 +1,6 @@
 """Building a model for prediction from a config and a checkpoint."""
 
+import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -94,7 +95,7 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
     with BUILDING, DefaultScope.overwrite_default_scope(scope):
         import_modules_from_strings([f"{scope}.registry", f"{scope}.datasets", f"{scope}.models"])
         read, steps = steps_of_test(cfg, tta, source)
-        model = MODELS.build(deepcopy(cfg.model))
+        model = _built(cfg.model)
         whole = whole_of(content, path, checkpoint, model)
         _fill(model, whole.state, str(checkpoint))
         use_threshold(model, whole.meta)
@@ -105,6 +106,12 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
         classes, palette = classes_and_palette(content, _tested(cfg), scope)
         ids = ids_of_categories(content, classes, _tested(cfg))
         return Loaded(model.to(device).eval(), scope, read, Compose(steps), classes, palette, ids, cfg)
+
+
+def _built(config: ConfigDict) -> Any:
+    with warnings.catch_warnings():  # of mmdet and mmseg, about calls of their own
+        warnings.filterwarnings("ignore", module=r"mm(det|seg|cv|engine)\.")
+        return MODELS.build(deepcopy(config))
 
 
 def steps_of_test(cfg: Config, tta: bool, source: str) -> tuple[LoadImage | LoadBands, list[dict]]:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,28 @@ def test_analyze(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture
     assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
     assert "script" not in page.tags
     check_in_browser(out, tmp_path)
+
+
+@pytest.mark.slow
+def test_several_sets_stand_side_by_side(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Each row has the figures of its set alone, over the images that `indices` leave."""
+    if not trained.segments:
+        teach(trained)
+    other = shutil.copytree(trained.folder / "data", tmp_path / "elsewhere")
+    cfg, out = Config.fromfile(trained.config), tmp_path / "analysis.html"
+    whole = cfg.test_dataloader.dataset
+    second = {**whole, "data_root": str(other / Path(whole.data_root).relative_to(trained.folder / "data")), "indices": 2}
+    cfg.test_dataloader.dataset = dict(type="ConcatDataset", datasets=[whole, second])
+    cfg.dump(tmp_path / "several.py")
+    assert main(["analyze", str(tmp_path / "several.py"), str(trained.checkpoint), "--split", "test", "--out", str(out)]) == 0
+    rows = dict(line.split(": ") for line in capsys.readouterr().out.splitlines()[:-1])
+    first = analyze(trained.cfg, trained.checkpoint, tmp_path / "page.html", split="test")
+    cfg.test_dataloader.dataset = second
+    alone = analyze(cfg, trained.checkpoint, tmp_path / "page.html", split="test")
+    for row, figures in ((rows["data"], first), (rows["elsewhere"], alone)):
+        assert row == ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+    assert rows["data"] != rows["elsewhere"]
+    assert {"data", "elsewhere", "4", "2"} <= set(Parsed(out).cells)
 
 
 def test_browse(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
