@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..data import annotations
-from ..data.coco import LISTED, LOST, NONE, PARTIAL, REASONS, Columns, Table, mask_states, reasons, table_of
-from ..data.coco_reader import fast_table
+from ..data.coco import LISTED, LOST, PARTIAL, REASONS, Columns, Table, mask_states, reasons, table_of
 from ..data.files import write_whole
 from ..version import __version__
 from .plausible import contradictions
@@ -96,7 +95,8 @@ def survey(path: Path, label: str, reading: Reading) -> Survey:
     place = _place(path, reading)
     if (known := _remembered(place)) is not None:
         return known
-    table = read_table(path, label, reading)
+    with annotations.without_collector():
+        table = read_table(path, label, reading)
     found = _summary(table, reading)
     _remember(place, found)
     return found
@@ -108,10 +108,6 @@ def read_table(path: Path, label: str, reading: Reading) -> Table:
     Raises:
         InputError: see `survey`.
     """
-    table = fast_table(path, reading.masks, reading.boxes)
-    lacking = reading.annotated and reading.boxes and table is not None and table.columns is None
-    if table is not None and not lacking and not _without_mask(table, reading).any():
-        return table
     content = annotations.read(path, label, reading.annotated)
     annotations.check_lists(content, label, reading.classes)
     if reading.boxes:
@@ -122,14 +118,6 @@ def read_table(path: Path, label: str, reading: Reading) -> Table:
         annotations.check_masks(content, label, np.flatnonzero(used).tolist())
         table.columns.mask = mask_states(content)
     return table
-
-
-def _without_mask(table: Table, reading: Reading) -> np.ndarray:
-    """Return which annotations (N,) are in use and have no mask; an empty array if masks are not read."""
-    if not reading.masks or table.columns is None:
-        return np.zeros(0, bool)
-    columns = table.columns
-    return (columns.mask == NONE) & (reasons(table, reading.classes) < 0) & ~columns.ignore
 
 
 def trained(table: Table, reading: Reading) -> np.ndarray:

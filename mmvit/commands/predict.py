@@ -62,7 +62,7 @@ def _predict(asked: Namespace) -> int:
     from ..predict.writing import numbered
 
     names = ("device", "score", "batch_size", "dtype", "tta", "tile", "overlap")
-    predictor = Predictor(config, checkpoint or best_of(config), **{name: getattr(asked, name) for name in names})
+    predictor = Predictor(config, checkpoint or best_of(str(config)), **{name: getattr(asked, name) for name in names})
     same = {name: getattr(asked, name) for name in ("json", "classes", "recursive", "ann", "format", "resume")}
     shown = dict(overlays=not asked.no_overlays, boxes=asked.show_boxes, every_page=asked.pages == "all")
     out = asked.out or numbered(Path("predictions"), asked.resume)

@@ -1,4 +1,4 @@
-"""A COCO annotation file as columns of numbers, and which annotations mmdet skips. `coco_reader` reads large files."""
+"""A COCO annotation file as columns of numbers, and which annotations mmdet skips."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ OTHER = "categories that are none of the dataset's classes"
 STRAY = 'image_ids that no image of the file has (1 and "1" differ)'
 REASONS = (STRAY, THIN, OUTSIDE, FLAT, UNKNOWN, OTHER)
 LISTED = 6  # ids that are kept of a long list, one more than a message shows
-WHOLE, PARTIAL, LOST, NONE = range(4)  # how much of a mask mmdet reads
+WHOLE, PARTIAL, LOST = range(3)  # how much of a mask mmdet reads
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Columns:
         bbox: (N, 4), x, y, width, height in pixels.
         area: (N,), square pixels.
         crowd, ignore: (N,), booleans.
-        mask: (N,), WHOLE, PARTIAL, LOST or NONE.
+        mask: (N,), WHOLE, PARTIAL or LOST.
         without_crowd: number of annotations without `iscrowd`, and the first ids.
     """
 
@@ -62,13 +62,11 @@ class Table:
 
 
 def state_of(mask: Any) -> int:
-    """Return how much of a mask mmdet reads: WHOLE, PARTIAL, LOST or NONE."""
-    if not mask:
-        return NONE
+    """Return how much of a mask mmdet reads: WHOLE, PARTIAL or LOST."""
     if isinstance(mask, list):
         good = sum(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in mask)
-        return WHOLE if good == len(mask) else PARTIAL if good else LOST
-    return WHOLE if mask.get("size") is not None and isinstance(mask.get("counts"), list | str) else LOST
+        return LOST if not good else WHOLE if good == len(mask) else PARTIAL
+    return WHOLE if mask and mask.get("size") is not None and isinstance(mask.get("counts"), list | str) else LOST
 
 
 def table_of(content: Mapping[str, Any], masks: bool, boxes: bool) -> Table:

@@ -1,6 +1,5 @@
 """What remains of an annotation file: what a model learns from, values that contradict each other, and what is remembered."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,6 @@ from small_datasets import NAMES, coco, detector, refusal, with_annotation, writ
 from mmvit.checks import survey as surveys
 from mmvit.checks.survey import Reading, Survey, survey
 from mmvit.checks.table import check_start
-from mmvit.data import annotations
-from mmvit.data.coco import table_of
-from mmvit.data.coco_reader import fast_table
 from mmvit.errors import InputError
 
 pytestmark = pytest.mark.stack
@@ -141,17 +137,6 @@ def test_a_string_where_a_tuple_of_classes_is_meant(tmp_path: Path) -> None:
     assert "Write classes=('screw',) with a comma" in told
 
 
-CONTENTS = [
-    coco(),
-    with_annotation(iscrowd=1, segmentation=dict(size=[64, 96], counts=[6144])),
-    with_annotation(segmentation=[[8, 8, 48, 8], [8, 8, 48, 8, 48, 56]], iscrowd=None),
-    with_annotation(segmentation=[[]], bbox=[90, 60, 0.5, 40]),
-    with_annotation(category_id=9, ignore=1),
-    coco(annotations=[]),
-    with_annotation(segmentation=[[8, 8, 48, 8, 48, 56], [], [1.12345678, 2, 3, 4, 5]]),
-    with_annotation(segmentation=[[-999999, 8, 48, 8, 48, 5e2]], bbox=[8, 8, 40, 48]),
-    with_annotation(segmentation=dict(size=[64, 96], counts="0000000"), ignore=1),
-]
 REFUSED = [
     with_annotation(segmentation=[[1000000, 8, 48, 8, 48, 56]]),
     with_annotation(segmentation=[[1e9, 8, 48, 8, 48, 56]]),
@@ -163,25 +148,8 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("content", CONTENTS, ids=range(len(CONTENTS)))
-@pytest.mark.parametrize("block", [1, 1 << 20])
-def test_the_fast_reader_finds_what_the_other_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: dict, block: int
-) -> None:
-    monkeypatch.setattr("mmvit.data.coco_reader.BLOCK", block)
-    file = tmp_path / "ann.json"
-    file.write_text(json.dumps(content))
-    fast, slow = fast_table(file, True, True), table_of(annotations.read(file, "", True), True, True)
-    assert fast is not None
-    assert (fast.names, fast.categories, fast.sizes.tolist()) == (slow.names, slow.categories, slow.sizes.tolist())
-    assert fast.columns is not None
-    assert slow.columns is not None
-    for name, column in vars(fast.columns).items():
-        assert np.array_equal(column, getattr(slow.columns, name)) or column == getattr(slow.columns, name), name
-
-
 @pytest.mark.parametrize("content", REFUSED, ids=range(len(REFUSED)))
-def test_masks_that_the_fast_reader_leaves_to_the_other(tmp_path: Path, content: dict) -> None:
+def test_masks_that_stop_a_run(tmp_path: Path, content: dict) -> None:
     write(tmp_path, content)
     with pytest.raises(InputError, match="annotations that cannot be used\n  1 with"):
         survey(tmp_path / "ann.json", "", READING)
