@@ -24,8 +24,9 @@ from ..config.datasets import LOADERS, DatasetView
 from ..data import annotations
 from ..data.bands import LoadBands
 from ..data.coco import reasons, table_of
-from ..data.images import ORIENTATION, LoadImage
+from ..data.images import LoadImage
 from ..data.label_maps import IGNORED, LoadLabelMap
+from ..data.orientation import orientation
 from ..errors import InputError, first_few
 from .findings import Finding, doubtful, not_checked, ok, wrong
 from .plan import Plan
@@ -211,7 +212,7 @@ def traits(path: str, image: np.ndarray) -> list[str]:
                 found.append("with transparency")
             if mode == "CMYK":
                 found.append("CMYK")
-            if header.getexif().get(ORIENTATION, 1) != 1:
+            if orientation(header) != 1:
                 found.append("turned by their EXIF orientation")
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
         found.append("of a kind that Pillow does not know")

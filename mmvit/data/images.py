@@ -1,14 +1,11 @@
 """Image reading with errors that name the file."""
 
-from pathlib import Path
-
 from mmcv.transforms import LoadImageFromFile
-from PIL import Image, UnidentifiedImageError
 
 from ..errors import InputError
 from ..registry import TRANSFORMS
+from .orientation import orientation_of
 
-ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 MOST_UNEQUAL = 400  # long to short side: beyond it, resizing can leave one pixel, which mmdet and mmseg cannot flip, or none
 
 
@@ -17,8 +14,9 @@ class LoadImage(LoadImageFromFile):
     """mmcv's `LoadImageFromFile`, but with an error that names the file if an image cannot be used.
 
     With the defaults every image becomes 8-bit BGR, as OpenCV reads it: grey images get three equal channels, palettes their
-    colours, CMYK is converted, and transparency is dropped with the colours beneath it kept. Of 16 bits the upper 8 are kept,
-    so that ten or twelve bits in a 16-bit file come out nearly black. EXIF's orientation is applied to JPEG, PNG and TIFF.
+    colours, CMYK is converted, and transparency is dropped with the colours beneath it kept (in TIFF multiplied by it). Of 16
+    bits the upper 8 are kept, so that ten or twelve bits in a 16-bit file come out nearly black. EXIF's orientation is applied
+    to JPEG, PNG and TIFF, but not to WebP and AVIF by OpenCV 4.12.
     """
 
     def transform(self, results: dict) -> dict | None:
@@ -65,14 +63,3 @@ def turned(path: str) -> str:
     """Return a remark on EXIF's orientation if it turned an image of this machine by a quarter."""
     orientation = orientation_of(path)
     return f", turned upright from {orientation} of EXIF's orientations" if orientation > 4 else ""
-
-
-def orientation_of(path: str) -> int:
-    """Return EXIF's orientation: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 with the sides exchanged."""
-    if not Path(path).is_file():
-        return 1
-    try:
-        with Image.open(path) as image:
-            return image.getexif().get(ORIENTATION, 1)
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
-        return 1  # Pillow does not know the format

@@ -169,13 +169,24 @@ def of_pil(image: Any, name: str) -> np.ndarray:
     """Return (H, W, 3) uint8 in BGR of a PIL image, as OpenCV reads the same image from a file.
 
     Raises:
-        InputError: 32-bit integers beyond 16 bits, or floats.
+        InputError: 32-bit integers beyond 16 bits, floats, or L*a*b*, which libraries convert differently.
     """
     from PIL import ImageOps
 
-    image = ImageOps.exif_transpose(image)
+    from ..data.orientation import turns
+
+    kind, hidden = image.format, image.info.get("transparency")
+    image = ImageOps.exif_transpose(image) if turns(kind) else image
+    if image.mode == "LAB":
+        raise InputError(f"{name}: a PIL image of mode LAB. Expected RGB or grey; convert it")
     if not image.mode.startswith(("I", "F")):
-        return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+        bgr = np.array(image.convert("RGB"))[..., ::-1]
+        if kind == "TIFF" and image.mode == "RGBA":  # libtiff multiplies
+            bgr = ((bgr * np.asarray(image)[..., 3:].astype(np.uint16) + 127) // 255).astype(np.uint8)
+        elif kind == "GIF" and image.mode == "P" and hidden is not None:  # OpenCV shows the background there
+            place = 3 * image.info.get("background", 0)
+            bgr[np.asarray(image) == hidden] = image.getpalette()[place : place + 3][::-1]
+        return np.ascontiguousarray(bgr)
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         span = f"{values.min()} to {values.max()}"

@@ -14,7 +14,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 from PIL import Image, UnidentifiedImageError
 
-from ..data.images import orientation_of
+from ..data.orientation import orientation
 from ..data.tiff import Bands
 from ..errors import InputError
 
@@ -91,9 +91,9 @@ class Folder:
         try:
             with Image.open(path) as image:
                 width, height = image.size
+                return (height, width) if orientation(image) > 4 else (width, height)
         except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
             return self._size_of_bands(path)
-        return (height, width) if orientation_of(str(path)) > 4 else (width, height)
 
     def _size_of_bands(self, path: Path) -> tuple[int, int] | None:
         """Return width and height of a TIFF file with bands that Pillow does not know; None if it is none."""

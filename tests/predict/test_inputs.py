@@ -10,6 +10,7 @@ from PIL import Image
 from trained import Trained
 
 from mmvit.__main__ import main
+from mmvit.data.orientation import ORIENTATION
 from mmvit.errors import InputError
 from mmvit.predict.films import Film
 from mmvit.predict.runner import Read
@@ -36,14 +37,20 @@ MODES = {
     "P": (lambda: colour().convert("P"), "png"),
     "RGBA": (lambda: colour().convert("RGBA"), "png"),
     "CMYK": (lambda: colour().convert("CMYK"), "tif"),
+    "RGBA tif": (lambda: Image.fromarray(NOISE.integers(0, 256, (40, 60, 4), dtype=np.uint8)), "tif"),
+    "P gif": (lambda: colour().quantize(16), "gif"),
+    **{f"RGB {suffix}": (colour, suffix) for suffix in ("png", "tif", "webp", "avif")},
 }
+TURNED = Image.Exif()
+TURNED[ORIENTATION] = 6
+HOW = dict(gif=dict(transparency=3), png=dict(exif=TURNED), webp=dict(lossless=True, exif=TURNED), avif=dict(exif=TURNED))
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_pil_image_and_its_file_are_the_same_pixels(detector: Trained, tmp_path: Path, mode: str) -> None:
     make, suffix = MODES[mode]
     file = tmp_path / f"image.{suffix}"
-    make().save(file)
+    make().save(file, **HOW.get(suffix, {}))
     with Image.open(file) as image:
         given = pixels(image, None, "image")
     by_stack, by_runner = detector.predictor().read(str(file)), Read().transform(dict(img_path=file))["img"]
