@@ -3,14 +3,15 @@
 Semantics: mmcv's csrc/pytorch/deform_conv.cpp, modulated_deform_conv.cpp and cpu/*.cpp of the same names. Input is
 (B, C, H, W), weight (O, C / group, kH, kW), output (B, O, h, w), offset (B, G * kH * kW * 2, h, w) with rows before
 columns, mask (B, G * kH * kW, h, w), where G is `deformable_group`. `columns` and `ones` are mmcv's scratch memory and are not
-used.
+used, nor is `im2col_step`, its number of samples at a time. mmcv passes sizes as keywords.
 
 mmcv and torchvision differ in two things, which are adapted here:
 - Version 2 of mmcv never looks at the shape of offset and mask. It reads the memory of each sample from its start as if
   it had the output's size. DyHead relies on this: it applies one level's offsets to the next, smaller level.
 - A tap exactly one pixel above or left of the map, where untrained offsets of zero put it, has no gradient in mmcv.
 """
-# ruff: noqa: N803  mmcv passes these names as keywords.
+
+from collections.abc import Mapping
 
 import torch
 import torchvision  # noqa: F401  registers torch.ops.torchvision
@@ -18,30 +19,32 @@ from torch import Tensor
 
 from .kernel import kernel, wide
 
+# mmcv's keywords for the rows and columns of kernel, stride, padding and dilation, in version 1 and in version 2.
+FIRST = (("kH", "kW"), ("dH", "dW"), ("padH", "padW"), ("dilationH", "dilationW"))
+SECOND = (("kernel_h", "kernel_w"), ("stride_h", "stride_w"), ("pad_h", "pad_w"), ("dilation_h", "dilation_w"))
+
 
 class _Geometry:
-    """Sizes of one call. Pairs are (height, width)."""
+    """Sizes of one call. Pairs are (height, width).
 
-    def __init__(
-        self,
-        input: Tensor,
-        kernel_size: tuple[int, int],
-        stride: tuple[int, int],
-        padding: tuple[int, int],
-        dilation: tuple[int, int],
-        groups: int,
-        offset_groups: int,
-    ) -> None:
+    Args:
+        input: the maps.
+        sizes: mmcv's keywords.
+        names: those of them that are pairs: `FIRST` or `SECOND`.
+    """
+
+    def __init__(self, input: Tensor, sizes: Mapping[str, int], names: tuple[tuple[str, str], ...]) -> None:
         self.map_size = tuple(input.shape[2:])
-        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
-        self.groups, self.offset_groups = groups, offset_groups
-        self.taps = offset_groups * kernel_size[0] * kernel_size[1]
+        pairs = [(sizes[down], sizes[across]) for down, across in names]
+        self.kernel_size, self.stride, self.padding, self.dilation = pairs
+        self.groups, self.offset_groups = sizes["group"], sizes["deformable_group"]
+        self.taps = self.offset_groups * self.kernel_size[0] * self.kernel_size[1]
         self.output_size = tuple(
             (size + 2 * pad - (spread * (taps - 1) + 1)) // step + 1
-            for size, pad, spread, taps, step in zip(self.map_size, padding, dilation, kernel_size, stride, strict=True)
+            for size, taps, step, pad, spread in zip(self.map_size, *pairs, strict=True)
         )
         if min(self.output_size) < 1:
-            raise RuntimeError(f"a map of {self.map_size} is too small for a kernel of {kernel_size}: no output is left")
+            raise RuntimeError(f"a map of {self.map_size} is too small for a kernel of {self.kernel_size}: no output is left")
 
     def arguments(self, use_mask: bool) -> tuple:
         return (*self.stride, *self.padding, *self.dilation, self.groups, self.offset_groups, use_mask)
@@ -98,105 +101,59 @@ def _backward(
     return grads[:4]
 
 
-def _plain_geometry(
-    input: Tensor,
-    offset: Tensor,
-    kernel_size: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    groups: int,
-    offset_groups: int,
-) -> _Geometry:
+def _first(input: Tensor, offset: Tensor, sizes: Mapping[str, int]) -> _Geometry:
     """Check for version 1 what version 2 does not check, and return its geometry."""
-    geometry = _Geometry(input, kernel_size, stride, padding, dilation, groups, offset_groups)
+    geometry = _Geometry(input, sizes, FIRST)
     expected = (input.shape[0], 2 * geometry.taps, *geometry.output_size)
     if tuple(offset.shape) != expected:
         raise RuntimeError(f"invalid shape of offset: expected {expected}, but got {tuple(offset.shape)}")
-    if any(size < taps for size, taps in zip(geometry.map_size, kernel_size, strict=True)):
-        raise RuntimeError(f"input image {geometry.map_size} is smaller than kernel {kernel_size}")
+    if any(size < taps for size, taps in zip(geometry.map_size, geometry.kernel_size, strict=True)):
+        raise RuntimeError(f"input image {geometry.map_size} is smaller than kernel {geometry.kernel_size}")
     return geometry
 
 
 @kernel
 def deform_conv_forward(
-    input: Tensor,
-    weight: Tensor,
-    offset: Tensor,
-    output: Tensor,
-    columns: Tensor,
-    ones: Tensor,
-    kW: int,
-    kH: int,
-    dW: int,
-    dH: int,
-    padW: int,
-    padH: int,
-    dilationW: int,
-    dilationH: int,
-    group: int,
-    deformable_group: int,
-    im2col_step: int,
+    input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor, **sizes: int
 ) -> None:
-    """Fill `output`. `im2col_step`, mmcv's number of samples at a time, has no effect here."""
-    geometry = _plain_geometry(input, offset, (kH, kW), (dH, dW), (padH, padW), (dilationH, dilationW), group, deformable_group)
-    output.copy_(_forward(geometry, input, weight, offset, None))
+    """Fill `output`."""
+    output.copy_(_forward(_first(input, offset, sizes), input, weight, offset, None))
 
 
 @kernel
 def deform_conv_backward_input(
     input: Tensor,
     offset: Tensor,
-    gradOutput: Tensor,
-    gradInput: Tensor,
-    gradOffset: Tensor,
+    grad_output: Tensor,
+    grad_input: Tensor,
+    grad_offset: Tensor,
     weight: Tensor,
     columns: Tensor,
-    kW: int,
-    kH: int,
-    dW: int,
-    dH: int,
-    padW: int,
-    padH: int,
-    dilationW: int,
-    dilationH: int,
-    group: int,
-    deformable_group: int,
-    im2col_step: int,
+    **sizes: int,
 ) -> None:
-    """Fill `gradInput` and `gradOffset`."""
-    geometry = _plain_geometry(input, offset, (kH, kW), (dH, dW), (padH, padW), (dilationH, dilationW), group, deformable_group)
-    grad_input, _, grad_offset, _ = _backward(geometry, gradOutput, input, weight, offset, None)
-    gradInput.copy_(grad_input)
-    gradOffset.copy_(grad_offset)
+    """Fill `grad_input` and `grad_offset`."""
+    to_input, _, to_offset, _ = _backward(_first(input, offset, sizes), grad_output, input, weight, offset, None)
+    grad_input.copy_(to_input)
+    grad_offset.copy_(to_offset)
 
 
 @kernel
 def deform_conv_backward_parameters(
     input: Tensor,
     offset: Tensor,
-    gradOutput: Tensor,
-    gradWeight: Tensor,
+    grad_output: Tensor,
+    grad_weight: Tensor,
     columns: Tensor,
     ones: Tensor,
-    kW: int,
-    kH: int,
-    dW: int,
-    dH: int,
-    padW: int,
-    padH: int,
-    dilationW: int,
-    dilationH: int,
-    group: int,
-    deformable_group: int,
+    *,
     scale: float,
-    im2col_step: int,
+    **sizes: int,
 ) -> None:
-    """Add `scale` times the gradient of the weight to `gradWeight`."""
-    geometry = _plain_geometry(input, offset, (kH, kW), (dH, dW), (padH, padW), (dilationH, dilationW), group, deformable_group)
+    """Add `scale` times the gradient of the weight to `grad_weight`."""
     # The gradient of the weight does not depend on the weight.
-    _, grad_weight, _, _ = _backward(geometry, gradOutput, input, torch.zeros_like(gradWeight), offset, None)
-    gradWeight.add_(grad_weight, alpha=scale)
+    any_weight = torch.zeros_like(grad_weight)
+    _, to_weight, _, _ = _backward(_first(input, offset, sizes), grad_output, input, any_weight, offset, None)
+    grad_weight.add_(to_weight, alpha=scale)
 
 
 @kernel
@@ -209,29 +166,12 @@ def modulated_deform_conv_forward(
     mask: Tensor,
     output: Tensor,
     columns: Tensor,
-    kernel_h: int,
-    kernel_w: int,
-    stride_h: int,
-    stride_w: int,
-    pad_h: int,
-    pad_w: int,
-    dilation_h: int,
-    dilation_w: int,
-    group: int,
-    deformable_group: int,
+    *,
     with_bias: bool,
+    **sizes: int,
 ) -> None:
     """Fill `output`. `bias` (O,) counts only if `with_bias`."""
-    geometry = _Geometry(
-        input,
-        (kernel_h, kernel_w),
-        (stride_h, stride_w),
-        (pad_h, pad_w),
-        (dilation_h, dilation_w),
-        group,
-        deformable_group,
-    )
-    result = _forward(geometry, input, weight, offset, mask)
+    result = _forward(_Geometry(input, sizes, SECOND), input, weight, offset, mask)
     output.copy_(result + bias[:, None, None] if with_bias else result)
 
 
@@ -250,29 +190,12 @@ def modulated_deform_conv_backward(
     grad_offset: Tensor,
     grad_mask: Tensor,
     grad_output: Tensor,
-    kernel_h: int,
-    kernel_w: int,
-    stride_h: int,
-    stride_w: int,
-    pad_h: int,
-    pad_w: int,
-    dilation_h: int,
-    dilation_w: int,
-    group: int,
-    deformable_group: int,
+    *,
     with_bias: bool,
+    **sizes: int,
 ) -> None:
     """Fill the five gradients. Beyond the part of offset and mask that was read, they keep the caller's zeros."""
-    geometry = _Geometry(
-        input,
-        (kernel_h, kernel_w),
-        (stride_h, stride_w),
-        (pad_h, pad_w),
-        (dilation_h, dilation_w),
-        group,
-        deformable_group,
-    )
-    grads = _backward(geometry, grad_output, input, weight, offset, mask)
+    grads = _backward(_Geometry(input, sizes, SECOND), grad_output, input, weight, offset, mask)
     grad_input.copy_(grads[0])
     grad_weight.copy_(grads[1])
     for target, grad in ((grad_offset, grads[2]), (grad_mask, grads[3])):
