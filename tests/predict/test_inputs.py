@@ -39,7 +39,11 @@ MODES = {
     "CMYK": (lambda: colour().convert("CMYK"), "tif"),
     "RGBA tif": (lambda: Image.fromarray(NOISE.integers(0, 256, (40, 60, 4), dtype=np.uint8)), "tif"),
     "P gif": (lambda: colour().quantize(16), "gif"),
-    **{f"RGB {suffix}": (colour, suffix) for suffix in ("png", "tif", "webp", "avif")},
+    **{
+        f"RGB {suffix}": (colour, suffix)
+        for suffix in ("png", "tif", "webp", "avif")
+        if f".{suffix}" in Image.registered_extensions()
+    },
 }
 TURNED = Image.Exif()
 TURNED[ORIENTATION] = 6
