@@ -39,11 +39,11 @@ doubtful = partial(findings.doubtful, "settings")
 
 def check_settings(plan: Plan) -> Iterator[Finding]:
     """Report settings at which a run stops, or that do not do what they say."""
-    for check in (_impossible, _chance, _filters):
+    for check in (_impossible, _chance, _filters, _normalisation):
         yield from check(plan)
     if "train" not in plan.splits:
         return
-    for check_config in (_rate, schedule_faults, _saving, _normalisation, _frozen, _ignored):
+    for check_config in (_rate, schedule_faults, _saving, _frozen, _ignored):
         yield from check_config(plan.config)
     yield from _same_data(plan)
 
@@ -128,13 +128,30 @@ def _saving(cfg: Config) -> Iterator[Finding]:
         )
 
 
-def _normalisation(cfg: Config) -> Iterator[Finding]:
-    part = (cfg.get("model") or {}).get("data_preprocessor") or {}
+def _normalisation(plan: Plan) -> Iterator[Finding]:
+    """Yield findings about pixels that are normalised for another range, twice, in one split only, or not at all."""
+    model = plan.config.get("model") or {}
+    part = model.get("data_preprocessor") or {}
     mean, std = part.get("mean"), part.get("std")
     if mean and std and max(mean) <= 1 and max(std) < 1:
         yield doubtful(
             f"model.data_preprocessor has mean {list(mean)} and std {list(std)}, which are for pixels from 0 to 1. Here they "
             f"go from 0 to 255: write mean={_times_255(mean)}, std={_times_255(std)}"
+        )
+    steps = {view.key: any(name_of(step.get("type")) == "Normalize" for step in view.steps()) for view in plan.datasets}
+    with_step, without = ([key for key, has in steps.items() if has is wanted] for wanted in (True, False))
+    if with_step and mean:
+        sentence = (
+            f"{with_step[0]}.pipeline has Normalize, and model.data_preprocessor normalises, too: pixels are normalised twice"
+        )
+        yield doubtful(sentence, "Remove the step")
+    elif with_step and without:
+        sentence = f"{with_step[0]}.pipeline has Normalize, {without[0]}.pipeline has not: the model sees other pixels there"
+        yield wrong(sentence, "Give both the same steps, or model.data_preprocessor mean and std")
+    elif not mean and steps and str((model.get("backbone") or {}).get("type")).startswith(f"{SCOPE}."):
+        sentence = "model.data_preprocessor has no mean and std: pixels from 0 to 255 reach the backbone as they are"
+        yield doubtful(
+            sentence, "For the released weights: mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True"
         )
 
 

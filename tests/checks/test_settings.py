@@ -38,8 +38,18 @@ def test_our_configs_mean_what_they_say(name: str) -> None:
 
 FRACTIONS = {"model.data_preprocessor.mean": (0.485, 0.456, 0.406), "model.data_preprocessor.std": (0.229, 0.224, 0.225)}
 FLIP = [dict(type="mmvit.LoadImage"), dict(type="RandomFlip", prob=0.5), dict(type="PackDetInputs")]
+NORMALIZE = dict(type="Normalize", mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "a mean in fractions": (FRACTIONS, "write mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]"),
+    "normalised twice": (
+        {"val_dataloader.dataset.pipeline": [FLIP[0], NORMALIZE, FLIP[2]]},
+        "val_dataloader.dataset.pipeline has Normalize, and model.data_preprocessor normalises, too",
+    ),
+    "normalised in one split": (
+        {"val_dataloader.dataset.pipeline": [FLIP[0], NORMALIZE, FLIP[2]], **dict.fromkeys(FRACTIONS)},
+        "val_dataloader.dataset.pipeline has Normalize, train_dataloader.dataset.pipeline has not: the model sees other",
+    ),
+    "not normalised": (dict.fromkeys(FRACTIONS), "pixels from 0 to 255 reach the backbone as they are"),
     "no rate": ({"optim_wrapper.optimizer.lr": 0}, "optim_wrapper.optimizer.lr is 0: nothing learns"),
     "frozen random weights": (
         {"model.backbone.init_cfg": None, "model.backbone.frozen_stages": 2},
