@@ -81,7 +81,10 @@ class Folder:
         found = found or [file for file in self._by_name.get(PurePosixPath(name).stem, ()) if PurePosixPath(name).suffix]
         if len(found) < 2:
             return found[0] if found else None
-        ranks = [(_shared(file, words), -_steps(file.parent, near.parent)) for file in found]
+        here = near.parent
+        ranks = [
+            (_shared(file, words), -_steps(file.parent, here), len({*file.parent.parts} & {*here.parts})) for file in found
+        ]  # the last tells images/train from images/val for labels/train
         best = max(ranks)
         return found[ranks.index(best)] if ranks.count(best) == 1 else None
 

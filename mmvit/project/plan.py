@@ -30,6 +30,8 @@ BINARY_RATE = (16, 1e-4)  # images of a batch, learning rate of AdamW; likewise
 GIB_A_MEGAPIXEL = 3.3  # training, RetinaNet with PVT small at 800 x 1280; docs/performance.md
 MOST_IMAGES = 16
 ON_CPU = 4
+ON_CPU_SIDE = 320  # longer side to which images shrink at most
+LEAST_ITERATIONS = 400  # of a training on few pictures
 WARM_UP = 500  # iterations of COCO's recipes
 # AdamW's rate for random weights and batches of 4; the recipes' rates only have to adapt trained weights (docs/results.md).
 # Mask R-CNN's fully connected layers have no norms, and get what the demo's heads do.
@@ -109,8 +111,8 @@ def plan(task: Task, arch: str, head: str | None, facts: Facts) -> Plan:
     recipe = _loaded(file, source)
     sizes = _sizes(task, facts)
     batch, reason = _batch(task, sizes, facts.pictures["train"])
-    epochs = _epochs(task, facts.pictures["train"])
     steps = ceil(facts.pictures["train"] / batch)
+    epochs = max(_epochs(task, facts.pictures["train"]), ceil(LEAST_ITERATIONS / steps))
     absence = _absence(recipe)
     usual, lr = recipe.auto_scale_lr.base_batch_size, recipe.optim_wrapper.optimizer.lr
     if task == "binary":
@@ -153,8 +155,9 @@ def _sizes(task: Task, facts: Facts) -> Sizes:
     elif facts.side is not None and facts.side < SMALL:
         factor = min(2.0, SMALL / facts.side, most[0] / long, most[1] / short)
         reason = f"larger than {long} x {short}: a tenth of the objects is below {facts.side:.0f} pixels"
-    elif facts.least is not None and task in ("boxes", "masks") and facts.least > SMALL and not torch.cuda.is_available():
-        factor = max(0.5, SMALL / facts.least)
+    elif facts.least is not None and task in ("boxes", "masks") and not torch.cuda.is_available():
+        factor = min(1.0, max(0.5, SMALL / facts.least, ON_CPU_SIDE / long))
+    if factor < shrink:
         reason = f"less than {long} x {short} without a GPU; more is better and slower"
     scale = (max(32, round(long * factor)), max(32, round(short * factor)))
     if task == "binary":

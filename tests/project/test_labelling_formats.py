@@ -172,6 +172,18 @@ def test_the_nearest_of_pictures_with_one_name(tmp_path: Path) -> None:
     assert all(picture.file.parts[0] == picture.split for picture in collection.pictures)
 
 
+def test_labels_with_one_name_in_two_splits(tmp_path: Path) -> None:
+    """images/val/a.jpg is as far from labels/train/a.txt as images/train/a.jpg."""
+    for split, number in (("train", 0), ("val", 1)):
+        picture(tmp_path / "images" / split / "a.jpg")
+        file = tmp_path / "labels" / split / "a.txt"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"{number} 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "classes.txt").write_text("one\ntwo\n")
+    found = {entry.split: [thing.name for thing in entry.things] for entry in read(Folder(tmp_path)).pictures}
+    assert found == {"train": ["one"], "val": ["two"]}
+
+
 def test_unknown_labels_name_the_formats(tmp_path: Path) -> None:
     pictures(tmp_path)
     (tmp_path / "labels.json").write_text(json.dumps({"what": 1}))
