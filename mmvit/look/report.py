@@ -27,7 +27,7 @@ from ..measure.objects import found_objects
 from ..predict.drawing import colour_of, require_drawing
 from ..predict.results import Detections, name_of
 from ..registry import HOOKS
-from .pictures import GREY, LEGEND, error_picture, fitted, judged_pictures
+from .pictures import GREY, LEGEND, SIDE, error_picture, fitted, judged_pictures
 
 CURVES, PREDICTIONS = "curves.png", "predictions.png"
 SHOWN = 12  # images on the sheet
@@ -35,6 +35,7 @@ NAMED = 20  # classes in the legend, in two rows
 LEAST_SCORE = 0.3  # lowest score of a drawn prediction
 MOST_OVERLAP = 0.5  # largest IoU of two drawn predictions
 METRICS = ("coco/bbox_mAP", "coco/segm_mAP", "mIoU", "mAcc", "aAcc")  # where no metric chooses the best checkpoint
+SHEET, DPI = 17.0, 100  # width of a sheet of pictures in inches, pixels of an inch
 BLUE, QUIET = "#1763b6", "#7d8894"
 
 
@@ -116,9 +117,10 @@ def draw_contact_sheet(samples: Sequence[Any], metainfo: Any, target: Path) -> N
     segments = "pred_sem_seg" in samples[0]
     heads = ["ground truth", "prediction", "wrong pixels"] if segments else ["ground truth", f"found, score from {LEAST_SCORE}"]
     pictures = list(chain.from_iterable((_labels if segments else _objects)(samples, metainfo)))
-    columns = min(6, len(pictures))
+    columns = min(6 if segments else 4, len(pictures))  # names of objects must be readable
+    width = min(SIDE / DPI, SHEET / columns)
     rows, ratio = -(-len(pictures) // columns), max(picture.shape[0] / picture.shape[1] for picture in pictures)
-    figure, grid = _figure(rows, columns, (3 * columns, 3.1 * ratio * rows + 0.6))
+    figure, grid = _figure(rows, columns, (width * columns, (width + 0.1) * ratio * rows + 0.6))
     cells = np.atleast_2d(grid).reshape(-1)
     for axes, picture in zip(cells, pictures, strict=False):
         axes.imshow(picture[..., ::-1])
@@ -134,7 +136,7 @@ def draw_contact_sheet(samples: Sequence[Any], metainfo: Any, target: Path) -> N
         frameon=False,
         fontsize=9,
     )
-    figure.savefig(target, dpi=100)
+    figure.savefig(target, dpi=DPI)
 
 
 def _objects(samples: Sequence[Any], metainfo: Any) -> Iterator[list[np.ndarray]]:

@@ -3,7 +3,6 @@
 import json
 import re
 from collections import Counter
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -28,18 +27,17 @@ from rich.console import Console
 
 from mmvit.checks.doctor import examine_config
 from mmvit.commands.new import main
-from mmvit.config.datasets import SPLITS
 from mmvit.data.colours import colours
 from mmvit.engine.configuration import TrainOptions
 from mmvit.engine.launch import train
 from mmvit.errors import InputError
 from mmvit.predict.predictor import Predictor
 from mmvit.project import plan, tell
-from mmvit.project.config import Files, quoted, text
+from mmvit.project.config import quoted
 from mmvit.project.description import Collection, Picture, Thing
 from mmvit.project.make import Options, find, write
 from mmvit.project.split import complete
-from mmvit.project.survey import Facts, leaked, rare_classes
+from mmvit.project.survey import leaked, rare_classes
 
 SHORT = {
     "train_dataloader.num_workers": 0,
@@ -123,25 +121,6 @@ def made(data: Path, **options: object) -> Config:
     text = file.read_text(encoding="utf-8")
     assert text.count("\n") <= 40, text
     return Config.fromfile(file)
-
-
-@pytest.mark.parametrize("released", [False, True])
-def test_random_weights_and_small_objects_change_the_recipe(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, released: bool
-) -> None:
-    """The rate and the norms follow from the weights, sizes and anchors from the class with the smallest objects."""
-    monkeypatch.setattr(plan, "_absence", lambda recipe: None if released else "nowhere")
-    monkeypatch.setattr(plan.torch.cuda, "is_available", lambda: False)
-    facts = Facts(Counter(train=200), (640, 480), True, 80.0, 38.0, 9, 0)
-    planned = plan.plan("boxes", "van_b0", None, facts)
-    assert planned.sizes.scale == (320, 240)
-    assert (planned.fine, planned.lr, planned.light) == (19.0, "5e-05" if released else "0.0005", not released)
-    files = Files(tmp_path, dict.fromkeys(SPLITS, "a.json"), {name: dict(img="") for name in SPLITS})
-    cfg = Config.fromstring(text("", planned, ("a",), files).replace("{{ fileDirname }}", "."), ".py")
-    norms = [cfg.model[part].get("norm_cfg") for part in ("neck", "bbox_head")]
-    assert norms == [None if released else dict(type="GN", num_groups=32)] * 2
-    assert cfg.model.bbox_head.anchor_generator.octave_base_scale == 2
-    assert plan.plan("boxes", "van_b0", None, replace(facts, least=80.0)).fine is None
 
 
 def test_classes_are_numbered_by_name(tmp_path: Path) -> None:
