@@ -30,8 +30,8 @@ def main(folder: Path) -> None:
         half.resize(size, Image.Resampling.BICUBIC).save(folder / "images" / split / "coins.png")
         inside = [points - (0, top) for points in outlines(image) if top <= points[0, 1] < bottom]
         lines = [" ".join(f"{value:.4f}" for value in ((points + 0.5) / half.size).ravel()) for points in inside]
-        (folder / "labels" / split / "coins.txt").write_text("".join(f"0 {line}\n" for line in lines))
-    (folder / "classes.txt").write_text("coin\n")
+        (folder / "labels" / split / "coins.txt").write_text("".join(f"0 {line}\n" for line in lines), encoding="utf-8")
+    (folder / "classes.txt").write_text("coin\n", encoding="utf-8")
     print(f"written: {folder}")
 
 
