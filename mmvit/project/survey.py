@@ -24,7 +24,7 @@ class Facts:
         size: median width and height.
         same_size: whether all pictures have it.
         side: for objects, the square root of the box area that a tenth of them is below; None for label maps.
-        least: likewise, the median of the class with the smallest objects.
+        least: likewise, the median of the class with the smallest objects, of those with a few.
         most: objects in the fullest picture.
         empty: training pictures without objects.
         bands: mean and deviation of each band of TIFF files that are more than 8-bit grey or RGB; None for other pictures.
@@ -45,13 +45,15 @@ def facts_of(collection: Collection, root: Path) -> Facts:
     things = collection.things()
     sides = np.array([np.sqrt(thing.box[2] * thing.box[3]) for thing in things])
     names = np.array([thing.name for thing in things])
+    counts = Counter(names.tolist())
+    known = [name for name, count in counts.items() if count >= FEW] or list(counts)
     width, height = np.median(sizes, axis=0).astype(int).tolist()
     return Facts(
         Counter(str(picture.split) for picture in collection.pictures),
         (width, height),
         bool((sizes == sizes[0]).all()),
         float(np.quantile(sides, 0.1)) if things else None,
-        min((float(np.median(sides[names == name])) for name in set(names.tolist())), default=None),
+        min((float(np.median(sides[names == name])) for name in known), default=None),
         max((len(picture.things) for picture in collection.pictures), default=0),
         sum(not picture.things for picture in collection.of("train")),
         _bands(collection, root),
