@@ -5,7 +5,7 @@ coins from Pompeii, Brooklyn Museum Collection, no known copyright restrictions.
 segmentation.
 """
 
-import sys
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,4 +46,6 @@ def outlines(image: np.ndarray) -> Iterator[np.ndarray]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = ArgumentParser(description=str(__doc__).split(":")[0])
+    parser.add_argument("folder", type=Path)
+    main(parser.parse_args().folder)
