@@ -2,12 +2,23 @@
 
 import logging
 import os
+import re
 import signal
 import sys
 
 FALLBACK = "PYTORCH_ENABLE_MPS_FALLBACK"  # torch's variable: operators that an Apple GPU lacks run on the CPU
 # Sent to the parent of a process that ends; Windows has no such signal.
 CHILD_ENDED: int | None = getattr(signal, "SIGCHLD", None)
+# What some system refuses in a file name: Windows these characters and devices, macOS what is not UTF-8.
+REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
+DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
+LONGEST = 180  # bytes of a name, of 255: suffixes follow it
+
+
+def file_name(text: str, otherwise: str = "unnamed") -> str:
+    """Return a name from data, such as that of a class, as a file name without suffix that each system takes."""
+    name = REFUSED.sub("_", text).encode()[:LONGEST].decode(errors="ignore").rstrip(". ") or otherwise
+    return f"_{name}" if DEVICES.match(name) else name
 
 
 def cores() -> int:

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from ..compat.systems import file_name
 from ..config.work_dirs import LAST, beside, last_checkpoint
 from ..errors import CheckpointError
 from ..pyramid import Pyramid
@@ -27,6 +28,13 @@ KEPT = "keep_ckpt_ids"  # mmengine's key in the message hub: steps of the checkp
 OUTDATED = "outdated_best"  # our key there: best checkpoints that a better one is about to replace
 
 
+class Metric(str):
+    """Name of a metric, which mmengine formats into the name of the best checkpoint; it may have that of a class in it."""
+
+    def __format__(self, spec: str) -> str:
+        return "/".join(map(file_name, self.split("/")))  # mmengine replaces the slashes
+
+
 @HOOKS.register_module()
 class CheckpointHook(MMEngineCheckpointHook):
     """mmengine's hook with all of its options, safe if the process is killed at any moment.
@@ -38,6 +46,9 @@ class CheckpointHook(MMEngineCheckpointHook):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         storage.install()
+
+    def _init_rule(self, rules: list[str | None], key_indicators: list[str]) -> None:
+        super()._init_rule(rules, [Metric(name) for name in key_indicators])
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..compat.python import sha256_of
+from ..compat.systems import file_name
 from ..compat.texts import read_config, text_of
 from ..config.work_dirs import best_checkpoint, read_scalars
 from ..data.files import write_whole
@@ -102,7 +103,7 @@ def publish(source: str | Path, out: Path, hub: str | None = None, name: str | N
     }
     if not tensors:
         raise InputError(f"{checkpoint}: no state_dict in it; expected a training's checkpoint")
-    name = name or (folder or path.parent).resolve().name
+    name = file_name(name or (folder or path.parent).resolve().name)
     log = read_scalars(folder or path.parent)
     weights = _named_by_digest(out / f"{name}.pth", tensors, meta)
     safetensors = _named_by_digest(out / f"{name}.safetensors", tensors, meta)

@@ -65,9 +65,7 @@ def pictures(lines: Iterable[Mapping[str, Any]], categories: list[dict[str, Any]
             names,
             np.array(masks, dtype=bool) if masks else None,
         )
-        film, _, frame = line["source"].rpartition(" frame ")
-        name = f"{Path(film).stem}_{int(frame):06d}" if "film" in line else line["name"]
-        yield Picture(name, line["source"], size[::-1], found.to_supervision())
+        yield Picture(line["name"], line["source"], size[::-1], found.to_supervision())
 
 
 def write_yolo(found: Iterable[Picture], names: list[str], out: Path) -> None:

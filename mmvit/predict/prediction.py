@@ -129,7 +129,7 @@ class Prediction:
         head = dict(self.predictor.settings, classes=self.options.classes, categories=self.ids.categories)
         self.journal = Journal(self.options.json or self.out / "predictions.json", head, self.options.resume)
         self.ids.last = self.journal.last_id
-        self.names.taken.update(self.journal.done.values())
+        self.names.take(self.journal.done.values())
 
     def _sources(self, files: Sequence[Path]) -> Iterator[Source]:
         """Yield the images that no earlier run has done."""
@@ -181,7 +181,7 @@ class Prediction:
                 result = self._chosen(replace(found, source=f"{path} frame {number}"))
                 if self.overlays:
                     film.add(self._drawn(frame, result))
-                self.journal.add(result, self.ids.new(), self.ids.of_labels, film=str(path))
+                self.journal.add(result, self.ids.new(), self.ids.of_labels, film=str(path), name=f"{name}_{number:06d}")
                 self._count()
             self.journal.end_film(str(path), name, film.frames)
             film.require_whole()

@@ -1,7 +1,7 @@
 """Output of `mmvit predict`: files that are written whole or not at all, and one JSON file for all images."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..compat.systems import file_name
 from ..data.files import write_whole
 from ..data.tiff import georeference, label_file
 from ..errors import InputError, first_few
@@ -18,19 +19,22 @@ LONGEST_JPEG = 65500  # pixels of a side
 
 
 class Names:
-    """File names for results; a name that is taken gets a number."""
+    """File names for results; one that is taken gets a number, also where case alone differs, which some systems ignore."""
 
     def __init__(self) -> None:
         self.taken: set[str] = set()
 
     def new(self, source: str) -> str:
-        stem = name = Path(source).stem or "image"
+        stem = name = file_name(Path(source).stem, "image")
         number = 1
-        while name in self.taken:
+        while name.casefold() in self.taken:
             number += 1
             name = f"{stem}_{number}"
-        self.taken.add(name)
+        self.take([name])
         return name
+
+    def take(self, names: Iterable[str]) -> None:
+        self.taken.update(name.casefold() for name in names)
 
 
 def write_image(path: Path, image: np.ndarray) -> None:

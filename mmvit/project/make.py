@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..compat.systems import file_name
 from ..config.datasets import SPLITS
 from ..errors import InputError, first_few
 from . import config, formats, plan, split, writing
@@ -109,7 +110,8 @@ def write(options: Options, found: Found, made: plan.Plan) -> Project:
     beside.mkdir()
     try:
         files, written = _labels(found, made, beside)
-        name = f"{re.sub(r'[^A-Za-z0-9_-]+', '_', found.folder.root.name).strip('_') or 'config'}.py"
+        words = re.sub(r"[^A-Za-z0-9_-]+", "_", found.folder.root.name).strip("_")
+        name = f"{file_name(words, 'config')}.py"
         count = len(found.classes)
         title = f"{config.quoted(found.folder.root.name)}: {found.facts.pictures['train']} to train, {count} classes, from "
         (beside / name).write_text(

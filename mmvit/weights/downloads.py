@@ -24,6 +24,7 @@ from rich.markup import escape as escape_markup
 from rich.progress import wrap_file
 
 from ..compat.python import sha256_of
+from ..compat.systems import file_name
 from ..errors import CheckpointError
 from . import hub
 from .addresses import Address, addresses
@@ -60,7 +61,7 @@ def _target(place: str) -> Path:
     """Return the path of an address, before or after the download; for a hub, before it, only the folder is known."""
     if place.startswith(hub.SCHEME):
         return hub.target(place)
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(place).path).name
+    return Path(torch.hub.get_dir()) / "checkpoints" / file_name(Path(urlparse(place).path).name)
 
 
 def _present(place: str) -> Path | None:

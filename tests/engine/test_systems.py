@@ -10,6 +10,9 @@ from makers import HOME
 from small_datasets import write_noise_maps
 from test_processes import SEGMENTER
 
+from mmvit.compat.systems import file_name
+from mmvit.engine.checkpoints import CheckpointHook
+
 pytestmark = pytest.mark.stack
 
 # Every process runs this first: mmvit finds no module and no function that Windows lacks. Other packages do, since
@@ -52,6 +55,31 @@ def test_a_training_with_spawned_workers_needs_no_module_of_unix(tmp_path: Path)
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "out" / "iter_2.pth").is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("traffic light", "traffic light"),
+        ("2026-11-29 08:20", "2026-11-29 08_20"),
+        ('a/b\\c<d>e"f|g*h?\n', "a_b_c_d_e_f_g_h__"),
+        ("etc. . ", "etc"),
+        ("con", "_con"),
+        ("Com1.old", "_Com1.old"),
+        ("console", "console"),
+        (" ..", "unnamed"),
+        ("\udcff.old", "_.old"),
+        ("猫" * 100, "猫" * 60),
+    ],
+)
+def test_file_names_that_each_system_takes(text: str, name: str) -> None:
+    assert file_name(text) == file_name(name) == name
+
+
+def test_the_best_of_a_class_has_a_name_that_each_system_takes() -> None:
+    hook = CheckpointHook(save_best="coco/crack: <5 mm?_precision", rule="greater")
+    assert f"best_{hook.key_indicators[0]}_epoch_1.pth" == "best_coco/crack_ _5 mm__precision_epoch_1.pth"
+    assert hook.is_better_than["coco/crack: <5 mm?_precision"](0.2, 0.1)
 
 
 BLOCKED = ["torch", "torchvision", "timm", "mmcv", "mmdet", "mmseg", "mmengine"]

@@ -181,12 +181,14 @@ def test_a_damaged_film_is_said(detector: Trained, tmp_path: Path, capsys: pytes
     assert main([*words, "--out", str(tmp_path / "whole")]) == 0
 
 
-def test_patterns_of_films(detector: Trained, tmp_path: Path) -> None:
-    for name in ("a.avi", "b.avi"):
+def test_films_of_one_name_and_of_names_that_windows_refuses(detector: Trained, tmp_path: Path) -> None:
+    (tmp_path / "later").mkdir()
+    for name in ("a.avi", "con: ?.avi", "later/A.avi"):
         write_film(tmp_path / name, 2)
-    words = ["predict", str(detector.checkpoint), f"{tmp_path}/*.avi", "--score", "0.9", "--out", str(tmp_path / "out")]
-    assert main(words) == 0
-    assert sorted(path.name for path in (tmp_path / "out/overlays").iterdir()) == ["a.mp4", "b.mp4"]
+    words = ["predict", str(detector.checkpoint), f"{tmp_path}/*.avi", f"{tmp_path}/later/*.avi", "--format", "yolo"]
+    assert main([*words, "--score", "0.9", "--out", str(tmp_path / "out")]) == 0
+    assert sorted(path.name for path in (tmp_path / "out/overlays").iterdir()) == ["A_2.mp4", "a.mp4", "con_ _.mp4"]
+    assert len(list((tmp_path / "out/labels").iterdir())) == 3 * 2  # a file for each frame
     with pytest.raises(InputError, match="no such file"):
         Film(tmp_path / "none.ts", None)
 
