@@ -1,26 +1,16 @@
 """`python -m mmvit list`: every arch, its cost, the files that its authors released, and published whole models."""
 
-import json
-import os
-import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from fnmatch import fnmatch
-from hashlib import sha256
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..data.files import write_whole
-from ..version import __version__
 from ..weights.published import WHOLE_MODELS
 
 if TYPE_CHECKING:
     from ..pyramid import Pyramid
     from ..weights.released import Released
 
-FAMILIES = "mmvit.backbones"  # importing it takes seconds, because it imports torch
-Rows = dict[str, list[list[str]]]  # cells of FILE_COLUMNS by arch, a row for each file
 FILE_COLUMNS = ("name", "top-1", "image", "licence", "released file, and copies that are tried after it")
 WHOLE_COLUMNS = ("whole model", "AP or mIoU", "config", "licence", "published file")
 SIZE_COLUMNS = ("name", "parameters (M)", "GFLOPs at 224", "GFLOPs at 800 x 1280", "strides", "channels", "file, top-1")
@@ -33,17 +23,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--markdown", action="store_true", help="print the table of docs/archs.md, with costs (takes some seconds)"
     )
     options = parser.parse_args(arguments)
-    archs = known_rows()
-    names = [name for name in archs if fnmatch(name, options.pattern)]
+    from ..zoo import list_archs  # torch, not before it is needed: --help does without
+
+    names = list_archs(options.pattern)
     whole = [] if options.markdown else [name for name in WHOLE_MODELS if fnmatch(name, options.pattern)]
     if not names and not whole:
-        print(f"no arch matches {options.pattern!r}; there are {', '.join(archs)}")
+        print(f"no arch matches {options.pattern!r}; there are {', '.join(list_archs())}")
         return 1
     if options.markdown:
         print("\n".join(markdown(names)))
         return 0
     if names:
-        _print([FILE_COLUMNS, *(row for name in names for row in archs[name])])
+        _print([FILE_COLUMNS, *(row for name in names for row in _file_rows(name))])
     if whole:
         _print([WHOLE_COLUMNS, *(_whole_row(name) for name in whole)])
     return 0
@@ -58,26 +49,6 @@ def _print(rows: Sequence[Sequence[str]]) -> None:
 def _whole_row(name: str) -> list[str]:
     row = WHOLE_MODELS[name]
     return [name, row.figure, row.config, row.licence or "none given", row.url or f"by hand from {row.folder}"]
-
-
-def known_rows() -> Rows:
-    """Return the rows of all archs, which are cached in a file for this version and this text of the families."""
-    from_families = FAMILIES in sys.modules
-    files = sorted((Path(__file__).parent.parent / "backbones").glob("*.py"))
-    state = [__version__, sha256(b"".join(file.read_bytes() for file in [Path(__file__), *files])).hexdigest()]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmvit" / "archs.json"
-    if not from_families:
-        with suppress(OSError, ValueError, LookupError, TypeError):
-            kept: dict[str, Any] = json.loads(cache.read_text(encoding="utf-8"))
-            if kept["state"] == state:
-                return kept["rows"]
-    from ..zoo import list_archs
-
-    rows = {name: _file_rows(name) for name in list_archs()}
-    if not from_families:  # others may have registered families of their own
-        with suppress(OSError):
-            write_whole(cache, json.dumps(dict(state=state, rows=rows)).encode())
-    return rows
 
 
 def markdown(names: Sequence[str]) -> Iterator[str]:

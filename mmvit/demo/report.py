@@ -1,4 +1,4 @@
-"""Report at the end of a demo run: metrics in one line, and predictions on images that it never saw."""
+"""Report at the end of a demo run: what it took, and predictions on images that it never saw."""
 
 import time
 from pathlib import Path
@@ -8,25 +8,15 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from ..config.work_dirs import read_scalars
 from ..engine.opening import counted
 from ..predict.drawing import require_drawing
 from ..registry import HOOKS
 from .unseen import predict_unseen
 
-FIGURES = {  # metric in the log: name, format
-    "coco/bbox_mAP_50": ("AP50", ".3f"),
-    "coco/bbox_mAP": ("box AP", ".3f"),
-    "coco/segm_mAP": ("mask AP", ".3f"),
-    "mIoU": ("mIoU %", ".1f"),
-    "mAcc": ("mAcc %", ".1f"),
-    "aAcc": ("aAcc %", ".1f"),
-}
-
 
 @HOOKS.register_module()
 class DemoReportHook(Hook):
-    """Hook that prints the metrics last, and predicts on new images."""
+    """Hook that says how long training took, and predicts on new images."""
 
     priority = "LOWEST"  # after the progress bar has returned the terminal
 
@@ -43,7 +33,7 @@ class DemoReportHook(Hook):
         minutes = (time.monotonic() - self.started) / 60
         start = "the file of init_cfg" if runner.cfg.model.backbone.get("init_cfg") else "random weights"
         self.closing_line = (
-            f"demo: {figures_of(read_scalars(Path(runner.work_dir)))} after {minutes:.1f} min of training from {start} "
+            f"demo: {minutes:.1f} min of training from {start} "
             f"({counted(runner.iter, 'iteration')}, {counted(torch.get_num_threads(), 'thread')})"
         )
 
@@ -54,13 +44,3 @@ class DemoReportHook(Hook):
         if checkpoint := find_latest_checkpoint(runner.work_dir):
             command = predict_unseen(Path(checkpoint), Path(runner.work_dir))
             runner.logger.info(f"images that training never saw, predicted as by: {command}")
-
-
-def figures_of(log: list[dict[str, float]]) -> str:
-    """Return a line with the metrics of the last validation."""
-    validations = [entry for entry in log if any(metric in entry for metric in FIGURES)]
-    if not validations:
-        return "no detections on val"
-    last = validations[-1]
-    said = [f"{name} {last[metric]:{digits}}" for metric, (name, digits) in FIGURES.items() if metric in last]
-    return f"{', '.join(said)} on val"

@@ -1,11 +1,7 @@
-"""Page of results: `python -m mmvit.recipes.results > docs/model_zoo.md`.
-
-Published results come from `published_results`; results obtained with this package are `RUNS`, one row a run.
-"""
+"""Page of published results: `python -m mmvit.recipes.results > docs/model_zoo.md`."""
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from ..weights.published import WHOLE_MODELS
 from ..weights.released import FILES, WholeModelFile
@@ -20,7 +16,7 @@ REMARKS = {  # published results that fit into no row
 INTRODUCTION = f"""\
 # Model zoo
 
-Published results of every config in `configs/`, and results obtained with this package. This page is written by
+Published results of every config in `configs/`; no full training was run with this package so far. This page is written by
 `python -m mmvit.recipes.results > docs/model_zoo.md`; a test compares it with the tables in the package.
 
 - **published**: percent on the validation set, as the source in brackets prints it. The brackets also say whether it was
@@ -33,50 +29,23 @@ Published results of every config in `configs/`, and results obtained with this 
 - **GPUs x images**: of the recipe, images a GPU; `auto_scale_lr` scales from their product. All recipes but ours
   for binary segmentation are for {GPUS} GPUs.
 - **recipe**: published, or ours if there is none. The lists below the tables say whose it is, and where sources contradict.
-- **this package**: results of full training runs that were made and recorded, and only those.
 """
 
 
-@dataclass(frozen=True)
-class Run:
-    """Full training run of a committed config with this package.
-
-    Attributes:
-        config: name of the leaf.
-        figures: percent, in the order of the head's metrics.
-        test: of the evaluation: single scale, or test-time augmentation.
-        date: day on which it ended, as year-month-day.
-        commit: commit of this repository.
-        machine: GPUs, and the versions of torch and of the stack.
-        command: as it was typed.
-    """
-
-    config: str
-    figures: tuple[float, ...]
-    test: str
-    date: str
-    commit: str
-    machine: str
-    command: str
-
-
-RUNS: tuple[Run, ...] = ()  # no full-scale run was made so far
-
-
 def main() -> int:
-    print("\n".join(page(RUNS)))
+    print("\n".join(page()))
     return 0
 
 
-def page(runs: Sequence[Run]) -> Iterator[str]:
+def page() -> Iterator[str]:
     """Yield the lines of the page."""
     yield INTRODUCTION
     for (head, dataset), leaves in _by_pairing():
         metrics = " / ".join(HEADS[head].metrics)
         yield f"## {HEADS[head].title} on {DATASETS[dataset].title}\n"
-        yield f"| config | {metrics}, published | whole model | GPUs x images | recipe | {metrics}, this package |"
-        yield f"|{' --- |' * 6}"
-        yield from (row_of(leaf, runs) for leaf in leaves)
+        yield f"| config | {metrics}, published | whole model | GPUs x images | recipe |"
+        yield f"|{' --- |' * 5}"
+        yield from (row_of(leaf) for leaf in leaves)
         yield ""
         yield from _notes(leaves)
         remarks = {row.remark for row in WHOLE_MODELS.values() if row.config in [leaf.name for leaf in leaves]}
@@ -84,13 +53,11 @@ def page(runs: Sequence[Run]) -> Iterator[str]:
         if (head, dataset) in REMARKS:
             yield f"\n{REMARKS[head, dataset]}"
         yield ""
-    if runs:
-        yield from _records(runs)
     for name, url in sorted({(row.source.name, row.source.url) for row in PUBLISHED}):
         yield f"[{name}]: {url}"
 
 
-def row_of(leaf: Leaf, runs: Sequence[Run]) -> str:
+def row_of(leaf: Leaf) -> str:
     """Return a config's line of its table."""
     recipe = recipe_of(leaf)
     cells = (
@@ -99,7 +66,6 @@ def row_of(leaf: Leaf, runs: Sequence[Run]) -> str:
         "; ".join(_whole(name, row) for name, row in WHOLE_MODELS.items() if row.config == leaf.name),
         f"{PAIRINGS[leaf.head, leaf.dataset].gpus} x {recipe.images}",
         "published" if recipe.published else "ours",
-        "; ".join(f"{_figures(run)} ({run.test}, {run.date})" for run in runs if run.config == leaf.name),
     )
     return "".join(f"| {cell} " if cell else "| " for cell in cells) + "|"
 
@@ -121,10 +87,6 @@ def _whole(name: str, row: WholeModelFile) -> str:
     return f"[`{name}`]({row.url}) {row.figure} ({row.source})"
 
 
-def _figures(run: Run) -> str:
-    return " / ".join(f"{figure:.1f}" for figure in run.figures)
-
-
 def _notes(leaves: Sequence[Leaf]) -> Iterator[str]:
     """Yield a line for each recipe: the archs that it is for, and its source as the config has it."""
     archs: dict[str, list[str]] = {}
@@ -132,16 +94,6 @@ def _notes(leaves: Sequence[Leaf]) -> Iterator[str]:
         archs.setdefault(recipe_of(leaf).note, []).append(f"`{leaf.family}_{leaf.arch}`")
     for note, names in archs.items():
         yield f"- {', '.join(names)}. {note}.".replace("*", r"\*")
-
-
-def _records(runs: Sequence[Run]) -> Iterator[str]:
-    yield "## Runs made with this package\n"
-    yield "| date | config | result | commit | machine | command |"
-    yield f"|{' --- |' * 6}"
-    for run in runs:
-        cells = run.date, run.config, f"{_figures(run)}, {run.test}", run.commit, run.machine, f"`{run.command}`"
-        yield f"| {' | '.join(cells)} |"
-    yield ""
 
 
 if __name__ == "__main__":

@@ -37,9 +37,7 @@ def checkpoint(demo: str) -> str:
 
 def test_demo_trains_evaluates_and_draws(folder: Path, demo: str) -> None:
     work_dir = folder / "work_dirs" / f"{TINY}_demo"
-    assert re.search(
-        r"demo: AP50 0\.\d+, box AP 0\.\d+ on val after [\d.]+ min of training from random weights \(4 iterations", demo
-    )
+    assert re.search(r"demo: [\d.]+ min of training from random weights \(4 iterations", demo)
     assert re.search(r"Iter\(train\) \[4/4\].*loss: \d", demo), "plain lines when piped"
     assert "\x1b[" not in demo
     assert (work_dir / "iter_4.pth").is_file()
@@ -93,9 +91,8 @@ def test_each_head_trains_and_evaluates(folder: Path, trained: Callable[[str], s
         assert all(figures.keys() >= {"IoU", "Acc"} for figures in validation["by_class"].values())
         assert re.search(r"^class \(iteration 2\) +IoU", said, re.MULTILINE)
     assert f"next: python -m mmvit predict work_dirs/{name}_demo/" in said
-    told = "AP50 .*, box AP" if name.endswith("coco") else "mIoU % .*, mAcc % .*, aAcc %"
-    told += " .*, mask AP" if "mask_rcnn" in name else ""
-    assert re.search(rf"demo: {told} [\d.]+ on val after .* \(2 iterations", said)
+    assert all(re.search(rf"^{metric} +(\d|none)", said, re.MULTILINE) for metric in PAIRED[name])
+    assert re.search(r"demo: .* min of training .* \(2 iterations", said)
     for drawn in ("predictions.png", "curves.png"):
         assert (folder / "work_dirs" / f"{name}_demo" / drawn).read_bytes().startswith(b"\x89PNG")
 
