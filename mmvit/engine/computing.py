@@ -12,13 +12,11 @@ tables (VOLO's) and RoIAlign, for which this package has forms of its own, and t
 deterministic with a workspace of a fixed size only (NVIDIA's cuBLAS documentation, "Results Reproducibility").
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -29,7 +27,6 @@ from ..registry import HOOKS, OPTIM_WRAPPERS
 from .models import unwrapped
 
 PARTS = ("backbone", "neck")
-WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -74,12 +71,6 @@ def compile_parts(model: nn.Module, **options: Any) -> None:
         part = getattr(model, name, None)
         if isinstance(part, nn.Module) and part._compiled_call_impl is None:
             part.compile(dynamic=True, **options)
-
-
-def fix_workspace(cfg: Config) -> None:
-    """Set cuBLAS's workspace, unless the environment does, if a config asks for determinism. It must precede its first use."""
-    if (cfg.get("randomness") or {}).get("deterministic"):
-        os.environ.setdefault(*WORKSPACE)
 
 
 @contextmanager

@@ -83,13 +83,6 @@ def train_config(options: TrainOptions) -> Config:
         InputError: no such config or checkpoint, an option that the config cannot take, or float16 without a GPU.
     """
     cfg = _prepare(options)
-    if options.variant is not None and options.epochs is not None:
-        options.variant.prepare()  # its images are counted
-    cfg.changed += apply_short(cfg, options)
-    others = [hook for hook in cfg.custom_hooks if hook.get("type") not in CLOSING]  # which a config of a work dir has
-    cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *others, *(dict(type=kind) for kind in CLOSING)]
-    if options.variant is not None:
-        cfg.custom_hooks = [*cfg.custom_hooks, *(dict(type=kind) for kind in options.variant.hooks)]
     if options.amp is not None:
         _use_amp(cfg, options.amp)
     if options.compile:
@@ -98,7 +91,13 @@ def train_config(options: TrainOptions) -> Config:
         if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
             raise InputError(f"--auto-scale-lr: {options.config} has no auto_scale_lr.base_batch_size to scale from")
         cfg.auto_scale_lr.enable = True
-    track(cfg, options.track, Path(cfg.filename).stem, Path(cfg.work_dir).name)
+    if options.variant is not None and options.epochs is not None:
+        options.variant.prepare()  # its images are counted
+    cfg.changed += apply_short(cfg, options)
+    others = [hook for hook in cfg.custom_hooks if hook.get("type") not in CLOSING]  # which a config of a work dir has
+    cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *others, *(dict(type=kind) for kind in CLOSING)]
+    if options.variant is not None:
+        cfg.custom_hooks = [*cfg.custom_hooks, *(dict(type=kind) for kind in options.variant.hooks)]
     resume = options.resume
     if resume is None and cfg.resume:  # mmengine resumes from load_from, or else from the newest checkpoint of the work dir
         resume = str(cfg.load_from or "auto")
@@ -110,6 +109,7 @@ def train_config(options: TrainOptions) -> Config:
     if resume is not None:
         _resume(cfg, resume)
         cfg.custom_hooks = [*cfg.custom_hooks, dict(type="mmvit.ResumeHook", new_schedule=options.new_schedule)]
+    track(cfg, options.track, Path(cfg.filename).stem, Path(cfg.work_dir).name)
     return cfg
 
 
@@ -155,7 +155,7 @@ def test_config(options: TestOptions) -> Config:
 
 def _prepare(options: TrainOptions | TestOptions) -> Config:
     cfg = open_config(options.config, options.cfg_options, options.variant)
-    suffix = f"_{options.variant.name}" if options.variant else ""
+    cfg.work_dir = str(options.work_dir or work_dir_of(cfg, f"_{options.variant.name}" if options.variant else ""))
     _fill_in(cfg)
     cfg.changed = []  # by options, in words: the log has them, and the copy of the config in the work dir
     if options.data_root is not None:
@@ -163,7 +163,6 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
             raise InputError(f"--data-root: not together with --{options.variant.name}, which has data of its own")
         cfg.changed = [f"--data-root {options.data_root}: {set_data_root(cfg, options.data_root)}"]
     cfg.launcher = options.launcher
-    cfg.work_dir = str(options.work_dir or work_dir_of(cfg, suffix))
     for split in SPLITS:
         if (loader := cfg.get(f"{split}_dataloader")) and not loader.get("num_workers"):
             loader.persistent_workers = False  # torch refuses both without workers

@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -15,14 +15,13 @@ from mmengine.evaluator import DumpResults
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from ..checks.findings import Finding, wrong
 from ..checks.pretrained import fetch_pretrained
-from ..checks.table import check_start, require
+from ..checks.table import check_start
 from ..compat.python import add_note
 from ..errors import InputError
 from ..weights.whole import use_threshold
 from . import minutes
-from .computing import fix_workspace, whole_counts
+from .computing import whole_counts
 from .configuration import TestOptions, TrainOptions, test_config, train_config
 from .progress import ProgressHook
 from .results import Results, ResultsHook, note_test
@@ -35,6 +34,7 @@ OFFER = (
     "The run died in its first steps. python -m mmvit doctor CONFIG --dry-run (with the same --cfg-options) tries a step of "
     "training, validation, saving and resuming, and says which part of the model fails, with what is known to help."
 )
+WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS's, without which it is not deterministic
 SLURM = {"RANK": "PROCID", "WORLD_SIZE": "NTASKS", "LOCAL_RANK": "LOCALID"}  # torch's names to srun's
 
 
@@ -47,7 +47,6 @@ def train(options: TrainOptions) -> Results:
     began = time.monotonic()
     with terminal(options.verbose) as shown:
         cfg = train_config(options)
-        fix_workspace(cfg)
         _start_processes(cfg)
         if options.variant is not None:
             options.variant.prepare()
@@ -84,7 +83,6 @@ def test(options: TestOptions) -> Mapping[str, float]:
     """
     with terminal(options.verbose):
         cfg = test_config(options)
-        fix_workspace(cfg)
         _start_processes(cfg)
         if options.variant is not None:
             options.variant.prepare()
@@ -142,28 +140,34 @@ def _start_processes(cfg: Config) -> None:
 
     This must come before all checks: then the others notice when a process finds a fault and exits, instead of waiting for it.
     """
+    if (cfg.get("randomness") or {}).get("deterministic"):
+        os.environ.setdefault(*WORKSPACE)
     if cfg.launcher == "slurm" and not torch.cuda.is_available():
         os.environ.update(_slurm_tasks())
-    require(launcher_faults(cfg.launcher))
+    require_launcher(cfg.launcher)
     if torch.cuda.is_available() or cfg.launcher == "none":
         return
     torch.distributed.init_process_group("gloo")
 
 
-def launcher_faults(launcher: str) -> Iterator[Finding]:
-    """Yield a finding if nothing has started the processes, or if the port by which they find each other is taken."""
+def require_launcher(launcher: str) -> None:
+    """Check that something has started the processes, and that the port by which they find each other is free.
+
+    Raises:
+        InputError: nothing has, or it is taken.
+    """
     lacking = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if launcher == "pytorch" and lacking:
         start = "torchrun --nproc_per_node=COUNT -m mmvit train CONFIG --launcher pytorch"
-        yield wrong("launcher", f"--launcher pytorch: {', '.join(lacking)} not set, which torchrun sets", f"Start with {start}")
-    elif launcher != "none" and not lacking and os.environ["RANK"] == "0" and "TORCHELASTIC_RUN_ID" not in os.environ:
+        raise InputError(f"--launcher pytorch: {', '.join(lacking)} not set, which torchrun sets. Start with {start}")
+    if launcher != "none" and not lacking and os.environ["RANK"] == "0" and "TORCHELASTIC_RUN_ID" not in os.environ:
         port = os.environ["MASTER_PORT"]  # torchrun itself listens at its own
         with socket.socket() as door:
             door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 door.bind(("", int(port)))
             except (OSError, ValueError) as error:
-                yield wrong("launcher", f"MASTER_PORT={port} cannot be used ({error})", "Set MASTER_PORT to a free one")
+                raise InputError(f"MASTER_PORT={port} cannot be used ({error}). Set MASTER_PORT to a free one") from error
 
 
 def _slurm_tasks() -> dict[str, str]:

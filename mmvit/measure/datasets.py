@@ -8,6 +8,7 @@ import numpy as np
 
 from ..config.datasets import DatasetView
 from ..data.annotations import check_annotations, check_lists, check_masks, read
+from ..data.coco import table_of
 from ..data.label_maps import LoadLabelMap
 from ..errors import InputError
 from .objects import Objects, Outline
@@ -74,34 +75,38 @@ def annotated_objects(dataset: DatasetView, masks: bool, most: int | None = None
     content = read(dataset.ann_file, label, annotated=True)
     check_lists(content, label, classes)
     check_annotations(content, label)
-    known = {image["id"] for image in content["images"]}
-    content["annotations"] = [entry for entry in content["annotations"] if entry["image_id"] in known]  # as mmdet does
+    table = table_of(content, masks=False, boxes=True)
+    assert table.columns is not None
+    # Images in the evaluator's order, on which the figures depend where scores are equal; what is not wanted has place -1.
+    chosen = _chosen(list(range(len(table.ids))), dataset)[:most]
+    order = sorted(chosen, key=lambda at: (isinstance(table.ids[at], str), table.ids[at]))
+    places = np.full(len(table.ids) + 1, -1)
+    places[order] = range(len(order))
+    labels = np.array([classes.index(name) if name in classes else -1 for name in table.categories] + [-1])
+    place, label_of = places[table.columns.image], labels[table.columns.category]
+    kept = np.flatnonzero((place >= 0) & (label_of >= 0))
     if masks:
-        check_masks(content, label, range(len(content["annotations"])))
-    # In the evaluator's order, on which the figures depend where scores are equal.
-    images = sorted(_chosen(content["images"], dataset)[:most], key=lambda image: (isinstance(image["id"], str), image["id"]))
-    places = {image["id"]: place for place, image in enumerate(images)}
-    labels = {entry["id"]: classes.index(entry["name"]) for entry in content["categories"] if entry["name"] in classes}
-    kept = [entry for entry in content["annotations"] if entry["category_id"] in labels and entry["image_id"] in places]
-    boxes = np.array([entry["bbox"] for entry in kept], dtype=np.float64).reshape(-1, 4)
+        check_masks(content, label, kept.tolist())
+    boxes = table.columns.bbox[kept]
     boxes[:, 2:] += boxes[:, :2]
     objects = Objects(
-        np.array([places[entry["image_id"]] for entry in kept], dtype=np.int64),
+        place[kept],
         boxes,
-        np.array([labels[entry["category_id"]] for entry in kept], dtype=np.int64),
-        np.array([entry["area"] for entry in kept], dtype=np.float64),
+        label_of[kept],
+        table.columns.area[kept],
         np.full(len(kept), np.nan),
-        np.array([bool(entry.get("iscrowd")) for entry in kept], dtype=bool),
-        list(_outlines(kept, {image["id"]: (image["height"], image["width"]) for image in images})) if masks else None,
+        table.columns.crowd[kept],
+        list(_outlines(content, kept.tolist())) if masks else None,
     )
-    return [str(dataset.image_folder / image["file_name"]) for image in images], objects
+    return [str(dataset.image_folder / table.names[at]) for at in order], objects
 
 
-def _outlines(entries: list[dict], sizes: dict[Any, tuple[int, int]]) -> Iterator[Outline]:
+def _outlines(content: dict[str, Any], kept: list[int]) -> Iterator[Outline]:
     """Yield the polygons or run lengths of annotations as compressed run lengths."""
     from pycocotools import mask
 
-    for entry in entries:
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+    for entry in (content["annotations"][at] for at in kept):
         shape, size = entry["segmentation"], sizes[entry["image_id"]]
         if isinstance(shape, list):
             yield mask.merge(mask.frPyObjects(shape, *size))

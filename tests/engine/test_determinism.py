@@ -14,9 +14,9 @@ from mmengine.registry import HOOKS, METRICS
 from small_datasets import write_noise_maps
 from torch import nn
 
-from mmvit.engine.computing import WORKSPACE, whole_counts
+from mmvit.engine.computing import whole_counts
 from mmvit.engine.configuration import TrainOptions
-from mmvit.engine.launch import train
+from mmvit.engine.launch import WORKSPACE, train
 from mmvit.layers.pooling import AdaptiveAverage
 
 pytestmark = pytest.mark.stack
