@@ -1,4 +1,4 @@
-"""Bar charts as SVG, for light and dark pages."""
+"""Charts as SVG, for light and dark pages."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -42,8 +42,12 @@ def bars(groups: Mapping[str, Mapping[str, float]], unit: str, *, line: float | 
     if line is not None:
         x = LEFT + line * scale
         parts.append(f'<line x1="{x:.1f}" y1="{top - 4}" x2="{x:.1f}" y2="{y - GAP + 4}"/>')
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" height="{y}">'
-    return "\n".join([head, STYLE, f'<rect class="page" width="{WIDTH}" height="{y}"/>', *parts, "</svg>", ""])
+    return _page(parts, y)
+
+
+def _page(parts: Sequence[str], height: int) -> str:
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">'
+    return "\n".join([head, STYLE, f'<rect class="page" width="{WIDTH}" height="{height}"/>', *parts, "</svg>", ""])
 
 
 def _legend(series: Sequence[str]) -> tuple[list[str], int]:
@@ -56,3 +60,34 @@ def _legend(series: Sequence[str]) -> tuple[list[str], int]:
         parts.append(f'<text class="minor" x="{LEFT + 17}" y="{y + 10}">{escape(name)}</text>')
         y += 17
     return parts, y + 6
+
+
+def curves(series: Mapping[str, Sequence[tuple[float, float]]], along: str, *, most: float, height: int = 200) -> str:
+    """Return a chart of series of points (x, y), y from 0 to `most`, each with its last value.
+
+    Args:
+        along: what x is.
+    """
+    left, below = 36, 34
+    legend, top = _legend(list(series))
+    last = max(x for points in series.values() for x, _ in points)
+    bottom = top + height
+
+    def at(x: float, y: float) -> str:
+        return f"{left + x / last * (WIDTH - left - RIGHT):.1f},{bottom - y / most * height:.1f}"
+
+    parts = [*legend]
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        y = bottom - tick * height
+        parts.append(f'<line x1="{left}" y1="{y:g}" x2="{WIDTH - RIGHT}" y2="{y:g}"/>')
+        parts.append(f'<text class="minor" x="{left - 6}" y="{y + 4:g}" text-anchor="end">{tick * most:g}</text>')
+    for colour, points in zip(COLOURS, series.values(), strict=False):
+        parts.append(
+            f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{" ".join(at(*one) for one in points)}"/>'
+        )
+        x, y = at(*points[-1]).split(",")
+        parts.append(f'<text class="minor" x="{float(x) + 4:g}" y="{float(y) + 4:g}">{points[-1][1]:.2f}</text>')
+    for x in sorted({x for points in series.values() for x, _ in points}):
+        parts.append(f'<text class="minor" x="{at(x, 0).split(",")[0]}" y="{bottom + 15}" text-anchor="middle">{x:g}</text>')
+    parts.append(f'<text class="minor" x="{WIDTH / 2:g}" y="{bottom + 30}" text-anchor="middle">{escape(along)}</text>')
+    return _page(parts, bottom + below)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.pages`: writes docs/performance.md and its charts from the stored measurements."""
+"""`python -m benchmarks.pages`: writes docs/performance.md, docs/results.md and their charts from what is stored."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -6,12 +6,12 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from . import charts, records
+from . import charts, records, trained
 from .measure import geometric_mean
 from .records import HOME, Figure, Run
 from .report import table
 
-PAGE = "docs/performance.md"
+PAGE, RESULTS = "docs/performance.md", "docs/results.md"
 IMAGES = "docs/images"
 OURS, EAGER = "mmvit", "eager"
 STEP, LOOPS, INFERENCE, LARGE, EXPORT = (
@@ -40,7 +40,16 @@ def contents(runs: Sequence[Run]) -> dict[str, str]:
     page = environment.get_template("performance.md.j2").render(
         tables=tables, mean=partial(mean, runs), span=partial(span, runs)
     )
-    return {PAGE: page, **{f"{IMAGES}/performance_{name}.svg": make(runs) for name, make in CHARTS.items()}}
+    stored = trained.read()
+    results = environment.get_template("results.md.j2").render(
+        trained=stored, **{each.__name__: each for each in trained.TABLES}
+    )
+    return {
+        PAGE: page,
+        RESULTS: results,
+        **{f"{IMAGES}/performance_{name}.svg": make(runs) for name, make in CHARTS.items()},
+        **dict(trained.pictures(stored)),
+    }
 
 
 def rows(runs: Sequence[Run], kinds: Sequence[str]) -> Iterator[Row]:

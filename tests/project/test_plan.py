@@ -5,7 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from makers import HOME
 from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 
 from mmvit.config.datasets import SPLITS
 from mmvit.project import plan
@@ -30,3 +33,11 @@ def test_random_weights_and_small_objects_change_the_recipe(
     assert norms == [None if released else dict(type="GN", num_groups=32)] * 2
     assert cfg.model.bbox_head.anchor_generator.octave_base_scale == 2
     assert plan.plan("boxes", "van_b0", None, replace(facts, least=80.0)).fine is None
+
+
+@pytest.mark.parametrize("file", sorted((HOME / "configs" / "examples").glob("*.py")), ids=lambda file: file.stem)
+def test_examples_build(file: Path) -> None:
+    cfg = Config.fromfile(file)
+    with DefaultScope.overwrite_default_scope("mmdet"), torch.device("meta"):
+        model = MODELS.build(cfg.model)
+    assert model.bbox_head.num_classes == len(cfg.train_dataloader.dataset.metainfo.classes)
