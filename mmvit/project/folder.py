@@ -6,6 +6,7 @@ from collections import defaultdict
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
+from unicodedata import normalize
 from urllib.parse import parse_qs, unquote, urlparse
 from xml.etree.ElementTree import Element, ParseError
 
@@ -16,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..data.orientation import orientation
 from ..data.tiff import Bands
-from ..errors import InputError
+from ..errors import InputError, first_few
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")  # what OpenCV reads as well
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
@@ -28,6 +29,7 @@ class Folder:
     Attributes:
         root: the folder, absolute.
         files: all files, relative to the root, sorted.
+        broken: files that were read and hold neither JSON nor XML, as their names say, with the reason.
     """
 
     def __init__(self, root: Path) -> None:
@@ -38,7 +40,10 @@ class Folder:
         found = (path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file())
         self.files = sorted(file for file in found if not any(part.startswith(".") for part in file.parts))
         if not self.pictures:
-            raise InputError(f"{root}: no pictures in it or below it. Expected files that end in {', '.join(PICTURES)}")
+            archives = first_few([str(file) for file in self.of(".zip", ".tar", ".gz", ".7z", ".rar")])
+            unpack = f"; unpack {archives} first" if archives else ""
+            raise InputError(f"{root}: no pictures in it or below it. Expected files that end in {', '.join(PICTURES)}{unpack}")
+        self.broken: dict[Path, str] = {}
         self._json: dict[Path, Any] = {}
         self._xml: dict[Path, Element | None] = {}
 
@@ -59,7 +64,7 @@ class Folder:
     def _by_name(self) -> dict[str, list[Path]]:
         index: dict[str, list[Path]] = defaultdict(list)
         for file in self.pictures:
-            for name in {file.name.lower(), file.stem.lower()}:
+            for name in {plain(file.name), plain(file.stem)}:
                 index[name].append(file)
         return index
 
@@ -76,15 +81,15 @@ class Folder:
         words = words_of(named)
         if not words:
             return None
-        name = words[-1].lower()
+        name = plain(words[-1])
         found = self._by_name.get(name) or self._by_name.get(UPLOAD.sub("", name)) or []
         found = found or [file for file in self._by_name.get(PurePosixPath(name).stem, ()) if PurePosixPath(name).suffix]
         if len(found) < 2:
             return found[0] if found else None
-        here = near.parent
         ranks = [
-            (_shared(file, words), -_steps(file.parent, here), len({*file.parent.parts} & {*here.parts})) for file in found
-        ]  # the last tells images/train from images/val for labels/train
+            (shared(file, words), words[-1] in (file.name, file.stem), -_steps(file.parent, near.parent), in_common(file, near))
+            for file in found
+        ]  # A.jpg and a.jpg differ on some systems
         best = max(ranks)
         return found[ranks.index(best)] if ranks.count(best) == 1 else None
 
@@ -122,8 +127,9 @@ class Folder:
         if file not in self._json:
             try:
                 self._json[file] = json.loads(self.text(file))
-            except (InputError, ValueError, RecursionError):
+            except (InputError, ValueError, RecursionError) as error:
                 self._json[file] = None
+                self.broken[file] = f"{file}: {error}".replace("\n", " ")
         return self._json[file]
 
     def xml(self, file: Path) -> Element | None:
@@ -131,8 +137,9 @@ class Folder:
         if file not in self._xml:
             try:
                 self._xml[file] = fromstring((self.root / file).read_bytes(), forbid_dtd=True)
-            except (OSError, ParseError, DefusedXmlException, ValueError):
+            except (OSError, ParseError, DefusedXmlException, ValueError) as error:
                 self._xml[file] = None
+                self.broken[file] = f"{file}: {error or type(error).__name__}".replace("\n", " ")
         return self._xml[file]
 
     def yaml(self, file: Path) -> Any:
@@ -152,7 +159,18 @@ def words_of(named: str) -> list[str]:
     return [word for word in named.replace("\\", "/").split("/") if word not in ("", ".", "..")]
 
 
-def _shared(file: Path, words: list[str]) -> int:
+def plain(name: str) -> str:
+    """Return a name as it is looked up: macOS writes letters and their accents apart."""
+    return normalize("NFC", name).lower()
+
+
+def in_common(one: Path, other: Path) -> int:
+    """Return the number of folders' names that two paths share: images/x/a.jpg and labels/x/a.txt share one."""
+    return len({*one.parent.parts} & {*other.parent.parts})
+
+
+def shared(file: Path, words: list[str]) -> int:
+    """Return how many parts at the end of a path are those of another."""
     count = 0
     for one, other in zip(reversed(file.parts), reversed(words), strict=False):
         if one.lower() != other.lower():

@@ -93,7 +93,8 @@ class Gathering:
         collection = self.collection
         given = collection.classes
         collection.classes = given + sorted(name for name in self._classes if name not in given)
-        left = set(self.folder.pictures if labelled is None else labelled) - set(self._taken)
+        unreadable = {*map(Path, collection.aside.get(UNREADABLE, ()))}
+        left = set(self.folder.pictures if labelled is None else labelled) - set(self._taken) - unreadable
         for file in sorted(left):
             self.note(NO_LABELS, file)
         collection.pictures.sort(key=lambda picture: picture.file)

@@ -50,7 +50,8 @@ def complete(collection: Collection, share: float, seed: int, pattern: str | Non
         pool = collection.pictures
     groups = _groups(pool, pattern, same)
     if len(groups) < 2:
-        raise InputError(f"{len(pool)} pictures in {len(groups)} groups cannot be split. Expected at least two groups")
+        names = f"{len(pool)} labelled picture{'s' * (len(pool) != 1)}, {first_few([picture.file for picture in pool])}"
+        raise InputError(f"{names}: they cannot be split into training and validation. Expected at least two, in two groups")
     chosen = _validation(groups, share, seed)
     for index, group in enumerate(groups):
         for picture in group:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ...errors import InputError, nearest
+from ...errors import InputError, first_few, nearest
 from ..description import Collection
 from ..folder import Folder
 from . import coco, cvat, label_maps, label_studio, labelme, masks, voc, yolo
@@ -56,11 +56,16 @@ def read(folder: Folder, name: str | None = None, pixels: bool | None = None) ->
     if not found:
         wanted = [row.title for row in FORMATS.values() if pixels is not False or not row.maps]
         kinds = ", ".join(sorted({file.suffix or file.name for file in folder.files}))
+        if yolo.looks_like(folder):
+            yolo.names_of(folder)  # which says that nothing names the classes
+        broken = f" Broken: {first_few(list(folder.broken.values()))}." if folder.broken else ""
         raise InputError(
-            f"{folder.root}: labels were not recognised. Expected one of {', '.join(wanted)}; found files {kinds}. "
+            f"{folder.root}: labels were not recognised. Expected one of {', '.join(wanted)}; found files {kinds}.{broken} "
             "Export the labels again in one of these formats"
         )
     collection = found[0].read(folder)
+    if folder.broken:
+        collection.aside["label files that are broken"] += folder.broken.values()
     if len(found) > 1:
         others = ", ".join(row.title for row in found[1:])
         collection.notes.append(f"labels are read as {found[0].title}; the folder has {others}, too (--format NAME)")

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ...errors import InputError, first_few
 from ..description import IGNORED, NO_LABELS, OTHER_SIZE, UNREADABLE, Collection, Picture
-from ..folder import Folder, folder_split
+from ..folder import Folder, folder_split, in_common, plain
 
 MAP_FOLDERS = re.compile(r"mask|label|annot|gt|truth|segment", re.IGNORECASE)
 MAP_NAMES = re.compile(
@@ -39,7 +39,11 @@ def read(folder: Folder) -> Collection:
     """
     pairs = _pairs(folder)
     collection = Collection("label maps", [])
+    shared = {label for label, count in Counter(pairs.values()).items() if count > 1}
     for file, label in pairs.items():
+        if label in shared:
+            collection.aside["pictures that have one label map together"].append(f"{file} ({label})")
+            continue
         size, other = folder.size(file), folder.size(label)
         if size is None or other is None:
             collection.aside[UNREADABLE].append(str(label if size else file))
@@ -57,7 +61,7 @@ def _pairs(folder: Folder) -> dict[Path, Path]:
     """Return the label map of each picture: the PNG of its name in a folder of labels, or with a word such as `_mask`."""
     maps: dict[str, list[Path]] = {}
     for file in folder.of(".png", ".bmp", ".tif", ".tiff"):
-        stem = file.stem
+        stem = plain(file.stem)
         named = MAP_NAMES.search(stem)
         if named or any(MAP_FOLDERS.search(part) for part in file.parts[:-1]):
             for key in {stem, MAP_NAMES.sub("", stem), MAP_NAMES.sub("", MAP_NAMES.sub("", stem))}:
@@ -67,9 +71,9 @@ def _pairs(folder: Folder) -> dict[Path, Path]:
     for file in folder.pictures:
         if file in taken and not _in_pictures(file):
             continue
-        found = [label for label in maps.get(file.stem.removesuffix("_leftImg8bit"), ()) if label != file]
+        found = [label for label in maps.get(plain(file.stem).removesuffix("_leftimg8bit"), ()) if label != file]
         if found:
-            pairs[file] = max(found, key=lambda label: (folder_split(label) == folder_split(file), _likely(label)))
+            pairs[file] = max(found, key=lambda label: (folder_split(label) == folder_split(file), *_likely(file, label)))
     labels = set(pairs.values())
     return {file: label for file, label in pairs.items() if file not in labels}
 
@@ -79,9 +83,9 @@ def _in_pictures(file: Path) -> bool:
     return not any(MAP_FOLDERS.search(part) for part in file.parts[:-1]) and not MAP_NAMES.search(file.stem)
 
 
-def _likely(label: Path) -> tuple[bool, str]:
-    """Return how likely a file is the map that is meant: Cityscapes has several, of which labelTrainIds are for training."""
-    return "TrainIds" in label.stem, label.as_posix()
+def _likely(file: Path, label: Path) -> tuple[int, bool, str]:
+    """Return how likely a map is a picture's: by folders of one name; Cityscapes' labelTrainIds are for training."""
+    return in_common(file, label), "TrainIds" in label.stem, label.as_posix()
 
 
 def read_map(folder: Folder, label: Path) -> np.ndarray | None:
@@ -113,8 +117,10 @@ def _name_values(folder: Folder, collection: Collection) -> None:
                 "which class a colour is. Add class_dict.csv with lines name,red,green,blue"
             )
         collection.classes, collection.values = list(colours), list(colours.values())
-        if unlisted := coloured - set(colours.values()):
-            collection.notes.append(f"pixels of {len(unlisted)} colours that the list does not have are ignored")
+        for picture, counts in zip(collection.pictures, found, strict=True):
+            for colour in sorted(value for value in counts if isinstance(value, tuple) and value not in colours.values()):
+                share = f"{counts[colour] / counts.total():.1%} of the pixels"
+                collection.aside["colours that the list does not have"].append(f"{picture.maps[0]} {colour}: {share}")
         if values:  # maps that happen to be grey all over
             found = [Counter({_tuple(value): count for value, count in counts.items()}) for counts in found]
     else:
@@ -169,6 +175,11 @@ def _by_number(folder: Folder, collection: Collection, values: list[int]) -> Non
 
 def _listed_names(folder: Folder) -> list[str] | None:
     """Return the names of a list with one a line, in the order of their values."""
+    for file in folder.named("_classes.csv"):  # Roboflow's: value, name
+        rows = [row for row in csv.reader(StringIO(folder.text(file)), skipinitialspace=True) if len(row) == 2]
+        numbered = {int(row[0]): row[1].strip() for row in rows if row[0].strip().isdigit()}
+        if numbered:
+            return [numbered.get(value, f"class_{value}") for value in range(max(numbered) + 1)]
     for file in folder.named(*NAME_FILES):
         lines = [line.strip() for line in folder.text(file).splitlines() if line.strip() and not line.startswith("#")]
         if file.suffix == ".txt" and lines and not any(re.search(r"\d+\D+\d+\D+\d+", line) for line in lines):
@@ -177,7 +188,11 @@ def _listed_names(folder: Folder) -> list[str] | None:
 
 
 def _listed_colours(folder: Folder) -> dict[str, tuple[int, int, int]] | None:
-    """Return the colour of each class: `name,r,g,b` of a table, `name:r,g,b::` of CVAT, `r g b name` of CamVid."""
+    """Return the colour of each class: `name,r,g,b` of a table, `name:r,g,b::` of CVAT, `r g b name` of CamVid.
+
+    Raises:
+        InputError: a class with two colours, or a colour with two classes.
+    """
     for file in folder.named(*TINTS):
         text = folder.text(file)
         found: dict[str, tuple[int, int, int]] = {}
@@ -189,6 +204,9 @@ def _listed_colours(folder: Folder) -> dict[str, tuple[int, int, int]] | None:
             if len(numbers) >= 3 and words and not line.startswith("#"):
                 name = re.sub(r"^[\d\s]+", "", next(csv.reader(StringIO(words[0])))[0]).strip()
                 red, green, blue = (int(number) for number in numbers[-3:])
+                if name in found or (red, green, blue) in found.values():
+                    twice = f"this {'class' if name in found else 'colour'} stands above, too"
+                    raise InputError(f"{folder.root / file}: {line.strip()}: {twice}. Expected one colour a class")
                 found[name] = (red, green, blue)
         if found:
             return found

@@ -50,20 +50,18 @@ def read(folder: Folder) -> Collection:
 def _owned(folder: Folder) -> dict[Path, list[tuple[Path, str]]]:
     """Return the masks of each picture, with the class that each shows."""
     found: dict[Path, list[tuple[Path, str]]] = defaultdict(list)
-    by_stem: dict[str, list[Path]] = defaultdict(list)
     by_parent: dict[Path, list[Path]] = defaultdict(list)
     for file in folder.pictures:
-        by_stem[file.stem].append(file)
         by_parent[file.parent].append(file)
     for file in folder.pictures:
         parent = file.parent
         beside = by_parent.get(parent.parent / "images", ()) if parent.name == "masks" else ()
         if len(beside) == 1:
             found[beside[0]].append((file, OBJECT))
-        elif "mask" in str(parent.parent).lower() and len(by_stem[parent.name]) == 1:
-            found[by_stem[parent.name][0]].append((file, OBJECT))
-        elif (parts := re.fullmatch(r"(.+)_([A-Za-z][\w ]*?)_(\d+)", file.stem)) and by_stem.get(parts[1]):
-            found[by_stem[parts[1]][0]].append((file, parts[2]))
+        elif "mask" in str(parent.parent).lower() and (owner := folder.picture(parent.name, parent)) is not None:
+            found[owner].append((file, OBJECT))
+        elif (parts := re.fullmatch(r"(.+)_([A-Za-z][\w ]*?)_(\d+)", file.stem)) and (owner := folder.picture(parts[1], file)):
+            found[owner].append((file, parts[2]))
     return found
 
 

@@ -3,12 +3,13 @@
 Coordinates are taken as they are: LabelImg and Roboflow count pixels from 0, the files of the challenge from 1.
 """
 
+import re
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from ...config.datasets import SPLITS
 from ..description import Collection, Picture
-from ..folder import Folder, folder_split
+from ..folder import PICTURES, Folder, folder_split, plain
 from ..gather import Gathering
 from .shapes import from_corners, from_polygons
 
@@ -28,7 +29,7 @@ def read(folder: Folder) -> Collection:
         named = root.findtext("filename") or ""
         if folder.picture(named, file) is None or Path(named).stem != file.stem:
             named = file.stem  # tools that rename pictures leave the old name in the file
-        picture = gathering.picture(named, file, _size(root), lists.get(file.stem) or folder_split(file))
+        picture = gathering.picture(named, file, _size(root), lists.get(plain(file.stem)) or folder_split(file))
         if picture is not None:
             _objects(gathering, picture, root, file)
     collection = gathering.finish(file for file in folder.pictures if "Segmentation" not in str(file.parent))
@@ -49,8 +50,8 @@ def _lists(folder: Folder) -> dict[str, str]:
         for file in folder.named(f"{split}.txt"):
             if file.parent.name in ("Main", "ImageSets", "Segmentation"):
                 for line in folder.text(file).splitlines():
-                    if words := line.split():
-                        found.setdefault(Path(line.strip()).stem if len(words) == 1 else words[0], split)
+                    name = Path(re.sub(r"(\s+-1|\s\s+[01])$", "", line.strip()))  # lists of a class say whether it is there
+                    found.setdefault(plain(name.stem if name.suffix.lower() in PICTURES else name.name), split)
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import InputError
 from ..description import Collection, Picture, Thing
-from ..folder import Folder, folder_split, split_of
+from ..folder import Folder, folder_split, plain, shared, split_of, words_of
 from ..gather import Gathering
 from .shapes import from_polygons
 
@@ -18,9 +18,14 @@ KEYS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "te
 
 
 def recognise(folder: Folder) -> bool:
-    if _description(folder) is None and not folder.named(*NAMES):
+    if not _descriptions(folder) and not folder.named(*NAMES):
         return False
     return any(_lines(folder, file) is not None for file in _labels(folder)[:20])
+
+
+def looks_like(folder: Folder) -> bool:
+    """Return whether text files hold lines of a class and a box, whatever names the classes."""
+    return any(len(line) >= 5 for file in _labels(folder)[:20] for line in _lines(folder, file) or ())
 
 
 def read(folder: Folder) -> Collection:
@@ -29,54 +34,71 @@ def read(folder: Folder) -> Collection:
     Raises:
         InputError: nothing names the classes.
     """
-    names, source = _names(folder)
+    names, source = names_of(folder)
     gathering = Gathering(folder, "YOLO text", names)
-    listed = _listed(folder)
+    listed, said = _listed(folder), _said(folder)
     for file in _labels(folder):
         lines = _lines(folder, file)
         if lines is None:
             gathering.note("text files that are not YOLO labels", file)
             continue
-        picture = gathering.picture(file.stem, file, split=listed.get(file.stem) or folder_split(file))
+        picture = gathering.picture(file.with_suffix("").as_posix(), file)
         if picture is None:
             continue
+        picture.split = listed.get(picture.file) or said.get(picture.file.parent) or folder_split(picture.file)
         for number, values in enumerate(lines, 1):
             where = f"{file}:{number}"
-            if not values or not 0 <= values[0] < len(names):
-                gathering.note(f"classes that {source} does not have" if values else "lines that cannot be read", where)
+            if not values or not values[0].is_integer():
+                gathering.note("lines that cannot be read", where)
+                continue
+            if not 0 <= values[0] < len(names):
+                gathering.note(f"classes that {source} does not have", where)
                 continue
             gathering.add(picture, _thing(names[int(values[0])], values[1:], picture), where)
     collection = gathering.finish()
-    if listed:
-        collection.splits = "lists"
+    if listed or said:
+        collection.splits = "lists" if listed else source
     collection.notes.append(f"classes are those of {source}")
     return collection
 
 
-def _description(folder: Folder) -> dict[str, Any] | None:
-    """Return the content of the YAML file that names classes."""
-    for file in sorted(folder.of(".yaml", ".yml"), key=lambda file: len(file.parts)):
-        content = folder.yaml(file)
-        if isinstance(content, dict) and isinstance(content.get("names"), list | dict):
-            return content
-    return None
+def _descriptions(folder: Folder) -> dict[Path, dict[str, Any]]:
+    """Return the content of the YAML files that name classes, those nearest to the root first."""
+    files = sorted(folder.of(".yaml", ".yml"), key=lambda file: len(file.parts))
+    contents = {file: folder.yaml(file) for file in files}
+    return {
+        file: content
+        for file, content in contents.items()
+        if isinstance(content, dict) and isinstance(content.get("names"), list | dict)
+    }
 
 
-def _names(folder: Folder) -> tuple[list[str], str]:
-    described = _description(folder)
-    if described is not None:
-        names = described["names"]
-        if isinstance(names, dict):
-            try:
-                names = {int(key): name for key, name in names.items()}
-            except (TypeError, ValueError) as error:
-                raise InputError(f"{folder.root}: names of data.yaml has keys that are no numbers: {list(names)}") from error
-            names = [names.get(index, f"class_{index}") for index in range(max(names, default=-1) + 1)]
-        return _distinct([str(name) for name in names], "data.yaml"), "data.yaml"
+def names_of(folder: Folder) -> tuple[list[str], str]:
+    """Return the names of the classes, and the file that lists them.
+
+    Raises:
+        InputError: there is none, or several that differ.
+    """
+    found = {file: _listed_names(folder, file, content["names"]) for file, content in _descriptions(folder).items()}
+    for file, names in found.items():
+        for other, theirs in found.items():
+            if theirs != names:
+                raise InputError(f"{folder.root}: {file} and {other} name different classes. Keep the file of these labels")
+        return names, str(file)
     for file in folder.named(*NAMES):
         names = [line.strip() for line in folder.text(file).splitlines() if line.strip()]
         return _distinct(names, str(file)), str(file)
     raise InputError(f"{folder.root}: YOLO labels without names of classes. Add data.yaml with names: [a, b], or classes.txt")
+
+
+def _listed_names(folder: Folder, file: Path, names: Any) -> list[str]:
+    if isinstance(names, dict):
+        try:
+            names = {int(key): name for key, name in names.items()}
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{folder.root / file}: names has keys that are no numbers: {list(names)}") from error
+        names = [names.get(index, f"class_{index}") for index in range(max(names, default=-1) + 1)]
+    return _distinct([str(name) for name in names], str(file))
 
 
 def _distinct(names: list[str], source: str) -> list[str]:
@@ -87,22 +109,43 @@ def _distinct(names: list[str], source: str) -> list[str]:
 
 def _labels(folder: Folder) -> list[Path]:
     """Return the text files that may hold labels: those that have a picture's name, or lie in a folder of labels."""
-    stems = {file.stem for file in folder.pictures}
+    stems = {plain(file.stem) for file in folder.pictures}
     skipped = {"readme.dataset.txt", "readme.roboflow.txt", "readme.txt", *NAMES}
     texts = [file for file in folder.of(".txt") if file.name.lower() not in skipped]
-    return [file for file in texts if file.stem in stems or "labels" in file.parts[:-1]]
+    return [file for file in texts if plain(file.stem) in stems or "labels" in file.parts[:-1]]
 
 
-def _listed(folder: Folder) -> dict[str, str]:
+def _splits(folder: Folder) -> list[tuple[str, str]]:
+    """Return what YAML files call train, val and test: folders or lists, each with its split."""
+    found = []
+    for content in _descriptions(folder).values():
+        for key, split in KEYS.items():
+            said = content.get(key)
+            found += [(str(path), split) for path in (said if isinstance(said, list) else [said]) if path]
+    return found
+
+
+def _listed(folder: Folder) -> dict[Path, str]:
     """Return the split of each picture that is named in a list: train.txt, or what data.yaml calls train."""
-    found: dict[str, str] = {}
-    described = _description(folder) or {}
-    wanted = {Path(str(described[key])).name: split for key, split in KEYS.items() if str(described.get(key)).endswith(".txt")}
+    found: dict[Path, str] = {}
+    wanted = {Path(path).name: split for path, split in _splits(folder) if path.endswith(".txt")}
     for file in folder.of(".txt"):
         split = wanted.get(file.name) or (split_of(file) if file.stem in KEYS else None)
         for line in folder.text(file).splitlines() if split else ():
-            if line.strip() and folder.picture(line.strip()) is not None:
-                found.setdefault(Path(line.strip().replace("\\", "/")).stem, str(split))
+            if line.strip() and (picture := folder.picture(line.strip(), file)) is not None:
+                found.setdefault(picture, str(split))
+    return found
+
+
+def _said(folder: Folder) -> dict[Path, str]:
+    """Return the split of each folder of pictures that data.yaml names: the one whose path agrees with most of the end."""
+    folders = {above for file in folder.pictures for above in file.parents}
+    found: dict[Path, str] = {}
+    for said, split in _splits(folder):
+        agreed = {above: shared(above, words_of(said)) for above in folders}
+        best = [above for above in folders if agreed[above] and agreed[above] == max(agreed.values())]
+        if len(best) == 1:
+            found |= {file.parent: split for file in folder.pictures if best[0] in file.parents and file.parent not in found}
     return found
 
 
