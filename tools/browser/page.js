@@ -87,23 +87,46 @@ function draw(image, { objects, masks, labels }) {
   [canvas.width, canvas.height] = [image.width, image.height];
   const context = canvas.getContext("2d");
   context.putImageData(pixels, 0, 0);
-  const line = Math.max(1, Math.max(image.width, image.height) / 500);
-  context.lineWidth = 2 * line;
-  context.font = `${Math.round(14 * Math.min(2.5, Math.max(0.7, line / 2)))}px sans-serif`;
+  const side = Math.max(image.width, image.height); // widths and heights as in mmvit/predict/drawing.py
+  const letters = Math.max(11, Math.round(side / 48));
+  context.lineWidth = Math.max(1, Math.round(side / 350));
+  context.font = `${letters}px sans-serif`;
   context.textBaseline = "bottom";
-  for (const { label, name, score: value, box } of [...(objects ?? [])].reverse()) {
-    const [left, top, right, bottom] = box;
+  for (const { label, box } of [...(objects ?? [])].reverse()) {
+    context.strokeStyle = `rgb(${colour(label)})`;
+    context.strokeRect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
+  }
+  const taken = [];
+  for (const { label, name, score: value, box } of objects ?? []) {
     const words = ` ${name} ${value.toFixed(2)} `;
-    context.strokeStyle = context.fillStyle = `rgb(${colour(label)})`;
-    context.strokeRect(left, top, right - left, bottom - top);
-    const tall = parseInt(context.font) + 4;
-    const base = Math.max(top, tall);
-    context.fillRect(left, base - tall, context.measureText(words).width, tall);
+    const plate = placed(box, context.measureText(words).width, letters + 4, image, objects, taken);
+    if (!plate) continue; // a crowd: the legend names the class
+    taken.push(plate);
+    context.fillStyle = `rgb(${colour(label)})`;
+    context.fillRect(plate[0], plate[1], plate[2] - plate[0], plate[3] - plate[1]);
     const [red, green, blue] = colour(label);
     context.fillStyle = 0.299 * red + 0.587 * green + 0.114 * blue > 140 ? "black" : "white";
-    context.fillText(words, left, base - 2);
+    context.fillText(words, plate[0], plate[3] - 2);
   }
   describe(labels ?? objects.map(({ label }) => label), labels ? (count) => `${Math.round((100 * count) / labels.length)} %` : String);
+}
+
+/** Return the corners of a name where it covers no other name and at most a fifth of any object; undefined in a crowd. */
+function placed([left, top, right, bottom], wide, tall, image, objects, taken) {
+  const corners = [[left, top - tall], [left, bottom], [right - wide, top - tall], [right - wide, bottom], [left, top]];
+  return corners
+    .map(([x, y]) => [clipped(x, image.width - wide), clipped(y, image.height - tall)])
+    .map(([x, y]) => [x, y, x + wide, y + tall])
+    .find((plate) => !taken.some((other) => shared(plate, other)) && objects.every(({ box }) => shared(plate, box) <= 0.2 * shared(box, box)));
+}
+
+const clipped = (value, most) => Math.min(Math.max(value, 0), Math.max(most, 0));
+
+/** Return the area that two boxes have in common. */
+function shared(one, other) {
+  const wide = Math.min(one[2], other[2]) - Math.max(one[0], other[0]);
+  const tall = Math.min(one[3], other[3]) - Math.max(one[1], other[1]);
+  return Math.max(wide, 0) * Math.max(tall, 0);
 }
 
 /** List the classes that were found, the most frequent first. */
