@@ -19,6 +19,9 @@ PYTHON := $(shell for v in $(SUPPORTED) 3; do python$$v -c '$(USABLE)' 2> /dev/n
 endif
 LOWEST ?= python3.10
 
+# Python 3.10 has no newest versions of many packages: it gets the lowest ones.
+PINS = $(shell $(PYTHON) -c 'import sys; print("constraints.txt" if sys.version_info >= (3, 11) else "constraints-lowest.txt")')
+
 NAME = $(basename $(notdir $(CONFIG)))_demo
 BIN = $(VENV)/bin
 READY = $(VENV)/ready
@@ -88,7 +91,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt constraints-lowest.txt
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "error: make needs one of Python $(SUPPORTED), with its modules venv and ensurepip; none was found."; \
 		echo "found: $$(for v in $(SUPPORTED) 3; do python$$v --version 2> /dev/null; done | sort -u | tr '\n' ' ')"; \
@@ -96,9 +99,9 @@ $(READY): pyproject.toml constraints.txt
 		exit 1; \
 	fi >&2
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/pip install -c constraints.txt -e '.[$(STACK),dev]'
+	$(BIN)/pip install -c $(PINS) -e '.[$(STACK),dev]'
 	# mmcv asks for opencv-python, which needs the system's libGL; the headless build of the same modules needs nothing.
-	$(BIN)/pip install --force-reinstall --no-deps -c constraints.txt opencv-python-headless
+	$(BIN)/pip install --force-reinstall --no-deps -c $(PINS) opencv-python-headless
 	touch $@
 
 LOWEST_PYTEST = OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -15,6 +15,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS
 
+from ..compat.versions import FUSED
 from ..config.datasets import SPLITS
 from ..config.files import Variant
 from ..data.colours import palette_of
@@ -222,7 +223,7 @@ def _schedule(cfg: Config, pace: Pace) -> None:
     heads = [part for part in cfg.model if part == "neck" or part.endswith("_head")]
     cfg.optim_wrapper = dict(
         type="OptimWrapper",
-        optimizer=dict(type="AdamW", lr=rate, betas=BETAS, weight_decay=0.05, fused=True),
+        optimizer=dict(type="AdamW", lr=rate, betas=BETAS, weight_decay=0.05, fused=FUSED),
         paramwise_cfg=dict(
             norm_decay_mult=0.0,
             bias_decay_mult=0.0,
