@@ -1,6 +1,7 @@
 """What tests of several rooms make: paths, parametrisations, datasets."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
@@ -43,6 +44,16 @@ def leave_unformatted() -> None:
     """Show and save configs as they are: yapf would take a second for each, half the time of a tiny training."""
     for module in (mmengine.config.config, yapf.yapflib.yapf_api):  # the stacks import it at different places
         module.FormatCode = lambda code, **_: (code, False)  # type: ignore[attr-defined]
+
+
+class Planted:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.target),)
 
 
 def stem(path: Path) -> str:

@@ -45,10 +45,6 @@ def fault(cfg: Config) -> str:
     return str(raised.value)
 
 
-def test_whole_dataset_passes(root: Path, cfg: Config) -> None:
-    check_start(cfg, ("train", "val", "test"))
-
-
 def test_wrapped_datasets_are_opened(root: Path, cfg: Config) -> None:
     inner = cfg.train_dataloader.dataset
     cfg.train_dataloader.dataset = dict(
@@ -74,21 +70,6 @@ def test_missing_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cfg: C
         assert part in told
 
 
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        ('{"images": [', "no valid JSON"),
-        ("[]", "no list images, categories, annotations"),
-        ('{"images": [], "annotations": [], "categories": []}', "list of images is empty"),
-    ],
-)
-def test_bad_annotation_files(root: Path, cfg: Config, content: str, told: str) -> None:
-    (root / "annotations" / "instances_train2017.json").write_text(content)
-    message = fault(cfg)
-    assert told in message
-    assert "instances_train2017.json (train_dataloader.dataset.ann_file)" in message
-
-
 def test_test_dev_has_no_annotations(root: Path, cfg: Config) -> None:
     file = root / "annotations" / "instances_val2017.json"
     content = json.loads(file.read_text())
@@ -96,12 +77,6 @@ def test_test_dev_has_no_annotations(root: Path, cfg: Config) -> None:
     file.write_text(json.dumps(content))
     check_start(cfg, ("test",))
     assert "no list annotations" in fault(cfg)
-
-
-def test_annotations_that_name_missing_images(root: Path, cfg: Config) -> None:
-    (root / "val2017" / "000000000001.jpg").unlink()
-    assert "names 1 images (of 2) that are not in data/coco/val2017" in fault(cfg)
-    assert "000000000001.jpg" in fault(cfg)
 
 
 def test_other_categories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cfg: Config) -> None:

@@ -1,16 +1,28 @@
-"""Stock models whose channels are still a ResNet's: told as wrong, or as not checked with the reason, never as fitting."""
+"""Parts of a model that do not fit each other: channels, classes, losses. What was not looked at is never said to fit."""
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from families import FAMILIES
+from makers import tiers
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from small_datasets import own_config
+from mmengine.utils import is_installed
+from small_datasets import coco, own_config, refusal, write
+from test_findings import CE, found
 
-from mmvit.checks.channels import check_channels
+from mmvit.checks.channels import check_channels, misfits
+from mmvit.checks.classes import class_faults, known_classes
 from mmvit.checks.model import check_forward
+from mmvit.checks.pipelines import check_packages
 from mmvit.checks.plan import Plan
+from mmvit.checks.rewards import check_rewards
+from mmvit.checks.table import check_start
+from mmvit.config.datasets import datasets_of
 
 pytestmark = pytest.mark.stack
 
@@ -40,7 +52,7 @@ def stock(name: str, **backbone: Any) -> Config:
     return config
 
 
-@pytest.mark.parametrize("model", STOCK)
+@pytest.mark.parametrize("model", tiers(STOCK, ("CARAFE", "YOLOF", "CornerNet", "Mask2Former of mmseg").__contains__))
 def test_a_resnets_channels_are_never_said_to_fit(model: str) -> None:
     name, options, key = STOCK[model]
     config = stock(name, **options)
@@ -50,13 +62,6 @@ def test_a_resnets_channels_are_never_said_to_fit(model: str) -> None:
     assert finding.verdict == ("not checked" if key is None else "wrong")
     assert key is None or finding.text.startswith(f"{key}.in_channels is "), finding
     assert key is not None or "does not" in finding.text
-
-
-def test_what_was_not_looked_at_is_not_ok() -> None:
-    config = Config(dict(model=dict(backbone=dict(type="ResNet", depth=18)), default_scope="mmdet"))
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        (finding,) = check_forward(Plan(config, ()))
-    assert str(finding) == "not checked  channels     ResNet is not one of mmvit's backbones"
 
 
 HEADS = {
@@ -97,3 +102,174 @@ def test_an_image_passes_through_the_heads(what: str) -> None:
         (told,) = check_forward(Plan(cfg, ()))
     assert told.verdict == "wrong"
     assert words in told.text
+
+
+@pytest.mark.stack
+def test_cascades_and_wrapped_datasets() -> None:
+    heads = [dict(type="Shared2FCBBoxHead", num_classes=count) for count in (80, 80, 3)]
+    model = dict(roi_head=dict(bbox_head=heads, mask_head=dict(type="FCNMaskHead", num_classes=80)))
+    coco = dict(type="CocoDataset")
+    wrapped = dict(type="RepeatDataset", times=2, dataset=dict(type="ConcatDataset", datasets=[coco, coco]))
+    config = Config(dict(train_dataloader=dict(dataset=wrapped)))
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        (fault,) = class_faults(model, datasets_of(config, ("train",)))
+        assert fault.text.startswith(
+            "model.roi_head.bbox_head.2.num_classes is 3, but train_dataloader.dataset.dataset.datasets."
+        )
+        wrapped["dataset"]["datasets"] = [coco, dict(coco, metainfo=dict(classes=("screw",)))]
+        config = Config(dict(train_dataloader=dict(dataset=wrapped)))
+        assert list(class_faults(model, datasets_of(config, ("train",)))) == [], "which of them is meant cannot be known"
+        assert known_classes(dict(type="CocoDataset"))[:2] == ["person", "bicycle"]
+
+
+def test_mmengine_adds_up_what_has_loss_in_its_name() -> None:
+    """What the check says is so."""
+    from mmengine.model import BaseModel
+
+    total, _ = BaseModel.parse_losses(None, dict(loss_ce=torch.tensor(1.0), dice=torch.tensor(2.0)))  # type: ignore[arg-type]
+    assert total == 1
+
+
+def test_packages_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmvit.checks.pipelines.find_spec", lambda name: None)
+    cfg = own_config(**{"visualizer.vis_backends": [dict(type="WandbVisBackend")], "model.bbox_head.type": "mmdet.PAAHead"})
+    assert found(check_packages, cfg) == [
+        ("wrong", f"{kind} needs the package {module}, which is not installed. pip install {package}")
+        for kind, module, package in (("PAAHead", "sklearn", "scikit-learn"), ("WandbVisBackend", "wandb", "wandb"))
+    ]
+
+
+def semi_supervised(root: Path, **changes: Any) -> Config:
+    """A teacher and a student around a detector, with a second training set of images without labels."""
+    cfg = write(root, coco())
+    (root / "unlabelled.json").write_text(json.dumps(coco(annotations=[], categories=[])))
+    cfg.model.update(changes)
+    cfg.model = dict(type="SemiBaseDetector", detector=cfg.model)
+    labelled = cfg.train_dataloader.dataset
+    steps = [dict(type="LoadImageFromFile"), dict(type="LoadEmptyAnnotations"), dict(type="PackDetInputs")]
+    unlabelled = {**labelled, "ann_file": "unlabelled.json", "pipeline": steps}
+    cfg.train_dataloader.dataset = dict(type="ConcatDataset", datasets=[labelled, unlabelled])
+    return cfg
+
+
+def test_models_inside_wrappers(tmp_path: Path) -> None:
+    check_start(semi_supervised(tmp_path / "whole"), ("train",))
+    cfg = semi_supervised(tmp_path / "broken")
+    cfg.model.detector.neck.in_channels = [256, 512, 1024, 2048]
+    cfg.model.detector.bbox_head.num_classes = 3
+    told = refusal(check_start, cfg, ("train",))
+    assert "neck.in_channels is [256, 512, 1024, 2048], but what comes before it gives [32, 64, 160, 256]" in told
+    assert "model.detector.bbox_head.num_classes is 3, but train_dataloader.dataset.datasets.0 (CocoDataset) has 2" in told
+
+
+def test_things_and_stuff() -> None:
+
+    dataset = dict(type="CocoPanopticDataset", ann_file="ann.json")
+    head = dict(type="Mask2FormerHead", num_things_classes=80, num_stuff_classes=50)
+    head["loss_cls"] = dict(type="CrossEntropyLoss", class_weight=[1.0] * 81)
+    cfg = Config(dict(train_dataloader=dict(dataset=dataset), model=dict(panoptic_head=head), default_scope="mmdet"))
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        told = [finding.text for finding in class_faults(cfg.model, datasets_of(cfg, ("train",)))]
+        assert told == [
+            "model.panoptic_head.loss_cls.class_weight has 81 numbers, expected 131: one for each of 130 classes and the "
+            "background",
+            "model.panoptic_head.num_stuff_classes is 50, but train_dataloader.dataset (CocoPanopticDataset) has 53 classes of "
+            "stuff. Set it to 53",
+        ]
+
+
+def binary(loss: Any, head: str = "decode_head", leaf: str = "fpn_van_b0_ade20k", **options: Any) -> Config:
+    cfg = own_config(leaf)
+    for key, value in {"num_classes": 2, "out_channels": 1, "loss_decode": loss, **options}.items():
+        cfg.model[head][key] = value
+    return cfg
+
+
+DICE, SIGMOID = dict(type="DiceLoss"), dict(type="CrossEntropyLoss", use_sigmoid=True)
+
+
+REWARDS: dict[str, tuple[Config, str | None, str]] = {
+    "dice of one channel": (
+        binary([SIGMOID, DICE]),
+        "wrong",
+        "model.decode_head.loss_decode.1 (DiceLoss) with one channel costs 1.000 for a perfect prediction and ",
+    ),
+    "the same, called one class": (binary(DICE, num_classes=1, out_channels=None), "wrong", "model.decode_head.loss_decode"),
+    "tversky of one channel": (
+        binary(dict(type="TverskyLoss")),
+        "wrong",
+        "model.decode_head.loss_decode (TverskyLoss) with one channel costs 0.000 for a perfect prediction and 0.000 for "
+        "the inverted one: it teaches nothing",
+    ),
+    "labels taken for probabilities": (
+        binary(dict(type="HuasdorffDisstanceLoss"), num_classes=5, out_channels=5),
+        "wrong",
+        "model.decode_head.loss_decode (HuasdorffDisstanceLoss) with 5 channels costs",
+    ),
+    "a softmax of one": (
+        binary(CE),
+        "wrong",
+        "model.decode_head has one channel, and model.decode_head.loss_decode has no use_",
+    ),
+    "its brother": (binary(CE, num_classes=1, out_channels=None), "wrong", "model.decode_head has one channel"),
+    "class weights and ignored pixels": (
+        binary(dict(CE, class_weight=[1.0, 2.0]), out_channels=2),
+        "doubtful",
+        "model.decode_head.loss_decode (CrossEntropyLoss) fails where a pixel is ignored (255): IndexError",
+    ),
+    "another signature": (
+        binary(dict(type="BoundaryLoss")),
+        "not checked",
+        "model.decode_head.loss_decode: whether it rewards",
+    ),
+    "two channels": (binary([CE, DICE, dict(type="TverskyLoss")], out_channels=2), None, ""),
+    "one channel": (binary([SIGMOID, dict(type="mmvit.StructureLoss")]), None, ""),
+    "150 channels": (own_config("upernet_van_b0_ade20k"), None, ""),
+}
+
+
+if is_installed("onedl-mmsegmentation"):
+    REWARDS.pop("class weights and ignored pixels")  # the forks have mended it
+
+
+@pytest.mark.parametrize("what", REWARDS)
+def test_losses_are_tried_on_a_perfect_and_on_an_inverted_prediction(what: str) -> None:
+    cfg, verdict, words = REWARDS[what]
+    told = found(check_rewards, cfg)
+    assert [given for given, _ in told] == ([verdict] if verdict else [])
+    assert all(text.startswith(words) for _, text in told)
+
+
+def test_the_second_head_is_tried_too() -> None:
+    cfg = binary(DICE, "auxiliary_head", "upernet_van_b0_ade20k")
+    (told,) = found(check_rewards, cfg)
+    assert told[1].startswith("model.auxiliary_head.loss_decode (DiceLoss) with one channel")
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (dict(decode_head=dict(in_channels=[8, 16, 24, 32], in_index=[0, 1, 2, 3])), []),
+        (dict(decode_head=dict(in_channels=[8, 16, 24, 32])), []),
+        (dict(decode_head=dict(in_channels=32)), []),
+        (dict(auxiliary_head=dict(in_channels=24, in_index=2)), []),
+        (dict(auxiliary_head=dict(in_channels=16, in_index=2)), ["model.auxiliary_head.in_channels is 16, but .* gives 24"]),
+        (
+            dict(decode_head=[dict(in_channels=[8, 16], in_index=(0, 1)), dict(in_channels=[8, 32], in_index=(0, 2))]),
+            [r"model.decode_head.1.in_channels is \[8, 32\], but .* gives \[8, 24\]"],
+        ),
+        (dict(decode_head=dict(in_channels=32, in_index=4)), ["model.decode_head.in_index is 4, but there are 4 maps"]),
+        (dict(neck=dict(in_channels=(8, 16, 24, 32), out_channels=64), rpn_head=dict(in_channels=64)), []),
+        (dict(neck=dict(in_channels=[8, 16, 24, 32], out_channels=64), decode_head=dict(in_channels=[64, 64])), []),
+        (
+            dict(neck=dict(in_channels=[8, 16, 24], out_channels=64), bbox_head=dict(in_channels=256)),
+            [r"model.neck.in_channels is \[8, 16, 24\]", "model.bbox_head.in_channels is 256, but .* gives 64"],
+        ),
+        (dict(neck=[dict(in_channels=[8, 16, 24, 32], out_channels=64), dict(in_channels=64, out_channels=64)]), []),
+        (dict(neck=dict(in_channels=[8, 16, 24, 32]), bbox_head=dict(in_channels=7)), []),
+    ],
+)
+def test_channels_of_necks_and_heads(model: dict[str, Any], told: list[str]) -> None:
+    found = list(misfits(model, (8, 16, 24, 32)))
+    assert len(found) == len(told)
+    assert all(re.search(expected, str(misfit)) for expected, misfit in zip(told, found, strict=True))

@@ -10,37 +10,12 @@ from typing import Any
 import pytest
 import torch
 from families import Family
-from makers import HOME, each_family
-from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+from makers import each_family
+from mmengine.registry import MODELS
 
 from mmvit.backbones import PVT, VOLO, T2TViT
-from mmvit.checks.channels import check_channels
-from mmvit.checks.classes import check_classes
-from mmvit.checks.options import check_options
-from mmvit.checks.plan import Plan
 from mmvit.commands.training import training
-from mmvit.config.files import load_config
 from mmvit.errors import InputError
-
-CONFIGS = HOME / "configs"
-
-
-def short(value: Any) -> str:
-    """What a test's parameter is called."""
-    return ", ".join(value) if isinstance(value, dict) else str(value)[:40]
-
-
-def faults(config: Config) -> list[str]:
-    """What is wrong with the parts of a config's model."""
-    plan = Plan(config, ("train",))
-    with DefaultScope.overwrite_default_scope(config.get("default_scope") or "mmengine"):
-        found = [finding for check in (check_channels, check_classes, check_options) for finding in check(plan)]
-    return [finding.text for finding in found if finding.verdict == "wrong"]
-
-
-def leaf(name: str) -> Config:
-    return load_config(CONFIGS / f"{name}.py")
 
 
 @each_family
@@ -152,12 +127,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             "style='pytorch'; other backbones have",
         ),
         (
-            "mmseg::_base_/models/upernet_r50.py",
-            "type='mmvit.VOLO', arch='d1'",
-            "model.backbone: VOLO has no option depth=50, num_stages=4, dilations=(1, 1, 1, 1), style='pytorch', "
-            "contract_dilation=True; other backbones have",
-        ),
-        (
             "mmdet::_base_/models/retinanet_r50_fpn.py",
             "_delete_=True, type='mmvit.PVT'",
             "model.backbone: PVT.__init__() missing 1 required positional argument: 'arch'",
@@ -168,17 +137,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             "model.backbone.type: there is no mmvit.PTV; did you mean mmvit.PVT",
         ),
         (
-            "mmdet::_base_/models/retinanet_r50_fpn.py",
-            "_delete_=True, type='mmvit.PVT', arch='tiny'",
-            "model.neck.in_channels is [256, 512, 1024, 2048], but what comes before it gives [64, 128, 320, 512]",
-        ),
-        (
             "mmseg::_base_/models/upernet_r50.py",
             "_delete_=True, type='mmvit.VAN', arch='b0'",
             "model.auxiliary_head.in_channels is 1024, but what comes before it gives 160",
         ),
     ],
-    ids=short,
+    ids=lambda value: value[:40],
 )
 def test_train_refuses(here: Path, capsys: pytest.CaptureFixture, base: str, backbone: str, told: str) -> None:
     """Whole commands, with users' own configs on the bases of both packages."""

@@ -75,6 +75,8 @@ def test_lists_that_stop_mmdet(tmp_path: Path, what: str, entries: list, told: s
         (b'{"images": "\xff"}', "is no valid JSON: 'utf-8' codec"),
         (100_000 * b"[", "is no valid JSON"),
         (b"null", "no list images, categories, annotations"),
+        (b"[]", "no list images, categories, annotations"),
+        (b'{"images": [], "annotations": [], "categories": []}', "list of images is empty"),
     ],
 )
 def test_files_that_are_no_annotations(tmp_path: Path, content: bytes, told: str) -> None:
@@ -132,7 +134,10 @@ def test_what_mmdet_leaves_out_is_said(tmp_path: Path, values: dict[str, Any], r
         (dict(size=[96, 64], counts=[6144]), "with an RLE whose size is not its image's [height, width]: 7"),
         ([8, 8, 48, 8, 48, 56], "neither a list of polygons"),
         ([[8, 8, 48, 8, float("nan"), 56]], "a polygon of which a coordinate is no number between -1e+06 and 1e+06"),
+        ([[1000000, 8, 48, 8, 48, 56]], "a polygon of which a coordinate is no number"),
         ([[8, 8, 48, 8, 1e9, 56]], "a polygon of which a coordinate is no number"),
+        ([[[8, 8, 48, 8, 48, 56]]], "a polygon of which a coordinate is no number"),
+        ([], "without segmentation, which LoadAnnotations with with_mask=True needs: 7"),
         ([[8, 8, 48, 8, "48", 56]], "a polygon of which a coordinate is no number"),
     ],
 )

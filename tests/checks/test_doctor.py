@@ -1,7 +1,6 @@
-"""What the doctor finds in configs, whole ones and broken ones; it never ends in a traceback."""
+"""What the doctor finds in configs and installations, whole ones and broken ones; it never ends in a traceback."""
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,8 +15,7 @@ from families import FAMILIES, released_state
 from makers import write_coco
 
 from mmvit.checks import doctor
-from mmvit.checks.channels import misfits
-from mmvit.checks.doctor import examine
+from mmvit.checks.doctor import check_stack, check_timm, examine
 from mmvit.checks.findings import Finding
 from mmvit.commands.doctor import main
 from mmvit.errors import InputError
@@ -120,54 +118,26 @@ def test_models_that_do_not_build() -> None:
     assert found["channels"].verdict == "not checked", "the backbone alone builds"
 
 
-def test_channels_that_do_not_fit() -> None:
-    found = findings(model__neck__in_channels=[64, 128, 320, 256])
-    assert found["model"].verdict == "ok", "mmdet does not notice"
-    told = "model.neck.in_channels is [64, 128, 320, 256], but what comes before it gives [64, 128, 320, 512]"
-    assert found["channels"].text == told
-
-
-@pytest.mark.parametrize(
-    ("model", "told"),
-    [
-        (dict(decode_head=dict(in_channels=[8, 16, 24, 32], in_index=[0, 1, 2, 3])), []),
-        (dict(decode_head=dict(in_channels=[8, 16, 24, 32])), []),
-        (dict(decode_head=dict(in_channels=32)), []),
-        (dict(auxiliary_head=dict(in_channels=24, in_index=2)), []),
-        (dict(auxiliary_head=dict(in_channels=16, in_index=2)), ["model.auxiliary_head.in_channels is 16, but .* gives 24"]),
-        (
-            dict(decode_head=[dict(in_channels=[8, 16], in_index=(0, 1)), dict(in_channels=[8, 32], in_index=(0, 2))]),
-            [r"model.decode_head.1.in_channels is \[8, 32\], but .* gives \[8, 24\]"],
-        ),
-        (dict(decode_head=dict(in_channels=32, in_index=4)), ["model.decode_head.in_index is 4, but there are 4 maps"]),
-        (dict(neck=dict(in_channels=(8, 16, 24, 32), out_channels=64), rpn_head=dict(in_channels=64)), []),
-        (dict(neck=dict(in_channels=[8, 16, 24, 32], out_channels=64), decode_head=dict(in_channels=[64, 64])), []),
-        (
-            dict(neck=dict(in_channels=[8, 16, 24], out_channels=64), bbox_head=dict(in_channels=256)),
-            [r"model.neck.in_channels is \[8, 16, 24\]", "model.bbox_head.in_channels is 256, but .* gives 64"],
-        ),
-        (dict(neck=[dict(in_channels=[8, 16, 24, 32], out_channels=64), dict(in_channels=64, out_channels=64)]), []),
-        (dict(neck=dict(in_channels=[8, 16, 24, 32]), bbox_head=dict(in_channels=7)), []),
-    ],
-)
-def test_channels_of_necks_and_heads(model: dict[str, Any], told: list[str]) -> None:
-    found = list(misfits(model, (8, 16, 24, 32)))
-    assert len(found) == len(told)
-    assert all(re.search(expected, str(misfit)) for expected, misfit in zip(told, found, strict=True))
-
-
 def test_other_backbones_are_left_alone(folder: Path) -> None:
     Path("own.py").write_text("_base_ = 'mmdet::_base_/models/retinanet_r50_fpn.py'\ndefault_scope = 'mmdet'\n")
     found = {finding.subject: finding for finding in examine("own.py")}
-    assert found["channels"].text == "ResNet is not one of mmvit's backbones"
+    assert str(found["channels"]) == "not checked  channels     ResNet is not one of mmvit's backbones"
     assert found["data"].verdict == "ok"
 
 
-def test_file_of_another_arch() -> None:
-    torch.save(released_state(FAMILIES[0], FAMILIES[0].build()), "other.pth")
-    found = findings(model__backbone__init_cfg__checkpoint="other.pth")
-    assert found["checkpoint"].verdict == "wrong"
-    assert "other.pth does not fit the PVT backbone" in found["checkpoint"].text
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("other.pth", "It holds epoch (int)"),
+        ("http://127.0.0.1:9/pvt_tiny.pth", "http://127.0.0.1:9/pvt_tiny.pth is not available ("),
+        ("mmvit://pvt_tinny", "did you mean pvt_tiny"),
+    ],
+)
+def test_files_that_cannot_be_loaded(file: str, told: str) -> None:
+    torch.save({"epoch": 1}, "other.pth")
+    found = findings(model__backbone__init_cfg__checkpoint=file)["checkpoint"]
+    assert found.verdict == "wrong"
+    assert told in found.text
 
 
 def test_file_on_a_server(server: str, folder: Path) -> None:
@@ -183,17 +153,6 @@ def test_file_on_a_server(server: str, folder: Path) -> None:
     torch.save(released_state(FAMILIES[0], FAMILIES[0].build("tiny")), where)
     found = findings(model__backbone__init_cfg__checkpoint=f"{server}/pvt_tiny.pth")
     assert "tensors loaded, 5 dropped, 0 missing" in found["checkpoint"].text, "what was downloaded before is checked as a file"
-
-
-def test_server_that_is_not_there() -> None:
-    found = findings(model__backbone__init_cfg__checkpoint="http://127.0.0.1:9/pvt_tiny.pth")
-    assert "127.0.0.1:9/pvt_tiny.pth is not available (" in found["checkpoint"].text
-    assert "model.backbone.init_cfg.checkpoint=PATH" in found["checkpoint"].text
-
-
-def test_released_files_by_name() -> None:
-    found = findings(model__backbone__init_cfg__checkpoint="mmvit://pvt_tinny")
-    assert "did you mean pvt_tiny" in found["checkpoint"].text
 
 
 def test_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,3 +181,90 @@ def test_the_doctor_says_which_forms_run(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("MMVIT_BANDS", "no")
     with pytest.raises(InputError, match="MMVIT_BANDS='no'"):
         list(doctor.check_forms())
+
+
+OFFICIAL = {"mmengine": "0.10.7", "mmcv-lite": "2.1.0", "mmdet": "3.3.0", "mmsegmentation": "1.2.2"}
+
+
+FORKS = {"onedl-mmengine": "0.10.12", "onedl-mmcv": "2.3.6", "onedl-mmdetection": "3.5.1", "onedl-mmsegmentation": "1.4.2"}
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, distributions: dict[str, str]) -> None:
+    monkeypatch.setattr(doctor, "version", distributions.get)
+
+
+def test_this_installation_is_whole(capsys: pytest.CaptureFixture) -> None:
+    assert main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "all is well"
+    assert all(line.startswith("ok ") for line in lines[:-1])
+    assert {line.split()[1] for line in lines[:-1]} == set(doctor.CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("distributions", "verdict", "told"),
+    [
+        (OFFICIAL, "ok", "official: "),
+        (FORKS, "ok", "maintained forks: "),
+        (dict(list(OFFICIAL.items())[:3]), "ok", "without mmseg"),
+        (OFFICIAL | FORKS, "wrong", "both stacks are installed"),
+        (OFFICIAL | {"mmcv": "2.1.0"}, "wrong", "mmcv and mmcv-lite write over each other's files"),
+        (
+            {"mmengine": "0.10.7", "mmdet": "3.3.0"},
+            "wrong",
+            "there is no mmcv (mmengine 0.10.7, mmdet 3.3.0). pip install 'mmvit[",
+        ),
+        ({"mmengine": "0.10.7", "mmcv-lite": "2.1.0"}, "wrong", "neither mmdet nor mmsegmentation"),
+        ({}, "wrong", "nothing of a stack was installed by pip"),
+    ],
+)
+def test_stacks(monkeypatch: pytest.MonkeyPatch, distributions: dict[str, str], verdict: str, told: str) -> None:
+    pretend(monkeypatch, distributions)
+    (finding,) = check_stack()
+    assert finding.verdict == verdict
+    assert told in finding.text
+    assert verdict == "wrong" or all(f"{name} {number}" in finding.text for name, number in distributions.items())
+
+
+def test_modules_that_do_not_import(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    (folder / "needy.py").write_text("import absent_part.inner")
+    (folder / "blind.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    monkeypatch.syspath_prepend(folder)
+    needy, blind = doctor.check_imports(["needy", "blind"])
+    assert needy.text.endswith("No module named 'absent_part'; install what has it, pip install absent_part if it is called so")
+    assert blind.text.endswith("pip install --force-reinstall --no-deps opencv-python-headless")
+
+
+@pytest.mark.parametrize(
+    ("transformers", "cure"),
+    [
+        ("5.24.0", "pip install 'transformers<4.52', or"),
+        ("4.57.6", "pip install 'transformers<4.52', or"),
+        ("4.51.3", "if you do not use it"),
+        (None, "if you do not use it"),
+    ],
+)
+def test_mmpretrain_that_does_not_import(
+    transformers: str | None, cure: str, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """As mmpretrain 1.2 beside transformers 5: a class of its own derives from the None that stands for one of transformers."""
+    pretend(monkeypatch, {"mmpretrain": "1.2.0", **({"transformers": transformers} if transformers else {})})
+    (folder / "needy.py").write_text("try:\n    import mmpretrain\nexcept ImportError:\n    pass\n")
+    (folder / "mmpretrain.py").write_text("class Bert(None):\n    pass\n")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "mmpretrain", raising=False)
+    (finding,) = doctor.check_imports(["needy"])
+    assert "needy" not in sys.modules
+    assert finding.verdict == "wrong"
+    assert "NoneType takes no arguments" in finding.text
+    assert "mmpretrain 1.2.0" in finding.text
+    assert cure in finding.text
+    assert finding.text.endswith("pip uninstall -y mmpretrain")
+
+
+@pytest.mark.parametrize("version", ["0.9.16", "1.0.9"])
+def test_old_timm(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, {"timm": version})
+    (finding,) = check_timm()
+    assert finding.verdict == "wrong"
+    assert "pip install -U timm" in finding.text

@@ -8,11 +8,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, EVALUATOR, DefaultScope
-from small_datasets import coco, own_config, refusal, texts, with_annotation, write
+from small_datasets import coco, refusal, texts, with_annotation, write
 
-from mmvit.checks.best import check_best
-from mmvit.checks.evaluators import check_metrics
-from mmvit.checks.plan import Plan
 from mmvit.checks.table import check_start
 
 pytestmark = pytest.mark.stack
@@ -113,50 +110,6 @@ def test_a_validation_without_objects_ranks_nothing(tmp_path: Path, kind: str) -
     assert "the best checkpoint (save_best='auto') would be the first" in refusal(check_start, cfg, ("val",))
     cfg.default_hooks.checkpoint.pop("save_best")
     assert any("every figure is -1 or nan" in text for text in texts(cfg, ("val",), "doubtful"))
-
-
-BEST = "default_hooks.checkpoint.save_best"
-PREFIXES = dict(type="MultiDatasetsEvaluator", metrics=[dict(type="CocoMetric")], dataset_prefixes=["a"])
-FIGURES: dict[str, tuple[dict[str, Any], str]] = {
-    "none": ({}, ""),
-    "masks of a detector": (
-        {"val_evaluator.metric": ["bbox", "segm"]},
-        "metric has 'segm', and the model has no head of masks",
-    ),
-    "no such metric": ({"val_evaluator.metric": "box"}, "val_evaluator.metric has 'box'; did you mean bbox?"),
-    "a misspelt figure": ({BEST: "coco/bbox_map"}, f"{BEST} is 'coco/bbox_map', and the validation gives no such figure; did"),
-    "one of several": ({BEST: ["coco/bbox_mAP", "mAP"]}, f"{BEST} is 'mAP', and"),
-    "the first": ({BEST: "auto"}, ""),
-    "of no validation": ({"val_dataloader": None}, f"{BEST} is 'coco/bbox_mAP', and there is no validation"),
-    "another prefix": (
-        {"val_evaluator": PREFIXES},
-        f"{BEST} is 'coco/bbox_mAP', and the validation gives no such figure; did you",
-    ),
-    "an unknown metric": ({"val_evaluator.type": "LVISMetric", BEST: "lvis/bbox_mAP"}, ""),
-    "the first stop": (
-        {"custom_hooks": [dict(type="EarlyStoppingHook", monitor="mAP")]},
-        "custom_hooks.0.monitor is 'mAP', and",
-    ),
-    "a plateau": ({"param_scheduler": [dict(type="ReduceOnPlateauLR")]}, "param_scheduler.0.monitor is 'loss', and"),
-    "IoU": (
-        {"val_evaluator": dict(_delete_=True, type="IoUMetric", iou_metrics=["IoU"])},
-        "iou_metrics has 'IoU'; did you mean",
-    ),
-    "no rule": (
-        {"val_evaluator": dict(_delete_=True, type="IoUMetric", iou_metrics=["mFscore"]), BEST: "mFscore"},
-        f"{BEST} is 'mFscore', and mmengine cannot tell whether more of it is better. Set",
-    ),
-}
-
-
-@pytest.mark.parametrize("what", FIGURES)
-def test_figures_that_the_validation_does_not_give(what: str) -> None:
-    options, words = FIGURES[what]
-    cfg = own_config(**options)
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        told = [finding.text for check in (check_metrics, check_best) for finding in check(Plan(cfg, ("train", "val")))]
-    assert len(told) == bool(words)
-    assert all(words in text for text in told)
 
 
 @pytest.mark.parametrize("mark", ["iscrowd", "ignore"])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+from benchmarks.long_checks import main
 from mmvit.checks.channels import channel_faults
 from mmvit.checks.classes import class_faults, our_backbone
 from mmvit.config.datasets import datasets_of
@@ -125,3 +126,16 @@ def test_valid_configs_build(leaf: Leaf, options: dict[str, Any]) -> None:
             model = MODELS.build(without_init(cfg.model))
     assert type(model.backbone).record.name == leaf.family
     assert model.backbone.out_channels == backbone.out_channels
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["random", "--files", "200", "--seed", "4242"],
+        pytest.param(["stock", "--every", "97"], marks=pytest.mark.slow),
+        pytest.param(["swapped", "--every", "40"], marks=pytest.mark.slow),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_quick_form(arguments: list[str]) -> None:
+    assert main(arguments) == 0

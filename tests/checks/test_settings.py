@@ -1,124 +1,22 @@
-"""Settings that stop no run and do something other than they say, and data whose parts do not mean the same."""
+"""Schedules that end elsewhere than they say, and data whose parts do not mean the same."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from makers import HOME
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from small_datasets import NAMES, coco, label_map, own_config, refusal, segmenter, texts, write
 
 from mmvit.checks.doctor import examine
-from mmvit.checks.findings import Finding
-from mmvit.checks.plan import Plan
-from mmvit.checks.settings import check_settings, schedule_faults, vain_keys
+from mmvit.checks.settings import schedule_faults, vain_keys
 from mmvit.checks.table import check_start
+from mmvit.engine.configuration import TrainOptions, train_config
 
 pytestmark = pytest.mark.stack
 
 EPOCHS = dict(type="EpochBasedTrainLoop", max_epochs=12)
 ITERATIONS = dict(type="IterBasedTrainLoop", max_iters=2000)
-
-
-def odd(cfg: Config) -> list[str]:
-    return [finding.text for finding in found(cfg)]
-
-
-def found(cfg: Config) -> list[Finding]:
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        return list(check_settings(Plan(cfg, ("train", "val"))))
-
-
-@pytest.mark.parametrize("name", sorted(file.stem for file in (HOME / "configs").glob("*.py"))[::3])
-def test_our_configs_mean_what_they_say(name: str) -> None:
-    assert odd(own_config(name)) == []
-
-
-FRACTIONS = {"model.data_preprocessor.mean": (0.485, 0.456, 0.406), "model.data_preprocessor.std": (0.229, 0.224, 0.225)}
-FLIP = [dict(type="mmvit.LoadImage"), dict(type="RandomFlip", prob=0.5), dict(type="PackDetInputs")]
-NORMALIZE = dict(type="Normalize", mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
-CASES: dict[str, tuple[dict[str, Any], str]] = {
-    "a mean in fractions": (FRACTIONS, "write mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]"),
-    "normalised twice": (
-        {"val_dataloader.dataset.pipeline": [FLIP[0], NORMALIZE, FLIP[2]]},
-        "val_dataloader.dataset.pipeline has Normalize, and model.data_preprocessor normalises, too",
-    ),
-    "normalised in one split": (
-        {"val_dataloader.dataset.pipeline": [FLIP[0], NORMALIZE, FLIP[2]], **dict.fromkeys(FRACTIONS)},
-        "val_dataloader.dataset.pipeline has Normalize, train_dataloader.dataset.pipeline has not: the model sees other",
-    ),
-    "not normalised": (dict.fromkeys(FRACTIONS), "pixels from 0 to 255 reach the backbone as they are"),
-    "no rate": ({"optim_wrapper.optimizer.lr": 0}, "optim_wrapper.optimizer.lr is 0: nothing learns"),
-    "frozen random weights": (
-        {"model.backbone.init_cfg": None, "model.backbone.frozen_stages": 2},
-        "model.backbone.frozen_stages is 2, and nothing is loaded into the backbone: random weights would stay as they are",
-    ),
-    "chance in a validation": ({"val_dataloader.dataset.pipeline": FLIP}, "val_dataloader.dataset.pipeline.1 is RandomFlip:"),
-    "a filtered validation": (
-        {"val_dataloader.dataset.test_mode": False, "val_dataloader.dataset.filter_cfg": dict(min_size=32)},
-        "val_dataloader.dataset leaves out images (filter_cfg), because test_mode is not set",
-    ),
-}
-
-
-IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
-    "no epoch": ({"train_cfg.max_epochs": 0}, "train_cfg.max_epochs is 0, expected a whole number from 1"),
-    "an interval of 0": ({"train_cfg.val_interval": 0}, "train_cfg.val_interval is 0, expected a whole number from 1"),
-    "an empty batch": ({"train_dataloader.batch_size": 0}, "train_dataloader.batch_size is 0, expected"),
-    "no evaluator": (
-        {"val_evaluator": None},
-        "val_evaluator missing or None, but val_dataloader and val_cfg given: a validation needs all three",
-    ),
-    "half a test": (
-        {"test_cfg": None, "test_evaluator": None},
-        "test_cfg and test_evaluator missing or None, but test_dataloader given",
-    ),
-    "a batch to scale from": (
-        {"auto_scale_lr.enable": True, "auto_scale_lr.base_batch_size": None},
-        "auto_scale_lr.enable is on",
-    ),
-}
-
-
-@pytest.mark.parametrize("what", IMPOSSIBLE)
-def test_what_every_run_would_stop_at(what: str) -> None:
-    options, words = IMPOSSIBLE[what]
-    cfg = own_config(**options)
-    (finding,) = found(cfg)
-    assert finding.verdict == "wrong"
-    assert finding.text.startswith(words)
-
-
-def test_a_class_that_is_ignored() -> None:
-    (told,) = odd(own_config("fpn_van_b0_ade20k", **{"model.decode_head.ignore_index": 0}))
-    assert told.startswith("model.decode_head.ignore_index is 0, one of its 150 classes: the head learns no pixel of it")
-
-
-@pytest.mark.parametrize("what", CASES)
-def test_what_does_something_else(what: str) -> None:
-    options, words = CASES[what]
-    (told,) = odd(own_config(**options))
-    assert words in told
-
-
-def test_a_validation_on_the_training_data() -> None:
-    own = {"ann_file": "annotations/instances_train2017.json", "data_prefix": dict(img="train2017/")}
-    cfg = own_config(**{f"val_dataloader.dataset.{name}": value for name, value in own.items()})
-    (finding,) = found(cfg)
-    assert finding.verdict == "doubtful", "one begins so, to see a model learn at all"
-    assert finding.text.startswith("val_dataloader.dataset reads the data of train_dataloader.dataset")
-
-
-def test_what_is_meant_so_is_not_told() -> None:
-    loaded = {"model.backbone.frozen_stages": 2}
-    assert odd(own_config(**loaded)) == [], "the authors' file is in there"
-    assert odd(own_config(**{**loaded, "model.backbone.init_cfg": None, "load_from": "own.pth"})) == []
-    still = [FLIP[0], dict(type="RandomFlip", prob=0.0), FLIP[2]]
-    assert odd(own_config(**{"val_dataloader.dataset.pipeline": still})) == []
-    bgr = {"model.data_preprocessor.mean": [103.53, 116.28, 123.675], "model.data_preprocessor.std": [1.0, 1.0, 1.0]}
-    assert odd(own_config(**bgr)) == []
 
 
 SCHEDULES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str]] = {
@@ -172,12 +70,6 @@ def test_schedules_in_order() -> None:
         cfg = Config(dict(train_cfg=training, param_scheduler=schedulers))
         assert list(schedule_faults(cfg, per_epoch=1000)) == []
         assert list(schedule_faults(cfg)) == []
-
-
-def test_checkpoints_that_count_epochs_of_none() -> None:
-    cfg = own_config("fpn_van_b0_ade20k", **{"default_hooks.checkpoint.by_epoch": True})
-    (told,) = odd(cfg)
-    assert told.startswith("default_hooks.checkpoint counts epochs")
 
 
 def test_keys_that_are_part_of_no_name() -> None:
@@ -265,3 +157,33 @@ def test_the_doctor_has_a_line_for_it(tmp_path: Path) -> None:
     told = [finding.text for finding in examine(str(tmp_path / "own.py"), {}) if finding.subject == "settings"]
     assert told[0] == "optim_wrapper.optimizer.lr is 0: nothing learns"
     assert any("no parameter has bakcbone in its name" in text for text in told)
+
+
+RUNTIME = (
+    "custom_hooks",
+    "default_hooks",
+    "env_cfg",
+    "randomness",
+    "auto_scale_lr",
+    "log_level",
+    "load_from",
+    "resume",
+    "visualizer",
+)
+
+
+@pytest.mark.parametrize("way", ["missing", "None"])
+@pytest.mark.parametrize("name", ["retinanet_pvt_tiny_coco", "fpn_van_b0_ade20k"])
+def test_what_the_default_runtime_has_may_be_missing(tmp_path: Path, way: str, name: str) -> None:
+    whole = own_config(name)
+    for key in (*RUNTIME, "visualizer", "log_processor", "vis_backends"):
+        if way == "missing":
+            whole.pop(key, None)
+        else:
+            whole[key] = None
+    whole.dump(tmp_path / "bare.py")
+    cfg = train_config(TrainOptions(tmp_path / "bare.py", tmp_path, track=["tensorboard"]))
+    assert {"LocalVisBackend", "TensorboardVisBackend"} == {backend.type for backend in cfg.visualizer.vis_backends}
+    assert cfg.default_hooks.visualization.type.endswith("VisualizationHook")
+    assert [hook.type for hook in cfg.custom_hooks][-3:] == ["mmvit.ProgressHook", "mmvit.PicturesHook", "mmvit.ResultsHook"]
+    assert cfg.resume is False

@@ -12,7 +12,6 @@ from small_datasets import NAMES, coco, detector, refusal, with_annotation, writ
 from mmvit.checks import survey as surveys
 from mmvit.checks.survey import Reading, Survey, survey
 from mmvit.checks.table import check_start
-from mmvit.errors import InputError
 
 pytestmark = pytest.mark.stack
 
@@ -135,24 +134,6 @@ def test_a_string_where_a_tuple_of_classes_is_meant(tmp_path: Path) -> None:
     told = refusal(check_start, cfg, ("train",))
     assert "train_dataloader.dataset.metainfo.classes is the string 'screw'" in told
     assert "Write classes=('screw',) with a comma" in told
-
-
-REFUSED = [
-    with_annotation(segmentation=[[1000000, 8, 48, 8, 48, 56]]),
-    with_annotation(segmentation=[[1e9, 8, 48, 8, 48, 56]]),
-    with_annotation(segmentation=[[[8, 8, 48, 8, 48, 56]]]),
-    with_annotation(segmentation=[["8", 8, 48, 8, 48, 56]]),
-    with_annotation(segmentation=dict(size=[96, 64], counts=[6144])),
-    with_annotation(segmentation=[]),
-    with_annotation(segmentation=None),
-]
-
-
-@pytest.mark.parametrize("content", REFUSED, ids=range(len(REFUSED)))
-def test_masks_that_stop_a_run(tmp_path: Path, content: dict) -> None:
-    write(tmp_path, content)
-    with pytest.raises(InputError, match="annotations that cannot be used\n  1 with"):
-        survey(tmp_path / "ann.json", "", READING)
 
 
 def test_large_files_are_remembered_until_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

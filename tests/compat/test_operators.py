@@ -1,19 +1,16 @@
 """The stand-in for mmcv._ext as a module: who finds it, what it holds, what it refuses."""
-# ruff: noqa: E402  The stand-in has to be installed before mmcv.ops is imported.
 
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
-import pytest
-
-from mmvit.compat import operators
-
-operators.install()
 import mmcv.ops
+import pytest
 import torch
 from mmcv.utils.ext_loader import check_ops_exist
+
+from mmvit.compat import operators
 
 pytestmark = [
     pytest.mark.stack,

@@ -2,24 +2,14 @@
 
 The stored numbers come from mmcv's own CPU code (onedl-mmcv 2.3.6, csrc compiled against torch 2.14).
 """
-# ruff: noqa: E402  The stand-in has to be installed before mmcv.ops is imported.
 
 import numpy as np
 import pytest
 import torch
-
-from mmvit.compat import operators
-
-operators.install()
+from definitions import single_wave as wave
 from mmcv import ops
 
 pytestmark = pytest.mark.stack
-
-
-def wave(*shape: int, phase: float = 0.0) -> torch.Tensor:
-    """Numbers without a pattern that no random generator can change."""
-    count = int(np.prod(shape))
-    return torch.sin(torch.arange(count, dtype=torch.float64) * 1.7 + phase).float().reshape(shape)
 
 
 @pytest.fixture

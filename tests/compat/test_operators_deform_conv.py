@@ -2,26 +2,15 @@
 
 The stored numbers come from mmcv's own CPU code (onedl-mmcv 2.3.6, csrc compiled against torch 2.14).
 """
-# ruff: noqa: E402  The stand-in has to be installed before mmcv.ops is imported.
-
-import math
 
 import pytest
 import torch
 import torch.nn.functional as F
+from definitions import wave
+from mmcv import ops
 from torch.autograd import gradcheck
 
-from mmvit.compat import operators
-
-operators.install()
-from mmcv import ops
-
 pytestmark = pytest.mark.stack
-
-
-def wave(*shape: int, phase: float = 0.0) -> torch.Tensor:
-    """Numbers without a pattern that no random generator can change."""
-    return torch.sin(torch.arange(math.prod(shape), dtype=torch.float64) * 1.7 + phase).reshape(shape)
 
 
 def digest(tensor: torch.Tensor) -> float:

@@ -1,5 +1,4 @@
 """Focal losses, deformable attention, PSA masks, CARAFE, masked convolution, batch norm over processes by mmcv.ops."""
-# ruff: noqa: E402  The stand-in has to be installed before mmcv.ops is imported.
 
 import math
 
@@ -7,21 +6,13 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch.autograd import gradcheck
-
-from mmvit.compat import operators
-
-operators.install()
+from definitions import wave
 from mmcv import ops
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 from mmcv.ops.psa_mask import psa_mask
+from torch.autograd import gradcheck
 
 pytestmark = pytest.mark.stack
-
-
-def wave(*shape: int, phase: float = 0.0) -> torch.Tensor:
-    """Numbers without a pattern that no random generator can change."""
-    return torch.sin(torch.arange(math.prod(shape), dtype=torch.float64) * 1.7 + phase).reshape(shape)
 
 
 def same_gradients(result, expected, inputs):

@@ -2,43 +2,21 @@
 
 The stored numbers come from mmcv's own CPU code (onedl-mmcv 2.3.6, csrc compiled against torch 2.14).
 """
-# ruff: noqa: E402  The stand-in has to be installed before mmcv.ops is imported.
 
 import math
 
 import pytest
 import torch
-from torch.autograd import gradcheck
-
-from mmvit.compat import operators
-
-operators.install()
+from definitions import sample
+from definitions import single_wave as wave
 from mmcv import ops
+from torch.autograd import gradcheck
 
 from mmvit.compat.operators.roi import mean_gradient
 
 pytestmark = pytest.mark.stack
 
 ROIS = torch.tensor([[0.0, 1.3, 0.7, 21.9, 17.2], [1, -6, 3, 11, 40], [1, 9, 9, 9, 9]])
-
-
-def wave(*shape: int, phase: float = 0.0) -> torch.Tensor:
-    """Numbers without a pattern that no random generator can change."""
-    return torch.sin(torch.arange(math.prod(shape), dtype=torch.float64) * 1.7 + phase).float().reshape(shape)
-
-
-def sample(plane: list[list[float]], y: float, x: float) -> float:
-    """Bilinear interpolation written out; a point within a pixel outside lies on the border, farther out it is 0."""
-    height, width = len(plane), len(plane[0])
-    if not (-1 <= y <= height and -1 <= x <= width):
-        return 0.0
-    y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)
-    top, left = min(int(y), max(height - 2, 0)), min(int(x), max(width - 2, 0))
-    bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
-    down, across = y - top, x - left
-    upper = plane[top][left] * (1 - across) + plane[top][right] * across
-    lower = plane[bottom][left] * (1 - across) + plane[bottom][right] * across
-    return upper * (1 - down) + lower * down
 
 
 def align(maps, rois, size, scale, ratio, mode, aligned):

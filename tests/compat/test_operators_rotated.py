@@ -1,23 +1,15 @@
 """Rotated boxes, quadrilaterals and rotated RoI align through mmcv.ops, against mmcv's own test vectors and the definitions."""
-# ruff: noqa: E402  The stand-in has to be installed before mmcv.ops is imported.
 
 import math
 
 import pytest
 import torch
+from definitions import sample
+from definitions import single_wave as wave
+from mmcv import ops
 from torch.autograd import gradcheck
 
-from mmvit.compat import operators
-
-operators.install()
-from mmcv import ops
-
 pytestmark = pytest.mark.stack
-
-
-def wave(*shape: int, phase: float = 0.0) -> torch.Tensor:
-    """Numbers without a pattern that no random generator can change."""
-    return torch.sin(torch.arange(math.prod(shape), dtype=torch.float64) * 1.7 + phase).float().reshape(shape)
 
 
 def boxes(count: int, phase: float = 0.0) -> torch.Tensor:
@@ -186,18 +178,6 @@ def test_nms_quadri():
     assert ops.batched_nms(dets, scores, MMCV_LABELS, options)[1].tolist() == [3, 1, 0, 2]
     rotated, order = boxes(30), wave(30, phase=3)
     assert torch.equal(ops.nms_quadri(quadri(rotated), order, 0.3)[1], ops.nms_rotated(rotated, order, 0.3)[1])
-
-
-def sample(plane: list[list[float]], y: float, x: float) -> float:
-    """Bilinear interpolation written out; a point within a pixel outside lies on the border, farther out it is 0."""
-    height, width = len(plane), len(plane[0])
-    if not (-1 <= y <= height and -1 <= x <= width):
-        return 0.0
-    y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)
-    top, left = min(int(y), height - 2), min(int(x), width - 2)
-    down, across = y - top, x - left
-    upper, lower = (plane[row][left] * (1 - across) + plane[row][left + 1] * across for row in (top, top + 1))
-    return upper * (1 - down) + lower * down
 
 
 def align(maps, rois, size, scale, ratio, aligned, clockwise):

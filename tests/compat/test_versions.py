@@ -1,7 +1,6 @@
 """Differences between versions and systems: each form, also those that this version of torch does not need."""
 
 import io
-import os
 import pickle
 from collections import OrderedDict
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from makers import Planted
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
@@ -52,16 +52,6 @@ def test_a_plain_operator_computes_and_differentiates() -> None:
     found.sum().backward()
     assert found.tolist() == [3, 3]
     assert given.grad.tolist() == [300, 300]
-
-
-class Planted:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.target),)
 
 
 @pytest.fixture

@@ -1,22 +1,19 @@
 """Every operator that is supplied for a compiled mmcv on a device, beside the same operator in float64 on the CPU."""
-# ruff: noqa: E402  The stand-in has to be installed before mmcv.ops is imported.
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import mmcv._ext as extension
 import pytest
 import torch
-from torch import Tensor
-
-from mmvit.compat import operators
-
-operators.install()
-import mmcv._ext as extension
+from definitions import wave
 from mmcv import ops
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 from mmcv.ops.psa_mask import psa_mask
 from mmcv.ops.sync_bn import SyncBatchNormFunction
+from torch import Tensor
+
+from mmvit.compat import operators
 
 pytestmark = [
     pytest.mark.gpu,
@@ -24,11 +21,6 @@ pytestmark = [
     pytest.mark.stack,
     pytest.mark.skipif(not operators.is_supplied(), reason="a compiled mmcv is installed here and takes over"),
 ]
-
-
-def wave(*shape: int, phase: float = 0.0) -> Tensor:
-    """Numbers without a pattern that no random generator can change."""
-    return torch.sin(torch.arange(math.prod(shape), dtype=torch.float64) * 1.7 + phase).reshape(shape)
 
 
 MAPS = wave(2, 4, 8, 9)

@@ -1,7 +1,6 @@
 """Checkpoint files that were made to do harm: no code of theirs runs, on any path."""
 
 import io
-import os
 import pickle
 import tarfile
 from argparse import Namespace
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from families import FAMILIES, released_state
+from makers import Planted
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 
@@ -46,16 +46,6 @@ def refused(file: Path | str, match: str) -> None:
         load_pretrained(model, file)
     assert str(file) in str(raised.value)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
-class Planted:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.target),)
 
 
 class PlantedState(Planted):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from families import FAMILIES
 from hubs import COMMIT, Hub, serving
+from makers import Planted
 from safetensors.torch import save
 
 from mmvit.checks.pretrained import whereabouts
@@ -98,7 +99,7 @@ def test_a_hubs_files_are_strangers(host: type[Hub], tmp_path: Path) -> None:
     """What comes from a hub is read as carefully as anything else, a wrong digest included."""
     host.repos["me/net"] = {
         "model.safetensors": b"\x10\0\0\0",
-        "bomb.pth": pickled({"x": Bomb(tmp_path / "planted")}, tmp_path / "y"),
+        "bomb.pth": pickled({"x": Planted(tmp_path / "planted")}, tmp_path / "y"),
     }
     with pytest.raises(CheckpointError, match="cannot be read as a checkpoint"):
         fetch("hf://me/net")
@@ -108,16 +109,6 @@ def test_a_hubs_files_are_strangers(host: type[Hub], tmp_path: Path) -> None:
     host.repos["me/good"] = {"model.safetensors": save(WEIGHT)}
     with pytest.raises(CheckpointError, match="has sha256"):
         fetch("hf://me/good", sha256="00")
-
-
-class Bomb:
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple:
-        import os
-
-        return os.mkdir, (str(self.target),)
 
 
 @pytest.fixture

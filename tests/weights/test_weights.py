@@ -1,7 +1,5 @@
 """Loading released files: every container and prefix, exactly, with a report, or not at all."""
 
-import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -243,25 +241,6 @@ def test_class_row_is_the_first() -> None:
     kept = fit_table(table, torch.zeros(1, 5, 4), "bicubic")
     assert kept[0, 0, 0] == 9
     assert not kept[:, 1:].any()
-
-
-class Bomb:
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.target),)
-
-
-def test_no_code_of_a_file_runs(tmp_path: Path, write: Callable) -> None:
-    planted = tmp_path / "planted"
-    file = write({"state_dict": {"weight": torch.zeros(1)}, "meta": Bomb(planted)})
-    with pytest.raises(CheckpointError, match="could run code"):
-        read_contents(file)
-    (tmp_path / "bare.pth").write_bytes(pickle.dumps(Bomb(planted)))
-    with pytest.raises(CheckpointError):
-        read_contents(tmp_path / "bare.pth")
-    assert not planted.exists()
 
 
 def test_broken_files_are_named(tmp_path: Path, write: Callable) -> None:
