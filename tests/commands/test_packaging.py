@@ -1,4 +1,4 @@
-"""What a user has who installed the wheel: configs, tools and commands, without a checkout. Built by way of the sdist."""
+"""What a user has who installed the wheel, by way of the sdist; the Dockerfiles, without a daemon; which Python make takes."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from makers import HOME
+from makers import HOME, PROJECT
 from mmengine.config import Config
 
 from mmvit.__main__ import COMMANDS, main
@@ -146,9 +146,93 @@ def test_commands_tell_what_there_is(capsys: pytest.CaptureFixture) -> None:
     assert main(["--version"]) == 0
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_there(name: str, capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main([name, "--help"])
-    assert stopped.value.code == 0
-    assert f"python -m mmvit {name}" in capsys.readouterr().out
+DOCKERFILES = sorted((HOME / "docker").glob("*.Dockerfile"))
+
+
+EXTRAS = PROJECT["optional-dependencies"]
+
+
+INSTRUCTIONS = {"ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "FROM", "RUN", "USER", "WORKDIR"}
+
+
+def instructions(file: Path) -> list[tuple[str, str]]:
+    """Return the instructions of a Dockerfile with their words, comments left out and broken lines joined."""
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+    text = "\n".join(lines).replace("\\\n", " ")
+    return [(line.split()[0], line.partition(" ")[2]) for line in text.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.stem)
+def test_what_is_copied_and_called_is_there(file: Path) -> None:
+    found = instructions(file)
+    assert {name for name, _ in found} <= INSTRUCTIONS
+    ignored = (HOME / ".dockerignore").read_text().split("\n")
+    for name, words in found:
+        if name == "COPY":
+            source = words.split()[0]
+            assert (HOME / source).exists()
+            assert source not in ignored
+        elif name in ("ENTRYPOINT", "CMD"):
+            words = [word for word in re.findall(r'"([^"]+)"', words) if word != "mmvit"]
+            assert set(words) <= set(COMMANDS)
+        elif extras := re.search(r"/tmp/mmvit\[([^]]+)\]", words):
+            assert {extra for extra in extras[1].split(",") if extra != "$STACK"} <= set(EXTRAS)
+    assert f"-f docker/{file.name}" in file.read_text(), "it says how it is built"
+
+
+def test_training_has_a_base_of_choice() -> None:
+    found = instructions(HOME / "docker" / "train.Dockerfile")
+    assert found[:2] == [("ARG", "BASE=python:3.11-slim"), ("FROM", "${BASE}")]
+    assert ("ARG", "STACK=openmmlab") in found
+    assert {"openmmlab", "onedl"} <= set(EXTRAS)
+
+
+TOOLS = ("sh", "sort", "tr")
+
+
+MAKE = shutil.which("make")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    if MAKE is None:
+        pytest.skip("make is not installed")
+    for tool in TOOLS:
+        (tmp_path / tool).symlink_to(str(shutil.which(tool)))
+    return tmp_path
+
+
+def python(path: Path, name: str, status: int = 0) -> None:
+    """A stand-in for an interpreter: `status` is what it answers when it is asked whether it will do."""
+    (path / name).write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "Python {name[6:]}" && exit\nexit {status}\n')
+    (path / name).chmod(0o755)
+
+
+def make(path: Path, *words: str) -> subprocess.CompletedProcess:
+    command = [str(MAKE), "--always-make", *words, f"VENV={path}/venv"]
+    return subprocess.run(command, cwd=HOME, env={"PATH": str(path)}, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("there", "taken"),
+    [
+        ({"python3.11": 0, "python3.13": 0}, "python3.13"),
+        ({"python3.11": 0, "python3.14": 1}, "python3.11"),  # 3.14 without venv, as Debian has it without python3-venv
+        ({"python3.9": 0, "python3": 0}, "python3"),
+    ],
+)
+def test_takes_the_newest_that_will_do(there: dict[str, int], taken: str, path: Path) -> None:
+    for name, status in there.items():
+        python(path, name, status)
+    done = make(path, "--dry-run", "demo")
+    assert f"\n{path / taken} -m venv --clear {path}/venv\n" in done.stdout
+
+
+def test_says_what_is_missing(path: Path) -> None:
+    python(path, "python3", 1)
+    done = make(path, "demo")
+    assert done.returncode == 2
+    assert "needs one of Python 3.14 3.13 3.12 3.11 3.10, with its modules venv and ensurepip" in done.stderr
+    assert "found: Python 3" in done.stderr
+    assert "make PYTHON=" in done.stderr
+    assert not (path / "venv").exists()

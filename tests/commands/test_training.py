@@ -16,6 +16,7 @@ from makers import HOME, tiers, write_coco
 pytestmark = pytest.mark.stack
 FIRST = "fpn_van_b0_ade20k"
 MASKS = "mask_rcnn_pvt_tiny_coco"
+PVT = FAMILIES[0]
 
 
 @pytest.fixture(scope="module")
@@ -125,39 +126,39 @@ def test_views_are_merged_dumped_and_shown(folder: Path, trained: Callable[[str]
     assert len(list(drawn.rglob("*.[jp][pn]g"))) == 4
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def coco(folder: Path) -> Path:
-    root = folder / "data" / "coco"
-    if not root.exists():
-        write_coco(root, images=4)
-    return root
+    """A dataset; beside it `own.py`, a config of a tiny backbone that begins from `own.pth`, the authors' file of it."""
+    write_coco(folder / "data" / "coco", images=4)
+    sizes, narrow = PVT.tiny, "in_channels=16, feat_channels=16, stacked_convs=1"
+    backbone = f"arch=dict(_delete_=True, **{sizes}), init_cfg=dict(checkpoint='own.pth')"
+    model = f"backbone=dict({backbone}), neck=dict(in_channels={sizes['dims']}, out_channels=16), bbox_head=dict({narrow})"
+    (folder / "own.py").write_text(f"_base_ = 'mmvit::{TINY}.py'\nmodel = dict({model})\n", encoding="utf-8")
+    torch.save({"state_dict": released_state(PVT, PVT.build())}, folder / "own.pth")
+    return folder / "data" / "coco"
 
 
 def test_coco_folder_trains_from_the_authors_file(folder: Path, coco: Path) -> None:
-    model = FAMILIES[0].build("tiny")
-    torch.save(released_state(FAMILIES[0], model), folder / "pvt_tiny.pth")
-    changes = ["model.backbone.init_cfg.checkpoint=pvt_tiny.pth", "train_cfg.max_epochs=1", "default_hooks.logger.interval=1"]
-    said = command(folder, "train", TINY, "--cfg-options", *changes, *SMALL_IMAGES)
-    assert f"pvt_tiny.pth: {len(model.state_dict())} tensors loaded, 5 dropped, 0 missing" in said
+    changes = ["train_cfg.max_epochs=1", "default_hooks.logger.interval=1"]
+    said = command(folder, "train", "own.py", "--cfg-options", *changes, *SMALL_IMAGES)
+    assert f"own.pth: {len(PVT.build().state_dict())} tensors loaded, 5 dropped, 0 missing" in said
     first, found, _ = said.partition("Epoch(train)")
     assert found
     assert len(first.splitlines()) <= 16, "the last is the beginning of the iteration's"
     assert re.findall(r"^([a-z]+) ", first, re.MULTILINE)[:5] == ["model", "weights", "data", "schedule", "device"]
-    log = next((folder / "work_dirs" / TINY).glob("*/*.log")).read_text(encoding="utf-8")
+    log = next((folder / "work_dirs" / "own").glob("*/*.log")).read_text(encoding="utf-8")
     for rest in ("System environment", "Config:", "Hooks will be executed", "paramwise_options"):
         assert rest in log
         assert rest not in said
-    said = command(folder, "test", TINY, f"work_dirs/{TINY}/epoch_1.pth", "--cfg-options", EASY[0], *SMALL_IMAGES)
+    said = command(folder, "test", "own.py", "work_dirs/own/epoch_1.pth", "--cfg-options", EASY[0], *SMALL_IMAGES)
     assert "coco/bbox_mAP_50" in said
 
 
-def test_demo_trains_from_a_released_file(folder: Path, demo: str) -> None:
-    (family,) = (family for family in FAMILIES if family.name == "VAN")
-    torch.save({"state_dict": released_state(family, family.build("b0"))}, folder / "van_b0.pth.tar")
-    changes = ["model.backbone.init_cfg.checkpoint=van_b0.pth.tar", "train_cfg.max_iters=1", "train_cfg.val_interval=9"]
-    said = command(folder, "train", "retinanet_van_b0_coco", "--demo", "--cfg-options", *SHORT, *changes)
-    assert "van_b0.pth.tar: " in said
-    assert "training from the file of init_cfg (1 iterations" in said
+def test_demo_trains_from_a_released_file(folder: Path, coco: Path) -> None:
+    changes = ["model.backbone.init_cfg.checkpoint=own.pth", "train_cfg.max_iters=1", "train_cfg.val_interval=9"]
+    said = command(folder, "train", "own.py", "--demo", "--cfg-options", *SHORT, *changes)
+    assert "own.pth: " in said
+    assert "training from the file of init_cfg (1 iteration, " in said
 
 
 def test_unreadable_image_is_named(folder: Path, coco: Path) -> None:
@@ -166,7 +167,7 @@ def test_unreadable_image_is_named(folder: Path, coco: Path) -> None:
     victim.write_bytes(b"no image")
     words = ["--work-dir", "unreadable", "--cfg-options", "model.backbone.init_cfg=None", "train_cfg.max_epochs=1"]
     try:
-        said = command(folder, "train", TINY, *words, *SMALL_IMAGES, status=2)
+        said = command(folder, "train", "own.py", *words, *SMALL_IMAGES, status=2)
     finally:
         victim.write_bytes(whole)
     assert "error: image data/coco/train2017/000000000002.jpg: it cannot be decoded" in said

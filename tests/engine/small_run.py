@@ -16,6 +16,12 @@ from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import Tensor, nn
 
+BFLOAT16 = dict(
+    type="mmvit.BFloat16OptimWrapper",
+    optimizer=dict(type="AdamW", lr=1e-2),
+    clip_grad=dict(max_norm=1.0),
+    accumulative_counts=1,
+)
 SAMPLES, BATCH = 11, 3  # four batches an epoch, the last of two samples
 
 

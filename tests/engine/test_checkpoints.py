@@ -1,4 +1,4 @@
-"""mmengine's checkpoints under `weights_only=True`, on both stacks."""
+"""mmengine's checkpoints under `weights_only=True`, on both stacks; the one that a run begins from is read once."""
 
 import os
 import pickle
@@ -12,10 +12,12 @@ from threading import Thread
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
 
 from mmvit.compat.checkpoints import safe_load
+from mmvit.engine.start import start_of
 
 pytestmark = pytest.mark.stack
 
@@ -107,3 +109,20 @@ def test_hostile_files_are_refused(tmp_path: Path, address: str, attack: str, wa
     with pytest.raises((pickle.UnpicklingError, ValueError)):
         CheckpointLoader.load_checkpoint(source[way], map_location="cpu")
     assert not planted.exists()
+
+
+def test_it_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "epoch_1.pth"
+    torch.save(dict(meta=dict(epoch=1), state_dict={"weight": torch.arange(3.0)}), file)
+    reads = []
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda *arguments, **options: reads.append(arguments) or load(*arguments, **options))
+    start = start_of(Config(dict(load_from=str(file))))
+    assert start is not None
+    start.hand_over()
+    content = CheckpointLoader.load_checkpoint(str(file), "cpu")
+    assert content["meta"]["epoch"] == 1
+    assert content["state_dict"]["weight"].tolist() == [0, 1, 2]
+    assert len(reads) == 1
+    torch.save(dict(state_dict={}), file)  # another run of this process reads the file as it is then
+    assert CheckpointLoader.load_checkpoint(str(file), "cpu") == dict(state_dict={})

@@ -11,7 +11,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner, find_latest_checkpoint
-from small_run import KillHook, kill, runner, train
+from small_run import BFLOAT16, KillHook, kill, runner, train
 from torch import Tensor, nn
 
 from mmvit.compat.checkpoints import safe_load
@@ -21,12 +21,14 @@ from mmvit.engine.finite import FiniteLossHook
 from mmvit.errors import CheckpointError, InputError
 
 pytestmark = pytest.mark.stack
+each_precision = pytest.mark.parametrize("options", [{}, dict(optim_wrapper=BFLOAT16)], ids=["float32", "bfloat16"])
 
 
-def test_a_loss_that_is_not_finite_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+@each_precision
+def test_a_loss_that_is_not_finite_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture, options: dict[str, Any]) -> None:
     """The third loss is infinite: no weight changes, the others are trained on, and the module is named."""
     hooks = [dict(type="mmvit.FiniteLossHook"), dict(type="KillHook", at=3)]
-    run = runner(tmp_path, hooks, poison=3, log_level="WARNING")
+    run = runner(tmp_path, hooks, poison=3, log_level="WARNING", **options)
     kept: list[Tensor] = []
     run.register_hook(Watch(kept))
     kill(run)
@@ -73,9 +75,10 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     assert first_nonfinite(safe_load(tmp_path / "iter_2.pth")["state_dict"]) is None
 
 
-def test_a_gradient_that_is_not_finite_is_named(tmp_path: Path) -> None:
+@each_precision
+def test_a_gradient_that_is_not_finite_is_named(tmp_path: Path, options: dict[str, Any]) -> None:
     """The root of 0 is 0, its derivative infinite."""
-    run = runner(tmp_path, [dict(type="mmvit.FiniteLossHook")])
+    run = runner(tmp_path, [dict(type="mmvit.FiniteLossHook")], **options)
     run.model.head[1].bias.register_hook(lambda gradient: gradient / 0)
     with pytest.raises(InputError, match=r"iteration 1: the gradient of head.1.bias is not finite, although the loss is"):
         train(run)

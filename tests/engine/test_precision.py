@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from small_run import kill, resumed, runner, train
+from small_run import BFLOAT16, kill, resumed, runner, train
 from torch import nn
 
 from benchmarks.stress import differing, outcome
@@ -25,12 +25,6 @@ from mmvit.errors import InputError
 pytestmark = pytest.mark.stack
 
 LEAF = HOME / "configs" / "fpn_pvt_v2_b0_ade20k.py"
-BFLOAT16 = dict(
-    type="mmvit.BFloat16OptimWrapper",
-    optimizer=dict(type="AdamW", lr=1e-2),
-    clip_grad=dict(max_norm=1.0),
-    accumulative_counts=1,
-)
 COMPILE = dict(type="mmvit.CompileHook", backend="eager")  # the graphs and their guards; generated code takes minutes here
 
 
@@ -64,19 +58,6 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(tmp_path: Path, reduced: 
     assert differing(whole, outcome(tmp_path / "killed")) == []
     assert {value.dtype for name, value in whole.items() if name.startswith("state_dict.head")} == {torch.float32}
     assert not any("_orig_mod" in name for name in whole), "names in checkpoints are those of a model that is not compiled"
-
-
-def test_losses_that_are_not_finite_are_found_in_bfloat16(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    hooks = [dict(type="mmvit.FiniteLossHook"), dict(type="KillHook", at=3)]
-    kill(runner(tmp_path, hooks, poison=3, log_level="WARNING", optim_wrapper=BFLOAT16))
-    assert "iteration 3: the loss is inf; this step is skipped (1 of 3 in a row)" in capsys.readouterr().out
-
-
-def test_a_gradient_that_is_not_finite_is_named_in_bfloat16(tmp_path: Path) -> None:
-    run = runner(tmp_path, [dict(type="mmvit.FiniteLossHook")], optim_wrapper=BFLOAT16)
-    run.model.head[1].bias.register_hook(lambda gradient: gradient / 0)
-    with pytest.raises(InputError, match=r"iteration 1: the gradient of head.1.bias is not finite, although the loss is"):
-        train(run)
 
 
 def test_a_fault_of_the_precision_is_looked_for_in_that_precision(tmp_path: Path) -> None:

@@ -1,13 +1,24 @@
-"""Every training leaves its results as files, whole at any time, and says in a few lines what it reached."""
+"""Every training leaves its results as files, whole at any time; `--minutes` shortens it; trackers get what they take."""
 
 import csv
 import json
+import re
+import sys
+import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from mmengine.registry import VISBACKENDS
 from small_run import kill, resumed, runner, train
 
+from mmvit.engine import minutes
+from mmvit.engine.configuration import TrainOptions, train_config
+from mmvit.engine.minutes import Pace, PaceHook, fit, fitting, keep
 from mmvit.engine.results import Results, Validation, closing_lines, read_results, split_by_class
+from mmvit.engine.terminal import Terminal
+from mmvit.engine.trackers import TRACKERS
+from mmvit.errors import InputError
 
 pytestmark = pytest.mark.stack
 HOOK = dict(type="mmvit.ResultsHook")
@@ -88,3 +99,70 @@ def test_a_file_for_programs(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert content["validations"][0]["by_class"] == {"Über": {"IoU": 3.0}}
     assert (tmp_path / "results.csv").read_text(encoding="utf-8") == "iteration,epoch,loss,mIoU,IoU/Über\n1,1,,,3.0\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "by_epoch", "interval", "seconds", "length"),
+    [
+        (50, True, 1, 120.0, 10),  # 10 s an epoch, 2 s a validation
+        (50, True, 4, 120.0, 11),
+        (50, True, 1, 11.9, 0),
+        (5, True, 1, 1e6, 5),
+        (500, False, 100, 120.0, 110),  # five validations in any case
+        (500, False, 100, 9.0, 0),
+    ],
+)
+def test_the_longest_that_fits(old: int, by_epoch: bool, interval: int, seconds: float, length: int) -> None:
+    assert fitting(Pace(1.0, 2.0, 10), old, by_epoch, interval, seconds) == length
+
+
+def test_the_schedule_ends_with_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(minutes, "measured", lambda *_: Pace(0.5, 1.0, 10))
+    options = TrainOptions("fpn_van_b0_ade20k", tmp_path)
+    cfg, again, terminal = train_config(options), train_config(options), Terminal(begun=False)
+    said = fit(cfg, 10, time.monotonic(), None, terminal)  # type: ignore[arg-type]
+    length = cfg.train_cfg.max_iters
+    assert 1000 < length <= 1060, "0.9 x 600 s less ten validations, at 0.5 s an iteration"
+    assert "train_cfg.max_iters 40000 -> " in said
+    assert max(part["end"] for part in cfg.param_scheduler) == length
+    assert cfg[minutes.KEY] == dict(minutes=10, length=length)
+    assert "as chosen before" in (keep(again, dict(meta=dict(cfg=cfg.pretty_text))) or "")
+    assert again.train_cfg == cfg.train_cfg
+    assert again.param_scheduler == cfg.param_scheduler
+    with pytest.raises(InputError, match=r"--minutes 0\.001: too short for its validations"):
+        fit(train_config(options), 0.001, time.monotonic(), None, terminal)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("limit", "count"), [(0.0, 2), (100.0, 12)])
+def test_the_first_iterations_are_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float, count: int) -> None:
+    monkeypatch.setattr(minutes, "COUNTED", 9)
+    run, hook = runner(tmp_path), PaceHook(limit)
+    run.register_hook(hook)
+    with pytest.raises(minutes._MeasuredError):
+        run.train()
+    assert hook.pace is not None
+    assert (hook.count, hook.pace.steps) == (count, 4)
+    assert hook.pace.step > 0
+
+
+NAMED = {
+    "tensorboard": {},
+    "wandb": dict(project="fpn_van_b0_ade20k", name="run"),
+    "mlflow": dict(exp_name="fpn_van_b0_ade20k", run_name="run"),
+    "clearml": dict(project_name="fpn_van_b0_ade20k", task_name="run"),
+}
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_a_tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    tracker = TRACKERS[name]
+    options = TrainOptions("fpn_van_b0_ade20k", tmp_path / "run", track=[name])
+    monkeypatch.setitem(sys.modules, tracker.package, None)
+    with pytest.raises(InputError, match=f"--{name}: .*pip install {tracker.package}"):
+        train_config(options)
+    monkeypatch.setitem(sys.modules, tracker.package, ModuleType(tracker.package))
+    options.cfg_options["visualizer.vis_backends"] = [dict(type=tracker.backend), dict(type="LocalVisBackend")]
+    _, entry = train_config(options).visualizer.vis_backends  # once
+    assert dict(re.findall(r"'(\w+)': '(\w+)'", str(entry))) == dict(type=tracker.backend, **NAMED[name])
+    kind = VISBACKENDS.get(entry.pop("type"))
+    kind(save_dir=str(tmp_path), **entry)  # takes the settings; the package is imported with the first figure
