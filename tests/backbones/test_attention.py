@@ -60,6 +60,10 @@ def test_all_but_the_last_block_of_a_tap_see_their_window_only(family: Family) -
         reach = 4 if index in windowed else 8
         assert apart[:reach, :reach].all()
         assert apart.sum() == reach**2
+    if first:  # of the class token, the mean of what it becomes in each window
+        windows = torch.cat([tokens[:, :1].expand(4, -1, -1), to_windows(tokens[:, 1:], grid, 4)], dim=1)
+        mean = blocks[0].attend(windows, (4, 4))[:, :1].mean(dim=0, keepdim=True)
+        torch.testing.assert_close(blocks[0].attend(tokens, grid)[:, :1], mean)
 
 
 @each_tapped

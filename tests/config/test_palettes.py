@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mmvit.config.files import open_config
-from mmvit.data.colours import GREY, palette_of
+from mmvit.data.colours import COLOURS, GREY, palette_of
 
 pytestmark = pytest.mark.stack
 
@@ -19,4 +19,5 @@ def test_classes_without_a_palette_get_colours_that_differ(tmp_path: Path, given
     assert len(set(palette)) == 2
     assert (palette == [(1, 2, 3), (4, 5, 6)]) == bool(given)
     assert palette_of(["background", "polyp"]) == [GREY, *palette_of(["polyp"])]
+    assert len(set(palette_of(map(str, range(COLOURS))))) == COLOURS
     assert "metainfo" not in cfg.val_dataloader.dataset, "COCO's own classes have COCO's own colours"

@@ -92,6 +92,9 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=words) as raised:
             load.transform(dict(img_path=str(file)))
         assert str(file) in str(raised.value)
+    tifffile.imwrite(tmp_path / "three.tif", np.zeros((8, 9, 3), np.uint8), **SAMPLES)
+    with pytest.raises(InputError, match=r"three\.tif: 8 x 9 pixels .*, but annotated as 9 x 8"):
+        load.transform(dict(img_path=str(tmp_path / "three.tif"), height=9, width=8))
     with pytest.raises(InputError, match="Expected one number above 0 a band"):
         Scale([0, 0], [1])
 
