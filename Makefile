@@ -70,6 +70,7 @@ gpu-bundle:
 
 test-toolkits: $(READY)
 	$(BIN)/pip install -c constraints.txt -e '.[toolkits]'
+	$(BIN)/pip install --no-deps -c constraints.txt terratorch
 	$(PYTEST) tests/toolkits
 
 # Time this checkout against one of its commits, in turns: make bench-compare COMMIT=HEAD~1 ARCHS="pvt_small van_b2"
@@ -134,7 +135,7 @@ $(COMPILED)/ready: pyproject.toml constraints-lowest.txt
 	touch $@
 
 test-peers: $(PEERS)/ready
-	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest tests/weights/test_layouts.py
+	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest tests/weights/test_layouts.py tests/weights/test_peer_classifiers.py
 
 $(PEERS)/ready: pyproject.toml constraints.txt
 	$(PYTHON_PEERS) -m venv --clear $(PEERS)

@@ -185,10 +185,7 @@ class Pyramid(BaseModule):
         """
         self.check(images)
         height, width = images.shape[-2:]
-        if self.pad_to > 1:  # written for ONNX, which rounds quotients towards zero, and Inductor, which must see sides above 0
-            right, bottom = (((side - 1) // self.pad_to + 1) * self.pad_to - side for side in (width, height))
-            images = F.pad(images, (0, right, 0, bottom))
-        maps = self.forward_maps(images.contiguous(memory_format=torch.channels_last))  # the memory layout of tokens
+        maps = self.forward_maps(self.pad(images))
         cut = [
             maps[level][..., : (height + stride - 1) // stride, : (width + stride - 1) // stride]
             for level, stride in zip(self.out_indices, self.out_strides, strict=True)
@@ -208,12 +205,20 @@ class Pyramid(BaseModule):
                 f"got {images.shape[-2]} x {images.shape[-1]}; pad or enlarge them"
             )
 
+    def pad(self, images: Tensor) -> Tensor:
+        """Return images padded to multiples of `pad_to`, in the memory layout of tokens."""
+        if self.pad_to > 1:  # written for ONNX, which rounds quotients towards zero, and Inductor, which must see sides above 0
+            height, width = images.shape[-2:]
+            right, bottom = (((side - 1) // self.pad_to + 1) * self.pad_to - side for side in (width, height))
+            images = F.pad(images, (0, right, 0, bottom))
+        return images.contiguous(memory_format=torch.channels_last)
+
     def add_classifier(self, classes: int) -> None:
         """Add what the authors' classifier has beside the backbone, under the names of their files; see `zoo`."""
         self.head = nn.Linear(self.level_channels[LAST], classes)
 
     def classify(self, images: Tensor) -> Tensor:
-        """Return logits (B, classes) of images (B, in_channels, H, W): by default, of the average of the last map."""
+        """Return logits (B, classes) of padded images (B, in_channels, H, W): by default, of the average of the last map."""
         (last,) = self.forward(images)
         return self.head(last.mean(dim=(2, 3)))
 

@@ -51,16 +51,13 @@ class Classifier(nn.Module):
         self.backbone.add_classifier(CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (B, 1000) of images (B, in_channels, H, W).
+        """Return logits (B, 1000) of images (B, in_channels, H, W), of any size: they are padded as those of the backbone.
 
         Raises:
-            InputError: sides that the network would have to pad, which its authors' code does not.
             ValueError: images of another rank or channel count, or smaller than 32 pixels on a side.
         """
         self.backbone.check(images)
-        if odd := [side for side in images.shape[-2:] if side % self.backbone.pad_to]:
-            raise InputError(f"images with sides of {odd} pixels: this classifier takes multiples of {self.backbone.pad_to}")
-        return self.backbone.classify(images)
+        return self.backbone.classify(self.backbone.pad(images))
 
 
 def list_archs(pattern: str = "*") -> list[str]:

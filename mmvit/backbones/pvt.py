@@ -215,7 +215,7 @@ class PVT(Pyramid):
         self.norm = nn.LayerNorm(self.level_channels[LAST], eps=1e-6)
 
     def classify(self, images: Tensor) -> Tensor:
-        features = images.contiguous(memory_format=torch.channels_last)
+        features = images
         for stage in self.stages[:LAST]:
             features = stage(features, self.run_block)
         return self.head(self.norm(self.stages[LAST](features, self.cls_token, self.run_block)))

@@ -253,7 +253,7 @@ class T2TViT(Pyramid):
                 nn.init.uniform_(module.weight, -1, 1)  # torch's own initialisation of such a convolution
 
     def classify(self, images: Tensor) -> Tensor:
-        ends, _, _ = self.tap_ends(images.contiguous(memory_format=torch.channels_last))
+        ends, _, _ = self.tap_ends(images)
         return self.head(self.taps.at(LAST).norm(ends[LAST][:, 0]))
 
     def forward_maps(self, images: Tensor) -> dict[int, Tensor]:

@@ -277,7 +277,7 @@ class VOLO(Pyramid):
 
     def classify(self, images: Tensor) -> Tensor:
         """Return the class token's logits plus half of the other tokens' largest, as the authors evaluate."""
-        tokens, _ = self.stage_ends(images.contiguous(memory_format=torch.channels_last))[-1]
+        tokens, _ = self.stage_ends(images)[-1]
         tokens = torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         for block in self.post_network:
             tokens = self.run_block(block, tokens)

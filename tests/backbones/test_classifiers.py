@@ -1,5 +1,6 @@
 """The authors' ImageNet classifiers: the same logits as timm's from the same file, or as written out from the papers."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import timm
 import torch
 import torch.nn.functional as F
 from families import FAMILIES, Family, released_state
-from makers import each_family
+from makers import HOME, each_family
+from PIL import Image
 from torch import Tensor, nn
 
 import mmvit
@@ -189,12 +191,17 @@ def test_the_tensors_are_those_of_the_released_file(family: Family) -> None:
     assert set(model.backbone.state_dict()) == names - {name for name in names if name.startswith("laterals.")}
 
 
-def test_sizes_that_the_authors_code_cannot_take_are_refused() -> None:
-    model = Classifier(BY_NAME["VOLO"].kind, BY_NAME["VOLO"].tiny).eval()
-    with pytest.raises(InputError, match=r"images with sides of \[230\] pixels: this classifier takes multiples of 32"):
-        model(torch.rand(1, 3, 224, 230))
+@each_family
+def test_any_size(family: Family) -> None:
+    """Sides that the authors' code cannot take are padded, as the backbone's are."""
+    model = Classifier(family.kind, family.tiny).eval()
+    images = torch.rand(1, 3, 65, 96)
+    with torch.no_grad():
+        found, padded = model(images), model(F.pad(images, (0, 0, 0, 31)))
+    assert found.shape == (1, 1000)
+    assert torch.equal(found, padded) == (family.kind.pad_to == 32)
     with pytest.raises(ValueError, match=r"takes images \(B, 3, H, W\)"):
-        model(torch.rand(1, 4, 224, 224))
+        model(torch.rand(1, 4, 64, 64))
 
 
 def test_create_and_its_options() -> None:
@@ -218,6 +225,17 @@ def test_timms_registry_has_the_classifiers(tmp_path: Path) -> None:
     with torch.no_grad():
         assert torch.equal(again(images), model(images))
     assert (again.num_classes, again.pretrained_cfg["architecture"]) == (1000, "mmvit_pvt_v2_b0")
+
+
+def test_a_photograph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """What the page says of checking a download runs; without the download, on random weights."""
+    image_of = pytest.importorskip("skimage.data")
+    page = (HOME / "docs" / "own_project.md").read_text()
+    (example,) = re.findall(r"^```python\n((?:(?!```).*\n)*?.*classifier=True(?:(?!```).*\n)*)```$", page, re.MULTILINE)
+    Image.fromarray(image_of.chelsea()).save(tmp_path / "cat.jpg")
+    monkeypatch.chdir(tmp_path)
+    exec(example.replace('checkpoint="mmvit://pvt_v2_b0"', "checkpoint=None"), {})
+    assert re.fullmatch(r"(0\.\d\d \D+\n){3}", capsys.readouterr().out)
 
 
 def test_every_family_has_a_classifier() -> None:

@@ -24,7 +24,7 @@ ROOMS = (
     "pyramid",
     "backbones",
     "zoo complexity",
-    "timm torchvision detectron2 lightly_train",
+    "timm torchvision detectron2 lightly_train monai",
     "transformers",
     "config",
     "recipes",

@@ -39,7 +39,7 @@ def printed(snippet: str) -> list[str]:
 @pytest.mark.parametrize("heading", SNIPPETS)
 def test_snippets_run(heading: str, detectron2: None, capsys: pytest.CaptureFixture) -> None:
     snippet = SNIPPETS[heading]
-    for package in ("segmentation_models_pytorch", "transformers"):
+    for package in ("segmentation_models_pytorch", "transformers", "monai"):
         if package in snippet:
             pytest.importorskip(package)
     exec(offline(snippet), {})
@@ -57,7 +57,7 @@ def test_own_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_page_has_all_snippets() -> None:
-    assert len(SNIPPETS) == 6
+    assert len(SNIPPETS) == 7
     assert PAGE.count("```python") == len(SNIPPETS) + 1
     assert 'dict(file="van_b0.pth")' in OWN_WEIGHTS
 

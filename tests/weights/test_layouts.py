@@ -93,22 +93,22 @@ def as_detector(network: nn.Module) -> Mapping[str, Any]:
 # transformers
 
 
-def huggingface(name: str, sizes: dict, **options: Any) -> nn.Module:
+def huggingface(name: str, sizes: dict, num_labels: int = 5, **options: Any) -> nn.Module:
     transformers = pytest.importorskip("transformers")
     if not hasattr(transformers, f"{name}ForImageClassification"):
         pytest.skip(f"this version of transformers has no {name}")
     config = getattr(transformers, f"{name}Config")(
-        depths=sizes["depths"], hidden_sizes=sizes["dims"], mlp_ratios=sizes["mlp_ratios"], num_labels=5, **options
+        depths=sizes["depths"], hidden_sizes=sizes["dims"], mlp_ratios=sizes["mlp_ratios"], num_labels=num_labels, **options
     )
     return getattr(transformers, f"{name}ForImageClassification")(config)
 
 
-def huggingface_attention(name: str, sizes: dict) -> nn.Module:
+def huggingface_attention(name: str, sizes: dict, **options: Any) -> nn.Module:
     names = {
         "Pvt": {"num_attention_heads": "heads", "sequence_reduction_ratios": "reductions"},
         "PvtV2": {"num_attention_heads": "heads", "sr_ratios": "reductions"},
     }[name]
-    return huggingface(name, sizes, **{new: sizes[old] for new, old in names.items()}, drop_path_rate=0.0)
+    return huggingface(name, sizes, **{new: sizes[old] for new, old in names.items()}, drop_path_rate=0.0, **options)
 
 
 def hidden_states(network: Any, images: Tensor) -> Mapping[int, Tensor]:
