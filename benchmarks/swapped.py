@@ -81,6 +81,8 @@ def _try(cfg: Config, scope: str) -> Iterator[str]:
     for _ in range(ROUNDS):
         for misfit in list(misfits(cfg.model, backbone.out_channels)):
             cfg.merge_from_dict({f"{misfit.key}.{name}": value for name, value in misfit.right.items()})
+    if any(finding.verdict == "wrong" for finding in check_forward(Plan(cfg, ()))):
+        return  # an option of the head itself is a ResNet's still, or it needs contiguous maps; the doctor says so
     net = None
     try:
         net = MODELS.build(without_init(cfg.model))
