@@ -9,7 +9,7 @@ import sys
 import tarfile
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +20,14 @@ import torch
 
 SIZES: ContextVar[dict[str, int] | None] = ContextVar("sizes", default=None)  # of the tensors in the archive that is read
 ALLOWED: dict[str, Any] = {}  # by the names in files, beside what torch allows itself
+# What later versions of torch allow themselves. A schedule with milestones, in any checkpoint of its training, is a Counter.
+LATER: dict[str, Any] = {
+    "collections.Counter": Counter,
+    "builtins.set": set,
+    "builtins.complex": complex,
+    "torch.device": torch.device,
+    **{str(dtype): dtype for dtype in (torch.bfloat16, torch.bool, torch.uint8)},
+}
 # Those of protocol 2, which torch writes, without the ones that import or call.
 OPCODES = """
 MARK STOP POP NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINSTRING EMPTY_TUPLE TUPLE TUPLE1
@@ -52,7 +60,7 @@ def safe_globals(entries: Sequence[Any]) -> Iterator[None]:
 
 
 def allowed() -> dict[str, Any]:
-    return {**torch._weights_only_unpickler._get_allowed_globals(), "_codecs.encode": _encode, **ALLOWED}
+    return {**LATER, **torch._weights_only_unpickler._get_allowed_globals(), "_codecs.encode": _encode, **ALLOWED}
 
 
 def _encode(text: str, encoding: str) -> bytes:
