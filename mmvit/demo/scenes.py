@@ -35,6 +35,12 @@ PHOTOGRAPHS = {
     "val": ("coffee.png", "gravel.png", "rocket.jpg"),
 }
 
+DIGITS = (3, 5)  # fewest and most for an image; one that finds no legible free place is left out
+MIN_CONTRAST = 80.0  # least difference in luma (0 to 255) of a digit from what is around it and from digits that it touches
+MIN_VISIBLE = 0.85  # least fraction of a digit's pixels that later digits leave uncovered
+
+_SIZES = (32, 60)  # smallest and largest height of an upright 8 x 8 scan, pixels; a digit's ink is a little smaller
+_MAX_ROTATION = 10.0  # degrees, to either side
 _LUMA = np.array([0.299, 0.587, 0.114])
 _DARKEST, _LIGHTEST = 8.0, 247.0  # luma of digits
 _BACKGROUND_RANGE = 110.0  # largest difference of luma between the 2nd and 98th percentile of a crop
@@ -115,17 +121,17 @@ def compose(sources: Sources, spec: DemoSpec, rng: np.random.Generator) -> Scene
     canvas = _crop(sources.photographs[photograph], spec.image_size, rng)
     behind = canvas @ _LUMA
     digits: list[Digit] = []
-    for _ in range(rng.integers(spec.digits_per_image[0], spec.digits_per_image[1] + 1)):
+    for _ in range(rng.integers(DIGITS[0], DIGITS[1] + 1)):
         for attempt in range(_ATTEMPTS):
             if attempt % _PLACES_OF_A_SHAPE == 0:
                 pick = int(rng.integers(len(sources.scans)))
-                shape = _enlarge(sources.scans[pick], spec, rng)
+                shape = _enlarge(sources.scans[pick], rng)
             alpha = _place(shape, spec.image_size, rng)
             full = alpha > 0.5
             left = [replace(digit, mask=digit.mask & ~full) for digit in digits]
-            if any(np.count_nonzero(digit.mask) < spec.min_visible * digit.area for digit in left):
+            if any(np.count_nonzero(digit.mask) < MIN_VISIBLE * digit.area for digit in left):
                 continue
-            luma = _legible_luma(alpha > 0, behind, digits, spec.min_contrast, rng)
+            luma = _legible_luma(alpha > 0, behind, digits, rng)
             if luma is None:
                 continue
             canvas += alpha[..., None] * (_tint(luma, rng) - canvas)
@@ -150,10 +156,10 @@ def _crop(photograph: Image.Image, size: int, rng: np.random.Generator) -> np.nd
     return middle + (pixels - middle) * min(1.0, _BACKGROUND_RANGE / max(high - low, 1.0))
 
 
-def _enlarge(scan: np.ndarray, spec: DemoSpec, rng: np.random.Generator) -> np.ndarray:
+def _enlarge(scan: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a scan enlarged by cubic splines and rotated, contrast doubled about half ink: (h, w) opacity, cut to the ink."""
-    size = rng.uniform(*spec.digit_size)
-    angle = np.deg2rad(rng.uniform(-spec.max_rotation, spec.max_rotation))
+    size = rng.uniform(*_SIZES)
+    angle = np.deg2rad(rng.uniform(-_MAX_ROTATION, _MAX_ROTATION))
     padded = np.pad(scan, 2)
     cells = len(scan) / size  # cells of the scan per pixel
     turn = cells * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -173,19 +179,17 @@ def _place(alpha: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray
     return placed
 
 
-def _legible_luma(
-    ink: np.ndarray, behind: np.ndarray, digits: list[Digit], contrast: float, rng: np.random.Generator
-) -> float | None:
+def _legible_luma(ink: np.ndarray, behind: np.ndarray, digits: list[Digit], rng: np.random.Generator) -> float | None:
     """Return a luma that differs from the photograph and from the digits touched, or None if one random draw found none."""
     around = ndimage.binary_dilation(ink, iterations=3)
     low, high = np.percentile(behind[around], (5, 95))
-    dark, light = max(0.0, low - contrast - _DARKEST), max(0.0, _LIGHTEST - high - contrast)
+    dark, light = max(0.0, low - MIN_CONTRAST - _DARKEST), max(0.0, _LIGHTEST - high - MIN_CONTRAST)
     if dark + light <= 0:
         return None
     draw = rng.uniform(0, dark + light)
     luma = _DARKEST + draw if draw < dark else _LIGHTEST - (draw - dark)
     touched = (digit.luma for digit in digits if (digit.mask & around).any())
-    return luma if all(abs(luma - other) >= contrast for other in touched) else None
+    return luma if all(abs(luma - other) >= MIN_CONTRAST for other in touched) else None
 
 
 def _tint(luma: float, rng: np.random.Generator) -> np.ndarray:
