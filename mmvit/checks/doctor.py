@@ -27,7 +27,7 @@ OFFICIAL = ("mmengine", "mmcv-lite", "mmcv", "mmdet", "mmsegmentation")
 FORKS = ("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentation")
 PARTS = {name: (f"{name}.models", f"{name}.datasets") for name in ("mmdet", "mmseg")}
 EXTRAS = "pip install 'mmvit[openmmlab]' (official) or pip install 'mmvit[onedl]' (maintained forks)"
-LEAST_PYTHON, LEAST_TORCH, LEAST_TIMM = (3, 10), (2, 1, 2), (1, 0, 16)
+LEAST_TORCH, LEAST_TIMM = (2, 1, 2), (1, 0, 16)
 TRANSFORMERS = (4, 52)  # from here on it lacks what mmpretrain 1.2 takes from it
 
 
@@ -82,12 +82,7 @@ def installed(distributions: Sequence[str]) -> dict[str, str]:
 
 
 def check_python() -> Iterator[Finding]:
-    found = sys.version.split()[0]
-    least = ".".join(map(str, LEAST_PYTHON))
-    if sys.version_info >= LEAST_PYTHON:
-        yield ok("python", found)
-    else:
-        yield wrong("python", f"{found}; mmvit needs {least} or later: make a virtual environment with it")
+    yield ok("python", sys.version.split()[0])
 
 
 def check_torch() -> Iterator[Finding]:

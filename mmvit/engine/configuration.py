@@ -91,13 +91,6 @@ def train_config(options: TrainOptions) -> Config:
         if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
             raise InputError(f"--auto-scale-lr: {options.config} has no auto_scale_lr.base_batch_size to scale from")
         cfg.auto_scale_lr.enable = True
-    if options.variant is not None and options.epochs is not None:
-        options.variant.prepare()  # its images are counted
-    cfg.changed += apply_short(cfg, options)
-    others = [hook for hook in cfg.custom_hooks if hook.get("type") not in CLOSING]  # which a config of a work dir has
-    cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *others, *(dict(type=kind) for kind in CLOSING)]
-    if options.variant is not None:
-        cfg.custom_hooks = [*cfg.custom_hooks, *(dict(type=kind) for kind in options.variant.hooks)]
     resume = options.resume
     if resume is None and cfg.resume:  # mmengine resumes from load_from, or else from the newest checkpoint of the work dir
         resume = str(cfg.load_from or "auto")
@@ -109,6 +102,13 @@ def train_config(options: TrainOptions) -> Config:
     if resume is not None:
         _resume(cfg, resume)
         cfg.custom_hooks = [*cfg.custom_hooks, dict(type="mmvit.ResumeHook", new_schedule=options.new_schedule)]
+    if options.variant is not None and options.epochs is not None:
+        options.variant.prepare()  # its images are counted
+    cfg.changed += apply_short(cfg, options)
+    others = [hook for hook in cfg.custom_hooks if hook.get("type") not in CLOSING]  # which a config of a work dir has
+    cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *others, *(dict(type=kind) for kind in CLOSING)]
+    if options.variant is not None:
+        cfg.custom_hooks = [*cfg.custom_hooks, *(dict(type=kind) for kind in options.variant.hooks)]
     track(cfg, options.track, Path(cfg.filename).stem, Path(cfg.work_dir).name)
     return cfg
 
