@@ -59,14 +59,14 @@ def channel_faults(model: Mapping[str, Any], backbone: Pyramid, key: str = "mode
         right = part
         if name in suspects:
             right = type(part)({**part, **suspects[name].right})
-            if not _run(part, maps).ran:
-                attempt = _run(right, maps)
-                if attempt.ran:
-                    yield wrong("channels", str(suspects[name]))
+            if _run(part, maps)[1]:
+                _, error = _run(right, maps)
+                if error:
+                    yield not_checked("channels", f"{suspects[name]}; not tried out: {error}")
                 else:
-                    yield not_checked("channels", f"{suspects[name]}; not tried out: {attempt.error}")
+                    yield wrong("channels", str(suspects[name]))
         if name.startswith(f"{key}.neck"):
-            maps = _run(right, maps).maps
+            maps, _ = _run(right, maps)
 
 
 def _in_order(model: Mapping[str, Any], key: str) -> list[tuple[str, dict[str, Any]]]:
@@ -75,35 +75,28 @@ def _in_order(model: Mapping[str, Any], key: str) -> list[tuple[str, dict[str, A
     return [entry for name in names for entry in parts_of(model, name, key)]
 
 
-@dataclass
-class _Attempt:
-    """Result of running a part."""
+def _run(part: dict[str, Any], maps: Any) -> tuple[Any, str]:
+    """Return what a part makes of maps, and the error if it does not run; empty if it does.
 
-    ran: bool = False
-    maps: Any = None
-    error: str = ""
-
-
-def _run(part: dict[str, Any], maps: Any) -> _Attempt:
-    """Run a part on maps, on the meta device or else on the CPU; if it fails, also with data samples, which some heads take."""
+    It runs on the meta device or else on the CPU; if it fails, also with data samples, which some heads take.
+    """
     if maps is None:
-        return _Attempt(error="the neck before it cannot be run here")
+        return None, "the neck before it cannot be run here"
     errors = []
     for device in ("meta", "cpu"):
         try:
             module = build(part) if device == "meta" else MODELS.build(without_init(part))
         except Exception as error:
-            return _Attempt(error=f"{part.get('type')} does not build: {brief(error)}")
+            return None, f"{part.get('type')} does not build: {brief(error)}"
         given = tuple(torch.zeros(level.shape, device=device) for level in maps)
         for more in ((), ([_sample()],)):
             try:
                 with torch.device(device), torch.no_grad():
-                    found = module.eval()(given, *more)
-                return _Attempt(True, found)
+                    return module.eval()(given, *more), ""
             except Exception as error:
                 errors.append(brief(error))
     # The last error without samples: with them, most heads complain about the number of arguments.
-    return _Attempt(error=f"{part.get('type')} does not run by itself ({errors[2]})")
+    return None, f"{part.get('type')} does not run by itself ({errors[2]})"
 
 
 def _sample() -> BaseDataElement:
