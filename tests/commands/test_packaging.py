@@ -236,3 +236,14 @@ def test_says_what_is_missing(path: Path) -> None:
     assert "found: Python 3" in done.stderr
     assert "make PYTHON=" in done.stderr
     assert not (path / "venv").exists()
+
+
+def test_help_does_without_torch() -> None:
+    code = (
+        "import sys\nfrom contextlib import suppress\nfrom mmvit.__main__ import main\n"
+        "for name in sys.argv[1:]:\n    with suppress(SystemExit):\n        main([name, '--help'])\n"
+        "    assert 'torch' not in sys.modules, name\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *COMMANDS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"usage: python -m mmvit (\S+)", done.stdout) == list(COMMANDS)

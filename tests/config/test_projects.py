@@ -1,4 +1,4 @@
-"""The folder of a project stands for its config and its best checkpoint."""
+"""How every command finds a config, the folder of a project among them, and reads it."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from mmvit.commands.predict import parts
-from mmvit.config.files import config_file
+from mmvit.config.files import config_file, open_config
 from mmvit.config.work_dirs import best_of
+from mmvit.data.colours import COLOURS, GREY, palette_of
 from mmvit.errors import InputError
 
 pytestmark = pytest.mark.stack
@@ -36,3 +37,16 @@ def test_folders_that_are_no_project(tmp_path: Path, names: tuple[str, ...], tol
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=told):
         config_file(str(tmp_path))
+
+
+@pytest.mark.parametrize("given", ["", ", palette=[(1, 2, 3), (4, 5, 6)]"])
+def test_classes_without_a_palette_get_colours_that_differ(tmp_path: Path, given: str) -> None:
+    data = f"dict(dataset=dict(metainfo=dict(classes=('tree', 'coin'){given})))"
+    (tmp_path / "c.py").write_text(f"_base_ = 'mmvit::retinanet_van_b0_coco.py'\ntrain_dataloader = {data}\n", encoding="utf-8")
+    cfg = open_config(tmp_path / "c.py")
+    palette = cfg.train_dataloader.dataset.metainfo.palette
+    assert len(set(palette)) == 2
+    assert (palette == [(1, 2, 3), (4, 5, 6)]) == bool(given)
+    assert palette_of(["background", "polyp"]) == [GREY, *palette_of(["polyp"])]
+    assert len(set(palette_of(map(str, range(COLOURS))))) == COLOURS
+    assert "metainfo" not in cfg.val_dataloader.dataset, "COCO's own classes have COCO's own colours"
