@@ -8,6 +8,7 @@ after the export may refuse a detector with random weights, whose scores lie too
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -23,7 +24,7 @@ from mmvit.export.feeds import feed_of
 from mmvit.export.formats import Wanted, export
 from mmvit.export.models import Exportable, from_arch, from_config
 from mmvit.export.verify import pictures, trained
-from mmvit.predict.sessions import SESSIONS
+from mmvit.predict.sessions import open_session
 from mmvit.zoo import list_archs
 
 from .cli import size_of
@@ -100,8 +101,7 @@ def steps_of(name: str, size: tuple[int, int], folder: Path, asked: Namespace) -
             except InputError as error:  # random weights may be too sensitive for less precision
                 print(f"{name} at {size[0]} x {size[1]}, {candidate}: left out, {error}", flush=True)
                 continue
-            session, _ = SESSIONS[file.suffix](file, "cpu")
-            steps[candidate] = lambda session=session: session(feed)  # type: ignore[misc]
+            steps[candidate] = partial(open_session(file, "cpu").run, feed)
     return steps
 
 

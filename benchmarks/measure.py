@@ -1,18 +1,16 @@
 """Measurement of candidates in one process, in turns, so that other load of the machine affects all alike."""
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import exp, log
-from random import Random
-from time import perf_counter
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmvit.complexity import Complexity, complexity
 from mmvit.errors import InputError
+from mmvit.export.timing import clock, in_turns
 from mmvit.zoo import find
 
 from . import memory
@@ -152,31 +150,6 @@ def difference(network: nn.Module, images: Tensor, expected: Sequence[Tensor]) -
             return float("inf")
         worst = max(worst, ((theirs - mine).abs().max() / mine.abs().max()).item())
     return worst
-
-
-def in_turns(steps: Mapping[str, Callable[[], object]], repeats: int, device: str, warm_up: int = 0) -> dict[str, list[float]]:
-    """Return the seconds of each step in each repeat.
-
-    The order is drawn anew for each repeat, because a step leaves its memory and the processor's clock to the next one.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    random = Random(0)
-    for number in range(warm_up + repeats):
-        for name in random.sample(list(steps), len(steps)):
-            taken = clock(steps[name], device)
-            if number >= warm_up:
-                seconds[name].append(taken)
-    return seconds
-
-
-def clock(step: Callable[[], Any], device: str) -> float:
-    """Return the seconds that a step takes."""
-    synchronise = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
-    synchronise()
-    start = perf_counter()
-    step()
-    synchronise()
-    return perf_counter() - start
 
 
 def product_speed(setting: Setting, side: int | None = None) -> float:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
+from mmvit.compat.systems import processor
 from mmvit.errors import InputError
 
 HOME = Path(__file__).resolve().parent.parent
 FOLDER = Path(__file__).resolve().parent / "results"
-INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "sve")  # flags that decide speed
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,6 @@ def machine(device: str = "cpu") -> str:
     else:
         name = f"{processor()}, {torch.get_num_threads()} threads"
     return f"{name}, torch {torch.__version__}, Python {platform.python_version()}"
-
-
-def processor() -> str:
-    """Return the processor's name and its instruction sets that decide speed."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    words = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    flags = words.get("flags", words.get("Features", "")).split()
-    sets = [name for name in INSTRUCTIONS if name in flags] or [torch.backends.cpu.get_cpu_capability()]
-    return f"{words.get('model name') or platform.processor() or platform.machine()} ({' '.join(sets)})"
 
 
 def commit() -> str:

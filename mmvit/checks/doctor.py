@@ -18,9 +18,9 @@ import torch
 
 from .. import compat
 from ..compat import operators
-from ..compat.systems import cores
+from ..compat.systems import cores, processor
 from ..compat.versions import lacking
-from ..layers.forms import choices
+from ..layers.forms import choices, fastest_precision
 from .findings import Finding, brief, guarded, ok, wrong
 
 OFFICIAL = ("mmengine", "mmcv-lite", "mmcv", "mmdet", "mmsegmentation")
@@ -28,6 +28,7 @@ FORKS = ("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentat
 PARTS = {name: (f"{name}.models", f"{name}.datasets") for name in ("mmdet", "mmseg")}
 EXTRAS = "pip install 'mmvit[openmmlab]' (official) or pip install 'mmvit[onedl]' (maintained forks)"
 LEAST_TORCH, LEAST_TIMM = (2, 1, 2), (1, 0, 16)
+OPENVINO = dict(FP32="float32", BF16="bfloat16", FP16="float16", INT8="int8")  # its names of precisions
 TRANSFORMERS = (4, 52)  # from here on it lacks what mmpretrain 1.2 takes from it
 
 
@@ -203,7 +204,8 @@ def check_operators() -> Iterator[Finding]:
 def check_device() -> Iterator[Finding]:
     if not torch.cuda.is_available():
         yield ok(
-            "device", f"CPU with {cores()} cores, of which torch uses {torch.get_num_threads()}; no GPU that torch can use"
+            "device",
+            f"{processor()}, {cores()} cores, of which torch uses {torch.get_num_threads()}; no GPU that torch can use",
         )
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         about = torch.cuda.get_device_properties(index)
@@ -226,6 +228,16 @@ def check_forms() -> Iterator[Finding]:
     yield ok("forms", f"{text}{'; fixed by ' if fixed else ''}{', '.join(fixed)}")
 
 
+def check_precision() -> Iterator[Finding]:
+    """Report what `--precision auto` and `--amp` come to on this machine, and what OpenVINO can compute in."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    text = f"auto is {fastest_precision(device)} for checkpoints and {fastest_precision(device, training=True)} in training"
+    if util.find_spec("openvino"):
+        types = import_module("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        text += f"; OpenVINO computes in {', '.join(OPENVINO[name] for name in types if name in OPENVINO)}"
+    yield ok("precision", text)
+
+
 CHECKS: dict[str, Callable[[], Iterable[Finding]]] = {
     "python": check_python,
     "torch": check_torch,
@@ -235,4 +247,5 @@ CHECKS: dict[str, Callable[[], Iterable[Finding]]] = {
     "operators": check_operators,
     "device": check_device,
     "forms": check_forms,
+    "precision": check_precision,
 }

@@ -34,13 +34,22 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit export") -> int:
         "--raw-masks", action="store_true", help="Mask R-CNN: 28x28 probabilities within the boxes, not masks of the image"
     )
     parser.add_argument("--half", action="store_true", help="half precision, for GPUs, and for CPUs with openvino")
-    parser.add_argument("--int8", action="store_true", help="8-bit integers; needs --calibration")
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="8-bit integers, if they are faster than float32 on this machine; needs --calibration",
+    )
     parser.add_argument(
         "--calibration", type=Path, metavar="DIR", help="with --int8: images that give the ranges of activations"
     )
+    parser.add_argument(
+        "--force", action="store_true", help="with --int8: write the file even if it is not faster here, for another machine"
+    )
     asked = parser.parse_args(arguments)
-    if asked.int8 and (asked.half or asked.to != "onnx"):
-        parser.error("--int8 goes with --to onnx, and without --half")
+    if asked.int8 and (asked.half or asked.to == "pt2"):
+        parser.error("--int8 goes with --to onnx or --to openvino, and without --half")
+    if asked.force and not asked.int8:
+        parser.error("--force goes with --int8")
     if asked.int8 != (asked.calibration is not None):
         parser.error("--int8 and --calibration DIR go together: give a folder of images like those that the model will see")
     if len(asked.words) > 2:
@@ -62,7 +71,7 @@ def write(asked: Namespace) -> None:
         config, checkpoint = (first, second) if second else (None, first)
         exportable = from_config(config, checkpoint, asked.score, asked.raw_masks)
     precision = "int8" if asked.int8 else "float16" if asked.half else "float32"
-    difference = export(exportable, asked.out, Wanted(asked.to, asked.size, precision, asked.calibration))
+    difference = export(exportable, asked.out, Wanted(asked.to, asked.size, precision, asked.calibration, asked.force))
     print(f"{asked.out}: {difference}")
     if precision != "float32":
         from ..export.accuracy import loss

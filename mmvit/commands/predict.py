@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import current_thread, main_thread
 
+from ..compat.systems import processor
 from ..errors import InputError
 from .options import at_least_one, exit_status
 
@@ -27,7 +28,11 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="only these classes of objects")
     parser.add_argument("--batch-size", type=at_least_one, default=1, help="images of one size in one pass")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: %(default)s)")
-    parser.add_argument("--dtype", choices=("float16", "bfloat16"), help="reduced precision (default: full)")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        help="auto is what the processor computes in (default: float32, or what an exported file was written for)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="results of all images (default: DIR/predictions.json)")
     parser.add_argument(
         "--ann", type=Path, metavar="FILE", help="file in COCO's format: its image and category ids in the results"
@@ -59,14 +64,18 @@ def _predict(asked: Namespace) -> int:
     from ..config.work_dirs import best_of  # not before they are needed: --help does without torch
     from ..predict.prediction import Options, Prediction
     from ..predict.predictor import Predictor
+    from ..predict.shares import start
     from ..predict.writing import numbered
 
-    names = ("device", "score", "batch_size", "dtype", "tta", "tile", "overlap")
+    names = ("device", "score", "batch_size", "precision", "tta", "tile", "overlap")
+    share = start()
     predictor = Predictor(config, checkpoint or best_of(str(config)), **{name: getattr(asked, name) for name in names})
+    if asked.precision == "auto" and share.is_first:
+        print(f"--precision auto: {predictor.precision} on {processor()}")
     same = {name: getattr(asked, name) for name in ("json", "classes", "recursive", "ann", "format", "resume")}
     shown = dict(overlays=not asked.no_overlays, boxes=asked.show_boxes, every_page=asked.pages == "all")
-    out = asked.out or numbered(Path("predictions"), asked.resume)
-    prediction = Prediction(predictor, Options(out, **same, **shown))
+    out = asked.out or share.same(numbered(Path("predictions"), asked.resume))
+    prediction = Prediction(predictor, Options(out, **same, **shown), share)
     if current_thread() is not main_thread():  # no place for a handler of signals
         return prediction.run(inputs)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # keep what is done, as after Ctrl-C

@@ -13,7 +13,7 @@ from .cfg_options import add_cfg_options, add_data_root
 from .options import add_demo, demo_variant, exit_status
 
 Options = TypeVar("Options")  # TrainOptions or TestOptions
-AMP = ("float16", "bfloat16")
+AMP = ("auto", "float16", "bfloat16")
 
 
 def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> int:
@@ -32,8 +32,8 @@ def training(arguments: Sequence[str], prog: str = "python -m mmvit train") -> i
         nargs="?",
         const="auto",
         type=amp_of,
-        metavar="float16|bfloat16",
-        help="mixed precision (default of --amp: float16 on a GPU, bfloat16 on a CPU)",
+        metavar="auto|float16|bfloat16",
+        help="mixed precision; auto, the default of --amp, is float16 on a GPU, and bfloat16 on CPUs with units for it",
     )
     parser.add_argument(
         "--new-schedule",
@@ -109,8 +109,8 @@ def add_common(parser: ArgumentParser) -> None:
 
 def amp_of(word: str) -> str:
     """Return a value of --amp, after checking it."""
-    if word not in ("auto", *AMP):
-        raise ArgumentTypeError(f"{word!r}: expected float16 or bfloat16; a CONFIG comes before --amp, or write --amp=bfloat16")
+    if word not in AMP:
+        raise ArgumentTypeError(f"{word!r}: expected {', '.join(AMP)}; a CONFIG comes before --amp, or write --amp=bfloat16")
     return word
 
 

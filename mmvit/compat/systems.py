@@ -2,11 +2,15 @@
 
 import logging
 import os
+import platform
 import re
 import signal
 import sys
+from pathlib import Path
 
 FALLBACK = "PYTORCH_ENABLE_MPS_FALLBACK"  # torch's variable: operators that an Apple GPU lacks run on the CPU
+# Flags of Linux that decide speed: vectors, bfloat16, and products of 8-bit integers; the last three are ARM's.
+INSTRUCTIONS = "avx2 avx_vnni avx512f avx512_vnni avx512_bf16 amx_bf16 amx_int8 asimd bf16 sve".split()  # noqa: SIM905
 # Sent to the parent of a process that ends; Windows has no such signal.
 CHILD_ENDED: int | None = getattr(signal, "SIGCHLD", None)
 # What some system refuses in a file name: Windows these characters and devices, macOS what is not UTF-8.
@@ -26,6 +30,18 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """Return the processor's name, and on Linux its instruction sets that decide speed."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    words = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = words.get("flags", words.get("Features", "")).split()
+    sets = [name for name in INSTRUCTIONS if name in flags]
+    return " ".join(
+        [words.get("model name") or platform.processor() or platform.machine(), *([f"({' '.join(sets)})"] if sets else [])]
+    )
 
 
 def peak_memory() -> float | None:

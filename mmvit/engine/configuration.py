@@ -1,6 +1,6 @@
 """The config of a run, made from the options of the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 
 from ..arguments import initialisers
+from ..compat.texts import plain_values, text_of
 from ..config.datasets import SPLITS, datasets_of
 from ..config.files import Variant, open_config
 from ..config.roots import set_data_root
@@ -17,9 +18,11 @@ from ..config.short_options import DataOptions, ShortOptions, apply_short
 from ..config.unlabelled import without_labels
 from ..config.work_dirs import best_checkpoint, last_checkpoint, work_dir_of
 from ..errors import InputError
+from ..layers.forms import fastest_precision
 from .trackers import track
 
-Amp = Literal["auto", "float16", "bfloat16"]  # auto: float16 on a GPU, bfloat16 on a CPU
+Amp = Literal["auto", "float16", "bfloat16"]  # auto: see `fastest_precision`
+AMP = "amp"  # in the config: what auto came to
 BFLOAT16 = "mmvit.BFloat16OptimWrapper"
 RUNTIME: dict[str, Any] = {
     "custom_hooks": [],
@@ -211,7 +214,27 @@ def _run_on_cpu(cfg: Config) -> None:
         )
 
 
+def keep_amp(cfg: Config, checkpoint: Mapping[str, Any]) -> list[str]:
+    """Give a run with `--amp` that is resumed the precision that it began with; return what was changed, in words."""
+    before, now = plain_values(text_of(checkpoint) or "", (AMP,)).get(AMP), cfg.get(AMP)
+    if now is None or before == now or before not in ("float32", "bfloat16"):
+        return []
+    cfg[AMP] = before
+    _set_amp(cfg, before)
+    return [f"--amp: {before}, in which the training began, instead of {now}"]
+
+
 def _use_amp(cfg: Config, amp: Amp) -> None:
+    cfg.pop(AMP, None)
+    precision: str = amp
+    if amp == "auto":
+        precision = cfg[AMP] = fastest_precision("cuda" if torch.cuda.is_available() else "cpu", training=True)
+        why = ", because this processor has no units for bfloat16; --amp bfloat16 computes in it anyway"
+        cfg.changed += [f"--amp: {precision}{why if precision == 'float32' else ''}"]
+    _set_amp(cfg, precision)
+
+
+def _set_amp(cfg: Config, amp: str) -> None:
     on_gpu = torch.cuda.is_available()
     if amp == "float16" and not on_gpu:
         raise InputError("--amp float16: expected a GPU, and there is none here; on a CPU use --amp bfloat16")
@@ -220,8 +243,8 @@ def _use_amp(cfg: Config, amp: Amp) -> None:
         raise InputError(f"--amp: expected optim_wrapper.type OptimWrapper, the config has {wrapper}")
     for key in ("loss_scale", "dtype", "use_fsdp"):  # AmpOptimWrapper's own
         cfg.optim_wrapper.pop(key, None)
-    if amp == "bfloat16" or not on_gpu:
-        cfg.optim_wrapper.type = BFLOAT16
+    if amp != "float16":
+        cfg.optim_wrapper.type = BFLOAT16 if amp == "bfloat16" else "OptimWrapper"
     else:
         cfg.optim_wrapper.update(type="AmpOptimWrapper", loss_scale="dynamic", dtype="float16")
 

@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..weights.whole import use_threshold
 from . import minutes
 from .computing import whole_counts
-from .configuration import TestOptions, TrainOptions, test_config, train_config
+from .configuration import TestOptions, TrainOptions, keep_amp, test_config, train_config
 from .progress import ProgressHook
 from .results import Results, ResultsHook, note_test
 from .start import Start, start_of
@@ -53,6 +53,8 @@ def train(options: TrainOptions) -> Results:
         check_start(cfg, ("train", "val") if cfg.get("val_dataloader") else ("train",))
         fetch_pretrained(cfg)
         start = start_of(cfg)
+        if start is not None and cfg.get("resume"):
+            cfg.changed += keep_amp(cfg, start.content)
         _set_minutes(cfg, options, start, began, shown)
         runner = _runner(cfg)
         _tell(runner)

@@ -21,6 +21,7 @@ from mmengine.runner import IterBasedTrainLoop as IterBased
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ..layers.forms import forms_in_training
 from ..layers.pooling import replace_pooling
 from ..registry import LOOPS
 from . import storage
@@ -33,6 +34,7 @@ from .interruption import Interruption
 VALIDATED = "validated_iter"  # iteration after which the last validation began
 EPOCH_BEGAN = "epoch_began"  # an epoch and the iteration of its first batch
 BATCHES = "batches"  # see `Exact.batches`
+FORMS = "forms"  # what `forms_in_training` returned
 
 
 class Exact(BaseLoop):
@@ -62,6 +64,7 @@ class Exact(BaseLoop):
         self.seed = seeds[0]
         self.dataloader.begin(self.seed, get_rank())
         self.runner.message_hub.update_info(BATCHES, self.batches())
+        self.runner.message_hub.update_info(FORMS, forms_in_training(next(self.runner.model.parameters()).device.type))
         if torch.are_deterministic_algorithms_enabled():
             replace_pooling(self.runner.model)
 

@@ -21,8 +21,9 @@ from ..checks.table import require
 from ..compat.texts import plain_values, text_of
 from ..config.datasets import name_of
 from ..errors import InputError
+from ..layers.forms import forms_in_training
 from ..registry import HOOKS
-from .loops import BATCHES
+from .loops import BATCHES, FORMS
 
 MOVING = ("betas", "momentum")  # options that a scheduler of momenta changes as it goes
 OPTIMIZER_TYPE = "optim_wrapper.optimizer.type"
@@ -257,7 +258,15 @@ def _others(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[str]:
     for entry in _of_configs(runner.cfg, text_of(checkpoint)):
         if entry.key.startswith("model."):  # the optimiser has their parameters in any case, frozen or not
             yield f"{entry}. {entry.config} holds. --cfg-options load_from={runner._load_from} starts a new training with it"
-    before = (checkpoint["message_hub"].get("runtime_info") or {}).get(BATCHES)
+    noted = checkpoint["message_hub"].get("runtime_info") or {}
+    before, forms = noted.get(BATCHES), noted.get(FORMS)
+    ours = forms_in_training(next(runner.model.parameters()).device.type)
+    other = [f"{name}={forms[name]:d}" for name in ours if forms.get(name, ours[name]) != ours[name]] if forms else []
+    if other:
+        yield (
+            "on this kind of machine other forms of the same computations are faster than where the training began, so its "
+            f"last bits will differ. To keep the forms, set in the environment: {' '.join(other)}"
+        )
     now = getattr(runner.train_loop, "batches", None)
     for name, value in (now() if now else {}).items():
         if isinstance(before, Mapping) and before.get(name, value) != value:

@@ -20,7 +20,7 @@ from ..compat.versions import EXPORTING, SEGMENTERS, require
 from ..errors import InputError
 from ..predict.sessions import FIELD, needed, open_session
 from .feeds import images_of
-from .integers import quantize
+from .integers import QUANTIZE, require_faster
 from .models import Exportable
 from .precision import halved
 from .verify import SIZES, pictures, require_agreement, verify
@@ -39,18 +39,20 @@ class Wanted:
         to: one of `FORMATS`.
         size: height and width of all images, which then come one by one; None for any.
         precision: `float32`, `float16` or `int8`. In float16 the network computes in half precision and boxes stay float32;
-            OpenVINO keeps its weights in float16 and computes in what the CPU supports. int8 is for ONNX only.
-        images: folder of images that give the ranges of activations for int8.
+            OpenVINO keeps its weights in float16 and computes in what the CPU supports. int8 is not for pt2.
+        images: folder of images that give the ranges of activations for int8, and on which it is timed.
+        force: whether to keep an int8 file that is not faster than float32 on this machine.
     """
 
     to: str = "onnx"
     size: tuple[int, int] | None = None
     precision: str = "float32"
     images: Path | None = None
+    force: bool = False
 
 
 def export(exportable: Exportable, out: Path, wanted: Wanted) -> str:
-    """Write a file; return a sentence about its comparison with the model.
+    """Write a file; return a sentence about its comparison with the model, and of int8 about its time.
 
     Args:
         exportable: program, model and metadata.
@@ -58,7 +60,8 @@ def export(exportable: Exportable, out: Path, wanted: Wanted) -> str:
         wanted: format, size and precision.
 
     Raises:
-        InputError: a missing package, a program that cannot be traced, or one that differs from the model.
+        InputError: a missing package, a program that cannot be traced, one that differs from the model, or one of int8 that is
+            not faster than float32.
     """
     require(SEGMENTERS if exportable.kind == "segmenter" else EXPORTING)
     if out.suffix != SUFFIX[wanted.to]:
@@ -75,14 +78,32 @@ def export(exportable: Exportable, out: Path, wanted: Wanted) -> str:
         with quiet():
             traced, batch = trace(exportable, wanted.size)
         exportable = replace(exportable, metadata=dict(exportable.metadata, **settings, batch=batch))
-        with quiet(), full_disk_named(out):
-            FORMATS[wanted.to](exportable, traced, file, json.dumps(exportable.metadata))
-            if wanted.images is not None:
-                quantize(file, exportable.metadata, wanted.images)
-        difference = compare(exportable, file, wanted)
+        if wanted.images is None:
+            with quiet(), full_disk_named(out):
+                FORMATS[wanted.to](exportable, traced, file, json.dumps(exportable.metadata))
+            difference = compare(exportable, file, wanted)
+        else:
+            difference = write_int8(exportable, traced, file, wanted)
         for written in sorted(Path(folder).iterdir()):
             os.replace(written, out.parent / written.name)
     return difference
+
+
+def write_int8(exportable: Exportable, traced: Any, file: Path, wanted: Wanted) -> str:
+    """Write a file of 8-bit integers; return a sentence about its comparison with the model, and its time beside float32's.
+
+    Raises:
+        InputError: it differs too much, or is not faster than float32.
+    """
+    assert wanted.images is not None
+    metadata = exportable.metadata
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        source = Path(folder) / file.name
+        with quiet(), full_disk_named(file):
+            FORMATS[wanted.to](exportable, traced, source, json.dumps(dict(metadata, precision="float32")))
+            QUANTIZE[wanted.to](source, file, metadata, wanted.images)
+        difference = compare(exportable, file, wanted)
+        return f"{difference}; {require_faster(dict(int8=file, float32=source), metadata, wanted.images, wanted.force)}"
 
 
 def compare(exportable: Exportable, file: Path, wanted: Wanted) -> str:

@@ -1,31 +1,47 @@
-"""8-bit integers in an ONNX file: convolutions and products with weights, calibrated on a folder of images."""
+"""8-bit integers in an exported file: convolutions and products with weights, calibrated on a folder of images.
+
+ONNX files are quantised by onnxruntime, OpenVINO's by NNCF with its preset for transformers. Where too little stays the same,
+NNCF gives the layers that hurt most their float form again. A file is kept only if it is faster than float32 on this machine.
+"""
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 
-from ..predict.sessions import FIELD, needed
+from ..compat.systems import processor
+from ..errors import InputError
+from ..predict.sessions import FIELD, needed, open_session
 from .feeds import feed_of, images_of
+from .timing import in_turns
+from .verify import shared
 
 QUANTIZED = ["Conv", "MatMul", "Gemm"]
+DROP = 0.05  # share of the outputs that may change before layers get their float form again
+JUDGED, RANKED, GROUPS = 8, 4, 16  # images for that, of them for the order of the layers, and groups of layers at most
+TURNS, TIMED = 7, 3  # turns of a comparison, and its images
+LEAST = 1.05  # times as fast as float32; less may be chance
+Feed = dict[str, np.ndarray]
+Quantize = Callable[[Path, Path, dict[str, Any], Path], None]
 
 
-def quantize(file: Path, metadata: dict[str, Any], folder: Path) -> None:
-    """Replace an ONNX file with its 8-bit form; the images of a folder give the ranges of activations.
+def quantize_onnx(source: Path, file: Path, metadata: dict[str, Any], folder: Path) -> None:
+    """Write the 8-bit form of an ONNX file; the images of a folder give the ranges of activations.
 
     Raises:
         InputError: a missing package, no images, or one that cannot be read.
     """
     quantization = needed("onnxruntime.quantization", "export")
     onnx = needed("onnx", "export")
-    prepared = file.with_name("prepared.onnx")
+    prepared = source.with_name("prepared.onnx")
     needed("onnxruntime.quantization.shape_inference", "export").quant_pre_process(
-        str(file), str(prepared), skip_symbolic_shape=True, skip_optimization=False
+        str(source), str(prepared), skip_symbolic_shape=True, skip_optimization=False
     )
-
     quantization.quantize_static(
         str(prepared),
         str(file),
@@ -35,7 +51,6 @@ def quantize(file: Path, metadata: dict[str, Any], folder: Path) -> None:
         op_types_to_quantize=QUANTIZED,
         extra_options=dict(MatMulConstBOnly=True),
     )
-    prepared.unlink()
     model = onnx.load(str(file))
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {FIELD: json.dumps(metadata)})
@@ -48,6 +63,67 @@ class Feeds:
     def __init__(self, metadata: dict[str, Any], images: Iterator[np.ndarray]) -> None:
         self.metadata, self.images = metadata, images
 
-    def get_next(self) -> dict[str, np.ndarray] | None:
+    def get_next(self) -> Feed | None:
         image = next(self.images, None)
         return None if image is None else feed_of(self.metadata, image)
+
+
+def quantize_openvino(source: Path, file: Path, metadata: dict[str, Any], folder: Path) -> None:
+    """Write the 8-bit form of an OpenVINO file; the images of a folder give the ranges of activations.
+
+    Raises:
+        InputError: a missing package, no images, or one that cannot be read.
+    """
+    os.environ.setdefault("NNCF_CI", "1")  # otherwise it sends statistics of use to its makers
+    openvino, nncf = needed("openvino", "openvino"), needed("nncf", "int8")
+    nncf.set_log_level(40)  # errors
+    feeds = [feed_of(metadata, image) for image in images_of(folder, metadata)]
+    run = open_session(source, "cpu").run
+    judged = [(feed, run(feed)) for feed in feeds[:JUDGED]]
+    model = nncf.quantize_with_accuracy_control(
+        openvino.Core().read_model(str(source)),
+        nncf.Dataset(feeds),
+        nncf.Dataset(judged),
+        partial(unchanged, metadata["kind"]),
+        max_drop=DROP,
+        model_type=nncf.ModelType.TRANSFORMER,
+        advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+            max_num_iterations=GROUPS, ranking_subset_size=RANKED
+        ),
+    )
+    model.set_rt_info(json.dumps(metadata), [FIELD])
+    openvino.save_model(model, str(file), compress_to_fp16=False)
+
+
+def unchanged(kind: str, compiled: Any, judged: Sequence[tuple[Feed, list[np.ndarray]]]) -> tuple[float, list[float]]:
+    """Return the share of a compiled model's outputs that equal the float model's: on the mean, and of each image."""
+    shares = [shared(kind, [np.array(one) for one in compiled(feed).to_tuple()], wanted) for feed, wanted in judged]
+    return sum(shares) / len(shares), shares
+
+
+def require_faster(files: Mapping[str, Path], metadata: dict[str, Any], folder: Path, force: bool) -> str:
+    """Time the int8 and the float32 file in turns on the images of a folder; return a sentence about the result.
+
+    Raises:
+        InputError: int8 is not faster, and not `force`.
+    """
+    feeds = [feed_of(metadata, image) for image, _ in zip(images_of(folder, metadata), range(TIMED), strict=False)]
+    sessions = {name: open_session(file, "cpu").run for name, file in files.items()}
+    steps = {name: partial(_each, run, feeds) for name, run in sessions.items()}
+    seconds = {name: median(found) / len(feeds) for name, found in in_turns(steps, TURNS, warm_up=1).items()}
+    gain = seconds["float32"] / seconds["int8"]
+    each = ", ".join(f"{name} {1000 * found:.1f} ms" for name, found in seconds.items())
+    words = f"{each} an image on {processor()}: {gain:.2f} times as fast"
+    if gain < LEAST and not force:
+        raise InputError(
+            f"--int8: {words} as float32, which is no gain here. Nothing was written; --force writes it, for another machine"
+        )
+    return words
+
+
+def _each(run: Callable[[Feed], object], feeds: Sequence[Feed]) -> None:
+    for feed in feeds:
+        run(feed)
+
+
+QUANTIZE: dict[str, Quantize] = dict(onnx=quantize_onnx, openvino=quantize_openvino)

@@ -178,17 +178,22 @@ def compare_maps(exportable: Exportable, run: Run, image: Tensor, shape: tuple[i
 
 
 def agreement(exportable: Exportable, run: Run, image: Tensor) -> float:
-    """Return the share of an image (1, H, W, 3), from 0 to 1, in which a file of less precision agrees with the model.
+    """Return the share of an image (1, H, W, 3), from 0 to 1, in which a file of less precision agrees with the model."""
+    found = run(feed_of(exportable.metadata, image.numpy()))
+    with torch.no_grad():
+        wanted = trained(exportable, image, exportable.metadata.get("score_threshold", 0.0))
+    return shared(exportable.kind, found, wanted)
+
+
+def shared(kind: str, found: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
+    """Return the share of the outputs of an image, from 0 to 1, in which two runs of a kind of model agree.
 
     Of detections, the share on both sides that has one of its class with an intersection over union of 0.75 on the other; of
     pixels, the share of the same class; of a backbone's maps, the least correlation.
     """
-    found = run(feed_of(exportable.metadata, image.numpy()))
-    with torch.no_grad():
-        wanted = trained(exportable, image, exportable.metadata.get("score_threshold", 0.0))
-    if exportable.kind == "backbone":
+    if kind == "backbone":
         return min(float(np.corrcoef(ours.ravel(), theirs.ravel())[0, 1]) for ours, theirs in zip(found, wanted, strict=True))
-    if exportable.kind == "segmenter":
+    if kind == "segmenter":
         return float((found[0] == wanted[0]).mean())
     boxes, _, labels = found[:3]
     if not len(boxes) or not len(wanted[0]):

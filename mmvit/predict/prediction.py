@@ -1,27 +1,27 @@
 """Prediction on files: images and videos in, a folder of pictures and label maps and one JSON file out."""
 
-import json
+import shutil
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, first_few, message_of, nearest
+from ..errors import InputError, message_of, nearest
 from .drawing import draw, require_drawing
 from .films import Film
 from .formats import FORMATS, LIBRARY, pictures
+from .ids import Ids
 from .predictor import Predictor
 from .results import Detections, LabelMap, Result
 from .sessions import needed
+from .shares import ALONE, PARTS, Share, joined
 from .sources import FILMS, Source, pages, paths, tell_of
-from .writing import Journal, Names, write_image, write_labels
+from .writing import Journal, Names, lines_of, require_none, write_image, write_labels
 
 SOME_FAILED, STOPPED = 1, 130  # exit statuses
 
@@ -63,13 +63,20 @@ class Prediction:
             `ann` lacks a class; or, in `run`, there are results already.
     """
 
-    def __init__(self, predictor: Predictor, options: Options) -> None:
-        self.predictor, self.options, self.out = predictor, options, options.out
+    journal: Journal
+
+    def __init__(self, predictor: Predictor, options: Options, share: Share = ALONE) -> None:
+        self.predictor, self.options, self.share = predictor, options, share
+        self.parts, self.out = options.out / PARTS, options.out
+        self.target = options.json or options.out / "predictions.json"
+        if share.processes > 1:
+            self.out = self.parts / str(share.rank)
         self.overlays = options.overlays and can_draw()
         self.labels = None if options.classes is None else self._labels(options.classes)
         self.write_format = None if options.format == "coco" else self._writer(options.format)
         self.ids = Ids(predictor, options.ann)
         self.names = Names()
+        self.order: dict[str, list[int]] = {}  # places of this process's images among all, those of videos behind
         self.done, self.failed = 0, 0
         predictor.tell = self._tell
 
@@ -81,40 +88,64 @@ class Prediction:
         Raises:
             InputError: a folder or glob has no images, there are results already, or results cannot be written.
         """
-        files = [path for word in inputs for path in paths(word, self.options.recursive, self._tell)]
+        files = [path for word in inputs for path in paths(word, self.options.recursive, self._tell_once)]
         films = [path for path in files if path.suffix.lower() in FILMS]
         images = [path for path in files if path.suffix.lower() not in FILMS]
         self._open()
         began, stopped = time.perf_counter(), False
         try:
-            with progress(len(images) if not films and not self.options.every_page else None) as self.advance:
+            known = self.share.is_first and not films and not self.options.every_page
+            with progress(-(-len(images) // self.share.processes) if known else None) as self.advance:
                 for result, pixels in self.predictor.with_pixels(self._sources(images), failed=self._failed):
                     self._image(self._chosen(result), pixels)
-                for film in films:
-                    if str(film) not in self.journal.done:
+                for number, film in enumerate(films):
+                    if self.share.has(number) and str(film) not in self.journal.done:
+                        self.order[str(film)] = [1, number]
                         self._film(film)
+            counts = self.share.all((self.done, self.failed, len(self.journal.done)))
         except KeyboardInterrupt:
-            stopped = True
+            stopped, counts = True, [(self.done, self.failed, len(self.journal.done))]
         except OSError as error:
             raise InputError(
                 f"{error.filename or self.out} cannot be written: {error.strerror or error}. The results of {self.done} images "
                 f"are in {self.journal.path}; the same command with --resume goes on"
             ) from error
-        self._join(stopped)
-        before = f", {len(self.journal.done)} done before" if self.journal.done else ""
-        rate = self.done / (time.perf_counter() - began)
-        words = f"{self.done} images{before}, {rate:.2f} images/s, written to {self.out}"
-        words += f"; {self.failed} left out or not whole" if self.failed else ""
-        print(f"{words}; stopped, --resume goes on" if stopped else words)
-        return STOPPED if stopped else SOME_FAILED if self.failed else 0
+        done, failed, earlier = map(sum, zip(*counts, strict=True))
+        rate = done / (time.perf_counter() - began)
+        if self.share.is_first:
+            if not stopped or self.share.processes == 1:
+                self._join(stopped)
+            before = f", {earlier} done before" if earlier else ""
+            words = f"{done} images{before}, {rate:.2f} images/s, written to {self.options.out}"
+            words += f"; {failed} left out or not whole" if failed else ""
+            print(f"{words}; stopped, --resume goes on" if stopped else words)
+        if not stopped:
+            self.share.all(None)  # torchrun ends all processes when one ends with a status
+        return STOPPED if stopped else SOME_FAILED if failed else 0
 
     def _join(self, stopped: bool) -> None:
         """Make the files of all results; those of a run that was stopped as well."""
+        if self.share.processes > 1:
+            self._join_parts()
         categories = self.ids.categories
         if self.write_format is not None:
             names = [entry["name"] for entry in categories]
-            self.write_format(pictures(self.journal.lines(), categories), names, self.out)
+            self.write_format(pictures(self.journal.lines(), categories), names, self.options.out)
         self.journal.join(categories, keep=stopped)
+        if self.share.processes > 1:
+            shutil.rmtree(self.parts)
+
+    def _join_parts(self) -> None:
+        """Make one journal of all processes', with the ids that one process gives. What is done of it may be done again."""
+        self.journal.file.close()
+        self.target.with_suffix(".jsonl").unlink(missing_ok=True)
+        parts = {folder: lines_of(folder / "predictions.jsonl") for folder in sorted(self.parts.iterdir())}
+        self.journal, self.ids.last = Journal(self.target, self.journal.head), 0
+        for line in joined(parts, self.options.out, Names()):
+            if "image" in line and self.options.ann is None:
+                line["image"]["id"] = number = self.ids.new()
+                line["annotations"] = [dict(entry, image_id=number) for entry in line["annotations"]]
+            self.journal.write(line)
 
     def _writer(self, tool: str) -> Callable[..., None]:
         if self.predictor.loaded.scope == "mmseg":
@@ -127,16 +158,32 @@ class Prediction:
     def _open(self) -> None:
         """Open the journal, once it is known that there are files."""
         head = dict(self.predictor.settings, classes=self.options.classes, categories=self.ids.categories)
-        self.journal = Journal(self.options.json or self.out / "predictions.json", head, self.options.resume)
+        target, resume = self.target, self.options.resume
+        if self.share.processes > 1:
+            head["processes"] = self.share.processes
+            if not resume:
+                require_none(self.target, self.target.with_suffix(".jsonl"), self.parts / "0" / "predictions.jsonl")
+            elif not self.share.same(self.parts.is_dir()):
+                raise InputError(f"--resume: no {self.parts}, so several processes left nothing to go on with")
+            target = self.out / "predictions.json"
+            resume = resume and target.with_suffix(".jsonl").is_file()
+            self.share.all(None)  # nobody has looked for earlier results when somebody writes
+        self.journal = Journal(target, head, resume)
         self.ids.last = self.journal.last_id
         self.names.take(self.journal.done.values())
 
     def _sources(self, files: Sequence[Path]) -> Iterator[Source]:
         """Yield the images that no earlier run has done."""
-        for file in files:
-            for source in pages(file, self.options.every_page, tell_of(self.predictor.loaded.read, self._tell)):
-                if source.name not in self.journal.done:
-                    yield source
+        tell = tell_of(self.predictor.loaded.read, self._tell_once)
+        every = (source for file in files for source in pages(file, self.options.every_page, tell))
+        for number, source in enumerate(every):
+            if self.share.has(number) and source.name not in self.journal.done:
+                self.order[source.name] = [0, number]
+                yield source
+
+    def _place(self, source: str) -> dict[str, list[int]]:
+        """Return what a line of the journal notes about the place of an image or a video among all."""
+        return {} if self.share.processes == 1 else dict(order=self.order[source])
 
     def _labels(self, names: Sequence[str]) -> list[int]:
         if self.predictor.loaded.scope == "mmseg":
@@ -166,7 +213,7 @@ class Prediction:
                 InputError(f"image {result.source}: {message_of(error) if isinstance(error, InputError) else 'no memory'}")
             )
             return
-        self.journal.add(result, number, self.ids.of_labels, name=name, **noted)
+        self.journal.add(result, number, self.ids.of_labels, name=name, **noted, **self._place(result.source))
         self._count()
 
     def _film(self, path: Path) -> None:
@@ -181,9 +228,10 @@ class Prediction:
                 result = self._chosen(replace(found, source=f"{path} frame {number}"))
                 if self.overlays:
                     film.add(self._drawn(frame, result))
-                self.journal.add(result, self.ids.new(), self.ids.of_labels, film=str(path), name=f"{name}_{number:06d}")
+                numbered = dict(film=str(path), name=f"{name}_{number:06d}", **self._place(str(path)))
+                self.journal.add(result, self.ids.new(), self.ids.of_labels, **numbered)
                 self._count()
-            self.journal.end_film(str(path), name, film.frames)
+            self.journal.end_film(str(path), name, film.frames, **self._place(str(path)))
             film.require_whole()
         except InputError as error:
             self._failed(error)
@@ -201,71 +249,12 @@ class Prediction:
         self.failed += 1
         print(f"left out: {message_of(error)}", file=sys.stderr)
 
+    def _tell_once(self, remark: str) -> None:
+        if self.share.is_first:
+            self._tell(remark)
+
     def _tell(self, remark: str) -> None:
         print(f"note: {remark}", file=sys.stderr)
-
-
-class Ids:
-    """Ids of images and categories: those of a file in COCO's format, or else of the model's training, or else from 1.
-
-    Args:
-        predictor: the model.
-        ann: the file.
-
-    Raises:
-        InputError: it cannot be read, or lacks a class of the model.
-    """
-
-    def __init__(self, predictor: Predictor, ann: Path | None) -> None:
-        classes = predictor.classes
-        self.last = 0
-        self.images: dict[str, list[tuple[str, Any]]] | None = None  # paths and ids by the last part of the path
-        numbers: Sequence[int] = predictor.loaded.category_ids or range(1, len(classes) + 1)
-        if ann is not None:
-            content = read_coco(ann)
-            self.images = defaultdict(list)
-            for image in content["images"]:
-                path = Path(image["file_name"])
-                self.images[path.name].append((path.as_posix(), image["id"]))
-            known = {category["name"]: category["id"] for category in content["categories"]}
-            if lacking := [name for name in classes if name not in known]:
-                raise InputError(f"--ann {ann}: no categories named {first_few(lacking)}; it has {first_few(list(known))}")
-            numbers = [known[name] for name in classes]
-        self.of_labels = dict(enumerate(numbers))
-        self.categories = [dict(id=number, name=name) for number, name in zip(numbers, classes, strict=True)]
-        self.file = ann
-
-    def new(self) -> int:
-        self.last += 1
-        return self.last
-
-    def of(self, source: str) -> Any:
-        """Return the id of an image.
-
-        Raises:
-            InputError: the file has no image of that name, or several.
-        """
-        if self.images is None:
-            return self.new()
-        path, named = Path(source).as_posix(), self.images.get(Path(source).name, [])
-        fitting = [entry for entry in named if path == entry[0] or path.endswith(f"/{entry[0]}")] or named
-        if len(fitting) != 1:
-            raise InputError(f"--ann {self.file} has {len(fitting) or 'no'} images of that name; its id is not known")
-        return fitting[0][1]
-
-
-def read_coco(path: Path) -> Mapping[str, Any]:
-    """Return the content of a file in COCO's format. Raise InputError if it cannot be read or lacks images or categories."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        for part, name in (("images", "file_name"), ("categories", "name")):
-            if lacking := [key for entry in content[part] for key in ("id", name) if key not in entry]:
-                raise KeyError(f"an entry of {part} has no {lacking[0]}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"--ann {path}: expected a JSON file with COCO's images and categories ({type(error).__name__}: {error})"
-        ) from error
-    return content
 
 
 def can_draw() -> bool:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,11 +13,11 @@ from ..data.tiff import visible
 from ..errors import InputError
 from .results import Detections, LabelMap, Result
 from .runner import SUFFIXES, Runner
+from .sessions import PRECISIONS
 from .sources import Channels, Source, Tell, sources, tell_of, warn
 
 NEARLY_BLACK = 16  # of 255; twelve bits in a file of 16 come out below it
 WINDOW = 4  # number of batches in which images of the same size are searched
-PRECISIONS = ("float16", "bfloat16")
 
 if TYPE_CHECKING:  # imported where a checkpoint is opened: exported models do without it
     from mmengine.config import Config
@@ -54,7 +54,7 @@ class Predictor:
         device: torch's name of a device; `auto` takes a GPU if there is one.
         score: least score of an object; the model's own `test_cfg.score_thr` may be higher.
         batch_size: most images in one pass; only images of one size share a pass, so results do not depend on it.
-        dtype: `float16` or `bfloat16` for autocast, None for full precision.
+        precision: one of `sessions.PRECISIONS`; None for float32, or for what an exported model was written for.
         tta: whether to use the config's test-time augmentation.
         tile: side in pixels of the tiles that larger images are cut into; each goes through the test pipeline by itself.
         overlap: least share of a tile's side that neighbours have in common; it should hold the largest object.
@@ -70,7 +70,7 @@ class Predictor:
         device: str = "auto",
         score: float = 0.3,
         batch_size: int = 1,
-        dtype: str | None = None,
+        precision: str | None = None,
         tta: bool = False,
         tile: int | None = None,
         overlap: float = 0.2,
@@ -79,8 +79,8 @@ class Predictor:
             raise InputError(f"batch_size {batch_size}: expected a whole number from 1")
         if not 0 <= score <= 1:
             raise InputError(f"score {score}: expected a number from 0 to 1")
-        if dtype is not None and dtype not in PRECISIONS:
-            raise InputError(f"dtype {dtype}: expected {' or '.join(PRECISIONS)}, or None")
+        if precision not in (None, *PRECISIONS):
+            raise InputError(f"precision {precision}: expected {', '.join(PRECISIONS)}, or None")
         if tile is not None and tile < 1:
             raise InputError(f"tile {tile}: expected a whole number of pixels from 1")
         if not 0 <= overlap < 1:
@@ -88,18 +88,21 @@ class Predictor:
         self.tile, self.overlap = tile, overlap
         self.tell: Tell = warn  # receives remarks on what is left aside or nearly black
         model = dict(config=None if config is None else getattr(config, "filename", str(config)), checkpoint=str(checkpoint))
-        self.settings = dict(model, score=score, dtype=dtype, tta=tta, tile=tile, overlap=overlap)
-        self.score, self.batch_size, self.dtype = score, batch_size, dtype
+        self.score, self.batch_size = score, batch_size
         self.loaded: Any
         if str(checkpoint).endswith(SUFFIXES):
-            if tta or dtype is not None:
-                raise InputError(f"{checkpoint}: an exported model has its own precision and no tta; leave dtype and tta out")
-            self.loaded = Runner(checkpoint, score, device)
-            return
-        from .models import load, torch_device
+            if tta:
+                raise InputError(f"{checkpoint}: an exported model has no tta; leave it out")
+            self.loaded = Runner(checkpoint, score, device, precision)
+            self.precision = self.loaded.precision
+        else:
+            from ..layers.forms import fastest_precision
+            from .models import load, torch_device
 
-        self.device = torch_device(device)
-        self.loaded = load(config, checkpoint, self.device, tta)
+            self.device = torch_device(device)
+            self.precision = fastest_precision(self.device.type) if precision == "auto" else precision or "float32"
+            self.loaded = load(config, checkpoint, self.device, tta)
+        self.settings = dict(model, score=score, precision=self.precision, tta=tta, tile=tile, overlap=overlap)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -251,7 +254,9 @@ class Predictor:
         import torch
 
         inputs, samples = [image.inputs for image in images], [image.sample for image in images]
-        with torch.inference_mode(), self._precision():  # no scope: nothing is built, and it would be one for all threads
+        kind = getattr(torch, self.precision)
+        reduced = nullcontext() if kind is torch.float32 else torch.autocast(self.device.type, kind)
+        with torch.inference_mode(), reduced:  # no scope: nothing is built, and it would be one for all threads
             if isinstance(inputs[0], list):  # mmengine's lists have views outside, images inside
                 inputs, samples = (
                     [list(view) for view in zip(*inputs, strict=True)],
@@ -259,11 +264,6 @@ class Predictor:
                 )
             found = self.loaded.model.test_step(dict(inputs=inputs, data_samples=samples))
         return [self._result(image, sample) for image, sample in zip(images, found, strict=True)]
-
-    def _precision(self) -> AbstractContextManager:
-        import torch
-
-        return nullcontext() if self.dtype is None else torch.autocast(self.device.type, getattr(torch, self.dtype))
 
     def _result(self, image: Prepared, sample: Any) -> Result:
         if self.loaded.scope == "mmseg":

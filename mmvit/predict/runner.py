@@ -58,15 +58,23 @@ class Runner:
     Args:
         file: what `mmvit export` wrote: `.onnx`, `.xml` or `.pt2`; or one that is open already.
         score: least score of an object; the file's own threshold may be higher.
-        device: as in `open_session`.
+        device, precision, streams: as in `open_session`.
 
     Raises:
         InputError: the file cannot be opened, or holds a backbone alone.
     """
 
-    def __init__(self, file: str | Path | Session, score: float = 0.3, device: str = "auto") -> None:
-        self.opened = file, score, device
-        self.run, self.metadata = file if isinstance(file, Session) else open_session(file, device)
+    def __init__(
+        self,
+        file: str | Path | Session,
+        score: float = 0.3,
+        device: str = "auto",
+        precision: str | None = None,
+        streams: int = 1,
+    ) -> None:
+        self.opened = file, score, device, precision, streams
+        opened = file if isinstance(file, Session) else open_session(file, device, precision, streams)
+        self.run, self.metadata, self.precision = opened
         if self.metadata["kind"] == "backbone":
             raise InputError(f"{file}: a backbone alone gives maps, not results; open it with mmvit.predict.sessions")
         self.score, self.read = score, reader_of(self.metadata)

@@ -4,6 +4,7 @@ Opening a file imports the runtime of its format, and nothing of the training st
 """
 
 import json
+import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..compat.systems import cores
 from ..errors import InputError
 from .programs import require_harmless
 
@@ -23,6 +25,8 @@ ENTRIES = dict(
 )  # of the metadata, that a runner asks for
 
 Run = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
+SHORT = dict(float32="f32", bfloat16="bf16", float16="f16")  # OpenVINO's names
+PRECISIONS = ("auto", *SHORT)
 
 
 class Session(NamedTuple):
@@ -30,33 +34,49 @@ class Session(NamedTuple):
 
     run: Run
     metadata: dict[str, Any]
+    precision: str = "float32"  # that it computes in
 
 
-def open_session(file: str | Path, device: str = "auto") -> Session:
+class How(NamedTuple):
+    """How a file computes; see `open_session`."""
+
+    device: str
+    precision: str | None
+    streams: int
+
+
+def open_session(file: str | Path, device: str = "auto", precision: str | None = None, streams: int = 1) -> Session:
     """Open an exported file.
 
     Args:
         file: `.onnx`, `.xml` (OpenVINO, its weights beside it as .bin) or `.pt2` (torch).
         device: `cpu`, `cuda` (not for OpenVINO), or `auto` for the fastest that this machine offers.
+        precision: `float32`, `bfloat16`, `float16`, or `auto` for what the processor computes in, which OpenVINO files alone
+            can choose. None means float32, and `auto` for files of less precision.
+        streams: how many calls from several threads are computed at the same time, each with its share of the cores.
 
     Raises:
-        InputError: there is no such file, the runtime is missing or does not have the device, or the file is broken or was not
-            written by `mmvit export`.
+        InputError: there is no such file, the runtime is missing or does not have the device or the precision, or the file is
+            broken or was not written by `mmvit export`.
     """
+    if precision not in (None, *PRECISIONS):
+        raise InputError(f"precision {precision}: expected {', '.join(PRECISIONS)}")
+    if streams < 1:
+        raise InputError(f"streams {streams}: expected a whole number from 1")
     file = Path(file)
     if file.suffix not in SESSIONS:
         raise InputError(f"{file}: expected an exported file that ends in {', '.join(SESSIONS)}")
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     try:
-        run, text = SESSIONS[file.suffix](file, device)
+        run, text, computes_in = SESSIONS[file.suffix](file, How(device, precision, streams))
     except InputError:
         raise
     except Exception as error:
         raise InputError(f"{file} cannot be opened: {type(error).__name__}: {str(error).splitlines()[0]}") from error
     if text is None:
         raise InputError(f"{file} has no metadata of mmvit; expected a file that `mmvit export` wrote")
-    return Session(run, metadata_of(file, text))
+    return Session(run, metadata_of(file, text), computes_in)
 
 
 def metadata_of(file: Path, text: str) -> dict[str, Any]:
@@ -77,8 +97,34 @@ def metadata_of(file: Path, text: str) -> dict[str, Any]:
     return metadata
 
 
-def open_onnx(file: Path, device: str) -> tuple[Run, str | None]:
-    runtime = needed("onnxruntime", "export")
+def processes() -> int:
+    """Return how many processes torchrun started on this machine: they share its cores."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def own_precision(text: str | None) -> str:
+    """Return the precision that a file was exported in, from its metadata."""
+    content = json.loads(text) if text else {}
+    return str(content.get("precision", "float32")) if isinstance(content, dict) else "float32"
+
+
+def require_own(precision: str | None, text: str | None, runtime: str) -> str:
+    """Return the precision of a file that computes in no other.
+
+    Raises:
+        InputError: another one is asked for.
+    """
+    own = own_precision(text)
+    if precision not in (None, "auto", own):
+        raise InputError(
+            f"precision {precision}: {runtime} computes in the precision of the file, {own}; leave it out, or export with --to "
+            "openvino: those files compute in float32 and, where the processor can, in bfloat16"
+        )
+    return own
+
+
+def open_onnx(file: Path, how: How) -> tuple[Run, str | None, str]:
+    device, runtime = how.device, needed("onnxruntime", "export")
     available = runtime.get_available_providers()
     wanted = dict(auto=available, cpu=["CPUExecutionProvider"], cuda=["CUDAExecutionProvider", "CPUExecutionProvider"])
     if device not in wanted:
@@ -87,19 +133,31 @@ def open_onnx(file: Path, device: str) -> tuple[Run, str | None]:
         raise InputError(f"device {device}: this onnxruntime has no {lacking[0]}; install onnxruntime-gpu, or use cpu")
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors
+    if (shares := how.streams * processes()) > 1:
+        options.intra_op_num_threads = max(cores() // shares, 1)
     session = runtime.InferenceSession(str(file), options, providers=wanted[device])
-    return lambda feed: session.run(None, feed), session.get_modelmeta().custom_metadata_map.get(FIELD)
+    text = session.get_modelmeta().custom_metadata_map.get(FIELD)
+    own = require_own(how.precision, text, "onnxruntime")
+    return lambda feed: session.run(None, feed), text, own
 
 
-def open_openvino(file: Path, device: str) -> tuple[Run, str | None]:
-    if device not in ("auto", "cpu"):
+def open_openvino(file: Path, how: How) -> tuple[Run, str | None, str]:
+    if (device := how.device) not in ("auto", "cpu"):
         raise InputError(f"device {device}: an OpenVINO file runs on the CPU here; leave the device out")
     core = needed("openvino", "openvino").Core()
     model = core.read_model(str(file))
     text = model.get_rt_info([FIELD]).astype(str) if model.has_rt_info([FIELD]) else None
-    precision = (json.loads(text) if text else {}).get("precision", "float32")
-    hint = dict(INFERENCE_PRECISION_HINT="f32") if precision == "float32" else {}  # else bfloat16 where the CPU has it
-    compiled = core.compile_model(model, "CPU", hint)
+    wanted = how.precision or ("float32" if own_precision(text) == "float32" else "auto")
+    settings: dict[str, Any] = {} if wanted == "auto" else dict(INFERENCE_PRECISION_HINT=SHORT[wanted])
+    if how.streams > 1:
+        settings |= dict(PERFORMANCE_HINT="THROUGHPUT", NUM_STREAMS=how.streams)
+    if processes() > 1:
+        settings["INFERENCE_NUM_THREADS"] = max(cores() // processes(), 1)
+    compiled = core.compile_model(model, "CPU", settings)
+    found = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()  # what the CPU lacks it replaces by float32
+    precision = next((name for name, short in SHORT.items() if short == found), found)
+    if wanted not in ("auto", precision):
+        raise InputError(f"precision {wanted}: OpenVINO does not compute in it on this processor; use float32, or auto")
     of_thread = local()  # a request takes one picture at a time
 
     def run(feed: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -107,26 +165,29 @@ def open_openvino(file: Path, device: str) -> tuple[Run, str | None]:
             of_thread.request = compiled.create_infer_request()
         return [np.array(found) for found in of_thread.request.infer(feed).to_tuple()]
 
-    return run, text
+    return run, text, precision
 
 
-def open_pt2(file: Path, device: str) -> tuple[Run, str | None]:
+def open_pt2(file: Path, how: How) -> tuple[Run, str | None, str]:
     """Open torch's exported program, after checking it, because torch's reader would run code from the file."""
     torch = needed("torch", "openmmlab")
     needed("torchvision", "openmmlab")  # registers NMS and RoIAlign
-    if device not in ("auto", "cpu"):
-        raise InputError(f"device {device}: a .pt2 file was exported for the CPU; leave the device out")
+    if how.device not in ("auto", "cpu"):
+        raise InputError(f"device {how.device}: a .pt2 file was exported for the CPU; leave the device out")
+    if how.streams > 1:
+        raise InputError(f"streams {how.streams}: torch has one number of threads for a process; set it by OMP_NUM_THREADS")
     require_harmless(file)
     extra = {FIELD: ""}
     program = torch.export.load(file, extra_files=extra).module(check_guards=False)
     names = json.loads(extra[FIELD])["inputs"] if extra[FIELD] else []
+    own = require_own(how.precision, extra[FIELD], "a .pt2 file")
 
     def run(feed: dict[str, np.ndarray]) -> list[np.ndarray]:
         with torch.inference_mode():
             found = program(*(torch.from_numpy(feed[name]) for name in names))
         return [tensor.numpy() for tensor in (found if isinstance(found, tuple | list) else (found,))]
 
-    return run, extra[FIELD] or None
+    return run, extra[FIELD] or None, own
 
 
 SESSIONS = {".onnx": open_onnx, ".xml": open_openvino, ".pt2": open_pt2}

@@ -78,10 +78,8 @@ class Journal:
         self.done: dict[str, str] = {}  # sources to the names of their files
         self.last_id = 0
         kept = self._earlier() if resume else []
-        if not resume and (there := [path for path in (self.target, self.path) if path.exists()]):
-            raise InputError(
-                f"{there[0]} has the results of an earlier run. Name another folder with --out, or go on with --resume"
-            )
+        if not resume:
+            require_none(self.target, self.path)
         write_whole(self.path, "".join(json.dumps(line) + "\n" for line in [{"head": self.head}, *kept]).encode())
         self.file = self.path.open("a", encoding="utf-8")
 
@@ -103,12 +101,7 @@ class Journal:
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """Yield the lines of the journal; a last one that is cut short is left out."""
-        with self.path.open(encoding="utf-8") as file:
-            for line in file:
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    return
+        return lines_of(self.path)
 
     def add(self, result: Result, image_id: int | str, categories: Mapping[int, int], **noted: Any) -> None:
         """Write the result of an image.
@@ -126,13 +119,13 @@ class Journal:
             image |= dict(shares=result.shares) | {key: noted.pop(key) for key in ("label_map",) if key in noted}
         else:
             entries = result.to_coco(image_id, categories)
-        self._write(dict(source=result.source, image=image, annotations=entries, **noted))
+        self.write(dict(source=result.source, image=image, annotations=entries, **noted))
 
-    def end_film(self, film: str, name: str, frames: int) -> None:
+    def end_film(self, film: str, name: str, frames: int, **noted: Any) -> None:
         """Note that all frames of a film are there."""
-        self._write(dict(source=film, name=name, film=film, frames=frames))
+        self.write(dict(source=film, name=name, film=film, frames=frames, **noted))
 
-    def _write(self, line: dict[str, Any]) -> None:
+    def write(self, line: dict[str, Any]) -> None:
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
 
@@ -153,6 +146,24 @@ class Journal:
             partial.unlink(missing_ok=True)
         if not keep:
             self.path.unlink()
+
+
+def lines_of(journal: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a journal; a last one that is cut short is left out."""
+    with journal.open(encoding="utf-8") as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                return
+
+
+def require_none(*files: Path) -> None:
+    """Raise InputError if one of the files of a run is there."""
+    if there := [path for path in files if path.exists()]:
+        raise InputError(
+            f"{there[0]} has the results of an earlier run. Name another folder with --out, or go on with --resume"
+        )
 
 
 def _list(write: Callable[[str], object], key: str, entries: Iterator[Any]) -> None:

@@ -29,16 +29,19 @@ def chosen() -> dict[str, tuple[bool, bool]]:
 
 
 def test_the_processor_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As measured on an AMD EPYC with AVX512-BF16 and on an Intel Xeon with AMX."""
+    """As measured on an AMD EPYC with AVX512-BF16 and on an Intel Xeon with AMX; others have no units for bfloat16."""
     both = dict(PHASES=(True, True), TRITON=(False, False))
     processor(monkeypatch, bfloat16=True, amx=False)
     amd = dict(BANDS=(True, True), CONVOLUTIONAL_BANDS=(True, True), MAP_BANDS=(True, True))
-    assert chosen() == both | amd | dict(ATTENTION_IN_BLOCKS=(True, False))
+    assert chosen() == both | amd | dict(ATTENTION_IN_BLOCKS=(True, False), AUTO_BFLOAT16=(True, True))
     processor(monkeypatch, bfloat16=True, amx=True)
     intel = dict(BANDS=(True, False), CONVOLUTIONAL_BANDS=(False, True), MAP_BANDS=(False, True))
-    assert chosen() == both | intel | dict(ATTENTION_IN_BLOCKS=(False, False))
+    assert chosen() == both | intel | dict(ATTENTION_IN_BLOCKS=(False, False), AUTO_BFLOAT16=(True, True))
+    assert forms.fastest_precision("cpu") == "bfloat16"
     processor(monkeypatch, bfloat16=False, amx=False)
-    assert chosen()["ATTENTION_IN_BLOCKS"] == (False, False)
+    assert chosen() == both | amd | dict(ATTENTION_IN_BLOCKS=(False, False), AUTO_BFLOAT16=(False, False))
+    precisions = [forms.fastest_precision(device, training=True) for device in ("cpu", "cuda", "mps")]
+    assert precisions == ["float32", "float16", "float32"]
 
 
 @each_form

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from mmvit.checks import doctor
 from mmvit.checks.doctor import check_stack, check_timm, examine
 from mmvit.checks.findings import Finding
 from mmvit.commands.doctor import main
+from mmvit.compat.systems import processor
 from mmvit.errors import InputError
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("folder")]
@@ -160,7 +162,7 @@ def test_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         assert all(finding.text.startswith("GPU ") for finding in doctor.check_device())
         return
     (finding,) = doctor.check_device()
-    assert "CPU with" in finding.text
+    assert finding.text.startswith(f"{processor()}, ")
     about = type("About", (), dict(name="A GPU", total_memory=80 * 2**30))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
@@ -168,6 +170,15 @@ def test_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     (finding,) = doctor.check_device()
     assert finding.verdict == "wrong", "torch here has no GPU to compute on"
     assert finding.text.startswith("GPU 0: A GPU, 80 GiB cannot compute: ")
+
+
+def test_the_doctor_says_what_auto_comes_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    openvino = pytest.importorskip("openvino")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("MMVIT_AUTO_BFLOAT16", "1")
+    monkeypatch.setattr(openvino, "Core", lambda: SimpleNamespace(get_property=lambda *names: ["FP32", "BF16", "BIN"]))
+    (found,) = doctor.check_precision()
+    assert found.sentence == "auto is bfloat16 for checkpoints and bfloat16 in training; OpenVINO computes in float32, bfloat16"
 
 
 def test_the_doctor_says_which_forms_run(monkeypatch: pytest.MonkeyPatch) -> None:

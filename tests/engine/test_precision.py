@@ -21,6 +21,7 @@ from mmvit.engine import configuration
 from mmvit.engine.computing import compile_parts
 from mmvit.engine.configuration import TrainOptions, train_config
 from mmvit.errors import InputError
+from mmvit.layers.forms import AUTO_BFLOAT16
 
 pytestmark = pytest.mark.stack
 
@@ -100,7 +101,7 @@ def test_amp_reaches_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
         return train_config(TrainOptions(LEAF, amp=amp, cfg_options=options)).optim_wrapper
 
-    assert wrapper("auto", False).type == wrapper("bfloat16", False).type == wrapper("bfloat16", True).type == BFLOAT16["type"]
+    assert wrapper("bfloat16", False).type == wrapper("bfloat16", True).type == BFLOAT16["type"]
     for found in (wrapper("auto", True), wrapper("float16", True)):
         assert (found.type, found.loss_scale, found.dtype) == ("AmpOptimWrapper", "dynamic", "float16")
     loss_scale = {"optim_wrapper.type": "AmpOptimWrapper", "optim_wrapper.loss_scale": 512.0}
@@ -109,6 +110,28 @@ def test_amp_reaches_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         wrapper("float16", False)
     with pytest.raises(InputError, match=r"--amp: expected optim_wrapper\.type OptimWrapper, the config has Other"):
         wrapper("auto", False, **{"optim_wrapper.type": "Other"})
+
+
+def test_amp_is_what_the_processor_computes_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resumed run keeps it on another kind of machine, unless it asks for another by name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(AUTO_BFLOAT16.variable, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
+
+    def config(amx: bool, amp: configuration.Amp = "auto") -> Config:
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+        return train_config(TrainOptions(LEAF, amp=amp, cfg_options={"optim_wrapper.type": "AmpOptimWrapper"}))
+
+    there, here = config(amx=True), config(amx=False)
+    assert (there.optim_wrapper.type, here.optim_wrapper.type) == (BFLOAT16["type"], "OptimWrapper")
+    assert "--amp: bfloat16" in there.changed
+    assert any(line.startswith("--amp: float32, because this processor has no units for bfloat16") for line in here.changed)
+    began = dict(meta=dict(cfg=there.pretty_text))
+    assert configuration.keep_amp(here, began) == ["--amp: bfloat16, in which the training began, instead of float32"]
+    assert (here.optim_wrapper.type, here.amp) == (BFLOAT16["type"], "bfloat16")
+    assert configuration.keep_amp(here, began) == []
+    assert configuration.keep_amp(config(amx=True, amp="bfloat16"), dict(meta=dict(cfg='amp = "float32"'))) == []
 
 
 @needs_compiling
@@ -127,5 +150,5 @@ def test_compile_reaches_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_config_after_amp_is_told(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         training(["--amp", "configs/some.py"])
-    assert "'configs/some.py': expected float16 or bfloat16; a CONFIG comes before --amp" in capsys.readouterr().err
+    assert "'configs/some.py': expected auto, float16, bfloat16; a CONFIG comes before --amp" in capsys.readouterr().err
     assert amp_of("bfloat16") == "bfloat16"

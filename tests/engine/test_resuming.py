@@ -12,6 +12,7 @@ from small_run import kill, resumed, runner, train
 
 from mmvit.compat.checkpoints import safe_load
 from mmvit.errors import InputError
+from mmvit.layers.forms import BANDS
 
 pytestmark = pytest.mark.stack
 
@@ -97,7 +98,9 @@ def test_what_the_checkpoint_overrules_is_told(killed: Path) -> None:
     assert run.optim_wrapper.param_groups[0]["initial_lr"] == 1e-2
 
 
-def test_other_schedules_and_what_else_differs(killed: Path) -> None:
+def test_other_schedules_and_what_else_differs(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = int(BANDS.is_chosen(True))
+    monkeypatch.setenv(BANDS.variable, str(1 - before))  # as on another kind of machine
     loader = dict(batch_size=2, num_workers=0, sampler=dict(type="DefaultSampler"), dataset=dict(type="Noise"))
     message, _ = told(
         killed,
@@ -110,6 +113,7 @@ def test_other_schedules_and_what_else_differs(killed: Path) -> None:
     assert "  param_scheduler: 1 schedules in the config, 2 in the checkpoint" in message
     assert "  param_scheduler.0.T_max: 3 in the config, nothing in the checkpoint" in message
     assert f"{RESUME}the checkpoint has averaged weights, the config no EMAHook" in message
+    assert f"set in the environment: {BANDS.variable}={before}\n" in f"{message}\n"
     assert f"{RESUME}train_dataloader.batch_size: 2 now, 3 in the checkpoint. 2 counts" in message
 
 

@@ -1,0 +1,129 @@
+"""How an opened file computes: precision, threads. What a runtime cannot do is refused by name."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmvit import InputError
+from mmvit.predict import sessions
+from mmvit.predict.sessions import FIELD, open_session
+
+
+def metadata(precision: str) -> str:
+    return json.dumps(dict(kind="backbone", inputs=["x"], size=None, batch=1, precision=precision))
+
+
+@pytest.fixture
+def openvino_file(tmp_path: Path) -> Path:
+    openvino = pytest.importorskip("openvino")
+    ops = openvino.opset11
+    given = ops.parameter([8, 8], np.float32, name="x")
+    model = openvino.Model([ops.matmul(given, given, False, False)], [given])
+    model.set_rt_info(metadata("float32"), [FIELD])
+    openvino.save_model(model, str(tmp_path / "model.xml"), compress_to_fp16=False)
+    return tmp_path / "model.xml"
+
+
+@pytest.fixture
+def onnx_file(tmp_path: Path) -> Path:
+    onnx = pytest.importorskip("onnx")
+    of = onnx.helper.make_tensor_value_info
+    node = onnx.helper.make_node("MatMul", ["x", "x"], ["y"])
+    shape = (onnx.TensorProto.FLOAT, [8, 8])
+    graph = onnx.helper.make_graph([node], "graph", [of("x", *shape)], [of("y", *shape)])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    onnx.helper.set_model_props(model, {FIELD: metadata("float32")})
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    return tmp_path / "model.onnx"
+
+
+class Core:
+    """OpenVINO on a processor that computes in some types only; it says nothing when it takes another than was asked for."""
+
+    def __init__(self, *types: str) -> None:
+        self.types, self.settings = types, {}
+
+    def read_model(self, file: str) -> Any:
+        return SimpleNamespace(
+            has_rt_info=lambda key: True, get_rt_info=lambda key: SimpleNamespace(astype=lambda kind: self.text)
+        )
+
+    def compile_model(self, model: Any, device: str, settings: dict[str, Any]) -> Any:
+        self.settings = settings
+        asked = settings.get("INFERENCE_PRECISION_HINT", self.types[0])
+        used = SimpleNamespace(get_type_name=lambda: asked if asked in self.types else "f32")
+        return SimpleNamespace(get_property=lambda name: used)
+
+    text = metadata("float32")
+
+
+@pytest.mark.parametrize(
+    ("types", "own", "precision", "hint", "used"),
+    [
+        (("bf16", "f32"), "float32", None, "f32", "float32"),
+        (("bf16", "f32"), "float32", "auto", None, "bfloat16"),
+        (("f32",), "float32", "auto", None, "float32"),
+        (("bf16", "f32"), "float32", "bfloat16", "bf16", "bfloat16"),
+        (("bf16", "f32"), "float16", None, None, "bfloat16"),
+        (("bf16", "f32"), "int8", "float32", "f32", "float32"),
+    ],
+)
+def test_an_openvino_file_computes_in_what_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, types: tuple, own: str, precision: str | None, hint: str | None, used: str
+) -> None:
+    core = Core(*types)
+    core.text = metadata(own)
+    monkeypatch.setattr(sessions, "needed", lambda *names: SimpleNamespace(Core=lambda: core))
+    (tmp_path / "model.xml").touch()
+    session = open_session(tmp_path / "model.xml", precision=precision)
+    assert (core.settings.get("INFERENCE_PRECISION_HINT"), session.precision) == (hint, used)
+    open_session(tmp_path / "model.xml", precision=precision, streams=2)
+    assert (core.settings["PERFORMANCE_HINT"], core.settings["NUM_STREAMS"]) == ("THROUGHPUT", 2)
+
+
+def test_what_the_processor_lacks_is_refused(openvino_file: Path) -> None:
+    """OpenVINO itself computes in float32 instead, and says nothing."""
+    able = pytest.importorskip("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if "BF16" in able:
+        assert open_session(openvino_file, precision="bfloat16").precision == "bfloat16"
+    else:
+        assert open_session(openvino_file, precision="auto").precision == "float32"
+        with pytest.raises(InputError, match="precision bfloat16: OpenVINO does not compute in it on this processor"):
+            open_session(openvino_file, precision="bfloat16")
+
+
+def test_onnxruntime_computes_in_the_precision_of_the_file(onnx_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for precision in (None, "auto", "float32"):
+        assert open_session(onnx_file, precision=precision).precision == "float32"
+    with pytest.raises(InputError, match=r"precision bfloat16: onnxruntime computes in .* float32; .* --to openvino"):
+        open_session(onnx_file, precision="bfloat16")
+
+
+@pytest.mark.parametrize("kind", ["onnx_file", "openvino_file"])
+def test_streams_give_the_same_results(kind: str, request: pytest.FixtureRequest) -> None:
+    file = request.getfixturevalue(kind)
+    feed = dict(x=np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32))
+    (one,), (other,) = (open_session(file, streams=streams).run(feed) for streams in (1, 2))
+    np.testing.assert_allclose(one, other, atol=1e-5)
+    for wrong in (dict(streams=0), dict(precision="double")):
+        with pytest.raises(InputError, match="expected"):
+            open_session(file, **wrong)
+
+
+def test_onnxruntime_shares_the_cores_out_to_streams(onnx_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    given: list[int] = []
+    make = runtime.InferenceSession
+    monkeypatch.setattr(sessions, "cores", lambda: 8)
+    monkeypatch.setattr(
+        runtime,
+        "InferenceSession",
+        lambda file, options, **rest: given.append(options.intra_op_num_threads) or make(file, options, **rest),
+    )
+    for streams in (1, 2, 16):
+        open_session(onnx_file, streams=streams)
+    assert given == [0, 4, 1]  # 0: as many as there are
