@@ -7,6 +7,7 @@
 # make test-toolkits: add the toolkits that build their encoders from timm, and run the tests with them.
 # make bench-compare COMMIT=HEAD~1: time this checkout against a commit.
 # make docs: build the documentation as a site in site/. make browser: build the page that runs exported models; needs npm.
+# make notebooks: run the notebooks of docs/notebooks and store their outputs.
 STACK ?= openmmlab
 VENV ?= .venv-$(STACK)
 CONFIG ?= configs/retinanet_pvt_small_coco.py
@@ -35,7 +36,7 @@ GPU_MINUTES ?= 9
 PEERS = .venv-peers
 PYTHON_PEERS ?= python3.11
 
-.PHONY: demo bench-compare test test-slow test-all mutants test-peers test-stack test-toolkits test-lowest test-lowest-quick test-compiled check format docs browser clean gpu gpu-bundle
+.PHONY: demo bench-compare test test-slow test-all mutants test-peers test-stack test-toolkits test-lowest test-lowest-quick test-compiled check format docs notebooks browser clean gpu gpu-bundle
 
 demo: $(READY)
 	$(BIN)/python tools/train.py $(CONFIG) --demo
@@ -84,6 +85,12 @@ check: $(READY)
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+# Ten minutes of processor time each; a test wants the outputs without paths and warnings of this machine.
+notebooks: $(READY)
+	mkdir -p build/notebooks && cp docs/notebooks/*.ipynb build/notebooks
+	cd build/notebooks && PYTHONWARNINGS=ignore:IProgress $(abspath $(BIN))/jupyter-execute --inplace --timeout=-1 *.ipynb
+	cp build/notebooks/*.ipynb docs/notebooks
 
 browser:
 	cd tools/browser && npm ci && npm run build

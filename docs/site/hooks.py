@@ -3,6 +3,7 @@ links out of docs/."""
 
 import json
 import re
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,34 @@ def on_files(files: Any, config: Any) -> Any:
     for page, place in TOP.items():
         files.append(File.generated(config, place, content=page.read_text()))
     for notebook in sorted((HOME / "docs" / "notebooks").glob("*.ipynb")):
-        files.append(File.generated(config, f"notebooks/{notebook.stem}.md", content=page_of(notebook)))
+        page, pictures = page_of(notebook)
+        files.append(File.generated(config, f"notebooks/{notebook.stem}.md", content=page))
+        for name, content in pictures.items():
+            files.append(File.generated(config, f"notebooks/{name}", content=content))
     return files
 
 
-def page_of(notebook: Path) -> str:
-    """Return a notebook as Markdown: its texts, its code in fences, and a link to itself below the title."""
-    parts = []
+def page_of(notebook: Path) -> tuple[str, dict[str, bytes]]:
+    """Return a notebook as Markdown, and the pictures among its outputs by name.
+
+    The page has its texts, its code and outputs in fences, and a link to itself below the title.
+    """
+    parts: list[str] = []
+    pictures: dict[str, bytes] = {}
     for cell in json.loads(notebook.read_text())["cells"]:
         text = "".join(cell["source"])
         parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if "image/png" in data:
+                name = f"{notebook.stem}_{len(pictures)}.png"
+                pictures[name] = b64decode("".join(data["image/png"]))
+                parts.append(f"![Output of the code above]({name})")
+            else:
+                told = "".join(output.get("text") or data["text/plain"]).strip("\n")
+                parts.append(f"``` {{ .text .output }}\n{told}\n```")
     title, _, rest = parts[0].partition("\n")
-    return "\n\n".join([title, f"[Download this notebook]({notebook.name})", rest, *parts[1:]]) + "\n"
+    return "\n\n".join([title, f"[Download this notebook]({notebook.name})", rest, *parts[1:]]) + "\n", pictures
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:

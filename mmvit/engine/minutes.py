@@ -106,7 +106,7 @@ def fit(cfg: Config, minutes: float, began: float, build: Callable[[Config], Run
     broadcast_object_list(left)
     old, unit = length_of(cfg, "--minutes")
     length = fitting(pace, old, unit == "max_epochs", cfg.train_cfg.get("val_interval", 1), left[0] * PLANNED)
-    each = f"{pace.step:.2g} s an iteration, {pace.validation:.2g} s a validation"
+    each = f"{_time(pace.step)} an iteration, {_time(pace.validation)} a validation"
     if length < 1:
         what = "one epoch" if unit == "max_epochs" else "its validations"
         raise InputError(
@@ -114,6 +114,10 @@ def fit(cfg: Config, minutes: float, began: float, build: Callable[[Config], Run
         )
     cfg[KEY] = dict(minutes=minutes, length=min(length, old))
     return f"--minutes {minutes:g}: {each}; " + ("the training fits as it is" if length >= old else set_length(cfg, length))
+
+
+def _time(value: float) -> str:
+    return f"{value:.2g} s" if value < 10 else f"{value:,.0f} s"
 
 
 def fitting(pace: Pace, old: int, by_epoch: bool, interval: int, seconds: float) -> int:

@@ -81,6 +81,9 @@ class Gathering:
         if cut is None:
             self.note(OUTSIDE, label)
             return
+        if cut in picture.things:  # two label files of one picture, or one exported twice
+            self.note("objects that are there twice", label)
+            return
         self._classes.setdefault(thing.name)
         picture.things.append(cut)
 

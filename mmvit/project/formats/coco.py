@@ -16,6 +16,7 @@ from ..gather import Gathering
 from .shapes import from_polygons
 
 WHOLE = "all"
+STRAY = "objects of a picture that the file does not list"
 LISTS = ("images", "annotations", "categories")
 
 
@@ -126,22 +127,29 @@ def _objects(
     gathering: Gathering, entries: list[Any], names: Mapping[Any, str], pictures: Mapping[Any, Picture], file: Path
 ) -> bool:
     clean = True
+    listed = {entry["id"] for entry in gathering.folder.json(file)["images"] if _has_id(entry)}
     for entry in entries:
         where = f"{file} (id {entry.get('id')})" if isinstance(entry, dict) else str(file)
         try:
             picture = pictures.get(entry["image_id"])
+            if entry["image_id"] not in listed:
+                gathering.note(STRAY, f"{where}: image_id {entry['image_id']!r}")
+                continue
+            if float(entry.get("ignore") or 0):  # mmdet leaves these out without a word
+                gathering.note("objects marked with ignore", where)
+                continue
             thing = _thing(entry, names.get(entry["category_id"], ""))
         except (KeyError, TypeError, ValueError, AttributeError):
             gathering.note(UNKNOWN, where)
             continue
-        clean &= all(key in entry for key in ("id", "iscrowd", "area", "bbox"))
+        clean &= all(key in entry for key in ("id", "area", "bbox")) and isinstance(entry.get("iscrowd"), int)
         if picture is not None:  # else its picture was noted
             gathering.add(picture, thing, where)
     return clean
 
 
 def _thing(entry: Mapping[str, Any], name: str) -> Thing | None:
-    crowd, drawn = bool(entry.get("iscrowd")), entry.get("segmentation")
+    crowd, drawn = bool(float(entry.get("iscrowd") or 0)), entry.get("segmentation")  # "0" is a number, and true
     box = tuple(float(value) for value in entry.get("bbox") or ())
     if len(box) not in (0, 4):
         return None
