@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import InputError, message_of
 
 FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None))  # the last is none of Windows'
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 USAGE_ERROR = 2  # exit status of errors that a user can mend, like argparse's
 
 
@@ -38,15 +39,19 @@ def at_least_one(word: str) -> int:
 def exit_status(command: Callable[..., Any], *arguments: Any) -> int:
     """Run a command and return its exit status, 0 if it returns none.
 
-    After an `InputError`, or on a full disk, the message alone is printed, and the status is 2.
+    After an `InputError`, on a full disk or without permission, the message alone is printed, and the status is 2.
     """
     try:
         status = command(*arguments)
     except (InputError, OSError) as error:
         if isinstance(error, OSError):
-            if error.errno not in FULL:
+            place = error.filename or "a file"
+            if error.errno in FULL:
+                error = InputError(f"{place} cannot be written: the disk is full. Free some of it")
+            elif error.errno in FORBIDDEN:
+                error = InputError(f"{place}: {error.strerror}. Mend its permissions, or name another place")
+            else:
                 raise
-            error = InputError(f"{error.filename or 'a file'} cannot be written: the disk is full. Free some of it")
         print(f"error: {message_of(error)}", file=sys.stderr)
         return USAGE_ERROR
     return status if isinstance(status, int) else 0

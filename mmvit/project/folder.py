@@ -1,6 +1,7 @@
 """A folder of pictures and labels, walked once. Only files that the walk found are ever opened, whatever a label file names."""
 
 import json
+import os
 import re
 from collections import defaultdict
 from functools import cached_property
@@ -29,6 +30,7 @@ class Folder:
     Attributes:
         root: the folder, absolute.
         files: all files, relative to the root, sorted.
+        links: links to folders, which are not followed: they may lead out of the root.
         broken: files that were read and hold neither JSON nor XML, as their names say, with the reason.
     """
 
@@ -37,12 +39,12 @@ class Folder:
             kind = "a file" if root.exists() else "not there"
             raise InputError(f"{root} is {kind}. Expected the folder that a labelling tool wrote; unpack archives first")
         self.root = root.resolve()
-        found = (path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file())
-        self.files = sorted(file for file in found if not any(part.startswith(".") for part in file.parts))
+        self.files, self.links = _walked(self.root)
         if not self.pictures:
             archives = first_few([str(file) for file in self.of(".zip", ".tar", ".gz", ".7z", ".rar")])
-            unpack = f"; unpack {archives} first" if archives else ""
-            raise InputError(f"{root}: no pictures in it or below it. Expected files that end in {', '.join(PICTURES)}{unpack}")
+            more = f"; unpack {archives} first" if archives else ""
+            more += f"; links are not followed, name the folder that {first_few(self.links)} leads to" if self.links else ""
+            raise InputError(f"{root}: no pictures in it or below it. Expected files that end in {', '.join(PICTURES)}{more}")
         self.broken: dict[Path, str] = {}
         self._json: dict[Path, Any] = {}
         self._xml: dict[Path, Element | None] = {}
@@ -148,6 +150,25 @@ class Folder:
             return yaml.safe_load(self.text(file))
         except (InputError, yaml.YAMLError, RecursionError):
             return None
+
+
+def _walked(root: Path) -> tuple[list[Path], list[Path]]:
+    """Return the files below a folder and the links to folders, relative and sorted, without hidden ones.
+
+    Raises:
+        InputError: a folder may not be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}. Mend its permissions") from error
+
+    files, links = [], []
+    for base, folders, names in os.walk(root, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        here = Path(base)
+        files += [here / name for name in names if not name.startswith(".") and (here / name).is_file()]
+        links += [here / name for name in folders if (here / name).is_symlink()]
+    return sorted(file.relative_to(root) for file in files), sorted(link.relative_to(root) for link in links)
 
 
 def words_of(named: str) -> list[str]:

@@ -105,9 +105,11 @@ def free(options: Options) -> Path:
 def write(options: Options, found: Found, made: plan.Plan) -> Project:
     """Write the project beside its place, then move it there."""
     out = free(options)
-    out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.with_name(f".{out.name}-{os.getpid()}")
-    beside.mkdir()
+    try:
+        beside.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}. Give another folder with --out DIR") from error
     try:
         files, written = _labels(found, made, beside)
         words = re.sub(r"[^A-Za-z0-9_-]+", "_", found.folder.root.name).strip("_")

@@ -1,5 +1,6 @@
 """Folders as strangers have them: one name in several folders, splits said elsewhere, odd names, broken and doubled labels."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from unicodedata import normalize
@@ -9,9 +10,12 @@ import pytest
 from labelling import coco_content, label_maps, picture, pictures, voc, write_json, yolo_beside
 from PIL import Image
 
+from mmvit.commands.options import exit_status
 from mmvit.errors import InputError
 from mmvit.project.folder import Folder
 from mmvit.project.formats import read
+from mmvit.project.make import Options, find, write
+from mmvit.project.plan import plan
 
 
 def folds(root: Path, images: str, labels: str, label: Callable[[Path, int], None]) -> None:
@@ -155,3 +159,27 @@ def test_labels_without_names_of_classes(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").unlink()
     with pytest.raises(InputError, match=r"YOLO labels without names of classes. Add data.yaml"):
         read(Folder(tmp_path))
+
+
+def test_links_and_places_that_cannot_be_used(tmp_path: Path) -> None:
+    """A link to a folder may lead anywhere: it is named, not followed."""
+    yolo_beside(tmp_path / "real")
+    yolo_beside(tmp_path / "data")
+    (tmp_path / "data" / "more").symlink_to(tmp_path / "real")
+    assert read(Folder(tmp_path / "data")).aside == {"links to folders": ["more"]}
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "images").symlink_to(tmp_path / "real")
+    with pytest.raises(InputError, match="links are not followed, name the folder that images leads to"):
+        Folder(tmp_path / "linked")
+    (tmp_path / "taken").write_text("a file")
+    found = find(Options(tmp_path / "data", out=tmp_path / "taken" / "out"))
+    with pytest.raises(InputError, match=r"taken.out cannot be written: Not a directory. Give another folder with --out"):
+        write(Options(tmp_path / "data", out=tmp_path / "taken" / "out"), found, plan(found.task, "van_b0", None, found.facts))
+
+
+def test_a_command_names_what_it_may_not_touch(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "runs/x")
+
+    assert exit_status(command) == 2
+    assert "error: runs/x: Permission denied. Mend its permissions, or name another place" in capsys.readouterr().err

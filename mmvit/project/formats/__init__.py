@@ -66,6 +66,8 @@ def read(folder: Folder, name: str | None = None, pixels: bool | None = None) ->
     collection = found[0].read(folder)
     if folder.broken:
         collection.aside["label files that are broken"] += folder.broken.values()
+    if folder.links:
+        collection.aside["links to folders"] += map(str, folder.links)
     if len(found) > 1:
         others = ", ".join(row.title for row in found[1:])
         collection.notes.append(f"labels are read as {found[0].title}; the folder has {others}, too (--format NAME)")
