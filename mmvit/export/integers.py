@@ -21,6 +21,7 @@ from .feeds import feed_of, images_of
 from .timing import in_turns
 from .verify import shared
 
+# Processors without VNNI add pairs of products in 16 bits, which 8-bit weights overflow: weights have seven bits.
 QUANTIZED = ["Conv", "MatMul", "Gemm"]
 DROP = 0.05  # share of the outputs that may change before layers get their float form again
 JUDGED, RANKED, GROUPS = 8, 4, 16  # images for that, of them for the order of the layers, and groups of layers at most
@@ -47,7 +48,7 @@ def quantize_onnx(source: Path, file: Path, metadata: dict[str, Any], folder: Pa
         str(file),
         Feeds(metadata, images_of(folder, metadata)),
         per_channel=True,
-        reduce_range=True,  # processors without VNNI add pairs of products in 16 bits, which 8-bit weights overflow
+        reduce_range=True,
         op_types_to_quantize=QUANTIZED,
         extra_options=dict(MatMulConstBOnly=True),
     )
@@ -87,6 +88,7 @@ def quantize_openvino(source: Path, file: Path, metadata: dict[str, Any], folder
         partial(unchanged, metadata["kind"]),
         max_drop=DROP,
         model_type=nncf.ModelType.TRANSFORMER,
+        advanced_quantization_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
         advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
             max_num_iterations=GROUPS, ranking_subset_size=RANKED
         ),
