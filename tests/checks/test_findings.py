@@ -198,7 +198,7 @@ ROWS: dict[Check, list[Row]] = {
         (
             DETECTOR,
             {VAL_STEPS: NORMALIZED, MEAN: None, STD: None},
-            f"doubtful {VAL_STEPS} has Normalize, train_... has not: the",
+            f"wrong {VAL_STEPS} has Normalize, train_... has not: the",
         ),
         (DETECTOR, {MEAN: None, STD: None}, "doubtful model.data_preprocessor has no mean and std: pixels from 0 to 255"),
         (DETECTOR, {"optim_wrapper.optimizer.lr": 0}, "wrong optim_wrapper.optimizer.lr is 0: nothing learns"),

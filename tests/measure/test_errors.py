@@ -1,12 +1,15 @@
 """Verdicts on detections, on cases that one can do by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from mmvit.look.detection import best_score, worst_images
 from mmvit.measure.coco import Evaluation
+from mmvit.measure.datasets import _chosen
 from mmvit.measure.errors import KINDS, RIGHT, SET_ASIDE, Judged, confusion, costs, counts, judge
-from mmvit.measure.objects import Objects
+from mmvit.measure.objects import Objects, joined
 
 
 def objects(
@@ -87,3 +90,16 @@ def test_the_confusion_matrix_and_the_worst_image() -> None:
 def test_the_best_score() -> None:
     assert best_score(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, False, False]), 2) == (0.8, 1.0)
     assert np.isnan(best_score(np.zeros(0), np.zeros(0, dtype=bool), 0)[0])
+
+
+def test_several_lists_of_images_are_one() -> None:
+    """The second list of two images begins at number 3, of the first one's three."""
+    first, second = (objects([[images[1]] * 4] * 2, [0, 0], images=images) for images in ([0, 2], [0, 1]))
+    found = joined([first, second], [0, 3])
+    assert found.images.tolist() == [0, 2, 3, 4]
+    assert found.boxes[:, 0].tolist() == [2, 2, 1, 1]
+
+
+@pytest.mark.parametrize(("indices", "left"), [(None, [0, 1, 2, 3]), (3, [0, 1, 2]), (-1, [3]), ([3, 0], [3, 0])])
+def test_several_ways_to_leave_images_out(indices: object, left: list[int]) -> None:
+    assert _chosen([0, 1, 2, 3], SimpleNamespace(config=dict(indices=indices))) == left  # type: ignore[arg-type]
