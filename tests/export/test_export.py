@@ -6,15 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from exports import Export, Exported
 from makers import HOME, needs_segmenters, tiers
+from mmengine.config import Config
 from page import dropped
-from tiny import SIZES, require_same
+from tiny import SIZES, require_same, write_checkpoint, write_config
 
 import mmvit
-from mmvit.commands import inspect
+from mmvit.commands import export, inspect
 from mmvit.predict.results import Detections, LabelMap
 from mmvit.predict.sessions import open_session
 
@@ -115,6 +118,41 @@ def test_the_page_finds_what_the_predictor_finds(name: str, exporting: Export, p
     require_same(Detections(str(image), wanted.size, boxes, scores, labels, wanted.classes), plain)
     areas = wanted.masks.sum(axis=(1, 2))
     np.testing.assert_allclose(np.sort(found["areas"]), np.sort(areas), rtol=0.02, atol=20)
+
+
+@pytest.mark.slow
+def test_the_page_reads_bands_as_the_predictor_does(photographs: Path, tmp_path: Path) -> None:
+    """As samples, planes or pages, in tiles or strips, with pixels without data; what the model does not read is named."""
+    config = write_config(tmp_path, "fpn", "PVT", backbone=dict(in_channels=4))
+    cfg = Config.fromfile(config)
+    load = dict(type="mmvit.LoadBands", mean=[900, 1000, 1100, 1000], std=[120, 90, 100, 150])
+    cfg.merge_from_dict(dict(model=dict(data_preprocessor=dict(mean=None, std=None, bgr_to_rgb=False))))
+    cfg.test_dataloader.dataset.pipeline[0] = load
+    cfg.dump(config)
+    checkpoint, model = write_checkpoint(config), tmp_path / "bands.onnx"
+    assert export.main([str(config), str(checkpoint), "--out", str(model), "--size", "200x316"]) == 0
+    photograph = cv2.imread(str(photographs / "0.png"))
+    bands = (np.dstack([photograph, 255 - photograph[..., 1]]) - 127.0) / 60 * load["std"] + load["mean"]
+    bands[20:40, 30:90] = -9999
+    options = dict(photometric="minisblack", extratags=[(42113, "s", 0, "-9999", True)], metadata=None)
+    contiguous = dict(options, planarconfig="contig", tile=(64, 64), compression="zlib")
+    tifffile.imwrite(tmp_path / "samples.tif", bands.astype(np.int16), **contiguous)
+    tifffile.imwrite(tmp_path / "planes.tif", bands.astype(np.float32).transpose(2, 0, 1), **options, planarconfig="separate")
+    with tifffile.TiffWriter(tmp_path / "pages.tif") as pages:
+        for band in bands.astype(np.int16).transpose(2, 0, 1):
+            pages.write(band, **options)
+    for name in ("samples", "planes", "pages"):
+        (wanted,) = mmvit.Predictor(None, model)(tmp_path / f"{name}.tif")
+        found = dropped(model, tmp_path / f"{name}.tif", tmp_path / "page.png")
+        assert found["errors"] == []
+        assert found["labels"] is not None, found["said"]
+        assert (wanted.labels != 2).mean() > 0.01
+        assert (np.reshape(found["labels"], wanted.size) == wanted.labels).mean() > 0.9995
+    found = dropped(model, photographs / "0.png", tmp_path / "page.png")
+    assert found["said"][1] == "0.png: a picture, but the model reads TIFF files with 4 bands, as it was trained with"
+    tifffile.imwrite(tmp_path / "three.tif", bands[..., :3].astype(np.int16), **contiguous)
+    found = dropped(model, tmp_path / "three.tif", tmp_path / "page.png")
+    assert found["said"][1] == "three.tif: 3 bands. Expected 4, as the model was trained with"
 
 
 def test_the_page_names_what_is_no_model(photographs: Path, tmp_path: Path) -> None:

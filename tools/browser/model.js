@@ -49,13 +49,13 @@ function* fieldsOf(bytes) {
   }
 }
 
-/** Return { objects, masks } or { labels } of an ImageData. Boxes and masks are in pixels of the image. */
+/** Return { objects, masks } or { labels } of an ImageData, or of bands. Boxes and masks are in pixels of the image. */
 export async function predict({ session, metadata }, image, score) {
-  const { pixels, height, width } = resize(image, metadata.scale);
+  const { pixels, height, width } = image.bands ? resizeBands(image, metadata.scale) : resize(image, metadata.scale);
   if (metadata.size && (metadata.size[0] !== height || metadata.size[1] !== width))
     throw new Error(`${height} x ${width} pixels at the test scale, but this model takes ${metadata.size.join(" x ")} only`);
   const inputs = {
-    image: () => new ort.Tensor("uint8", pixels, [1, height, width, 3]),
+    image: () => new ort.Tensor(image.bands ? "float32" : "uint8", pixels, [1, height, width, image.bands ?? 3]),
     size: () => new ort.Tensor("int64", BigInt64Array.of(BigInt(image.height), BigInt(image.width)), [2]),
     score_threshold: () => new ort.Tensor("float32", Float32Array.of(Math.max(metadata.score_threshold, score)), []),
   };
@@ -70,9 +70,8 @@ export async function predict({ session, metadata }, image, score) {
   return { objects, masks: masksOf(found.masks, objects, image, metadata) };
 }
 
-/** Return an image as BGR bytes at the test scale, bilinear in the fixed point of OpenCV. */
-export function resize(image, rule) {
-  const { width: columns, height: rows, data } = image;
+/** Return width and height of an image at the test scale. */
+function scaled(columns, rows, rule) {
   let [width, height] = [columns, rows];
   const frame = rule && (rule.scale ?? [columns, rows].map((side, axis) => Math.floor(side * rule.scale_factor[axis] + 0.5)));
   if (rule?.keep_ratio) {
@@ -81,17 +80,45 @@ export function resize(image, rule) {
     [width, height] = [Math.floor(columns * factor + 0.5), Math.floor(rows * factor + 0.5)];
   } else if (rule) [width, height] = frame;
   if (Math.min(width, height) < 1) throw new Error("resizing to the test scale would leave nothing of it");
+  return [width, height];
+}
+
+/** Return bands at the test scale, bilinear. */
+function resizeBands({ width: columns, height: rows, bands, pixels: old }, rule) {
+  const [width, height] = scaled(columns, rows, rule);
+  const [down, across] = [weights(rows, height), weights(columns, width)];
+  const pixels = new Float32Array(height * width * bands);
+  for (let y = 0; y < height; y++) {
+    const [top, bottom, lower] = [columns * down.first[y], columns * down.second[y], down.share[y]];
+    for (let x = 0; x < width; x++) {
+      const [left, right, later] = [across.first[x], across.second[x], across.share[x]];
+      for (let band = 0; band < bands; band++) {
+        const at = (place) => old[place * bands + band];
+        const above = at(top + left) * (1 - later) + at(top + right) * later;
+        const below = at(bottom + left) * (1 - later) + at(bottom + right) * later;
+        pixels[(y * width + x) * bands + band] = above * (1 - lower) + below * lower;
+      }
+    }
+  }
+  return { pixels, height, width };
+}
+
+/** Return an image as BGR bytes at the test scale, bilinear in the fixed point of OpenCV. */
+export function resize(image, rule) {
+  const { width: columns, height: rows, data } = image;
+  const [width, height] = scaled(columns, rows, rule);
   const [down, across] = [weights(rows, height), weights(columns, width)];
   const pixels = new Uint8Array(height * width * 3);
   for (let y = 0; y < height; y++) {
     const [top, bottom] = [4 * columns * down.first[y], 4 * columns * down.second[y]];
+    const lower = Math.round(down.share[y] * 2048);
     for (let x = 0; x < width; x++) {
       const [left, right] = [4 * across.first[x], 4 * across.second[x]];
-      const share = across.share[x];
+      const share = Math.round(across.share[x] * 2048);
       for (let channel = 0; channel < 3; channel++) {
         const upper = data[top + left + channel] * (2048 - share) + data[top + right + channel] * share;
-        const lower = data[bottom + left + channel] * (2048 - share) + data[bottom + right + channel] * share;
-        const mixed = (((2048 - down.share[y]) * (upper >> 4)) >> 16) + ((down.share[y] * (lower >> 4)) >> 16);
+        const under = data[bottom + left + channel] * (2048 - share) + data[bottom + right + channel] * share;
+        const mixed = (((2048 - lower) * (upper >> 4)) >> 16) + ((lower * (under >> 4)) >> 16);
         pixels[3 * (y * width + x) + 2 - channel] = (mixed + 2) >> 2;
       }
     }
@@ -99,14 +126,14 @@ export function resize(image, rule) {
   return { pixels, height, width };
 }
 
-/** Return the two pixels that each new one lies between, and the second one's share in 2048ths. */
+/** Return the two pixels that each new one lies between, and the second one's share. */
 function weights(old, length) {
-  const [first, second, share] = [new Int32Array(length), new Int32Array(length), new Int32Array(length)];
+  const [first, second, share] = [new Int32Array(length), new Int32Array(length), new Float32Array(length)];
   for (let index = 0; index < length; index++) {
     const place = Math.min(Math.max(((index + 0.5) * old) / length - 0.5, 0), old - 1);
     first[index] = Math.floor(place);
     second[index] = Math.min(first[index] + 1, old - 1);
-    share[index] = Math.round((place - first[index]) * 2048);
+    share[index] = place - first[index];
   }
   return { first, second, share };
 }

@@ -1,10 +1,11 @@
 // The page: files in, a drawn image and a legend out.
+import { isTiff, readBands, visible } from "./bands.js";
 import { open, predict } from "./model.js";
 
 const element = (id) => document.getElementById(id);
 const [drop, files, score, least, status, legend, canvas] = ["drop", "files", "score", "least", "status", "legend", "canvas"].map(element);
 let model = null;
-let picture = null; // name and ImageData of the last image
+let picture = null; // the last image: its file, and what the model reads of it
 
 /** Say what happens; errors stay until the next words. */
 function say(words, error = false) {
@@ -18,7 +19,7 @@ async function take(list) {
   for (const file of sorted) {
     try {
       if (isModel(file)) await takeModel(file);
-      else picture = { name: file.name, data: await pixelsOf(file) };
+      else picture = { file, data: isTiff(file.name) ? null : await pixelsOf(file) };
     } catch (error) {
       say(`${file.name}: ${error.message}`, true);
       return;
@@ -36,13 +37,22 @@ async function takeModel(file) {
   say(`${file.name}: ${model.metadata.kind} of ${model.metadata.config}, ${model.metadata.classes.length} classes. Drop an image.`);
 }
 
+/** Return what the model reads of an image: an ImageData, or normalised bands. */
+async function readingOf({ file, data }) {
+  const { bands } = model.metadata;
+  if (!bands && data) return data;
+  if (!bands) throw new Error("a TIFF file, which browsers do not show, and the model was trained on pictures. Save it as PNG");
+  if (data) throw new Error(`a picture, but the model reads TIFF files with ${bands.mean.length} bands, as it was trained with`);
+  return readBands(await file.arrayBuffer(), bands);
+}
+
 /** Return the pixels of an image file, turned as EXIF says, without a conversion of colours, as OpenCV reads it. */
 async function pixelsOf(file) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
   } catch {
-    throw new Error("the browser cannot read it. Expected a JPEG, PNG or WebP image, or a model that ends in .onnx");
+    throw new Error("the browser cannot read it. Expected a JPEG, PNG, WebP or TIFF image, or a model that ends in .onnx");
   }
   const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
   context.drawImage(bitmap, 0, 0);
@@ -51,14 +61,16 @@ async function pixelsOf(file) {
 
 async function show() {
   if (!picture) return;
-  if (!model) return say(`${picture.name}: drop a model, too`);
-  const { name, data } = picture;
+  const { name } = picture.file;
+  if (!model) return say(`${name}: drop a model, too`);
   say(`${name} ...`);
   await new Promise(requestAnimationFrame); // the words appear before the network computes
   const start = performance.now();
   try {
+    if (picture.model !== model) picture = { ...picture, model, reading: await readingOf(picture) };
+    const data = picture.reading;
     const found = await predict(model, data, Number(score.value));
-    draw(data, found);
+    draw(data.bands ? visible(data) : data, found);
     const what = found.labels ? "labelled" : `${found.objects.length} objects`;
     say(`${name}: ${what}, ${data.width} x ${data.height} pixels, ${((performance.now() - start) / 1000).toFixed(2)} s`);
     globalThis.result = { name, ...found }; // for scripts and tests
