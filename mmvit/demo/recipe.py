@@ -125,6 +125,11 @@ def _detector(model: ConfigDict) -> None:
         for proposals in (model.train_cfg.rpn_proposal, model.test_cfg.rpn):
             proposals.nms_pre = proposals.max_per_img = PROPOSALS
         return
+    if "panoptic_head" in model:
+        for part in (model.panoptic_head, model.panoptic_fusion_head):
+            part.num_things_classes = len(CLASSES)
+        model.panoptic_head.loss_cls.class_weight = [*[1.0] * len(CLASSES), 0.1]
+        return
     model.bbox_head.num_classes = len(CLASSES)
     if model.bbox_head.type != "RetinaHead":
         return
@@ -148,7 +153,8 @@ def _segmenter(model: ConfigDict, layout: LabelMaps) -> None:
 
 
 def _detection_pipelines(cfg: Config) -> None:
-    masks = dict(with_mask=True, poly2mask=False) if "roi_head" in cfg.model else {}
+    masked = [part for part in ("roi_head", "panoptic_head") if part in cfg.model]
+    masks = dict(with_mask=True, poly2mask=masked[0] == "panoptic_head") if masked else {}
     load: list[dict] = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations", with_bbox=True, **masks)]
     keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
     cfg.train_pipeline = [*load, dict(type="PackDetInputs")]

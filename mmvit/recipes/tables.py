@@ -261,6 +261,16 @@ HEADS = {
         first=1,
         skips=False,
     ),
+    "mask2former_instance": Head(
+        "Mask2Former (instances)",
+        "Mask2Former",
+        ("box AP", "mask AP"),
+        "runtime_detection",
+        {"panoptic_head": None},
+        Pace(1.0, 2e-4),
+        {"coco": Pairing("coco_instance", "mask2former_50e", "mmdet's for Mask2Former, without its large-scale jitter")},
+        demo={"panoptic_head.num_queries": 50, "train_cfg.num_points": 1024},
+    ),
     "mask2former_semantic": Head(
         "Mask2Former",
         "Mask2FormerHead",

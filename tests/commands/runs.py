@@ -39,6 +39,7 @@ PAIRED = {  # a config of each head but RetinaNet, which all other tests are abo
     "dino_pvt_v2_b2_coco": ("coco/bbox_mAP",),
     "deformable_detr_pvt_small_coco": ("coco/bbox_mAP",),
     "rtmdet_van_b2_coco": ("coco/bbox_mAP",),
+    "mask2former_instance_pvt_v2_b2_coco": ("coco/bbox_mAP", "coco/segm_mAP"),
     "mask2former_semantic_van_b2_ade20k": SEGMENTED,
     "upernet_van_b0_ade20k": SEGMENTED,
     "segformer_pvt_v2_b2_cityscapes": SEGMENTED,

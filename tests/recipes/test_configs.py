@@ -36,6 +36,7 @@ TYPES = {  # of the model and of the part that stands for the head
     "dino": ("DINO", "bbox_head", "DINOHead"),
     "deformable_detr": ("DeformableDETR", "bbox_head", "DeformableDETRHead"),
     "rtmdet": ("RTMDet", "bbox_head", "RTMDetSepBNHead"),
+    "mask2former_instance": ("Mask2Former", "panoptic_head", "Mask2FormerHead"),
     "mask2former_semantic": ("EncoderDecoder", "decode_head", "Mask2FormerHead"),
 }
 
@@ -52,7 +53,7 @@ def build(cfg: Config) -> nn.Module:
 def class_counts(part: Any) -> list[int]:
     if not isinstance(part, dict):
         return []
-    return [value for key, value in part.items() if key == "num_classes"] + [
+    return [value for key, value in part.items() if key in ("num_classes", "num_things_classes")] + [
         count for value in part.values() for count in class_counts(value)
     ]
 
@@ -91,7 +92,13 @@ def test_a_run_has_what_it_needs(path: Path) -> None:
     leaf, cfg = parse(path.stem), load_config(path)
     segments = leaf.dataset != "coco"
     assert cfg.default_scope == ("mmseg" if segments else "mmdet")
-    merges = "mmvit.SegTTAModel" if segments else "mmvit.InstanceTTAModel" if leaf.head == "mask_rcnn" else "DetTTAModel"
+    merges = (
+        "mmvit.SegTTAModel"
+        if segments
+        else "mmvit.InstanceTTAModel"
+        if "mask AP" in HEADS[leaf.head].metrics
+        else "DetTTAModel"
+    )
     assert cfg.tta_model.type == merges
     assert cfg.tta_pipeline[0].type == "LoadImageFromFile"
     assert len(cfg.tta_pipeline[1].transforms[0]) > 1
@@ -114,7 +121,7 @@ def test_a_run_has_what_it_needs(path: Path) -> None:
         assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end
         assert cfg.train_cfg.max_iters % cfg.default_hooks.checkpoint.interval == 0
     else:
-        assert cfg.val_evaluator.metric == (["bbox", "segm"] if leaf.head == "mask_rcnn" else "bbox")
+        assert cfg.val_evaluator.metric == (["bbox", "segm"] if "mask AP" in HEADS[leaf.head].metrics else "bbox")
 
 
 @each_pairing
@@ -276,7 +283,7 @@ def test_pipelines_read_the_datasets_format(head: str, data: str, demo_data: Pat
             assert image.shape[1:] == sample.img_shape
             if data == "coco":
                 assert len(sample.gt_instances.bboxes)
-                assert ("masks" in sample.gt_instances) == (head == "mask_rcnn" and pipeline != "tta_pipeline")
+                assert ("masks" in sample.gt_instances) == ("mask AP" in HEADS[head].metrics and pipeline != "tta_pipeline")
                 continue
             labels = sample.gt_sem_seg.data
             assert labels.shape[1:] == (image.shape[1:] if batch else sample.ori_shape)
