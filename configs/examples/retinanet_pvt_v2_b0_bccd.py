@@ -29,7 +29,7 @@ train_pipeline = [
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [dict(step, scale=scale) if step["type"] == "Resize" else step for step in _base_.test_pipeline]
-data = dict(data_root="data/bccd/", data_prefix=dict(img=""), metainfo=dict(classes=("Platelets", "RBC", "WBC")))
+data = dict(data_root="", data_prefix=dict(img="data/bccd/"), metainfo=dict(classes=("Platelets", "RBC", "WBC")))
 files = {split: f"projects/bccd/annotations/{split}.json" for split in ("train", "val", "test")}
 train_dataloader = dict(batch_size=4, dataset=dict(data, ann_file=files["train"], pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(data, ann_file=files["val"], pipeline=test_pipeline))
