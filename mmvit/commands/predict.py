@@ -61,15 +61,18 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int
 
 def _predict(asked: Namespace) -> int:
     config, checkpoint, inputs = parts(asked.words)
-    from ..config.work_dirs import best_of  # not before they are needed: --help does without torch
-    from ..predict.prediction import Options, Prediction
+    from ..predict.prediction import Options, Prediction  # not before they are needed: --help does without torch
     from ..predict.predictor import Predictor
     from ..predict.shares import start
     from ..predict.writing import numbered
 
     names = ("device", "score", "batch_size", "precision", "tta", "tile", "overlap")
+    if checkpoint is None:
+        from ..config.work_dirs import best_of  # needs mmengine, which exported files do without
+
+        checkpoint = best_of(str(config))
     share = start()
-    predictor = Predictor(config, checkpoint or best_of(str(config)), **{name: getattr(asked, name) for name in names})
+    predictor = Predictor(config, checkpoint, **{name: getattr(asked, name) for name in names})
     if asked.precision == "auto" and share.is_first:
         print(f"--precision auto: {predictor.precision} on {processor()}")
     same = {name: getattr(asked, name) for name in ("json", "classes", "recursive", "ann", "format", "resume")}

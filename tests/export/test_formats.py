@@ -53,7 +53,7 @@ def test_only_the_best_scores_are_sorted_by_openvino(exporting: Export) -> None:
 @pytest.mark.slow
 def test_raw_masks_are_pasted_by_the_runner(exporting: Export, photographs: Path) -> None:
     exported = exporting("mask_rcnn-VAN", "raw.pt2", "--to", "pt2", "--raw-masks")
-    run, metadata = open_session(exported.file)
+    run, metadata, _ = open_session(exported.file)
     assert metadata["raw_masks"] is True
     assert metadata["inputs"] == ["image", "score_threshold"]
     *_, masks = run(dict(image=np.full((1, 160, 240, 3), 99, np.uint8), score_threshold=np.array(0.0, np.float32)))

@@ -49,7 +49,7 @@ def test_an_openvino_file_runs_in_several_threads(tmp_path: Path) -> None:
     model = openvino.Model([found], [given])
     model.set_rt_info(json.dumps(dict(kind="backbone", inputs=["x"], size=None, batch=1)), [FIELD])
     openvino.save_model(model, str(tmp_path / "model.xml"), compress_to_fp16=False)
-    run, _ = open_session(tmp_path / "model.xml")
+    run, *_ = open_session(tmp_path / "model.xml")
     feeds = [np.random.default_rng(seed).normal(size=(400, 400)).astype(np.float32) / 20 for seed in range(8)]
     wanted = [run({0: feed})[0] for feed in feeds]
     with ThreadPoolExecutor(4) as pool:

@@ -262,11 +262,8 @@ def test_pipelines_read_the_datasets_format(head: str, data: str, demo_data: Pat
     """Training, testing and test-time augmentation, on files that lie where the format wants them."""
     cfg = load(f"{head}_{'pvt_v2' if data == 'binary' else 'van'}_b2_{data}")
     root = demo_data / data.replace("ade20k", "ade/ADEChallengeData2016")
-    for split, pipeline, batch in (
-        ("train", "train_pipeline", True),
-        ("val", "test_pipeline", False),
-        ("test", "tta_pipeline", False),
-    ):
+    for split, pipeline in dict(train="train_pipeline", val="test_pipeline", test="tta_pipeline").items():
+        batch = split == "train"
         settings = cfg[f"{split}_dataloader"].dataset
         assert split == "test" or settings.pipeline == cfg[pipeline]
         settings.update(data_root=str(root), pipeline=cfg[pipeline])
