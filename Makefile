@@ -27,7 +27,8 @@ NAME = $(basename $(notdir $(CONFIG)))_demo
 BIN = $(VENV)/bin
 READY = $(VENV)/ready
 # Two workers with a thread each take half the time of one with two: most tests are small. A file's tests share fixtures.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# A worker that crashes ends the run: xdist gives what it had left to nobody, and would wait for ever.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 
 GPU_PYTHON ?= python3
 GPU_OUT ?= docs
@@ -112,7 +113,7 @@ $(READY): pyproject.toml constraints.txt constraints-lowest.txt
 	$(BIN)/pip install --force-reinstall --no-deps -c $(PINS) opencv-python-headless
 	touch $@
 
-LOWEST_PYTEST = OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+LOWEST_PYTEST = OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 
 test-lowest: .venv-lowest/ready
 	$(LOWEST_PYTEST) -m "not slow" --ignore tests/house
