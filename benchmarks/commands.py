@@ -3,7 +3,7 @@
 `mmvit predict` beside mmdet's `DetInferencer`, on 100 pictures and on more; a training until its first step, and a training of
 one step without validation; with a COMMIT, ours at that commit as well. Each is a process of its own with one thread, and they
 take turns, in an order drawn by chance. CPU seconds differ less than seconds by what else a machine does. Pictures are small,
-and the network is the smallest, so that what surrounds it shows.
+and the network is narrow, so that what surrounds it shows.
 """
 
 import json
@@ -40,7 +40,8 @@ CLASSES = ("one", "two")
 SETTINGS = """\
 _base_ = "mmvit::retinanet_pvt_v2_b0_coco.py"
 metainfo = dict(classes=("one", "two"), palette=[(240, 60, 60), (60, 60, 240)])
-model = dict(backbone=dict(init_cfg=None), bbox_head=dict(num_classes=2), data_preprocessor=dict(pad_size_divisor=32))
+narrow = dict(in_channels=32, feat_channels=32, stacked_convs=1)
+model = dict(backbone=dict(init_cfg=None), neck=dict(out_channels=32), bbox_head=dict(num_classes=2, **narrow))
 data = dict(data_root="ROOT/", metainfo=metainfo, ann_file="all.json", data_prefix=dict(img="all/"))
 learn, small = [
     [dict(step, scale=(128, 96)) if step["type"] == "Resize" else step for step in pipeline]
