@@ -33,7 +33,8 @@ def main() -> None:
     random.seed(0)
     torch.manual_seed(0)
     samples = read(asked.project / "annotations" / "train.json", asked.pictures)
-    model = retinanet_resnet50_fpn_v2(weights=None, weights_backbone=None, num_classes=4, min_size=SIDES, max_size=400)
+    classes = max(int(label) for _, _, labels in samples for label in labels) + 1  # with the background
+    model = retinanet_resnet50_fpn_v2(weights=None, weights_backbone=None, num_classes=classes, min_size=SIDES, max_size=400)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
     train(model, samples, asked.minutes * 60)
     for split in ("test", "val"):

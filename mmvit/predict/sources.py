@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from glob import glob, has_magic
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -169,24 +170,20 @@ def of_pil(image: Any, name: str) -> np.ndarray:
     """Return (H, W, 3) uint8 in BGR of a PIL image, as OpenCV reads the same image from a file.
 
     Raises:
-        InputError: 32-bit integers beyond 16 bits, floats, or L*a*b*, which libraries convert differently.
+        InputError: 32-bit integers beyond 16 bits, or floats.
     """
     from PIL import ImageOps
 
     from ..data.orientation import turns
 
-    kind, hidden = image.format, image.info.get("transparency")
+    kind = image.format
     image = ImageOps.exif_transpose(image) if turns(kind) else image
-    if image.mode == "LAB":
-        raise InputError(f"{name}: a PIL image of mode LAB. Expected RGB or grey; convert it")
     if not image.mode.startswith(("I", "F")):
-        bgr = np.array(image.convert("RGB"))[..., ::-1]
-        if kind == "TIFF" and image.mode == "RGBA":  # libtiff multiplies
-            bgr = ((bgr * np.asarray(image)[..., 3:].astype(np.uint16) + 127) // 255).astype(np.uint8)
-        elif kind == "GIF" and image.mode == "P" and hidden is not None:  # OpenCV shows the background there
-            place = 3 * image.info.get("background", 0)
-            bgr[np.asarray(image) == hidden] = image.getpalette()[place : place + 3][::-1]
-        return np.ascontiguousarray(bgr)
+        if kind == "TIFF" or (kind == "GIF" and image.mode == "P"):  # whose colours OpenCV decodes in a way of its own
+            file = BytesIO()
+            image.save(file, kind, compression="raw")
+            return cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR)
+        return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         span = f"{values.min()} to {values.max()}"
