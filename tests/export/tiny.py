@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from mmvit.predict.results import Detections, LabelMap, Result
+from mmvit.recipes.tables import HEADS as TABLE
 
 WIDTH, CLASSES = 8, 5
 FAMILY = {family.name: family for family in FAMILIES}
@@ -27,6 +28,10 @@ SPREAD = (
     "rpn_reg",
     "conv_cls",
     "atss_cls",
+    "cls_convs.0.0.conv",
+    "rtm_cls.0",
+    "rtm_cls.1",
+    "rtm_cls.2",
 )  # what gives the scores
 CHANGES: dict[str, dict] = dict(
     retinanet=dict(bbox_head=dict(in_channels=WIDTH, feat_channels=WIDTH, stacked_convs=1, num_classes=CLASSES)),
@@ -38,6 +43,10 @@ CHANGES: dict[str, dict] = dict(
             bbox_head=dict(in_channels=WIDTH, fc_out_channels=16, num_classes=CLASSES),
             mask_head=dict(in_channels=WIDTH, conv_out_channels=WIDTH, num_convs=1, num_classes=CLASSES),
         ),
+    ),
+    rtmdet=dict(
+        neck=dict(num_csp_blocks=1),
+        bbox_head=dict(in_channels=WIDTH, feat_channels=WIDTH, stacked_convs=1, num_classes=CLASSES),
     ),
     fpn=dict(decode_head=dict(in_channels=[WIDTH] * 4, channels=WIDTH, num_classes=CLASSES)),
     upernet=dict(decode_head=dict(channels=WIDTH, num_classes=CLASSES), auxiliary_head=None),
@@ -58,7 +67,7 @@ def write_config(folder: Path, head: str, family: str, data: Path | None = None,
     cfg = Config.fromfile(HOME / f"configs/_base_/heads/{head}.py")
     segments = head in SEGMENTERS
     cfg.default_scope = "mmseg" if segments else "mmdet"
-    cfg.model.backbone = dict(type=f"mmvit.{family}", arch=FAMILY[family].tiny)
+    cfg.model.backbone = dict(type=f"mmvit.{family}", arch=FAMILY[family].tiny, out_indices=tuple(range(TABLE[head].first, 4)))
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         channels = list(MODELS.build(cfg.model.backbone).out_channels)
     model = dict(CHANGES[head])
@@ -67,7 +76,7 @@ def write_config(folder: Path, head: str, family: str, data: Path | None = None,
     if head in ("upernet", "segformer") and "in_channels" not in model["decode_head"]:
         model["decode_head"] = dict(model["decode_head"], in_channels=channels)
     elif head not in ("upernet", "segformer"):
-        model["neck"] = dict(in_channels=channels, out_channels=WIDTH)
+        model["neck"] = dict(model.get("neck") or {}, in_channels=channels, out_channels=WIDTH)
     cfg.merge_from_dict(dict(model=model))
     cfg.test_dataloader = dict(dataset=test_dataset(segments, data))
     file = folder / f"{head}_{family}.py"
@@ -103,7 +112,8 @@ def write_checkpoint(config: Path) -> Path:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.removesuffix(".weight").endswith(SPREAD):
-                parameter.normal_(std=0.03 if "rpn_" in name else 0.3)  # no ties among proposals
+                wide = name.startswith(("bbox_head.cls_", "bbox_head.rtm_"))
+                parameter.normal_(std=0.03 if "rpn_" in name else 2 if wide else 0.3)  # no ties among proposals, detections
     file = config.with_suffix(".pth")
     torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=tuple("abcde")))), file)
     return file
