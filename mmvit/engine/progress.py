@@ -112,7 +112,7 @@ class ProgressHook(Hook):
     def _end(self, task: str, runner: Runner, metrics: dict[str, float] | None) -> None:
         if self.progress is not None:
             self.progress.remove_task(self.tasks.pop(task))
-            figures = "  ".join(f"{name} {value:.4g}" for name, value in (metrics or {}).items())
+            figures = "  ".join(f"{name} {value:.3f}" for name, value in (metrics or {}).items())
             self.progress.print(f"{task} after {runner.iter} iterations: {figures}")
 
 

@@ -233,7 +233,7 @@ def _row(entry: Validation) -> dict[str, Any]:
 
 
 def _figure(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4g}"
+    return "none" if value is None else f"{value:.3f}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> list[str]:

@@ -87,7 +87,7 @@ def test_closing_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results.best = str(folder / "best_mIoU_iter_10.pth")
     said = closing_lines(results).splitlines()
     assert said[0].split("  ")[-2:] == ["best: iteration 10", "last: iteration 20"]
-    assert said[1].split() == ["mIoU", "60", "55.5"]
+    assert said[1].split() == ["mIoU", "60.000", "55.500"]
     assert len([line for line in said if line.startswith("class ")]) == 21, "a heading and the first twenty"
     assert "and 5 more in results.csv" in said
     assert said[-2] == "next: python -m mmvit predict 'my run/best_mIoU_iter_10.pth' IMAGES"
