@@ -138,7 +138,8 @@ def _normalisation(plan: Plan) -> Iterator[Finding]:
             f"model.data_preprocessor has mean {list(mean)} and std {list(std)}, which are for pixels from 0 to 1. Here they "
             f"go from 0 to 255: write mean={_times_255(mean)}, std={_times_255(std)}"
         )
-    steps = {view.key: any(name_of(step.get("type")) == "Normalize" for step in view.steps()) for view in plan.datasets}
+    kinds = {view.key: {name_of(step.get("type")) for step in view.steps()} for view in plan.datasets}
+    steps = {key: "Normalize" in found for key, found in kinds.items() if "LoadBands" not in found}  # which normalises, too
     with_step, without = ([key for key, has in steps.items() if has is wanted] for wanted in (True, False))
     if with_step and mean:
         sentence = (

@@ -16,6 +16,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 from PIL import Image, UnidentifiedImageError
 
+from ..config.datasets import SPLITS
 from ..data.orientation import orientation
 from ..data.tiff import Bands
 from ..errors import InputError, first_few
@@ -233,3 +234,19 @@ def split_of(path: Path) -> str | None:
 def folder_split(path: Path) -> str | None:
     """Return the split that a folder of the path names; a picture's own name says nothing."""
     return next((WORDS[part.lower()] for part in reversed(path.parts[:-1]) if part.lower() in WORDS), None)
+
+
+def listed_splits(folder: Folder, kind: str) -> dict[str, str]:
+    """Return the split of each picture that the lists of Pascal VOC's ImageSets name.
+
+    Args:
+        kind: Main or Segmentation, the folder of lists that counts first: a picture may be in several.
+    """
+    found: dict[str, str] = {}
+    lists = [(file, split) for split in SPLITS for file in folder.named(f"{split}.txt")]
+    for parent in (kind, "ImageSets", "Main", "Segmentation"):
+        for file, split in lists:
+            for line in folder.text(file).splitlines() if file.parent.name == parent else ():
+                name = Path(re.sub(r"(\s+-1|\s\s+[01])$", "", line.strip()))  # lists of a class say whether it is there
+                found.setdefault(plain(name.stem if name.suffix.lower() in PICTURES else name.name), split)
+    return found

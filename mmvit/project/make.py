@@ -14,7 +14,7 @@ from . import config, formats, plan, split, writing
 from .description import Collection
 from .folder import Folder
 from .survey import Facts, facts_of
-from .targets import name_classes, retarget
+from .targets import BACKGROUND, name_classes, retarget
 
 READS_PIXELS = {"boxes": False, "masks": False, "classes": True, "binary": True, None: None}
 
@@ -53,6 +53,12 @@ class Found:
     facts: Facts
     same: list[list[Path]]
     decisions: dict[str, str]
+
+    @property
+    def counted(self) -> list[str]:
+        """Classes that objects or pixels are counted of; where objects are drawn into maps, not what is around them."""
+        drawn = self.task in ("classes", "binary") and not self.collection.has_maps
+        return [name for name in self.classes if not (drawn and name == BACKGROUND)]
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def _table(found: Found) -> Table:
     for split in splits:
         table.add_column(split, justify="right")
     table.add_row("  pictures", *(f"{found.facts.pictures[split]:,}" for split in splits), style="dim")
-    names = sorted(found.classes, key=lambda name: -sum(counts[split][name] for split in splits))
+    names = sorted(found.counted, key=lambda name: -sum(counts[split][name] for split in splits))
     shown = names if len(names) <= ROWS else [*names[: ROWS // 2], None, *names[-ROWS // 2 :]]
     for name in shown:
         if name is None:
@@ -93,7 +93,7 @@ def _doubtful(found: Found) -> Iterator[tuple[int, str]]:
         )
     if across := leaked(found.collection, found.same):
         yield len(across), f"of them in several splits, so that the figures will be too good: {first_few(across[0], 2)}"
-    if rare := rare_classes(found.collection, found.classes):
+    if rare := rare_classes(found.collection, found.counted):
         of = "pictures" if found.collection.has_maps else "objects"
         listed = first_few([f"{name} ({count})" for name, count in sorted(rare, key=lambda entry: entry[1])], 6)
         yield len(rare), f"classes with fewer than {FEW} {of} in training: {listed}"

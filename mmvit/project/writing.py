@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -111,11 +110,9 @@ def _converted(folder: Folder, collection: Collection, picture: Picture) -> np.n
     values = read_map(folder, picture.maps[0])
     assert values is not None  # it was read before
     labels = np.full(values.shape[:2], IGNORED, np.uint8)
-    for number, value in enumerate(collection.values):
-        if values.ndim == 3:
-            labels[(values == value).all(2)] = number
-        else:
-            labels[values == (value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value)] = number
+    for number, value in enumerate(collection.values):  # a map that is grey all over has one channel, among colours, too
+        same = values[..., None] == value if values.ndim == 2 else values == value
+        labels[same.all(2)] = number
     return labels
 
 
@@ -133,15 +130,11 @@ def drawn(picture: Picture, classes: Sequence[str]) -> np.ndarray:
 
 
 def mask_of(thing: Thing, picture: Picture) -> np.ndarray:
-    """Return the mask (H, W) of an object: of its RLE, its polygons, or its box."""
-    if thing.rle is not None:
-        from pycocotools import mask
+    """Return the mask (H, W) of an object: of its RLE, its polygons, or its box, as COCO's evaluation draws them."""
+    from pycocotools import mask
 
+    if thing.rle is not None:
         return mask.decode(thing.rle).astype(bool)
-    canvas = np.zeros((picture.height, picture.width), np.uint8)
     x, y, width, height = thing.box
     polygons = thing.polygons or [[x, y, x + width, y, x + width, y + height, x, y + height]]
-    for polygon in polygons:
-        points = np.array(polygon).reshape(-1, 2) - 0.5  # pixels' centres lie at halves
-        cv2.fillPoly(canvas, [np.round(points).astype(np.int32)], 1)
-    return canvas.astype(bool)
+    return mask.decode(mask.merge(mask.frPyObjects(polygons, picture.height, picture.width))).astype(bool)

@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from test_project import SHORT, TWO, made, unreachable  # noqa: F401  # a fixture
 
+from mmvit.checks.plan import Plan
+from mmvit.checks.settings import check_settings
 from mmvit.data.tiff import georeference
 from mmvit.engine.configuration import TrainOptions
 from mmvit.engine.launch import train
@@ -41,6 +43,7 @@ def test_every_band_is_read_alike_everywhere(tmp_path: Path, monkeypatch: pytest
     assert cfg.model.backbone.in_channels == 6
     assert cfg.load.mean[4] == pytest.approx(1000 + 500 * 400 / (48 * 64), abs=2)
     assert "PhotoMetricDistortion" not in str(cfg.train_pipeline)
+    assert not list(check_settings(Plan(cfg, ("train", "val"))))  # the bands are normalised as they are read
     train(TrainOptions(Path("out/data.py"), cfg_options={**SHORT, **TWO}))
     image = str(tmp_path / "data" / "images" / "0.tif")
     predictor = Predictor(None, "out/run/iter_2.pth", tile=32)

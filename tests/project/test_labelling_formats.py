@@ -1,6 +1,7 @@
 """What labelling tools write is read into one description, with names, shapes and sizes."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ from labelling import (
     BOXES,
     CLASSES,
     PICTURES,
+    SIZE,
     TOOLS,
     coco_content,
     label_maps,
+    labelme,
     object_masks,
     picture,
     pictures,
@@ -24,6 +27,7 @@ from mmvit.errors import InputError
 from mmvit.project.description import NO_AREA, NO_LABELS, NO_PICTURE, OTHER_SIZE, OUTSIDE, Collection
 from mmvit.project.folder import Folder
 from mmvit.project.formats import read
+from mmvit.project.writing import drawn, write_maps
 
 DRAWN = ("coco", "polygons", "masks", "brush", "labelme")
 
@@ -189,3 +193,54 @@ def test_unknown_labels_name_the_formats(tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text(json.dumps({"what": 1}))
     with pytest.raises(InputError, match=r"labels were not recognised. Expected one of COCO JSON, .*; found files .jpg, .json"):
         read(Folder(tmp_path))
+
+
+@pytest.mark.parametrize("stem", ["bowl", "a l", "cup", "x_p1"])
+@pytest.mark.parametrize(("folder", "suffix"), [("masks", ".png"), ("masks", ".jpg"), (".", "_mask.png")])
+def test_masks_of_pictures_with_odd_names(tmp_path: Path, stem: str, folder: str, suffix: str) -> None:
+    """Names that end like those of label maps, and masks as JPEG, whose values are near 0 and 255 (Kvasir-SEG)."""
+    images = tmp_path / ("images" if folder == "masks" else ".")
+    for name in (stem, f"{stem}2"):
+        picture(images / f"{name}.png")
+        (tmp_path / folder).mkdir(exist_ok=True)
+        mask = np.zeros((48, 64), np.uint8)
+        mask[8:40, 8:40] = 255
+        Image.fromarray(mask).save(tmp_path / folder / f"{name}{suffix}")
+    collection = read(Folder(tmp_path), "maps")
+    assert [entry.file.stem for entry in collection.pictures] == [stem, f"{stem}2"]
+    assert not collection.aside
+    assert collection.pictures[0].pixels == {"foreground": 1024, "background": 2048}
+
+
+def test_pascal_voc_segmentation(tmp_path: Path) -> None:
+    """The map of the classes is read, not the one of the objects; the lists are of ImageSets/Segmentation."""
+    label_maps(tmp_path, "RGB")
+    (tmp_path / "masks").rename(tmp_path / "SegmentationClass")
+    (tmp_path / "images").rename(tmp_path / "JPEGImages")
+    (tmp_path / "SegmentationObject").mkdir()
+    for file in (tmp_path / "SegmentationClass").iterdir():
+        Image.new("RGB", SIZE, (128, 0, 0)).save(tmp_path / "SegmentationObject" / file.name)
+    Image.new("RGB", SIZE).save(file)  # nothing but the first class, which is grey
+    for kind, lists in {"Main": "", "Segmentation": "p 2\np 3\n"}.items():
+        (tmp_path / "ImageSets" / kind).mkdir(parents=True)
+        (tmp_path / "ImageSets" / kind / "train.txt").write_text("p 0\np 1\n" if lists else "p 3\n")
+        (tmp_path / "ImageSets" / kind / "val.txt").write_text(lists)
+    folder = Folder(tmp_path)
+    collection = read(folder)
+    assert [len(where) for where in collection.aside.values()] == [4]
+    assert {entry.file.stem: entry.split for entry in collection.pictures} == {
+        "p 0": "train", "p 1": "train", "p 2": "val", "p 3": "val"
+    }  # fmt: skip
+    write_maps(folder, collection, collection.classes, tmp_path / "out")
+    for entry in collection.pictures:
+        with Image.open(tmp_path / "out" / f"{entry.file}.png") as written:
+            found = np.bincount(np.array(written).ravel(), minlength=3)
+        assert found.tolist() == ([3072, 0, 0] if entry.file.stem == file.stem else [1024] * 3)
+
+
+def test_drawn_maps_have_the_pixels_of_the_polygons(tmp_path: Path) -> None:
+    labelme(tmp_path)
+    for entry in read(Folder(tmp_path)).pictures:
+        areas = Counter(drawn(entry, ("background", *CLASSES)).ravel().tolist())
+        want = {"a b": {1: 384}, "Über 鸟": {1: 120, 2: 1600 - 120}}.get(entry.file.stem, {})
+        assert {key: count for key, count in areas.items() if key} == want

@@ -119,6 +119,17 @@ def test_numbers_of_coco_files_that_mean_something_else(tmp_path: Path) -> None:
     assert collection.direct == {}, "mmdet would read them otherwise"
 
 
+@pytest.mark.parametrize(("first", "as_it_is"), [(1, True), (0, False), ("7", False)])
+def test_files_with_ids_that_evaluation_misreads_are_written_anew(tmp_path: Path, first: object, as_it_is: bool) -> None:
+    """Roboflow numbers objects from 0, which pycocotools takes for 'not found'."""
+    for split in ("train", "valid"):
+        pictures(tmp_path / split)
+        content = coco_content()
+        content["annotations"][0]["id"] = first
+        write_json(tmp_path / split / "_annotations.coco.json", content)
+    assert bool(read(Folder(tmp_path)).direct) == as_it_is
+
+
 def test_what_is_broken_is_named(tmp_path: Path) -> None:
     for split in ("train", "val"):
         pictures(tmp_path / split)

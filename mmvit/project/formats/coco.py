@@ -36,7 +36,7 @@ def read(folder: Folder) -> Collection:
     for split, file in files.items():
         prefixes[split] = _read(gathering, folder, file, None if split == WHOLE else split)
     collection = gathering.finish()
-    collection.splits = "one file a split"
+    collection.splits = "the annotation files, one a split"
     direct = {split: (file, prefix) for split, file in files.items() if (prefix := prefixes[split]) is not None}
     if len(direct) == len(files) and WHOLE not in files and _same_order(folder, files, collection.classes):
         collection.direct = direct
@@ -142,7 +142,9 @@ def _objects(
         except (KeyError, TypeError, ValueError, AttributeError):
             gathering.note(UNKNOWN, where)
             continue
-        clean &= all(key in entry for key in ("id", "area", "bbox")) and isinstance(entry.get("iscrowd"), int)
+        # pycocotools takes an id of 0, as Roboflow's first object has, for "not found"
+        clean &= isinstance(entry.get("id"), int) and entry["id"] > 0
+        clean &= all(key in entry for key in ("area", "bbox")) and isinstance(entry.get("iscrowd"), int)
         if picture is not None:  # else its picture was noted
             gathering.add(picture, thing, where)
     return clean

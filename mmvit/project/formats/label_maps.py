@@ -3,6 +3,7 @@
 import csv
 import re
 from collections import Counter
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,23 +12,28 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ...errors import InputError, first_few
-from ..description import IGNORED, NO_LABELS, OTHER_SIZE, UNREADABLE, Collection, Picture
-from ..folder import Folder, folder_split, in_common, plain
+from ..description import IGNORED, NO_LABELS, NO_PICTURE, OTHER_SIZE, UNREADABLE, Collection, Picture
+from ..folder import Folder, folder_split, in_common, listed_splits, plain
 
 MAP_FOLDERS = re.compile(r"mask|label|annot|gt|truth|segment", re.IGNORECASE)
 MAP_NAMES = re.compile(
-    r"[_\-. ]?(labeltrainids|labelids|mask|masks|label|labels|seg|segmentation|gt|groundtruth|l|p|gtfine|watershed)$",
+    r"((^|[_\-. ]|(?<=\d))(labeltrainids|labelids|instanceids|masks?|labels?|seg|segmentation|gt|groundtruth|gtfine|watershed)"
+    r"|[_-][lp])$",  # not bowl, nor cup
     re.IGNORECASE,
 )
+OBJECTS = re.compile(r"object|instance", re.IGNORECASE)  # numbers of single objects, as in Pascal VOC's SegmentationObject
 NAME_FILES = ("classes.txt", "labels.txt", "codes.txt", "labelmap.txt", "label_names.txt", "class_names.txt", "class_dict.csv")
 TINTS = ("classes.csv", "colors.csv", "label_colors.txt", "colormap.csv", "class_colors.csv", *NAME_FILES)
 MOST = 255
 ONE_CHANNEL = ("P", "L", "1", "I", "I;16")
+LOSSLESS = (".png", ".bmp", ".tif", ".tiff")
+LOSSY = (".jpg", ".jpeg")  # black and white masks survive these: Kvasir-SEG has such
 
 
 def recognise(folder: Folder) -> bool:
-    return (bool(_pairs(folder)) and _listed_colours(folder) is not None) or any(
-        read_map(folder, label) is not None for _, label in list(_pairs(folder).items())[:3]
+    pairs, _ = _pairs(folder)
+    return (bool(pairs) and _listed_colours(folder) is not None) or any(
+        read_map(folder, label) is not None for label in list(pairs.values())[:3]
     )
 
 
@@ -37,8 +43,9 @@ def read(folder: Folder) -> Collection:
     Raises:
         InputError: colours without a list of what they mean, or more values than a label map can have.
     """
-    pairs = _pairs(folder)
-    collection = Collection("label maps", [])
+    pairs, spare = _pairs(folder)
+    lists = listed_splits(folder, "Segmentation")
+    collection = Collection("label maps", [], splits="ImageSets" if lists else "folders")
     shared = {label for label, count in Counter(pairs.values()).items() if count > 1}
     for file, label in pairs.items():
         if label in shared:
@@ -50,51 +57,72 @@ def read(folder: Folder) -> Collection:
         elif size != other:
             collection.aside[OTHER_SIZE].append(f"{file} ({size[0]} x {size[1]}, label map: {other[0]} x {other[1]})")
         else:
-            collection.pictures.append(Picture(file, *size, maps=(label,), split=folder_split(file)))
-    for file in sorted(set(folder.pictures) - set(pairs) - set(pairs.values())):
-        collection.aside[NO_LABELS].append(str(file))
+            split = lists.get(plain(file.stem)) or folder_split(file)
+            collection.pictures.append(Picture(file, *size, maps=(label,), split=split))
+    for file in sorted(spare):
+        collection.aside["further label maps of the same pictures, such as those of single objects"].append(str(file))
+    for file in sorted(set(folder.pictures) - set(pairs) - set(pairs.values()) - spare):
+        collection.aside[NO_LABELS if file.suffix.lower() in LOSSY or _in_pictures(file) else NO_PICTURE].append(str(file))
     _name_values(folder, collection)
     return collection
 
 
-def _pairs(folder: Folder) -> dict[Path, Path]:
-    """Return the label map of each picture: the PNG of its name in a folder of labels, or with a word such as `_mask`."""
+def _pairs(folder: Folder) -> tuple[dict[Path, Path], set[Path]]:
+    """Return the label map of each picture, and further maps of the same pictures.
+
+    A map is the PNG of a picture's name in a folder of labels, or with a word such as `_mask`; a JPEG if there are no others.
+    """
+    pairs, spare = _paired(folder, LOSSLESS)
+    return (pairs, spare) if pairs else _paired(folder, LOSSY)
+
+
+def _paired(folder: Folder, suffixes: Sequence[str]) -> tuple[dict[Path, Path], set[Path]]:
     maps: dict[str, list[Path]] = {}
-    for file in folder.of(".png", ".bmp", ".tif", ".tiff"):
+    for file in folder.of(*suffixes):
         stem = plain(file.stem)
         named = MAP_NAMES.search(stem)
-        if named or any(MAP_FOLDERS.search(part) for part in file.parts[:-1]):
+        if named or _in_maps(file):
             for key in {stem, MAP_NAMES.sub("", stem), MAP_NAMES.sub("", MAP_NAMES.sub("", stem))}:
                 maps.setdefault(key, []).append(file)
-    pairs = {}
+    pairs, several = {}, set()
     taken = {file for files in maps.values() for file in files}
     for file in folder.pictures:
-        if file in taken and not _in_pictures(file):
-            continue
         found = [label for label in maps.get(plain(file.stem).removesuffix("_leftimg8bit"), ()) if label != file]
+        if file in taken and not (_in_pictures(file) or (not _in_maps(file) and any(map(_in_maps, found)))):
+            continue
         if found:
             pairs[file] = max(found, key=lambda label: (folder_split(label) == folder_split(file), *_likely(file, label)))
+            several.update(label for label in found if not _in_pictures(label))
     labels = set(pairs.values())
-    return {file: label for file, label in pairs.items() if file not in labels}
+    return {file: label for file, label in pairs.items() if file not in labels}, several - labels
 
 
 def _in_pictures(file: Path) -> bool:
     """Return whether a folder of the file says that it is a picture, although its name looks like that of a map."""
-    return not any(MAP_FOLDERS.search(part) for part in file.parts[:-1]) and not MAP_NAMES.search(file.stem)
+    return not _in_maps(file) and not MAP_NAMES.search(file.stem)
 
 
-def _likely(file: Path, label: Path) -> tuple[int, bool, str]:
-    """Return how likely a map is a picture's: by folders of one name; Cityscapes' labelTrainIds are for training."""
-    return in_common(file, label), "TrainIds" in label.stem, label.as_posix()
+def _in_maps(file: Path) -> bool:
+    return any(MAP_FOLDERS.search(part) for part in file.parts[:-1])
+
+
+def _likely(file: Path, label: Path) -> tuple[int, bool, bool, str]:
+    """Return how likely a map is a picture's: by folders of one name, classes; Cityscapes' labelTrainIds are for training."""
+    single = bool(OBJECTS.search(label.parent.name) or OBJECTS.search(label.stem.removeprefix(file.stem)))
+    return in_common(file, label), not single, "TrainIds" in label.stem, label.as_posix()
 
 
 def read_map(folder: Folder, label: Path) -> np.ndarray | None:
     """Return the values of a map (H, W), or its colours (H, W, 3); None if it cannot be read.
 
-    A palette's image has values; a grey image in three channels, too.
+    A palette's image has values; a grey image in three channels, too. Of a JPEG, black and white is read alone.
     """
     try:
         with Image.open(folder.root / label) as image:
+            if image.format == "JPEG":
+                grey = np.array(image.convert("L"))
+                clear = (grey < 64) | (grey > 191)
+                return np.where(grey > 127, IGNORED, 0) if clear.mean() > 0.97 else None
             if image.mode in ONE_CHANNEL:
                 return np.array(image).astype(np.int64)
             pixels = np.array(image.convert("RGB"))
@@ -153,7 +181,7 @@ def flat(folder: Folder, label: Path) -> bool:
 
 
 def _by_number(folder: Folder, collection: Collection, values: list[int]) -> None:
-    names = _listed_names(folder)
+    names = _listed_names(folder) or list(_listed_colours(folder) or ()) or None  # numbered in the order of the list
     if set(values) <= {0, IGNORED}:  # masks of 0 and 255
         collection.classes, collection.values = ["background", "foreground"], [0, IGNORED]
         return

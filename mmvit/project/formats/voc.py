@@ -3,13 +3,11 @@
 Coordinates are taken as they are: LabelImg and Roboflow count pixels from 0, the files of the challenge from 1.
 """
 
-import re
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from ...config.datasets import SPLITS
 from ..description import Collection, Picture
-from ..folder import PICTURES, Folder, folder_split, plain
+from ..folder import Folder, folder_split, listed_splits, plain
 from ..gather import Gathering
 from .shapes import from_corners, from_polygons
 
@@ -19,7 +17,7 @@ def recognise(folder: Folder) -> bool:
 
 
 def read(folder: Folder) -> Collection:
-    lists = _lists(folder)
+    lists = listed_splits(folder, "Main")
     gathering = Gathering(folder, "Pascal VOC XML")
     for file in folder.of(".xml"):
         root = _root(folder, file)
@@ -34,25 +32,13 @@ def read(folder: Folder) -> Collection:
             _objects(gathering, picture, root, file)
     collection = gathering.finish(file for file in folder.pictures if "Segmentation" not in str(file.parent))
     if lists:
-        collection.splits = "ImageSets/Main"
+        collection.splits = "ImageSets"
     return collection
 
 
 def _root(folder: Folder, file: Path) -> Element | None:
     root = folder.xml(file)
     return root if root is not None and root.tag == "annotation" and root.find("filename") is not None else None
-
-
-def _lists(folder: Folder) -> dict[str, str]:
-    """Return the split of each picture that the lists of ImageSets/Main name."""
-    found: dict[str, str] = {}
-    for split in SPLITS:
-        for file in folder.named(f"{split}.txt"):
-            if file.parent.name in ("Main", "ImageSets", "Segmentation"):
-                for line in folder.text(file).splitlines():
-                    name = Path(re.sub(r"(\s+-1|\s\s+[01])$", "", line.strip()))  # lists of a class say whether it is there
-                    found.setdefault(plain(name.stem if name.suffix.lower() in PICTURES else name.name), split)
-    return found
 
 
 def _size(root: Element) -> tuple[int, int] | None:
