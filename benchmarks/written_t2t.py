@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmvit.backbones import T2TViT
+from mmvit.compat.versions import has_autocast
 
 from .written_parts import Grid, heads_of, map_of, resized, self_attention, softmax_attention, tap, tokens_of, two_layers
 
@@ -25,7 +26,7 @@ def performer(module: Any, tokens: Tensor) -> Tensor:
     """Apply attention by positive random features, in float32 under autocast, then an MLP."""
     key, query, value = module.kqv(module.norm1(tokens)).chunk(3, dim=2)
     device = tokens.device.type
-    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+    with torch.autocast(device, enabled=False) if has_autocast(device) else nullcontext():
         exact = torch.promote_types(value.dtype, torch.float32)
         w = module.w.to(exact)
         key, query = (random_features(part.to(exact), w) for part in (key, query))

@@ -3,7 +3,7 @@
 | from torch | here |
 | --- | --- |
 | 2.2 | `is_compiling` is in `torch.compiler` |
-| 2.4 | `operator` makes operators that stay whole in compiled programs, `autocast_dtype` asks torch by device |
+| 2.4 | `operator` makes operators that stay whole in compiled programs, autocast is asked by device |
 | 2.4 | a CPU, too, has fused optimisers (`FUSED`) |
 | 2.6 | torch's own unpickler takes a list of allowed classes, before `unpickling` does; `total_norm` is torch's |
 | 2.12 | `is_exporting` is torch's: until then it is either missing, or also true inside of `torch.compile` |
@@ -11,7 +11,8 @@
 `NEEDS` lists what users ask for by name and only newer versions can do.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -34,8 +35,8 @@ OPERATORS = FUSED = TORCH >= (2, 4)
 
 # Features that need more than LEAST, and the first version that has each.
 COMPILING, EXPORTING, SEGMENTERS = "compiled backbones (--compile)", "mmvit export", "mmvit export of a segmenter"
-HALF, META = "float16 on a CPU", "costs of models with deformable convolutions"
-NEEDS: dict[str, Version] = {COMPILING: (2, 6), EXPORTING: (2, 6), SEGMENTERS: (2, 12), HALF: (2, 6), META: (2, 6)}
+HALF, META, SHARDING = "float16 on a CPU", "costs of models with deformable convolutions", "FSDP on CPUs"
+NEEDS: dict[str, Version] = dict.fromkeys((COMPILING, EXPORTING, HALF, META, SHARDING), (2, 6)) | {SEGMENTERS: (2, 12)}
 
 
 def require(feature: str) -> None:
@@ -78,6 +79,9 @@ def _exporting() -> Callable[[], bool]:
 
 
 is_exporting = _exporting()
+
+
+has_autocast: Callable[[str], bool] = getattr(torch.amp, "is_autocast_available", ("cpu", "cuda").__contains__)
 
 
 def autocast_dtype(device: str) -> torch.dtype | None:
@@ -130,8 +134,19 @@ def flop_formula(name: str) -> Callable[[Callable[..., int]], Callable[..., int]
     return register_flop_formula(getattr(getattr(torch.ops, namespace), short))
 
 
-def flop_counter(model: nn.Module) -> Any:
-    """Return torch's counter of a model's operations; it hooks the modules, so that bands, which overlap, run whole."""
+@contextmanager
+def flop_counter(model: nn.Module) -> Iterator[Any]:
+    """Count a model's operations with torch's counter.
+
+    Modules with a hook run bands, which overlap, whole. The hooks that the counter of torch 2.1 brings along would take a list
+    of maps apart before it reaches a neck, so that it is given no modules.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
-    return FlopCounterMode(display=False) if TORCH >= (2, 6) else FlopCounterMode(model, display=False)
+    hooks = [module.register_forward_pre_hook(lambda *_: None) for module in model.modules()]
+    try:
+        with FlopCounterMode(display=False) as counter:
+            yield counter
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -9,6 +9,7 @@ it, with any number of processes.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import FlexibleRunner
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
-from torch.distributed.fsdp.wrap import ModuleWrapPolicy
+from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
+from ..compat.versions import SHARDING, require
 from ..errors import InputError
 from ..pyramid import Pyramid
 from ..registry import RUNNERS, STRATEGIES
@@ -79,7 +81,7 @@ class FSDPStrategy(MMEngineStrategy):
         options: mmengine's, except `state_dict_cfg`: checkpoints are whole.
 
     Raises:
-        InputError: there is only one process.
+        InputError: there is only one process, or this version of torch shards on GPUs only.
     """
 
     def __init__(self, *, model_wrapper: Mapping[str, Any] | None = None, **options: Any) -> None:
@@ -97,8 +99,9 @@ class FSDPStrategy(MMEngineStrategy):
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         wrapper: dict[str, Any] = dict(use_orig_params=True)  # frozen and learning parameters side by side
         if blocks := {type(block) for block in blocks_of(model)}:
-            wrapper["auto_wrap_policy"] = ModuleWrapPolicy(blocks)
+            wrapper["auto_wrap_policy"] = partial(transformer_auto_wrap_policy, transformer_layer_cls=blocks)
         if not torch.cuda.is_available():
+            require(SHARDING)
             wrapper["device_id"] = torch.device("cpu")  # mmengine gives a GPU's number
         self.model_wrapper = {**wrapper, **self.model_wrapper}
         return super()._wrap_model(self.convert_model(model))

@@ -182,7 +182,9 @@ def of_pil(image: Any, name: str) -> np.ndarray:
         if kind == "TIFF" or (kind == "GIF" and image.mode == "P"):  # whose colours OpenCV decodes in a way of its own
             file = BytesIO()
             image.save(file, kind, compression="raw")
-            return cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR)
+            decoded = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR)
+            if decoded is not None:  # some builds read no GIF
+                return decoded
         return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:

@@ -99,9 +99,8 @@ def test_configs_that_are_none(folder: Path, capsys: pytest.CaptureFixture) -> N
         ("mmvit::_base_/datasets/coco_detection.py", "has no model"),
     ):
         assert main([config]) == 1
-        line = capsys.readouterr().out.splitlines()[len(doctor.CHECKS)]
-        assert line.startswith("wrong        config")
-        assert told in line
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("wrong        config")]
+        assert told in lines[0]
 
 
 def test_missing_data_and_file() -> None:

@@ -21,6 +21,7 @@ from small_datasets import write_noise_coco, write_noise_maps
 from two_processes import CASES, NORMED, PATIENCE, WAYS, as_one_of_two, free_port, write_model
 
 from benchmarks.stress import differing, outcome
+from mmvit.compat.versions import SHARDING
 from mmvit.engine.configuration import TestOptions, TrainOptions
 from mmvit.engine.launch import test as evaluate
 from mmvit.engine.launch import train
@@ -102,6 +103,7 @@ def checkpoint(folder: Path, work_dir: str, iteration: int = 4) -> dict[str, Any
     return torch.load(folder / work_dir / f"iter_{iteration}.pth", weights_only=True)
 
 
+@pytest.mark.needs(SHARDING)
 def test_sharded_training_is_unsharded_training(folder: Path, answers: dict[str, Any]) -> None:
     """With the gradient clipped, and rates and decays by name and kind of parameter."""
     start = torch.load(folder / "detector.pth", weights_only=True)["state_dict"]
@@ -122,6 +124,7 @@ def test_training_resumes_bit_for_bit(folder: Path, answers: dict[str, Any]) -> 
     assert differing(outcome(folder / "whole"), outcome(folder / "stopped")) == []
 
 
+@pytest.mark.needs(SHARDING)
 def test_sharded_training_resumes_bit_for_bit(folder: Path, answers: dict[str, Any]) -> None:
     straight, resumed = (checkpoint(folder, name) for name in ("sharded", "resumed"))
     assert checkpoint(folder, "resumed", 2)["meta"]["iter"] == 2  # written again after the validation
@@ -132,6 +135,7 @@ def test_sharded_training_resumes_bit_for_bit(folder: Path, answers: dict[str, A
         assert all(torch.equal(value, resumed["optimizer"]["state"][name][key]) for key, value in averages.items())
 
 
+@pytest.mark.needs(SHARDING)
 def test_sharded_checkpoint_is_evaluated_by_one_process(folder: Path, answers: dict[str, Any], monkeypatch: Any) -> None:
     monkeypatch.chdir(folder)
     metrics = evaluate(TestOptions(Path("sharded.py"), Path("sharded/iter_4.pth"), Path("test_sharded")))

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.distributed import destroy_process_group, init_process_group
 
 from mmvit.commands.training import training
+from mmvit.compat.versions import NEEDS, SHARDING, TORCH
 from mmvit.engine.checkpoints import CheckpointHook, save_interrupted
 from mmvit.engine.configuration import TestOptions, TrainOptions, train_config
 from mmvit.engine.finite import on_any_process
@@ -226,6 +227,8 @@ def as_one_of_two(rank: int, folder: Path, free: list[int]) -> None:
         ("sharded", "resumed", None, 2),
         ("sharded", "resumed", "auto", 4),
     ):
+        if name == "sharded" and NEEDS[SHARDING] > TORCH:
+            continue
         settings = {"train_cfg.max_iters": iterations, "load_from": "detector.pth"}
         options = TrainOptions(Path(f"{name}.py"), Path(work_dir), resume, cfg_options=settings, launcher="pytorch")
         together(train, options)

@@ -153,7 +153,7 @@ def test_a_full_disk_is_one_message(
         patch.setattr(writing, "write_whole", full)
         assert main(words_of(detector, tmp_path)) == 2
     told = capsys.readouterr().err
-    assert told.count("\n") == 1
+    assert told.strip().count("\n") == 0
     assert "No space left on device. The results of 2 images are in" in told
     assert main(words_of(detector, tmp_path, "--resume")) == 0
     assert len(read(tmp_path)["images"]) == 4

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..versions import has_autocast
+
 # Most elements of a temporary tensor, where an operator can work in slices: 64 MiB of float32.
 SLICE_ELEMENTS = 1 << 24
-HAS_AUTOCAST = getattr(torch.amp, "is_autocast_available", ("cpu", "cuda").__contains__)  # the question is from torch 2.4 on
 
 
 def kernel(function: Callable) -> Callable:
@@ -25,7 +26,7 @@ def kernel(function: Callable) -> Callable:
     def call(*args: Any, **kwargs: Any) -> Any:
         first = args[0] if args else next(iter(kwargs.values()))
         kind = first.device.type  # the meta device has no autocast
-        plain = torch.autocast(kind, enabled=False) if HAS_AUTOCAST(kind) else nullcontext()
+        plain = torch.autocast(kind, enabled=False) if has_autocast(kind) else nullcontext()
         with torch.no_grad(), plain:
             return function(*args, **kwargs)
 
