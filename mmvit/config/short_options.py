@@ -47,6 +47,8 @@ def set_batch_size(cfg: Config, size: int) -> str:
         )
         raise InputError(f"--batch-size: {where} in {cfg.filename}; change it there")
     old, loader["batch_size"] = loader["batch_size"], size
+    if old == size:
+        return f"batches have {size} already"
     return f"train_dataloader.batch_size {old} -> {size}; the learning rate stays (--auto-scale-lr scales it)"
 
 

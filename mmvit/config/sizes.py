@@ -79,6 +79,12 @@ def set_image_size(cfg: Config, side: int) -> str:
     return first_few(list(sizes.changed), 6) if sizes.changed else f"images have this size already ({old})"
 
 
+def sizes_tested(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sizes of the steps of a config's test pipeline by their names; those inside of other steps are left out."""
+    steps = [step for pipeline in _pipelines(cfg, ("test",)) for step in pipeline or () if isinstance(step, Mapping)]
+    return {f"{name_of(step.get('type'))}.{name}": plain(step[name]) for step in steps for name in STEP_SIZES if name in step}
+
+
 def _fit_model(sizes: Sizes, model: Mapping[str, Any]) -> None:
     before = model.get("data_preprocessor") or {}
     sizes.multiply(before, ("size",))
@@ -115,7 +121,7 @@ def _shorter(size: Any) -> int | None:
     return int(size) if size > 1 else None
 
 
-def _pipelines(cfg: Config, splits: tuple[str, ...]) -> Iterator[Any]:
+def _pipelines(cfg: Mapping[str, Any], splits: tuple[str, ...]) -> Iterator[Any]:
     """Yield the pipelines of the splits' datasets, and with all splits those that a run takes up later."""
     for split in splits:
         yield from _inside((cfg.get(f"{split}_dataloader") or {}).get("dataset"))

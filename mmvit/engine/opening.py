@@ -80,7 +80,7 @@ def model_line(runner: Runner) -> str:
     parts = [part for _, part in models_of(settings)]
     backbone: Mapping[str, Any] = next((part["backbone"] for part in parts if part.get("backbone")), {})
     head = next((part["decode_head"] for part in parts if isinstance(part.get("decode_head"), Mapping)), None)
-    name = name_of(settings.get("type")) if head is None else name_of(head.get("type"))
+    name = name_of(settings.get("type")) if head is None else name_of(head.get("type")).removesuffix("Head")
     arch = next((backbone[key] for key in ("arch", "depth") if isinstance(backbone.get(key), str | int)), "")
     parameters = list(model.parameters())
     count = sum(parameter.numel() for parameter in parameters)

@@ -17,7 +17,9 @@ from mmengine.runner import CheckpointLoader, Runner
 
 from ..checks.findings import doubtful
 from ..checks.table import require
-from ..errors import InputError
+from ..compat.texts import plain_values, text_of
+from ..config.sizes import sizes_tested
+from ..errors import InputError, first_few
 from ..weights.archives import implausible, read_checkpoint
 from ..weights.downloads import OWN_SCHEMES, fetch
 from ..weights.loading import require_match
@@ -60,6 +62,7 @@ class Start:
             require([doubtful("checkpoint", fault)])
         if exactly:
             require_match(model, whole.state, self.source)
+            self.compare_sizes(runner.cfg)
         eps = getattr(getattr(model, "backbone", None), "norm_eps", None)
         if not built and eps is not None:
             runner.model["backbone"]["norm_eps"] = eps
@@ -69,6 +72,16 @@ class Start:
                 key: value for key, value in self.content.items() if key in ("message_hub", "optimizer", "param_schedulers")
             }
             self.content = {**rest, "meta": dict(whole.meta), "state_dict": dict(whole.state)}
+
+    def compare_sizes(self, cfg: Config) -> None:
+        """Report other sizes of images than in the training, such as those of a project that was trained with --image-size."""
+        before, now = sizes_tested(plain_values(text_of(self.content) or "", ("test_dataloader",))), sizes_tested(cfg)
+        others = [f"{name} {before[name]}, here {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
+        if others:
+            own = self.path.parent / Path(cfg.filename or "").name
+            advice = f"{own} has those of its training" if own.is_file() else ""
+            sentence = f"it was trained with {first_few(others)}: its figures are not those of its validations"
+            require([doubtful("checkpoint", sentence, advice)])
 
     def require_progress(self) -> None:
         """Check that training can continue from it; mmengine would raise a KeyError or start again.

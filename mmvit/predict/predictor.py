@@ -214,8 +214,8 @@ class Predictor:
     def _tell_if_dark(self, name: str, pixels: np.ndarray) -> None:
         if pixels.dtype == np.uint8 and pixels.max() < NEARLY_BLACK:
             self.tell(
-                f"image {name}: nearly black, the brightest value is {pixels.max()} of 255. Of 16 bits only the upper 8 are "
-                "read: if it holds ten or twelve, scale it to 8 bits"
+                f"image {name}: nearly black, the brightest value is {pixels.max()} of 255. Of files with 16 bits the upper 8 "
+                "are read: if this is one that holds ten or twelve, scale it to 8 bits"
             )
 
     def _window(self, images: list[Prepared], failed: Failed | None) -> Iterator[tuple[Result, np.ndarray]]:

@@ -69,7 +69,7 @@ def text(title: str, plan: Plan, classes: Sequence[str], files: Files) -> str:
         'views = [dict(resize, type="Resize", scale=(scale[0] * f // 4, scale[1] * f // 4)) for f in (3, 4, 5)]  # of --tta',
         f"tta_pipeline = [{'load' if plan.bands else '_base_.tta_pipeline[0]'}, "
         'dict(_base_.tta_pipeline[1], transforms=[views, *_base_.tta_pipeline[1]["transforms"][1:]])]',
-        *(_pixel_data(files) if plan.pixels else _object_data(files)),
+        *(_pixel_data(files) if plan.pixels else _object_data(files, len(classes))),
         *(['val_evaluator = test_evaluator = dict(type="mmvit.BinaryMetric")'] * (plan.task == "binary")),
         f"train_dataloader = dict(batch_size={plan.batch}, dataset=train_data)  # {plan.batch_reason}",
         "val_dataloader, test_dataloader = dict(dataset=val_data), dict(dataset=test_data)",
@@ -185,14 +185,15 @@ def _pixel_pipeline(plan: Plan) -> list[str]:
     ]
 
 
-def _object_data(files: Files) -> list[str]:
+def _object_data(files: Files, count: int) -> list[str]:
     lines = [f"data = dict(data_root={quoted(files.root.as_posix() + '/')}, metainfo=metainfo)  # pictures stay where they are"]
     for split in SPLITS:
         if split in files.labels:
             pipeline = "train_pipeline" if split == "train" else "test_pipeline"
             prefix = f"data_prefix=dict(img={quoted(files.prefixes[split]['img'])})"
             lines.append(f"{split}_data = dict(ann_file={placed(files.labels[split])}, {prefix}, pipeline={pipeline}, **data)")
-    evaluators = 'dict(ann_file=val_data["ann_file"]), dict(ann_file=test_data["ann_file"])'
+    each = ", classwise=True" * (count <= LISTED)
+    evaluators = f'dict(ann_file=val_data["ann_file"]{each}), dict(ann_file=test_data["ann_file"]{each})'
     return [*lines, *_test(files), f"val_evaluator, test_evaluator = {evaluators}"]
 
 

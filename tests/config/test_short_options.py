@@ -7,6 +7,7 @@ from typing import Any
 import mmdet
 import mmseg
 import pytest
+import torch
 from makers import FEW, write_coco
 from mmengine.config import Config
 from mmengine.registry import HOOKS
@@ -19,6 +20,7 @@ from mmvit.config.short_options import ShortOptions, apply_short
 from mmvit.engine.configuration import TestOptions as EvaluationOptions
 from mmvit.engine.configuration import TrainOptions, train_config
 from mmvit.engine.configuration import test_config as evaluation_config
+from mmvit.engine.start import Start
 from mmvit.errors import InputError
 
 pytestmark = [pytest.mark.stack, pytest.mark.once]
@@ -96,6 +98,18 @@ def test_one_epoch_has_no_steps_left_for_a_warm_up(counted: None) -> None:
     (steps,) = cfg.param_scheduler
     assert steps["type"] == "MultiStepLR"
     assert cfg.train_cfg.val_interval == cfg.default_hooks.checkpoint.interval == 1
+
+
+def test_a_test_at_other_sizes_than_the_training_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The options of a training are not in the project's config, with which one tests; they are in the checkpoint's."""
+    cfg, said = open_config("fpn_pvt_v2_b2_binary"), []
+    torch.save(dict(meta=dict(cfg=changed(cfg, image_size=64).pretty_text), state_dict={}), tmp_path / "iter_9.pth")
+    monkeypatch.setattr("mmvit.engine.start.require", said.extend)
+    start = Start(str(tmp_path / "iter_9.pth"))
+    start.compare_sizes(cfg)
+    assert not said
+    start.compare_sizes(open_config("fpn_pvt_v2_b2_binary"))
+    assert "it was trained with Resize.scale [64, 64], here [352, 352]" in str(said)
 
 
 def test_epochs_of_a_training_that_counts_iterations(counted: None) -> None:
