@@ -10,15 +10,14 @@ from torch import nn
 from ..errors import InputError
 from .findings import brief
 
+LAYOUT = "view size is not compatible"
 ADVICE = {
     "Expected more than 1 value per channel": (
         "a batch norm after pooling sees one value with one image: set train_dataloader.batch_size to 2 or more (and "
         "drop_last, where an epoch leaves one image for its last batch), or another norm_cfg for that part"
     ),
     "weight tensor should be defined": "class_weight needs a number for each class of the head, background included",
-    "view size is not compatible": (
-        "this part calls view() on maps that lie channels-last: set model.backbone.contiguous_maps=True"
-    ),
+    LAYOUT: ("this part calls view() on maps that lie channels-last: set model.backbone.contiguous_maps=True"),
     "base_wd should not be None": (
         "paramwise_cfg multiplies the weight decay: give optim_wrapper.optimizer a weight_decay, 0.0 where there is none"
     ),

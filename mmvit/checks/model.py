@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from mmengine.registry import MODELS
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ..config.costs import samples
 from ..config.parts import build, without_init
 from ..errors import first_few
-from .advice import describe
+from .advice import LAYOUT, describe
 from .channels import SIDE, channel_faults
 from .classes import our_backbone
 from .findings import Finding, brief, not_checked, ok, wrong
@@ -22,6 +24,7 @@ OTHER_CHANNELS = re.compile(
     r"to have \d+ channels, but got|shapes cannot be multiplied|must match the size of tensor|cannot be broadcast|"
     r"normalized_shape|running_mean should contain|number of channels in input|same reduction dim|size mismatch"
 )
+IMAGES = 2  # of one, any layout can be viewed as another
 
 
 def check_model(plan: Plan) -> Iterator[Finding]:
@@ -37,7 +40,7 @@ def check_model(plan: Plan) -> Iterator[Finding]:
 
 
 def check_forward(plan: Plan) -> Iterator[Finding]:
-    """Let an image pass through each model with a backbone of ours, as far as the check of its options found no fault."""
+    """Let images pass through each model with a backbone of ours, as far as the check of its options found no fault."""
     for key, model in plan.models:
         if "backbone" not in model:
             continue
@@ -52,19 +55,23 @@ def check_forward(plan: Plan) -> Iterator[Finding]:
 
 def _forward(model: Mapping[str, Any], maps: str, channels: int, scope: str) -> Iterator[Finding]:
     said = ""
-    for device in ("meta", "cpu"):  # two-stage detectors need values for their proposals, which meta tensors do not have
+    # Fake tensors have no values, which two-stage detectors need for their proposals; meta tensors have no true layout either.
+    for mode in (FakeTensorMode(), nullcontext()):
         net = None
         try:
-            with torch.device(device):
+            with mode:
                 net = MODELS.build(without_init(model))
-            heads = _pass(net.eval(), torch.zeros(1, channels, SIDE, SIDE, device=device), scope)
+                heads = _pass(net.eval(), torch.zeros(IMAGES, channels, SIDE, SIDE), scope)
         except Exception as error:
             said = describe(error, net)
             if OTHER_CHANNELS.search(said):
                 yield wrong("channels", f"{maps} do not fit what follows: {said}")
                 return
+            if LAYOUT in said:
+                yield wrong("layout", said)
+                return
         else:
-            yield ok("channels", f"{maps} fit what follows; an image passed through {first_few(heads)}")
+            yield ok("channels", f"{maps} fit what follows; images passed through {first_few(heads)}")
             return
     yield not_checked("channels", f"{maps}: whether they fit what follows was not checked: {said}")
 
@@ -72,7 +79,7 @@ def _forward(model: Mapping[str, Any], maps: str, channels: int, scope: str) -> 
 def _pass(net: nn.Module, images: torch.Tensor, scope: str) -> list[str]:
     """Run a model in its tensors mode, then the heads that this mode leaves out; return the names of the parts."""
     parts = dict(net.named_children())
-    with torch.no_grad(), torch.device(images.device):
+    with torch.no_grad():
         net._forward(images, samples(scope, images))  # type: ignore[operator]  # of mmdet's and mmseg's base classes
         if "auxiliary_head" in parts:
             maps = net.extract_feat(images)  # type: ignore[operator]
