@@ -148,10 +148,8 @@ def program_of(model: Any, preprocessing: Preprocessing, source: str, raw_masks:
     from .dense import DenseDetector
     from .two_stage import TwoStageDetector as TwoStageProgram
 
-    if isinstance(model, TwoStageDetector):
-        if type(model.rpn_head) is not RPNHead or type(model.roi_head) is not StandardRoIHead:
-            names = f"{type(model.rpn_head).__name__} and {type(model.roi_head).__name__}"
-            raise InputError(f"{source}: a detector of {names} cannot be exported, only RPNHead with StandardRoIHead; {TRIED}")
+    heads = {name: type(head) for name, head in model.named_children() if name.endswith("_head")}
+    if isinstance(model, TwoStageDetector) and heads == dict(rpn_head=RPNHead, roi_head=StandardRoIHead):
         _require_nms(source, model.test_cfg.rpn.nms, model.test_cfg.rcnn.nms)
         return TwoStageProgram(model, preprocessing, raw_masks)
     head = getattr(model, "bbox_head", None)
@@ -159,7 +157,8 @@ def program_of(model: Any, preprocessing: Preprocessing, source: str, raw_masks:
     if isinstance(model, SingleStageDetector) and own is BaseDenseHead._predict_by_feat_single:
         _require_nms(source, model.test_cfg.nms)
         return DenseDetector(model, preprocessing)
-    raise InputError(f"{source}: {type(model).__name__} with {type(head).__name__} cannot be exported; {TRIED}")
+    names = ", ".join(kind.__name__ for kind in heads.values()) or "no head"
+    raise InputError(f"{source}: {type(model).__name__} with {names} cannot be exported; {TRIED}")
 
 
 def segmenter_of(model: Any, preprocessing: Preprocessing, source: str) -> Segmenter:

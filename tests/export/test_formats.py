@@ -8,12 +8,16 @@ import pytest
 from exports import Export
 from makers import needs_segmenters
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from tiny import require_same, write_checkpoint, write_config
 
 import mmvit
 from mmvit.commands import export, inspect
+from mmvit.config.files import open_config
+from mmvit.config.parts import build
 from mmvit.errors import InputError
-from mmvit.export.models import from_config
+from mmvit.export.models import from_config, program_of
+from mmvit.export.preprocessing import Preprocessing
 from mmvit.predict.results import Detections
 from mmvit.predict.sessions import metadata_of, open_session
 
@@ -121,6 +125,24 @@ def test_what_cannot_be_exported_is_named(tmp_path: Path, head: str, changes: di
     config = write_config(tmp_path, head, "VAN", **changes)
     with pytest.raises(InputError, match=words):
         from_config(config, write_checkpoint(config))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mmvit::mask2former_instance_pvt_small_coco.py", "Mask2Former with Mask2FormerHead, MaskFormerFusionHead"),
+        # A Mask R-CNN beside another head, whose results the file would not have.
+        (
+            "mmdet::panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py",
+            "PanopticFPN with RPNHead, StandardRoIHead, PanopticFPNHead, HeuristicFusionHead",
+        ),
+        ("mmdet::fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py", "FastRCNN with StandardRoIHead"),  # without an rpn_head
+    ],
+)
+def test_a_refusal_names_all_heads(name: str, words: str) -> None:
+    cfg = open_config(name) if name.startswith("mmvit::") else Config.fromfile(Config._get_cfg_path(name, "")[0])
+    with DefaultScope.overwrite_default_scope("mmdet"), pytest.raises(InputError, match=f"{words} cannot be exported"):
+        program_of(build(cfg.model), Preprocessing(dict(cfg.model.data_preprocessor)), "CONFIG")
 
 
 def test_a_step_of_the_pipeline_that_the_runner_does_not_follow_is_named(tmp_path: Path) -> None:
