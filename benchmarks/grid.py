@@ -121,7 +121,11 @@ class Trial:
         status = predict.main([str(self.checkpoint), str(images), "--out", str(out), "--score", "0", "--no-overlays"])
         if status:
             raise RuntimeError(f"mmvit predict ended with status {status}")
-        return f"{len(json.loads((out / 'predictions.json').read_text(encoding='utf-8'))):,} results"
+        content = json.loads((out / "predictions.json").read_text(encoding="utf-8"))
+        objects, maps = len(content["annotations"]), sum("label_map" in image for image in content["images"])
+        if not objects and maps < IMAGES.val_images:
+            raise RuntimeError(f"{out}: neither objects nor a label map for each image")
+        return f"{maps} label maps" if maps else f"{objects:,} objects in {len(content['images'])} images"
 
     def exports(self) -> str:
         try:

@@ -89,12 +89,22 @@ HEADS = {
         },
         "to have 256 channels, but got 32",
     ),
+    "DMNet, which calls view() on maps": (
+        "fpn_pvt_v2_b0_ade20k",
+        {
+            "model.neck": None,
+            "model.decode_head": dict(
+                _delete_=True, type="DMHead", in_channels=256, in_index=3, channels=8, num_classes=150, norm_cfg=dict(type="BN")
+            ),
+        },
+        "set model.backbone.contiguous_maps=True",
+    ),
 }
 
 
 @pytest.mark.parametrize("what", HEADS)
-def test_an_image_passes_through_the_heads(what: str) -> None:
-    """Options without in_channels in their names, which no comparison of options finds."""
+def test_images_pass_through_the_heads(what: str) -> None:
+    """What no comparison of in_channels finds: options with other names, and how maps lie in memory."""
     name, options, words = HEADS[what]
     cfg = own_config(name, **options)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
@@ -102,6 +112,14 @@ def test_an_image_passes_through_the_heads(what: str) -> None:
         (told,) = check_forward(Plan(cfg, ()))
     assert told.verdict == "wrong"
     assert words in told.text
+
+
+def test_a_remedy_of_the_doctor_helps() -> None:
+    name, options, _ = HEADS["DMNet, which calls view() on maps"]
+    cfg = own_config(name, **options, **{"model.backbone.contiguous_maps": True})
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        (told,) = check_forward(Plan(cfg, ()))
+    assert told.verdict == "ok"
 
 
 @pytest.mark.stack
