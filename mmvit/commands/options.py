@@ -2,8 +2,11 @@
 
 import errno
 import sys
+import warnings
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, message_of
@@ -42,7 +45,8 @@ def exit_status(command: Callable[..., Any], *arguments: Any) -> int:
     After an `InputError`, on a full disk or without permission, the message alone is printed, and the status is 2.
     """
     try:
-        status = command(*arguments)
+        with _remarks():
+            status = command(*arguments)
     except (InputError, OSError) as error:
         if isinstance(error, OSError):
             place = error.filename or "a file"
@@ -55,3 +59,21 @@ def exit_status(command: Callable[..., Any], *arguments: Any) -> int:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return USAGE_ERROR
     return status if isinstance(status, int) else 0
+
+
+@contextmanager
+def _remarks() -> Iterator[None]:
+    """Print warnings of this package as notes, without the line of source that Python adds."""
+    shown, ours = warnings.showwarning, str(Path(__file__).parents[1])
+
+    def tell(message: Warning | str, category: type[Warning], filename: str, lineno: int, *more: Any) -> None:
+        if filename.startswith(ours):
+            print(f"note: {message}", file=sys.stderr)
+        else:
+            shown(message, category, filename, lineno, *more)
+
+    warnings.showwarning = tell  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown

@@ -79,8 +79,18 @@ def set_image_size(cfg: Config, side: int) -> str:
     return first_few(list(sizes.changed), 6) if sizes.changed else f"images have this size already ({old})"
 
 
-def sizes_tested(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sizes of the steps of a config's test pipeline by their names; those inside of other steps are left out."""
+def other_sizes(cfg: Mapping[str, Any], trained: Mapping[str, Any]) -> str:
+    """Return which sizes of a config's test pipeline differ from those of the config of a checkpoint; empty if none does.
+
+    So a project does that was trained with --image-size: the option stands in the checkpoint's config alone.
+    """
+    now, before = _sizes_tested(cfg), _sizes_tested(trained)
+    others = [f"{name} {before[name]}, here {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
+    return f"it was trained with {first_few(others)}: its figures were measured at that size" if others else ""
+
+
+def _sizes_tested(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sizes of the steps of the test pipeline by their names; those inside of other steps are left out."""
     steps = [step for pipeline in _pipelines(cfg, ("test",)) for step in pipeline or () if isinstance(step, Mapping)]
     return {f"{name_of(step.get('type'))}.{name}": plain(step[name]) for step in steps for name in STEP_SIZES if name in step}
 

@@ -18,13 +18,14 @@ from mmengine.runner import CheckpointLoader, Runner
 from ..checks.findings import doubtful
 from ..checks.table import require
 from ..compat.texts import plain_values, text_of
-from ..config.sizes import sizes_tested
-from ..errors import InputError, first_few
+from ..config.sizes import other_sizes
+from ..errors import InputError
 from ..weights.archives import implausible, read_checkpoint
 from ..weights.downloads import OWN_SCHEMES, fetch
 from ..weights.loading import require_match
 from ..weights.whole import whole_of
 from .models import unwrapped
+from .terminal import near
 
 
 class Start:
@@ -74,14 +75,10 @@ class Start:
             self.content = {**rest, "meta": dict(whole.meta), "state_dict": dict(whole.state)}
 
     def compare_sizes(self, cfg: Config) -> None:
-        """Report other sizes of images than in the training, such as those of a project that was trained with --image-size."""
-        before, now = sizes_tested(plain_values(text_of(self.content) or "", ("test_dataloader",))), sizes_tested(cfg)
-        others = [f"{name} {before[name]}, here {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
-        if others:
+        """Report that images have other sizes than in the training."""
+        if others := other_sizes(cfg, plain_values(text_of(self.content) or "", ("test_dataloader",))):
             own = self.path.parent / Path(cfg.filename or "").name
-            advice = f"{own} has those of its training" if own.is_file() else ""
-            sentence = f"it was trained with {first_few(others)}: its figures are not those of its validations"
-            require([doubtful("checkpoint", sentence, advice)])
+            require([doubtful("checkpoint", others, f"{near(own)} has the training's" if own.is_file() else "")])
 
     def require_progress(self) -> None:
         """Check that training can continue from it; mmengine would raise a KeyError or start again.

@@ -24,8 +24,9 @@ from ..errors import InputError
 from ..measure.coco import Evaluation
 from ..measure.errors import judge
 from ..measure.objects import found_objects
-from ..predict.drawing import colour_of, require_drawing
-from ..predict.results import Detections, name_of
+from ..predict.drawing import colour_of, drawable, require_drawing
+from ..predict.fonts import font_file
+from ..predict.results import Detections
 from ..registry import HOOKS
 from .pictures import GREY, LEGEND, SIDE, error_picture, fitted, judged_pictures
 
@@ -112,6 +113,7 @@ def draw_curves(log: list[dict[str, float]], metric: str | None, target: Path) -
 
 def draw_contact_sheet(samples: Sequence[Any], metainfo: Any, target: Path) -> None:
     """Draw ground truth beside predictions; beside label maps also where they are wrong."""
+    from matplotlib.font_manager import FontProperties
     from matplotlib.patches import Patch
 
     segments = "pred_sem_seg" in samples[0]
@@ -129,13 +131,14 @@ def draw_contact_sheet(samples: Sequence[Any], metainfo: Any, target: Path) -> N
     for axes, title in zip(cells[:columns], heads * columns, strict=False):
         axes.set_title(title, fontsize=9)
     handles = [Patch(color=f"#{bytes(colour).hex()}", label=name) for name, colour in _legend(samples, metainfo).items()]
-    figure.legend(
+    legend = figure.legend(
         handles=handles,
         loc="outside lower center",
         ncols=-(-len(handles) // (1 + (len(handles) > NAMED // 2))),
         frameon=False,
-        fontsize=9,
     )
+    for entry in legend.get_texts():
+        entry.set_fontproperties(FontProperties(fname=font_file(entry.get_text()), size=9))
     figure.savefig(target, dpi=DPI)
 
 
@@ -185,7 +188,7 @@ def _legend(samples: Sequence[Any], metainfo: Any) -> dict[str, Colour]:
         return LEGEND
     counts = sum(np.bincount(labels.ravel(), minlength=IGNORED + 1) for sample in samples for labels in _maps(sample))
     there = [label for label in np.argsort(-counts, kind="stable").tolist() if counts[label] and label != IGNORED]  # type: ignore[index]
-    return {name_of(metainfo["classes"], label): colour_of(label, metainfo.get("palette")) for label in there[:NAMED]}
+    return {drawable(metainfo["classes"], label): colour_of(label, metainfo.get("palette")) for label in there[:NAMED]}
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:

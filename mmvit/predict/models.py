@@ -16,9 +16,10 @@ from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
 from ..compat.systems import fastest_device
-from ..compat.texts import read_config, text_of
+from ..compat.texts import plain_values, read_config, text_of
 from ..config.datasets import DatasetView, datasets_of, name_of
 from ..config.files import open_config
+from ..config.sizes import other_sizes
 from ..config.unlabelled import without_annotations
 from ..data.bands import LoadBands
 from ..data.images import LoadImage
@@ -101,6 +102,8 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
         use_threshold(model, whole.meta)
         if fault := implausible(whole.state, checkpoint):
             warn(fault)
+        if others := other_sizes(cfg, plain_values(text_of(content) or "", ("test_dataloader",))):
+            warn(f"{checkpoint}: {others}. Without a config before it, the checkpoint's own is used")
         if tta:
             model = MODELS.build(dict(deepcopy(cfg.tta_model), module=model))
         classes, palette = classes_and_palette(content, _tested(cfg), scope)
