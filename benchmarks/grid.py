@@ -39,9 +39,8 @@ from mmvit.recipes.tables import DATASETS, PAIRINGS, Leaf
 from mmvit.zoo import families
 
 from . import records
+from .heads import FAILED, REFUSED, STEPS
 
-STEPS = ("trains", "reloads", "predicts", "exports")
-REFUSED, FAILED = "refused: ", "failed: "
 ITERATIONS, BLOCKS, SIZE = 4, 4, (96, 96)
 IMAGES = DemoSpec(train_images=16, val_images=4)
 RECORDS = {kind.record.name: kind.record for kind in families()}
@@ -137,7 +136,8 @@ class Trial:
 
 def require_equal(found: dict, wanted: dict) -> None:
     """Raise RuntimeError unless two dictionaries of tensors are equal and not empty."""
-    other = [name for name in found.keys() | wanted.keys() if name not in found or not torch.equal(found[name], wanted[name])]
+    other = [*found.keys() ^ wanted.keys()]
+    other += [name for name in found.keys() & wanted.keys() if not torch.equal(found[name], wanted[name])]
     if other or not wanted:
         raise RuntimeError(f"{len(other)} of {len(wanted)} tensors differ, such as {other[:1]}")
 
@@ -152,7 +152,7 @@ def cell(leaf: Leaf, folder: Path) -> dict[str, Any]:
         except Exception as error:
             said[step] = FAILED + describe(error)
             break
-    return dict(config=leaf.name, seconds=round(time.process_time() - began), **said)
+    return dict(config=leaf.name, commit=records.commit(), seconds=round(time.process_time() - began), **said)
 
 
 def main(words: Sequence[str]) -> None:
@@ -160,7 +160,7 @@ def main(words: Sequence[str]) -> None:
     file, names = Path(words[0]), words[1:]
     found = {one["config"]: one for one in json.loads(file.read_text(encoding="utf-8"))["cells"]} if file.is_file() else {}
     command = f"python -m benchmarks.grid {file}"
-    head = dict(machine=records.machine(), commit=records.commit(), date=date.today().isoformat(), command=command)
+    head = dict(machine=records.machine(), date=date.today().isoformat(), command=command)
     with TemporaryDirectory(prefix="grid_") as folder:
         for leaf in CELLS:
             if leaf.name in names if names else leaf.name not in found:

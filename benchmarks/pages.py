@@ -1,4 +1,4 @@
-"""`python -m benchmarks.pages`: writes docs/performance.md, docs/results.md and their charts from what is stored."""
+"""`python -m benchmarks.pages`: writes docs/performance.md, results.md, heads.md and their charts from what is stored."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -6,12 +6,12 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from . import charts, records, trained
+from . import charts, heads, records, trained
 from .measure import geometric_mean
 from .records import HOME, Figure, Run
 from .report import table
 
-PAGE, RESULTS = "docs/performance.md", "docs/results.md"
+PAGE, RESULTS, GRID = "docs/performance.md", "docs/results.md", "docs/heads.md"
 IMAGES = "docs/images"
 OURS, EAGER = "mmvit", "eager"
 STEP, LOOPS, INFERENCE, LARGE, EXPORT = (
@@ -47,6 +47,7 @@ def contents(runs: Sequence[Run]) -> dict[str, str]:
     return {
         PAGE: page,
         RESULTS: results,
+        GRID: environment.get_template("heads.md.j2").render(heads.page(heads.read())),
         **{f"{IMAGES}/performance_{name}.svg": make(runs) for name, make in CHARTS.items()},
         **dict(trained.pictures(stored)),
     }

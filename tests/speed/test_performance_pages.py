@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from makers import HOME
+import torch
+from makers import HOME, needs_segmenters
 
-from benchmarks import charts, compare, measure, pages, records, whole
+from benchmarks import charts, compare, grid, heads, measure, pages, records, whole
 from mmvit.compat import systems
 from mmvit.zoo import list_archs
 
@@ -30,6 +31,30 @@ def test_results_say_where_they_come_from(file: Path) -> None:
     for row in content["rows"]:
         assert row["model"] in list_archs() or (HOME / "configs" / f"{row['model']}.py").is_file()
         assert {"ms", "ratio", "memory_mib"} & set(row)
+
+
+def test_no_head_failed_with_a_family() -> None:
+    for cell in heads.read()["cells"]:
+        assert (HOME / "configs" / f"{cell['config']}.py").is_file()
+        assert [step for step in heads.STEPS if cell.get(step, heads.FAILED).startswith(heads.FAILED)] == [], cell["config"]
+
+
+@pytest.mark.slow
+@pytest.mark.once
+@needs_segmenters
+def test_a_cell_of_the_grid_is_tried(tmp_path: Path) -> None:
+    cell = grid.cell(next(leaf for leaf in grid.CELLS if leaf.name == "fpn_van_b2_ade20k"), tmp_path / "cell")
+    assert cell["reloads"].endswith("are equal")
+    assert cell["predicts"] == "4 label maps"
+    assert cell["exports"].startswith("agrees with the model")
+
+
+def test_the_grid_tells_models_apart() -> None:
+    one = dict(weight=torch.zeros(2))
+    grid.require_equal(one, dict(weight=torch.zeros(2)))
+    for other in (dict(weight=torch.ones(2)), {}, dict(one, bias=torch.zeros(1))):
+        with pytest.raises(RuntimeError, match="differ"):
+            grid.require_equal(one, other)
 
 
 def test_a_newer_run_replaces_an_older_one() -> None:
