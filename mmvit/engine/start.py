@@ -78,7 +78,7 @@ class Start:
         """Report that images have other sizes than in the training."""
         if others := other_sizes(cfg, plain_values(text_of(self.content) or "", ("test_dataloader",))):
             own = self.path.parent / Path(cfg.filename or "").name
-            require([doubtful("checkpoint", others, f"{near(own)} has the training's" if own.is_file() else "")])
+            require([doubtful("checkpoint", others, f"{near(str(own))} has the training's" if own.is_file() else "")])
 
     def require_progress(self) -> None:
         """Check that training can continue from it; mmengine would raise a KeyError or start again.

@@ -108,8 +108,10 @@ def test_a_test_at_other_sizes_than_the_training_says_so(tmp_path: Path, monkeyp
     start = Start(str(tmp_path / "iter_9.pth"))
     start.compare_sizes(cfg)
     assert not said
+    (tmp_path / Path(cfg.filename).name).touch()
     start.compare_sizes(open_config("fpn_pvt_v2_b2_binary"))
     assert "it was trained with Resize.scale [64, 64], here [352, 352]" in str(said)
+    assert "fpn_pvt_v2_b2_binary.py has the training's" in str(said)
 
 
 def test_epochs_of_a_training_that_counts_iterations(counted: None) -> None:

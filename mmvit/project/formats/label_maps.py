@@ -84,7 +84,8 @@ def _paired(folder: Folder, suffixes: Sequence[str]) -> tuple[dict[Path, Path], 
         if named or _in_maps(file):
             for key in {stem, MAP_NAMES.sub("", stem), MAP_NAMES.sub("", MAP_NAMES.sub("", stem))}:
                 maps.setdefault(key, []).append(file)
-    pairs, several = {}, set()
+    pairs: dict[Path, Path] = {}
+    several: set[Path] = set()
     taken = {file for files in maps.values() for file in files}
     for file in folder.pictures:
         found = [label for label in maps.get(plain(file.stem).removesuffix("_leftimg8bit"), ()) if label != file]
