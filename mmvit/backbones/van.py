@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from typing_extensions import Unpack
 
 from ..arguments import resolve_arch
+from ..layers.bands import in_bands
 from ..layers.forms import MAP_BANDS
 from ..layers.mlp import MlpBase
 from ..layers.parts import (
@@ -78,7 +79,6 @@ class Attention(nn.Module):
 
 
 class ConvolutionalMlp(MlpBase):
-    bands = MAP_BANDS
     fc2: nn.Conv2d
 
     def __init__(self, dim: int, hidden: int) -> None:
@@ -92,10 +92,10 @@ class ConvolutionalMlp(MlpBase):
         return F.gelu(to_tokens(self.dwconv(self.fc1(to_map(tokens, grid))))[:, inner])
 
     def forward(self, feature_map: Tensor) -> Tensor:  # type: ignore[override]  # maps instead of tokens
-        if not self.bands.runs_on(feature_map):  # maps stay maps, else exported programs transpose the wide ones twice
+        if not MAP_BANDS.runs_on(feature_map):  # maps stay maps, else exported programs transpose the wide ones twice
             return self.fc2(F.gelu(self.dwconv(self.fc1(feature_map))))
         grid = (feature_map.shape[2], feature_map.shape[3])
-        return to_map(super().forward(to_tokens(feature_map), grid), grid)
+        return to_map(in_bands(MAP_BANDS, self, self.width, self.run, to_tokens(feature_map), grid), grid)
 
     def run(self, tokens: Tensor, grid: Grid, *inner: slice) -> Tensor:
         return to_tokens(self.fc2(to_map(self.hidden(tokens, grid, *inner), (-1, grid[1]))))

@@ -84,11 +84,14 @@ def safe_load(file: str | Path | BinaryIO, map_location: Any = "cpu") -> Any:
     """
     import torch
 
+    from . import unpickling
+    from .versions import SIZED
+
     listed = serialization()
     known = listed.get_safe_globals()  # the context would remove these again when it ends
     with listed.safe_globals([entry for entry in allowed() + stand_ins() if entry not in known]):
-        if listed is not torch.serialization:
-            return listed.safe_load(file, map_location)
+        if not SIZED:
+            return unpickling.safe_load(file, map_location)
         return torch.load(file, map_location=map_location, weights_only=True)
 
 
@@ -102,13 +105,10 @@ def serialization() -> ModuleType:
     """Return the module with the list of allowed classes: torch's, or before torch 2.6 ours."""
     import torch
 
-    from .versions import TORCH
-
-    if TORCH >= (2, 6):
-        return torch.serialization
     from . import unpickling
+    from .versions import LISTS
 
-    return unpickling
+    return torch.serialization if LISTS else unpickling
 
 
 def _allow() -> None:
@@ -117,10 +117,11 @@ def _allow() -> None:
 
 def _make_safe() -> None:
     import mmengine.runner.checkpoint as loaders
-    import torch
+
+    from .versions import SIZED
 
     loaders.load_url = _load_url
-    if serialization() is not torch.serialization:  # before 2.6, torch.load unpickles anything unless told otherwise
+    if not SIZED:
         loaders.torch = _SafeTorch("torch")
     if hasattr(loaders, "_safe_torch_load"):
         loaders._safe_torch_load = _load_for_forks
@@ -143,7 +144,9 @@ def _load_url(url: str, model_dir: str | None = None, map_location: Any = None, 
     """Replace `torch.hub.load_state_dict_from_url` in mmengine; load safely, whatever the options say."""
     import torch
 
-    if serialization() is torch.serialization:
+    from .versions import SIZED
+
+    if SIZED:
         return torch.hub.load_state_dict_from_url(url, model_dir, map_location, **{**options, "weights_only": True})
     name = options.get("file_name") or PurePosixPath(urlsplit(url).path).name
     file = Path(model_dir or Path(torch.hub.get_dir(), "checkpoints"), name)

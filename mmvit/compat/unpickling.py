@@ -1,7 +1,8 @@
-"""Safe reading of checkpoints before torch 2.6, whose own unpickler takes no list of further classes and names.
+"""Safe reading of checkpoints where torch's is not safe, or not exact enough.
 
-With the first entry, this module takes the place of torch's unpickler, so that `weights_only=True` reads and refuses the same
-on every version. The functions that administer the list have the names and the meaning of those in later `torch.serialization`.
+Before 2.6, its unpickler takes no list of further classes and names: with the first entry, this module takes its place, so that
+`weights_only=True` reads and refuses the same on every version. The functions that administer the list have the names and the
+meaning of those in later `torch.serialization`. Before 2.12, torch reads beyond an archive whose tensors claim too much.
 """
 
 import pickle
@@ -127,14 +128,7 @@ class Unpickler(_Python):
         super().load_setitems()
 
     def load_binpersid(self) -> None:
-        named = self.stack[-1]
-        if not (isinstance(named, tuple) and named and named[0] in ("storage", b"storage")):
-            raise pickle.UnpicklingError("a reference to anything but a storage is not allowed")
-        if (sizes := SIZES.get()) is not None:
-            kind, key, _, number = named[1:5]
-            claimed = number * torch._utils._element_size(getattr(kind, "dtype", torch.uint8))
-            if claimed > sizes.get(str(key), 0):
-                raise ValueError(f"tensor {key} claims {claimed} bytes, of which the file has {sizes.get(str(key), 0)}")
+        _require_size(self.stack[-1])
         super().load_binpersid()
 
     dispatch.update(
@@ -152,6 +146,26 @@ class Unpickler(_Python):
     )
 
 
+class _Sized(torch._weights_only_unpickler.Unpickler):
+    """torch's unpickler, which checks what a tensor claims before it is told where to find it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "persistent_load":
+            super().__setattr__(name, lambda named: _require_size(named) or value(named))
+        else:
+            super().__setattr__(name, value)
+
+
+def _require_size(named: Any) -> None:
+    if not (isinstance(named, tuple) and named and named[0] in ("storage", b"storage")):
+        raise pickle.UnpicklingError("a reference to anything but a storage is not allowed")
+    if (sizes := SIZES.get()) is not None:
+        kind, key, _, number = named[1:5]
+        claimed = number * torch._utils._element_size(getattr(kind, "dtype", torch.uint8))
+        if claimed > sizes.get(str(key), 0):
+            raise ValueError(f"tensor {key} claims {claimed} bytes, of which the file has {sizes.get(str(key), 0)}")
+
+
 def _require(found: Any, known: Any, what: str) -> None:
     if not any(found is value for value in known):
         name = f"{getattr(found, '__module__', '')}.{getattr(found, '__name__', type(found).__name__)}"
@@ -163,13 +177,14 @@ def load(file: BinaryIO, **options: Any) -> Any:
 
 
 def safe_load(file: str | Path | BinaryIO, map_location: Any) -> Any:
-    """Call `torch.load` with `weights_only=True`, and check what torch checks from 2.6 on.
+    """Call `torch.load` with `weights_only=True`, and check what torch checks from 2.12 on.
 
     Raises:
         pickle.UnpicklingError: the file is a TorchScript program, which torch would run, a tar archive, or holds something else
             than what is allowed.
         ValueError: a tensor claims more than its entry of the archive has; torch would read beyond it.
     """
+    torch._weights_only_unpickler.Unpickler = _Sized  # type: ignore[misc]
     before = SIZES.set(sizes_of(file))
     try:
         return torch.load(file, map_location=map_location, weights_only=True)

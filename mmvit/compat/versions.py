@@ -5,7 +5,8 @@
 | 2.2 | `is_compiling` is in `torch.compiler` |
 | 2.4 | `operator` makes operators that stay whole in compiled programs, autocast is asked by device |
 | 2.4 | a CPU, too, has fused optimisers (`FUSED`) |
-| 2.6 | torch's own unpickler takes a list of allowed classes, before `unpickling` does; `total_norm` is torch's |
+| 2.6 | torch's own unpickler takes a list of allowed classes (`LISTS`), before `unpickling` does; `total_norm` is torch's |
+| 2.12 | torch checks that an archive has what its tensors claim (`SIZED`), before `unpickling` does |
 | 2.12 | `is_exporting` is torch's: until then it is either missing, or also true inside of `torch.compile` |
 
 `NEEDS` lists what users ask for by name and only newer versions can do.
@@ -32,6 +33,8 @@ def numbers(version: str) -> Version:
 TORCH = numbers(torch.__version__)
 LEAST: Version = (2, 1)
 OPERATORS = FUSED = TORCH >= (2, 4)
+LISTS = TORCH >= (2, 6)
+SIZED = TORCH >= (2, 12)
 
 # Features that need more than LEAST, and the first version that has each.
 COMPILING, EXPORTING, SEGMENTERS = "compiled backbones (--compile)", "mmvit export", "mmvit export of a segmenter"

@@ -1,19 +1,18 @@
 """MLPs: two layers with a wide one between them, for each token alone or with its neighbours."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .bands import in_bands, is_hooked
-from .forms import BANDS, CONVOLUTIONAL_BANDS, Form, is_exporting
+from .forms import BANDS, CONVOLUTIONAL_BANDS, is_exporting
 from .parts import Grid, to_map, to_tokens
 
 
 class MlpBase(nn.Module):
     """MLP from tokens (B, N, C) to `hidden` values (B, N, width) and, by `fc2`, back to tokens."""
 
-    bands: ClassVar[Form] = BANDS
     fc2: nn.Module
 
     def __init__(self, width: int) -> None:
@@ -34,7 +33,7 @@ class MlpBase(nn.Module):
 
     def forward(self, tokens: Tensor, grid: Grid | None = None) -> Tensor:
         """Return tokens of the same shape as `tokens`, (B, N, C). An MLP that reads neighbours needs their grid."""
-        return in_bands(self.bands, self, self.width, self.run, tokens, grid)
+        return in_bands(BANDS, self, self.width, self.run, tokens, grid)
 
 
 class Mlp(MlpBase):
@@ -52,7 +51,6 @@ class Mlp(MlpBase):
 class MixingMlp(MlpBase):
     """MLP whose hidden layer is a map that a subclass mixes: each value with its 3 x 3 neighbourhood."""
 
-    bands = CONVOLUTIONAL_BANDS
     fc1: nn.Linear
 
     def mix(self, feature_map: Tensor) -> Tensor:
@@ -66,7 +64,7 @@ class MixingMlp(MlpBase):
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:  # type: ignore[override]  # the grid is needed
         if is_exporting():  # runtimes copy maps to tokens: only while they are narrow
             return to_tokens(pointwise(self.fc2, F.gelu(self.mix(pointwise(self.fc1, to_map(tokens, grid))))))
-        return super().forward(tokens, grid)
+        return in_bands(CONVOLUTIONAL_BANDS, self, self.width, self.run, tokens, grid)
 
 
 def pointwise(layer: nn.Module, feature_map: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from mmvit.backbones.van import VAN
 from mmvit.backbones.van_depthwise import convolve, depthwise, gradient_of_kernels
 from mmvit.backbones.volo import OutlookAttention
 from mmvit.backbones.volo_outlook import Outlook, gather, scatter
+from mmvit.compat.versions import is_compiling, is_exporting
 
 
 @pytest.mark.parametrize("size", [(40, 33), (2, 5), (1, 1)])
@@ -70,7 +71,7 @@ def test_depthwise_is_an_operator_that_compilers_know() -> None:
 
     compiled = torch.compile(module, backend=backend, fullgraph=True)
     torch.testing.assert_close(compiled(feature_map), module(feature_map))
-    assert any("depthwise" in name for name in seen)
+    assert any("depthwise" in name for name in seen) is (is_exporting is not is_compiling)  # before torch 2.7, one question
     exported = torch.export.export(module, (feature_map,))
     assert not any("depthwise" in str(node.target) for node in exported.graph.nodes)
 
