@@ -54,6 +54,13 @@ val_evaluator = test_evaluator = dict(ann_file="ROOT/all.json")
 train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=1, val_begin=2)  # nothing is validated
 param_scheduler = []
 """
+# Linux counts into the memory of a process what the one that started it had: a small one starts it, and tells what it used.
+WATCH = """import json, os, subprocess, sys
+started = subprocess.Popen(sys.argv[2:])
+_, status, usage = os.wait4(started.pid, 0)
+with open(sys.argv[1], "w") as file:
+    json.dump([status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss], file)
+"""
 STOP = """import os
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -110,13 +117,14 @@ def cost(words: Sequence[str], home: Path, root: Path) -> Cost:
     folder = root / "turn"
     folder.mkdir()
     environment = {**os.environ, "PYTHONPATH": f"{home}{os.pathsep}{root}", "OMP_NUM_THREADS": "1"}
+    watched = [sys.executable, "-c", WATCH, str(folder / "usage"), sys.executable, *words]
     with (folder / "output").open("w", encoding="utf-8") as output:
-        process = subprocess.Popen([sys.executable, *words], cwd=folder, env=environment, stdout=output, stderr=output)
-        _, status, usage = os.wait4(process.pid, 0)
+        subprocess.run(watched, cwd=folder, env=environment, stdout=output, stderr=output, check=True)
+    status, seconds, kibibytes = json.loads((folder / "usage").read_text(encoding="utf-8"))
     if status:
         raise InputError(f"{' '.join(words)}: {(folder / 'output').read_text(encoding='utf-8')[-2000:]}")
     shutil.rmtree(folder)
-    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Cost(seconds, kibibytes / 1024)
 
 
 def candidates(root: Path, homes: dict[str, Path], pictures: int) -> dict[tuple[str, str], tuple[list[str], Path]]:

@@ -150,10 +150,11 @@ class _Sized(torch._weights_only_unpickler.Unpickler):
     """torch's unpickler, which checks what a tensor claims before it is told where to find it."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "persistent_load":
-            super().__setattr__(name, lambda named: _require_size(named) or value(named))
-        else:
-            super().__setattr__(name, value)
+        def sized(named: Any) -> Any:
+            _require_size(named)
+            return value(named)
+
+        super().__setattr__(name, sized if name == "persistent_load" else value)
 
 
 def _require_size(named: Any) -> None:

@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import subprocess
+import sys
 from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import Any
@@ -99,3 +101,25 @@ def test_an_apple_gpu_is_taken_where_the_cpu_stands_in(fallback: str, device: st
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setenv(systems.FALLBACK, fallback)
     assert systems.fastest_device() == device
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux counts what the starter had")
+def test_peak_memory_is_that_of_this_process() -> None:
+    """These tests have loaded torch, and the process that they start has not."""
+    code = "from mmvit.compat.systems import peak_memory; print(peak_memory())"
+    alone = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert float(alone) < 150 < (systems.peak_memory() or 0)
+
+
+def test_claims_are_checked_before_a_storage_is_handed_out() -> None:
+    """By the unpickler that torch before 2.12 is given; this one's own is the same class."""
+    unpickler = unpickling._Sized(io.BytesIO(b""))
+    unpickler.persistent_load = lambda named: named[2]
+    fits, beyond = (("storage", torch.FloatStorage, "0", "cpu", count) for count in (2, 3))
+    before = unpickling.SIZES.set({"0": 8})
+    try:
+        assert unpickler.persistent_load(fits) == "0"
+        with pytest.raises(ValueError, match="claims 12 bytes, of which the file has 8"):
+            unpickler.persistent_load(beyond)
+    finally:
+        unpickling.SIZES.reset(before)
