@@ -106,11 +106,24 @@ def verify(exportable: Exportable, run: Run, sizes: Sequence[tuple[int, int]], b
     for image in images:
         with torch.no_grad():
             compared += COMPARISONS[exportable.kind](exportable, run, image, (image.shape[1], image.shape[2]))
+    if exportable.kind == "detector":
+        require_nothing(exportable, run, images[0])
     unit = dict(detector="detections", segmenter="pixels", backbone="maps")[exportable.kind]
     words = (
         f"agrees with the model in {compared} {unit} of images of {', '.join(f'{height}x{width}' for height, width in sizes)}"
     )
     return f"{words}, one by one and {BATCH} at once" if batches else words
+
+
+def require_nothing(exportable: Exportable, run: Run, image: Tensor) -> None:
+    """Check that a file finds nothing where no score reaches the threshold: its program may take some boxes for granted."""
+    shape = (image.shape[1], image.shape[2])
+    try:
+        boxes, *_ = run(feed_of(exportable.metadata, image.numpy(), 1.0, shape))
+    except Exception as error:
+        _refuse(shape, f"a picture without an object ends in {type(error).__name__}: {str(error).splitlines()[0]}")
+    if len(boxes):
+        _refuse(shape, f"{len(boxes)} detections have a score above 1")
 
 
 def compare_detections(exportable: Exportable, run: Run, image: Tensor, shape: tuple[int, int]) -> int:

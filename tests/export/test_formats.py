@@ -1,10 +1,13 @@
 """Other formats, raw masks, one size; and what cannot be exported is named, and never written."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from exports import Export
 from makers import needs_segmenters
 from mmengine.config import Config
@@ -18,6 +21,7 @@ from mmvit.config.parts import build
 from mmvit.errors import InputError
 from mmvit.export.models import from_config, program_of
 from mmvit.export.preprocessing import Preprocessing
+from mmvit.export.verify import require_nothing
 from mmvit.predict.results import Detections
 from mmvit.predict.sessions import metadata_of, open_session
 
@@ -163,8 +167,27 @@ def test_a_fixed_size_takes_no_other(name: str, exporting: Export, photographs: 
     (found,) = predictor(photographs / "1.png")
     (wanted,) = mmvit.Predictor(exported.config, exported.checkpoint, score=0.02, device="cpu")(photographs / "1.png")
     require_same(found, wanted)
+    if isinstance(found, Detections):
+        for score, count in ((float(found.scores[:2].mean()), 1), (0.9999, 0)):
+            (few,) = mmvit.Predictor(None, exported.file, score=score)(photographs / "1.png")
+            assert len(few.scores) == count
     with pytest.raises(InputError, match="200 x 289 only"):
         list(predictor(np.zeros((100, 100, 3), np.uint8), channels="bgr"))
+
+
+def test_a_program_that_takes_objects_for_granted_is_refused() -> None:
+    """torchvision's form of NMS for traces promises two boxes, which a program of torch.export then asserts."""
+    stub: Any = SimpleNamespace(metadata=dict(inputs=["image", "score_threshold"]))
+    image = torch.zeros(1, 8, 9, 3, dtype=torch.uint8)
+
+    def asserting(feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        raise RuntimeError("Runtime assertion failed for expression u6 >= 2")
+
+    with pytest.raises(InputError, match="8x9: a picture without an object ends in RuntimeError: Runtime assertion"):
+        require_nothing(stub, asserting, image)
+    with pytest.raises(InputError, match="1 detections have a score above 1"):
+        require_nothing(stub, lambda feed: [np.zeros((1, 4))], image)
+    require_nothing(stub, lambda feed: [np.zeros((0, 4))], image)
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,8 @@ def write_config(folder: Path, head: str, family: str, data: Path | None = None,
     cfg = Config.fromfile(HOME / f"configs/_base_/heads/{head}.py")
     segments = head in SEGMENTERS
     cfg.default_scope = "mmseg" if segments else "mmdet"
-    cfg.model.backbone = dict(type=f"mmvit.{family}", arch=FAMILY[family].tiny, out_indices=tuple(range(TABLE[head].first, 4)))
+    first = 0 if "start_level" in (cfg.model.get("neck") or {}) else TABLE[head].first
+    cfg.model.backbone = dict(type=f"mmvit.{family}", arch=FAMILY[family].tiny, out_indices=tuple(range(first, 4)))
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         channels = list(MODELS.build(cfg.model.backbone).out_channels)
     model = dict(CHANGES[head])

@@ -203,7 +203,7 @@ class Stub:
     """What `Start.fit` needs of a runner."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = model
+        self.model, self.cfg = model, Config()
 
 
 @pytest.mark.once
