@@ -170,7 +170,7 @@ def of_pil(image: Any, name: str) -> np.ndarray:
     """Return (H, W, 3) uint8 in BGR of a PIL image, as OpenCV reads the same image from a file.
 
     Raises:
-        InputError: 32-bit integers beyond 16 bits, or floats.
+        InputError: 32-bit integers beyond 16 bits, floats, or colours that Pillow does not convert to RGB.
     """
     from PIL import ImageOps
 
@@ -185,7 +185,10 @@ def of_pil(image: Any, name: str) -> np.ndarray:
             decoded = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR)
             if decoded is not None:  # some builds read no GIF
                 return decoded
-        return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+        try:
+            return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+        except ValueError as error:  # grey that was multiplied with its transparency; in older versions LAB, too
+            raise InputError(f"{name}: a PIL image of mode {image.mode}. Expected RGB or grey; convert it") from error
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         span = f"{values.min()} to {values.max()}"

@@ -76,6 +76,11 @@ def test_whole_numbers_of_32_bits_are_taken_as_16() -> None:
             pixels(Image.fromarray(wrong), None, "a")
 
 
+def test_colours_that_pillow_does_not_convert_are_refused() -> None:
+    with pytest.raises(InputError, match=r"a: a PIL image of mode La\. Expected RGB or grey"):
+        pixels(Image.new("La", (8, 8)), None, "a")
+
+
 def test_twelve_bits_in_sixteen_are_said(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     file = tmp_path / "dark.tif"
     Image.fromarray(NOISE.integers(0, 4096, (64, 96), dtype=np.uint16)).save(file)
