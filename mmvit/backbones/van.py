@@ -95,7 +95,7 @@ class ConvolutionalMlp(MlpBase):
         if not MAP_BANDS.runs_on(feature_map):  # maps stay maps, else exported programs transpose the wide ones twice
             return self.fc2(F.gelu(self.dwconv(self.fc1(feature_map))))
         grid = (feature_map.shape[2], feature_map.shape[3])
-        return to_map(in_bands(MAP_BANDS, self, self.width, self.run, to_tokens(feature_map), grid), grid)
+        return to_map(in_bands(MAP_BANDS, self, to_tokens(feature_map), grid), grid)
 
     def run(self, tokens: Tensor, grid: Grid, *inner: slice) -> Tensor:
         return to_tokens(self.fc2(to_map(self.hidden(tokens, grid, *inner), (-1, grid[1]))))

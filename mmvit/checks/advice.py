@@ -17,7 +17,7 @@ ADVICE = {
         "drop_last, where an epoch leaves one image for its last batch), or another norm_cfg for that part"
     ),
     "weight tensor should be defined": "class_weight needs a number for each class of the head, background included",
-    LAYOUT: ("this part calls view() on maps that lie channels-last: set model.backbone.contiguous_maps=True"),
+    LAYOUT: "this part calls view() on maps that lie channels-last: set model.backbone.contiguous_maps=True",
     "base_wd should not be None": (
         "paramwise_cfg multiplies the weight decay: give optim_wrapper.optimizer a weight_decay, 0.0 where there is none"
     ),

@@ -6,7 +6,7 @@ training, a band is not kept but computed again in the backward pass (Chen et al
 Cost", arXiv 1604.06174). Where `forms` says so, an MLP processes the whole image at once: on GPUs and in programs always.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -24,23 +24,22 @@ HALO = 1  # rows above and below that a 3 x 3 convolution reads
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def in_bands(form: Form, mlp: nn.Module, width: int, run: Callable[..., Tensor], tokens: Tensor, grid: Grid | None) -> Tensor:
-    """Return `run(tokens)`, or `run(tokens, grid)`, computed in bands where that is faster.
+def in_bands(form: Form, mlp: Any, tokens: Tensor, grid: Grid | None) -> Tensor:
+    """Return `mlp.run(tokens)`, or `mlp.run(tokens, grid)`, computed in bands where that is faster.
 
     Args:
         form: the kind of bands.
-        mlp: the module that `run` belongs to. It runs whole if any part of it has hooks, which would see each band.
-        width: width of the hidden layer.
-        run: computes each token by itself or, given a grid, from its 3 x 3 neighbourhood. For a band it takes the tokens of
-            some rows, their grid, and a slice of these tokens: those whose values are wanted.
+        mlp: an `MlpBase`, whose hidden layer has `mlp.width`. It runs whole if any part of it has hooks, which would see each
+            band. `mlp.run` computes each token by itself or, given a grid, from its 3 x 3 neighbourhood. For a band it takes
+            the tokens of some rows, their grid, and a slice of these tokens: those whose values are wanted.
         tokens: (B, N, C), row-major over the grid.
     """
     rows, columns = grid or (tokens.shape[1], 1)
-    row = tokens.shape[0] * columns * width  # hidden values
+    row = tokens.shape[0] * columns * mlp.width  # hidden values
     if rows * row < WHOLE or not form.runs_on(tokens) or is_hooked(mlp):
-        return run(tokens) if grid is None else run(tokens, grid)
+        return mlp.run(tokens) if grid is None else mlp.run(tokens, grid)
     height = max(BAND // row, 8 * HALO if grid else 1)
-    run_band = partial(checkpoint, run, use_reentrant=False) if torch.is_grad_enabled() else run
+    run_band = partial(checkpoint, mlp.run, use_reentrant=False) if torch.is_grad_enabled() else mlp.run
     return torch.cat([run_band(*band) for band in bands_of(tokens, grid, height)], dim=1)
 
 

@@ -33,7 +33,7 @@ class MlpBase(nn.Module):
 
     def forward(self, tokens: Tensor, grid: Grid | None = None) -> Tensor:
         """Return tokens of the same shape as `tokens`, (B, N, C). An MLP that reads neighbours needs their grid."""
-        return in_bands(BANDS, self, self.width, self.run, tokens, grid)
+        return in_bands(BANDS, self, tokens, grid)
 
 
 class Mlp(MlpBase):
@@ -64,7 +64,7 @@ class MixingMlp(MlpBase):
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:  # type: ignore[override]  # the grid is needed
         if is_exporting():  # runtimes copy maps to tokens: only while they are narrow
             return to_tokens(pointwise(self.fc2, F.gelu(self.mix(pointwise(self.fc1, to_map(tokens, grid))))))
-        return in_bands(CONVOLUTIONAL_BANDS, self, self.width, self.run, tokens, grid)
+        return in_bands(CONVOLUTIONAL_BANDS, self, tokens, grid)
 
 
 def pointwise(layer: nn.Module, feature_map: Tensor) -> Tensor:
