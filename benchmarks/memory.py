@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from mmvit.compat.systems import peak_memory
+
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 HOME = Path(__file__).resolve().parent.parent
 OUT_OF_MEMORY = 3  # exit status
@@ -64,12 +66,12 @@ def limit_to_available() -> None:
 
 def resident() -> int:
     """Return the bytes of this process in memory; on systems other than Linux, the high-water mark so far."""
-    return _kibibytes(STATUS, "VmRSS") * 1024 if STATUS.is_file() else _usage()
+    return _kibibytes(STATUS, "VmRSS") * 1024 if STATUS.is_file() else high_water()
 
 
 def high_water() -> int:
     """Return the most bytes that this process held in memory since the last `reset_high_water`, or since its start."""
-    return _kibibytes(STATUS, "VmHWM") * 1024 if STATUS.is_file() else _usage()
+    return int((peak_memory() or 0) * 2**20)
 
 
 def reset_high_water() -> None:
@@ -89,11 +91,6 @@ def reset_high_water() -> None:
 def _kibibytes(file: Path, key: str) -> int:
     line = next(line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith(f"{key}:"))
     return int(line.split()[1])
-
-
-def _usage() -> int:
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used if sys.platform == "darwin" else used * 1024
 
 
 def main(setting: str, candidate: str) -> int:
