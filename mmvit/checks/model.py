@@ -10,7 +10,7 @@ from mmengine.registry import MODELS
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ..config.costs import samples
+from ..config.costs import pass_through
 from ..config.parts import build, without_init
 from ..errors import first_few
 from .advice import LAYOUT, describe
@@ -25,6 +25,9 @@ OTHER_CHANNELS = re.compile(
     r"normalized_shape|running_mean should contain|number of channels in input|same reduction dim|size mismatch"
 )
 IMAGES = 2  # of one, any layout can be viewed as another
+# Fake tensors have no values, which two-stage detectors need for their proposals; meta tensors have no true layout either.
+ATTEMPTS = ((FakeTensorMode, SIDE), (nullcontext, SIDE), (nullcontext, 2 * SIDE))
+TOO_FEW = re.compile("index k out of range")  # positions for a detector's queries, of which DINO has 900
 
 
 def check_model(plan: Plan) -> Iterator[Finding]:
@@ -55,13 +58,14 @@ def check_forward(plan: Plan) -> Iterator[Finding]:
 
 def _forward(model: Mapping[str, Any], maps: str, channels: int, scope: str) -> Iterator[Finding]:
     said = ""
-    # Fake tensors have no values, which two-stage detectors need for their proposals; meta tensors have no true layout either.
-    for mode in (FakeTensorMode(), nullcontext()):
+    for mode, side in ATTEMPTS:
+        if side > SIDE and not TOO_FEW.search(said):
+            break
         net = None
         try:
-            with mode:
+            with mode():
                 net = MODELS.build(without_init(model))
-                heads = _pass(net.eval(), torch.zeros(IMAGES, channels, SIDE, SIDE), scope)
+                heads = _pass(net.eval(), torch.zeros(IMAGES, channels, side, side), scope)
         except Exception as error:
             said = describe(error, net)
             if OTHER_CHANNELS.search(said):
@@ -77,10 +81,10 @@ def _forward(model: Mapping[str, Any], maps: str, channels: int, scope: str) -> 
 
 
 def _pass(net: nn.Module, images: torch.Tensor, scope: str) -> list[str]:
-    """Run a model in its tensors mode, then the heads that this mode leaves out; return the names of the parts."""
+    """Let images pass through a model and its auxiliary heads; return the names of the parts."""
     parts = dict(net.named_children())
+    pass_through(net, scope, images)
     with torch.no_grad():
-        net._forward(images, samples(scope, images))  # type: ignore[operator]  # of mmdet's and mmseg's base classes
         if "auxiliary_head" in parts:
             maps = net.extract_feat(images)  # type: ignore[operator]
             heads = parts["auxiliary_head"]

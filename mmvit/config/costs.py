@@ -19,7 +19,7 @@ from .files import open_config
 def costs_of_config(file: str | Path, height: int, width: int) -> dict[str, Complexity]:
     """Return the cost of `backbone` and `model` for one image of `height` x `width` pixels.
 
-    The whole model is counted in its tensors mode: heads with their predictions, without what turns those into boxes. This
+    The whole model is counted with what its heads predict, without what turns that into boxes. This
     happens on the meta device if possible; a two-stage detector computes on the CPU, because its cost depends on its
     proposals.
 
@@ -49,20 +49,22 @@ def whole_model(model_cfg: Any, scope: str, height: int, width: int) -> Complexi
 
 
 def counted(model: nn.Module, scope: str, images: Tensor) -> Complexity:
-    model.eval()
-    forward: Callable[..., Any] = model._forward  # type: ignore[assignment]  # of mmdet's and mmseg's base classes
-    with torch.no_grad(), flop_counter(model) as counter:
-        forward(images, samples(scope, images))
+    with flop_counter(model) as counter:
+        pass_through(model.eval(), scope, images)
     return Complexity(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops() // 2)
 
 
-def samples(scope: str, images: Tensor) -> list[Any]:
-    """Return a sample for each image, with the shapes that heads need."""
-    height, width = images.shape[2:]
-    shape = (height, width)
+@torch.no_grad()
+def pass_through(model: nn.Module, scope: str, images: Tensor) -> None:
+    """Let images pass through a detector or segmenter, up to the predictions of its heads."""
+    shape = tuple(images.shape[2:])
     meta = dict(img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=shape, scale_factor=(1.0, 1.0))
+    run: Callable[..., Any]
     if scope == "mmseg":
-        from mmseg.structures import SegDataSample as Sample
+        run = model.encode_decode  # type: ignore[assignment]  # its tensors mode lacks the samples that Mask2Former's head needs
+        run(images, [meta] * len(images))
     else:
-        from mmdet.structures import DetDataSample as Sample  # type: ignore[assignment]
-    return [Sample(metainfo=meta) for _ in images]
+        from mmdet.structures import DetDataSample
+
+        run = model._forward  # type: ignore[assignment]
+        run(images, [DetDataSample(metainfo=meta) for _ in images])

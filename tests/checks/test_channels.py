@@ -114,9 +114,21 @@ def test_images_pass_through_the_heads(what: str) -> None:
     assert words in told.text
 
 
-def test_a_remedy_of_the_doctor_helps() -> None:
-    name, options, _ = HEADS["DMNet, which calls view() on maps"]
-    cfg = own_config(name, **options, **{"model.backbone.contiguous_maps": True})
+LAYERS = {f"model.{part}.num_layers": 1 for part in ("encoder", "decoder")}
+FITTING = {
+    "DMNet with the doctor's remedy": (
+        *HEADS["DMNet, which calls view() on maps"][:2],
+        {"model.backbone.contiguous_maps": True},
+    ),
+    "900 queries": ("dino_pvt_v2_b2_coco", {"model.backbone.arch": "b2"}, LAYERS),
+    "a head that wants samples": ("mask2former_semantic_pvt_v2_b2_ade20k", {}, {}),
+}
+
+
+@pytest.mark.parametrize("what", FITTING)
+def test_what_fits_is_not_left_unchecked(what: str) -> None:
+    name, options, more = FITTING[what]
+    cfg = own_config(name, **options, **more)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         (told,) = check_forward(Plan(cfg, ()))
     assert told.verdict == "ok"

@@ -268,7 +268,7 @@ def test_options_that_are_no_numbers_are_refused(word: str, capsys: pytest.Captu
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize("config", ["mask_rcnn_pvt_tiny_coco", "fpn_pvt_small_ade20k"])
+@pytest.mark.parametrize("config", ["mask_rcnn_pvt_tiny_coco", "mask2former_semantic_pvt_small_ade20k"])
 def test_costs_of_a_config(config: str) -> None:
     costs = costs_of_config(HOME / "configs" / f"{config}.py", 64, 96)
     name = next(name for name in ("pvt_tiny", "pvt_small") if name in config)
