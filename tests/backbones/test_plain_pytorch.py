@@ -11,6 +11,7 @@ from makers import each_family, needs_compiling, needs_exporting, tiers
 
 import mmvit
 from mmvit.backbones.t2t_tokens import Performer, Split
+from mmvit.commands import listing
 from mmvit.compat.versions import HALF
 from mmvit.errors import CheckpointError
 from mmvit.weights.addresses import addresses
@@ -94,10 +95,10 @@ def test_init_cfg_takes_the_name_of_a_released_file(tmp_path: Path, monkeypatch:
     torch.testing.assert_close(model.stages[1].downsample.proj.weight, source.stages[1].downsample.proj.weight)
 
 
-def test_list_command() -> None:
+def test_list_command(capsys: pytest.CaptureFixture[str]) -> None:
     def listed(*arguments: str) -> str:
-        command = [sys.executable, "-m", "mmvit", "list", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert listing.main(arguments) == 0
+        return capsys.readouterr().out
 
     lines = listed("volo_d[12]*").splitlines()
     assert [line.split()[0] for line in lines] == ["name", "volo_d1", "volo_d1_384", "volo_d2", "volo_d2_384"]
