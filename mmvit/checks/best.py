@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 
-from ..config.datasets import name_of
+from ..config.datasets import DatasetView, name_of
 from ..config.parts import parts_of
 from ..errors import nearest
 from . import findings
@@ -74,18 +74,25 @@ def figures(plan: Plan) -> set[str] | None:
     found: set[str] = set()
     whole = plan.config.get("val_evaluator") or {}
     apart = isinstance(whole, Mapping) and name_of(whole.get("type")) == SEPARATE
-    for number, (_, evaluator, _) in enumerate(plan.evaluators("val")):
+    for number, (_, evaluator, views) in enumerate(plan.evaluators("val")):
         kind = name_of(evaluator.get("type"))
-        if kind not in PREFIXES or evaluator.get("classwise") or evaluator.get("proposal_nums"):
+        if kind not in PREFIXES or evaluator.get("proposal_nums"):
             return None
         parts = [evaluator.get("prefix") or PREFIXES[kind]]
         if apart:
             parts.insert(0, whole["dataset_prefixes"][number])
         try:
-            found |= {"/".join([part for part in parts if part] + [name]) for name in _names(kind, evaluator)}
+            names = {*_names(kind, evaluator), *_by_class(kind, evaluator, views)}
+            found |= {"/".join([part for part in parts if part] + [name]) for name in names}
         except KeyError:  # the check of metrics says that there is no such one
             return None
     return found or None
+
+
+def _by_class(kind: str, evaluator: Mapping[str, Any], views: list[DatasetView]) -> Iterator[str]:
+    """Yield CocoMetric's figures of single classes; the panoptic metric only prints its own."""
+    if kind == "CocoMetric" and evaluator.get("classwise"):
+        yield from (f"{name}_precision" for view in views for name in view.classes())
 
 
 def _names(kind: str, evaluator: Mapping[str, Any]) -> Iterator[str]:

@@ -72,13 +72,11 @@ class Source:
 
     Attributes:
         summary: a line about its annotations; None if it has label maps.
-        lacking: whether a class to train never occurs.
     """
 
     entries: list[Entry]
     classes: Sequence[str]
     summary: str | None
-    lacking: bool
     open_one: Callable[[Entry], Opened]
 
 
@@ -111,7 +109,7 @@ def source_of(view: DatasetView) -> Source | None:
         classes = reader.metainfo.get("classes") or ()
         load_labels = reader_of(view, LoadLabelMap, LOADERS)
         entries = [Entry(dict(entry)) for entry in reader.load_data_list()]
-        return Source(entries, classes, None, False, partial(open_one, load, load_labels, len(classes)))
+        return Source(entries, classes, None, partial(open_one, load, load_labels, len(classes)))
     return None
 
 
@@ -132,7 +130,8 @@ def coco_source(view: DatasetView, load: LoadImage | LoadBands) -> Source:
     summary = f"{targets.sum()} of {len(columns.ids)} are used, {bare} of {len(table.names)} images have none"
     if crowds := int(columns.crowd.sum()):
         summary += f", {crowds} are crowds, which are ignored"
-    summary += absent(classes, occurring)
+    if not view.for_training:  # the check of annotations says it of those
+        summary += absent(classes, occurring)
     entries = [
         Entry(
             dict(img_path=str(view.image_folder / image["file_name"]), height=image["height"], width=image["width"]),
@@ -140,8 +139,7 @@ def coco_source(view: DatasetView, load: LoadImage | LoadBands) -> Source:
         )
         for image in content["images"]
     ]
-    lacking = view.for_training and not set(classes) <= occurring
-    return Source(entries, classes, summary, lacking, partial(open_one, load, None, len(classes)))
+    return Source(entries, classes, summary, partial(open_one, load, None, len(classes)))
 
 
 def absent(classes: Sequence[str], occurring: set[str]) -> str:
@@ -264,7 +262,7 @@ def findings(label: str, source: Source, opened: Sequence[Opened]) -> Iterator[F
     lines = [f"{label}: {len(opened)} opened" + ("; handled, as mmvit.LoadImage says:" if handled else ""), *handled]
     yield ok("images", "\n".join(lines))
     if source.summary is not None:
-        yield (doubtful if source.lacking else ok)("annotations", f"{label}: {source.summary}")
+        yield ok("annotations", f"{label}: {source.summary}")
     else:
         yield label_finding(label, source, [seen.pixels for seen in opened if seen.pixels is not None])
     faults: dict[str, list[str]] = defaultdict(list)

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from io import StringIO
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,9 @@ class ResultsHook(Hook):
         counting = [metric for metric in metrics if hasattr(metric, "total_area_to_metrics")]
         if len(counting) == 1:  # IoUMetric logs its figures by class, and returns their means alone
             counting[0].total_area_to_metrics = self._kept(counting[0].total_area_to_metrics)
+        for metric in metrics:
+            if getattr(metric, "classwise", False) and len(metric.metrics) > 1:
+                metric.compute_metrics = self._apart(metric)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
@@ -184,6 +187,25 @@ class ResultsHook(Hook):
             return found
 
         return keep
+
+    def _apart(self, metric: Any) -> Any:
+        """Return CocoMetric's computation, kind by kind: figures of a class have one name for boxes and masks."""
+        compute, kinds = metric.compute_metrics, metric.metrics
+
+        def one_by_one(results: list[Any]) -> dict[str, float]:
+            figures: dict[str, float] = {}
+            for kind in kinds:
+                metric.metrics = [kind]
+                try:
+                    found = compute(results)
+                finally:
+                    metric.metrics = kinds
+                named = [found.get(f"{name}{PRECISION}", nan) for name in metric.dataset_meta["classes"]]
+                self.tables |= {f"{kind} AP": named} if found else {}
+                figures |= found
+            return figures
+
+        return one_by_one
 
     def _write(self, runner: Runner) -> None:
         saving = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best), None)
@@ -215,7 +237,7 @@ def split_by_class(
     for name, number in metrics.items():
         kind = name.rpartition("/")[2].removesuffix(PRECISION)
         if name.endswith(PRECISION) and kind in classes:
-            by_class.setdefault(kind, {})["AP"] = finite(number)
+            by_class.setdefault(kind, {} if tables else {"AP": finite(number)})
         elif isinstance(number, int | float) or hasattr(number, "item"):
             nothing = name.startswith("coco/") and number == -1  # pycocotools' figure where there is nothing to measure
             figures[name] = None if nothing else finite(number)

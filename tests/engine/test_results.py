@@ -6,16 +6,17 @@ import re
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
+import torch
 from mmengine.registry import VISBACKENDS
 from small_run import kill, resumed, runner, train
 
 from mmvit.engine import minutes
 from mmvit.engine.configuration import TrainOptions, train_config
 from mmvit.engine.minutes import Pace, PaceHook, fit, fitting, keep
-from mmvit.engine.results import Results, Validation, closing_lines, read_results, split_by_class
+from mmvit.engine.results import Results, ResultsHook, Validation, closing_lines, read_results, split_by_class
 from mmvit.engine.terminal import Terminal
 from mmvit.engine.trackers import TRACKERS
 from mmvit.errors import InputError
@@ -76,6 +77,29 @@ def test_figures_of_classes() -> None:
         {"mIoU": 50.0},
         {"sky": {"IoU": 40.0}, "road": {"IoU": None}},
     )
+
+
+def test_boxes_and_masks_of_a_class_are_told_apart(tmp_path: Path) -> None:
+    from mmdet.evaluation import CocoMetric
+
+    image, kind = dict(id=1, file_name="a.png", width=20, height=20), dict(id=1, name="nut")
+    thing = dict(id=1, image_id=1, category_id=1, bbox=[2, 2, 10, 10], area=100, iscrowd=0)
+    content = dict(images=[image], categories=[kind], annotations=[thing | dict(segmentation=[[2, 2, 12, 2, 12, 12, 2, 12]])])
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    metric = CocoMetric(str(tmp_path / "a.json"), metric=["bbox", "segm"], classwise=True)
+    metric.dataset_meta = dict(classes=("nut",))
+    evaluating = SimpleNamespace(metrics=[metric])
+    cfg = SimpleNamespace(filename="c.py")
+    run = SimpleNamespace(work_dir=str(tmp_path), cfg=cfg, iter=0, val_loop=evaluating, val_evaluator=evaluating)
+    hook = ResultsHook()
+    hook.before_train(run)  # type: ignore[arg-type]
+    mask = torch.zeros(1, 20, 20, dtype=torch.bool)
+    mask[0, :4, :4] = True
+    found = dict(bboxes=torch.tensor([[2.0, 2, 12, 12]]), scores=torch.ones(1), labels=torch.zeros(1, dtype=int), masks=mask)
+    metric.process({}, [dict(pred_instances=found, img_id=1, ori_shape=(20, 20))])
+    figures, by_class = split_by_class(metric.evaluate(1), hook.tables, ["nut"])
+    assert by_class == {"nut": {"bbox AP": 1.0, "segm AP": 0.0}}
+    assert (figures["coco/bbox_mAP"], figures["coco/segm_mAP"]) == (1.0, 0.0)
 
 
 def test_closing_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
