@@ -31,4 +31,9 @@ def colours() -> list[Colour]:
 def palette_of(classes: Iterable[str]) -> list[Colour]:
     """Return a colour for each class, and grey for the background."""
     apart = cycle(colours())
-    return [GREY if name.casefold() == "background" else next(apart) for name in classes]
+    return [GREY if is_background(name) else next(apart) for name in classes]
+
+
+def is_background(name: str) -> bool:
+    """Return whether a class is what is around everything; LabelMe calls it _background_."""
+    return name.strip("_").casefold() == "background"

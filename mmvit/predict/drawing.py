@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ..data.colours import COLOURS, Colour, colours
+from ..data.colours import COLOURS, Colour, colours, is_background
 from .fonts import font, font_file
 from .results import Detections, LabelMap, Result, name_of
 from .sessions import needed
 
 LEGEND = 12  # most classes in it
 VEIL = 0.5  # share of a label's colour in a pixel
-COVERED = 0.2  # most share of an object that a name may cover
+COVERED = 0.2  # most share of an object that a name may cover, and of a picture that the legend of a label map may
 LINES, LETTERS = 350, 48  # a picture's longer side in widths of a line, in heights of a letter
 SMALLEST = 11  # height of a letter, pixels
 
@@ -55,7 +55,7 @@ def draw(image: np.ndarray, result: Result, palette: Sequence[Colour] | None = N
     Args:
         image: of the result's size.
         result: objects are drawn with outlined masks and names; a score that is NaN, as of an annotation, is not written.
-            Label maps get a legend.
+            Label maps get a legend, as long as there is room; where they say background, the picture stays as it is.
         palette: colours of the classes.
         boxes: whether to draw boxes around masks.
 
@@ -96,16 +96,18 @@ def _detections(image: np.ndarray, found: Detections, palette: Sequence[Colour] 
 def _label_map(image: np.ndarray, found: LabelMap, palette: Sequence[Colour] | None) -> np.ndarray:
     most = max(len(found.classes), int(found.labels.max()) + 1)
     table = np.array([colour_of(label, palette)[::-1] for label in range(most)], dtype=np.uint8)
-    drawn = cv2.addWeighted(image, 1 - VEIL, table[found.labels], VEIL, 0)
+    shown = np.array([not is_background(name_of(found.classes, label)) for label in range(most)], dtype=np.uint8)
+    veiled = cv2.addWeighted(image, 1 - VEIL, table[found.labels], VEIL, 0)
+    drawn = cv2.copyTo(veiled, shown[found.labels], image.copy())
     labels, counts = np.unique(found.labels, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:LEGEND]
+    order = [(label, count) for count, label in sorted(zip(-counts, labels.tolist(), strict=True)) if shown[label]]
     size = letters(image)
     legend = [
-        plate(
-            f"{drawable(found.classes, int(labels[index]))} {counts[index] / found.labels.size:.0%}", int(labels[index]), size
-        )
-        for index in order
+        plate(f"{drawable(found.classes, label)} {-count / found.labels.size:.0%}", label, size)
+        for label, count in order[:LEGEND] or [(int(labels[0]), -counts[0])]
     ]
+    hidden = np.cumsum([one.width * one.height for one in legend]).tolist()
+    legend = [one for one, area in zip(legend, hidden, strict=True) if area <= COVERED * found.labels.size]
     return _written(drawn, column(legend, 0, 0, image.shape), palette, size)
 
 

@@ -87,6 +87,20 @@ def test_label_maps_and_masks_keep_the_size_and_the_picture() -> None:
     assert (mask_drawn[220:] != 120).any(axis=2).all()
 
 
+@pytest.mark.parametrize("classes", [("Background", "road"), ("_background_", "a road with a very long name")])
+def test_the_background_and_small_pictures_stay_visible(classes: tuple[str, str]) -> None:
+    labels = np.zeros((96, 128), np.uint8)
+    labels[80:] = 1
+    image = GREY[:96, :128]
+    drawn = draw(image, LabelMap("a", (96, 128), labels, classes))
+    changed = (drawn != image).any(axis=2)
+    assert changed[80:].all(), "the road"
+    assert changed[:80].mean() <= COVERED
+    assert drawn[40:80].tolist() == image[40:80].tolist()
+    nothing = draw(GREY, LabelMap("a", SIZE, np.zeros(SIZE, np.uint8), classes))
+    assert 0 < (nothing != GREY).any(axis=2).mean() < 0.05, "a legend says that all is background"
+
+
 def test_without_supervision_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(InputError, match=r"mmvit\[draw\]"):

@@ -94,7 +94,8 @@ function draw(image, { objects, masks, labels }) {
   const tint = (place, label) => colour(label).forEach((part, channel) => {
     pixels.data[4 * place + channel] = (pixels.data[4 * place + channel] + part) / 2;
   });
-  labels?.forEach((label, place) => tint(place, label));
+  const around = model.metadata.classes.findIndex((name) => /^_*background_*$/i.test(name)); // as in mmvit/data/colours.py
+  labels?.forEach((label, place) => label !== around && tint(place, label));
   masks?.forEach((mask, index) => mask.forEach((inside, place) => inside && tint(place, objects[index].label)));
   [canvas.width, canvas.height] = [image.width, image.height];
   const context = canvas.getContext("2d");
