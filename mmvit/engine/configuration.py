@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 
 from ..arguments import initialisers
+from ..compat.systems import cores
 from ..compat.texts import plain_values, text_of
 from ..config.datasets import SPLITS, datasets_of
 from ..config.files import Variant, open_config
@@ -167,7 +168,11 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
         cfg.changed = [f"--data-root {options.data_root}: {set_data_root(cfg, options.data_root)}"]
     cfg.launcher = options.launcher
     for split in SPLITS:
-        if (loader := cfg.get(f"{split}_dataloader")) and not loader.get("num_workers"):
+        if not (loader := cfg.get(f"{split}_dataloader")):
+            continue
+        if loader.get("num_workers"):
+            loader.num_workers = min(loader.num_workers, cores())  # more take memory, save no time, and torch warns of them
+        else:
             loader.persistent_workers = False  # torch refuses both without workers
             loader.pop("prefetch_factor", None)
     ours = [dict(type=f"mmvit.{name}") for name in ("NameFilesHook", "CheckLabelsHook", "OpeningHook", "ProgressHook")]

@@ -146,8 +146,8 @@ class Runner:
         fixed = self.metadata["size"]
         if fixed and list(pixels.shape[:2]) != fixed:
             raise InputError(
-                f"{source}: {pixels.shape[0]} x {pixels.shape[1]} pixels at the test scale, but this model takes "
-                f"{fixed[0]} x {fixed[1]} only; export it without --size, or give images of that shape"
+                f"{source}: {pixels.shape[0]} x {pixels.shape[1]} pixels (height x width) at the test scale, but this model "
+                f"takes {fixed[0]} x {fixed[1]} only; export it without --size, or give images of that shape"
             )
 
 

@@ -128,6 +128,8 @@ def test_options_reach_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     loader = "train_dataloader = dict(_delete_=True, prefetch_factor=2, persistent_workers=True)"  # without num_workers
     Path("own.py").write_text(f"_base_ = {str(LEAF)!r}\n{loader}\n")
     assert train_config(TrainOptions("own.py")).train_dataloader == dict(persistent_workers=False)
+    monkeypatch.setattr("mmvit.engine.configuration.cores", lambda: 1)
+    assert train_config(TrainOptions(LEAF)).val_dataloader.num_workers == 1
     assert train_config(TrainOptions(LEAF, variant=DEMO)).work_dir == "work_dirs/retinanet_pvt_tiny_coco_demo"
 
 

@@ -173,7 +173,11 @@ ROWS: dict[Check, list[Row]] = {
         (DETECTOR, {BEST: ["coco/bbox_mAP", "mAP"]}, f"wrong {BEST} is 'mAP', and"),
         (DETECTOR, {BEST: "auto"}, ""),
         (DETECTOR, {"val_evaluator.classwise": True, BEST: "coco/kite_precision"}, ""),
-        (DETECTOR, {"val_evaluator.classwise": True, BEST: "coco/kites_precision"}, f"wrong {BEST} is 'coco/kites_precision', and"),
+        (
+            DETECTOR,
+            {"val_evaluator.classwise": True, BEST: "coco/kites_precision"},
+            f"wrong {BEST} is 'coco/kites_precision', and",
+        ),
         (DETECTOR, {"val_dataloader": None}, f"doubtful {BEST} is 'coco/bbox_mAP', and there is no validation"),
         (DETECTOR, {"val_evaluator": PREFIXES}, f"wrong {BEST} is 'coco/bbox_mAP', and the validation gives no such figure"),
         (DETECTOR, {"val_evaluator.type": "LVISMetric", BEST: "lvis/bbox_mAP"}, ""),
