@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from makers import HOME
 
+from mmvit.demo import build
+
 pytestmark = [pytest.mark.stack, pytest.mark.once]
 
 NOTEBOOKS = sorted((HOME / "docs" / "notebooks").glob("*.ipynb"))
-SHORT = {"train_dataloader.dataset.indices": 16, "val_dataloader.dataset.indices": 8}
+SHORT = {"train_dataloader.dataset.indices": 16, "val_dataloader.dataset.indices": 8, "test_dataloader.dataset.indices": 8}
 MOST_BYTES = 400_000  # of a notebook with its outputs
 ELSEWHERE = re.compile(r"(/home/|/root/|/tmp/|/Users/|site-packages|[A-Z]:\\\\Users|\w*Warning\b)")  # of one machine alone
 EXPECTED = {
@@ -43,9 +45,14 @@ def test_outputs_are_stored_and_small(notebook: Path) -> None:
     require_outputs(json.loads(notebook.read_text(encoding="utf-8"))["cells"], notebook.stem)
 
 
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("images") / "demo")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
-def test_every_cell_runs(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_cell_runs(notebook: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbclient = pytest.importorskip("nbclient")
     nbformat = pytest.importorskip("nbformat")
     pytest.importorskip("ipykernel")
@@ -55,7 +62,10 @@ def test_every_cell_runs(notebook: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PYTHONWARNINGS", "ignore:IProgress")  # of tqdm, where ipywidgets is not installed
     settings = next(cell for cell in book.cells if "EPOCHS = 2" in cell.source)
     settings.source = settings.source.replace("EPOCHS = 2", "EPOCHS = 1")
-    training = next(cell for cell in book.cells if "mmvit.train(" in cell.source)
-    training.source = training.source.replace("epochs=EPOCHS", f"epochs=EPOCHS, cfg_options={SHORT}")
+    for start in ("mmvit.train(", "mmvit.evaluate("):
+        cell = next(cell for cell in book.cells if start in cell.source)
+        cell.source = cell.source.replace("variant=DEMO", f"variant=DEMO, cfg_options={SHORT}")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "demo").symlink_to(images)
     nbclient.NotebookClient(book, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     require_outputs(book.cells, notebook.stem)
