@@ -167,19 +167,26 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
             raise InputError(f"--data-root: not together with --{options.variant.name}, which has data of its own")
         cfg.changed = [f"--data-root {options.data_root}: {set_data_root(cfg, options.data_root)}"]
     cfg.launcher = options.launcher
-    for split in SPLITS:
-        if not (loader := cfg.get(f"{split}_dataloader")):
-            continue
-        if loader.get("num_workers"):
-            loader.num_workers = min(loader.num_workers, cores())  # more take memory, save no time, and torch warns of them
-        else:
-            loader.persistent_workers = False  # torch refuses both without workers
-            loader.pop("prefetch_factor", None)
+    cfg.changed += _fit_workers(cfg)
     ours = [dict(type=f"mmvit.{name}") for name in ("NameFilesHook", "CheckLabelsHook", "OpeningHook", "ProgressHook")]
     cfg.custom_hooks = [*(cfg.get("custom_hooks") or ()), *ours]
     if not torch.cuda.is_available():
         _run_on_cpu(cfg)
     return cfg
+
+
+def _fit_workers(cfg: Config) -> list[str]:
+    """Give each loader at most a worker a core: more take memory and save no time. Return what was changed, in words."""
+    changed, most = [], cores()
+    for name in (f"{split}_dataloader" for split in SPLITS):
+        loader = cfg.get(name) or {}
+        if not loader.get("num_workers"):
+            loader.update(persistent_workers=False)  # torch refuses both without workers
+            loader.pop("prefetch_factor", None)
+        elif loader["num_workers"] > most:
+            changed.append(f"{name}.num_workers {loader['num_workers']} -> {most}")
+            loader["num_workers"] = most
+    return [f"{', '.join(changed)}: as many as cores"] if changed else []
 
 
 def _fill_in(cfg: Config) -> None:

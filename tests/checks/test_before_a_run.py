@@ -129,7 +129,9 @@ def test_options_reach_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     Path("own.py").write_text(f"_base_ = {str(LEAF)!r}\n{loader}\n")
     assert train_config(TrainOptions("own.py")).train_dataloader == dict(persistent_workers=False)
     monkeypatch.setattr("mmvit.engine.configuration.cores", lambda: 1)
-    assert train_config(TrainOptions(LEAF)).val_dataloader.num_workers == 1
+    cfg = train_config(TrainOptions(LEAF))
+    assert cfg.val_dataloader.num_workers == 1
+    assert "val_dataloader.num_workers 2 -> 1" in cfg.changed[0]
     assert train_config(TrainOptions(LEAF, variant=DEMO)).work_dir == "work_dirs/retinanet_pvt_tiny_coco_demo"
 
 
