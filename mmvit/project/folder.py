@@ -41,14 +41,18 @@ class Folder:
             raise InputError(f"{root} is {kind}. Expected the folder that a labelling tool wrote; unpack archives first")
         self.root = root.resolve()
         self.files, self.links = _walked(self.root)
+        self.broken: dict[Path, str] = {}
+        self._json: dict[Path, Any] = {}
+        self._xml: dict[Path, Element | None] = {}
         if not self.pictures:
             archives = first_few([str(file) for file in self.of(".zip", ".tar", ".gz", ".7z", ".rar")])
             more = f"; unpack {archives} first" if archives else ""
             more += f"; links are not followed, name the folder that {first_few(self.links)} leads to" if self.links else ""
+            inside = [file for file in self.of(".json") if isinstance(said := self.json(file), dict) and said.get("imageData")]
+            more += (
+                f"; pictures inside of JSON are not read, labelme_export_json takes them out of {inside[0]}" if inside else ""
+            )
             raise InputError(f"{root}: no pictures in it or below it. Expected files that end in {', '.join(PICTURES)}{more}")
-        self.broken: dict[Path, str] = {}
-        self._json: dict[Path, Any] = {}
-        self._xml: dict[Path, Element | None] = {}
 
     @cached_property
     def pictures(self) -> list[Path]:

@@ -77,6 +77,9 @@ class Gathering:
         if min(thing.box[2:]) < LEAST:
             self.note(NO_AREA, label)
             return
+        if thing.rle is not None and list(thing.rle["size"]) != [picture.height, picture.width]:
+            self.note("masks of another size than their picture", label)
+            return
         cut = _cut(thing, picture.width, picture.height)
         if cut is None:
             self.note(OUTSIDE, label)

@@ -19,6 +19,11 @@ def name_classes(collection: Collection, names: Sequence[str]) -> None:
     """
     if not collection.has_maps:
         raise InputError(f"--classes: labels of {collection.format} have names: {', '.join(collection.classes)}")
+    there = {name for picture in collection.pictures for name in picture.pixels}
+    if len(names) == len(there):  # a value between others that no map has needs no name
+        kept = [index for index, name in enumerate(collection.classes) if name in there]
+        collection.classes = [collection.classes[index] for index in kept]
+        collection.values = [collection.values[index] for index in kept]
     if len(names) != len(collection.classes):
         raise InputError(
             f"--classes: {len(names)} names ({', '.join(names)}), but the label maps have {len(collection.classes)} values: "

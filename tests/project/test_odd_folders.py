@@ -16,6 +16,8 @@ from mmvit.project.folder import Folder
 from mmvit.project.formats import read
 from mmvit.project.make import Options, find, write
 from mmvit.project.plan import plan
+from mmvit.project.targets import name_classes
+from mmvit.project.writing import parallel
 
 
 def folds(root: Path, images: str, labels: str, label: Callable[[Path, int], None]) -> None:
@@ -119,6 +121,24 @@ def test_numbers_of_coco_files_that_mean_something_else(tmp_path: Path) -> None:
     assert collection.direct == {}, "mmdet would read them otherwise"
 
 
+def test_odd_run_lengths(tmp_path: Path) -> None:
+    """What lacks a box gets that of its mask; what was drawn on another picture or covers none would be noise."""
+    pictures(tmp_path / "images")
+    content = coco_content()
+    without, other, broken = content["annotations"]
+    del without["bbox"]
+    without["segmentation"] = dict(size=[48, 64], counts=[48 * 10 + 5, 20, 48 * 54 - 25])
+    other["segmentation"] = dict(size=[64, 48], counts=[100, 50, 48 * 64 - 150])
+    broken["segmentation"] = dict(size=[48, 64], counts="P1:")
+    write_json(tmp_path / "a.json", content)
+    collection = read(Folder(tmp_path))
+    assert [thing.box for thing in collection.things()] == [(10, 5, 1, 20)]
+    assert {what: len(where) for what, where in collection.aside.items()} == {
+        "masks of another size than their picture": 1,
+        "labels that cannot be read": 1,
+    }
+
+
 @pytest.mark.parametrize(("first", "as_it_is"), [(1, True), (0, False), ("7", False)])
 def test_files_with_ids_that_evaluation_misreads_are_written_anew(tmp_path: Path, first: object, as_it_is: bool) -> None:
     """Roboflow numbers objects from 0, which pycocotools takes for 'not found'."""
@@ -157,6 +177,30 @@ def test_odd_label_maps_are_named(tmp_path: Path) -> None:
         read(Folder(tmp_path))
 
 
+def test_values_of_sixteen_bits_and_between(tmp_path: Path) -> None:
+    """All bits of a pixel set are no class, as 255 of eight bits; a value between others that no map has needs no name."""
+    label_maps(tmp_path, "L", (1, 2, 4))
+    (tmp_path / "classes.txt").write_text("sky\nroof\n")
+    for file in (tmp_path / "masks").iterdir():
+        with Image.open(file) as image:
+            values = np.array(image).astype(np.uint16)
+        values[:, :32] = 65535
+        Image.fromarray(values).save(file)
+    collection = read(Folder(tmp_path))
+    assert collection.values == [0, 1, 2, 3, 4]
+    assert sum(collection.pictures[0].pixels.values()) == 32 * 48
+    assert collection.notes == [
+        "a list names 2 classes, and others occur: they are called by their values; --classes a,b,c names them"
+    ]
+    name_classes(collection, ["sky", "roof", "lawn"])
+    assert (collection.classes, collection.values) == (["sky", "roof", "lawn"], [1, 2, 4])
+    plain = tmp_path / "plain"
+    label_maps(plain, "L")
+    assert parallel(Folder(plain), read(Folder(plain))) is not None
+    Image.fromarray(np.ones((48, 64), np.uint16)).save(plain / "masks" / "p 1.png")
+    assert parallel(Folder(plain), read(Folder(plain))) is None, "a run reads eight bits"
+
+
 def test_roboflow_names_the_values_of_its_maps(tmp_path: Path) -> None:
     label_maps(tmp_path, "L")
     (tmp_path / "masks" / "_classes.csv").write_text("Pixel Value, Class\n0, sky\n2, lawn\n1, roof\n")
@@ -170,6 +214,11 @@ def test_labels_without_names_of_classes(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").unlink()
     with pytest.raises(InputError, match=r"YOLO labels without names of classes. Add data.yaml"):
         read(Folder(tmp_path))
+    (tmp_path / "data.yaml").write_text("names: {4: bird, 0: cat}\n")
+    (tmp_path / "c.txt").write_text("4 .5 .5 .2 .2\n1 .5 .5 .1 .1\n")
+    collection = read(Folder(tmp_path))
+    assert collection.classes == ["cat", "bird"]
+    assert "c.txt:2" in collection.aside["classes that data.yaml does not have"]
 
 
 def test_links_and_places_that_cannot_be_used(tmp_path: Path) -> None:
@@ -182,6 +231,9 @@ def test_links_and_places_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "linked" / "images").symlink_to(tmp_path / "real")
     with pytest.raises(InputError, match="links are not followed, name the folder that images leads to"):
         Folder(tmp_path / "linked")
+    write_json(tmp_path / "inside" / "a.json", dict(imageData="iVBORw0K", shapes=[]))
+    with pytest.raises(InputError, match=r"pictures inside of JSON are not read, labelme_export_json takes them out of a.json"):
+        Folder(tmp_path / "inside")
     (tmp_path / "taken").write_text("a file")
     found = find(Options(tmp_path / "data", out=tmp_path / "taken" / "out"))
     with pytest.raises(InputError, match=r"taken.out cannot be written: Not a directory. Give another folder with --out"):

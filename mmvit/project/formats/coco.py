@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...checks.files import rle_fault
 from ...config.datasets import SPLITS
 from ...errors import InputError, first_few
 from ..description import UNKNOWN, Collection, Picture, Thing, box_of
@@ -156,7 +157,12 @@ def _thing(entry: Mapping[str, Any], name: str) -> Thing | None:
     if len(box) not in (0, 4):
         return None
     if isinstance(drawn, dict) and drawn.get("size") and drawn.get("counts"):
-        return Thing(name, box, rle=_compressed(drawn), crowd=crowd) if box else None  # type: ignore[arg-type]  # four
+        from pycocotools import mask
+
+        if rle_fault(drawn) is not None:
+            return None
+        rle = _compressed(drawn)
+        return Thing(name, box or tuple(mask.toBbox(rle).tolist()), rle=rle, crowd=crowd)  # type: ignore[arg-type]  # four
     shape = (
         from_polygons(name, [polygon for polygon in drawn if isinstance(polygon, list)]) if isinstance(drawn, list) else None
     )
@@ -172,8 +178,5 @@ def _compressed(drawn: Mapping[str, Any]) -> dict[str, Any]:
     from pycocotools import mask
 
     height, width = drawn["size"]
-    counts = [int(count) for count in drawn["counts"]]
-    if min(counts) < 0 or sum(counts) != height * width:
-        raise ValueError("an RLE that does not cover its picture")
-    packed = mask.frPyObjects(dict(size=[height, width], counts=counts), height, width)
+    packed = mask.frPyObjects(dict(size=[height, width], counts=list(map(int, drawn["counts"]))), height, width)
     return dict(size=[height, width], counts=packed["counts"].decode())

@@ -25,7 +25,8 @@ OBJECTS = re.compile(r"object|instance", re.IGNORECASE)  # numbers of single obj
 NAME_FILES = ("classes.txt", "labels.txt", "codes.txt", "labelmap.txt", "label_names.txt", "class_names.txt", "class_dict.csv")
 TINTS = ("classes.csv", "colors.csv", "label_colors.txt", "colormap.csv", "class_colors.csv", *NAME_FILES)
 MOST = 255
-ONE_CHANNEL = ("P", "L", "1", "I", "I;16")
+EIGHT_BITS = ("P", "L", "1")
+WIDE = ("I", "I;16")
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff")
 LOSSY = (".jpg", ".jpeg")  # black and white masks survive these: Kvasir-SEG has such
 
@@ -124,8 +125,9 @@ def read_map(folder: Folder, label: Path) -> np.ndarray | None:
                 grey = np.array(image.convert("L"))
                 clear = (grey < 64) | (grey > 191)
                 return np.where(grey > 127, IGNORED, 0) if clear.mean() > 0.97 else None
-            if image.mode in ONE_CHANNEL:
-                return np.array(image).astype(np.int64)
+            if image.mode in (*EIGHT_BITS, *WIDE):
+                values = np.array(image).astype(np.int64)
+                return np.where(values == 65535, IGNORED, values) if image.mode in WIDE else values  # all bits, as in 255
             pixels = np.array(image.convert("RGB"))
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
@@ -176,9 +178,9 @@ def _counts(folder: Folder, label: Path) -> Counter[Any]:
 
 
 def flat(folder: Folder, label: Path) -> bool:
-    """Return whether a map has one channel, as mmseg needs it."""
+    """Return whether a map has one channel of eight bits, as mmseg needs it."""
     with Image.open(folder.root / label) as image:
-        return image.mode in ONE_CHANNEL
+        return image.mode in EIGHT_BITS
 
 
 def _by_number(folder: Folder, collection: Collection, values: list[int]) -> None:
@@ -199,7 +201,8 @@ def _by_number(folder: Folder, collection: Collection, values: list[int]) -> Non
         if values and values[-1] < 2 * len(values):  # a class that few maps have is a class
             values = list(range(values[-1] + 1))
         collection.classes, collection.values = [f"class_{value}" for value in values], values
-        collection.notes.append("nothing names the classes: they are called by their values; --classes a,b,c names them")
+        why = "nothing names the classes" if names is None else f"a list names {len(names)} classes, and others occur"
+        collection.notes.append(f"{why}: they are called by their values; --classes a,b,c names them")
 
 
 def _listed_names(folder: Folder) -> list[str] | None:

@@ -35,7 +35,7 @@ def read(folder: Folder) -> Collection:
         InputError: nothing names the classes.
     """
     names, source = names_of(folder)
-    gathering = Gathering(folder, "YOLO text", names)
+    gathering = Gathering(folder, "YOLO text", list(names.values()))
     listed, said = _listed(folder), _said(folder)
     for file in _labels(folder):
         lines = _lines(folder, file)
@@ -51,7 +51,7 @@ def read(folder: Folder) -> Collection:
             if not values or not values[0].is_integer():
                 gathering.note("lines that cannot be read", where)
                 continue
-            if not 0 <= values[0] < len(names):
+            if values[0] not in names:
                 gathering.note(f"classes that {source} does not have", where)
                 continue
             gathering.add(picture, _thing(names[int(values[0])], values[1:], picture), where)
@@ -73,8 +73,8 @@ def _descriptions(folder: Folder) -> dict[Path, dict[str, Any]]:
     }
 
 
-def names_of(folder: Folder) -> tuple[list[str], str]:
-    """Return the names of the classes, and the file that lists them.
+def names_of(folder: Folder) -> tuple[dict[int, str], str]:
+    """Return the names of the classes by their numbers, and the file that lists them.
 
     Raises:
         InputError: there is none, or several that differ.
@@ -86,24 +86,23 @@ def names_of(folder: Folder) -> tuple[list[str], str]:
                 raise InputError(f"{folder.root}: {file} and {other} name different classes. Keep the file of these labels")
         return names, str(file)
     for file in folder.named(*NAMES):
-        names = [line.strip() for line in folder.text(file).splitlines() if line.strip()]
-        return _distinct(names, str(file)), str(file)
+        lines = [line.strip() for line in folder.text(file).splitlines() if line.strip()]
+        return _distinct(dict(enumerate(lines)), str(file)), str(file)
     raise InputError(f"{folder.root}: YOLO labels without names of classes. Add data.yaml with names: [a, b], or classes.txt")
 
 
-def _listed_names(folder: Folder, file: Path, names: Any) -> list[str]:
-    if isinstance(names, dict):
-        try:
-            names = {int(key): name for key, name in names.items()}
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{folder.root / file}: names has keys that are no numbers: {list(names)}") from error
-        names = [names.get(index, f"class_{index}") for index in range(max(names, default=-1) + 1)]
-    return _distinct([str(name) for name in names], str(file))
+def _listed_names(folder: Folder, file: Path, names: Any) -> dict[int, str]:
+    listed = names.items() if isinstance(names, dict) else enumerate(names)
+    try:
+        numbered = {int(key): str(name) for key, name in listed}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{folder.root / file}: names has keys that are no numbers: {list(names)}") from error
+    return _distinct(dict(sorted(numbered.items())), str(file))
 
 
-def _distinct(names: list[str], source: str) -> list[str]:
-    if len(set(names)) < len(names):
-        raise InputError(f"{source} names a class twice: {', '.join(names)}. Each number needs a name of its own")
+def _distinct(names: dict[int, str], source: str) -> dict[int, str]:
+    if len({*names.values()}) < len(names):
+        raise InputError(f"{source} names a class twice: {', '.join(names.values())}. Each number needs a name of its own")
     return names
 
 
