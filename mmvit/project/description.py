@@ -56,8 +56,8 @@ class Picture:
     split: str | None = None
 
     def counts(self) -> Counter[str]:
-        """Return the number of objects of each class, or of pixels of a label map."""
-        return self.pixels or Counter(thing.name for thing in self.things)
+        """Return the number of objects of each class, crowds not counted, or of pixels of a label map."""
+        return self.pixels or Counter(thing.name for thing in self.things if not thing.crowd)
 
 
 @dataclass

@@ -42,7 +42,7 @@ class Facts:
 
 def facts_of(collection: Collection, root: Path) -> Facts:
     sizes = np.array([(picture.width, picture.height) for picture in collection.pictures])
-    things = collection.things()
+    things = [thing for thing in collection.things() if not thing.crowd]
     sides = np.array([np.sqrt(thing.box[2] * thing.box[3]) for thing in things])
     names = np.array([thing.name for thing in things])
     counts = Counter(names.tolist())

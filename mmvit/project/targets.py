@@ -86,7 +86,8 @@ def _without_boxes(collection: Collection, task: Task) -> None:
         picture.things = [thing for thing in picture.things if thing.has_mask]
     collection.direct = {}
     if not collection.things():
-        raise InputError(f"--task {task}: no object has a drawn area, only boxes. Use --task boxes")
+        notes = "".join(f"; {note}" for note in collection.notes)
+        raise InputError(f"--task {task}: no object has a drawn area, only boxes. Use --task boxes{notes}")
 
 
 def _drawn_classes(collection: Collection, task: Task) -> str:

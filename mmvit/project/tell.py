@@ -31,7 +31,7 @@ def line(console: Console, label: str, text: str, style: str = "") -> None:
 def found(console: Console, found: Found) -> None:
     """Print what a folder holds."""
     facts, collection = found.facts, found.collection
-    counted = "" if collection.has_maps else f", {len(collection.things()):,} objects"
+    counted = "" if collection.has_maps else f", {sum(not thing.crowd for thing in collection.things()):,} objects"
     total = sum(facts.pictures.values())
     classes = f"{len(found.classes)} class{'es' * (len(found.classes) > 1)}"
     heading(console, f"{found.folder.root.name}: {collection.format}, {total:,} pictures{counted}, {classes}")
@@ -84,6 +84,8 @@ def _doubtful(found: Found) -> Iterator[tuple[int, str]]:
     """Yield the number of what is doubtful or was left aside, and a sentence with examples."""
     for what, where in sorted(found.collection.aside.items(), key=lambda item: -len(item[1])):
         yield len(where), f"{what}, left aside: {first_few(where, 2)}"
+    if crowds := sum(thing.crowd for thing in found.collection.things()):
+        yield crowds, "regions of a crowd (iscrowd), which training ignores"
     if found.facts.empty and not found.collection.has_maps:
         yield found.facts.empty, "pictures without objects, which training skips"
     if found.same:

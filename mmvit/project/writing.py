@@ -11,7 +11,7 @@ from PIL import Image
 from ..config.datasets import SPLITS
 from .description import IGNORED, Collection, Picture, Thing, area_of
 from .folder import Folder
-from .formats.label_maps import flat, read_map
+from .formats.label_maps import flat, numbers_of
 
 
 def write_coco(collection: Collection, classes: Sequence[str], out: Path) -> dict[str, Path]:
@@ -100,20 +100,10 @@ def write_lists(collection: Collection, out: Path, prefix: str, suffix: str) -> 
 def write_maps(folder: Folder, collection: Collection, classes: Sequence[str], out: Path) -> None:
     """Write a label map for each picture, `PICTURE.png`, with the number of each pixel's class; 255 is none."""
     for picture in collection.pictures:
-        labels = _converted(folder, collection, picture) if picture.maps else drawn(picture, classes)
+        labels = numbers_of(folder, collection.values, picture.maps[0]) if picture.maps else drawn(picture, classes)
         file = out / f"{picture.file.as_posix()}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(labels).save(file)
-
-
-def _converted(folder: Folder, collection: Collection, picture: Picture) -> np.ndarray:
-    values = read_map(folder, picture.maps[0])
-    assert values is not None  # it was read before
-    labels = np.full(values.shape[:2], IGNORED, np.uint8)
-    for number, value in enumerate(collection.values):  # a map that is grey all over has one channel, among colours, too
-        same = values[..., None] == value if values.ndim == 2 else values == value
-        labels[same.all(2)] = number
-    return labels
 
 
 def drawn(picture: Picture, classes: Sequence[str]) -> np.ndarray:

@@ -27,7 +27,7 @@ from mmvit.errors import InputError
 from mmvit.project.description import NO_AREA, NO_LABELS, NO_PICTURE, OTHER_SIZE, OUTSIDE, Collection
 from mmvit.project.folder import Folder
 from mmvit.project.formats import read
-from mmvit.project.writing import drawn, write_maps
+from mmvit.project.writing import drawn, mask_of, write_maps
 
 DRAWN = ("coco", "polygons", "masks", "brush", "labelme")
 
@@ -236,6 +236,28 @@ def test_pascal_voc_segmentation(tmp_path: Path) -> None:
         with Image.open(tmp_path / "out" / f"{entry.file}.png") as written:
             found = np.bincount(np.array(written).ravel(), minlength=3)
         assert found.tolist() == ([3072, 0, 0] if entry.file.stem == file.stem else [1024] * 3)
+
+
+@pytest.mark.parametrize(("mode", "colours"), [("RGB", [0, 255, 0x80C0FF, 0xE0E0C0]), ("P", [0, 1, 2, 255])])
+def test_maps_of_classes_and_objects(tmp_path: Path, mode: str, colours: list[int]) -> None:
+    """An object is of the class that most of its pixels have; the border belongs to none."""
+    label_maps(tmp_path, mode, count=2)
+    (tmp_path / "masks").rename(tmp_path / "SegmentationClass")
+    (tmp_path / "SegmentationObject").mkdir()
+    objects = np.zeros(SIZE[::-1], np.uint8)
+    objects[14:32, 40:], objects[36:44, :20], objects[20] = 1, 2, 3
+    drawn = np.array(colours)[objects]
+    pixels = np.stack([drawn >> 16, drawn >> 8 & 255, drawn & 255], -1) if mode == "RGB" else drawn
+    for file in (tmp_path / "SegmentationClass").iterdir():
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "SegmentationObject" / file.name)
+    (tmp_path / "classes.txt").write_text("sky\nroof\nlawn\nwall\n")
+    assert read(Folder(tmp_path)).has_maps, "classes of pixels, unless objects are asked for"
+    collection = read(Folder(tmp_path), pixels=False)
+    for entry in collection.pictures:
+        assert [(thing.name, thing.box) for thing in entry.things] == [("roof", (40, 14, 24, 18)), ("lawn", (0, 36, 20, 8))]
+        assert [mask_of(thing, entry).sum() for thing in entry.things] == [24 * 17, 160]
+    assert collection.classes == ["roof", "lawn"]
+    assert not collection.aside
 
 
 def test_drawn_maps_have_the_pixels_of_the_polygons(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from mmvit.project.folder import Folder
 from mmvit.project.formats import read
 from mmvit.project.make import Options, find, write
 from mmvit.project.plan import plan
+from mmvit.project.survey import facts_of
 from mmvit.project.targets import name_classes
 from mmvit.project.writing import parallel
 
@@ -130,9 +131,12 @@ def test_odd_run_lengths(tmp_path: Path) -> None:
     without["segmentation"] = dict(size=[48, 64], counts=[48 * 10 + 5, 20, 48 * 54 - 25])
     other["segmentation"] = dict(size=[64, 48], counts=[100, 50, 48 * 64 - 150])
     broken["segmentation"] = dict(size=[48, 64], counts="P1:")
+    content["annotations"].append(dict(without, id=9, iscrowd=1, bbox=[0, 0, 64, 48]))
     write_json(tmp_path / "a.json", content)
     collection = read(Folder(tmp_path))
-    assert [thing.box for thing in collection.things()] == [(10, 5, 1, 20)]
+    assert [dict(entry.counts()) for entry in collection.pictures] == [dict(cat=1), {}, {}], "a crowd is no object"
+    assert facts_of(collection, tmp_path).side == 20**0.5
+    assert [thing.box for thing in collection.things()] == [(10, 5, 1, 20), (0, 0, 64, 48)]
     assert {what: len(where) for what, where in collection.aside.items()} == {
         "masks of another size than their picture": 1,
         "labels that cannot be read": 1,
@@ -190,7 +194,7 @@ def test_values_of_sixteen_bits_and_between(tmp_path: Path) -> None:
     assert collection.values == [0, 1, 2, 3, 4]
     assert sum(collection.pictures[0].pixels.values()) == 32 * 48
     assert collection.notes == [
-        "a list names 2 classes, and others occur: they are called by their values; --classes a,b,c names them"
+        "a list names 2 classes, and others occur: they are called by their values; classes.txt or --classes a,b,c names them"
     ]
     name_classes(collection, ["sky", "roof", "lawn"])
     assert (collection.classes, collection.values) == (["sky", "roof", "lawn"], [1, 2, 4])

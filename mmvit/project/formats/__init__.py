@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ...errors import InputError, first_few, nearest
 from ..description import Collection
 from ..folder import Folder
-from . import coco, cvat, label_maps, label_studio, labelme, masks, voc, yolo
+from . import coco, cvat, label_maps, label_studio, labelme, masks, objects, voc, yolo
 
 
 class Format(NamedTuple):
@@ -34,6 +34,7 @@ FORMATS = {  # what comes first wins where tools leave several: a COCO file besi
     "labelme": Format("LabelMe JSON", labelme.recognise, labelme.read),
     "masks": Format("one mask an object", masks.recognise, masks.read),
     "maps": Format("label maps", label_maps.recognise, label_maps.read, maps=True),
+    "objects": Format("maps of classes and objects", objects.recognise, objects.read_objects),
 }
 
 
@@ -69,6 +70,6 @@ def read(folder: Folder, name: str | None = None, pixels: bool | None = None) ->
     if folder.links:
         collection.aside["links to folders"] += map(str, folder.links)
     if len(found) > 1:
-        others = ", ".join(row.title for row in found[1:])
-        collection.notes.append(f"labels are read as {found[0].title}; the folder has {others}, too (--format NAME)")
+        others = ", ".join(f"{row.title} (--format {key})" for key, row in FORMATS.items() if row in found[1:])
+        collection.notes.append(f"labels are read as {found[0].title}; the folder has {others}, too")
     return collection

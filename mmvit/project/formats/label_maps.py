@@ -24,6 +24,7 @@ MAP_NAMES = re.compile(
 OBJECTS = re.compile(r"object|instance", re.IGNORECASE)  # numbers of single objects, as in Pascal VOC's SegmentationObject
 NAME_FILES = ("classes.txt", "labels.txt", "codes.txt", "labelmap.txt", "label_names.txt", "class_names.txt", "class_dict.csv")
 TINTS = ("classes.csv", "colors.csv", "label_colors.txt", "colormap.csv", "class_colors.csv", *NAME_FILES)
+SPARE = "further label maps of the same pictures, such as those of single objects"
 MOST = 255
 EIGHT_BITS = ("P", "L", "1")
 WIDE = ("I", "I;16")
@@ -32,7 +33,7 @@ LOSSY = (".jpg", ".jpeg")  # black and white masks survive these: Kvasir-SEG has
 
 
 def recognise(folder: Folder) -> bool:
-    pairs, _ = _pairs(folder)
+    pairs, _ = pairs_of(folder)
     return (bool(pairs) and _listed_colours(folder) is not None) or any(
         read_map(folder, label) is not None for label in list(pairs.values())[:3]
     )
@@ -44,7 +45,7 @@ def read(folder: Folder) -> Collection:
     Raises:
         InputError: colours without a list of what they mean, or more values than a label map can have.
     """
-    pairs, spare = _pairs(folder)
+    pairs, spare = pairs_of(folder)
     lists = listed_splits(folder, "Segmentation")
     collection = Collection("label maps", [], splits="ImageSets" if lists else "folders")
     shared = {label for label, count in Counter(pairs.values()).items() if count > 1}
@@ -61,14 +62,14 @@ def read(folder: Folder) -> Collection:
             split = lists.get(plain(file.stem)) or folder_split(file)
             collection.pictures.append(Picture(file, *size, maps=(label,), split=split))
     for file in sorted(spare):
-        collection.aside["further label maps of the same pictures, such as those of single objects"].append(str(file))
+        collection.aside[SPARE].append(str(file))
     for file in sorted(set(folder.pictures) - set(pairs) - set(pairs.values()) - spare):
         collection.aside[NO_LABELS if file.suffix.lower() in LOSSY or _in_pictures(file) else NO_PICTURE].append(str(file))
     _name_values(folder, collection)
     return collection
 
 
-def _pairs(folder: Folder) -> tuple[dict[Path, Path], set[Path]]:
+def pairs_of(folder: Folder) -> tuple[dict[Path, Path], set[Path]]:
     """Return the label map of each picture, and further maps of the same pictures.
 
     A map is the PNG of a picture's name in a folder of labels, or with a word such as `_mask`; a JPEG if there are no others.
@@ -133,6 +134,17 @@ def read_map(folder: Folder, label: Path) -> np.ndarray | None:
         return None
     grey = (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all()
     return pixels[..., 0].astype(np.int64) if grey else pixels
+
+
+def numbers_of(folder: Folder, values: Sequence[Any], label: Path) -> np.ndarray:
+    """Return the number of each pixel's class (H, W), uint8, in the order of the classes' values or colours; 255 is none."""
+    pixels = read_map(folder, label)
+    assert pixels is not None  # it was read before
+    labels = np.full(pixels.shape[:2], IGNORED, np.uint8)
+    for number, value in enumerate(values):  # a map that is grey all over has one channel, among colours, too
+        same = pixels[..., None] == value if pixels.ndim == 2 else pixels == value
+        labels[same.all(2)] = number
+    return labels
 
 
 def _name_values(folder: Folder, collection: Collection) -> None:
@@ -202,7 +214,7 @@ def _by_number(folder: Folder, collection: Collection, values: list[int]) -> Non
             values = list(range(values[-1] + 1))
         collection.classes, collection.values = [f"class_{value}" for value in values], values
         why = "nothing names the classes" if names is None else f"a list names {len(names)} classes, and others occur"
-        collection.notes.append(f"{why}: they are called by their values; --classes a,b,c names them")
+        collection.notes.append(f"{why}: they are called by their values; classes.txt or --classes a,b,c names them")
 
 
 def _listed_names(folder: Folder) -> list[str] | None:
