@@ -226,7 +226,7 @@ def _schedule(cfg: Config, pace: Pace) -> None:
         dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=WARM_UP),
         dict(type="CosineAnnealingLR", by_epoch=False, begin=WARM_UP, end=iterations, eta_min_ratio=0.01),
     ]
-    heads = [part for part in cfg.model if part == "neck" or part.endswith("_head")]
+    heads = [part for part in cfg.model if part == "neck" or (part.endswith("_head") and part != "panoptic_fusion_head")]
     cfg.optim_wrapper = dict(
         type="OptimWrapper",
         optimizer=dict(type="AdamW", lr=rate, betas=BETAS, weight_decay=0.05, fused=FUSED),

@@ -11,6 +11,8 @@ from small_datasets import NAMES, coco, label_map, own_config, refusal, segmente
 from mmvit.checks.doctor import examine
 from mmvit.checks.settings import schedule_faults, vain_keys
 from mmvit.checks.table import check_start
+from mmvit.config.parts import build
+from mmvit.demo.recipe import ROOT, apply
 from mmvit.engine.configuration import TrainOptions, train_config
 
 pytestmark = pytest.mark.stack
@@ -80,6 +82,13 @@ def test_keys_that_are_part_of_no_name() -> None:
         "optim_wrapper.paramwise_cfg.custom_keys: no parameter has bakcbone in its name, so its factors apply to nothing; did "
         "you mean backbone?"
     )
+
+
+def test_keys_of_the_demo_are_part_of_names() -> None:
+    """The head that joins masks has no parameters."""
+    cfg = own_config("mask2former_instance_pvt_v2_b2_coco")
+    apply(cfg, ROOT)
+    assert not list(vain_keys(cfg, [name for name, _ in build(cfg.model).named_parameters()]))
 
 
 def other_file(root: Path, name: str, **changed: Any) -> None:
