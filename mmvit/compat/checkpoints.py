@@ -40,7 +40,12 @@ class StandIn:
         pass
 
 
-SETTINGS = ("argparse.Namespace", "types.SimpleNamespace", "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePosixPath")
+PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
+SETTINGS = (
+    "argparse.Namespace",
+    "types.SimpleNamespace",
+    *(f"{module}.{name}" for module in ("pathlib", "pathlib._local") for name in PATHS),  # the latter is Python 3.13's
+)
 SETTINGS_DICTS = (  # torch's unpickler fills these entry by entry, like a dict or an OrderedDict
     "lightning_fabric.utilities.data.AttributeDict",
     "lightning.fabric.utilities.data.AttributeDict",
