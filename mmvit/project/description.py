@@ -10,6 +10,7 @@ import numpy as np
 NO_AREA = "boxes without area"
 OUTSIDE = "objects outside of their picture"
 NO_PICTURE = "labels without a picture"
+SEVERAL = "labels whose picture could be any of several with that name"
 NO_LABELS = "pictures without labels"
 UNREADABLE = "pictures that cannot be read"
 OTHER_SIZE = "pictures that have another size than their labels say"

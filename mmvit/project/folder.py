@@ -79,26 +79,35 @@ class Folder:
         """Return the picture that a label file means, None if there is none or more than one.
 
         Tools write paths of the machine that they ran on, other separators, and addresses. What counts is the end: of all
-        pictures with that name, the one is meant that shares most of the path, or else the one nearest to the label file.
+        pictures with that name, the one is meant that shares most of the path, or else the one of the label file's split, or
+        the one nearest to it.
 
         Args:
             named: what the label file says.
             near: the label file, relative to the root.
         """
-        words = words_of(named)
-        if not words:
-            return None
-        name = plain(words[-1])
-        found = self._by_name.get(name) or self._by_name.get(UPLOAD.sub("", name)) or []
-        found = found or [file for file in self._by_name.get(PurePosixPath(name).stem, ()) if PurePosixPath(name).suffix]
+        words, found = words_of(named), self.called(named)
         if len(found) < 2:
             return found[0] if found else None
+        split = split_of(near) or ""
         ranks = [
-            (shared(file, words), words[-1] in (file.name, file.stem), -_steps(file.parent, near.parent), in_common(file, near))
+            (
+                shared(file, words),
+                words[-1] in (file.name, file.stem),  # A.jpg and a.jpg differ on some systems
+                folder_split(file) == split,
+                -_steps(file.parent, near.parent),
+                in_common(file, near),
+            )
             for file in found
-        ]  # A.jpg and a.jpg differ on some systems
+        ]
         best = max(ranks)
         return found[ranks.index(best)] if ranks.count(best) == 1 else None
+
+    def called(self, named: str) -> list[Path]:
+        """Return the pictures of the name that a label file says, whatever folder they are in."""
+        name = plain((words_of(named) or [""])[-1])
+        found = self._by_name.get(name) or self._by_name.get(UPLOAD.sub("", name))
+        return found or [file for file in self._by_name.get(PurePosixPath(name).stem, ()) if PurePosixPath(name).suffix]
 
     def size(self, picture: Path) -> tuple[int, int] | None:
         """Return width and height as the picture is shown, from its header; None if it is no image."""

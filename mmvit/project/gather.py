@@ -11,6 +11,7 @@ from .description import (
     NO_PICTURE,
     OTHER_SIZE,
     OUTSIDE,
+    SEVERAL,
     UNKNOWN,
     UNREADABLE,
     Collection,
@@ -46,7 +47,7 @@ class Gathering:
         """
         file = self.folder.picture(named, near)
         if file is None:
-            self.note(NO_PICTURE, f"{near}: {named}" if near.name else named)
+            self.note(SEVERAL if self.folder.called(named) else NO_PICTURE, f"{near}: {named}" if near.name else named)
             return None
         if file in self._taken:
             return self._taken[file]

@@ -7,11 +7,12 @@ from unicodedata import normalize
 
 import numpy as np
 import pytest
-from labelling import coco_content, label_maps, picture, pictures, voc, write_json, yolo_beside
+from labelling import PICTURES, coco_content, label_maps, picture, pictures, voc, write_json, yolo_beside
 from PIL import Image
 
 from mmvit.commands.options import exit_status
 from mmvit.errors import InputError
+from mmvit.project.description import SEVERAL
 from mmvit.project.folder import Folder
 from mmvit.project.formats import read
 from mmvit.project.make import Options, find, write
@@ -152,6 +153,24 @@ def test_files_with_ids_that_evaluation_misreads_are_written_anew(tmp_path: Path
         content["annotations"][0]["id"] = first
         write_json(tmp_path / split / "_annotations.coco.json", content)
     assert bool(read(Folder(tmp_path)).direct) == as_it_is
+
+
+def test_a_file_of_a_split_means_the_pictures_of_its_split(tmp_path: Path) -> None:
+    """Frames are called alike in every split, and the file names them without the folder."""
+    for split, folder in (("train", "train/a"), ("val", "val2017")):
+        pictures(tmp_path / folder)
+        write_json(tmp_path / "annotations" / f"instances_{split}.json", coco_content())
+    collection = read(Folder(tmp_path))
+    assert {(entry.file.parent.as_posix(), entry.split) for entry in collection.pictures} == {
+        ("train/a", "train"),
+        ("val2017", "val"),
+    }
+    assert not collection.aside
+    assert collection.direct["val"] == (Path("annotations/instances_val.json"), "val2017/")
+    (tmp_path / "annotations" / "instances_train.json").rename(tmp_path / "annotations" / "all.json")
+    (tmp_path / "annotations" / "instances_val.json").unlink()
+    (tmp_path / "train" / "a").rename(tmp_path / "as near")
+    assert read(Folder(tmp_path)).aside[SEVERAL] == [f"annotations/all.json: {name}" for name in PICTURES]
 
 
 def test_what_is_broken_is_named(tmp_path: Path) -> None:
