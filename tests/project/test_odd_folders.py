@@ -244,6 +244,17 @@ def test_labels_without_names_of_classes(tmp_path: Path) -> None:
     assert "c.txt:2" in collection.aside["classes that data.yaml does not have"]
 
 
+def test_rectangles_of_four_points(tmp_path: Path) -> None:
+    """X-AnyLabeling writes upright boxes as LabelMe's rectangles with four points, and turned ones as rotation."""
+    picture(tmp_path / "a.png")
+    upright, turned = [[4, 4], [24, 4], [24, 14], [4, 14]], [[30, 10], [40, 20], [35, 25], [25, 15]]
+    kinds = {"rectangle": upright, "rotation": turned, "oriented_rectangle": turned}
+    shapes = [dict(label=kind, points=points, shape_type=kind) for kind, points in kinds.items()]
+    write_json(tmp_path / "a.json", dict(shapes=shapes, imagePath="a.png", imageData=None))
+    found = [(thing.box, thing.has_mask) for thing in read(Folder(tmp_path)).things()]
+    assert found == [((4, 4, 20, 10), False), ((25, 10, 15, 15), True), ((25, 10, 15, 15), True)]
+
+
 def test_links_and_places_that_cannot_be_used(tmp_path: Path) -> None:
     """A link to a folder may lead anywhere: it is named, not followed."""
     yolo_beside(tmp_path / "real")

@@ -1,4 +1,4 @@
-"""LabelMe JSON: a file a picture, shapes with points in pixels."""
+"""LabelMe JSON: a file a picture, shapes with points in pixels. X-AnyLabeling writes it with four points a rectangle."""
 
 import base64
 import binascii
@@ -74,17 +74,18 @@ def _shapes(gathering: Gathering, picture: Picture, shapes: Sequence[Any], file:
 
 def _thing(name: str, kind: str, shape: Mapping[str, Any], picture: Picture) -> Thing | None:
     points = [(float(x), float(y)) for x, y in shape["points"]]
+    flat = [value for point in points for value in point]
     match kind:
-        case "rectangle" if len(points) == 2:
-            return from_corners(name, *points[0], *points[1])
+        case "rectangle":
+            return from_corners(name, min(flat[0::2]), min(flat[1::2]), max(flat[0::2]), max(flat[1::2]))
         case "circle":
             (x, y), (edge_x, edge_y) = points
             radius = hypot(edge_x - x, edge_y - y)
             return ellipse(name, x, y, radius, radius)
         case "mask":
             return _mask(name, points, str(shape["mask"]), picture)
-        case "polygon" | "rectangle":
-            return from_polygons(name, [[value for point in points for value in point]])
+        case "polygon" | "oriented_rectangle" | "rotation" | "quadrilateral":
+            return from_polygons(name, [flat])
     return None
 
 
