@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -66,12 +67,17 @@ def machine(device: str = "cpu") -> str:
 
 
 def commit() -> str:
-    """Return the checkout's commit, or `unknown` where there is no repository or no git."""
+    """Return the checkout's commit, or `unknown` where there is no repository or no git.
+
+    It is marked as dirty if anything but the results was changed, which a benchmark writes itself.
+    """
+    run = partial(subprocess.run, cwd=HOME, capture_output=True, text=True)
     try:
-        words = ["git", "describe", "--always", "--dirty"]
-        return subprocess.run(words, cwd=HOME, capture_output=True, text=True, check=True).stdout.strip()
+        name = run(["git", "describe", "--always"], check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    changed = run(["git", "diff", "--quiet", "HEAD", "--", ".", ":!benchmarks/results"]).returncode
+    return f"{name}-dirty" if changed else name
 
 
 def write(figures: Iterable[Figure], file: Path, device: str = "cpu") -> None:
