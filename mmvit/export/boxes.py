@@ -1,20 +1,10 @@
 """Selection of boxes in a graph: a fixed number of candidates, then a threshold and NMS."""
 
-from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchvision.ops import nms
-
-
-def _nms_of_any_number(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
-    return boxes.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.long)
-
-
-# torchvision's own form for traces promises two boxes at least, so that a program of torch.export refused pictures with fewer.
-if "allow_override" in signature(torch.library.register_fake).parameters:
-    torch.library.register_fake("torchvision::nms", _nms_of_any_number)
 
 
 def best(scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
@@ -42,7 +32,13 @@ def suppressed(boxes: Tensor, scores: Tensor, groups: Tensor, keep: Tensor, thre
     chosen = keep.nonzero().squeeze(1)
     furthest = (boxes * keep[:, None]).max()  # of those that take part, as in mmcv's batched_nms: a shift rounds the boxes
     shifted = boxes + (groups.to(boxes.dtype) * (furthest + 1))[:, None]
-    return chosen[nms(shifted[chosen], scores[chosen], threshold)][:most]
+    # To programs of torch.export, torchvision promises two boxes at least: two without area, which suppress none, come last.
+    # Torch 2.6 cannot export a slice of unknown length: a mask takes its place.
+    padded = torch.cat([shifted[chosen], boxes.new_zeros(2, 4)])
+    left = nms(padded, torch.cat([scores[chosen], scores.new_full((2,), -1.0)]), threshold)
+    left = left[(left < chosen.shape[0]) & (torch.arange(left.shape[0], device=left.device) < most)]
+    torch._check(left.shape[0] <= most)
+    return chosen[left]
 
 
 def with_four_sides(boxes: Tensor) -> Tensor:
