@@ -186,8 +186,8 @@ class Pyramid(BaseModule):
         self.check(images)
         height, width = images.shape[-2:]
         maps = self.forward_maps(self.pad(images))
-        cut = [
-            maps[level][..., : (height + stride - 1) // stride, : (width + stride - 1) // stride]
+        cut = [  # as convolutions count their outputs: torch before 2.12 exports no other form of rounding up
+            maps[level][..., : (height - 1) // stride + 1, : (width - 1) // stride + 1]
             for level, stride in zip(self.out_indices, self.out_strides, strict=True)
         ]
         return tuple(level.contiguous() for level in cut) if self.contiguous_maps else tuple(cut)

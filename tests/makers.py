@@ -62,8 +62,8 @@ def stem(path: Path) -> str:
 
 # What the generator writes is compared for all configs; most of what is in one depends on its head, dataset and family.
 each_pairing = pytest.mark.parametrize("path", [HOME / "configs" / f"{leaf.name}.py" for leaf in FEW], ids=stem)
-needs_compiling, needs_exporting, needs_segmenters = (
-    pytest.mark.needs(feature) for feature in (versions.COMPILING, versions.EXPORTING, versions.SEGMENTERS)
+needs_compiling, needs_exporting, needs_heads, needs_programs = (
+    pytest.mark.needs(feature) for feature in (versions.COMPILING, versions.EXPORTING, versions.HEADS, versions.PROGRAMS)
 )
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 

@@ -37,9 +37,13 @@ LISTS = TORCH >= (2, 6)
 SIZED = TORCH >= (2, 12)
 
 # Features that need more than LEAST, and the first version that has each.
-COMPILING, EXPORTING, SEGMENTERS = "compiled backbones (--compile)", "mmvit export", "mmvit export of a segmenter"
+COMPILING, EXPORTING = "compiled backbones (--compile)", "mmvit export"
+HEADS, PROGRAMS = "mmvit export of a detector or segmenter", ".pt2 files"  # earlier .pt2 files hold pickles
 HALF, META, SHARDING = "float16 on a CPU", "costs of models with deformable convolutions", "FSDP on CPUs"
-NEEDS: dict[str, Version] = dict.fromkeys((COMPILING, EXPORTING, HALF, META, SHARDING), (2, 6)) | {SEGMENTERS: (2, 12)}
+NEEDS: dict[str, Version] = {
+    **dict.fromkeys((COMPILING, EXPORTING, HALF, META, SHARDING), (2, 6)),
+    **dict.fromkeys((HEADS, PROGRAMS), (2, 9)),
+}
 
 
 def require(feature: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ..compat.versions import EXPORTING, SEGMENTERS, require
+from ..compat.versions import EXPORTING, HEADS, PROGRAMS, require
 from ..errors import InputError
 from ..predict.sessions import FIELD, needed, open_session
 from .feeds import images_of
@@ -63,7 +63,9 @@ def export(exportable: Exportable, out: Path, wanted: Wanted) -> str:
         InputError: a missing package, a program that cannot be traced, one that differs from the model, or one of int8 that is
             not faster than float32.
     """
-    require(SEGMENTERS if exportable.kind == "segmenter" else EXPORTING)
+    require(EXPORTING if exportable.kind == "backbone" else HEADS)
+    if wanted.to == "pt2":
+        require(PROGRAMS)
     if out.suffix != SUFFIX[wanted.to]:
         raise InputError(f"--out {out}: expected a name that ends in {SUFFIX[wanted.to]} for --to {wanted.to}")
     if not out.parent.is_dir():

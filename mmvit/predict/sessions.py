@@ -172,6 +172,9 @@ def open_pt2(file: Path, how: How) -> tuple[Run, str | None, str]:
     """Open torch's exported program, after checking it, because torch's reader would run code from the file."""
     torch = needed("torch", "openmmlab")
     needed("torchvision", "openmmlab")  # registers NMS and RoIAlign
+    from ..compat.versions import PROGRAMS, require
+
+    require(PROGRAMS)
     if how.device not in ("auto", "cpu"):
         raise InputError(f"device {how.device}: a .pt2 file was exported for the CPU; leave the device out")
     if how.streams > 1:

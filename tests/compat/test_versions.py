@@ -17,16 +17,20 @@ from torch import Tensor
 from mmvit.compat import systems, unpickling, versions
 from mmvit.compat.checkpoints import allowed
 from mmvit.errors import InputError
+from mmvit.predict.sessions import open_session
 
 
-def test_a_feature_of_a_later_version_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert versions.lacking((2, 12)) == []
-    assert "mmvit export of a segmenter (torch 2.12)" in versions.lacking((2, 11))
-    versions.require(versions.SEGMENTERS) if versions.TORCH >= (2, 12) else None
-    monkeypatch.setattr(versions, "TORCH", (2, 11))
+def test_a_feature_of_a_later_version_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert versions.lacking((2, 9)) == []
+    assert "mmvit export of a detector or segmenter (torch 2.9)" in versions.lacking((2, 8))
+    versions.require(versions.HEADS) if versions.TORCH >= (2, 9) else None
+    (file := tmp_path / "program.pt2").touch()
+    monkeypatch.setattr(versions, "TORCH", (2, 8))
     versions.require(versions.EXPORTING)
-    with pytest.raises(InputError, match=r"export of a segmenter: not in torch .*needs torch 2\.12 or later: pip install"):
-        versions.require(versions.SEGMENTERS)
+    with pytest.raises(InputError, match=r"detector or segmenter: not in torch .*needs torch 2\.9 or later: pip install"):
+        versions.require(versions.HEADS)
+    with pytest.raises(InputError, match=r"\.pt2 files: not in torch .*needs torch 2\.9 or later"):
+        open_session(file, "cpu")
 
 
 @pytest.mark.skipif(versions.TORCH < (2, 7), reason="nothing tells compiled from exported programs")

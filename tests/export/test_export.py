@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from exports import Export, Exported
-from makers import HOME, needs_segmenters, tiers
+from makers import HOME, needs_heads, tiers
 from mmengine.config import Config
 from page import dropped
 from tiny import SIZES, require_same, write_checkpoint, write_config
@@ -21,7 +21,7 @@ from mmvit.commands import export, inspect
 from mmvit.predict.results import Detections, LabelMap
 from mmvit.predict.sessions import open_session
 
-pytestmark = [pytest.mark.stack, pytest.mark.once, needs_segmenters]  # test_formats has each head at one size
+pytestmark = [pytest.mark.stack, pytest.mark.once, needs_heads]  # test_formats has each head at one size
 HEADS = tiers(
     ("retinanet-PVTv2", "fpn-PVT", "mask_rcnn-VAN", "upernet-VOLO", "segformer-ShuntedTransformer"),
     "mask_rcnn-VAN".__eq__,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from exports import Export
-from makers import needs_segmenters
+from makers import needs_heads
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from tiny import require_same, write_checkpoint, write_config
@@ -25,7 +25,7 @@ from mmvit.export.verify import require_nothing
 from mmvit.predict.results import Detections
 from mmvit.predict.sessions import metadata_of, open_session
 
-pytestmark = [pytest.mark.stack, needs_segmenters]
+pytestmark = [pytest.mark.stack, needs_heads]
 
 
 @pytest.mark.once

@@ -4,12 +4,12 @@ import resource
 from pathlib import Path
 
 import pytest
-from makers import needs_segmenters
+from makers import needs_heads
 from tiny import write_checkpoint, write_config
 
 from mmvit.__main__ import main
 
-pytestmark = [pytest.mark.stack, pytest.mark.once, needs_segmenters]
+pytestmark = [pytest.mark.stack, pytest.mark.once, needs_heads]
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from exports import Export
 from families import FAMILIES
-from makers import needs_segmenters
+from makers import needs_heads
 from test_export import HEADS as EXPORTED  # these are tried there
 from tiny import CHANGES, require_same
 
 import mmvit
 
-pytestmark = [pytest.mark.slow, needs_segmenters]
+pytestmark = [pytest.mark.slow, needs_heads]
 TRIED = {getattr(name, "values", (name,))[0] for name in EXPORTED}
 CELLS = {f"{head}-{family.name}" for head, family in product(CHANGES, FAMILIES)} - TRIED
 

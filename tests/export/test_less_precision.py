@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from makers import needs_segmenters
+from makers import needs_heads
 from tiny import write_checkpoint, write_config
 
 import mmvit
@@ -21,7 +21,7 @@ from mmvit.predict.sessions import Session, open_session
 INT8 = ["--int8", "--force", "--calibration"]  # a busy machine times tiny models by chance
 needs_nncf = pytest.mark.skipif(find_spec("nncf") is None, reason="needs NNCF")
 
-pytestmark = [pytest.mark.stack, pytest.mark.once, needs_segmenters]
+pytestmark = [pytest.mark.stack, pytest.mark.once, needs_heads]
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from makers import needs_segmenters
+from makers import needs_heads
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS, DefaultScope
 from tiny import require_same, write_checkpoint, write_config, write_photographs
@@ -14,7 +14,7 @@ from mmvit.commands import export
 from mmvit.export.models import from_config
 from mmvit.predict.runner import resize
 
-pytestmark = [pytest.mark.stack, pytest.mark.once, needs_segmenters]
+pytestmark = [pytest.mark.stack, pytest.mark.once, needs_heads]
 STRIDES = [8, 16, 32, 64, 128]
 ANCHORS = dict(type="AnchorGenerator", ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=STRIDES)
 NARROW = dict(in_channels=8, feat_channels=32, stacked_convs=1, num_classes=5)

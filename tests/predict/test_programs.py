@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from makers import needs_segmenters
+from makers import needs_programs
 
 from mmvit.errors import InputError
 from mmvit.predict.programs import is_expression, require_harmless
 
-pytestmark = needs_segmenters
+pytestmark = needs_programs
 
 
 class Doubled(torch.nn.Module):

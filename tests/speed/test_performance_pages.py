@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from makers import HOME, needs_segmenters
+from makers import HOME, needs_heads
 
 from benchmarks import charts, compare, grid, heads, measure, pages, records, whole
 from mmvit.compat import systems
@@ -41,7 +41,7 @@ def test_no_head_failed_with_a_family() -> None:
 
 @pytest.mark.slow
 @pytest.mark.once
-@needs_segmenters
+@needs_heads
 def test_a_cell_of_the_grid_is_tried(tmp_path: Path) -> None:
     cell = grid.cell(next(leaf for leaf in grid.CELLS if leaf.name == "fpn_van_b2_ade20k"), tmp_path / "cell")
     assert cell["reloads"].endswith("are equal")
