@@ -37,6 +37,10 @@ ADVICE = {
     ),
     "prior_generator.num_levels": "anchor_generator.strides needs as many entries as the neck has outputs (num_outs)",
     "len(self.in_channels)": "neck.in_channels needs as many entries as the backbone has out_indices",
+    "process group has not been initialized": (
+        "MMSyncBN wants several processes even to be built: start them with torchrun and --launcher pytorch, or take "
+        "norm_cfg=dict(type='SyncBN'), which is a batch norm in one process"
+    ),
     "KeyError: iscrowd": 'annotations need "iscrowd": 0, which only evaluation reads',
 }
 

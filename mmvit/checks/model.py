@@ -16,7 +16,7 @@ from ..errors import first_few
 from .advice import LAYOUT, describe
 from .channels import SIDE, channel_faults
 from .classes import our_backbone
-from .findings import Finding, brief, not_checked, ok, wrong
+from .findings import Finding, not_checked, ok, wrong
 from .plan import Plan
 
 # What torch says of maps with another number of channels than a layer has weights for.
@@ -35,7 +35,7 @@ def check_model(plan: Plan) -> Iterator[Finding]:
     try:
         model = build(plan.config.model)
     except Exception as error:
-        yield wrong("model", brief(error))
+        yield wrong("model", describe(error))
         return
     count = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     backbone = getattr(model, "backbone", None)

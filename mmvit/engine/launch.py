@@ -31,7 +31,7 @@ from .terminal import Terminal, terminal
 RUNS = count()  # of this process
 FIRST_STEPS = 3  # a dry run would have found an error in these
 OFFER = (
-    "The run died in its first steps. python -m mmvit doctor CONFIG --dry-run (with the same --cfg-options) tries a step of "
+    "The run died at its start. python -m mmvit doctor CONFIG --dry-run (with the same --cfg-options) tries a step of "
     "training, validation, saving and resuming, and says which part of the model fails, with what is known to help."
 )
 WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS's, without which it is not deterministic
@@ -110,7 +110,12 @@ def _runner(cfg: Config) -> Runner:
     if number := next(RUNS):  # mmengine keeps loggers and visualizers by name: a second run would write where the first did
         cfg.visualizer.name = f"{cfg.visualizer.get('name', 'visualizer')}_{number}"
         cfg.experiment_name = f"{cfg.get('experiment_name') or Path(cfg.filename).stem}_{number}"
-    return Runner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)
+    try:
+        return Runner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)
+    except Exception as error:
+        if not isinstance(error, InputError):
+            add_note(error, OFFER)
+        raise
 
 
 def _tell(runner: Runner) -> None:

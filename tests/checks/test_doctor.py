@@ -114,6 +114,7 @@ def test_missing_data_and_file() -> None:
 def test_models_that_do_not_build() -> None:
     found = findings(model__backbone__arch="smal")
     assert "PVT has no arch 'smal'; it has tiny, small" in found["model"].text
+    assert "norm_cfg=dict(type='SyncBN')" in findings(model__neck__norm_cfg=dict(type="MMSyncBN"))["model"].text
     found = findings(model__bbox_head__type="RetinaHed")
     assert "RetinaHed is not in the" in found["model"].text
     assert found["channels"].verdict == "not checked", "the backbone alone builds"

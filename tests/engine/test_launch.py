@@ -144,11 +144,21 @@ def test_load_from_holds_where_there_is_nothing_to_resume(there: Path) -> None:
     assert (later.resume, later.load_from) == (True, begun["load_from"])
 
 
+def told(raised: pytest.ExceptionInfo[Exception], caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Below the traceback; on Python 3.10, which has no place for it there, in the log."""
+    return getattr(raised.value, "__notes__", None) or [record.message for record in caplog.records if record.message == OFFER]
+
+
+def test_a_model_that_does_not_build_is_offered_a_dry_run(there: Path, caplog: pytest.LogCaptureFixture) -> None:
+    options = {**SHORT, "model.neck.norm_cfg": dict(type="MMSyncBN")}  # the layer of mmcv that needs several processes
+    with pytest.raises(ValueError, match="process group") as raised:
+        train(TrainOptions(Path("detector.py"), Path("unbuilt"), cfg_options=options))
+    assert told(raised, caplog) == [OFFER]
+
+
 @pytest.mark.parametrize("at", [1, FIRST_STEPS, FIRST_STEPS + 1])
 def test_a_run_that_dies_early_is_offered_a_dry_run(there: Path, at: int, caplog: pytest.LogCaptureFixture) -> None:
-    """Below the traceback; on Python 3.10, which has no place for it there, in the log."""
     options = {**SHORT, "custom_hooks": [dict(type="DyingHook", at=at)], "train_cfg.max_iters": 9}
     with pytest.raises(RuntimeError, match="out of luck") as raised:
         train(TrainOptions(Path("detector.py"), Path(f"dead_{at}"), cfg_options=options))
-    notes = getattr(raised.value, "__notes__", None) or [record.message for record in caplog.records if record.message == OFFER]
-    assert notes == ([OFFER] if at <= FIRST_STEPS else [])
+    assert told(raised, caplog) == ([OFFER] if at <= FIRST_STEPS else [])
