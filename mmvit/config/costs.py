@@ -1,6 +1,5 @@
 """Cost of the model of a config: of its backbone, and of all of it."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +58,9 @@ def pass_through(model: nn.Module, scope: str, images: Tensor) -> None:
     """Let images pass through a detector or segmenter, up to the predictions of its heads."""
     shape = tuple(images.shape[2:])
     meta = dict(img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=shape, scale_factor=(1.0, 1.0))
-    run: Callable[..., Any]
-    if scope == "mmseg":
-        run = model.encode_decode  # type: ignore[assignment]  # its tensors mode lacks the samples that Mask2Former's head needs
-        run(images, [meta] * len(images))
+    if scope == "mmseg":  # whose tensors mode lacks the samples that Mask2Former's head needs
+        model.encode_decode(images, [meta] * len(images))  # type: ignore[operator]
     else:
         from mmdet.structures import DetDataSample
 
-        run = model._forward  # type: ignore[assignment]
-        run(images, [DetDataSample(metainfo=meta) for _ in images])
+        model._forward(images, [DetDataSample(metainfo=meta) for _ in images])  # type: ignore[operator]

@@ -100,11 +100,11 @@ def _label_map(image: np.ndarray, found: LabelMap, palette: Sequence[Colour] | N
     veiled = cv2.addWeighted(image, 1 - VEIL, table[found.labels], VEIL, 0)
     drawn = cv2.copyTo(veiled, shown[found.labels], image.copy())
     labels, counts = np.unique(found.labels, return_counts=True)
-    order = [(label, count) for count, label in sorted(zip(-counts, labels.tolist(), strict=True)) if shown[label]]
+    by_share = sorted(zip(labels.tolist(), counts.tolist(), strict=True), key=lambda pair: -pair[1])
     size = letters(image)
     legend = [
-        plate(f"{drawable(found.classes, label)} {-count / found.labels.size:.0%}", label, size)
-        for label, count in order[:LEGEND] or [(int(labels[0]), -counts[0])]
+        plate(f"{drawable(found.classes, label)} {count / found.labels.size:.0%}", label, size)
+        for label, count in [pair for pair in by_share if shown[pair[0]]][:LEGEND] or by_share[:1]
     ]
     hidden = np.cumsum([one.width * one.height for one in legend]).tolist()
     legend = [one for one, area in zip(legend, hidden, strict=True) if area <= COVERED * found.labels.size]

@@ -42,7 +42,7 @@ class Picture:
 
     Attributes:
         file: relative to the folder.
-        things: its objects.
+        things: its objects, and regions of crowds.
         maps: its label map, relative to the folder, in a tuple; empty if it has objects.
         pixels: for a label map, the number of pixels of each class.
         split: train, val or test; None if nothing says so.
@@ -58,7 +58,11 @@ class Picture:
 
     def counts(self) -> Counter[str]:
         """Return the number of objects of each class, crowds not counted, or of pixels of a label map."""
-        return self.pixels or Counter(thing.name for thing in self.things if not thing.crowd)
+        return self.pixels or Counter(thing.name for thing in self.objects())
+
+    def objects(self) -> list[Thing]:
+        """Return what a detector learns: all but crowds."""
+        return [thing for thing in self.things if not thing.crowd]
 
 
 @dataclass

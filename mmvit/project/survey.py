@@ -42,7 +42,7 @@ class Facts:
 
 def facts_of(collection: Collection, root: Path) -> Facts:
     sizes = np.array([(picture.width, picture.height) for picture in collection.pictures])
-    things = [thing for thing in collection.things() if not thing.crowd]
+    things = [thing for picture in collection.pictures for thing in picture.objects()]
     sides = np.array([np.sqrt(thing.box[2] * thing.box[3]) for thing in things])
     names = np.array([thing.name for thing in things])
     counts = Counter(names.tolist())
@@ -54,7 +54,7 @@ def facts_of(collection: Collection, root: Path) -> Facts:
         bool((sizes == sizes[0]).all()),
         float(np.quantile(sides, 0.1)) if things else None,
         min((float(np.median(sides[names == name])) for name in known), default=None),
-        max((len(picture.things) for picture in collection.pictures), default=0),
+        max((len(picture.objects()) for picture in collection.pictures), default=0),
         sum(not picture.things for picture in collection.of("train")),
         _bands(collection, root),
     )

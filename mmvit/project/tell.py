@@ -31,7 +31,7 @@ def line(console: Console, label: str, text: str, style: str = "") -> None:
 def found(console: Console, found: Found) -> None:
     """Print what a folder holds."""
     facts, collection = found.facts, found.collection
-    counted = "" if collection.has_maps else f", {sum(not thing.crowd for thing in collection.things()):,} objects"
+    counted = "" if collection.has_maps else f", {sum(len(picture.objects()) for picture in collection.pictures):,} objects"
     total = sum(facts.pictures.values())
     classes = f"{len(found.classes)} class{'es' * (len(found.classes) > 1)}"
     heading(console, f"{found.folder.root.name}: {collection.format}, {total:,} pictures{counted}, {classes}")

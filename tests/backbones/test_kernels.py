@@ -136,7 +136,7 @@ import torch
 from mmvit.backbones import volo_outlook, volo_triton
 
 torch.manual_seed(0)
-for batch, height, width, heads, dim in ((2, 3, 4, 2, 12), (1, 2, 34, 1, 16)):  # the second takes two programs a row
+for batch, height, width, heads, dim in ((2, 3, 5, 2, 12), (1, 2, 34, 1, 16)):  # the second takes two programs a row
     rows, columns = (height + 1) // 2, (width + 1) // 2
     values, other = torch.randn(2, batch, height, width, heads, dim)
     weights = torch.randn(batch, rows, columns, heads, 9, 9)

@@ -133,7 +133,7 @@ def test_valid_configs_build(leaf: Leaf, options: dict[str, Any]) -> None:
     [
         ["random", "--files", "200", "--seed", "4242"],
         pytest.param(["stock", "--every", "97"], marks=pytest.mark.slow),
-        pytest.param(["swapped", "--every", "80"], marks=pytest.mark.slow),
+        pytest.param(["swapped", "--every", "40"], marks=pytest.mark.slow),
     ],
     ids=lambda arguments: arguments[0],
 )

@@ -25,8 +25,9 @@ def read_objects(folder: Folder) -> Collection:
         InputError: see `label_maps.read`.
     """
     maps, objects = read(folder), _objects(folder)
-    aside, pictures = maps.aside, []
-    aside[SPARE] = [name for name in aside.pop(SPARE, []) if Path(name) not in objects.values()]
+    aside, pictures, used = maps.aside, [], {*map(str, objects.values())}
+    if spare := [name for name in aside.pop(SPARE, []) if name not in used]:
+        aside[SPARE] = spare
     for picture in maps.pictures:
         file = objects.get(picture.maps[0])
         drawn = None if file is None else read_map(folder, file)
@@ -39,9 +40,6 @@ def read_objects(folder: Folder) -> Collection:
             pictures.append(replace(picture, maps=(), pixels=Counter(), things=things))
     found = {thing.name for picture in pictures for thing in picture.things}
     classes = [name for name in maps.classes if name in found]
-    kept = {what: where for what, where in aside.items() if where}
-    aside.clear()
-    aside.update(kept)
     return replace(maps, format="maps of classes and objects", classes=classes, pictures=pictures, values=[])
 
 
