@@ -31,7 +31,7 @@ IMAGES = 2  # of one, any layout can be viewed as another
 def fake_tensors() -> Iterator[None]:
     """Enter torch's fake tensors, where `torch._shape_as_tensor`, which Deformable DETR calls, writes past their memory."""
     of_torch = torch._shape_as_tensor
-    torch._shape_as_tensor = lambda tensor: torch.tensor(tensor.shape)
+    torch._shape_as_tensor = lambda input: torch.tensor(input.shape)
     try:
         with FakeTensorMode():
             yield
