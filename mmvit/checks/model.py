@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -27,20 +27,16 @@ OTHER_CHANNELS = re.compile(
 IMAGES = 2  # of one, any layout can be viewed as another
 
 
-@contextmanager
-def fake_tensors() -> Iterator[None]:
-    """Enter torch's fake tensors, where `torch._shape_as_tensor`, which Deformable DETR calls, writes past their memory."""
-    of_torch = torch._shape_as_tensor
-    torch._shape_as_tensor = lambda input: torch.tensor(input.shape)
-    try:
-        with FakeTensorMode():
-            yield
-    finally:
-        torch._shape_as_tensor = of_torch
+class Fake(FakeTensorMode):
+    """Torch's fake tensors, whose copies share one mode: torch frees what a deep copy of a mode refers to twice."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Fake":
+        """Stay one: layers that a head copies while it is built (as those of DETR do) would take the mode along."""
+        return self
 
 
 # Fake tensors have no values, which two-stage detectors need for their proposals; meta tensors have no true layout either.
-ATTEMPTS = ((fake_tensors, SIDE), (nullcontext, SIDE), (nullcontext, 2 * SIDE))
+ATTEMPTS = ((Fake, SIDE), (nullcontext, SIDE), (nullcontext, 2 * SIDE))
 TOO_FEW = re.compile("index k out of range")  # positions for a detector's queries, of which DINO has 900
 
 

@@ -1,5 +1,6 @@
 """Parts of a model that do not fit each other: channels, classes, losses. What was not looked at is never said to fit."""
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -17,7 +18,7 @@ from test_findings import CE, found
 
 from mmvit.checks.channels import check_channels, misfits
 from mmvit.checks.classes import class_faults, known_classes
-from mmvit.checks.model import check_forward
+from mmvit.checks.model import Fake, check_forward
 from mmvit.checks.pipelines import check_packages
 from mmvit.checks.plan import Plan
 from mmvit.checks.rewards import check_rewards
@@ -112,6 +113,13 @@ def test_images_pass_through_the_heads(what: str) -> None:
         (told,) = check_forward(Plan(cfg, ()))
     assert told.verdict == ("wrong" if words else "ok")
     assert (words or "fit what follows") in told.text
+
+
+def test_copies_of_fake_layers_share_one_mode() -> None:
+    """Torch frees the storages of a copied mode twice: the doctor on DINO could end with a segmentation fault."""
+    with Fake() as mode:
+        layers = copy.deepcopy(torch.nn.Linear(2, 2))
+    assert all(weight.fake_mode is mode for weight in layers.parameters())
 
 
 @pytest.mark.stack
