@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from mmvit.compat.systems import processor
-from mmvit.errors import InputError
+from mmvit.errors import InputError, counted
 
 HOME = Path(__file__).resolve().parent.parent
 FOLDER = Path(__file__).resolve().parent / "results"
@@ -62,7 +62,7 @@ def machine(device: str = "cpu") -> str:
     if device.startswith("cuda"):
         name = torch.cuda.get_device_name(device)
     else:
-        name = f"{processor()}, {torch.get_num_threads()} threads"
+        name = f"{processor()}, {counted(torch.get_num_threads(), 'thread')}"
     return f"{name}, torch {torch.__version__}, Python {platform.python_version()}"
 
 

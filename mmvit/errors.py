@@ -34,3 +34,8 @@ def first_few(names: Sequence[Any], most: int = 5) -> str:
     """Return the first few of many names, and how many more there are."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + rest
+
+
+def counted(number: int, unit: str) -> str:
+    """Return a number with its unit in the singular or plural, such as `1 image` or `1,300 images`."""
+    return f"{number:,} {unit}{'s' * (number != 1)}"

@@ -21,12 +21,15 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit analyze") -> int
 
 def _analyze(asked: Namespace) -> None:
     from ..look.analysis import analyze  # not before it is needed: --help does without torch
+    from ..look.charts import number
 
     cfg = config_of(asked)
     metrics = analyze(cfg, asked.checkpoint, asked.out, asked.split, asked.score, asked.device, asked.images)
     rows: dict[str, list[str]] = {}
     for name, value in metrics.items():
         dataset, _, figure = name.rpartition("/")
-        rows.setdefault(dataset, []).append(f"{figure} {value:.3f}")
+        rows.setdefault(dataset, []).append(f"{figure} {number(value)}")
+    if "boxes" in rows:
+        rows = {"masks": rows.pop(""), **rows}
     first, *sets = (f"{f'{name}: ' if name else ''}{', '.join(figures)}" for name, figures in rows.items())
     print("\n".join([*sets, f"{first}; see {asked.out}"]))

@@ -8,7 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from ..engine.opening import counted
+from ..errors import counted
 from ..predict.drawing import require_drawing
 from ..registry import HOOKS
 from .unseen import predict_unseen

@@ -13,6 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from ..arguments import initialisers
 from ..config.datasets import name_of
 from ..config.parts import models_of
+from ..errors import counted
 from ..registry import HOOKS
 from .models import unwrapped
 from .terminal import FOR_TERMINAL, near, terminal_of
@@ -124,10 +125,6 @@ def schedule(runner: Runner) -> str:
     best = next((hook.save_best for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best), None)
     said += [f"best by {best if isinstance(best, str) else ', '.join(best)}"] if best else []
     return ", ".join(said)
-
-
-def counted(number: int, unit: str) -> str:
-    return f"{number:,} {unit}{'s' * (number != 1)}"
 
 
 def device(runner: Runner) -> str:

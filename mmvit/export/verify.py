@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..predict.runner import paste
 from ..predict.sessions import Run
 from .feeds import feed_of, normalised
@@ -226,7 +226,7 @@ def require_agreement(exportable: Exportable, run: Run, samples: Iterable[Tensor
     mean = sum(shares) / len(shares)
     if not mean >= LEAST:
         raise InputError(f"at this precision only {mean:.1%} of the model's outputs stay the same. Nothing was written")
-    images = f"{len(shares)} image{'s' * (len(shares) != 1)}"
+    images = counted(len(shares), "image")
     return f"agrees with the model in {mean:.1%} on the mean of {images}, in {min(shares):.1%} at least"
 
 

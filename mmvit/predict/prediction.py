@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, message_of, nearest
+from ..errors import InputError, counted, message_of, nearest
 from .drawing import draw, require_drawing
 from .films import Film
 from .formats import FORMATS, LIBRARY, pictures
@@ -116,7 +116,7 @@ class Prediction:
             if not stopped or self.share.processes == 1:
                 self._join(stopped)
             before = f", {earlier} done before" if earlier else ""
-            words = f"{done} image{'s' * (done != 1)}{before}, {rate:.2f} images/s, written to {self.options.out}"
+            words = f"{counted(done, 'image')}{before}, {rate:.2f} images/s, written to {self.options.out}"
             words += f"; {failed} left out or not whole" if failed else ""
             print(f"{words}; stopped, --resume goes on" if stopped else words)
         if not stopped:

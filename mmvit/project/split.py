@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..errors import InputError, first_few
+from ..errors import InputError, counted, first_few
 from .description import Collection, Picture
 from .folder import Folder
 
@@ -50,7 +50,7 @@ def complete(collection: Collection, share: float, seed: int, pattern: str | Non
         pool = collection.pictures
     groups = _groups(pool, pattern, same)
     if len(groups) < 2:
-        names = f"{len(pool)} labelled picture{'s' * (len(pool) != 1)}, {first_few([picture.file for picture in pool])}"
+        names = f"{counted(len(pool), 'labelled picture')}, {first_few([picture.file for picture in pool])}"
         raise InputError(f"{names}: they cannot be split into training and validation. Expected at least two, in two groups")
     chosen = _validation(groups, share, seed)
     for index, group in enumerate(groups):
