@@ -2,12 +2,13 @@
 
 Weights: the authors' files of github.com/whai362/PVT, release v2 (Apache-2.0), see `RELEASED`.
 
-Differences from the authors' code: none in what it computes. Maps whose sides the reduction does not divide lose the rest at
-the bottom and right, as theirs do.
+Differences from the authors' code: none in what it computes; the first embedding's bias does not start at zero (see
+`PVTv2.init_parts`). Maps whose sides the reduction does not divide lose the rest at the bottom and right, as theirs do.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 import torch.nn.functional as F
@@ -198,3 +199,8 @@ class PVTv2(Pyramid):
     def init_parts(self) -> None:
         self.apply(init_transformer)
         self.apply(init_convolution)
+        embedding = self.stages[0].patch_embed.proj
+        bound = 1 / sqrt(embedding.weight[0].numel())
+        # As PVT's. With the authors' zero, the norm behind it divides by the root of its eps alone where a batch is padded:
+        # this bias had 100,000 times the gradient of all others together (RetinaNet), and clipping left little of these.
+        nn.init.uniform_(embedding.bias, -bound, bound)

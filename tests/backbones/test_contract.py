@@ -142,6 +142,24 @@ def test_every_parameter_learns(family: Family) -> None:
 
 
 @each_family
+def test_padding_does_not_outweigh_the_image(family: Family) -> None:
+    """Clipping by the norm of all gradients would else leave nothing of those that the image gives."""
+    torch.manual_seed(0)
+    model = family.build()
+    model.init_weights()
+    image = images(128, 128)
+
+    def largest() -> float:
+        model.zero_grad()
+        sum((maps * images(*maps.shape[2:], 2, maps.shape[1])).mean() for maps in model(image)).backward()
+        return max(parameter.grad.norm().item() for parameter in model.parameters())
+
+    whole = largest()
+    image[..., 96:] = 0
+    assert largest() < 10 * whole
+
+
+@each_family
 @pytest.mark.parametrize("frozen_stages", [-1, 0, 1, 2, 4])
 def test_frozen_stages(family: Family, frozen_stages: int) -> None:
     model = family.build(frozen_stages=frozen_stages, drop_path_rate=0.5)
