@@ -17,7 +17,7 @@ MOST = 200  # images in a comparison
 
 
 def loss(exportable: Exportable, file: Path) -> str:
-    """Return a sentence about the accuracy that a file of less precision loses on validation images, or why it is not known."""
+    """Return a sentence about the accuracy that a file of less precision loses on the test images, or why it is not known."""
     if exportable.config is None:
         return "the loss of accuracy of a backbone alone is not known"
     try:
@@ -25,9 +25,9 @@ def loss(exportable: Exportable, file: Path) -> str:
         model = Session(eager(exportable.program), dict(exportable.metadata, size=None, batch=1))
         before, after = (data.figures(map(Runner(one, 0.0, "cpu"), data.paths)) for one in (model, file))
     except InputError as error:
-        return f"its loss of accuracy is not known, because there are no validation data: {error}"
+        return f"its loss of accuracy is not known, because there are no test data: {error}"
     words = ", ".join(f"{name} {before[name]:.4f} -> {after[name]:.4f} ({after[name] - before[name]:+.4f})" for name in before)
-    return f"{words} on {len(data.paths)} validation images"
+    return f"{words} on {len(data.paths)} test images"
 
 
 def eager(program: Any) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:

@@ -8,9 +8,10 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from small_datasets import NAMES, coco, label_map, own_config, refusal, segmenter, texts, write
+from test_findings import found
 
 from mmvit.checks.doctor import examine
-from mmvit.checks.settings import schedule_faults, vain_keys
+from mmvit.checks.settings import check_settings, schedule_faults, vain_keys
 from mmvit.checks.table import check_start
 from mmvit.config.parts import build
 from mmvit.demo.recipe import ROOT, apply
@@ -57,6 +58,17 @@ def test_schedules(what: str) -> None:
     (finding,) = schedule_faults(Config(dict(train_cfg=training, param_scheduler=schedulers)), per_epoch=10)
     assert finding.text.startswith(words)
     assert finding.verdict == ("wrong" if "counts epochs" in words else "doubtful")
+
+
+def test_views_of_sizes_that_the_model_does_not_know() -> None:
+    """`mmvit test --tta` after a training on small images: COCO's views are four times as large."""
+    assert found(check_settings, own_config("retinanet_pvt_small_coco"), "test") == []
+    small = own_config("retinanet_pvt_small_coco")
+    (step,) = (step for step in small.val_dataloader.dataset.pipeline if step.type == "Resize")
+    step.scale = (320, 240)
+    ((verdict, words),) = found(check_settings, small, "test")
+    assert verdict == "doubtful"
+    assert words.startswith("tta_pipeline resizes longer sides to 666, 1333, 2000, validation to 320")
 
 
 def test_schedules_in_order() -> None:

@@ -68,7 +68,7 @@ def test_less_precision_tells_what_it_costs(
     assert bool(timed) == (precision == "int8")
     for measure in measures:
         assert re.search(rf"{measure} 0\.\d+ -> 0\.\d+ \([+-]0\.\d+\)", printed), printed
-    assert "on 4 validation images" in printed
+    assert "on 4 test images" in printed
     assert open_session(out).metadata["precision"] == precision
     assert len(list(mmvit.Predictor(None, out, score=0.02)(images))) == 4
 
@@ -87,7 +87,7 @@ def test_without_data_the_loss_is_not_known(tmp_path: Path, capsys: pytest.Captu
         str(tmp_path / "model.pt2"),
     ]
     assert export.main(words) == 0
-    assert "its loss of accuracy is not known, because there are no validation data" in capsys.readouterr().out
+    assert "its loss of accuracy is not known, because there are no test data" in capsys.readouterr().out
 
 
 def test_8_bit_integers_are_kept_only_if_they_are_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
