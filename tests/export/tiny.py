@@ -1,5 +1,6 @@
 """Tiny models whose scores are spread as a trained model's are, with configs, checkpoints and photographs of odd sizes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ SPREAD = (
     "rtm_cls.1",
     "rtm_cls.2",
 )  # what gives the scores
+WIDE = {"rpn_": 0.03, "retina_": 0.6, "bbox_head.cls_": 2.0, "bbox_head.rtm_": 2.0}  # no ties, and scores that count
 CHANGES: dict[str, dict] = dict(
     retinanet=dict(bbox_head=dict(in_channels=WIDTH, feat_channels=WIDTH, stacked_convs=1, num_classes=CLASSES)),
     mask_rcnn=dict(
@@ -103,8 +105,13 @@ def test_dataset(segments: bool, data: Path | None) -> dict[str, Any]:
     return dict(dataset, pipeline=[read, resize, labels, dict(type="PackSegInputs")])
 
 
-def write_checkpoint(config: Path) -> Path:
-    """Write random but fixed weights of a config's model, beside it."""
+def write_checkpoint(config: Path, wide: Mapping[str, float] = WIDE) -> Path:
+    """Write random but fixed weights of a config's model, beside it.
+
+    Args:
+        config: the model's.
+        wide: deviation of the weights that give the scores, by a part of their name; 0.3 for others.
+    """
     cfg = Config.fromfile(config)
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
@@ -113,8 +120,7 @@ def write_checkpoint(config: Path) -> Path:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.removesuffix(".weight").endswith(SPREAD):
-                wide = name.startswith(("bbox_head.cls_", "bbox_head.rtm_"))
-                parameter.normal_(std=0.03 if "rpn_" in name else 2 if wide else 0.3)  # no ties among proposals, detections
+                parameter.normal_(std=next((std for part, std in wide.items() if part in name), 0.3))
     file = config.with_suffix(".pth")
     torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=tuple("abcde")))), file)
     return file
