@@ -119,6 +119,8 @@ def _beyond(key: str, part: Mapping[str, Any], total: int, unit: str) -> Iterato
 
 def _views(plan: Plan) -> Iterator[Finding]:
     """Test-time augmentation with images all larger, or all smaller, than those that the model is validated on."""
+    if "test" not in plan.splits or not ("train" in plan.splits or "module" in plan.config.get("model", {})):
+        return  # a run that does not use them; the doctor looks at all of a config
     views = _long_sides(plan.config.get("tta_pipeline"))
     usual = _long_sides((plan.config.get("val_dataloader") or plan.config.get("test_dataloader") or {}).get("dataset"))
     if views and len(usual) == 1 and not views[0] <= usual[0] <= views[-1]:

@@ -66,6 +66,8 @@ def test_views_of_sizes_that_the_model_does_not_know() -> None:
     small = own_config("retinanet_pvt_small_coco")
     (step,) = (step for step in small.val_dataloader.dataset.pipeline if step.type == "Resize")
     step.scale = (320, 240)
+    assert found(check_settings, small, "test") == [], "without --tta"
+    small.model = dict(small.tta_model, module=small.model)
     ((verdict, words),) = found(check_settings, small, "test")
     assert verdict == "doubtful"
     assert words.startswith("tta_pipeline resizes longer sides to 666, 1333, 2000, validation to 320")
