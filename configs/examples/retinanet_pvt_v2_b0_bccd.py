@@ -41,7 +41,7 @@ test_dataloader = dict(dataset=dict(data, ann_file=files["test"], pipeline=test_
 val_evaluator, test_evaluator = dict(ann_file=files["val"]), dict(ann_file=files["test"])
 train_cfg = dict(max_epochs=28, val_interval=4)  # 52 iterations an epoch
 param_scheduler = [
-    dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=144),
+    dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=72),
     dict(type="CosineAnnealingLR", T_max=28, eta_min_ratio=0.01, convert_to_iter_based=True),
 ]
 default_hooks = dict(logger=dict(interval=26), checkpoint=dict(interval=4))

@@ -9,7 +9,7 @@ Differences from the authors' code: none in what it computes; the first embeddin
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any, cast
+from typing import Any
 
 import torch.nn.functional as F
 from timm.layers import DropPath
@@ -199,8 +199,8 @@ class PVTv2(Pyramid):
     def init_parts(self) -> None:
         self.apply(init_transformer)
         self.apply(init_convolution)
-        embedding = cast("OverlapPatchEmbed", self.stages[0].patch_embed).proj
-        bound = 1 / sqrt(embedding.weight[0].numel())
+        weight, bias = (self.get_parameter(f"stages.0.patch_embed.proj.{name}") for name in ("weight", "bias"))
+        bound = 1 / sqrt(weight[0].numel())
         # As PVT's. With the authors' zero, the norm behind it divides by the root of its eps alone where a batch is padded:
         # this bias had 100,000 times the gradient of all others together (RetinaNet), and clipping left little of these.
-        nn.init.uniform_(cast(Tensor, embedding.bias), -bound, bound)
+        nn.init.uniform_(bias, -bound, bound)

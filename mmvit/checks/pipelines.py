@@ -7,6 +7,7 @@ from typing import Any
 
 from ..config.datasets import DatasetView, name_of
 from ..config.parts import mappings
+from ..errors import first_few
 from . import findings
 from .findings import Finding
 from .plan import Plan
@@ -78,6 +79,25 @@ def crop_of(view: DatasetView) -> tuple[int, int] | None:
             given: Any = step.get("crop_size")
             found = (given, given) if isinstance(given, int) else tuple(given) if given else None
     return found
+
+
+def check_views(plan: Plan) -> Iterator[Finding]:
+    """Report test-time augmentation with images all larger, or all smaller, than those that the model is validated on."""
+    used = "module" in (plan.config.get("model") or {}) or {"train", "test"} <= set(plan.splits)  # by test --tta; by the doctor
+    views = _long_sides(plan.config.get("tta_pipeline"))
+    usual = _long_sides((plan.config.get("val_dataloader") or plan.config.get("test_dataloader") or {}).get("dataset"))
+    if used and views and len(usual) == 1 and not views[0] <= usual[0] <= views[-1]:
+        yield doubtful(
+            f"tta_pipeline resizes longer sides to {first_few(views)}, validation to {usual[0]}: with --tta no image has the "
+            "size that the model knows",
+            "Give the steps of tta_pipeline scales around that of validation",
+        )
+
+
+def _long_sides(part: Any) -> list[int]:
+    """Return the longer sides to which the steps of a pipeline resize, the smallest first."""
+    scales = [step.get("scale") for step in mappings(part) if name_of(step.get("type")) == "Resize"]
+    return sorted({max(scale) for scale in scales if isinstance(scale, list | tuple)})
 
 
 def check_packages(plan: Plan) -> Iterator[Finding]:

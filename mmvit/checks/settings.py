@@ -12,9 +12,9 @@ from mmengine.config import Config
 
 from ..arguments import initialisers
 from ..config.datasets import name_of
-from ..config.parts import build, mappings, parts_of
+from ..config.parts import build, parts_of
 from ..config.schedules import ENDLESS, WARM_UPS
-from ..errors import first_few, nearest
+from ..errors import nearest
 from ..registry import SCOPE
 from . import findings
 from .findings import Finding
@@ -39,7 +39,7 @@ doubtful = partial(findings.doubtful, "settings")
 
 def check_settings(plan: Plan) -> Iterator[Finding]:
     """Report settings at which a run stops, or that do not do what they say."""
-    for check in (_impossible, _chance, _filters, _normalisation, _views):
+    for check in (_impossible, _chance, _filters, _normalisation):
         yield from check(plan)
     if "train" not in plan.splits:
         return
@@ -115,26 +115,6 @@ def _beyond(key: str, part: Mapping[str, Any], total: int, unit: str) -> Iterato
         yield doubtful(sentence)
     elif kind in ("PolyLR", "CosineAnnealingLR") and over:
         yield doubtful(f"{ends}: the rate does not fall to its end", f"Set it to {total}")
-
-
-def _views(plan: Plan) -> Iterator[Finding]:
-    """Test-time augmentation with images all larger, or all smaller, than those that the model is validated on."""
-    if "test" not in plan.splits or not ("train" in plan.splits or "module" in plan.config.get("model", {})):
-        return  # a run that does not use them; the doctor looks at all of a config
-    views = _long_sides(plan.config.get("tta_pipeline"))
-    usual = _long_sides((plan.config.get("val_dataloader") or plan.config.get("test_dataloader") or {}).get("dataset"))
-    if views and len(usual) == 1 and not views[0] <= usual[0] <= views[-1]:
-        yield doubtful(
-            f"tta_pipeline resizes longer sides to {first_few(views)}, validation to {usual[0]}: with --tta no image has the "
-            "size that the model knows",
-            "Give the steps of tta_pipeline scales around that of validation",
-        )
-
-
-def _long_sides(part: Any) -> list[int]:
-    """Return the longer sides to which the steps of a pipeline resize, the smallest first."""
-    scales = [step.get("scale") for step in mappings(part) if name_of(step.get("type")) == "Resize"]
-    return sorted({max(scale) for scale in scales if isinstance(scale, list | tuple)})
 
 
 def _saving(cfg: Config) -> Iterator[Finding]:

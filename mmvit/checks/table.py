@@ -23,7 +23,7 @@ from .model import check_forward, check_model
 from .options import check_options
 from .others import check_other_data
 from .paths import check_paths
-from .pipelines import check_packages, check_sizes
+from .pipelines import check_packages, check_sizes, check_views
 from .plan import Plan
 from .pretrained import check_checkpoints, check_files_of_weights
 from .rewards import check_rewards
@@ -58,6 +58,7 @@ CHECKS = (
     Check("settings", check_keys, DOCTOR),
     Check("pipeline", check_packages),
     Check("pipeline", check_sizes),
+    Check("pipeline", check_views),
     Check("data", check_paths),
     Check("annotations", check_annotations),
     Check("annotations", check_same_classes),

@@ -28,8 +28,7 @@ def _analyze(asked: Namespace) -> None:
     rows: dict[str, list[str]] = {}
     for name, value in metrics.items():
         dataset, _, figure = name.rpartition("/")
-        rows.setdefault(dataset, []).append(f"{figure} {number(value)}")
-    if "boxes" in rows:
-        rows = {"masks": rows.pop(""), **rows}
+        kind = "mask " if f"box {figure}" in metrics else ""
+        rows.setdefault(dataset, []).append(f"{kind}{figure} {number(value)}")
     first, *sets = (f"{f'{name}: ' if name else ''}{', '.join(figures)}" for name, figures in rows.items())
     print("\n".join([*sets, f"{first}; see {asked.out}"]))

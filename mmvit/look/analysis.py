@@ -35,7 +35,7 @@ def analyze(
     """Write a page on where a model fails, and return its figures: COCO's, or mmseg's and those of binary segmentation.
 
     Several datasets of the split stand side by side in a table of the page, and their figures follow as `NAME/FIGURE`. A
-    detector with masks has figures of these; those of its boxes follow as `boxes/FIGURE`. What nothing was counted for is NaN.
+    detector with masks has figures of these; those of its boxes follow as `box FIGURE`. What nothing was counted for is NaN.
 
     Args:
         cfg: config of the model, with the dataset.

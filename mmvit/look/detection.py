@@ -45,14 +45,14 @@ class Detected:
 
 
 def report(detected: Detected, read: ReadImage) -> tuple[dict[str, float], dict[str, Any]]:
-    """Return COCO's figures of boxes, or of masks followed by `boxes/FIGURE`, and what the page shows."""
+    """Return COCO's figures of boxes, or of masks followed by `box FIGURE`, and what the page shows."""
     evaluation, masks = detected.evaluation(detected.found), detected.found.masks is not None
     judged, metrics = judge(evaluation), evaluation.figures()
     names = [*detected.classes, "(background)"]
     matrix = confusion(judged, len(detected.classes), detected.score)
     sets = {name: evaluation.figures(images) for name, images in detected.sets.items()}
     boxes = detected.evaluation(detected.found.without_masks()).figures() if masks else {}
-    of_boxes = {f"boxes/{figure}": value for figure, value in boxes.items()}
+    of_boxes = {f"box {figure}": value for figure, value in boxes.items()}
     return page.with_sets(metrics, sets) | of_boxes, dict(
         sets=page.side_by_side(sets, {name: len(images) for name, images in detected.sets.items()}),
         kind="masks" if masks else "boxes",

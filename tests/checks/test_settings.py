@@ -11,7 +11,8 @@ from small_datasets import NAMES, coco, label_map, own_config, refusal, segmente
 from test_findings import found
 
 from mmvit.checks.doctor import examine
-from mmvit.checks.settings import check_settings, schedule_faults, vain_keys
+from mmvit.checks.pipelines import check_views
+from mmvit.checks.settings import schedule_faults, vain_keys
 from mmvit.checks.table import check_start
 from mmvit.config.parts import build
 from mmvit.demo.recipe import ROOT, apply
@@ -62,13 +63,13 @@ def test_schedules(what: str) -> None:
 
 def test_views_of_sizes_that_the_model_does_not_know() -> None:
     """`mmvit test --tta` after a training on small images: COCO's views are four times as large."""
-    assert found(check_settings, own_config("retinanet_pvt_small_coco"), "test") == []
+    assert found(check_views, own_config("retinanet_pvt_small_coco"), "test") == []
     small = own_config("retinanet_pvt_small_coco")
     (step,) = (step for step in small.val_dataloader.dataset.pipeline if step.type == "Resize")
     step.scale = (320, 240)
-    assert found(check_settings, small, "test") == [], "without --tta"
+    assert found(check_views, small, "test") == [], "without --tta"
     small.model = dict(small.tta_model, module=small.model)
-    ((verdict, words),) = found(check_settings, small, "test")
+    ((verdict, words),) = found(check_views, small, "test")
     assert verdict == "doubtful"
     assert words.startswith("tta_pipeline resizes longer sides to 666, 1333, 2000, validation to 320")
 
