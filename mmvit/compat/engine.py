@@ -2,14 +2,17 @@
 
 - mmengine 0.10 asks `pkg_resources` which packages are installed and where; setuptools 82 and later no longer contain it.
   The three functions that ask are answered from `importlib.metadata`.
+- mmengine and mmcv ask `pkgutil.find_loader` whether mmcv was compiled; Python 3.14 no longer has it.
 - `_base_ = 'mmseg::...'` looks for a distribution of the official name, from a fixed table; the forks have other names.
 - `Config.pretty_text` lets yapf format the config whenever it is asked, five times at the start of a run, which is a
   tenth of its CPU time. The last text is kept.
 """
 
+import pkgutil
 import sys
 from collections.abc import Callable
 from importlib import metadata, util
+from importlib.abc import Loader
 from pathlib import Path
 
 import mmengine.config.utils
@@ -52,8 +55,16 @@ def get_installed_path(package: str) -> str:
     return str(Path(spec.origin).parent)
 
 
+def find_loader(module: str) -> Loader | None:
+    """Return what would import a module; None if there is no such module."""
+    spec = util.find_spec(module)
+    return None if spec is None else spec.loader
+
+
 def install() -> None:
     """Replace the functions wherever they were imported to, and complete the table of distribution names."""
+    if not hasattr(pkgutil, find_loader.__name__):
+        setattr(pkgutil, find_loader.__name__, find_loader)
     if util.find_spec("pkg_resources") is None:
         for answer in (is_installed, package2module, get_installed_path):
             _replace(getattr(package_utils, answer.__name__), answer)

@@ -104,6 +104,17 @@ def test_missing_packages_are_import_errors_without_pkg_resources() -> None:
         get_installed_path("no_such_package_here")
 
 
+def test_mmcv_is_found_without_find_loader() -> None:
+    """As Python 3.14 is, on any Python."""
+    code = (
+        "import pkgutil; vars(pkgutil).pop('find_loader', None); import mmvit\n"
+        "from mmengine.utils.dl_utils import mmcv_full_available; from mmcv.utils.ext_loader import check_ops_exist\n"
+        "print(mmcv_full_available(), check_ops_exist(), pkgutil.find_loader('no_such_module'))"
+    )
+    done = run(code)
+    assert done.stdout.strip() == "True True None", done.stderr
+
+
 def test_bases_of_other_packages_are_found() -> None:
     from mmengine.config import Config
 
