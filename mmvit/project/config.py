@@ -13,7 +13,8 @@ WIDTH = 128
 VALIDATIONS = 10  # in a run
 LISTED = 24  # classes whose colours are written out
 NORMS = "what has no trained weights needs norms, in neck and head (arXiv 1811.08883)"
-LIGHT = "without a GPU: a quarter of the time"
+RULES = "_base_.optim_wrapper.paramwise_cfg.custom_keys"  # SegFormer's: ten times the rate of a trained backbone for the head
+ONE_RATE = f"one_rate = dict(custom_keys={{key: dict(rule, lr_mult=1) for key, rule in {RULES}.items()}})"
 HERE = "{{ fileDirname }}/"  # mmengine puts the config's own folder there
 
 
@@ -74,7 +75,9 @@ def text(title: str, plan: Plan, classes: Sequence[str], files: Files) -> str:
         f"train_dataloader = dict(batch_size={plan.batch}, dataset=train_data)  # {plan.batch_reason}",
         "val_dataloader, test_dataloader = dict(dataset=val_data), dict(dataset=test_data)",
         *_schedule(plan),
-        f"optim_wrapper = dict(optimizer=dict(lr={plan.lr}), clip_grad={_clipping(plan)})  # {plan.lr_reason}",
+        *([ONE_RATE] * plan.one_rate),
+        f"optim_wrapper = dict(optimizer=dict(lr={plan.lr}), clip_grad={_clipping(plan)}"
+        f"{', paramwise_cfg=one_rate' * plan.one_rate})  # {plan.lr_reason}",
         f"auto_scale_lr = dict(base_batch_size={plan.batch})  # from which --auto-scale-lr scales the rate",
     ]
     return "\n".join(lines) + "\n"
@@ -108,38 +111,44 @@ def _model(plan: Plan, count: int) -> list[str]:
         backbone.append(f"in_channels={len(plan.bands[0])}")
     if before:
         parts.append(f"data_preprocessor=dict({', '.join(before)})")
-    lines = []
+    lines, light, remark = [], "", ""
     if plan.weights:
         lines = [f"# Random weights: {plan.weights}. Few pictures teach them little; with the file, remove init_cfg=None"]
         backbone.append("init_cfg=None")
     if backbone:
         parts.append(f"backbone=dict({', '.join(backbone)})")
+    if plan.light:
+        light, remark = f", {plan.light.head}", "  # no GPU: a lighter head"
+        if plan.light.norms:
+            light = ", **light"
+            lines += [
+                f'norm = dict(type="GN", num_groups=32)  # {NORMS}',
+                f"light = dict({plan.light.head}, norm_cfg=norm)",
+            ]
+        if plan.light.neck:
+            parts.append(f"neck=dict({plan.light.neck}{', norm_cfg=norm' * plan.light.norms})")
     if plan.task == "binary":
         lines += [
             'loss = dict(_delete_=True, type="mmvit.StructureLoss")  # borders weigh more (F3Net, arXiv 1911.11445)',
-            "head = dict(num_classes=2, out_channels=1, threshold=0.5, loss_decode=loss)  # one logit for two classes",
+            f"head = dict(num_classes=2, out_channels=1, threshold=0.5, loss_decode=loss{light})  # one logit for two classes",
         ]
         if plan.base.startswith("upernet"):
             lines.append("second = dict(head, loss_decode=dict(loss, loss_weight=0.4))")
-    if plan.light:
-        lines += [
-            f'norm = dict(type="GN", num_groups=32)  # {NORMS}',
-            f"light = dict(in_channels=128, feat_channels=128, stacked_convs=2, norm_cfg=norm)  # {LIGHT}",
-        ]
-        parts.append("neck=dict(out_channels=128, norm_cfg=norm)")
-    parts += _heads(plan, count)
-    return [*lines, f"model = dict({', '.join(parts)})"] if plan.bands else [*lines, *_rows("model = dict(", parts, ")")]
+    parts += _heads(plan, count, light)
+    if plan.bands:
+        return [*lines, f"model = dict({', '.join(parts)}){remark}"]
+    return [*lines, *_rows("model = dict(", parts, ")", remark)]
 
 
 def _clipping(plan: Plan) -> str:
     return 'dict(type="value", clip_value=0.5)' if plan.task == "binary" else "dict(max_norm=10.0)"
 
 
-def _heads(plan: Plan, count: int) -> list[str]:
+def _heads(plan: Plan, count: int, light: str) -> list[str]:
     """Return the number of classes of every head."""
     if plan.task == "boxes":
         fine = ", anchor_generator=dict(octave_base_scale=2)" * (plan.fine is not None)
-        return [f"bbox_head=dict(num_classes={count}{fine}{', **light' * plan.light})"]
+        return [f"bbox_head=dict(num_classes={count}{fine}{light})"]
     if plan.task == "masks":
         fine = "rpn_head=dict(anchor_generator=dict(scales=[4])), " * (plan.fine is not None)
         return [f"{fine}roi_head=dict(bbox_head=dict(num_classes={count}), mask_head=dict(num_classes={count}))"]
@@ -147,7 +156,7 @@ def _heads(plan: Plan, count: int) -> list[str]:
     if plan.task == "binary":
         return ["decode_head=head"] + ["auxiliary_head=second"] * second
     heads = ["decode_head"] + ["auxiliary_head"] * second
-    return [f"{head}=dict(num_classes={count})" for head in heads]
+    return [f"{head}=dict(num_classes={count}{light})" for head in heads]
 
 
 def _loading(plan: Plan) -> list[str]:

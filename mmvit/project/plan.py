@@ -36,6 +36,31 @@ WARM_UP = 500  # iterations of COCO's recipes
 # AdamW's rate for random weights and batches of 4; the recipes' rates only have to adapt trained weights (docs/results.md).
 # Mask R-CNN's fully connected layers have no norms, and get what the demo's heads do.
 RANDOM_RATES = {"boxes": 5e-4, "masks": 1.4e-4, "classes": 5e-4, "binary": 5e-4}
+
+
+@dataclass(frozen=True)
+class Light:
+    """What a head has less of where no GPU trains it, and no weights were trained for its width; options as source.
+
+    Attributes:
+        neck, head: the options.
+        time: what a training step takes of the recipe's, with PVTv2 b0 on one core.
+        norms: whether neck and head get norms, which the recipe has not.
+    """
+
+    neck: str
+    head: str
+    time: str
+    norms: bool = False
+
+
+LIGHT = {
+    "retinanet": Light(
+        "out_channels=128", "in_channels=128, feat_channels=128, stacked_convs=2", "a quarter of its time", True
+    ),
+    "fpn": Light("out_channels=128", "in_channels=[128] * 4", "half of its time"),
+    "segformer": Light("", "channels=128", "three fifths of its time"),
+}
 ANCHOR = 32  # side of the smallest anchors of the recipes; at half of it, no anchor overlaps an object by half
 
 
@@ -60,7 +85,8 @@ class Plan:
         epochs, steps: epochs, and iterations of one.
         lr, lr_reason: the learning rate as it is printed.
         fine: side of the typical object of the smallest class in training, if the recipe's anchors are too large for it.
-        light: whether the head is smaller than the recipe's.
+        light: what the head has less of than the recipe's, if anything.
+        one_rate: whether a rate of its own, which the recipe gives a part, goes.
         bands: mean and deviation of each band of TIFF files; None for other pictures.
     """
 
@@ -77,7 +103,8 @@ class Plan:
     lr: str
     lr_reason: str
     fine: float | None
-    light: bool
+    light: Light | None
+    one_rate: bool
     bands: tuple[list[float], list[float]] | None
 
     @property
@@ -136,9 +163,16 @@ def plan(task: Task, arch: str, head: str | None, facts: Facts) -> Plan:
         f"{lr * sqrt(batch / usual):.2g}",
         f"{lr:g}{scaled}, {whose}",
         typical if typical < 0.75 * ANCHOR else None,
-        task == "boxes" and absence is not None and not torch.cuda.is_available(),
+        LIGHT.get(head) if absence and not torch.cuda.is_available() else None,
+        _has_rates(recipe) and (absence is not None or task == "binary"),
         facts.bands,
     )
+
+
+def _has_rates(recipe: Config) -> bool:
+    """Return whether parts of the model have rates of their own, as SegFormer's head has above a trained backbone."""
+    rules = recipe.optim_wrapper.get("paramwise_cfg", {}).get("custom_keys", {})
+    return any("lr_mult" in rule for rule in rules.values())
 
 
 def _loaded(file: Path, source: str | None) -> Config:

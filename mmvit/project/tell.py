@@ -113,7 +113,11 @@ def decided(console: Console, found: Found, plan: Plan, written: str) -> None:
     else:
         line(console, "weights", "the authors', from ImageNet")
     if plan.light:
-        line(console, "head", "a lighter one, with norms: no GPU here, and no trained weights that it would have to fit")
+        line(
+            console,
+            "head",
+            f"lighter than the recipe's, {plan.light.time}: no GPU here, and no trained weights that it would have to fit",
+        )
     if plan.fine:
         line(console, "anchors", f"half of the recipe's: objects of one class are typically {plan.fine:.0f} pixels in training")
     if plan.bands:
