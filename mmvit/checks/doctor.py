@@ -20,6 +20,7 @@ from .. import compat
 from ..compat import operators
 from ..compat.systems import cores, processor
 from ..compat.versions import lacking
+from ..errors import counted
 from ..layers.forms import choices, fastest_precision
 from .findings import Finding, brief, guarded, ok, wrong
 
@@ -205,7 +206,8 @@ def check_device() -> Iterator[Finding]:
     if not torch.cuda.is_available():
         yield ok(
             "device",
-            f"{processor()}, {cores()} cores, of which torch uses {torch.get_num_threads()}; no GPU that torch can use",
+            f"{processor()}, {counted(cores(), 'core')}, of which torch uses {torch.get_num_threads()}; "
+            "no GPU that torch can use",
         )
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         about = torch.cuda.get_device_properties(index)

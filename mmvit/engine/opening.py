@@ -35,7 +35,7 @@ class OpeningHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         images = len(runner.test_dataloader.dataset)
-        self._tell(runner, [("model", model_line(runner)), ("data", f"{images:,} images to evaluate")])
+        self._tell(runner, [("model", model_line(runner)), ("data", f"{counted(images, 'image')} to evaluate")])
 
     def _tell(self, runner: Runner, lines: list[tuple[str, str]]) -> None:
         terminal = terminal_of(runner.logger)
@@ -103,7 +103,7 @@ def weights(runner: Runner) -> str:
 def train_data(runner: Runner) -> str:
     loader = runner.train_dataloader
     classes = (getattr(loader.dataset, "metainfo", None) or {}).get("classes") or ()
-    said = [f"{len(loader.dataset):,} images to train"]
+    said = [f"{counted(len(loader.dataset), 'image')} to train"]
     said += [f"{len(runner.val_dataloader.dataset):,} to validate"] if runner.val_loop is not None else ["no validation"]
     said += [f"{len(classes)} class{'es' * (len(classes) != 1)}"] * bool(classes)
     batch = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None)
