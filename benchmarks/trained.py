@@ -1,9 +1,10 @@
 """`benchmarks/results/trained/*.json`: trainings on real pictures, from which `benchmarks.pages` writes docs/results.md."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import charts
 from .records import FOLDER
@@ -21,12 +22,15 @@ class Trained:
         model: head, arch, parameters, size of images.
         commands: those that repeat it.
         minutes: of the training, validations included.
+        measures: names of the figures that are compared, such as AP and AP50; the first is the aim.
+        best: their highest value: 1 of AP, 100 of mIoU.
         losses: iteration and loss.
-        validations: epoch, AP and AP50 on the validation pictures.
+        validations: epoch, and the measures on the validation pictures.
         figures: split to name to figure.
-        classes: of the test pictures, name to objects, AP and AP50.
+        columns: of the table of classes: what there is of a class, and its figures.
+        classes: of the test pictures, name to these.
         exported: format to milliseconds of an image.
-        peers: others on the same pictures: name, what it had, AP and AP50 on the test pictures.
+        peers: others on the same pictures: name, what it had, and the measures on the test pictures.
         notes: what else must be known, such as what was not reached and why.
     """
 
@@ -40,13 +44,20 @@ class Trained:
     seed: int
     minutes: float
     commands: tuple[str, ...]
+    measures: tuple[str, ...]
+    best: float
     losses: tuple[tuple[int, float], ...]
-    validations: tuple[tuple[int, float, float], ...]
+    validations: tuple[tuple[float, ...], ...]
     figures: dict[str, dict[str, float]]
-    classes: dict[str, tuple[int, float, float]]
+    columns: tuple[str, ...]
+    classes: dict[str, Sequence[Any]]
     exported: dict[str, float]
-    peers: tuple[tuple[str, str, float, float], ...]
+    peers: tuple[Sequence[Any], ...]
     notes: tuple[str, ...]
+
+    def spelt(self, values: Iterable[float]) -> list[str]:
+        """Return figures as text, of AP to three digits, of percentages to one behind the point."""
+        return [f"{value:.{3 if self.best == 1 else 1}f}" for value in values]
 
 
 def read(folder: Path = FOLDER / "trained") -> list[Trained]:
@@ -57,22 +68,19 @@ def read(folder: Path = FOLDER / "trained") -> list[Trained]:
 def pictures(trained: Sequence[Trained]) -> Iterator[tuple[str, str]]:
     """Yield name and text of the charts of a training."""
     for one in trained:
-        curves = {
-            "AP50": [(epoch, ap50) for epoch, _, ap50 in one.validations],
-            "AP": [(e, ap) for e, ap, _ in one.validations],
-        }
-        yield f"{IMAGES}/results_{one.name}.svg", charts.curves(curves, "epochs", most=1.0)
+        curves = {name: [(row[0], row[place]) for row in one.validations] for place, name in enumerate(one.measures, 1)}
+        yield f"{IMAGES}/results_{one.name}.svg", charts.curves(dict(reversed(curves.items())), "epochs", most=one.best)
 
 
 def figures(one: Trained) -> str:
     names = list(next(iter(one.figures.values())))
-    rows = [[split, *(f"{values[name]:.3f}" for name in names)] for split, values in one.figures.items()]
+    rows = [[split, *one.spelt(values[name] for name in names)] for split, values in one.figures.items()]
     return "\n".join(table(("pictures", *names), rows))
 
 
 def classes(one: Trained) -> str:
-    rows = [[name, f"{count:,}", f"{ap:.3f}", f"{ap50:.3f}"] for name, (count, ap, ap50) in one.classes.items()]
-    return "\n".join(table(("class", "objects", "AP", "AP50"), rows))
+    rows = [[name, first, *one.spelt(rest)] for name, (first, *rest) in one.classes.items()]
+    return "\n".join(table(("class", *one.columns), rows))
 
 
 def exported(one: Trained) -> str:
@@ -80,14 +88,13 @@ def exported(one: Trained) -> str:
 
 
 def peers(one: Trained) -> str:
-    own = [
+    own = (
         one.model.partition(",")[0],
         f"{one.validations[-1][0]} epochs",
-        one.figures["test"]["AP"],
-        one.figures["test"]["AP50"],
-    ]
-    rows = [[name, had, f"{ap:.3f}", f"{ap50:.3f}"] for name, had, ap, ap50 in (own, *one.peers)]
-    return "\n".join(table(("model", "trained", "AP", "AP50"), rows))
+        *(one.figures["test"][name] for name in one.measures),
+    )
+    rows = [[name, had, *one.spelt(rest)] for name, had, *rest in (own, *one.peers)]
+    return "\n".join(table(("model", "trained", *one.measures), rows))
 
 
 TABLES = (figures, classes, exported, peers)

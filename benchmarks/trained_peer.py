@@ -10,6 +10,8 @@ import argparse
 import json
 import random
 import time
+from collections.abc import Callable
+from functools import partial
 from math import cos, pi
 from pathlib import Path
 
@@ -37,8 +39,10 @@ def main() -> None:
     model = retinanet_resnet50_fpn_v2(weights=None, weights_backbone=None, num_classes=classes, min_size=SIDES, max_size=400)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
     train(model, samples, asked.minutes * 60)
+    model.eval()
+    model.transform.min_size = (SIDE,)
     for split in ("test", "val"):
-        evaluate(model, asked.project / "annotations" / f"{split}.json", asked.pictures)
+        evaluate(partial(found_by, model), asked.project / "annotations" / f"{split}.json", asked.pictures)
 
 
 def read(file: Path, pictures: Path) -> list[tuple[Path, Tensor, Tensor]]:
@@ -85,18 +89,22 @@ def train(model: torch.nn.Module, samples: list[tuple[Path, Tensor, Tensor]], se
 
 
 @torch.no_grad()
-def evaluate(model: torch.nn.Module, file: Path, pictures: Path) -> None:
+def found_by(model: torch.nn.Module, path: Path) -> tuple[np.ndarray, list[float], list[int]]:
+    """Return corners (N, 4), scores and labels of what a model finds in a picture."""
+    (result,) = model([to_tensor(Image.open(path))])
+    return result["boxes"].numpy(), result["scores"].tolist(), result["labels"].tolist()
+
+
+def evaluate(find: Callable[[Path], tuple[np.ndarray, list[float], list[int]]], file: Path, pictures: Path) -> None:
     """Print COCO's figures, and AP50 of each class."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    model.eval()
-    model.transform.min_size, truth, found = (SIDE,), COCO(str(file)), []
+    truth, found = COCO(str(file)), []
     for number, image in truth.imgs.items():
-        (result,) = model([to_tensor(Image.open(pictures / image["file_name"]))])
-        corners = result["boxes"].numpy()
+        corners, scores, labels = find(pictures / image["file_name"])
         boxes = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]).tolist()
-        rows = zip(boxes, result["scores"].tolist(), result["labels"].tolist(), strict=True)
+        rows = zip(boxes, scores, labels, strict=True)
         found += [dict(image_id=number, category_id=label, bbox=box, score=score) for box, score, label in rows]
     judge = COCOeval(truth, truth.loadRes(found), "bbox")
     judge.evaluate()
