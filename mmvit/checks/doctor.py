@@ -18,7 +18,7 @@ import torch
 
 from .. import compat
 from ..compat import operators
-from ..compat.systems import cores, processor
+from ..compat.systems import cores, inference_core, processor
 from ..compat.versions import lacking
 from ..errors import counted
 from ..layers.forms import choices, fastest_precision
@@ -235,7 +235,7 @@ def check_precision() -> Iterator[Finding]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     text = f"auto is {fastest_precision(device)} for checkpoints and {fastest_precision(device, training=True)} in training"
     if util.find_spec("openvino"):
-        types = import_module("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        types = inference_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         text += f"; OpenVINO computes in {', '.join(OPENVINO[name] for name in types if name in OPENVINO)}"
     yield ok("precision", text)
 

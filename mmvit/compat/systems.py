@@ -6,7 +6,9 @@ import platform
 import re
 import signal
 import sys
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 FALLBACK = "PYTORCH_ENABLE_MPS_FALLBACK"  # torch's variable: operators that an Apple GPU lacks run on the CPU
 # Flags of Linux that decide speed: vectors, bfloat16, and products of 8-bit integers; the last three are ARM's.
@@ -42,6 +44,22 @@ def processor() -> str:
     return " ".join(
         [words.get("model name") or platform.processor() or platform.machine(), *([f"({' '.join(sets)})"] if sets else [])]
     )
+
+
+@cache
+def inference_core() -> Any:
+    """Return OpenVINO's `Core`, one for the whole process.
+
+    On Linux a core gives the thread that makes it a new stack for handlers of signals, and the one before back when it goes. If
+    the first of two goes first, the second gives back one that is freed, and the next signal with a handler, such as the end of
+    a data loader's worker, ends the process without a word (seen with OpenVINO 2026.4).
+
+    Raises:
+        ImportError: there is no OpenVINO.
+    """
+    from openvino import Core
+
+    return Core()
 
 
 def peak_memory() -> float | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compat.systems import processor
+from ..compat.systems import inference_core, processor
 from ..errors import InputError
 from ..predict.sessions import FIELD, needed, open_session
 from .feeds import feed_of, images_of
@@ -76,13 +76,13 @@ def quantize_openvino(source: Path, file: Path, metadata: dict[str, Any], folder
         InputError: a missing package, no images, or one that cannot be read.
     """
     os.environ.setdefault("NNCF_CI", "1")  # otherwise it sends statistics of use to its makers
-    openvino, nncf = needed("openvino", "openvino"), needed("nncf", "int8")
+    openvino, nncf, core = needed("openvino", "openvino"), needed("nncf", "int8"), inference_core()  # before NNCF makes its own
     nncf.set_log_level(40)  # errors
     feeds = [feed_of(metadata, image) for image in images_of(folder, metadata)]
     run = open_session(source, "cpu").run
     judged = [(feed, run(feed)) for feed in feeds[:JUDGED]]
     model = nncf.quantize_with_accuracy_control(
-        openvino.Core().read_model(str(source)),
+        core.read_model(str(source)),
         nncf.Dataset(feeds),
         nncf.Dataset(judged),
         partial(unchanged, metadata["kind"]),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compat.systems import cores
+from ..compat.systems import cores, inference_core
 from ..errors import InputError
 from .programs import require_harmless
 
@@ -144,7 +144,8 @@ def open_onnx(file: Path, how: How) -> tuple[Run, str | None, str]:
 def open_openvino(file: Path, how: How) -> tuple[Run, str | None, str]:
     if (device := how.device) not in ("auto", "cpu"):
         raise InputError(f"device {device}: an OpenVINO file runs on the CPU here; leave the device out")
-    core = needed("openvino", "openvino").Core()
+    needed("openvino", "openvino")
+    core = inference_core()
     model = core.read_model(str(file))
     text = model.get_rt_info([FIELD]).astype(str) if model.has_rt_info([FIELD]) else None
     wanted = how.precision or ("float32" if own_precision(text) == "float32" else "auto")

@@ -1,6 +1,8 @@
 """How an opened file computes: precision, threads. What a runtime cannot do is refused by name."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from mmvit import InputError
+from mmvit.compat.systems import CHILD_ENDED, inference_core
 from mmvit.predict import sessions
 from mmvit.predict.sessions import FIELD, open_session
 
@@ -77,7 +80,8 @@ def test_an_openvino_file_computes_in_what_is_asked_for(
 ) -> None:
     core = Core(*types)
     core.text = metadata(own)
-    monkeypatch.setattr(sessions, "needed", lambda *names: SimpleNamespace(Core=lambda: core))
+    monkeypatch.setattr(sessions, "needed", lambda *names: None)
+    monkeypatch.setattr(sessions, "inference_core", lambda: core)
     (tmp_path / "model.xml").touch()
     session = open_session(tmp_path / "model.xml", precision=precision)
     assert (core.settings.get("INFERENCE_PRECISION_HINT"), session.precision) == (hint, used)
@@ -87,13 +91,27 @@ def test_an_openvino_file_computes_in_what_is_asked_for(
 
 def test_what_the_processor_lacks_is_refused(openvino_file: Path) -> None:
     """OpenVINO itself computes in float32 instead, and says nothing."""
-    able = pytest.importorskip("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    pytest.importorskip("openvino")
+    able = inference_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if "BF16" in able:
         assert open_session(openvino_file, precision="bfloat16").precision == "bfloat16"
     else:
         assert open_session(openvino_file, precision="auto").precision == "float32"
         with pytest.raises(InputError, match="precision bfloat16: OpenVINO does not compute in it on this processor"):
             open_session(openvino_file, precision="bfloat16")
+
+
+@pytest.mark.skipif(CHILD_ENDED is None, reason="a system without this signal")
+def test_a_signal_is_survived_after_files_were_opened_and_closed(openvino_file: Path) -> None:
+    """In the order in which a server replaces its model; torch's loaders have a handler for the end of their workers, too."""
+    code = (
+        "import signal, subprocess, sys, time; from mmvit.predict.sessions import open_session\n"
+        "one, other = (open_session(sys.argv[1]) for _ in range(2)); del one; del other\n"
+        "signal.signal(signal.SIGCHLD, lambda *_: print('handled'))\n"
+        "ended = subprocess.Popen([sys.executable, '-c', '']); time.sleep(2); ended.wait()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, openvino_file], capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
 def test_onnxruntime_computes_in_the_precision_of_the_file(onnx_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
