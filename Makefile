@@ -47,11 +47,8 @@ demo: $(READY)
 test: $(READY)
 	$(PYTEST) -m "not slow"
 
-# In new processes for exports and for the house: twice a worker with twelve minutes of tests behind it has died there.
 test-slow: $(READY)
-	$(PYTEST) -m slow $(LESS) --ignore tests/export --ignore tests/house
-	$(PYTEST) -m slow $(LESS) tests/export
-	$(PYTEST) -m slow $(LESS) tests/house
+	$(PYTEST) -m slow $(LESS)
 
 test-all: $(READY)
 	$(PYTEST)
