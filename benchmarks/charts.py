@@ -86,7 +86,7 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], along: str, *, m
             f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{" ".join(at(*one) for one in points)}"/>'
         )
         x, y = at(*points[-1]).split(",")
-        parts.append(f'<text class="minor" x="{float(x) + 4:g}" y="{float(y) + 4:g}">{points[-1][1]:.2f}</text>')
+        parts.append(f'<text class="minor" x="{float(x) + 4:g}" y="{float(y) + 4:g}">{points[-1][1]:.3g}</text>')
     for x in sorted({x for points in series.values() for x, _ in points}):
         parts.append(f'<text class="minor" x="{at(x, 0).split(",")[0]}" y="{bottom + 15}" text-anchor="middle">{x:g}</text>')
     parts.append(f'<text class="minor" x="{WIDTH / 2:g}" y="{bottom + 30}" text-anchor="middle">{escape(along)}</text>')
