@@ -173,10 +173,11 @@ def test_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_doctor_says_what_auto_comes_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("openvino")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("MMVIT_AUTO_BFLOAT16", "1")
-    monkeypatch.setattr(openvino, "Core", lambda: SimpleNamespace(get_property=lambda *names: ["FP32", "BF16", "BIN"]))
+    core = SimpleNamespace(get_property=lambda *names: ["FP32", "BF16", "BIN"])
+    monkeypatch.setattr(doctor, "inference_core", lambda: core)
     (found,) = doctor.check_precision()
     assert found.sentence == "auto is bfloat16 for checkpoints and bfloat16 in training; OpenVINO computes in float32, bfloat16"
 
