@@ -24,7 +24,6 @@ class Trained:
         minutes: of the training, validations included.
         measures: names of the figures that are compared, such as AP and AP50; the first is the aim.
         best: their highest value: 1 of AP, 100 of mIoU.
-        losses: iteration and loss.
         validations: epoch, and the measures on the validation pictures.
         figures: split to name to figure.
         columns: of the table of classes: what there is of a class, and its figures.
@@ -46,7 +45,6 @@ class Trained:
     commands: tuple[str, ...]
     measures: tuple[str, ...]
     best: float
-    losses: tuple[tuple[int, float], ...]
     validations: tuple[tuple[float, ...], ...]
     figures: dict[str, dict[str, float]]
     columns: tuple[str, ...]

@@ -111,14 +111,15 @@ def _model(plan: Plan, count: int) -> list[str]:
         backbone.append(f"in_channels={len(plan.bands[0])}")
     if before:
         parts.append(f"data_preprocessor=dict({', '.join(before)})")
-    lines, light, remark = [], "", ""
+    lines, light = [], ""
     if plan.weights:
-        lines = [f"# Random weights: {plan.weights}. Few pictures teach them little; with the file, remove init_cfg=None"]
+        what = "Random weights, and without a GPU a light head" if plan.light else "Random weights"
+        lines = [f"# {what}: {plan.weights}. Few pictures teach them little; with the file, remove init_cfg=None"]
         backbone.append("init_cfg=None")
     if backbone:
         parts.append(f"backbone=dict({', '.join(backbone)})")
     if plan.light:
-        light, remark = f", {plan.light.head}", "  # no GPU: a lighter head"
+        light = f", {plan.light.head}"
         if plan.light.norms:
             light = ", **light"
             lines += [
@@ -135,9 +136,7 @@ def _model(plan: Plan, count: int) -> list[str]:
         if plan.base.startswith("upernet"):
             lines.append("second = dict(head, loss_decode=dict(loss, loss_weight=0.4))")
     parts += _heads(plan, count, light)
-    if plan.bands:
-        return [*lines, f"model = dict({', '.join(parts)}){remark}"]
-    return [*lines, *_rows("model = dict(", parts, ")", remark)]
+    return [*lines, f"model = dict({', '.join(parts)})"] if plan.bands else [*lines, *_rows("model = dict(", parts, ")")]
 
 
 def _clipping(plan: Plan) -> str:

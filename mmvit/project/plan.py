@@ -55,9 +55,7 @@ class Light:
 
 
 LIGHT = {
-    "retinanet": Light(
-        "out_channels=128", "in_channels=128, feat_channels=128, stacked_convs=2", "a quarter of its time", True
-    ),
+    "retinanet": Light("out_channels=128", "in_channels=128, feat_channels=128, stacked_convs=2", "a third of its time", True),
     "fpn": Light("out_channels=128", "in_channels=[128] * 4", "half of its time"),
     "segformer": Light("", "channels=128", "three fifths of its time"),
 }
