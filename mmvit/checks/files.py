@@ -30,8 +30,8 @@ from ..data.orientation import orientation
 from ..errors import InputError, first_few
 from .findings import Finding, doubtful, not_checked, ok, wrong
 from .plan import Plan
-from .survey import Reading, trained
-from .targets import absent_classes, pixel_fault, pixels, reader_of
+from .survey import Survey
+from .targets import Labels, absent_classes, labels_of, pixel_fault, pixels, reader_of
 
 NEARLY_BLACK = 32  # a 16-bit image whose brightest value is less than this of 255 holds fewer bits than it says
 CHUNK = 16  # images that a process gets at a time
@@ -68,16 +68,12 @@ class Opened:
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset whose files can be opened.
-
-    Attributes:
-        summary: a line about its annotations; None if it has label maps.
-    """
+    """A dataset whose files can be opened: `labels` of one with label maps, or else a `summary` of its annotations."""
 
     entries: list[Entry]
-    classes: Sequence[str]
-    summary: str | None
     open_one: Callable[[Entry], Opened]
+    labels: Labels | None = None
+    summary: str = ""
 
 
 def check_files(plan: Plan) -> Iterator[Finding]:
@@ -87,51 +83,49 @@ def check_files(plan: Plan) -> Iterator[Finding]:
         if all(path.exists() for name, path in view.paths() if view.loads_annotations or not name.endswith(".seg_map_path")):
             shared.setdefault(str(sorted((name, str(value)) for name, value in view.config.items())), []).append(view)
     for views in shared.values():
-        if views[0].is_coco and plan.surveyed(views[0]) is None:
+        first = views[0]
+        found = plan.surveyed(first) if first.is_coco else None
+        if first.is_coco and found is None:
             continue  # the check of annotations says why
         label = ", ".join(view.key for view in views)
-        source = source_of(views[0])
+        source = source_of(first, found)
         if source is None:
-            how = f"this check does not know how {views[0].config.type} reads its files"
+            how = f"this check does not know how {first.config.type} reads its files"
             yield not_checked("images", f"{label}: not opened; {how}")
         else:
             yield from findings(label, source, open_all(source, label))
 
 
-def source_of(view: DatasetView) -> Source | None:
+def source_of(view: DatasetView, found: Survey | None) -> Source | None:
     """Return the files that a run reads of a dataset; None if this check does not know the dataset's type or reading steps."""
     load = reader_of(view, LoadImage, ("LoadImage", "LoadImageFromFile")) or reader_of(view, LoadBands, ("LoadBands",))
     if load is None:
         return None
-    if view.is_coco and view.reads_boxes:
-        return coco_source(view, load)
+    if found is not None and view.reads_boxes:
+        return coco_source(view, found, partial(open_one, load, None, 0))
     if view.reads_label_maps and (reader := view.label_map_reader()) is not None:
-        classes = reader.metainfo.get("classes") or ()
-        load_labels = reader_of(view, LoadLabelMap, LOADERS)
+        labels, load_labels = labels_of(reader), reader_of(view, LoadLabelMap, LOADERS)
         entries = [Entry(dict(entry)) for entry in reader.load_data_list()]
-        return Source(entries, classes, None, partial(open_one, load, load_labels, len(classes)))
+        return Source(entries, partial(open_one, load, load_labels, len(labels.classes)), labels)
     return None
 
 
-def coco_source(view: DatasetView, load: LoadImage | LoadBands) -> Source:
+def coco_source(view: DatasetView, found: Survey, open_one: Callable[[Entry], Opened]) -> Source:
     file, classes = view.ann_file, view.classes()
     content = annotations.read(file, str(file), annotated=False)
-    content.setdefault("annotations", [])
-    table = table_of(content, view.reads_masks, boxes=True)
-    columns = table.columns
-    assert columns is not None
+    listed = content.setdefault("annotations", [])
     masks: dict[Hashable, dict[Hashable, Any]] = defaultdict(dict)
-    for place in np.flatnonzero((reasons(table, classes) < 0) & ~columns.ignore).tolist():
-        entry = content["annotations"][place]
-        masks[entry["image_id"]].update({entry["id"]: entry["segmentation"]} if view.reads_masks else {})
-    targets = trained(table, Reading(classes, boxes=True, masks=view.reads_masks, annotated=False, least_side=view.least_side))
-    occurring = {table.categories[place] for place in np.unique(columns.category[targets]).tolist()}
-    bare = len(table.names) - len(np.unique(columns.image[targets]))
-    summary = f"{targets.sum()} of {len(columns.ids)} are used, {bare} of {len(table.names)} images have none"
-    if crowds := int(columns.crowd.sum()):
+    for place in np.flatnonzero(reasons(table_of(content), classes) < 0).tolist() if view.reads_masks else ():
+        masks[listed[place]["image_id"]][listed[place]["id"]] = listed[place]["segmentation"]
+    total = len(found.names)
+    summary = f"{found.targets} of {len(listed)} are used, {total - found.images} of {total} images have none"
+    if crowds := sum(bool(entry.get("iscrowd")) for entry in listed):
         summary += f", {crowds} are crowds, which are ignored"
     if not view.for_training:  # the check of annotations says it of those
-        summary += absent(classes, occurring)
+        never = [name for name in classes if not found.boxes.get(name)]
+        summary += (
+            f"; {len(never)} of {len(classes)} classes never occur: {first_few(never)}" if never else "; every class occurs"
+        )
     entries = [
         Entry(
             dict(img_path=str(view.image_folder / image["file_name"]), height=image["height"], width=image["width"]),
@@ -139,14 +133,7 @@ def coco_source(view: DatasetView, load: LoadImage | LoadBands) -> Source:
         )
         for image in content["images"]
     ]
-    return Source(entries, classes, summary, partial(open_one, load, None, len(classes)))
-
-
-def absent(classes: Sequence[str], occurring: set[str]) -> str:
-    missing = [name for name in classes if name not in occurring]
-    return (
-        f"; {len(missing)} of {len(classes)} classes never occur: {first_few(missing)}" if missing else "; every class occurs"
-    )
+    return Source(entries, open_one, summary=summary)
 
 
 def open_all(source: Source, label: str) -> list[Opened]:
@@ -261,10 +248,10 @@ def findings(label: str, source: Source, opened: Sequence[Opened]) -> Iterator[F
     handled = [f"{len(paths)} {trait} ({first_few(paths, LINES)})" for trait, paths in items.items()]
     lines = [f"{label}: {len(opened)} opened" + ("; handled, as mmvit.LoadImage says:" if handled else ""), *handled]
     yield ok("images", "\n".join(lines))
-    if source.summary is not None:
+    if source.labels is None:
         yield ok("annotations", f"{label}: {source.summary}")
     else:
-        yield label_finding(label, source, [seen.pixels for seen in opened if seen.pixels is not None])
+        yield label_finding(label, source.labels, [seen.pixels for seen in opened if seen.pixels is not None])
     faults: dict[str, list[str]] = defaultdict(list)
     for seen in opened:
         for kind, found in seen.faults.items():
@@ -274,16 +261,14 @@ def findings(label: str, source: Source, opened: Sequence[Opened]) -> Iterator[F
         yield wrong("files", "\n".join([f"{label}: {len(found)} {kind}", *found[:LINES], *more]))
 
 
-def label_finding(label: str, source: Source, maps: Sequence[np.ndarray]) -> Finding:
+def label_finding(label: str, labels: Labels, maps: Sequence[np.ndarray]) -> Finding:
     """Report which classes a dataset's label maps hold, and whether they leave anything to learn."""
     counts = np.sum([np.zeros(IGNORED + 1, np.int64), *maps], axis=0)
-    reduced = any(entry.results.get("reduce_zero_label") for entry in source.entries)
     opened = f"{label}: {len(maps)} opened"
-    if fault := pixel_fault(counts, source.classes, reduced) or absent_classes(counts, source.classes, reduced):
-        trained = label.startswith("train_")
-        useless = pixel_fault(counts, source.classes, reduced) is not None
-        verdict = wrong if useless else doubtful if trained else ok
-        return verdict("label maps", f"{opened}; {fault}")
-    least = int(counts[: len(source.classes)].argmin())
+    if fault := pixel_fault(counts, labels):
+        return wrong("label maps", f"{opened}; {fault}")
+    if fault := absent_classes(counts, labels):
+        return (doubtful if label.startswith("train_") else ok)("label maps", f"{opened}; {fault}")
+    least = int(counts[: len(labels.classes)].argmin())
     share = counts[least] / counts.sum()
-    return ok("label maps", f"{opened}; every class occurs, {source.classes[least]!r} least ({share:.2%} of the pixels)")
+    return ok("label maps", f"{opened}; every class occurs, {labels.classes[least]!r} least ({share:.2%} of the pixels)")

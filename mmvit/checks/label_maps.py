@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..config.datasets import LOADERS, DatasetView
 from ..data.label_maps import IGNORED, LoadLabelMap
@@ -11,17 +11,10 @@ from .annotations import files_below
 from .findings import Finding, doubtful, wrong
 from .paths import layout_of
 from .plan import Plan
-from .targets import count_pixels, pixel_fault, reader_of, sampled
+from .targets import Labels, count_pixels, labels_of, pixel_fault, reader_of, sampled
 
 IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 JPEG = b"\xff\xd8"  # first bytes
-
-
-class Labels(NamedTuple):
-    """Meaning of the numbers in label maps: the names of the classes, and whether 0 is removed first (reduce_zero_label)."""
-
-    classes: tuple[str, ...]
-    reduced: bool
 
 
 def check_label_maps(plan: Plan) -> Iterator[Finding]:
@@ -32,7 +25,7 @@ def check_label_maps(plan: Plan) -> Iterator[Finding]:
         reader = view.label_map_reader()
         if reader is None:
             continue
-        meanings[view.key] = Labels(tuple(reader.metainfo.get("classes") or ()), bool(reader.reduce_zero_label))
+        meanings[view.key] = labels_of(reader)
         layout = layout_of(view)
         if fault := _unpaired(reader, view.key, known=bool(layout)):
             yield wrong("label maps", "\n".join([fault, *layout]))
@@ -53,7 +46,7 @@ def _pixels(view: DatasetView, reader: Any, labels: Labels) -> Iterator[Finding]
         )
     counts = count_pixels(entries, lambda entry: load.transform({**entry, "seg_fields": []})["gt_seg_map"], labels)
     if view.for_training:
-        fault = pixel_fault(counts, labels.classes, labels.reduced) if counts.any() else None
+        fault = pixel_fault(counts, labels) if counts.any() else None
     else:
         ignored = counts.any() and not counts[:IGNORED].any()
         fault = "all pixels are ignored (255): every figure is nan, and none is the best" if ignored else None

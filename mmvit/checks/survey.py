@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..data import annotations
-from ..data.coco import LISTED, LOST, PARTIAL, REASONS, Columns, Table, mask_states, reasons, table_of
+from ..data.coco import LISTED, LOST, PARTIAL, REASONS, Columns, Table, reasons, state_of, table_of
 from ..data.files import write_whole
 from ..version import __version__
 from .plausible import contradictions
 
 PARTIAL_MASKS = "polygons of fewer than three points or with an odd count of numbers"
-IGNORED = "annotations with ignore=1, which COCO's files do not have: an evaluation ignores them, too"
 LOST_MASKS = "masks of which nothing can be drawn: RLEs without size or counts, or no polygon of three points"
 CACHED_FROM = 8 << 20  # bytes; smaller files are read as fast as a cache
 KEPT = 32  # surveys in the cache
@@ -112,20 +111,12 @@ def read_table(path: Path, label: str, reading: Reading) -> Table:
     annotations.check_lists(content, label, reading.classes)
     if reading.boxes:
         annotations.check_annotations(content, label)
-    table = table_of(content, False, reading.boxes)
+    table = table_of(content, reading.boxes)
     if reading.masks and table.columns is not None:
-        used = (reasons(table, reading.classes) < 0) & ~table.columns.ignore
-        annotations.check_masks(content, label, np.flatnonzero(used).tolist())
-        table.columns.mask = mask_states(content)
+        used = np.flatnonzero(reasons(table, reading.classes) < 0).tolist()
+        annotations.check_masks(content, label, used)
+        table.columns.mask[used] = [state_of(content["annotations"][place]["segmentation"]) for place in used]
     return table
-
-
-def trained(table: Table, reading: Reading) -> np.ndarray:
-    """Return which annotations (N,) a model learns from; crowds and masks that cannot be drawn are regions to ignore."""
-    columns = table.columns
-    assert columns is not None
-    used = (reasons(table, reading.classes) < 0) & ~columns.ignore & ~columns.crowd & (columns.mask != LOST)
-    return used & (table.sizes.min(axis=1) >= reading.least_side)[columns.image]
 
 
 def _summary(table: Table, reading: Reading) -> Survey:
@@ -135,17 +126,17 @@ def _summary(table: Table, reading: Reading) -> Survey:
         return found
     found.annotations, found.without_crowd = len(columns.ids), columns.without_crowd
     why = reasons(table, reading.classes)
-    used = (why < 0) & ~columns.ignore
+    used = why < 0
     none = [str(number) for number in columns.ids if not number or isinstance(number, str)]
     found.uncounted = (len(none), none[:LISTED])
-    _note(found, IGNORED, columns, columns.ignore & (why < 0))
     for number, reason in enumerate(REASONS):
         _note(found, reason, columns, why == number)
     if reading.masks:
         _note(found, PARTIAL_MASKS, columns, used & (columns.mask == PARTIAL))
         _note(found, LOST_MASKS, columns, used & (columns.mask == LOST))
     found.crowds = int((used & columns.crowd).sum())
-    targets = trained(table, reading)
+    # Crowds and masks that cannot be drawn are regions to ignore.
+    targets = used & ~columns.crowd & (columns.mask != LOST) & (table.sizes.min(axis=1) >= reading.least_side)[columns.image]
     counts = np.bincount(columns.category[targets], minlength=len(table.categories))
     found.boxes = dict.fromkeys(reading.classes, 0)
     for name, count in zip(table.categories, counts.tolist(), strict=True):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,17 +18,28 @@ SHARED = ("color_type", "imdecode_backend", "backend_args", "mean", "std")
 Read = Callable[[dict[str, Any]], np.ndarray]
 
 
+class Labels(NamedTuple):
+    """Meaning of the numbers in label maps: the names of the classes, and whether 0 is removed first (reduce_zero_label)."""
+
+    classes: tuple[str, ...]
+    reduced: bool
+
+
+def labels_of(reader: Any) -> Labels:
+    """Return the labels of one of mmseg's datasets."""
+    return Labels(tuple(reader.metainfo.get("classes") or ()), bool(reader.reduce_zero_label))
+
+
 def sampled(entries: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     return entries[:: max(1, len(entries) // SAMPLED)]
 
 
-def count_pixels(entries: Sequence[dict[str, Any]], read: Read, labels: Any) -> np.ndarray:
+def count_pixels(entries: Sequence[dict[str, Any]], read: Read, labels: Labels) -> np.ndarray:
     """Return the number of pixels (256,) of each label in a sample of maps, or in all if the sample leaves nothing to learn.
 
     Args:
         entries: the list that mmseg's dataset makes.
         read: returns the labels (H, W), uint8, of an entry, as training gets them.
-        labels: names of the classes (`classes`), and whether `reduce_zero_label` is on (`reduced`).
     """
     counts = np.zeros(IGNORED + 1, dtype=np.int64)
     for chosen in (sampled(entries), entries):
@@ -36,7 +47,7 @@ def count_pixels(entries: Sequence[dict[str, Any]], read: Read, labels: Any) -> 
         for entry in chosen:
             with suppress(InputError):  # a file that cannot be read is reported by the run or by `doctor --data`
                 counts += pixels(read(entry))
-        if not counts.any() or pixel_fault(counts, labels.classes, labels.reduced) is None:
+        if not counts.any() or pixel_fault(counts, labels) is None:
             break
     return counts
 
@@ -54,30 +65,33 @@ def pixels(labels: np.ndarray) -> np.ndarray:
     return np.bincount(labels.ravel(), minlength=IGNORED + 1)
 
 
-def pixel_fault(counts: np.ndarray, classes: Sequence[str], reduced: bool) -> str | None:
+def pixel_fault(counts: np.ndarray, labels: Labels) -> str | None:
     """Return why these numbers of pixels (256,) leave nothing to learn; None if they leave something."""
     ignored = counts[IGNORED] / max(counts.sum(), 1)
     present = np.flatnonzero(counts[:IGNORED]).tolist()
     if not present:
         remedy = (
-            "reduce_zero_label=True ignores 0; is 0 a class? Set it to False" if reduced and ignored else "Correct the files"
+            "reduce_zero_label=True ignores 0; is 0 a class? Set it to False"
+            if labels.reduced and ignored
+            else "Correct the files"
         )
         return f"nothing to learn from: all pixels are ignored (255). {remedy}"
-    if len(present) == 1 and len(classes) > 1 and ignored > NOTICEABLE and present[0] < len(classes):
+    if len(present) == 1 and len(labels.classes) > 1 and ignored > NOTICEABLE and present[0] < len(labels.classes):
         return (
-            f"every pixel is {classes[present[0]]!r} ({present[0]}) or ignored (255, {ignored:.1%} of them). Where 255 means "
-            f"an object, write its number, 1, into the files; 255 is what training leaves out"
+            f"every pixel is {labels.classes[present[0]]!r} ({present[0]}) or ignored (255, {ignored:.1%} of them). Where 255 "
+            "means an object, write its number, 1, into the files; 255 is what training leaves out"
         )
     return None
 
 
-def absent_classes(counts: np.ndarray, classes: Sequence[str], reduced: bool) -> str | None:
+def absent_classes(counts: np.ndarray, labels: Labels) -> str | None:
     """Return a sentence about classes that never occur; None if all occur."""
+    classes = labels.classes
     never = [name for number, name in enumerate(classes) if not counts[number]]
     if not never:
         return None
     text = f"{len(never)} of {len(classes)} classes never occur: {first_few(never)}"
-    if reduced and never == [classes[-1]] and counts[IGNORED]:
+    if labels.reduced and never == [classes[-1]] and counts[IGNORED]:
         text += (
             f". reduce_zero_label=True ignores 0 and makes {len(classes) - 1} of {len(classes)}, which no map has: where 0 is "
             "the first class, set it to False"

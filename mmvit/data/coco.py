@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+IGNORE = "annotations with ignore=1, which COCO's files do not have: an evaluation ignores them, too"
 THIN = "boxes less than a pixel wide or high, zero and negative sizes included"
 OUTSIDE = "boxes outside of their image"
 FLAT = "areas that are not above zero"
 UNKNOWN = "categories that the file does not have"
 OTHER = "categories that are none of the dataset's classes"
 STRAY = 'image_ids that no image of the file has (1 and "1" differ)'
-REASONS = (STRAY, THIN, OUTSIDE, FLAT, UNKNOWN, OTHER)
+REASONS = (IGNORE, STRAY, THIN, OUTSIDE, FLAT, UNKNOWN, OTHER)
 LISTED = 6  # ids that are kept of a long list, one more than a message shows
 WHOLE, PARTIAL, LOST = range(3)  # how much of a mask mmdet reads
 
@@ -27,7 +28,7 @@ class Columns:
         bbox: (N, 4), x, y, width, height in pixels.
         area: (N,), square pixels.
         crowd, ignore: (N,), booleans.
-        mask: (N,), WHOLE, PARTIAL or LOST.
+        mask: (N,), WHOLE, PARTIAL or LOST; WHOLE where masks are not read.
         without_crowd: number of annotations without `iscrowd`, and the first ids.
     """
 
@@ -62,14 +63,14 @@ class Table:
 
 
 def state_of(mask: Any) -> int:
-    """Return how much of a mask mmdet reads: WHOLE, PARTIAL or LOST."""
+    """Return how much mmdet reads of a mask that passed `annotations.check_masks`: WHOLE, PARTIAL or LOST."""
     if isinstance(mask, list):
         good = sum(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in mask)
         return LOST if not good else WHOLE if good == len(mask) else PARTIAL
-    return WHOLE if mask and mask.get("size") is not None and isinstance(mask.get("counts"), list | str) else LOST
+    return WHOLE if mask.get("size") is not None and isinstance(mask.get("counts"), list | str) else LOST
 
 
-def table_of(content: Mapping[str, Any], masks: bool, boxes: bool) -> Table:
+def table_of(content: Mapping[str, Any], boxes: bool = True) -> Table:
     """Return the table of content that passed `annotations.check_lists` and `check_annotations`."""
     images, categories = content["images"], content["categories"]
     sizes = np.array([(image["width"], image["height"]) for image in images], dtype=float).reshape(-1, 2)
@@ -87,29 +88,15 @@ def table_of(content: Mapping[str, Any], masks: bool, boxes: bool) -> Table:
             np.array([entry["area"] for entry in entries], dtype=float),
             np.array([bool(entry.get("iscrowd")) for entry in entries], dtype=bool),
             np.array([bool(entry.get("ignore")) for entry in entries], dtype=bool),
-            mask_states(content) if masks else np.full(len(entries), WHOLE, np.int8),
+            np.full(len(entries), WHOLE, np.int8),
             (len(bare), bare[:LISTED]),
         )
     names, ids = [image["file_name"] for image in images], [image["id"] for image in images]
     return Table(names, ids, sizes, [entry["name"] for entry in categories], columns)
 
 
-def mask_states(content: Mapping[str, Any]) -> np.ndarray:
-    """Return how much mmdet reads of each annotation's mask (N,); those in use passed `annotations.check_masks`."""
-    states = []
-    for entry in content["annotations"]:
-        try:
-            states.append(state_of(entry.get("segmentation")))
-        except (TypeError, AttributeError):
-            states.append(LOST)
-    return np.array(states, dtype=np.int8)
-
-
 def reasons(table: Table, classes: Sequence[str]) -> np.ndarray:
-    """Return why `CocoDataset.parse_data_info` skips each annotation (N,), as a position in REASONS; -1 if it does not.
-
-    Annotations with `ignore` get -1, too: mmdet skips them before it looks at anything but the image.
-    """
+    """Return why `CocoDataset.parse_data_info` skips each annotation (N,), as a position in REASONS; -1 if it does not."""
     columns = table.columns
     assert columns is not None
     x, y, width, height = columns.bbox.T
@@ -117,6 +104,7 @@ def reasons(table: Table, classes: Sequence[str]) -> np.ndarray:
     wanted = np.array([name in set(classes) for name in table.categories] + [False])
     stray = columns.image < 0
     found = [
+        columns.ignore & ~stray,
         stray,
         (width < 1) | (height < 1),
         (np.minimum(x + width, across) <= np.maximum(x, 0)) | (np.minimum(y + height, down) <= np.maximum(y, 0)),
@@ -124,4 +112,4 @@ def reasons(table: Table, classes: Sequence[str]) -> np.ndarray:
         columns.category < 0,
         ~wanted[columns.category],
     ]
-    return np.where(columns.ignore & ~stray, -1, np.select(found, list(range(len(REASONS))), -1))
+    return np.select(found, list(range(len(REASONS))), -1)

@@ -75,7 +75,7 @@ def annotated_objects(dataset: DatasetView, masks: bool, most: int | None = None
     content = read(dataset.ann_file, label, annotated=True)
     check_lists(content, label, classes)
     check_annotations(content, label)
-    table = table_of(content, masks=False, boxes=True)
+    table = table_of(content)
     assert table.columns is not None
     # Images in the evaluator's order, on which the figures depend where scores are equal; what is not wanted has place -1.
     chosen = _chosen(list(range(len(table.ids))), dataset)[:most]

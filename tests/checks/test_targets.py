@@ -10,9 +10,8 @@ from PIL import Image
 from small_datasets import coco, colour_image, label_map, refusal, segmenter, texts, write
 from test_files import doctored
 
-from mmvit.checks.label_maps import Labels
 from mmvit.checks.table import check_start
-from mmvit.checks.targets import absent_classes, count_pixels, pixel_fault
+from mmvit.checks.targets import Labels, absent_classes, count_pixels, pixel_fault
 
 pytestmark = pytest.mark.stack
 
@@ -47,7 +46,7 @@ def test_a_wrong_reduce_zero_label_is_told(tmp_path: Path) -> None:
     assert doctored(cfg, ("train",))[1] == ""
     cfg.train_dataloader.dataset.reduce_zero_label = True
     assert "which no map has: where 0 is the first class" in (
-        absent_classes(np.bincount([0, 0, 255], minlength=256), ["a", "b"], True) or ""
+        absent_classes(np.bincount([0, 0, 255], minlength=256), Labels(("a", "b"), True)) or ""
     )
     assert "wrong        label maps" in doctored(cfg, ("train",))[1]
 
@@ -62,8 +61,10 @@ def test_few_maps_are_read_where_they_suffice() -> None:
     entries = [dict(number=number) for number in range(1000)]
     assert count_pixels(entries, labels, Labels(("a", "b"), False)).any()
     assert len(read) <= 17
-    assert pixel_fault(np.bincount([0] * 5000 + [255], minlength=256), ["a", "b"], False) is None, "a border is no object"
-    assert pixel_fault(np.bincount([0, 255], minlength=256), ["all"], False) is None
+    assert pixel_fault(np.bincount([0] * 5000 + [255], minlength=256), Labels(("a", "b"), False)) is None, (
+        "a border is no object"
+    )
+    assert pixel_fault(np.bincount([0, 255], minlength=256), Labels(("all",), False)) is None
 
 
 def test_images_without_labels_need_no_folder_of_labels(tmp_path: Path) -> None:
