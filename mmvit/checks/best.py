@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 
 from ..config.datasets import DatasetView, name_of
-from ..config.parts import parts_of
+from ..config.parts import entry_of, listed, parts_of
 from ..errors import nearest
 from . import findings
 from .findings import Finding
@@ -46,18 +46,17 @@ Wanted = tuple[str, str, tuple[type, dict[str, Any]] | None]  # key, figure, and
 
 
 def _wanted(cfg: Any) -> Iterator[Wanted]:
-    saving = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
-    best = saving.get("save_best")
+    saving = entry_of(cfg, SAVING) or {}
     options = {name: saving[name] for name in ("save_best", "rule", "greater_keys", "less_keys") if name in saving}
-    for name in [best] if isinstance(best, str) else best or ():
+    for name in listed(saving.get("save_best")):
         yield f"{SAVING}.save_best", name, (CheckpointHook, options)
     for key, hook in parts_of(cfg, "custom_hooks", ""):
         if name_of(hook.get("type")) == "EarlyStoppingHook" and isinstance(hook.get("monitor"), str):
             options = {name: hook[name] for name in ("monitor", "rule") if name in hook}
-            yield f"{key[1:]}.monitor", hook["monitor"], (EarlyStoppingHook, options)
+            yield f"{key}.monitor", hook["monitor"], (EarlyStoppingHook, options)
     for key, schedule in parts_of(cfg, "param_scheduler", ""):
         if name_of(schedule.get("type")).startswith("ReduceOnPlateau"):
-            yield f"{key[1:]}.monitor", schedule.get("monitor", "loss"), None
+            yield f"{key}.monitor", schedule.get("monitor", "loss"), None
 
 
 def _inferred(ranks: tuple[type, dict[str, Any]]) -> bool:
@@ -82,37 +81,30 @@ def figures(plan: Plan) -> set[str] | None:
         if apart:
             parts.insert(0, whole["dataset_prefixes"][number])
         try:
-            names = {*_names(kind, evaluator), *_by_class(kind, evaluator, views)}
-            found |= {"/".join([part for part in parts if part] + [name]) for name in names}
+            found |= {"/".join([part for part in parts if part] + [name]) for name in _names(kind, evaluator, views)}
         except KeyError:  # the check of metrics says that there is no such one
             return None
     return found or None
 
 
-def _by_class(kind: str, evaluator: Mapping[str, Any], views: list[DatasetView]) -> Iterator[str]:
-    """Yield CocoMetric's figures of single classes; the panoptic metric only prints its own."""
-    if kind == "CocoMetric" and evaluator.get("classwise"):
-        yield from (f"{name}_precision" for view in views for name in view.classes())
-
-
-def _names(kind: str, evaluator: Mapping[str, Any]) -> Iterator[str]:
-    given = evaluator.get("metric")
-    wanted = [given] if isinstance(given, str) else list(given or ())
+def _names(kind: str, evaluator: Mapping[str, Any], views: list[DatasetView]) -> Iterator[str]:
+    wanted = listed(evaluator.get("metric"))
     if kind == "IoUMetric":
         yield "aAcc"
         for name in evaluator.get("iou_metrics") or ("mIoU",):
             yield from IOU[name]
     elif kind == "VOCMetric":
-        recall = wanted == ["recall"]
-        thresholds = evaluator.get("iou_thrs", 0.5)
-        thresholds = thresholds if isinstance(thresholds, list | tuple) else [thresholds]
-        yield from () if recall else ("mAP", *(f"AP{int(threshold * 100):02d}" for threshold in thresholds))
-        if recall:
+        thresholds = listed(evaluator.get("iou_thrs", 0.5))
+        if wanted == ["recall"]:
             yield from (f"recall@{count}@{threshold}" for count in (100, 300, 1000) for threshold in thresholds)
             yield from (f"AR@{count}" for count in (100, 300, 1000) if len(thresholds) > 1)
+        else:
+            yield from ("mAP", *(f"AP{int(threshold * 100):02d}" for threshold in thresholds))
     elif kind == "CocoPanopticMetric":
         yield from (f"{name}{part}" for name in ("PQ", "SQ", "RQ") for part in ("", "_th", "_st"))
     else:
         for name in wanted or ["bbox"]:
             items, prefix = COCO_METRICS[name]
             yield from (f"{prefix}{item}" for item in evaluator.get("metric_items") or items)
+        if evaluator.get("classwise"):
+            yield from (f"{name}_precision" for view in views for name in view.classes())

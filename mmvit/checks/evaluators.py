@@ -1,15 +1,14 @@
 """Checks that an evaluation measures what its dataset predicts, and gives a figure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ..config.datasets import DatasetView, name_of
-from ..config.parts import mappings
+from ..config.parts import entry_of, listed, mappings, parts_of
 from ..errors import InputError, first_few, nearest
 from . import findings
-from .best import COCO_METRICS, IOU
+from .best import COCO_METRICS, IOU, SAVING
 from .findings import Finding
 from .plan import SEPARATE, Plan
 from .survey import Survey
@@ -105,10 +104,11 @@ def _other_file(label: str, found: Survey, view: DatasetView, predicted: Survey)
 def check_figures(plan: Plan) -> Iterator[Finding]:
     """Report validations whose figure says little: without objects, or with images that have more than are counted."""
     limits = dict(limits_of(plan))
-    for view in plan.datasets:
-        found = plan.surveyed(view) if not view.for_training and view.is_coco and view.ann_file.exists() else None
-        if found is None or not view.reads_boxes or not view.loads_annotations or not found.annotations:
-            if found is not None and view.reads_boxes and view.key.startswith("val_"):
+    for view in plan.coco:
+        if view.for_training or not view.reads_boxes or (found := plan.surveyed(view)) is None:
+            continue
+        if not view.loads_annotations or not found.annotations:
+            if view.key.startswith("val_"):
                 yield from _nothing(plan, view, "no object to find")
             continue
         if not found.targets:
@@ -126,7 +126,7 @@ def check_figures(plan: Plan) -> Iterator[Finding]:
 
 
 def _nothing(plan: Plan, view: DatasetView, what: str) -> Iterator[Finding]:
-    ranks = ((plan.config.get("default_hooks") or {}).get("checkpoint") or {}).get("save_best")
+    ranks = entry_of(plan.config, f"{SAVING}.save_best")
     best = f"the best checkpoint (save_best={ranks!r}) would be the first" if ranks and view.key.startswith("val_") else ""
     sentence = f"{view.label}: {what}: every figure is -1 or nan" + (f", and {best}" if best else "")
     yield (wrong if best else doubtful)(sentence, "Give it images with objects, or validate on other data")
@@ -135,11 +135,11 @@ def _nothing(plan: Plan, view: DatasetView, what: str) -> Iterator[Finding]:
 def limits_of(plan: Plan) -> Iterator[tuple[str, int]]:
     """Yield the keys and values of the largest number of detections of an image, of one-stage and of two-stage detectors."""
     for key, model in plan.models:
-        part: Any = model.get("test_cfg")
-        for name in ("", "rcnn"):
-            inner = part.get(name) if name and isinstance(part, Mapping) else part
-            if isinstance(inner, Mapping) and isinstance(limit := inner.get("max_per_img"), int) and limit > 0:
-                yield f"{key}.test_cfg{f'.{name}' if name else ''}.max_per_img", limit
+        whole = parts_of(model, "test_cfg", key)
+        second = [entry for at, part in whole for entry in parts_of(part, "rcnn", at)]
+        for part_key, part in (*whole, *second):
+            if isinstance(limit := part.get("max_per_img"), int) and limit > 0:
+                yield f"{part_key}.max_per_img", limit
 
 
 def check_metrics(plan: Plan) -> Iterator[Finding]:
@@ -148,8 +148,7 @@ def check_metrics(plan: Plan) -> Iterator[Finding]:
     masks = parts & {"mask_head", "panoptic_head", "loss_mask"}  # the last stands in heads of both, such as RTMDet's
     for split in plan.splits:
         for key, evaluator, _ in plan.evaluators(split):
-            kind, given = name_of(evaluator.get("type")), evaluator.get("metric")
-            wanted = [given] if isinstance(given, str) else list(given or ())
+            kind, wanted = name_of(evaluator.get("type")), listed(evaluator.get("metric"))
             for name in wanted if kind in ("CocoMetric", "LVISMetric") else ():
                 if name not in COCO_METRICS:
                     yield wrong(f"{key}.metric has {name!r}; {nearest(str(name), COCO_METRICS)}")

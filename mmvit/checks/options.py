@@ -25,9 +25,8 @@ from mmengine.registry import (
 from torch.utils.data import DataLoader
 
 from ..config.datasets import SPLITS, datasets_of
-from ..config.parts import class_of, models_of, parts_of
+from ..config.parts import class_of, is_ours, models_of, parts_of
 from ..errors import nearest
-from ..registry import SCOPE
 from .findings import Finding, wrong
 from .plan import Plan
 
@@ -35,7 +34,6 @@ MARKS = ("type", "_scope_", "_delete_", "priority")  # mmengine removes these be
 TAKEN_OUT = ("bg_cls_weight",)  # DETR's head removes it from its loss
 CLOSED = ("mmengine.hooks.checkpoint_hook",)  # modules of classes whose `**kwargs` take no other names
 PASSED_ON = ("mmengine.runner", "mmengine.optim.scheduler", "mmvit.engine.loops", "mmvit.engine.checkpoints")
-LOOP_TYPES = {True: "EpochBasedTrainLoop", False: "IterBasedTrainLoop"}
 # Options that are tuples of names: in a string each letter would count as a name, and every class name inside it.
 TUPLES = ("classes", "thing_classes", "stuff_classes", "meta_keys", "iou_metrics")
 
@@ -62,15 +60,13 @@ def _built(cfg: Config) -> Built:
 
 
 def _built_of_run(cfg: Config) -> Built:
-    for key, registry in {"train_cfg": LOOPS, "val_cfg": LOOPS, "test_cfg": LOOPS}.items():
-        if isinstance(part := cfg.get(key), Mapping) and part:
-            yield key, _with_loop_type(part, key), registry
-    for name, hook in (cfg.get("default_hooks") or {}).items():
-        yield f"default_hooks.{name}", hook, HOOKS
-    for name in ("custom_hooks", "param_scheduler"):
-        registry = HOOKS if name == "custom_hooks" else PARAM_SCHEDULERS
-        for key, part in parts_of(cfg, name, ""):
-            yield key.removeprefix("."), part, registry
+    for split in SPLITS:
+        if isinstance(part := cfg.get(f"{split}_cfg"), Mapping) and part:
+            yield f"{split}_cfg", _with_loop_type(part, split), LOOPS
+    hooks = cfg.get("default_hooks") or {}
+    yield from ((key, hook, HOOKS) for name in hooks for key, hook in parts_of(hooks, name, "default_hooks"))
+    yield from ((key, hook, HOOKS) for key, hook in parts_of(cfg, "custom_hooks", ""))
+    yield from ((key, part, PARAM_SCHEDULERS) for key, part in parts_of(cfg, "param_scheduler", ""))
     if isinstance(wrapper := cfg.get("optim_wrapper"), Mapping) and isinstance(wrapper.get("optimizer"), Mapping):
         yield "optim_wrapper.optimizer", wrapper["optimizer"], OPTIMIZERS
         if "constructor" not in wrapper or isinstance(wrapper.get("type"), str):
@@ -80,11 +76,9 @@ def _built_of_run(cfg: Config) -> Built:
 
 def _built_of_data(cfg: Config) -> Built:
     for split in SPLITS:
-        for key, part in parts_of(cfg, f"{split}_evaluator", ""):
-            yield key.removeprefix("."), part, METRICS
-        loader = cfg.get(f"{split}_dataloader")
-        if isinstance(loader, Mapping) and isinstance(loader.get("sampler"), Mapping):
-            yield f"{split}_dataloader.sampler", loader["sampler"], DATA_SAMPLERS
+        yield from ((key, part, METRICS) for key, part in parts_of(cfg, f"{split}_evaluator", ""))
+        loader = cfg.get(f"{split}_dataloader") or {}
+        yield from ((key, part, DATA_SAMPLERS) for key, part in parts_of(loader, "sampler", f"{split}_dataloader"))
     for view in datasets_of(cfg, SPLITS):
         yield view.key, view.config, DATASETS
         for index, step in enumerate(view.config.get("pipeline") or ()):
@@ -102,21 +96,18 @@ def _built_of_model(model: Mapping[str, Any], at: str) -> Built:
                     yield from ((inner, entry, MODELS) for inner, entry in parts_of(part, loss, key))
 
 
-def _with_loop_type(part: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def _with_loop_type(part: Mapping[str, Any], split: str) -> Mapping[str, Any]:
     if "type" in part:
         return part
-    if key == "train_cfg":
+    if split == "train":
         rest = {name: value for name, value in part.items() if name != "by_epoch"}
-        return {"type": LOOP_TYPES[bool(part.get("by_epoch", True))], **rest}
-    return {"type": f"{key.removesuffix('_cfg').capitalize()}Loop", **part}
+        return {"type": "EpochBasedTrainLoop" if part.get("by_epoch", True) else "IterBasedTrainLoop", **rest}
+    return {"type": f"{split.capitalize()}Loop", **part}
 
 
-def _unknown(key: str, part: Any, registry: Registry) -> Iterator[Finding]:
-    if not isinstance(part, Mapping):
-        return
+def _unknown(key: str, part: Mapping[str, Any], registry: Registry) -> Iterator[Finding]:
     kind = class_of(part, registry)
-    taken = options_of(kind) if kind is not None else None
-    if taken is None or kind is None:
+    if kind is None or (taken := options_of(kind)) is None:
         return
     extra = ("convert_to_iter_based",) if registry is PARAM_SCHEDULERS else ()
     for name in part:
@@ -153,8 +144,7 @@ def _loaders(cfg: Config) -> Iterator[Finding]:
 
 def _pretrained(model: Any) -> Iterator[Finding]:
     backbone = model.get("backbone") if isinstance(model, Mapping) else None
-    ours = isinstance(backbone, Mapping) and str(backbone.get("type")).startswith(f"{SCOPE}.")
-    if ours and model.get("pretrained") is not None:
+    if isinstance(backbone, Mapping) and is_ours(backbone) and model.get("pretrained") is not None:
         yield wrong(
             "options",
             f"model.pretrained is {model['pretrained']!r}, which mmseg hands to the backbone; ours load weights with "

@@ -49,18 +49,16 @@ class Plan:
         """The datasets with a file in COCO's format that is there."""
         return (view for view in self.datasets if view.is_coco and view.ann_file.exists())
 
-    def of(self, split: str) -> list[DatasetView]:
-        return [view for view in self.datasets if view.key.startswith(f"{split}_")]
-
     def evaluators(self, split: str) -> Iterator[tuple[str, Mapping[str, Any], list[DatasetView]]]:
         """Yield the evaluators of a split with their keys, and the datasets that each of them measures."""
-        key, given, views = f"{split}_evaluator", self.config.get(f"{split}_evaluator"), self.of(split)
+        key, views = f"{split}_evaluator", [view for view in self.datasets if view.key.startswith(f"{split}_")]
+        given = self.config.get(key)
         if isinstance(given, Mapping) and given.get("metrics"):
             apart = name_of(given.get("type")) == SEPARATE
             for index, (part_key, part) in enumerate(parts_of(given, "metrics", key)):
                 yield part_key, part, views[index : index + 1] if apart else views
         else:
-            yield from ((part_key.removeprefix("."), part, views) for part_key, part in parts_of(self.config, key, ""))
+            yield from ((part_key, part, views) for part_key, part in parts_of(self.config, key, ""))
 
     def coco_evaluators(self) -> Iterator[tuple[str, Mapping[str, Any], list[DatasetView]]]:
         """Yield the evaluators that read a COCO file of this machine, with those of their datasets that have boxes."""

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from ..arguments import initialisers
-from ..config.parts import without_init
+from ..config.parts import is_ours, without_init
 from ..errors import CheckpointError, InputError
 from ..pyramid import Pyramid, families
 from ..registry import SCOPE
@@ -35,7 +35,7 @@ def check_files_of_weights(plan: Plan) -> Iterator[Finding]:
     """Report files of weights on this machine that are missing."""
     for key, part, setting in pretrained_of(plan):
         source = str(setting["checkpoint"])
-        if str(part.get("type")).startswith(f"{SCOPE}.") and "://" not in source and not Path(source).expanduser().is_file():
+        if is_ours(part) and "://" not in source and not Path(source).expanduser().is_file():
             yield wrong("checkpoint", missing_checkpoint(key, source, part))
 
 
@@ -46,7 +46,7 @@ def fetch_pretrained(cfg: Config) -> None:
         CheckpointError: one is not available.
     """
     for key, part, setting in pretrained_of(Plan(cfg, ())):
-        if str(part.get("type")).startswith(f"{SCOPE}."):
+        if is_ours(part):
             try:
                 fetch(str(setting["checkpoint"]), setting.get("sha256"))
             except CheckpointError as error:
@@ -78,7 +78,7 @@ def _backbone_file(key: str, part: Mapping[str, Any], setting: Mapping[str, Any]
     source = str(setting["checkpoint"])
     url, where = locate(source)
     if not where.is_file():
-        if url is not None or not str(part.get("type")).startswith(f"{SCOPE}."):
+        if url is not None or not is_ours(part):
             yield ok("checkpoint", whereabouts(source, f"{key}.checkpoint"))
         return  # `check_files_of_weights` reports a missing file
     backbone = MODELS.build(without_init(part))

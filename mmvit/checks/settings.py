@@ -12,25 +12,24 @@ from mmengine.config import Config
 
 from ..arguments import initialisers
 from ..config.datasets import name_of
-from ..config.parts import build, parts_of
+from ..config.parts import build, entry_of, is_ours, parts_of
 from ..config.schedules import ENDLESS, WARM_UPS
 from ..errors import nearest
-from ..registry import SCOPE
 from . import findings
 from .findings import Finding
 from .plan import Plan
 
 RANDOM = ("PhotoMetricDistortion", "Mosaic", "CachedMosaic", "MixUp", "CachedMixUp", "CutOut", "YOLOXHSVRandomAug")
 COUNTS = {  # the least that each may be
-    **dict.fromkeys(
-        ("train_cfg.max_epochs", "train_cfg.max_iters", "train_cfg.val_interval", "train_dataloader.batch_size"), 1
-    ),
-    **dict.fromkeys(("train_dataloader.num_workers", "val_dataloader.num_workers", "test_dataloader.num_workers"), 0),
+    "train_cfg.max_epochs": 1,
+    "train_cfg.max_iters": 1,
+    "train_cfg.val_interval": 1,
+    "train_dataloader.batch_size": 1,
+    "train_dataloader.num_workers": 0,
+    "val_dataloader.num_workers": 0,
+    "test_dataloader.num_workers": 0,
 }
-TRIOS = {
-    "validation": ("val_dataloader", "val_cfg", "val_evaluator"),
-    "test": ("test_dataloader", "test_cfg", "test_evaluator"),
-}
+CUSTOM_KEYS = "optim_wrapper.paramwise_cfg.custom_keys"
 ALIKE = 0.75  # least similarity of two names, from 0 to 1
 
 wrong = partial(findings.wrong, "settings")
@@ -50,22 +49,22 @@ def check_settings(plan: Plan) -> Iterator[Finding]:
 
 def check_keys(plan: Plan) -> Iterator[Finding]:
     """Report misspelt `custom_keys`; the model is built for its names. In a run, `CheckSettingsHook` does the same."""
-    if (((plan.config.get("optim_wrapper") or {}).get("paramwise_cfg")) or {}).get("custom_keys"):
+    if entry_of(plan.config, CUSTOM_KEYS):
         yield from vain_keys(plan.config, (name for name, _ in build(plan.config.model).named_parameters()))
 
 
 def _impossible(plan: Plan) -> Iterator[Finding]:
     cfg = plan.config
     for key, least in COUNTS.items():
-        part, _, name = key.partition(".")
-        value = (cfg.get(part) or {}).get(name)
+        value = entry_of(cfg, key)
         if isinstance(value, int) and value < least:
             yield wrong(f"{key} is {value}, expected a whole number from {least}")
-    for split, trio in TRIOS.items():
+    for split, name in (("val", "validation"), ("test", "test")):
+        trio = [f"{split}_{part}" for part in ("dataloader", "cfg", "evaluator")]
         lacking = [key for key in trio if cfg.get(key) is None]
         if lacking and len(lacking) < len(trio):
             there = " and ".join(key for key in trio if key not in lacking)
-            needs = f"a {split} needs all three, and no {split} none"
+            needs = f"a {name} needs all three, and no {name} none"
             yield wrong(f"{' and '.join(lacking)} missing or None, but {there} given: {needs}")
     scale = cfg.get("auto_scale_lr") or {}
     if scale.get("enable") and not scale.get("base_batch_size"):
@@ -73,8 +72,7 @@ def _impossible(plan: Plan) -> Iterator[Finding]:
 
 
 def _rate(cfg: Config) -> Iterator[Finding]:
-    optimizer = (cfg.get("optim_wrapper") or {}).get("optimizer")
-    if isinstance(optimizer, Mapping) and optimizer.get("lr") == 0:
+    if entry_of(cfg, "optim_wrapper.optimizer.lr") == 0:
         yield wrong("optim_wrapper.optimizer.lr is 0: nothing learns")
 
 
@@ -94,12 +92,12 @@ def schedule_faults(cfg: Config, per_epoch: int | None = None) -> Iterator[Findi
         by_epoch = part.get("by_epoch", True)
         if by_epoch and not epochs:
             yield wrong(
-                f"{key[1:]} counts epochs (by_epoch=True, its default), the training iterations (train_cfg.max_iters): it does "
+                f"{key} counts epochs (by_epoch=True, its default), the training iterations (train_cfg.max_iters): it does "
                 "nothing",
                 "Set by_epoch=False and give its numbers in iterations",
             )
         elif total := epochs if by_epoch else iterations:
-            yield from _beyond(key[1:], part, total, "epochs" if by_epoch else "iterations")
+            yield from _beyond(key, part, total, "epochs" if by_epoch else "iterations")
 
 
 def _beyond(key: str, part: Mapping[str, Any], total: int, unit: str) -> Iterator[Finding]:
@@ -118,9 +116,8 @@ def _beyond(key: str, part: Mapping[str, Any], total: int, unit: str) -> Iterato
 
 
 def _saving(cfg: Config) -> Iterator[Finding]:
-    hook = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
-    iterations = (cfg.get("train_cfg") or {}).get("max_iters")
-    if hook and iterations and hook.get("by_epoch", True) and (hook.get("interval") or 0) > 0:
+    hook = entry_of(cfg, "default_hooks.checkpoint")
+    if hook and entry_of(cfg, "train_cfg.max_iters") and hook.get("by_epoch", True) and (hook.get("interval") or 0) > 0:
         yield doubtful(
             "default_hooks.checkpoint counts epochs (by_epoch=True, its default), the training iterations "
             "(train_cfg.max_iters): nothing is saved before the end",
@@ -134,9 +131,10 @@ def _normalisation(plan: Plan) -> Iterator[Finding]:
     part = model.get("data_preprocessor") or {}
     mean, std = part.get("mean"), part.get("std")
     if mean and std and max(mean) <= 1 and max(std) < 1:
+        right = [[round(255 * value, 3) for value in values] for values in (mean, std)]
         yield doubtful(
             f"model.data_preprocessor has mean {list(mean)} and std {list(std)}, which are for pixels from 0 to 1. Here they "
-            f"go from 0 to 255: write mean={_times_255(mean)}, std={_times_255(std)}"
+            f"go from 0 to 255: write mean={right[0]}, std={right[1]}"
         )
     kinds = {view.key: {name_of(step.get("type")) for step in view.steps()} for view in plan.datasets}
     steps = {key: "Normalize" in found for key, found in kinds.items() if "LoadBands" not in found}  # which normalises, too
@@ -149,33 +147,25 @@ def _normalisation(plan: Plan) -> Iterator[Finding]:
     elif with_step and without:
         sentence = f"{with_step[0]}.pipeline has Normalize, {without[0]}.pipeline has not: the model sees other pixels there"
         yield wrong(sentence, "Give both the same steps, or model.data_preprocessor mean and std")
-    elif not mean and steps and str((model.get("backbone") or {}).get("type")).startswith(f"{SCOPE}."):
+    elif not mean and steps and is_ours(model.get("backbone") or {}):
         sentence = "model.data_preprocessor has no mean and std: pixels from 0 to 255 reach the backbone as they are"
         yield doubtful(
             sentence, "For the released weights: mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True"
         )
 
 
-def _times_255(values: Iterable[float]) -> list[float]:
-    return [round(255 * value, 3) for value in values]
-
-
 def _frozen(cfg: Config) -> Iterator[Finding]:
-    backbone = (cfg.get("model") or {}).get("backbone") or {}
+    backbone = entry_of(cfg, "model.backbone") or {}
     loaded = any(name_of(entry.get("type")) == "Pretrained" for entry in initialisers(backbone.get("init_cfg")))
-    frozen = backbone.get("frozen_stages") or 0
-    if not (isinstance(frozen, int) and frozen > 0) or loaded or _starts_from_a_file(cfg) or backbone.get("pretrained"):
+    loaded |= any(entry_of(cfg, key) for key in ("load_from", "resume", "model.pretrained", "model.backbone.pretrained"))
+    frozen = backbone.get("frozen_stages")
+    if loaded or not isinstance(frozen, int) or frozen <= 0:
         return
-    certain = str(backbone.get("type")).startswith(f"{SCOPE}.")  # others may load weights in ways of their own
-    yield (wrong if certain else doubtful)(
+    yield (wrong if is_ours(backbone) else doubtful)(  # others may load weights in ways of their own
         f"model.backbone.frozen_stages is {frozen}, and nothing is loaded into the backbone: random weights would stay as they "
         "are",
         "Give it init_cfg=dict(type='Pretrained', checkpoint=...), or set load_from, or frozen_stages=0",
     )
-
-
-def _starts_from_a_file(cfg: Config) -> bool:
-    return bool(cfg.get("load_from") or cfg.get("resume") or (cfg.get("model") or {}).get("pretrained"))
 
 
 def _ignored(cfg: Config) -> Iterator[Finding]:
@@ -237,10 +227,7 @@ def vain_keys(cfg: Config, names: Iterable[str]) -> Iterator[Finding]:
     """
     known = list(names)
     parts = list(dict.fromkeys(part for name in known for part in name.split(".")))
-    for key in ((cfg.get("optim_wrapper") or {}).get("paramwise_cfg") or {}).get("custom_keys") or ():
+    for key in entry_of(cfg, CUSTOM_KEYS) or ():
         unknown = [part for part in str(key).split(".") if not any(part in name for name in parts)]
         if unknown and (hint := nearest(unknown[0], parts, most=1, cutoff=ALIKE, otherwise="")):
-            yield doubtful(
-                f"optim_wrapper.paramwise_cfg.custom_keys: no parameter has {key} in its name, so its factors apply to "
-                f"nothing; {hint}"
-            )
+            yield doubtful(f"{CUSTOM_KEYS}: no parameter has {key} in its name, so its factors apply to nothing; {hint}")

@@ -76,30 +76,28 @@ class DatasetView:
         Raises:
             InputError: no registry has the type.
         """
-        if isinstance(self.config.type, type):
-            return self.config.type
+        if self._class is None:
+            raise InputError(f"dataset type {self.config.type} is in none of the registries of default_scope {self.scope}")
+        return self._class
+
+    @cached_property
+    def _class(self) -> Any:
         from mmengine.registry import DATASETS  # torch, which --help does without
 
-        with DATASETS.switch_scope_and_registry(self.scope) as registry:
-            kind = registry.get(self.config.type)
-        if kind is None:
-            raise InputError(f"dataset type {self.config.type} is in none of the registries of default_scope {self.scope}")
-        return kind
+        return class_of(self.config, DATASETS, self.scope)
 
     @property
     def is_coco(self) -> bool:
-        """Whether the annotations are in a file in COCO's format on this machine."""
-        return bool(self.config.get("ann_file")) and not is_remote(self.ann_file) and self._reads_coco()
+        """Whether a file on this machine has its annotations in COCO's format.
 
-    def _reads_coco(self) -> bool:
-        """Return whether the type is named after COCO, or loads its lists as `CocoDataset` does, like Cityscapes'."""
-        if "Coco" in str(self.config.type):
-            return True
-        from mmengine.registry import DATASETS  # torch, which --help does without
-
-        kind = class_of(self.config, DATASETS)
-        bases = [base for base in getattr(kind, "__mro__", ()) if base.__name__ == "CocoDataset"]
-        return bool(bases) and kind.load_data_list is bases[0].load_data_list  # type: ignore[union-attr]
+        Its type is named after COCO, or loads its lists as `CocoDataset` does, like Cityscapes'.
+        """
+        if not self.config.get("ann_file") or is_remote(self.ann_file):
+            return False
+        return "Coco" in str(self.config.type) or any(
+            base.__name__ == "CocoDataset" and base.load_data_list is self._class.load_data_list
+            for base in getattr(self._class, "__mro__", ())
+        )
 
     @property
     def reads_boxes(self) -> bool:

@@ -157,20 +157,14 @@ def _import_fault(error: BaseException) -> str:
 
 def install() -> None:
     """Let `_base_` name configs of this package; a second call changes nothing."""
-    if not hasattr(Config._get_cfg_path, "__wrapped__"):
-        Config._get_cfg_path = staticmethod(_with_ours(Config._get_cfg_path))
-
-
-def _with_ours(get_cfg_path: Callable) -> Callable:
-    """Wrap mmengine's function that returns the file and scope of a base.
-
-    Ours have no scope: their types belong to mmdet and mmseg.
-    """
+    get_cfg_path = Config._get_cfg_path
+    if hasattr(get_cfg_path, "__wrapped__"):
+        return
 
     @wraps(get_cfg_path)
-    def answer(cfg_path: str, filename: str) -> tuple[str, str | None]:
+    def file_and_scope(cfg_path: str, filename: str) -> tuple[str, str | None]:
         if cfg_path.startswith(OURS):
-            return str(our_config(cfg_path)), None
+            return str(our_config(cfg_path)), None  # our types belong to mmdet and mmseg
         return get_cfg_path(cfg_path, filename)
 
-    return answer
+    Config._get_cfg_path = staticmethod(file_and_scope)

@@ -1,8 +1,9 @@
 """Parts of a model's config: how to find them, and how to build them without loading files."""
 
-import copy
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from mmengine.config import Config
 
 if TYPE_CHECKING:
     from mmengine.registry import Registry
@@ -13,29 +14,45 @@ def build(part: dict[str, Any]) -> Any:
     import torch  # which --help does without
     from mmengine.registry import MODELS
 
-    bare = without_init(part)
     try:
         with torch.device("meta"):
-            return MODELS.build(copy.deepcopy(bare))
+            return MODELS.build(without_init(part))
     except Exception:
-        return MODELS.build(copy.deepcopy(bare))
+        return MODELS.build(without_init(part))
 
 
 def without_init(part: Any) -> Any:
     """Return a part of a config with every `init_cfg` set to None, so that building it loads no files."""
+    return replaced(part, "init_cfg", None)
+
+
+def replaced(part: Any, name: str, value: Any) -> Any:
+    """Return a part of a config in which all entries of a name, at any depth, have another value."""
     if isinstance(part, dict):
-        return type(part)({key: None if key == "init_cfg" else without_init(value) for key, value in part.items()})
+        return type(part)({key: value if key == name else replaced(entry, name, value) for key, entry in part.items()})
     if isinstance(part, list | tuple):
-        return type(part)(without_init(entry) for entry in part)
+        return type(part)(replaced(entry, name, value) for entry in part)
     return part
 
 
 def parts_of(model: Mapping[str, Any], name: str, key: str = "model") -> list[tuple[str, dict[str, Any]]]:
-    """Return the configs under a name, which may hold one or a list, each with its full key."""
-    part = model.get(name)
+    """Return the configs under a name, which may hold one or a list, each with its full key; `key` is empty at the top."""
+    part, full = model.get(name), f"{key}.{name}" if key else name
     if isinstance(part, list | tuple):
-        return [(f"{key}.{name}.{index}", entry) for index, entry in enumerate(part) if isinstance(entry, dict)]
-    return [(f"{key}.{name}", part)] if isinstance(part, dict) else []
+        return [(f"{full}.{index}", entry) for index, entry in enumerate(part) if isinstance(entry, dict)]
+    return [(full, part)] if isinstance(part, dict) else []
+
+
+def entry_of(part: Any, key: str) -> Any:
+    """Return the entry under a key with dots; None if a part on the way is missing, or is no mapping."""
+    for name in key.split("."):
+        part = part.get(name) if isinstance(part, Config | Mapping) else None
+    return part
+
+
+def is_ours(part: Mapping[str, Any]) -> bool:
+    """Return whether a part's type is one of this package."""
+    return str(part.get("type")).startswith("mmvit.")
 
 
 def mappings(part: Any) -> Iterator[Mapping[str, Any]]:
@@ -51,6 +68,11 @@ def plain(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else value
 
 
+def listed(value: Any) -> list[Any]:
+    """Return the entries of an option that may be None, one or a list."""
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+
+
 def models_of(model: Mapping[str, Any], key: str = "model") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield a model and those inside it (of teachers, distillers, test-time augmentation) that have a backbone or heads."""
     if "backbone" in model or any(str(name).endswith("_head") for name in model):
@@ -60,10 +82,10 @@ def models_of(model: Mapping[str, Any], key: str = "model") -> Iterator[tuple[st
             yield from models_of(part, f"{key}.{name}")
 
 
-def class_of(part: Mapping[str, Any], registry: "Registry") -> type | None:
-    """Return the class that a part's `type` names in its scope or the default one; None if there is none."""
+def class_of(part: Mapping[str, Any], registry: "Registry", scope: str | None = None) -> type | None:
+    """Return the class that a part's `type` names in its own scope, `scope` or the default one; None if there is none."""
     kind = part.get("type")
     if isinstance(kind, str):
-        with registry.switch_scope_and_registry(part.get("_scope_")) as found:
+        with registry.switch_scope_and_registry(part.get("_scope_") or scope) as found:
             kind = found.get(kind)
     return kind if isinstance(kind, type) else None

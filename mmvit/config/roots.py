@@ -27,20 +27,20 @@ def set_data_root(cfg: Config, root: str | Path) -> str:
     if lacking or len(roots) != 1:
         what = f"{lacking[0]} has no data_root" if lacking else f"its datasets have {len(roots)}: {', '.join(map(str, roots))}"
         raise InputError(f"--data-root: expected a config whose datasets have one data_root; {what}. Use --cfg-options")
-    old, count = str(roots[0]), 0
+    old = str(roots[0])
     for view in views:
         view.config["data_root"] = root
-        for part, names in ((view.config, FILES), (view.config.get("data_prefix"), None)):
-            _move(part, names, old, root)
-    for part in mappings([cfg.get(f"{split}_evaluator") for split in SPLITS]):
-        count += _move(part, FILES, old, root)
+        _move(view.config, FILES, old, root)
+        _move(view.prefixes, tuple(view.prefixes), old, root)
+    evaluators = mappings([cfg.get(f"{split}_evaluator") for split in SPLITS])
+    count = sum(_move(part, FILES, old, root) for part in evaluators)
     return f"{len(views)} datasets and {count} evaluators read {root} instead of {old}"
 
 
-def _move(part: Any, names: tuple[str, ...] | None, old: str, new: str) -> int:
+def _move(part: Any, names: tuple[str, ...], old: str, new: str) -> int:
     """Change the paths of a part that lie below `old`; return how many do."""
     count = 0
-    for name in () if part is None else tuple(part) if names is None else names:
+    for name in names:
         path = part.get(name)
         if isinstance(path, str) and PurePosixPath(old) in PurePosixPath(path).parents:
             rest = PurePosixPath(path).relative_to(old)

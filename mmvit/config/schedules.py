@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
-from copy import deepcopy
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import Any
@@ -12,6 +11,7 @@ from mmengine.config import Config
 
 from ..errors import InputError
 from .datasets import name_of
+from .parts import replaced
 
 WARM_UPS = ("LinearLR", "ConstantLR", "LinearMomentum", "ConstantMomentum", "QuadraticWarmupLR")
 WARM_UP_SHARE = 10  # a warm-up takes at most the tenth part of a training
@@ -159,10 +159,10 @@ def _intervals(cfg: Config, by_epoch: bool, axis: Axis, steps: int | None) -> It
     """Fit the intervals of validation, checkpoints and the log, and hooks that act at some time; yield what changed."""
 
     def fitted(interval: int) -> int:
-        return min(interval, axis.new) if by_epoch else min(axis.duration(interval), axis.new)
+        return min(interval if by_epoch else axis.duration(interval), axis.new)
 
     loop, hooks = cfg.train_cfg, cfg.get("default_hooks") or {}
-    if "dynamic_intervals" in loop and loop.dynamic_intervals:
+    if loop.get("dynamic_intervals"):
         loop.dynamic_intervals = [(axis.point(at), fitted(interval)) for at, interval in loop.dynamic_intervals]
     if loop.get("val_begin", 1) > 1:
         loop.val_begin = max(1, axis.point(loop.val_begin))
@@ -199,16 +199,9 @@ def _steps_an_epoch(cfg: Config) -> tuple[int | None, str]:
 
     try:
         with redirect_stdout(None), DATASETS.switch_scope_and_registry(cfg.get("default_scope")) as registry:
-            images = len(registry.build(_bare(deepcopy(loader.dataset))))
+            images = len(registry.build(replaced(loader.dataset, "pipeline", [])))
     except Exception as error:  # the checks of a run name what is missing in words of their own
         return None, str(error)
     launched = cfg.get("launcher", "none") != "none"
     count = next((int(os.environ[name]) for name in PROCESSES if launched and name in os.environ), 1)
     return max(1, (floor if loader.get("drop_last") else ceil)(images / (loader.batch_size * count))), ""
-
-
-def _bare(part: Any) -> Any:
-    """Return a dataset's config without pipelines, which counting does not need."""
-    if isinstance(part, Mapping):
-        return {key: [] if key == "pipeline" else _bare(value) for key, value in part.items()}
-    return [_bare(entry) for entry in part] if isinstance(part, list | tuple) else part

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from mmengine.config import Config
 
 from ..errors import InputError
 from .datasets import name_of
-from .parts import models_of
+from .parts import class_of, entry_of, is_ours, listed, models_of
 from .schedules import set_epochs
 from .sizes import set_image_size
 
@@ -53,7 +54,7 @@ def set_batch_size(cfg: Config, size: int) -> str:
 
 
 def set_rate(cfg: Config, rate: float) -> str:
-    optimizer = (cfg.get("optim_wrapper") or {}).get("optimizer") or {}
+    optimizer = entry_of(cfg, "optim_wrapper.optimizer") or {}
     old = optimizer.get("lr")
     if not isinstance(old, int | float):
         raise InputError(
@@ -61,9 +62,7 @@ def set_rate(cfg: Config, rate: float) -> str:
         )
     optimizer["lr"] = rate
     said = [f"optim_wrapper.optimizer.lr {old:g} -> {rate:g}"]
-    schedules: Any = cfg.get("param_scheduler") or ()
-    parts: list[Any] = [schedules] if isinstance(schedules, dict) else list(schedules)
-    for part in parts:
+    for part in listed(cfg.get("param_scheduler")):
         for name in ("eta_min", "eta_max"):  # rates, too: at a tenth of lr they stay at a tenth
             if part.get(name) and old:
                 part[name] *= rate / old
@@ -78,7 +77,7 @@ def set_frozen(cfg: Config, stages: int) -> str:
     if not parts:
         raise InputError(f"--freeze: {cfg.filename} has no model.backbone")
     for key, backbone in parts:
-        ours = str(backbone.get("type")).startswith("mmvit.")
+        ours = is_ours(backbone)
         if not ours and not _takes(backbone, "frozen_stages", cfg.get("default_scope")):
             raise InputError(
                 f"--freeze: {backbone.get('type')} ({key}) has no frozen_stages, by which its stages stay as loaded"
@@ -89,17 +88,14 @@ def set_frozen(cfg: Config, stages: int) -> str:
 
 def _takes(part: Any, name: str, scope: str | None) -> bool:
     """Return whether the class of a part, or one that it derives from, names an option."""
-    from inspect import signature
-
     from mmengine.registry import MODELS  # torch, which --help does without
 
-    with MODELS.switch_scope_and_registry(scope) as registry:
-        kind = registry.get(part["type"]) if isinstance(part.get("type"), str) else part.get("type")
-    return kind is not None and any(name in signature(base.__init__).parameters for base in kind.__mro__)
+    kind = class_of(part, MODELS, scope)
+    return any(name in signature(base.__init__).parameters for base in getattr(kind, "__mro__", ()))
 
 
 def set_patience(cfg: Config, patience: int) -> str:
-    saving = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
+    saving = entry_of(cfg, "default_hooks.checkpoint") or {}
     metric = saving.get("save_best")
     metric = metric[0] if isinstance(metric, list | tuple) and metric else metric
     if not cfg.get("val_dataloader"):

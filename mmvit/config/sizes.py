@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from ..errors import InputError, first_few
 from .datasets import SPLITS, name_of
-from .parts import mappings, models_of, plain
+from .parts import entry_of, mappings, models_of, plain
 
 STEP_SIZES = ("scale", "scales", "img_scale", "img_scales", "crop_size", "size", "max_size", "border")
 OPAQUE = ("Albu", "Albumentation")  # steps whose options are another package's
@@ -107,8 +107,7 @@ def _fit_model(sizes: Sizes, model: Mapping[str, Any]) -> None:
 
 
 def _reference(cfg: Config) -> int | None:
-    size = ((cfg.get("model") or {}).get("data_preprocessor") or {}).get("size")
-    if size:
+    if size := entry_of(cfg, "model.data_preprocessor.size"):
         return _shorter(size)
     for splits in (("val", "test"), ("train",)):
         for step in _steps(_pipelines(cfg, splits)):
@@ -118,11 +117,9 @@ def _reference(cfg: Config) -> int | None:
 
 
 def _said(size: Any) -> str:
-    return str(plain(size)) if _flat(size) else f"{plain(size[0])} ... {plain(size[-1])}"
-
-
-def _flat(size: Any) -> bool:
-    return not isinstance(size, list | tuple) or (len(size) <= 2 and not any(isinstance(side, list | tuple) for side in size))
+    if isinstance(size, list | tuple) and (len(size) > 2 or any(isinstance(side, list | tuple) for side in size)):
+        return f"{plain(size[0])} ... {plain(size[-1])}"
+    return str(plain(size))
 
 
 def _shorter(size: Any) -> int | None:
@@ -133,22 +130,11 @@ def _shorter(size: Any) -> int | None:
 
 def _pipelines(cfg: Mapping[str, Any], splits: tuple[str, ...]) -> Iterator[Any]:
     """Yield the pipelines of the splits' datasets, and with all splits those that a run takes up later."""
-    for split in splits:
-        yield from _inside((cfg.get(f"{split}_dataloader") or {}).get("dataset"))
+    for dataset in (entry_of(cfg, f"{split}_dataloader.dataset") for split in splits):
+        yield from (part.get("pipeline") for part in mappings(dataset))
     if splits == SPLITS:
         yield from (cfg[name] for name in cfg if str(name).endswith("pipeline"))
         yield from (hook.get("switch_pipeline") for hook in cfg.get("custom_hooks") or ())
-
-
-def _inside(part: Any) -> Iterator[Any]:
-    """Yield the pipelines of a dataset and of those that it wraps."""
-    if isinstance(part, Mapping):
-        yield part.get("pipeline")
-        yield from _inside(part.get("dataset"))
-        yield from _inside(part.get("datasets"))
-    elif isinstance(part, list | tuple):
-        for entry in part:
-            yield from _inside(entry)
 
 
 def _steps(part: Any) -> Iterator[Any]:
