@@ -204,12 +204,10 @@ def check_operators() -> Iterator[Finding]:
 
 def check_device() -> Iterator[Finding]:
     if not torch.cuda.is_available():
-        yield ok(
-            "device",
-            f"{processor()}, {counted(cores(), 'core')}, of which torch uses {torch.get_num_threads()}; "
-            "no GPU that torch can use",
-        )
-    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        threads = f"{counted(cores(), 'core')}, of which torch uses {torch.get_num_threads()}"
+        yield ok("device", f"{processor()}, {threads}; no GPU that torch can use")
+        return
+    for index in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(index)
         text = f"GPU {index}: {about.name}, {about.total_memory / 2**30:.0f} GiB"
         try:

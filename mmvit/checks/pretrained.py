@@ -66,7 +66,8 @@ def check_checkpoints(plan: Plan) -> Iterator[Finding]:
     for entry in pretrained_of(plan):
         yield from guarded("checkpoint", _backbone_file, *entry, unforeseen="wrong")
     if plan.config.get("load_from"):
-        yield from guarded("load_from", _whole_file, str(plan.config.load_from), unforeseen="wrong")
+        source = str(plan.config.load_from)
+        yield from guarded("load_from", lambda: [ok("load_from", whereabouts(source, "load_from"))], unforeseen="wrong")
 
 
 def _backbone_file(key: str, part: Mapping[str, Any], setting: Mapping[str, Any]) -> Iterator[Finding]:
@@ -88,10 +89,6 @@ def _backbone_file(key: str, part: Mapping[str, Any], setting: Mapping[str, Any]
     options = {key: value for key, value in setting.items() if key not in ("type", "checkpoint")}
     report = weights.load_pretrained(backbone, where, **options)
     yield ok("checkpoint", f"{report}".splitlines()[0])
-
-
-def _whole_file(source: str) -> Iterator[Finding]:
-    yield ok("load_from", whereabouts(source, "load_from"))
 
 
 def whereabouts(source: str, key: str) -> str:

@@ -92,12 +92,15 @@ def survey(path: Path, label: str, reading: Reading) -> Survey:
         InputError: the file cannot be read, or has entries that stop a run.
     """
     place = _place(path, reading)
-    if (known := _remembered(place)) is not None:
-        return known
+    if place is not None:
+        with suppress(OSError, ValueError, TypeError):
+            return Survey(**json.loads(place.read_text(encoding="utf-8")))
     with annotations.without_collector():
         table = read_table(path, label, reading)
     found = _summary(table, reading)
-    _remember(place, found)
+    if place is not None:
+        with suppress(OSError):  # the next run reads the annotation file again
+            _remember(place, found)
     return found
 
 
@@ -171,20 +174,8 @@ def _place(path: Path, reading: Reading) -> Path | None:
     return home / "mmvit" / "annotations" / f"{sha256(text.encode()).hexdigest()}.json"
 
 
-def _remembered(place: Path | None) -> Survey | None:
-    if place is None:
-        return None
-    try:
-        return Survey(**json.loads(place.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _remember(place: Path | None, found: Survey) -> None:
-    """Write a survey to the cache. If that fails, the next run reads the annotation file again."""
-    if place is None:
-        return
-    with suppress(OSError):
-        write_whole(place, json.dumps(asdict(found)).encode())
-        for old in sorted(place.parent.glob("*.json"), key=os.path.getmtime)[:-KEPT]:
-            old.unlink(missing_ok=True)
+def _remember(place: Path, found: Survey) -> None:
+    """Write a survey to the cache, and take out the oldest."""
+    write_whole(place, json.dumps(asdict(found)).encode())
+    for old in sorted(place.parent.glob("*.json"), key=os.path.getmtime)[:-KEPT]:
+        old.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from .evaluators import check_evaluators, check_figures, check_metrics
 from .files import check_files
 from .findings import Finding, guarded
 from .label_maps import check_label_maps
-from .losses import check_losses
+from .losses import check_losses, check_rewards
 from .model import check_forward, check_model
 from .options import check_options
 from .others import check_other_data
@@ -26,7 +26,6 @@ from .paths import check_paths
 from .pipelines import check_packages, check_sizes, check_views
 from .plan import Plan
 from .pretrained import check_checkpoints, check_files_of_weights
-from .rewards import check_rewards
 from .settings import check_keys, check_settings
 
 START, DOCTOR, DATA = range(3)  # before each run; when the doctor is asked; when he shall open every file

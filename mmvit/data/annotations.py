@@ -13,7 +13,6 @@ import msgspec
 
 from ..errors import InputError, first_few
 
-Faults = Mapping[str, Sequence[str]]  # a fault, and the entries that have it
 REQUIRED = {
     "images": ("id", "file_name", "width", "height"),
     "categories": ("id", "name"),
@@ -195,7 +194,8 @@ def _drawable(polygon: list) -> bool:
         return False
 
 
-def _refuse(faults: Faults, label: str, kind: str) -> None:
+def _refuse(faults: Mapping[str, Sequence[str]], label: str, kind: str) -> None:
+    """Raise InputError if entries of a kind have faults: a fault, and the entries that have it."""
     if faults:
         lines = [f"{label}: {kind} that cannot be used"]
         lines += [f"  {len(entries)} {fault}: {first_few(entries)}" for fault, entries in faults.items()]

@@ -57,12 +57,11 @@ class LoadLabelMap(BaseTransform):
         try:
             content = fileio.get(path, backend_args=self.backend_args)
             labels = mmcv.imfrombytes(content, flag="unchanged", backend=self.imdecode_backend)
+            if labels is None:
+                raise ValueError("no image")
         except Exception as error:
-            labels, reason = None, "no such file" if isinstance(error, FileNotFoundError) else "it cannot be decoded"
-        else:
-            reason = "it cannot be decoded"
-        if labels is None:
-            raise InputError(f"{where}: {reason}. {EXPECTED}; replace the file, or remove both")
+            reason = "no such file" if isinstance(error, FileNotFoundError) else "it cannot be decoded"
+            raise InputError(f"{where}: {reason}. {EXPECTED}; replace the file, or remove both") from error
         if labels.ndim == 3 and labels.shape[2] == 1:
             labels = labels[..., 0]
         if labels.ndim != 2:
@@ -70,15 +69,13 @@ class LoadLabelMap(BaseTransform):
                 f"{where}: {labels.shape[2]} channels, like a colour image. {EXPECTED}; convert the colours to numbers of "
                 "classes"
             )
-        if labels.dtype not in (np.uint8, bool):
-            numbers = labels.astype(np.uint8)
-            if (numbers != labels).any():
-                raise InputError(
-                    f"{where}: values from {labels.min()} to {labels.max()} ({labels.dtype}). {EXPECTED}, whole numbers from 0 "
-                    f"to {IGNORED}"
-                )
-            return numbers
-        return labels.astype(np.uint8, copy=False)
+        numbers: np.ndarray = labels.astype(np.uint8, copy=False)
+        if labels.dtype not in (np.uint8, bool) and (numbers != labels).any():
+            raise InputError(
+                f"{where}: values from {labels.min()} to {labels.max()} ({labels.dtype}). {EXPECTED}, whole numbers from 0 to "
+                f"{IGNORED}"
+            )
+        return numbers
 
 
 def label_table(reduce_zero_label: bool, label_map: dict[int, int] | None) -> np.ndarray | None:

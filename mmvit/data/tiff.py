@@ -4,7 +4,7 @@ Training, prediction and exported files read pixels through `Bands`, so that the
 samples of pixels, planes or pages, in the order of the file.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -254,15 +254,10 @@ def georeference(path: str | Path) -> list[tuple[int, Any, int, Any, bool]]:
         import tifffile
 
         with tifffile.TiffFile(path) as file:
-            return list(_tags(file.pages[0]))
+            tags = [tag for code in GEOREFERENCE if (tag := file.pages[0].tags.get(code)) is not None]
+            return [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in tags]
     except Exception:
         return []
-
-
-def _tags(page: Any) -> Iterator[tuple[int, Any, int, Any, bool]]:
-    for code in GEOREFERENCE:
-        if (tag := page.tags.get(code)) is not None:
-            yield code, tag.dtype, tag.count, tag.value, True
 
 
 def label_file(labels: np.ndarray, tags: Sequence[Any]) -> bytes:

@@ -18,10 +18,10 @@ from test_findings import CE, found
 
 from mmvit.checks.channels import check_channels, misfits
 from mmvit.checks.classes import class_faults, known_classes
+from mmvit.checks.losses import check_rewards
 from mmvit.checks.model import Fake, check_forward
 from mmvit.checks.pipelines import check_packages
 from mmvit.checks.plan import Plan
-from mmvit.checks.rewards import check_rewards
 from mmvit.checks.table import check_start
 from mmvit.config.datasets import datasets_of
 
