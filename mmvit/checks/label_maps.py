@@ -46,11 +46,10 @@ def _pixels(view: DatasetView, reader: Any, labels: Labels) -> Iterator[Finding]
         )
     counts = count_pixels(entries, lambda entry: load.transform({**entry, "seg_fields": []})["gt_seg_map"], labels)
     if view.for_training:
-        fault = pixel_fault(counts, labels) if counts.any() else None
+        fault = pixel_fault(counts, labels)
     else:
-        ignored = counts.any() and not counts[:IGNORED].any()
-        fault = "all pixels are ignored (255): every figure is nan, and none is the best" if ignored else None
-    if fault:
+        fault = None if counts[:IGNORED].any() else "all pixels are ignored (255): every figure is nan, and none is the best"
+    if fault and counts.any():
         yield wrong("label maps", f"{where}: {fault}")
 
 

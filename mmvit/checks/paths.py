@@ -21,14 +21,9 @@ def check_paths(plan: Plan) -> Iterator[Finding]:
                 lost.setdefault(path, []).append(name)
                 affected.append(view)
     if lost:
-        sentence = "\n".join(
-            [
-                f"dataset not found: {len(lost)} paths of this config are missing",
-                *(f"  {path}   ({', '.join(names)})" for path, names in lost.items()),
-                *layout_of(affected[0]),
-            ]
-        )
-        yield wrong("data", sentence + "\n" + "\n".join(_remedies(lost, affected[0])))
+        lines = [f"dataset not found: {len(lost)} paths of this config are missing"]
+        lines += [f"  {path}   ({', '.join(names)})" for path, names in lost.items()]
+        yield wrong("data", "\n".join([*lines, *layout_of(affected[0]), *_remedies(lost, affected[0])]))
     elif plan.splits:
         yield ok("data", f"all files of {', '.join(plan.splits)} are there")
     else:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ..config.datasets import DatasetView, name_of
-from ..config.parts import mappings
+from ..config.parts import entry_of, mappings
 from ..errors import first_few
 from . import findings
 from .findings import Finding
@@ -43,7 +43,7 @@ doubtful = partial(findings.doubtful, "pipeline")
 
 def check_sizes(plan: Plan) -> Iterator[Finding]:
     """Report crops and batches that do not fit the size that mmseg pads images to."""
-    part = (plan.config.get("model") or {}).get("data_preprocessor") or {}
+    part = entry_of(plan.config, "model.data_preprocessor") or {}
     if name_of(part.get("type")) != "SegDataPreProcessor":
         return
     key, size, divisor = "model.data_preprocessor", part.get("size"), part.get("size_divisor")
@@ -54,7 +54,7 @@ def check_sizes(plan: Plan) -> Iterator[Finding]:
         if size is not None and (crop := crop_of(view)) is not None:
             yield from _crop(view, crop, tuple(size), key)
     for split in plan.splits:
-        batch = (plan.config.get(f"{split}_dataloader") or {}).get("batch_size") or 1
+        batch = entry_of(plan.config, f"{split}_dataloader.batch_size") or 1
         if split != "train" and batch > 1 and not part.get("test_cfg"):
             yield doubtful(
                 f"{split}_dataloader.batch_size is {batch}: images of several sizes stop the run, because {key} has no "
@@ -73,12 +73,10 @@ def _crop(view: DatasetView, crop: tuple[int, int], size: tuple[int, ...], key: 
 
 def crop_of(view: DatasetView) -> tuple[int, int] | None:
     """Return height and width of the last crop of a pipeline; None without one."""
-    found = None
-    for step in view.config.get("pipeline") or ():
-        if isinstance(step, Mapping) and name_of(step.get("type")) == "RandomCrop":
-            given: Any = step.get("crop_size")
-            found = (given, given) if isinstance(given, int) else tuple(given) if given else None
-    return found
+    steps = [step for step in view.config.get("pipeline") or () if isinstance(step, Mapping)]
+    crops: list[Any] = [step.get("crop_size") for step in steps if name_of(step.get("type")) == "RandomCrop"]
+    last = crops[-1] if crops else None
+    return (last, last) if isinstance(last, int) else tuple(last) if last else None
 
 
 def check_views(plan: Plan) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.config import Config
 
 from .datasets import LOADERS, datasets_of, name_of
+from .parts import listed
 
 
 def without_labels(cfg: Config, out: Path) -> None:
@@ -20,8 +21,7 @@ def without_labels(cfg: Config, out: Path) -> None:
         view.config.pipeline = without_annotations(view.config.pipeline)
         (view.config.get("data_prefix") or {}).pop("seg_map_path", None)
     where = dict(output_dir=str(out)) if cfg.get("default_scope") == "mmseg" else dict(outfile_prefix=str(out))
-    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list | tuple) else [cfg.test_evaluator]
-    for evaluator in evaluators:
+    for evaluator in listed(cfg.test_evaluator):
         evaluator.update(format_only=True, **where)
 
 

@@ -16,5 +16,5 @@ class LoadBands(ReadBands, BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Do what `ReadBands` does; raise InputError also if the size is not the `height` and `width` that a dataset gave."""
         read = super().transform(results)
-        check_size(results["img_path"], read["img_shape"], (results.get("height"), results.get("width")))
+        check_size(read)
         return read

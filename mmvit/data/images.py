@@ -36,12 +36,13 @@ class LoadImage(LoadImageFromFile):
                 "replace the file or remove it from the annotations"
             ) from error
         if loaded is not None:
-            check_size(path, loaded["ori_shape"], (results.get("height"), results.get("width")))
+            check_size(loaded)
         return loaded
 
 
-def check_size(path: str, shape: tuple[int, int], annotated: tuple[int | None, int | None]) -> None:
-    """Raise InputError if boxes and masks would be misplaced, or if resizing would leave nothing."""
+def check_size(results: dict) -> None:
+    """Raise InputError if boxes and masks of a loaded image would be misplaced, or if resizing would leave nothing."""
+    path, shape, annotated = results["img_path"], results["ori_shape"], (results.get("height"), results.get("width"))
     if None not in annotated and shape != annotated:
         raise InputError(
             f"image {path}: {size(shape)} pixels (height x width){turned(path)}, but annotated as {size(annotated)}: its boxes "
