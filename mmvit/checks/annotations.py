@@ -42,6 +42,10 @@ def _classes(view: DatasetView, found: Survey) -> Iterator[Finding]:
     there = named(found, classes)
     ordered = [name for name in classes if name in known]
     lacking = [name for name in classes if name not in known]
+    absent = (
+        f"{view.label}: {len(lacking)} of the {len(classes)} classes of {view.type_name} have no category there "
+        f"({first_few(lacking)})"
+    )
     if classes and not there:
         yield wrong(
             "annotations",
@@ -60,16 +64,13 @@ def _classes(view: DatasetView, found: Survey) -> Iterator[Finding]:
     elif lacking and view.reads_boxes and there != classes[: len(there)]:
         yield wrong(
             "annotations",
-            f"{view.label}: {len(lacking)} of the {len(classes)} classes of {view.type_name} have no category there "
-            f"({first_few(lacking)}). mmdet numbers the others without them, so {there[-1]!r} would be called "
-            f"{classes[len(there) - 1]!r}",
+            f"{absent}. mmdet numbers the others without them, so {there[-1]!r} would be called {classes[len(there) - 1]!r}",
             "Complete the file's categories, empty ones will do, or name only your classes in metainfo.classes",
         )
     elif lacking:
         yield doubtful(
             "annotations",
-            f"{view.label}: {len(lacking)} of the {len(classes)} classes of {view.type_name} have no category there "
-            f"({first_few(lacking)}). mmdet's evaluation fails once such a class is predicted",
+            f"{absent}. mmdet's evaluation fails once such a class is predicted",
             "Complete the file's categories, empty ones will do, or name your classes in metainfo.classes",
         )
 

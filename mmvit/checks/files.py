@@ -103,7 +103,7 @@ def source_of(view: DatasetView, found: Survey | None) -> Source | None:
         return None
     if found is not None and view.reads_boxes:
         return coco_source(view, found, partial(open_one, load, None, 0))
-    if view.reads_label_maps and (reader := view.label_map_reader()) is not None:
+    if (reader := view.label_map_reader()) is not None:
         labels, load_labels = labels_of(reader), reader_of(view, LoadLabelMap, LOADERS)
         entries = [Entry(dict(entry)) for entry in reader.load_data_list()]
         return Source(entries, partial(open_one, load, load_labels, len(labels.classes)), labels)

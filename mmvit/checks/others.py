@@ -32,7 +32,7 @@ def check_other_data(plan: Plan) -> Iterator[Finding]:
     for view in plan.trained:
         if not view.loads_annotations or (view.is_coco and view.reads_boxes):
             continue
-        if view.reads_label_maps and view.label_map_reader() is not None:
+        if view.label_map_reader() is not None:
             continue  # the check of label maps counts them
         if reason := _unread(view):
             yield not_checked(f"{view.key}: what it gives to learn from: {reason}")

@@ -115,16 +115,11 @@ class DatasetView:
     def reads_masks(self) -> bool:
         return any(step.get("with_mask") for step in self.steps())
 
-    @property
-    def reads_label_maps(self) -> bool:
-        """Whether it reads images with label maps from this machine, like mmseg's datasets."""
-        return self.loads_annotations and all(
-            self.prefixes.get(name) is not None and not is_remote(Path(self.root, str(self.prefixes[name])))
-            for name in ("img_path", "seg_map_path")
-        )
-
     def label_map_reader(self) -> Any:
-        """Return mmseg's dataset without reading its data; None if the type is not one of mmseg's."""
+        """Return mmseg's dataset without reading its data; None if it reads no images with label maps from this machine."""
+        folders = [self.prefixes.get(name) for name in ("img_path", "seg_map_path")]
+        if not self.loads_annotations or any(name is None or is_remote(Path(self.root, name)) for name in folders):
+            return None
         from mmseg.datasets import BaseSegDataset
 
         if not issubclass(self.kind, BaseSegDataset):

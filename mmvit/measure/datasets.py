@@ -37,7 +37,7 @@ def labelled_images(dataset: DatasetView) -> list[LabelledImage]:
     Raises:
         InputError: a dataset of another kind, or without files.
     """
-    reader = dataset.label_map_reader() if dataset.reads_label_maps else None
+    reader = dataset.label_map_reader()
     if reader is None:
         raise InputError(f"{dataset.key} is {dataset.type_name}: expected one of mmseg's, with its files on this machine")
     images = [LabelledImage(entry["img_path"], entry) for entry in _chosen(reader.load_data_list(), dataset)]
