@@ -12,7 +12,6 @@ from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from ..config.datasets import DatasetView, name_of
 from ..config.parts import entry_of, listed, parts_of
 from ..errors import nearest
-from . import findings
 from .findings import Finding
 from .plan import SEPARATE, Plan
 
@@ -23,8 +22,8 @@ IOU = {"mIoU": ("mIoU", "mAcc"), "mDice": ("mDice", "mAcc"), "mFscore": ("mFscor
 PREFIXES = {"CocoMetric": "coco", "CocoPanopticMetric": "coco_panoptic", "VOCMetric": "pascal_voc", "IoUMetric": ""}
 SAVING = "default_hooks.checkpoint"
 
-wrong = partial(findings.wrong, "best")
-doubtful = partial(findings.doubtful, "best")
+wrong = partial(Finding, "wrong", "best")
+doubtful = partial(Finding, "doubtful", "best")
 
 
 def check_best(plan: Plan) -> Iterator[Finding]:

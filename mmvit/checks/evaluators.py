@@ -7,7 +7,6 @@ from pathlib import Path
 from ..config.datasets import DatasetView, name_of
 from ..config.parts import entry_of, listed, mappings, parts_of
 from ..errors import InputError, first_few, nearest
-from . import findings
 from .best import COCO_METRICS, IOU, SAVING
 from .findings import Finding
 from .plan import SEPARATE, Plan
@@ -15,8 +14,8 @@ from .survey import Survey
 
 COUNTED = 100  # detections of an image that pycocotools counts for AP
 
-wrong = partial(findings.wrong, "evaluator")
-doubtful = partial(findings.doubtful, "evaluator")
+wrong = partial(Finding, "wrong", "evaluator")
+doubtful = partial(Finding, "doubtful", "evaluator")
 
 
 def check_evaluators(plan: Plan) -> Iterator[Finding]:

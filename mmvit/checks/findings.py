@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from ..errors import InputError
@@ -34,20 +35,10 @@ class Finding:
         return f"{self.verdict:11}  {self.subject:11}  {self.text.strip()}".replace("\n", "\n" + 26 * " ")
 
 
-def ok(subject: str, sentence: str) -> Finding:
-    return Finding("ok", subject, sentence)
-
-
-def wrong(subject: str, sentence: str, remedy: str = "") -> Finding:
-    return Finding("wrong", subject, sentence, remedy)
-
-
-def doubtful(subject: str, sentence: str, remedy: str = "") -> Finding:
-    return Finding("doubtful", subject, sentence, remedy)
-
-
-def not_checked(subject: str, reason: str) -> Finding:
-    return Finding("not checked", subject, reason)
+ok = partial(Finding, "ok")
+wrong = partial(Finding, "wrong")
+doubtful = partial(Finding, "doubtful")
+not_checked = partial(Finding, "not checked")
 
 
 def guarded(

@@ -11,13 +11,12 @@ from mmengine.registry import MODELS
 
 from ..config.datasets import name_of
 from ..config.parts import parts_of
-from . import findings
 from .findings import Finding, brief
 from .plan import Plan
 
-wrong = partial(findings.wrong, "losses")
-doubtful = partial(findings.doubtful, "losses")
-not_checked = partial(findings.not_checked, "losses")
+wrong = partial(Finding, "wrong", "losses")
+doubtful = partial(Finding, "doubtful", "losses")
+not_checked = partial(Finding, "not checked", "losses")
 
 CERTAIN = 15.0  # logit of a pixel without doubt
 ONE_CHANNEL = "use CrossEntropyLoss with use_sigmoid=True or mmvit.StructureLoss"

@@ -14,7 +14,6 @@ from mmengine.registry import DATASETS
 
 from ..config.datasets import DatasetView, is_remote
 from ..errors import first_few, nearest
-from . import findings
 from .findings import Finding, brief
 from .plan import Plan
 
@@ -22,9 +21,10 @@ PICKLES = (".pkl", ".pickle")
 SLOW = ("CrowdHumanDataset", "WIDERFaceDataset")
 SEARCHED = 20  # XML files in which unknown names are looked for
 
-wrong = partial(findings.wrong, "annotations")
-doubtful = partial(findings.doubtful, "annotations")
-not_checked = partial(findings.not_checked, "annotations")
+ok = partial(Finding, "ok", "annotations")
+wrong = partial(Finding, "wrong", "annotations")
+doubtful = partial(Finding, "doubtful", "annotations")
+not_checked = partial(Finding, "not checked", "annotations")
 
 
 def check_other_data(plan: Plan) -> Iterator[Finding]:
@@ -89,14 +89,14 @@ def _targets(view: DatasetView, entries: Sequence[Mapping[str, Any]], classes: l
         counts.update(labels)
         if not labels:
             empty.append(entry)
-    total = f"{view.key}: {sum(counts.values())} objects in {len(entries) - len(empty)} of {len(entries)} images to learn from"
     hint = _unknown_names(empty, classes)
     if not entries:
         yield wrong(f"{view.key}: {view.type_name} finds no image")
     elif len(empty) == len(entries):
         yield wrong(f"{view.key}: nothing to learn from: no image has an object of its classes ({first_few(classes)}){hint}")
     else:
-        yield findings.ok("annotations", total)
+        some = f"{len(entries) - len(empty)} of {len(entries)} images"
+        yield ok(f"{view.key}: {sum(counts.values())} objects in {some} to learn from")
         if empty and hint:
             yield doubtful(f"{view.key}: {len(empty)} of {len(entries)} images have no object of its classes{hint}")
         never = [name for number, name in enumerate(classes) if not counts[number]]

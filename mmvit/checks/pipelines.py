@@ -8,7 +8,6 @@ from typing import Any
 from ..config.datasets import DatasetView, name_of
 from ..config.parts import entry_of, mappings
 from ..errors import first_few
-from . import findings
 from .findings import Finding
 from .plan import Plan
 
@@ -37,8 +36,8 @@ NEEDS = {
     "AimVisBackend": ("aim", "aim"),
 }
 
-wrong = partial(findings.wrong, "pipeline")
-doubtful = partial(findings.doubtful, "pipeline")
+wrong = partial(Finding, "wrong", "pipeline")
+doubtful = partial(Finding, "doubtful", "pipeline")
 
 
 def check_sizes(plan: Plan) -> Iterator[Finding]:

@@ -15,7 +15,6 @@ from ..config.datasets import name_of
 from ..config.parts import build, entry_of, is_ours, parts_of
 from ..config.schedules import ENDLESS, WARM_UPS
 from ..errors import nearest
-from . import findings
 from .findings import Finding
 from .plan import Plan
 
@@ -32,8 +31,8 @@ COUNTS = {  # the least that each may be
 CUSTOM_KEYS = "optim_wrapper.paramwise_cfg.custom_keys"
 ALIKE = 0.75  # least similarity of two names, from 0 to 1
 
-wrong = partial(findings.wrong, "settings")
-doubtful = partial(findings.doubtful, "settings")
+wrong = partial(Finding, "wrong", "settings")
+doubtful = partial(Finding, "doubtful", "settings")
 
 
 def check_settings(plan: Plan) -> Iterator[Finding]:

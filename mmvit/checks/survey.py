@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..data import annotations
-from ..data.coco import LISTED, LOST, PARTIAL, REASONS, Columns, Table, reasons, state_of, table_of
+from ..data.coco import LOST, PARTIAL, REASONS, Columns, Table, reasons, state_of, table_of
 from ..data.files import write_whole
 from ..version import __version__
 from .plausible import contradictions
@@ -20,6 +20,7 @@ from .plausible import contradictions
 PARTIAL_MASKS = "polygons of fewer than three points or with an odd count of numbers"
 LOST_MASKS = "masks of which nothing can be drawn: RLEs without size or counts, or no polygon of three points"
 CACHED_FROM = 8 << 20  # bytes; smaller files are read as fast as a cache
+LISTED = 6  # ids that are kept of a long list, one more than a message shows
 KEPT = 32  # surveys in the cache
 FORMAT = 4  # of a cached survey; raise it when what a survey says changes
 
@@ -127,16 +128,13 @@ def _summary(table: Table, reading: Reading) -> Survey:
     columns = table.columns
     if columns is None:
         return found
-    found.annotations, found.without_crowd = len(columns.ids), columns.without_crowd
+    found.annotations, found.without_crowd = len(columns.ids), _some(columns, columns.bare)
     why = reasons(table, reading.classes)
     used = why < 0
-    none = [str(number) for number in columns.ids if not number or isinstance(number, str)]
-    found.uncounted = (len(none), none[:LISTED])
-    for number, reason in enumerate(REASONS):
-        _note(found, reason, columns, why == number)
-    if reading.masks:
-        _note(found, PARTIAL_MASKS, columns, used & (columns.mask == PARTIAL))
-        _note(found, LOST_MASKS, columns, used & (columns.mask == LOST))
+    found.uncounted = _some(columns, [not number or isinstance(number, str) for number in columns.ids])
+    left_out = {reason: why == number for number, reason in enumerate(REASONS)}
+    left_out |= {PARTIAL_MASKS: used & (columns.mask == PARTIAL), LOST_MASKS: used & (columns.mask == LOST)}
+    found.left_out = {reason: _some(columns, which) for reason, which in left_out.items() if which.any()}
     found.crowds = int((used & columns.crowd).sum())
     # Crowds and masks that cannot be drawn are regions to ignore.
     targets = used & ~columns.crowd & (columns.mask != LOST) & (table.sizes.min(axis=1) >= reading.least_side)[columns.image]
@@ -155,10 +153,10 @@ def _summary(table: Table, reading: Reading) -> Survey:
     return found
 
 
-def _note(found: Survey, reason: str, columns: Columns, which: np.ndarray) -> None:
+def _some(columns: Columns, which: Any) -> tuple[int, list[str]]:
+    """Return the number of annotations for which `which` (N,) is true, and their first ids."""
     places = np.flatnonzero(which)
-    if len(places):
-        found.left_out[reason] = (len(places), [str(columns.ids[place]) for place in places[:LISTED]])
+    return len(places), [str(columns.ids[place]) for place in places[:LISTED]]
 
 
 def _place(path: Path, reading: Reading) -> Path | None:

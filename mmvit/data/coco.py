@@ -14,7 +14,6 @@ UNKNOWN = "categories that the file does not have"
 OTHER = "categories that are none of the dataset's classes"
 STRAY = 'image_ids that no image of the file has (1 and "1" differ)'
 REASONS = (IGNORE, STRAY, THIN, OUTSIDE, FLAT, UNKNOWN, OTHER)
-LISTED = 6  # ids that are kept of a long list, one more than a message shows
 WHOLE, PARTIAL, LOST = range(3)  # how much of a mask mmdet reads
 
 
@@ -28,8 +27,8 @@ class Columns:
         bbox: (N, 4), x, y, width, height in pixels.
         area: (N,), square pixels.
         crowd, ignore: (N,), booleans.
+        bare: (N,), whether `iscrowd` is missing.
         mask: (N,), WHOLE, PARTIAL or LOST; WHOLE where masks are not read.
-        without_crowd: number of annotations without `iscrowd`, and the first ids.
     """
 
     ids: Sequence[Hashable]
@@ -39,8 +38,8 @@ class Columns:
     area: np.ndarray
     crowd: np.ndarray
     ignore: np.ndarray
+    bare: np.ndarray
     mask: np.ndarray
-    without_crowd: tuple[int, list[str]]
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,6 @@ def table_of(content: Mapping[str, Any], boxes: bool = True) -> Table:
         entries = content["annotations"]
         image_of = {image["id"]: position for position, image in enumerate(images)}
         category_of = {category["id"]: position for position, category in enumerate(categories)}
-        bare = [str(entry["id"]) for entry in entries if "iscrowd" not in entry]
         columns = Columns(
             [entry["id"] for entry in entries],
             np.array([image_of.get(entry["image_id"], -1) for entry in entries], dtype=int),
@@ -88,8 +86,8 @@ def table_of(content: Mapping[str, Any], boxes: bool = True) -> Table:
             np.array([entry["area"] for entry in entries], dtype=float),
             np.array([bool(entry.get("iscrowd")) for entry in entries], dtype=bool),
             np.array([bool(entry.get("ignore")) for entry in entries], dtype=bool),
+            np.array(["iscrowd" not in entry for entry in entries], dtype=bool),
             np.full(len(entries), WHOLE, np.int8),
-            (len(bare), bare[:LISTED]),
         )
     names, ids = [image["file_name"] for image in images], [image["id"] for image in images]
     return Table(names, ids, sizes, [entry["name"] for entry in categories], columns)
