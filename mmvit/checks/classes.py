@@ -87,7 +87,7 @@ def class_faults(model: Mapping[str, Any], datasets: Iterable[DatasetView], at: 
 
 def _weight_faults(key: str, head: Mapping[str, Any], count: int) -> Iterator[Finding]:
     """Yield a finding for each list of class weights whose length does not fit the `count` predicted classes."""
-    for name in (name for name in ("loss_cls", "loss_decode") if name in head):
+    for name in ("loss_cls", "loss_decode"):
         for loss_key, loss in parts_of(head, name, key):
             weights = loss.get("class_weight")
             background = name == "loss_cls" and _name(loss.get("type")).endswith("CrossEntropyLoss")

@@ -11,7 +11,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ..config.costs import pass_through
-from ..config.parts import build, without_init
+from ..config.parts import build, entry_of, without_init
 from ..errors import first_few
 from .advice import LAYOUT, describe
 from .channels import SIDE, channel_faults
@@ -59,8 +59,7 @@ def check_forward(plan: Plan) -> Iterator[Finding]:
             continue
         backbone = our_backbone(model, key)
         if backbone is None:
-            kind = (model.get("backbone") or {}).get("type")
-            yield not_checked("channels", f"{kind} is not one of mmvit's backbones")
+            yield not_checked("channels", f"{entry_of(model, 'backbone.type')} is not one of mmvit's backbones")
         elif not any(channel_faults(model, backbone, key)):
             maps = f"{key}: {backbone.out_channels} at strides {backbone.out_strides}"
             yield from _forward(model, maps, backbone.in_channels, plan.config.get("default_scope", "mmdet"))

@@ -81,9 +81,7 @@ def _built_of_data(cfg: Config) -> Built:
         yield from ((key, part, DATA_SAMPLERS) for key, part in parts_of(loader, "sampler", f"{split}_dataloader"))
     for view in datasets_of(cfg, SPLITS):
         yield view.key, view.config, DATASETS
-        for index, step in enumerate(view.config.get("pipeline") or ()):
-            if isinstance(step, Mapping):
-                yield f"{view.key}.pipeline.{index}", step, TRANSFORMS
+        yield from ((key, step, TRANSFORMS) for key, step in parts_of(view.config, "pipeline", view.key))
 
 
 def _built_of_model(model: Mapping[str, Any], at: str) -> Built:

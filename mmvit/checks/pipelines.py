@@ -1,12 +1,12 @@
 """Checks of what reaches the model: sizes of crops and batches, and packages that steps and metrics need."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 from ..config.datasets import DatasetView, name_of
-from ..config.parts import entry_of, mappings
+from ..config.parts import entry_of, mappings, parts_of
 from ..errors import first_few
 from .findings import Finding
 from .plan import Plan
@@ -72,9 +72,8 @@ def _crop(view: DatasetView, crop: tuple[int, int], size: tuple[int, ...], key: 
 
 def crop_of(view: DatasetView) -> tuple[int, int] | None:
     """Return height and width of the last crop of a pipeline; None without one."""
-    steps = [step for step in view.config.get("pipeline") or () if isinstance(step, Mapping)]
-    crops: list[Any] = [step.get("crop_size") for step in steps if name_of(step.get("type")) == "RandomCrop"]
-    last = crops[-1] if crops else None
+    steps = [step for _, step in parts_of(view.config, "pipeline") if name_of(step.get("type")) == "RandomCrop"]
+    last = steps[-1].get("crop_size") if steps else None
     return (last, last) if isinstance(last, int) else tuple(last) if last else None
 
 

@@ -8,8 +8,7 @@ from urllib.error import HTTPError
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from ..arguments import initialisers
-from ..config.parts import is_ours, without_init
+from ..config.parts import is_ours, parts_of, without_init
 from ..errors import CheckpointError, InputError
 from ..pyramid import Pyramid, families
 from ..registry import SCOPE
@@ -21,14 +20,11 @@ from .plan import Plan
 
 def pretrained_of(plan: Plan) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
     """Yield the key of each `init_cfg` of a backbone that names a file, with the backbone's part and the entry."""
-    for key, model in plan.models:
-        part = model.get("backbone")
-        if not isinstance(part, Mapping):
-            continue
-        listed = not isinstance(part.get("init_cfg"), dict)
-        for index, setting in enumerate(initialisers(part.get("init_cfg"))):
-            if setting.get("type") == "Pretrained":
-                yield f"{key}.backbone.init_cfg{f'.{index}' if listed else ''}", part, setting
+    for model_key, model in plan.models:
+        for backbone_key, backbone in parts_of(model, "backbone", model_key):
+            for key, setting in parts_of(backbone, "init_cfg", backbone_key):
+                if setting.get("type") == "Pretrained":
+                    yield key, backbone, setting
 
 
 def check_files_of_weights(plan: Plan) -> Iterator[Finding]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..arguments import initialisers
 from ..config.datasets import name_of
 from ..config.parts import build, entry_of, is_ours, parts_of
 from ..config.schedules import ENDLESS, WARM_UPS
@@ -155,7 +154,7 @@ def _normalisation(plan: Plan) -> Iterator[Finding]:
 
 def _frozen(cfg: Config) -> Iterator[Finding]:
     backbone = entry_of(cfg, "model.backbone") or {}
-    loaded = any(name_of(entry.get("type")) == "Pretrained" for entry in initialisers(backbone.get("init_cfg")))
+    loaded = any(name_of(entry.get("type")) == "Pretrained" for _, entry in parts_of(backbone, "init_cfg"))
     loaded |= any(entry_of(cfg, key) for key in ("load_from", "resume", "model.pretrained", "model.backbone.pretrained"))
     frozen = backbone.get("frozen_stages")
     if loaded or not isinstance(frozen, int) or frozen <= 0:
@@ -183,12 +182,12 @@ def _ignored(cfg: Config) -> Iterator[Finding]:
 def _chance(plan: Plan) -> Iterator[Finding]:
     """Yield a finding for each random step of a validation or test. Test-time augmentation undoes its own flips."""
     for view in plan.datasets:
-        for index, step in enumerate(() if view.for_training else view.config.get("pipeline") or ()):
-            kind = name_of(step.get("type")) if isinstance(step, Mapping) else ""
+        for key, step in [] if view.for_training else parts_of(view.config, "pipeline", view.key):
+            kind = name_of(step.get("type"))
             chance = kind.startswith("Random") or kind in RANDOM
             if chance and step.get("prob", 1) not in (0, 0.0, None) and not step.get("test_mode"):
                 yield doubtful(
-                    f"{view.key}.pipeline.{index} is {kind}: results would depend on chance, and a flip or crop is not undone",
+                    f"{key} is {kind}: results would depend on chance, and a flip or crop is not undone",
                     "Use the steps of a test pipeline",
                 )
 

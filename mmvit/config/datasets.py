@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from ..errors import InputError, first_few
-from .parts import class_of, mappings
+from .parts import class_of, entry_of, mappings, parts_of
 
 SPLITS = ("train", "val", "test")
 LOADERS = ("LoadAnnotations", "LoadLabelMap")
@@ -66,8 +66,7 @@ class DatasetView:
     @property
     def least_side(self) -> float:
         """The length in pixels that the shorter side of an image needs, or mmdet leaves it out in training."""
-        filters = self.config.get("filter_cfg") or {}
-        return 0 if self.config.get("test_mode") else filters.get("min_size", 0)
+        return 0 if self.config.get("test_mode") else entry_of(self.config, "filter_cfg.min_size") or 0
 
     @cached_property
     def kind(self) -> Any:
@@ -133,7 +132,7 @@ class DatasetView:
         Raises:
             InputError: `metainfo.classes` is a string instead of a tuple, or has names that are not strings.
         """
-        given = (self.config.get("metainfo") or {}).get("classes")
+        given = entry_of(self.config, "metainfo.classes")
         if given is None:
             given = self.kind.METAINFO.get("classes", ())
         if isinstance(given, str):
@@ -175,9 +174,7 @@ def datasets_of(cfg: Config, splits: Iterable[str]) -> Iterator[DatasetView]:
     ]
     while pending:
         key, dataset = pending.pop(0)
-        inner = [("dataset", dataset.get("dataset"))]
-        inner += [(f"datasets.{index}", part) for index, part in enumerate(dataset.get("datasets") or ())]
-        inner = [(f"{key}.{name}", part) for name, part in inner if isinstance(part, dict)]
+        inner = parts_of(dataset, "dataset", key) + parts_of(dataset, "datasets", key)
         if inner:
             pending = inner + pending
         else:

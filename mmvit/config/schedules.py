@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from ..errors import InputError
 from .datasets import name_of
-from .parts import replaced
+from .parts import mappings, replaced
 
 WARM_UPS = ("LinearLR", "ConstantLR", "LinearMomentum", "ConstantMomentum", "QuadraticWarmupLR")
 WARM_UP_SHARE = 10  # a warm-up takes at most the tenth part of a training
@@ -84,7 +84,7 @@ def set_length(cfg: Config, length: int, remark: str = "") -> str:
     """Train for a length in the unit that the loop counts; see `set_epochs`."""
     old, unit = length_of(cfg, "--epochs")
     by_epoch = unit == "max_epochs"
-    parts = list(_parts(cfg.get("param_scheduler")))
+    parts = [part for part in mappings(cfg.get("param_scheduler")) if "type" in part]
     mixed = by_epoch and any(not part.get("by_epoch", True) for part in parts)
     steps, fault = _steps_an_epoch(cfg) if mixed else (None, "")
     axes = {by_epoch: _axis(parts, by_epoch, old, length)}
@@ -98,15 +98,6 @@ def set_length(cfg: Config, length: int, remark: str = "") -> str:
     said += ["param_scheduler stretched with it"] if parts else []
     said += [f"schedules by iteration kept ({fault})"] if by_epoch and fault else []
     return "; ".join(said)
-
-
-def _parts(schedules: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the schedules of `param_scheduler`: one, a list, or lists by the names of optimizers."""
-    if isinstance(schedules, Mapping) and "type" in schedules:
-        yield schedules
-    elif schedules:
-        for entry in schedules.values() if isinstance(schedules, Mapping) else schedules:
-            yield from _parts(entry)
 
 
 def _warms_up(part: Mapping[str, Any]) -> bool:
