@@ -38,17 +38,8 @@ CHUNK = 16  # images that a process gets at a time
 LINES = 3  # items that a finding lists in full
 
 
-@dataclass(frozen=True)
-class Entry:
-    """An image of a dataset.
-
-    Attributes:
-        results: the dict that the first step of the pipeline takes.
-        masks: `segmentation` of its annotations by their ids.
-    """
-
-    results: dict[str, Any]
-    masks: Mapping[Hashable, Any] = field(default_factory=dict)
+# An image: the dict that the first step of the pipeline takes, and `segmentation` of its annotations by their ids.
+Entry = tuple[dict[str, Any], Mapping[Hashable, Any]]
 
 
 @dataclass
@@ -105,7 +96,7 @@ def source_of(view: DatasetView, found: Survey | None) -> Source | None:
         return coco_source(view, found, partial(open_one, load, None, 0))
     if (reader := view.label_map_reader()) is not None:
         labels, load_labels = labels_of(reader), reader_of(view, LoadLabelMap, LOADERS)
-        entries = [Entry(dict(entry)) for entry in reader.load_data_list()]
+        entries: list[Entry] = [(entry, {}) for entry in reader.load_data_list()]
         return Source(entries, partial(open_one, load, load_labels, len(labels.classes)), labels)
     return None
 
@@ -127,7 +118,7 @@ def coco_source(view: DatasetView, found: Survey, open_one: Callable[[Entry], Op
             f"; {len(never)} of {len(classes)} classes never occur: {first_few(never)}" if never else "; every class occurs"
         )
     entries = [
-        Entry(
+        (
             dict(img_path=str(view.image_folder / image["file_name"]), height=image["height"], width=image["width"]),
             masks.get(image["id"], {}),
         )
@@ -153,7 +144,7 @@ def quietly() -> None:
 
 
 def open_one(load: LoadImage | LoadBands, load_labels: LoadLabelMap | None, classes: int, entry: Entry) -> Opened:
-    seen, results = Opened(), dict(entry.results)
+    seen, results, masks = Opened(), dict(entry[0]), entry[1]
     path = results["img_path"]
     try:
         results = load.transform(results) or results
@@ -177,7 +168,7 @@ def open_one(load: LoadImage | LoadBands, load_labels: LoadLabelMap | None, clas
             seen.faults[f"label maps have labels of no class, which are 0 to {classes - 1} and {IGNORED}"].append(found)
         if seen.pixels is not None and not present:
             seen.traits.append("with a label map in which all is ignored")
-    for number, mask in entry.masks.items():
+    for number, mask in masks.items():
         if fault := rle_fault(mask):
             seen.faults["RLEs do not decode"].append(f"annotation {number} of {path}: {fault}")
     return seen
@@ -242,9 +233,9 @@ def runs(counts: str) -> list[int]:
 def findings(label: str, source: Source, opened: Sequence[Opened]) -> Iterator[Finding]:
     """Yield findings about a dataset: what was opened, what training handles, and each kind of fault."""
     items: dict[str, list[str]] = defaultdict(list)
-    for entry, seen in zip(source.entries, opened, strict=True):
+    for (results, _), seen in zip(source.entries, opened, strict=True):
         for trait in seen.traits:
-            items[trait].append(entry.results["img_path"])
+            items[trait].append(results["img_path"])
     handled = [f"{len(paths)} {trait} ({first_few(paths, LINES)})" for trait, paths in items.items()]
     lines = [f"{label}: {len(opened)} opened" + ("; handled, as mmvit.LoadImage says:" if handled else ""), *handled]
     yield ok("images", "\n".join(lines))

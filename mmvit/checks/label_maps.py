@@ -102,10 +102,7 @@ def _disagreement(found: dict[str, Labels]) -> Iterator[Finding]:
 def _unpaired(reader: Any, key: str, known: bool) -> str | None:
     """Return a message about images without label map or label maps without image; None if all match by name.
 
-    Args:
-        reader: mmseg's dataset, which lists the files that it would read.
-        key: config key of the dataset.
-        known: whether the folder's layout is known; then every file with the suffix of label maps must have an image.
+    If the folder's layout is `known`, every file with the suffix of label maps must have an image.
     """
     images, maps = (Path(reader.data_prefix[name]) for name in ("img_path", "seg_map_path"))
     entries = reader.load_data_list()

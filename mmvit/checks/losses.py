@@ -123,10 +123,7 @@ def _tried(head_key: str, head: Mapping[str, Any], loss_key: str, loss: dict[str
 def costs(loss: dict[str, Any], channels: int, ignored: int | None) -> tuple[float, float]:
     """Return what a loss of mmseg costs for a perfect and for an inverted prediction of all classes.
 
-    Args:
-        loss: its config.
-        channels: number of channels; a single one is the logit of class 1.
-        ignored: label of pixels that are ignored, if there are any.
+    A single channel is the logit of class 1. Pixels with the label `ignored`, if it is given, are ignored.
     """
     side = max(16, ceil(sqrt(2 * channels)))
     labels = torch.arange(side * side).view(side, side).expand(2, side, side) % max(channels, 2)

@@ -218,10 +218,6 @@ def vain_keys(cfg: Config, names: Iterable[str]) -> Iterator[Finding]:
     """Yield a finding for each misspelt key of `optim_wrapper.paramwise_cfg.custom_keys`, which applies to no parameter.
 
     Recipes for several networks have keys for parts that a network lacks (`cls_token`). These resemble no part and are valid.
-
-    Args:
-        cfg: the config.
-        names: names of the model's parameters.
     """
     known = list(names)
     parts = list(dict.fromkeys(part for name in known for part in name.split(".")))

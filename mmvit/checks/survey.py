@@ -27,13 +27,9 @@ FORMAT = 4  # of a cached survey; raise it when what a survey says changes
 
 @dataclass
 class Survey:
-    """Content of a file without faults.
+    """Content of a file without faults: names and ids of its images, names of its categories, number of its annotations.
 
     Attributes:
-        names: file names of the images.
-        ids: ids of the images.
-        categories: names of the categories.
-        annotations: number of annotations.
         left_out: for each reason why mmdet skips annotations, their number and the first ids.
         boxes: number of boxes to learn from, by class.
         images: number of images with a box to learn from.

@@ -13,9 +13,7 @@ from .parts import listed
 def without_labels(cfg: Config, out: Path) -> None:
     """Change a config in place so that its test reads only images and writes results.
 
-    Args:
-        cfg: the config of a test.
-        out: folder of label maps for segmentation; prefix of the names of the JSON files for detection.
+    `out` is the folder of label maps for segmentation, and the prefix of the names of the JSON files for detection.
     """
     for view in datasets_of(cfg, ("test",)):
         view.config.pipeline = without_annotations(view.config.pipeline)

@@ -44,14 +44,9 @@ class Columns:
 
 @dataclass(frozen=True)
 class Table:
-    """A file without faults.
+    """A file without faults: file names, ids and sizes (N, 2: width, height) of its images, and names of its categories.
 
-    Attributes:
-        names: file names of the images.
-        ids: ids of the images.
-        sizes: (N, 2), width and height of the images.
-        categories: names of the categories.
-        columns: the annotations; None if they were not read.
+    Its columns are None if the annotations were not read.
     """
 
     names: list[str]

@@ -5,6 +5,7 @@ samples of pixels, planes or pages, in the order of the file.
 """
 
 from collections.abc import Sequence
+from io import BytesIO
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,6 @@ INDEXING = tuple[slice, slice]
 
 class Bands:
     """The bands of a TIFF file that is open, as an array (H, W, C) of float32; slices of rows and columns read these alone.
-
-    Args:
-        path: the file.
 
     Raises:
         InputError: it is missing or no TIFF, has more than 32 bands, or numbers that are neither whole nor real.
@@ -262,8 +260,6 @@ def georeference(path: str | Path) -> list[tuple[int, Any, int, Any, bool]]:
 
 def label_file(labels: np.ndarray, tags: Sequence[Any]) -> bytes:
     """Return a label map (H, W) as the content of a TIFF file with the georeference of its image."""
-    from io import BytesIO
-
     import tifffile
 
     content = BytesIO()
