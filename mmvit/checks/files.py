@@ -15,7 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
@@ -190,7 +190,7 @@ def traits(path: str, image: np.ndarray) -> list[str]:
                 found.append("CMYK")
             if orientation(header) != 1:
                 found.append("turned by their EXIF orientation")
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError):
         found.append("of a kind that Pillow does not know")
     return found
 

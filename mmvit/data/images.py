@@ -4,7 +4,7 @@ from mmcv.transforms import LoadImageFromFile
 
 from ..errors import InputError
 from ..registry import TRANSFORMS
-from .orientation import orientation_of
+from .orientation import turned
 
 MOST_UNEQUAL = 400  # long to short side: beyond it, resizing can leave one pixel, which mmdet and mmseg cannot flip, or none
 
@@ -58,9 +58,3 @@ def check_size(results: dict) -> None:
 
 def size(shape: tuple) -> str:
     return " x ".join(map(str, shape))
-
-
-def turned(path: str) -> str:
-    """Return a remark on EXIF's orientation if it turned an image of this machine by a quarter."""
-    orientation = orientation_of(path)
-    return f", turned upright from {orientation} of EXIF's orientations" if orientation > 4 else ""

@@ -10,7 +10,8 @@ from mmengine import fileio
 
 from ..errors import InputError
 from ..registry import TRANSFORMS
-from .images import size, turned
+from .images import size
+from .orientation import turned
 
 IGNORED = 255
 EXPECTED = "Expected an image with one channel, the number of each pixel's class, as large as the image that it belongs to"

@@ -2,28 +2,29 @@
 
 from functools import cache
 from io import BytesIO
-from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 
 
-def orientation_of(path: str) -> int:
-    """Return EXIF's orientation: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 with the sides exchanged."""
-    if not Path(path).is_file():
-        return 1
+def turned(path: str) -> str:
+    """Return a remark on EXIF's orientation if it turned an image of this machine by a quarter."""
     try:
         with Image.open(path) as image:
-            return orientation(image)
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
-        return 1  # Pillow does not know the format
+            found = orientation(image)
+    except (OSError, SyntaxError, ValueError):  # no such file, or of a format that Pillow does not know
+        return ""
+    return f", turned upright from {found} of EXIF's orientations" if found > 4 else ""
 
 
 def orientation(image: Image.Image) -> int:
-    """Return EXIF's orientation of an image; 1 if OpenCV does not apply it to files of this format."""
+    """Return EXIF's orientation of an image: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 with the sides exchanged.
+
+    It is 1 if OpenCV does not apply it to files of this format.
+    """
     return image.getexif().get(ORIENTATION, 1) if turns(image.format) else 1
 
 
