@@ -25,12 +25,10 @@ def check_annotations(plan: Plan) -> Iterator[Finding]:
             yield from _classes(view, found)
         yield from _boxes(view, found)
         if not is_remote(view.image_folder):
-            yield from missing_images(found.names, view.image_folder, view.label, f"{view.key}.data_prefix.img")
+            yield from _missing(view, "img", found.names)
         if view.reads_boxes and view.prefixes.get("seg") and any(step.get("with_seg") for step in view.steps()):
             maps = [name.rpartition(".")[0] + view.config.get("seg_map_suffix", ".png") for name in found.names]
-            yield from missing_images(
-                maps, Path(view.root, str(view.prefixes["seg"])), view.label, f"{view.key}.data_prefix.seg"
-            )
+            yield from _missing(view, "seg", maps)
 
 
 def _classes(view: DatasetView, found: Survey) -> Iterator[Finding]:
@@ -152,7 +150,9 @@ def _differing(first: str, names: list[str], key: str, others: list[str]) -> Fin
     )
 
 
-def missing_images(names: list[str], folder: Path, annotations: str, key: str) -> Iterator[Finding]:
+def _missing(view: DatasetView, prefix: str, names: list[str]) -> Iterator[Finding]:
+    """Yield a finding for files that are not in one of the dataset's folders: `img` or `seg`."""
+    folder, key = Path(view.root, view.prefixes.get(prefix) or ""), f"{view.key}.data_prefix.{prefix}"
     present = set(files_below(str(folder)))
     lost = [name for name in names if name not in present and not os.path.exists(os.path.join(folder, name))]
     if lost:
@@ -160,7 +160,7 @@ def missing_images(names: list[str], folder: Path, annotations: str, key: str) -
         hint = f" The folder has {alike!a}: other capitals or another Unicode form than {lost[0]!a}." if alike else ""
         yield wrong(
             "annotations",
-            f"{annotations} names {len(lost)} images (of {len(names)}) that are not in {folder} ({key}): "
+            f"{view.label} names {len(lost)} images (of {len(names)}) that are not in {folder} ({key}): "
             f"{first_few(lost)}.{hint} Complete the folder, or take them out of the annotations",
         )
 

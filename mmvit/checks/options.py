@@ -5,6 +5,7 @@ Only classes whose constructors name all of their options are checked: a `**kwar
 
 import inspect
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from mmengine.registry import (
 from torch.utils.data import DataLoader
 
 from ..config.datasets import SPLITS, datasets_of
-from ..config.parts import class_of, is_ours, models_of, parts_of
+from ..config.parts import class_of, is_ours, parts_of
 from ..errors import nearest
 from .findings import Finding, wrong
 from .plan import Plan
@@ -41,7 +42,8 @@ TUPLES = ("classes", "thing_classes", "stuff_classes", "meta_keys", "iou_metrics
 def check_options(plan: Plan) -> Iterator[Finding]:
     """Report options that a class does not take, and strings that should be tuples."""
     cfg = plan.config
-    for key, part, registry in _built(cfg):
+    models = (part for key, model in plan.models for part in _built_of_model(model, key))
+    for key, part, registry in chain(_built_of_run(cfg), _built_of_data(cfg), models):
         yield from _unknown(key, part, registry)
     yield from _loaders(cfg)
     yield from _strings(dict(cfg.items()))
@@ -49,14 +51,6 @@ def check_options(plan: Plan) -> Iterator[Finding]:
 
 
 Built = Iterator[tuple[str, Mapping[str, Any], Registry]]  # key of a part, the part, and the registry of its type
-
-
-def _built(cfg: Config) -> Built:
-    """Yield all parts that a run builds."""
-    yield from _built_of_run(cfg)
-    yield from _built_of_data(cfg)
-    for key, model in models_of(cfg.get("model") or {}):
-        yield from _built_of_model(model, key)
 
 
 def _built_of_run(cfg: Config) -> Built:
