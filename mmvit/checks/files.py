@@ -150,9 +150,8 @@ def open_one(load: LoadImage | LoadBands, load_labels: LoadLabelMap | None, clas
         results = load.transform(results) or results
         seen.traits = traits(path, results["img"]) if results["img"].dtype == np.uint8 else []  # bands are read as they are
         if "16-bit" in seen.traits and results["img"].max() < NEARLY_BLACK:
-            seen.faults["images come out nearly black: of 16 bits only the upper 8 are read; convert them to 8 bits"].append(
-                path
-            )
+            kind = "images come out nearly black: of 16 bits only the upper 8 are read; convert them to 8 bits"
+            seen.faults[kind].append(path)
     except InputError as error:
         seen.faults["images cannot be used"].append(f"{error}")
         results.pop("ori_shape", None)
@@ -161,13 +160,14 @@ def open_one(load: LoadImage | LoadBands, load_labels: LoadLabelMap | None, clas
             seen.pixels = pixels(load_labels.transform(results)["gt_seg_map"])
         except InputError as error:
             seen.faults["label maps cannot be used"].append(f"{error}")
-        present = [] if seen.pixels is None else np.flatnonzero(seen.pixels[:IGNORED]).tolist()
-        if strange := [label for label in present if label >= classes]:
-            shift = "; in the file each is one more" if results["reduce_zero_label"] else ""
-            found = f"{results['seg_map_path']}: {first_few(strange)}{shift}"
-            seen.faults[f"label maps have labels of no class, which are 0 to {classes - 1} and {IGNORED}"].append(found)
-        if seen.pixels is not None and not present:
-            seen.traits.append("with a label map in which all is ignored")
+        else:
+            present = np.flatnonzero(seen.pixels[:IGNORED]).tolist()
+            if strange := [label for label in present if label >= classes]:
+                shift = "; in the file each is one more" if results["reduce_zero_label"] else ""
+                found = f"{results['seg_map_path']}: {first_few(strange)}{shift}"
+                seen.faults[f"label maps have labels of no class, which are 0 to {classes - 1} and {IGNORED}"].append(found)
+            if not present:
+                seen.traits.append("with a label map in which all is ignored")
     for number, mask in masks.items():
         if fault := rle_fault(mask):
             seen.faults["RLEs do not decode"].append(f"annotation {number} of {path}: {fault}")
