@@ -113,10 +113,8 @@ def coco_source(view: DatasetView, found: Survey, open_one: Callable[[Entry], Op
     if crowds := sum(bool(entry.get("iscrowd")) for entry in listed):
         summary += f", {crowds} are crowds, which are ignored"
     if not view.for_training:  # the check of annotations says it of those
-        never = [name for name in classes if not found.boxes.get(name)]
-        summary += (
-            f"; {len(never)} of {len(classes)} classes never occur: {first_few(never)}" if never else "; every class occurs"
-        )
+        counts = np.array([found.boxes.get(name, 0) for name in classes])
+        summary += f"; {absent_classes(counts, Labels(tuple(classes), reduced=False)) or 'every class occurs'}"
     entries = [
         (
             dict(img_path=str(view.image_folder / image["file_name"]), height=image["height"], width=image["width"]),

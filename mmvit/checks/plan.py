@@ -76,10 +76,17 @@ class Plan:
             InputError: the file cannot be used.
         """
         file, label = file or view.ann_file, label or view.label
-        key = (file.resolve(), reading_of(view))
+        reading = Reading(
+            classes=tuple(view.classes()),
+            boxes=view.reads_boxes,
+            masks=view.reads_masks,
+            annotated=view.loads_annotations and not view.key.startswith("test_"),
+            least_side=view.least_side,
+        )
+        key = (file.resolve(), reading)
         if key not in self.found:
             try:
-                self.found[key] = survey(file, label, key[1])
+                self.found[key] = survey(file, label, reading)
             except InputError as error:
                 self.found[key] = error
         answer = self.found[key]
@@ -93,14 +100,3 @@ class Plan:
             return self.survey(view)
         except InputError:
             return None
-
-
-def reading_of(view: DatasetView) -> Reading:
-    """Return how a dataset reads its annotation file."""
-    return Reading(
-        classes=tuple(view.classes()),
-        boxes=view.reads_boxes,
-        masks=view.reads_masks,
-        annotated=view.loads_annotations and not view.for_test,
-        least_side=view.least_side,
-    )

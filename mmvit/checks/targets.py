@@ -85,7 +85,7 @@ def pixel_fault(counts: np.ndarray, labels: Labels) -> str | None:
 
 
 def absent_classes(counts: np.ndarray, labels: Labels) -> str | None:
-    """Return a sentence about classes that never occur; None if all occur."""
+    """Return a sentence about classes of which there is nothing to count; None if all occur."""
     classes = labels.classes
     never = [name for number, name in enumerate(classes) if not counts[number]]
     if not never:

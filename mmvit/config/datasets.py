@@ -39,10 +39,6 @@ class DatasetView:
         return self.key.startswith("train_")
 
     @property
-    def for_test(self) -> bool:
-        return self.key.startswith("test_")
-
-    @property
     def type_name(self) -> str:
         return name_of(self.config.get("type"))
 
