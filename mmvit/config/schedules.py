@@ -18,7 +18,6 @@ WARM_UP_SHARE = 10  # a warm-up takes at most the tenth part of a training
 ENDLESS = 1e8  # mmengine's default `end` of a schedule is larger
 POINTS = ("begin", "end")
 DURATIONS = ("T_max", "step_size", "total_steps")
-LISTS = dict(milestones=True, periods=False)  # whether they are points
 HOOK_POINTS = ("switch_epoch", "switch_iter", "begin_epoch", "begin_iter")
 HOOK_DURATIONS = ("num_last_epochs", "num_last_iters")
 PROCESSES = ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")  # of torchrun, srun, mpirun
@@ -137,11 +136,10 @@ def _stretched(part: Any, axes: Mapping[bool, Axis]) -> Any:
         return part
     changes: dict[str, Any] = {name: axis.point(part[name]) for name in POINTS if part.get(name, ENDLESS) < ENDLESS}
     changes |= {name: axis.duration(part[name]) for name in DURATIONS if part.get(name)}
-    for name, points in LISTS.items():
-        if name in part:
-            changes[name] = [max(1, axis.point(old)) if points else axis.duration(old) for old in part[name]]
-    if "milestones" in changes:
-        changes["milestones"] = sorted(set(changes["milestones"]))
+    if "milestones" in part:
+        changes["milestones"] = sorted({max(1, axis.point(old)) for old in part["milestones"]})
+    if "periods" in part:
+        changes["periods"] = [axis.duration(old) for old in part["periods"]]
     new = {**part, **changes}
     return None if new.get("end", ENDLESS) <= new.get("begin", 0) else new
 

@@ -130,8 +130,8 @@ def _shorter(size: Any) -> int | None:
 
 def _pipelines(cfg: Mapping[str, Any], splits: tuple[str, ...]) -> Iterator[Any]:
     """Yield the pipelines of the splits' datasets, and with all splits those that a run takes up later."""
-    for dataset in (entry_of(cfg, f"{split}_dataloader.dataset") for split in splits):
-        yield from (part.get("pipeline") for part in mappings(dataset))
+    for split in splits:
+        yield from (part.get("pipeline") for part in mappings(entry_of(cfg, f"{split}_dataloader.dataset")))
     if splits == SPLITS:
         yield from (cfg[name] for name in cfg if str(name).endswith("pipeline"))
         yield from (hook.get("switch_pipeline") for hook in cfg.get("custom_hooks") or ())
