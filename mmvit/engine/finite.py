@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_rank, is_distributed
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -14,8 +14,8 @@ from ..compat.versions import total_norm
 from ..errors import InputError
 from ..registry import HOOKS
 from .batches import Position, begin_streams
-from .checkpoints import advice, buffers_of, first_nonfinite
-from .models import unwrapped
+from .checkpoints import advice, first_nonfinite
+from .models import largest, unwrapped
 
 
 @HOOKS.register_module()
@@ -49,14 +49,14 @@ class FiniteLossHook(Hook):
         self.batch = data_batch
 
     def _update_params(self, loss: Tensor, *arguments: Any, **options: Any) -> None:
-        if not on_any_process(not bool(torch.isfinite(loss.detach()).all())):
+        if not largest(not torch.isfinite(loss.detach()).all()):  # on no process
             self.left_out = 0
             self.update(loss, *arguments, **options)
             return
         self.left_out += 1
         what = f"iteration {self.runner.iter + 1}: the loss is {loss.item():g}"
         model = unwrapped(self.runner.model)
-        if name := first_nonfinite(model.state_dict(), buffers_of(model)):
+        if name := first_nonfinite(model.state_dict(), dict(model.named_buffers())):
             raise InputError(f"{what}, and {name} holds values that are not finite. {advice(self.runner.work_dir)}")
         source = self._source()
         if self.left_out > self.patience:
@@ -131,12 +131,3 @@ def tensors_in(values: Any) -> Iterator[Tensor]:
     elif isinstance(values, list | tuple):
         for value in values:
             yield from tensors_in(value)
-
-
-def on_any_process(here: bool) -> bool:
-    """Return whether a condition holds on any process of the training. All processes must call it."""
-    if not is_distributed():
-        return here
-    flag = torch.tensor(int(here))
-    all_reduce(flag, "max")
-    return bool(flag)

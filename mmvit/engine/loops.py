@@ -29,6 +29,7 @@ from .batches import PlannedLoader, Position, begin_streams, planned
 from .checkpoints import save_interrupted
 from .computing import whole_counts
 from .interruption import Interruption
+from .models import largest
 
 # Keys in the message hub:
 VALIDATED = "validated_iter"  # iteration after which the last validation began
@@ -80,7 +81,7 @@ class Exact(BaseLoop):
         begin_streams(Position(self.seed, get_rank(), self._iter))
         self.run_iter(*arguments)
         self.steps += 1
-        number = self.interruption.agreed()
+        number = largest(self.interruption.number)  # of the signals that the processes received
         if number and self.runner.optim_wrapper.should_update():  # otherwise accumulated gradients would be lost
             save_interrupted(self.runner)
             barrier()  # a launcher that sees one process end would kill the one that saves
@@ -165,7 +166,7 @@ class IterBasedTrainLoop(Exact, IterBased):
         self.runner.call_hook("before_train")
         self.begin()
         self.runner.call_hook("before_train_epoch")  # the whole training is one epoch to mmengine's hooks
-        self.dataloader_iterator = self.fetched(self.dataloader.epochs(start=self._iter))
+        self.dataloader_iterator = self.fetched(self.dataloader.epoch(0, first=0, start=self._iter, endless=True))
         with Interruption() as self.interruption:
             self._validate_if_due()
             while self._iter < self._max_iters and not self.stop_training:
