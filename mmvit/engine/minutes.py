@@ -21,14 +21,12 @@ from mmengine.runner import Runner
 from ..compat.texts import plain_values, text_of
 from ..config.schedules import length_of, set_length
 from ..errors import InputError
+from .configuration import tell_nobody
 from .terminal import FOR_TERMINAL, Terminal
 
 LEAD, COUNTED = 3, 20  # iterations before the clock starts where steps are quick, and those that it times at most
 SHARE = 0.05  # of the time, after which the measurement ends
 PLANNED = 0.9  # share of the time left that is planned
-TELLING = tuple(  # hooks that tell of a run, or look at what it does not do
-    f"mmvit.{name}Hook" for name in ("Opening", "Progress", "Pictures", "Results", "CheckSettings", "Resume", "DemoReport")
-)
 KEY = "minutes"  # in the config: what was asked for, and the length that was chosen
 
 
@@ -53,9 +51,7 @@ class PaceHook(Hook):
         self.limit, self.count, self.began, self.uncounted = limit, 0, 0.0, 0
         self.pace: Pace | None = None
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
         now = _now()
         self.count += 1
         if self.count == 1 or (self.count == LEAD and now - self.began < self.limit):
@@ -135,8 +131,7 @@ def measured(cfg: Config, limit: float, build: Callable[[Config], Runner], termi
     MMLogger.get_current_instance().info("measuring the first iterations ...", extra={FOR_TERMINAL: True})
     trial.load_from, trial.resume = None, False
     trial.default_hooks.checkpoint = None
-    trial.custom_hooks = [entry for entry in cfg.custom_hooks if entry.get("type") not in TELLING]
-    trial.visualizer.vis_backends = [dict(type="LocalVisBackend")]
+    tell_nobody(trial, "mmvit.DemoReportHook", "mmvit.CheckSettingsHook", "mmvit.ResumeHook")
     for name in ("val_interval", "val_begin"):
         trial.train_cfg[name] = 10**9
     trial.train_cfg.pop("dynamic_intervals", None)

@@ -193,8 +193,8 @@ def _of_schedulers(ours: Sequence[Any], theirs: Sequence[Mapping[str, Any]]) -> 
     for index, (scheduler, other) in enumerate(zip(ours, theirs, strict=False)):
         mine = scheduler.state_dict()
         for name in _options_of(scheduler):
-            if name in mine and mine[name] != _like(other.get(name, "nothing"), mine[name]):
-                yield Difference(f"param_scheduler.{index}.{name}", _short(mine[name]), _short(other.get(name, "nothing")))
+            if name in mine and mine[name] != _like(other.get(name, NOTHING), mine[name]):
+                yield Difference(f"param_scheduler.{index}.{name}", _short(mine[name]), _short(other.get(name, NOTHING)))
 
 
 def _options_of(scheduler: Any) -> list[str]:
@@ -215,26 +215,23 @@ def _short(value: Any) -> Any:
 
 def _advance(runner: Runner, schedulers: Sequence[Any], position: Mapping[str, int]) -> None:
     """Step new schedules to the position of a checkpoint, in the order of mmengine's hook."""
-    epochs, iterations = position["epoch"], position["iter"]
-    length = len(runner.train_dataloader) if getattr(runner.train_loop, "_max_epochs", None) and epochs else 0
-    done = 0
+
+    def step(by_epoch: bool) -> None:
+        for scheduler in schedulers:
+            if bool(scheduler.by_epoch) == by_epoch:
+                scheduler.step()
+
+    epochs = position["epoch"] if getattr(runner.train_loop, "_max_epochs", None) else 0
+    length = len(runner.train_dataloader) if epochs else 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that no step of the optimiser came before
-        for number in range(1, iterations + 1):
-            for scheduler in schedulers:
-                if not scheduler.by_epoch:
-                    scheduler.step()
-            if length and number % length == 0 and done < epochs:
-                done += 1
-                _step_epoch(schedulers)
-        for _ in range(epochs - done if length else 0):  # of a training with other batches
-            _step_epoch(schedulers)
-
-
-def _step_epoch(schedulers: Sequence[Any]) -> None:
-    for scheduler in schedulers:
-        if scheduler.by_epoch:
-            scheduler.step()
+        for number in range(1, position["iter"] + 1):
+            step(by_epoch=False)
+            if epochs and number % length == 0:
+                epochs -= 1
+                step(by_epoch=True)
+        for _ in range(epochs):  # of a training with other batches
+            step(by_epoch=True)
 
 
 def _take(wrapper: OptimWrapper, schedulers: Sequence[Any], checkpoint: dict) -> None:
