@@ -82,7 +82,8 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         average_statistics(runner.model)
-        there = self._steps_with(step)
+        before = self.keep_ckpt_ids if self.max_keep_ckpts > 0 else ()
+        there = [*(other for other in before if other != step), step]
         outdated = there[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
         # With the outdated ones: if the run is killed now, the resumed run removes them.
         runner.message_hub.update_info(KEPT, there)
@@ -101,16 +102,11 @@ class CheckpointHook(MMEngineCheckpointHook):
             **self.args,
         )
         publish(runner, self.last_ckpt)
-        self._remove([self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)) for old in outdated])
-        self._remove([self.file_backend.join_path(self.out_dir, INTERRUPTED)])
+        names = [*(self.filename_tmpl.format(old) for old in outdated), INTERRUPTED]
+        self._remove([self.file_backend.join_path(self.out_dir, name) for name in names])
         if self.max_keep_ckpts > 0:
             self.keep_ckpt_ids.extend(there)  # a deque that drops the outdated ones
             runner.message_hub.update_info(KEPT, list(self.keep_ckpt_ids))
-
-    def _steps_with(self, step: int) -> list[int]:
-        """Return the steps of the kept checkpoints, with this one as the newest."""
-        before = list(self.keep_ckpt_ids) if self.max_keep_ckpts > 0 else []
-        return [other for other in before if other != step] + [step]
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
         before = self._best()

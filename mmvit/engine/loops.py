@@ -1,7 +1,7 @@
 """mmengine's training loops, resumed bit for bit.
 
 Differences from mmengine's:
-- Random numbers are a function of (seed, rank, iteration): see `randomness` and `batches`. mmengine's checkpoints contain the
+- Random numbers are a function of (seed, rank, iteration): see `batches`. mmengine's checkpoints contain the
   seed; the number of processes must stay the same.
 - A resumed run continues at the exact batch, even in the middle of an epoch, and loads none of the batches before it.
 - A validation that was killed is repeated.
