@@ -268,12 +268,11 @@ def _use_compile(cfg: Config) -> None:
 
 def _resume(cfg: Config, resume: str) -> None:
     checkpoint = last_checkpoint(cfg.work_dir) if resume == "auto" else resume
-    if resume != "auto" and "://" not in resume and not Path(resume).is_file():
+    if checkpoint is not None and "://" not in checkpoint and not Path(checkpoint).is_file():
+        if resume == "auto":
+            named = f"{cfg.work_dir}/last_checkpoint names {checkpoint}"
+            raise InputError(f"--resume: {named}, which does not exist. Give one with --resume PATH")
         raise InputError(f"--resume {resume}: no such file. Give a checkpoint, or nothing to take the newest of {cfg.work_dir}")
-    if resume == "auto" and checkpoint is not None and not Path(checkpoint).is_file():
-        raise InputError(
-            f"--resume: {cfg.work_dir}/last_checkpoint names {checkpoint}, which does not exist. Give one with --resume PATH"
-        )
     if checkpoint is None and cfg.load_from:
         cfg.resume = False  # nothing to resume yet: mmengine would forget load_from
         return

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from mmengine.dist import barrier, broadcast_object_list, get_rank, get_world_size
+from mmengine.dist import barrier, get_rank, get_world_size
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner import EpochBasedTrainLoop as EpochBased
 from mmengine.runner import IterBasedTrainLoop as IterBased
@@ -29,7 +29,7 @@ from .batches import PlannedLoader, Position, begin_streams, planned
 from .checkpoints import save_interrupted
 from .computing import whole_counts
 from .interruption import Interruption
-from .models import largest
+from .models import largest, of_first
 
 # Keys in the message hub:
 VALIDATED = "validated_iter"  # iteration after which the last validation began
@@ -60,9 +60,7 @@ class Exact(BaseLoop):
 
     def begin(self) -> None:
         """Set the seed, possibly from a checkpoint: rank 0's on all ranks, because `diff_rank_seed` gives each another one."""
-        seeds = [self.runner.seed]
-        broadcast_object_list(seeds)
-        self.seed = seeds[0]
+        self.seed = of_first(self.runner.seed)
         self.dataloader.begin(self.seed, get_rank())
         self.runner.message_hub.update_info(BATCHES, self.batches())
         self.runner.message_hub.update_info(FORMS, forms_in_training(next(self.runner.model.parameters()).device.type))

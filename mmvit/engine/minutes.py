@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import broadcast_object_list
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
@@ -22,6 +21,7 @@ from ..compat.texts import plain_values, text_of
 from ..config.schedules import length_of, set_length
 from ..errors import InputError
 from .configuration import tell_nobody
+from .models import of_first
 from .terminal import FOR_TERMINAL, Terminal
 
 LEAD, COUNTED = 3, 20  # iterations before the clock starts where steps are quick, and those that it times at most
@@ -57,12 +57,9 @@ class PaceHook(Hook):
         if self.count == 1 or (self.count == LEAD and now - self.began < self.limit):
             self.began, self.uncounted = now, self.count
         counted = self.count - self.uncounted
-        enough = [counted > 0 and (counted >= COUNTED or now - self.began > self.limit)]
-        broadcast_object_list(enough)  # the processes stop together
-        if enough[0]:
-            paces = [Pace((now - self.began) / counted, self._validation(runner), len(runner.train_loop.dataloader))]
-            broadcast_object_list(paces)
-            self.pace = paces[0]
+        if of_first(counted > 0 and (counted >= COUNTED or now - self.began > self.limit)):  # the processes stop together
+            pace = Pace((now - self.began) / counted, self._validation(runner), len(runner.train_loop.dataloader))
+            self.pace = of_first(pace)
             raise _MeasuredError
 
     def _validation(self, runner: Runner) -> float:
@@ -98,10 +95,9 @@ def fit(cfg: Config, minutes: float, began: float, build: Callable[[Config], Run
         InputError: the time does not suffice.
     """
     pace = measured(cfg, minutes * 60 * SHARE, build, terminal)
-    left = [minutes * 60 - (time.monotonic() - began)]
-    broadcast_object_list(left)
+    left = of_first(minutes * 60 - (time.monotonic() - began))
     old, unit = length_of(cfg, "--minutes")
-    length = fitting(pace, old, unit == "max_epochs", cfg.train_cfg.get("val_interval", 1), left[0] * PLANNED)
+    length = fitting(pace, old, unit == "max_epochs", cfg.train_cfg.get("val_interval", 1), left * PLANNED)
     each = f"{_time(pace.step)} an iteration, {_time(pace.validation)} a validation"
     if length < 1:
         what = "one epoch" if unit == "max_epochs" else "its validations"

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce, broadcast_object_list
 from mmengine.model import BaseTTAModel, is_model_wrapper
 
 
@@ -14,8 +14,15 @@ def unwrapped(model: Any) -> Any:
     return model
 
 
+def of_first(value: Any) -> Any:
+    """Return the value of the first process; all must call it."""
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]
+
+
 def largest(number: int) -> int:
-    """Return the largest of the numbers that the processes of a training have; all of them must call it."""
+    """Return the largest of the numbers that the processes have; all must call it."""
     found = torch.tensor(int(number))
     all_reduce(found, "max")  # does nothing in a process alone
     return int(found)

@@ -86,10 +86,11 @@ class ResumeHook(Hook):
             _advance(runner, schedulers, checkpoint["meta"])
             _take(wrapper, schedulers, checkpoint)
         if found:
+            lines = "\n  ".join(map(str, found))
             side = "the config's count (--new-schedule)" if self.new_schedule else "the checkpoint's count"
-            lines = [f"the config has other settings than the checkpoint, and {side}:", *(f"  {entry}" for entry in found)]
-            lines += [] if self.new_schedule else ["To take the config's: --resume --new-schedule"]
-            require([doubtful("resume", "\n".join(lines))])
+            remedy = "" if self.new_schedule else "\nTo take the config's: --resume --new-schedule"
+            told = f"the config has other settings than the checkpoint, and {side}:\n  {lines}{remedy}"
+            require([doubtful("resume", told)])
         require(doubtful("resume", line) for line in _others(runner, checkpoint))
 
 
@@ -118,19 +119,11 @@ def _require_same_parameters(runner: Runner, wrapper: OptimWrapper, checkpoint: 
         fault = f"its optimiser has the parameters in another order: number {place} has another shape"
     else:
         return
-    why = [f"  {entry}" for entry in changed[:SHOWN]] or [
-        "  unknown. Other frozen parts, another optimiser, paramwise_cfg or constructor can be the cause"
-    ]
-    source = runner._load_from
+    unknown = "unknown. Other frozen parts, another optimiser, paramwise_cfg or constructor can be the cause"
+    why = "\n  ".join(map(str, changed[:SHOWN] or [unknown]))
     raise InputError(
-        "\n".join(
-            [
-                f"--resume {source}: {fault}. What differs:",
-                *why,
-                "Resume with the settings of the checkpoint, or begin anew from its weights, without --resume: "
-                f"--cfg-options load_from={source}",
-            ]
-        )
+        f"--resume {runner._load_from}: {fault}. What differs:\n  {why}\nResume with the settings of the checkpoint, or begin "
+        f"anew from its weights, without --resume: --cfg-options load_from={runner._load_from}"
     )
 
 
