@@ -1,7 +1,8 @@
 """Losses and gradients that are not finite: detected before they reach the weights, traced to the module that causes them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -101,15 +102,12 @@ def watched(model: nn.Module) -> Iterator[list[str]]:
     """Yield a list that receives the name of the first module whose output is not finite, as the model runs."""
     found: list[str] = []
 
-    def looker(name: str) -> Callable[..., None]:
-        def look(module: nn.Module, inputs: Any, output: Any) -> None:
-            if not found and not all_finite(output):
-                given = "" if all_finite(inputs) else ", whose input is not finite either"
-                found.append(f"{name} ({type(module).__name__}){given}")
+    def look(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        if not found and not all_finite(output):
+            given = "" if all_finite(inputs) else ", whose input is not finite either"
+            found.append(f"{name} ({type(module).__name__}){given}")
 
-        return look
-
-    handles = [module.register_forward_hook(looker(name or "the model")) for name, module in model.named_modules()]
+    handles = [module.register_forward_hook(partial(look, name or "the model")) for name, module in model.named_modules()]
     try:
         yield found
     finally:
@@ -118,16 +116,9 @@ def watched(model: nn.Module) -> Iterator[list[str]]:
 
 
 def all_finite(values: Any) -> bool:
-    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors_in(values))
-
-
-def tensors_in(values: Any) -> Iterator[Tensor]:
-    """Yield the floating-point tensors of nested lists, tuples and dicts."""
+    """Return whether all floating-point tensors in nested lists, tuples and dicts are finite."""
     if isinstance(values, Tensor):
-        if values.is_floating_point():
-            yield values
-    elif isinstance(values, dict):
-        yield from tensors_in(list(values.values()))
-    elif isinstance(values, list | tuple):
-        for value in values:
-            yield from tensors_in(value)
+        return not values.is_floating_point() or bool(torch.isfinite(values).all())
+    if isinstance(values, dict):
+        values = list(values.values())
+    return not isinstance(values, list | tuple) or all(map(all_finite, values))
