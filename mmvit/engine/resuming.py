@@ -120,7 +120,7 @@ def _require_same_parameters(runner: Runner, wrapper: OptimWrapper, checkpoint: 
     else:
         return
     unknown = "unknown. Other frozen parts, another optimiser, paramwise_cfg or constructor can be the cause"
-    why = "\n  ".join(map(str, changed[:SHOWN] or [unknown]))
+    why = "\n  ".join([str(entry) for entry in changed[:SHOWN]] or [unknown])
     raise InputError(
         f"--resume {runner._load_from}: {fault}. What differs:\n  {why}\nResume with the settings of the checkpoint, or begin "
         f"anew from its weights, without --resume: --cfg-options load_from={runner._load_from}"
