@@ -105,11 +105,7 @@ class TurnHook(Hook):
         loops = sys.modules.get("mmvit.engine.loops")
         if loops is not None:
             times.wrap(loops, "begin_streams", "exact loop: random streams")
-
-    def before_train(self, runner: Runner) -> None:
-        interruption = sys.modules.get("mmvit.engine.interruption")
-        if interruption is not None:
-            self.times.wrap(interruption.Interruption, "agreed", "exact loop: signals")
+            times.wrap(loops, "largest", "exact loop: signals")
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self._before(runner)

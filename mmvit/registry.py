@@ -5,25 +5,17 @@ imports nothing that can fail for a reason worth seeing, because mmengine swallo
 one raised by a location surfaces as itself.
 """
 
-from mmengine.registry import HOOKS as ROOT_HOOKS
-from mmengine.registry import LOOPS as ROOT_LOOPS
-from mmengine.registry import METRICS as ROOT_METRICS
-from mmengine.registry import MODELS as ROOT_MODELS
-from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
-from mmengine.registry import OPTIM_WRAPPERS as ROOT_OPTIM_WRAPPERS
-from mmengine.registry import RUNNERS as ROOT_RUNNERS
-from mmengine.registry import STRATEGIES as ROOT_STRATEGIES
-from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
+from mmengine import registry as roots
 from mmengine.registry import Registry, build_runner_from_cfg
 
 SCOPE = "mmvit"
 
 MODELS = Registry(
-    "model", parent=ROOT_MODELS, scope=SCOPE, locations=["mmvit.backbones", "mmvit.engine.tta", "mmvit.losses.structure"]
+    "model", parent=roots.MODELS, scope=SCOPE, locations=["mmvit.backbones", "mmvit.engine.tta", "mmvit.losses.structure"]
 )
 HOOKS = Registry(
     "hook",
-    parent=ROOT_HOOKS,
+    parent=roots.HOOKS,
     scope=SCOPE,
     locations=[
         "mmvit.engine.opening",
@@ -39,22 +31,22 @@ HOOKS = Registry(
         "mmvit.demo.report",
     ],
 )
-METRICS = Registry("metric", parent=ROOT_METRICS, scope=SCOPE, locations=["mmvit.measure.binary_metric"])
-LOOPS = Registry("loop", parent=ROOT_LOOPS, scope=SCOPE, locations=["mmvit.engine.loops"])
+METRICS = Registry("metric", parent=roots.METRICS, scope=SCOPE, locations=["mmvit.measure.binary_metric"])
+LOOPS = Registry("loop", parent=roots.LOOPS, scope=SCOPE, locations=["mmvit.engine.loops"])
 TRANSFORMS = Registry(
     "transform",
-    parent=ROOT_TRANSFORMS,
+    parent=roots.TRANSFORMS,
     scope=SCOPE,
     locations=["mmvit.data.images", "mmvit.data.label_maps", "mmvit.data.bands"],
 )
 RUNNERS = Registry(
-    "runner", build_func=build_runner_from_cfg, parent=ROOT_RUNNERS, scope=SCOPE, locations=["mmvit.engine.fsdp"]
+    "runner", build_func=build_runner_from_cfg, parent=roots.RUNNERS, scope=SCOPE, locations=["mmvit.engine.fsdp"]
 )
-STRATEGIES = Registry("strategy", parent=ROOT_STRATEGIES, scope=SCOPE, locations=["mmvit.engine.fsdp"])
-OPTIM_WRAPPERS = Registry("optimizer wrapper", parent=ROOT_OPTIM_WRAPPERS, scope=SCOPE, locations=["mmvit.engine.computing"])
+STRATEGIES = Registry("strategy", parent=roots.STRATEGIES, scope=SCOPE, locations=["mmvit.engine.fsdp"])
+OPTIM_WRAPPERS = Registry("optimizer wrapper", parent=roots.OPTIM_WRAPPERS, scope=SCOPE, locations=["mmvit.engine.computing"])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     "optimizer wrapper constructor",
-    parent=ROOT_OPTIM_WRAPPER_CONSTRUCTORS,
+    parent=roots.OPTIM_WRAPPER_CONSTRUCTORS,
     scope=SCOPE,
     locations=["mmvit.engine.layer_decay"],
 )

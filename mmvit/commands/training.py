@@ -120,9 +120,6 @@ def run(command: Callable[[Options], Any], kind: type[Options], asked: Namespace
     A launcher's local rank goes into the environment, where everybody looks for it.
     """
     os.environ.setdefault("LOCAL_RANK", str(asked.local_rank))
-    return exit_status(_run, command, kind, asked)
-
-
-def _run(command: Callable[[Options], Any], kind: type[Options], asked: Namespace) -> None:
     words = {**vars(asked), "variant": demo_variant(asked.demo)}
-    command(kind(**{field.name: words[field.name] for field in fields(kind)}))  # type: ignore[arg-type]  # both are dataclasses
+    options = kind(**{field.name: words[field.name] for field in fields(kind)})  # type: ignore[arg-type]  # both are dataclasses
+    return exit_status(command, options)

@@ -8,6 +8,7 @@ worker loads a sample nor what that worker did before, and no generator has to b
 
 import random
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,20 +45,14 @@ class Draw(NamedTuple):
     position: Position
 
 
-class Draws:
-    """Function that torch calls to load a batch, as a dataset's `__getitems__`."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-
-    def __call__(self, batch: Sequence[Draw | int]) -> list[Any]:
-        return [self._load(entry) for entry in batch]
-
-    def _load(self, entry: Draw | int) -> Any:
-        if not isinstance(entry, Draw):  # another loader reads the same dataset
-            return self.dataset[entry]
-        begin_streams(entry.position)
-        return self.dataset[entry.sample]
+def load_batch(dataset: Dataset, batch: Sequence[Draw | int]) -> list[Any]:
+    """Return the samples of a batch; its entries are plain indices where another loader reads the same dataset."""
+    samples = []
+    for entry in batch:
+        if isinstance(entry, Draw):
+            begin_streams(entry.position)
+        samples.append(dataset[entry.sample if isinstance(entry, Draw) else entry])
+    return samples
 
 
 class Plan:
@@ -123,8 +118,8 @@ class PlannedLoader(DataLoader):
         if hasattr(plan.sampler, "seed"):
             plan.sampler.seed = seed
 
-    def epoch(self, epoch: int, first: int, start: int) -> Iterator[Any]:
-        """Return the batches of an epoch.
+    def epoch(self, epoch: int, first: int, start: int, endless: bool = False) -> Iterator[Any]:
+        """Return the batches of an epoch, or if `endless`, of that one and all that follow.
 
         Args:
             epoch: its number, which the order depends on.
@@ -132,13 +127,7 @@ class PlannedLoader(DataLoader):
             start: iteration to begin at.
         """
         plan = self.batch_sampler
-        plan.epoch, plan.first, plan.start, plan.endless = epoch, first, start, False
-        return iter(self)
-
-    def epochs(self, start: int) -> Iterator[Any]:
-        """Return the batches of all epochs, one after the other, from iteration `start` on."""
-        plan = self.batch_sampler
-        plan.epoch, plan.first, plan.start, plan.endless = 0, 0, start, True
+        plan.epoch, plan.first, plan.start, plan.endless = epoch, first, start, endless
         return iter(self)
 
 
@@ -156,7 +145,7 @@ def planned(loader: DataLoader) -> PlannedLoader:
     dataset: Any = loader.dataset
     if len(dataset) == 0:
         raise _nothing()  # some samplers would search its first index forever
-    dataset.__getitems__ = Draws(dataset)
+    dataset.__getitems__ = partial(load_batch, dataset)
     names = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context")
     options = {name: getattr(loader, name) for name in (*names, "prefetch_factor", "persistent_workers", "pin_memory_device")}
     return PlannedLoader(dataset, batch_sampler=Plan(loader.batch_sampler), **options)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce_params, is_distributed, is_main_process
+from mmengine.dist import all_reduce_params, is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import Runner
 from torch import nn
@@ -66,12 +66,13 @@ class CheckpointHook(MMEngineCheckpointHook):
         Raises:
             CheckpointError: a weight is NaN or infinite.
         """
-        if name := first_nonfinite(checkpoint["state_dict"], buffers_of(unwrapped(runner.model))):
+        model = unwrapped(runner.model)
+        if name := first_nonfinite(checkpoint["state_dict"], dict(model.named_buffers())):
             raise CheckpointError(
                 f"not saved: {name} has values that are not finite after iteration {checkpoint['meta']['iter']}. "
                 f"{advice(runner.work_dir)}"
             )
-        for part in unwrapped(runner.model).modules():
+        for part in model.modules():
             if isinstance(part, Pyramid) and part.norm_eps is not None:
                 checkpoint["meta"][NORM_EPS] = part.norm_eps
         if chosen := runner.message_hub.log_scalars.get("val/threshold"):  # of mmvit.BinaryMetric, in the newest validation
@@ -81,7 +82,8 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         average_statistics(runner.model)
-        there = self._steps_with(step)
+        before = self.keep_ckpt_ids if self.max_keep_ckpts > 0 else ()
+        there = [*(other for other in before if other != step), step]
         outdated = there[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
         # With the outdated ones: if the run is killed now, the resumed run removes them.
         runner.message_hub.update_info(KEPT, there)
@@ -100,16 +102,11 @@ class CheckpointHook(MMEngineCheckpointHook):
             **self.args,
         )
         publish(runner, self.last_ckpt)
-        self._remove([self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)) for old in outdated])
-        self._remove([self.file_backend.join_path(self.out_dir, INTERRUPTED)])
+        names = [*(self.filename_tmpl.format(old) for old in outdated), INTERRUPTED]
+        self._remove([self.file_backend.join_path(self.out_dir, name) for name in names])
         if self.max_keep_ckpts > 0:
             self.keep_ckpt_ids.extend(there)  # a deque that drops the outdated ones
             runner.message_hub.update_info(KEPT, list(self.keep_ckpt_ids))
-
-    def _steps_with(self, step: int) -> list[int]:
-        """Return the steps of the kept checkpoints, with this one as the newest."""
-        before = list(self.keep_ckpt_ids) if self.max_keep_ckpts > 0 else []
-        return [other for other in before if other != step] + [step]
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
         before = self._best()
@@ -173,8 +170,7 @@ def average_statistics(model: nn.Module) -> None:
     """
     norms = [module for module in model.modules() if isinstance(module, _NormBase) and module.track_running_stats]
     statistics = [value for norm in norms for value in (norm.running_mean, norm.running_var) if value is not None]
-    if statistics and is_distributed():
-        all_reduce_params(statistics, op="mean")
+    all_reduce_params(statistics, op="mean")  # does nothing in a process alone
 
 
 def publish(runner: Runner, checkpoint: str) -> None:
@@ -200,10 +196,6 @@ def first_nonfinite(state: Mapping[str, Any], buffers: Collection[str] = ()) -> 
             if not good.all():
                 return name
     return None
-
-
-def buffers_of(model: nn.Module) -> set[str]:
-    return {name for name, _ in model.named_buffers()}
 
 
 def category_ids(dataset: Any) -> list[int]:

@@ -36,10 +36,8 @@ RUNTIME: dict[str, Any] = {
     "resume": False,
 }
 CLOSING = ("mmvit.PicturesHook", "mmvit.ResultsHook")  # hooks at the end of a training
-DRAWING = {
-    "mmdet": ("DetVisualizationHook", "DetLocalVisualizer"),
-    "mmseg": ("SegVisualizationHook", "SegLocalVisualizer"),
-}
+TELLING = ("mmvit.OpeningHook", "mmvit.ProgressHook", *CLOSING)  # hooks that tell of a run
+TOOLKITS = {"mmdet": "Det", "mmseg": "Seg"}  # by scope, how names of their hooks and visualizers begin
 Launcher = Literal["none", "pytorch", "slurm", "mpi"]
 
 
@@ -110,9 +108,8 @@ def train_config(options: TrainOptions) -> Config:
         options.variant.prepare()  # its images are counted
     cfg.changed += apply_short(cfg, options)
     others = [hook for hook in cfg.custom_hooks if hook.get("type") not in CLOSING]  # which a config of a work dir has
-    cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *others, *(dict(type=kind) for kind in CLOSING)]
-    if options.variant is not None:
-        cfg.custom_hooks = [*cfg.custom_hooks, *(dict(type=kind) for kind in options.variant.hooks)]
+    last = (*CLOSING, *(options.variant.hooks if options.variant else ()))
+    cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *others, *(dict(type=kind) for kind in last)]
     track(cfg, options.track, Path(cfg.filename).stem, Path(cfg.work_dir).name)
     return cfg
 
@@ -169,7 +166,7 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
     cfg.launcher = options.launcher
     cfg.changed += _fit_workers(cfg)
     ours = [dict(type=f"mmvit.{name}") for name in ("NameFilesHook", "CheckLabelsHook", "OpeningHook", "ProgressHook")]
-    cfg.custom_hooks = [*(cfg.get("custom_hooks") or ()), *ours]
+    cfg.custom_hooks = [*cfg.custom_hooks, *ours]
     if not torch.cuda.is_available():
         _run_on_cpu(cfg)
     return cfg
@@ -195,17 +192,19 @@ def _fill_in(cfg: Config) -> None:
         if cfg.get(key) is None:
             cfg[key] = deepcopy(value)
     cfg.randomness.setdefault("seed", None)
-    scope = cfg.get("default_scope")
-    if scope in DRAWING:
-        hook, visualizer = DRAWING[scope]
-        if not cfg.default_hooks.get("visualization"):
-            cfg.default_hooks.visualization = dict(type=hook)
-        if not cfg.get("visualizer"):
-            cfg.visualizer = dict(type=visualizer)
+    toolkit = TOOLKITS.get(cfg.get("default_scope"))
+    if toolkit and not cfg.default_hooks.get("visualization"):
+        cfg.default_hooks.visualization = dict(type=f"{toolkit}VisualizationHook")
     if not cfg.get("visualizer"):
-        cfg.visualizer = dict(type="Visualizer")
+        cfg.visualizer = dict(type=f"{toolkit}LocalVisualizer" if toolkit else "Visualizer")
     if not cfg.visualizer.get("vis_backends"):
         cfg.visualizer.vis_backends = [dict(type="LocalVisBackend")]
+
+
+def tell_nobody(cfg: Config, *others: str) -> None:
+    """Remove from the config of a trial the hooks that tell of a run, and `others`; send its figures nowhere."""
+    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.get("type") not in (*TELLING, *others)]
+    cfg.visualizer.vis_backends = [dict(type="LocalVisBackend")]
 
 
 def _run_on_cpu(cfg: Config) -> None:
@@ -216,7 +215,7 @@ def _run_on_cpu(cfg: Config) -> None:
     """
     if cfg.launcher == "mpi":
         raise InputError("--launcher mpi: mmengine needs GPUs for it; on CPUs use torchrun and --launcher pytorch")
-    cfg.env_cfg = dict(cfg.get("env_cfg") or {}, dist_cfg=dict(backend="gloo"))
+    cfg.env_cfg = dict(cfg.env_cfg, dist_cfg=dict(backend="gloo"))
     if cfg.launcher != "none":
         cfg.model_wrapper_cfg = dict(
             type="MMDistributedDataParallel",
@@ -269,12 +268,11 @@ def _use_compile(cfg: Config) -> None:
 
 def _resume(cfg: Config, resume: str) -> None:
     checkpoint = last_checkpoint(cfg.work_dir) if resume == "auto" else resume
-    if resume != "auto" and "://" not in resume and not Path(resume).is_file():
+    if checkpoint is not None and "://" not in checkpoint and not Path(checkpoint).is_file():
+        if resume == "auto":
+            named = f"{cfg.work_dir}/last_checkpoint names {checkpoint}"
+            raise InputError(f"--resume: {named}, which does not exist. Give one with --resume PATH")
         raise InputError(f"--resume {resume}: no such file. Give a checkpoint, or nothing to take the newest of {cfg.work_dir}")
-    if resume == "auto" and checkpoint is not None and not Path(checkpoint).is_file():
-        raise InputError(
-            f"--resume: {cfg.work_dir}/last_checkpoint names {checkpoint}, which does not exist. Give one with --resume PATH"
-        )
     if checkpoint is None and cfg.load_from:
         cfg.resume = False  # nothing to resume yet: mmengine would forget load_from
         return

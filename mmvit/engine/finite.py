@@ -1,11 +1,12 @@
 """Losses and gradients that are not finite: detected before they reach the weights, traced to the module that causes them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_rank, is_distributed
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -14,8 +15,8 @@ from ..compat.versions import total_norm
 from ..errors import InputError
 from ..registry import HOOKS
 from .batches import Position, begin_streams
-from .checkpoints import advice, buffers_of, first_nonfinite
-from .models import unwrapped
+from .checkpoints import advice, first_nonfinite
+from .models import largest, unwrapped
 
 
 @HOOKS.register_module()
@@ -49,14 +50,14 @@ class FiniteLossHook(Hook):
         self.batch = data_batch
 
     def _update_params(self, loss: Tensor, *arguments: Any, **options: Any) -> None:
-        if not on_any_process(not bool(torch.isfinite(loss.detach()).all())):
+        if not largest(not torch.isfinite(loss.detach()).all()):  # on no process
             self.left_out = 0
             self.update(loss, *arguments, **options)
             return
         self.left_out += 1
         what = f"iteration {self.runner.iter + 1}: the loss is {loss.item():g}"
         model = unwrapped(self.runner.model)
-        if name := first_nonfinite(model.state_dict(), buffers_of(model)):
+        if name := first_nonfinite(model.state_dict(), dict(model.named_buffers())):
             raise InputError(f"{what}, and {name} holds values that are not finite. {advice(self.runner.work_dir)}")
         source = self._source()
         if self.left_out > self.patience:
@@ -101,15 +102,12 @@ def watched(model: nn.Module) -> Iterator[list[str]]:
     """Yield a list that receives the name of the first module whose output is not finite, as the model runs."""
     found: list[str] = []
 
-    def looker(name: str) -> Callable[..., None]:
-        def look(module: nn.Module, inputs: Any, output: Any) -> None:
-            if not found and not all_finite(output):
-                given = "" if all_finite(inputs) else ", whose input is not finite either"
-                found.append(f"{name} ({type(module).__name__}){given}")
+    def look(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        if not found and not all_finite(output):
+            given = "" if all_finite(inputs) else ", whose input is not finite either"
+            found.append(f"{name} ({type(module).__name__}){given}")
 
-        return look
-
-    handles = [module.register_forward_hook(looker(name or "the model")) for name, module in model.named_modules()]
+    handles = [module.register_forward_hook(partial(look, name or "the model")) for name, module in model.named_modules()]
     try:
         yield found
     finally:
@@ -118,25 +116,9 @@ def watched(model: nn.Module) -> Iterator[list[str]]:
 
 
 def all_finite(values: Any) -> bool:
-    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors_in(values))
-
-
-def tensors_in(values: Any) -> Iterator[Tensor]:
-    """Yield the floating-point tensors of nested lists, tuples and dicts."""
+    """Return whether all floating-point tensors in nested lists, tuples and dicts are finite."""
     if isinstance(values, Tensor):
-        if values.is_floating_point():
-            yield values
-    elif isinstance(values, dict):
-        yield from tensors_in(list(values.values()))
-    elif isinstance(values, list | tuple):
-        for value in values:
-            yield from tensors_in(value)
-
-
-def on_any_process(here: bool) -> bool:
-    """Return whether a condition holds on any process of the training. All processes must call it."""
-    if not is_distributed():
-        return here
-    flag = torch.tensor(int(here))
-    all_reduce(flag, "max")
-    return bool(flag)
+        return not values.is_floating_point() or bool(torch.isfinite(values).all())
+    if isinstance(values, dict):
+        values = list(values.values())
+    return not isinstance(values, list | tuple) or all(map(all_finite, values))

@@ -8,8 +8,6 @@ from functools import partial
 from types import FrameType, TracebackType
 from typing import Any
 
-import torch
-from mmengine.dist import all_reduce, is_distributed
 from mmengine.logging import print_log
 from torch.utils.data import get_worker_info
 
@@ -21,7 +19,7 @@ held = threading.local()  # the signal mask of a thread that forks
 
 
 class Interruption:
-    """Context that notes the first SIGTERM or SIGINT; a second one acts as usual.
+    """Context that notes the first SIGTERM or SIGINT in `number`, which is 0 before; a second one acts as usual.
 
     Outside the main thread, where Python allows no handlers, it notes nothing. Forked processes keep the actions from before:
     a pool of theirs could not be terminated otherwise.
@@ -40,14 +38,6 @@ class Interruption:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         active.discard(self)
         self._restore()
-
-    def agreed(self) -> int:
-        """Return the signal that any process of the training received, or 0. All processes must call it."""
-        if not is_distributed():
-            return self.number
-        number = torch.tensor(self.number)
-        all_reduce(number, "max")
-        return int(number)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._restore()

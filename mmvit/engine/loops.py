@@ -1,7 +1,7 @@
 """mmengine's training loops, resumed bit for bit.
 
 Differences from mmengine's:
-- Random numbers are a function of (seed, rank, iteration): see `randomness` and `batches`. mmengine's checkpoints contain the
+- Random numbers are a function of (seed, rank, iteration): see `batches`. mmengine's checkpoints contain the
   seed; the number of processes must stay the same.
 - A resumed run continues at the exact batch, even in the middle of an epoch, and loads none of the batches before it.
 - A validation that was killed is repeated.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from mmengine.dist import barrier, broadcast_object_list, get_rank, get_world_size
+from mmengine.dist import barrier, get_rank, get_world_size
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner import EpochBasedTrainLoop as EpochBased
 from mmengine.runner import IterBasedTrainLoop as IterBased
@@ -29,6 +29,7 @@ from .batches import PlannedLoader, Position, begin_streams, planned
 from .checkpoints import save_interrupted
 from .computing import whole_counts
 from .interruption import Interruption
+from .models import largest, of_first
 
 # Keys in the message hub:
 VALIDATED = "validated_iter"  # iteration after which the last validation began
@@ -59,9 +60,7 @@ class Exact(BaseLoop):
 
     def begin(self) -> None:
         """Set the seed, possibly from a checkpoint: rank 0's on all ranks, because `diff_rank_seed` gives each another one."""
-        seeds = [self.runner.seed]
-        broadcast_object_list(seeds)
-        self.seed = seeds[0]
+        self.seed = of_first(self.runner.seed)
         self.dataloader.begin(self.seed, get_rank())
         self.runner.message_hub.update_info(BATCHES, self.batches())
         self.runner.message_hub.update_info(FORMS, forms_in_training(next(self.runner.model.parameters()).device.type))
@@ -80,7 +79,7 @@ class Exact(BaseLoop):
         begin_streams(Position(self.seed, get_rank(), self._iter))
         self.run_iter(*arguments)
         self.steps += 1
-        number = self.interruption.agreed()
+        number = largest(self.interruption.number)  # of the signals that the processes received
         if number and self.runner.optim_wrapper.should_update():  # otherwise accumulated gradients would be lost
             save_interrupted(self.runner)
             barrier()  # a launcher that sees one process end would kill the one that saves
@@ -165,7 +164,7 @@ class IterBasedTrainLoop(Exact, IterBased):
         self.runner.call_hook("before_train")
         self.begin()
         self.runner.call_hook("before_train_epoch")  # the whole training is one epoch to mmengine's hooks
-        self.dataloader_iterator = self.fetched(self.dataloader.epochs(start=self._iter))
+        self.dataloader_iterator = self.fetched(self.dataloader.epoch(0, first=0, start=self._iter, endless=True))
         with Interruption() as self.interruption:
             self._validate_if_due()
             while self._iter < self._max_iters and not self.stop_training:

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import broadcast_object_list
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
@@ -21,14 +20,13 @@ from mmengine.runner import Runner
 from ..compat.texts import plain_values, text_of
 from ..config.schedules import length_of, set_length
 from ..errors import InputError
+from .configuration import tell_nobody
+from .models import of_first
 from .terminal import FOR_TERMINAL, Terminal
 
 LEAD, COUNTED = 3, 20  # iterations before the clock starts where steps are quick, and those that it times at most
 SHARE = 0.05  # of the time, after which the measurement ends
 PLANNED = 0.9  # share of the time left that is planned
-TELLING = tuple(  # hooks that tell of a run, or look at what it does not do
-    f"mmvit.{name}Hook" for name in ("Opening", "Progress", "Pictures", "Results", "CheckSettings", "Resume", "DemoReport")
-)
 KEY = "minutes"  # in the config: what was asked for, and the length that was chosen
 
 
@@ -53,20 +51,15 @@ class PaceHook(Hook):
         self.limit, self.count, self.began, self.uncounted = limit, 0, 0.0, 0
         self.pace: Pace | None = None
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
         now = _now()
         self.count += 1
         if self.count == 1 or (self.count == LEAD and now - self.began < self.limit):
             self.began, self.uncounted = now, self.count
         counted = self.count - self.uncounted
-        enough = [counted > 0 and (counted >= COUNTED or now - self.began > self.limit)]
-        broadcast_object_list(enough)  # the processes stop together
-        if enough[0]:
-            paces = [Pace((now - self.began) / counted, self._validation(runner), len(runner.train_loop.dataloader))]
-            broadcast_object_list(paces)
-            self.pace = paces[0]
+        if of_first(counted > 0 and (counted >= COUNTED or now - self.began > self.limit)):  # the processes stop together
+            pace = Pace((now - self.began) / counted, self._validation(runner), len(runner.train_loop.dataloader))
+            self.pace = of_first(pace)
             raise _MeasuredError
 
     def _validation(self, runner: Runner) -> float:
@@ -102,10 +95,9 @@ def fit(cfg: Config, minutes: float, began: float, build: Callable[[Config], Run
         InputError: the time does not suffice.
     """
     pace = measured(cfg, minutes * 60 * SHARE, build, terminal)
-    left = [minutes * 60 - (time.monotonic() - began)]
-    broadcast_object_list(left)
+    left = of_first(minutes * 60 - (time.monotonic() - began))
     old, unit = length_of(cfg, "--minutes")
-    length = fitting(pace, old, unit == "max_epochs", cfg.train_cfg.get("val_interval", 1), left[0] * PLANNED)
+    length = fitting(pace, old, unit == "max_epochs", cfg.train_cfg.get("val_interval", 1), left * PLANNED)
     each = f"{_time(pace.step)} an iteration, {_time(pace.validation)} a validation"
     if length < 1:
         what = "one epoch" if unit == "max_epochs" else "its validations"
@@ -135,8 +127,7 @@ def measured(cfg: Config, limit: float, build: Callable[[Config], Runner], termi
     MMLogger.get_current_instance().info("measuring the first iterations ...", extra={FOR_TERMINAL: True})
     trial.load_from, trial.resume = None, False
     trial.default_hooks.checkpoint = None
-    trial.custom_hooks = [entry for entry in cfg.custom_hooks if entry.get("type") not in TELLING]
-    trial.visualizer.vis_backends = [dict(type="LocalVisBackend")]
+    tell_nobody(trial, "mmvit.DemoReportHook", "mmvit.CheckSettingsHook", "mmvit.ResumeHook")
     for name in ("val_interval", "val_begin"):
         trial.train_cfg[name] = 10**9
     trial.train_cfg.pop("dynamic_intervals", None)

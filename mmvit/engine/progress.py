@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.dist import is_main_process
@@ -61,30 +61,20 @@ class ProgressHook(Hook):
         self._start(runner)
         self._begin("train", runner.max_iters, runner.iter)
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
-    ) -> None:
-        self._advance("train", runner.iter + 1, _figures(runner))
-
     def before_val(self, runner: Runner) -> None:
         self._begin("val", len(runner.val_dataloader))
-
-    def after_val_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Sequence | None = None
-    ) -> None:
-        self._advance("val", batch_idx + 1)
-
-    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        self._end("val", runner, metrics)
 
     def before_test(self, runner: Runner) -> None:
         self._start(runner)
         self._begin("test", len(runner.test_dataloader))
 
-    def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Sequence | None = None
-    ) -> None:
-        self._advance("test", batch_idx + 1)
+    def _after_iter(self, runner: Runner, batch_idx: int, *_: Any, mode: str = "train", **__: Any) -> None:
+        if self.progress is not None:
+            done, figures = (runner.iter + 1, _figures(runner)) if mode == "train" else (batch_idx + 1, "")
+            self.progress.update(self.tasks[mode], completed=done, figures=figures)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        self._end("val", runner, metrics)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         self._end("test", runner, metrics)
@@ -104,10 +94,6 @@ class ProgressHook(Hook):
     def _begin(self, task: str, total: int, completed: int = 0) -> None:
         if self.progress is not None:
             self.tasks[task] = self.progress.add_task(task, total=total, completed=completed, figures="")
-
-    def _advance(self, task: str, completed: int, figures: str = "") -> None:
-        if self.progress is not None:
-            self.progress.update(self.tasks[task], completed=completed, figures=figures)
 
     def _end(self, task: str, runner: Runner, metrics: dict[str, float] | None) -> None:
         if self.progress is not None:

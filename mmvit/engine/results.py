@@ -173,9 +173,6 @@ class ResultsHook(Hook):
         self.results.validations = [*done, now]
         self._write(runner)
 
-    def after_train(self, runner: Runner) -> None:
-        self._write(runner)
-
     def after_run(self, runner: Runner) -> None:
         if hasattr(self, "results"):  # a training's: the config of a work dir, with which one tests, has the hook, too
             runner.logger.info(f"done\n{closing_lines(self.results)}")
@@ -218,6 +215,8 @@ class ResultsHook(Hook):
         if is_main_process():
             self.results.checkpoint = find_latest_checkpoint(runner.work_dir)
             self.results.write()
+
+    after_train = _write
 
 
 def split_by_class(

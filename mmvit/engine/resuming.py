@@ -86,10 +86,11 @@ class ResumeHook(Hook):
             _advance(runner, schedulers, checkpoint["meta"])
             _take(wrapper, schedulers, checkpoint)
         if found:
+            lines = "\n  ".join(map(str, found))
             side = "the config's count (--new-schedule)" if self.new_schedule else "the checkpoint's count"
-            lines = [f"the config has other settings than the checkpoint, and {side}:", *(f"  {entry}" for entry in found)]
-            lines += [] if self.new_schedule else ["To take the config's: --resume --new-schedule"]
-            require([doubtful("resume", "\n".join(lines))])
+            remedy = "" if self.new_schedule else "\nTo take the config's: --resume --new-schedule"
+            told = f"the config has other settings than the checkpoint, and {side}:\n  {lines}{remedy}"
+            require([doubtful("resume", told)])
         require(doubtful("resume", line) for line in _others(runner, checkpoint))
 
 
@@ -118,19 +119,11 @@ def _require_same_parameters(runner: Runner, wrapper: OptimWrapper, checkpoint: 
         fault = f"its optimiser has the parameters in another order: number {place} has another shape"
     else:
         return
-    why = [f"  {entry}" for entry in changed[:SHOWN]] or [
-        "  unknown. Other frozen parts, another optimiser, paramwise_cfg or constructor can be the cause"
-    ]
-    source = runner._load_from
+    unknown = "unknown. Other frozen parts, another optimiser, paramwise_cfg or constructor can be the cause"
+    why = "\n  ".join([str(entry) for entry in changed[:SHOWN]] or [unknown])
     raise InputError(
-        "\n".join(
-            [
-                f"--resume {source}: {fault}. What differs:",
-                *why,
-                "Resume with the settings of the checkpoint, or begin anew from its weights, without --resume: "
-                f"--cfg-options load_from={source}",
-            ]
-        )
+        f"--resume {runner._load_from}: {fault}. What differs:\n  {why}\nResume with the settings of the checkpoint, or begin "
+        f"anew from its weights, without --resume: --cfg-options load_from={runner._load_from}"
     )
 
 
@@ -193,8 +186,8 @@ def _of_schedulers(ours: Sequence[Any], theirs: Sequence[Mapping[str, Any]]) -> 
     for index, (scheduler, other) in enumerate(zip(ours, theirs, strict=False)):
         mine = scheduler.state_dict()
         for name in _options_of(scheduler):
-            if name in mine and mine[name] != _like(other.get(name, "nothing"), mine[name]):
-                yield Difference(f"param_scheduler.{index}.{name}", _short(mine[name]), _short(other.get(name, "nothing")))
+            if name in mine and mine[name] != _like(other.get(name, NOTHING), mine[name]):
+                yield Difference(f"param_scheduler.{index}.{name}", _short(mine[name]), _short(other.get(name, NOTHING)))
 
 
 def _options_of(scheduler: Any) -> list[str]:
@@ -215,26 +208,23 @@ def _short(value: Any) -> Any:
 
 def _advance(runner: Runner, schedulers: Sequence[Any], position: Mapping[str, int]) -> None:
     """Step new schedules to the position of a checkpoint, in the order of mmengine's hook."""
-    epochs, iterations = position["epoch"], position["iter"]
-    length = len(runner.train_dataloader) if getattr(runner.train_loop, "_max_epochs", None) and epochs else 0
-    done = 0
+
+    def step(by_epoch: bool) -> None:
+        for scheduler in schedulers:
+            if bool(scheduler.by_epoch) == by_epoch:
+                scheduler.step()
+
+    epochs = position["epoch"] if getattr(runner.train_loop, "_max_epochs", None) else 0
+    length = len(runner.train_dataloader) if epochs else 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that no step of the optimiser came before
-        for number in range(1, iterations + 1):
-            for scheduler in schedulers:
-                if not scheduler.by_epoch:
-                    scheduler.step()
-            if length and number % length == 0 and done < epochs:
-                done += 1
-                _step_epoch(schedulers)
-        for _ in range(epochs - done if length else 0):  # of a training with other batches
-            _step_epoch(schedulers)
-
-
-def _step_epoch(schedulers: Sequence[Any]) -> None:
-    for scheduler in schedulers:
-        if scheduler.by_epoch:
-            scheduler.step()
+        for number in range(1, position["iter"] + 1):
+            step(by_epoch=False)
+            if epochs and number % length == 0:
+                epochs -= 1
+                step(by_epoch=True)
+        for _ in range(epochs):  # of a training with other batches
+            step(by_epoch=True)
 
 
 def _take(wrapper: OptimWrapper, schedulers: Sequence[Any], checkpoint: dict) -> None:

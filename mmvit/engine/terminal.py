@@ -63,10 +63,6 @@ class Terminal(logging.Filter):
             files[0].handle(record)
         self.early = None if files else self.early
 
-    def leave(self, logger: logging.Logger) -> None:
-        for handler in logger.handlers:
-            handler.removeFilter(self)
-
 
 @contextmanager
 def terminal(verbose: bool) -> Iterator[Terminal]:
@@ -96,7 +92,8 @@ def terminal(verbose: bool) -> Iterator[Terminal]:
         for module in printing:
             vars(module).pop("print", None)
         for logger in MMLogger._instance_dict.values():
-            ours.leave(logger)
+            for handler in logger.handlers:
+                handler.removeFilter(ours)
 
 
 def near(*parts: str) -> str:

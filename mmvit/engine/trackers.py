@@ -10,20 +10,17 @@ from ..errors import InputError
 
 
 class Tracker(NamedTuple):
-    """A tracker: the type of mmengine's backend, the package that it imports, and its settings for a project and a run."""
+    """A tracker: the type of mmengine's backend, and its settings for a project and a run."""
 
     backend: str
-    package: str
     settings: Callable[[str, str], dict[str, Any]]
 
 
-TRACKERS = {  # by the names of their options
-    "tensorboard": Tracker("TensorboardVisBackend", "tensorboard", lambda project, run: {}),
-    "wandb": Tracker("WandbVisBackend", "wandb", lambda project, run: dict(init_kwargs=dict(project=project, name=run))),
-    "mlflow": Tracker("MLflowVisBackend", "mlflow", lambda project, run: dict(exp_name=project, run_name=run)),
-    "clearml": Tracker(
-        "ClearMLVisBackend", "clearml", lambda project, run: dict(init_kwargs=dict(project_name=project, task_name=run))
-    ),
+TRACKERS = {  # by the names of their options, which are those of the packages that the backends import
+    "tensorboard": Tracker("TensorboardVisBackend", lambda project, run: {}),
+    "wandb": Tracker("WandbVisBackend", lambda project, run: dict(init_kwargs=dict(project=project, name=run))),
+    "mlflow": Tracker("MLflowVisBackend", lambda project, run: dict(exp_name=project, run_name=run)),
+    "clearml": Tracker("ClearMLVisBackend", lambda project, run: dict(init_kwargs=dict(project_name=project, task_name=run))),
 }
 
 
@@ -38,8 +35,8 @@ def track(cfg: Config, names: Iterable[str], project: str, run: str) -> None:
             raise InputError(f"track has {name!r}. Expected some of {', '.join(TRACKERS)}")
         tracker = TRACKERS[name]
         try:
-            import_module(tracker.package)
+            import_module(name)
         except ImportError as error:
-            raise InputError(f"--{name}: {error}. Get it with pip install {tracker.package}") from error
+            raise InputError(f"--{name}: {error}. Get it with pip install {name}") from error
         others = [backend for backend in cfg.visualizer.vis_backends if backend.get("type") != tracker.backend]
         cfg.visualizer.vis_backends = [*others, dict(type=tracker.backend, **tracker.settings(project, run))]

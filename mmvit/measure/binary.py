@@ -17,12 +17,7 @@ CUTS = np.arange(1, 100) / 100  # thresholds of which one is chosen
 
 
 def figures(found: ndarray, truth: ndarray) -> dict[str, float]:
-    """Return the figures of one image.
-
-    Args:
-        found: (H, W), probabilities of the foreground.
-        truth: (H, W), booleans.
-    """
+    """Return the figures of one image: probabilities of the foreground (H, W), and where it is, booleans (H, W)."""
     found = stretched(found)
     return dict(
         S=s_measure(found, truth),
@@ -33,12 +28,9 @@ def figures(found: ndarray, truth: ndarray) -> dict[str, float]:
 
 
 def figures_of(labels: ndarray, predicted: ndarray, found: ndarray, ignored: int = 255) -> dict[str, float]:
-    """Return Dice and the other figures of one image; ignored pixels count as background that was found.
+    """Return Dice of the `predicted` mask and the other figures of one image, whose `labels` are 1 in the foreground.
 
-    Args:
-        labels: (H, W), 1 for the foreground.
-        predicted: (H, W), booleans.
-        found: (H, W), probabilities of the foreground.
+    Ignored pixels count as background that was found.
     """
     seen, truth = labels != ignored, labels == 1
     return dict(Dice=dice(predicted & seen, truth), **figures(np.where(seen, found, 0), truth))

@@ -5,7 +5,6 @@ from pathlib import PurePath
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 from prettytable import PrettyTable  # which mmseg needs for its own
@@ -60,8 +59,10 @@ class BinaryMetric(IoUMetric):
         labels = sample["gt_sem_seg"]["data"].squeeze().cpu().numpy()
         predicted = (sample["pred_sem_seg"]["data"].squeeze() == 1).cpu().numpy()
         scores = sample["seg_logits"]["data"]
-        found = np.where(labels != self.ignore_index, probabilities(scores).cpu().numpy(), 0)
-        curve = dice_by_threshold(found, labels == 1) if len(scores) == 1 else None
+        single = len(scores) == 1  # of one channel mmseg gives probabilities, of two logits
+        found = (scores[0] if single else scores.softmax(0)[1]).cpu().numpy()
+        found = np.where(labels != self.ignore_index, found, 0)
+        curve = dice_by_threshold(found, labels == 1) if single else None
         return figures_of(labels, predicted, found, self.ignore_index), curve
 
     def compute_metrics(self, results: list) -> dict[str, Any]:
@@ -85,8 +86,3 @@ def table(rows: dict[str, dict[str, float]]) -> str:
     made = PrettyTable(["test set", *next(iter(rows.values()))], float_format=".4")
     made.add_rows([[name, *row.values()] for name, row in rows.items()])
     return f"\n{made}"
-
-
-def probabilities(scores: torch.Tensor) -> torch.Tensor:
-    """Return the probabilities (H, W) of the foreground: mmseg gives those of one channel, and logits (2, H, W) of two."""
-    return scores[0] if len(scores) == 1 else scores.softmax(0)[1]

@@ -1,17 +1,10 @@
 """Whether scores are the probabilities that they look like."""
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 BINS = 10
 
 
-def _zeros() -> np.ndarray:
-    return np.zeros(BINS)
-
-
-@dataclass
 class Calibration:
     """Predictions by tenths of their scores.
 
@@ -19,9 +12,8 @@ class Calibration:
         sums, right, numbers: (10,) sums of the scores, numbers of correct predictions and of all.
     """
 
-    sums: np.ndarray = field(default_factory=_zeros)
-    right: np.ndarray = field(default_factory=_zeros)
-    numbers: np.ndarray = field(default_factory=_zeros)
+    def __init__(self) -> None:
+        self.sums, self.right, self.numbers = np.zeros((3, BINS))
 
     def add(self, scores: np.ndarray, right: np.ndarray) -> None:
         """Count predictions: scores (N,) from 0 to 1, and whether each is correct (N,)."""

@@ -22,11 +22,7 @@ AREAS = ("all", "small", "medium", "large")
 
 
 class Evaluation:
-    """COCO's evaluation, by the masks of the found objects if there are any.
-
-    Args:
-        truth, found: the objects.
-        images, classes: their numbers.
+    """COCO's evaluation of annotated and found objects, by the masks of the found ones if there are any.
 
     Attributes:
         cells: (classes, 4, images), the evaluator's matches by range of areas; None where a class has no objects.

@@ -57,12 +57,7 @@ def _chosen(images: list[Any], dataset: DatasetView) -> list[Any]:
 
 
 def annotated_objects(dataset: DatasetView, masks: bool, most: int | None = None) -> tuple[list[str], Objects]:
-    """Return the first `most` images of a dataset in COCO's format, and their objects.
-
-    Args:
-        dataset: a dataset of a config.
-        masks: whether to read outlines.
-        most: number of images; None for all.
+    """Return the first `most` images of a dataset in COCO's format, by default all, and their objects.
 
     Raises:
         InputError: the dataset is of another kind, or its annotation file cannot be read.

@@ -8,13 +8,9 @@ from .coco import mean
 
 
 def confusion(truth: np.ndarray, found: np.ndarray, classes: int) -> np.ndarray:
-    """Return the number of pixels by true and by found label, (classes + 1, classes).
+    """Return the number of pixels by true and by found label, (classes + 1, classes), of labels (H, W).
 
     The last row has the pixels whose true label is no class. Ignored ones are left out.
-
-    Args:
-        truth, found: labels (H, W).
-        classes: number of classes.
     """
     counted = truth != IGNORED
     rows = np.minimum(truth[counted], classes).astype(np.int64)
@@ -24,10 +20,7 @@ def confusion(truth: np.ndarray, found: np.ndarray, classes: int) -> np.ndarray:
 def by_class(pixels: np.ndarray) -> dict[str, np.ndarray]:
     """Return `IoU`, `Acc` (recall) and `Precision` of each class, from 0 to 1, and `aAcc`, by mmseg's evaluator.
 
-    NaN where there are no pixels to divide by.
-
-    Args:
-        pixels: a matrix from `confusion`.
+    They are NaN where the matrix from `confusion` has no pixels to divide by.
     """
     from mmseg.evaluation import IoUMetric
 
@@ -40,10 +33,6 @@ def by_class(pixels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def figures(pixels: np.ndarray) -> dict[str, float]:
-    """Return mIoU, mAcc and aAcc in percent, as mmseg's evaluator does; NaN without pixels.
-
-    Args:
-        pixels: a matrix from `confusion`.
-    """
+    """Return mIoU, mAcc and aAcc of a matrix from `confusion` in percent, as mmseg's evaluator does; NaN without pixels."""
     metrics = by_class(pixels)
     return {name: 100 * mean(metrics[key]) for name, key in (("mIoU", "IoU"), ("mAcc", "Acc"), ("aAcc", "aAcc"))}

@@ -26,21 +26,15 @@ from ..checks.advice import describe
 from ..checks.findings import Finding, not_checked, ok, wrong
 from ..checks.settings import schedule_faults
 from ..config.datasets import datasets_of, name_of
-from ..config.parts import parts_of
+from ..config.parts import mappings, parts_of
 from ..config.work_dirs import last_checkpoint
-from ..engine.configuration import TrainOptions, train_config, without_pretrained
+from ..engine.configuration import TrainOptions, tell_nobody, train_config, without_pretrained
 from ..engine.models import unwrapped
 from ..engine.start import start_of
 from ..errors import first_few
 from ..pyramid import Pyramid
 
 SAMPLES = 2  # that are validated
-SAYING = (
-    "mmvit.OpeningHook",
-    "mmvit.ProgressHook",
-    "mmvit.PicturesHook",
-    "mmvit.ResultsHook",
-)  # hooks that tell of a run, of which there is none
 
 
 class Watch(Hook):
@@ -238,24 +232,10 @@ def shrink(cfg: Config) -> None:
     train.val_interval, train.val_begin = 1, 1
     train.pop("dynamic_intervals", None)
     cfg.optim_wrapper.pop("accumulative_counts", None)
-    hooks = cfg.setdefault("default_hooks", {})
-    hooks.setdefault("checkpoint", dict(type="mmvit.CheckpointHook"))
-    by_epoch = "max_iters" not in train
-    hooks.checkpoint.update(interval=1, by_epoch=by_epoch)
-    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.get("type") not in SAYING]
-    if cfg.get("visualizer"):
-        cfg.visualizer.vis_backends = [dict(type="LocalVisBackend")]
-    _let_through(cfg.model)
-
-
-def _let_through(part: Any) -> None:
-    """Set every threshold of scores to zero, so that an untrained model predicts something that can be evaluated."""
-    if isinstance(part, dict):
-        for name, value in part.items():
-            if name == "score_thr" and isinstance(value, float):
-                part[name] = 0.0
-            else:
-                _let_through(value)
-    elif isinstance(part, list | tuple):
-        for entry in part:
-            _let_through(entry)
+    cfg.default_hooks.setdefault("checkpoint", dict(type="mmvit.CheckpointHook"))
+    cfg.default_hooks.checkpoint.update(interval=1, by_epoch="max_iters" not in train)
+    tell_nobody(cfg)
+    part: Any
+    for part in mappings(cfg.model):
+        if isinstance(part.get("score_thr"), float):
+            part["score_thr"] = 0.0  # an untrained model predicts something, too, that can be evaluated

@@ -12,6 +12,7 @@ from small_datasets import refusal
 from mmvit.checks.pretrained import fetch_pretrained
 from mmvit.checks.table import check_start
 from mmvit.config.files import load_config
+from mmvit.config.work_dirs import LAST
 from mmvit.demo.recipe import DEMO
 from mmvit.engine.configuration import TestOptions, TrainOptions, test_config, train_config
 from mmvit.errors import InputError
@@ -194,3 +195,14 @@ def test_missing_checkpoint_in_a_list(cfg: Config) -> None:
     cfg.model.backbone.init_cfg = [dict(type="Normal", layer="Conv2d"), dict(type="Pretrained", checkpoint="nowhere/x.pth")]
     with pytest.raises(InputError, match=r"nowhere/x\.pth: no such file \(model\.backbone\.init_cfg\.1\.checkpoint"):
         check_start(cfg, ())
+
+
+def test_resuming_from_where_the_last_checkpoint_is(tmp_path: Path) -> None:
+    """Also where mmengine has written it to another storage than this machine's."""
+    named = tmp_path / LAST
+    named.write_text("s3://bucket/epoch_1.pth")
+    cfg = train_config(TrainOptions(LEAF, tmp_path, resume="auto"))
+    assert (cfg.load_from, cfg.resume) == ("s3://bucket/epoch_1.pth", True)
+    named.write_text("absent/epoch_1.pth")
+    with pytest.raises(InputError, match=r"last_checkpoint names absent/epoch_1\.pth, which does not exist"):
+        train_config(TrainOptions(LEAF, tmp_path, resume="auto"))

@@ -181,10 +181,10 @@ NAMED = {
 def test_a_tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     tracker = TRACKERS[name]
     options = TrainOptions("fpn_van_b0_ade20k", tmp_path / "run", track=[name])
-    monkeypatch.setitem(sys.modules, tracker.package, None)
-    with pytest.raises(InputError, match=f"--{name}: .*pip install {tracker.package}"):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(InputError, match=f"--{name}: .*pip install {name}"):
         train_config(options)
-    monkeypatch.setitem(sys.modules, tracker.package, ModuleType(tracker.package))
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))
     options.cfg_options["visualizer.vis_backends"] = [dict(type=tracker.backend), dict(type="LocalVisBackend")]
     _, entry = train_config(options).visualizer.vis_backends  # once
     assert dict(re.findall(r"'(\w+)': '(\w+)'", str(entry))) == dict(type=tracker.backend, **NAMED[name])

@@ -24,10 +24,9 @@ from mmvit.commands.training import training
 from mmvit.compat.versions import NEEDS, SHARDING, TORCH
 from mmvit.engine.checkpoints import CheckpointHook, save_interrupted
 from mmvit.engine.configuration import TestOptions, TrainOptions, train_config
-from mmvit.engine.finite import on_any_process
-from mmvit.engine.interruption import Interruption
 from mmvit.engine.launch import test as evaluate
 from mmvit.engine.launch import train
+from mmvit.engine.models import largest
 
 BATCH = 2  # of one of two processes
 STEPS = 2  # DDP tells of parameters without a gradient when the next step begins
@@ -137,13 +136,6 @@ def kept_statistics(rank: int) -> dict[str, dict[str, Tensor]]:
     return found
 
 
-def agreements(rank: int) -> tuple[bool, bool, int]:
-    """What all processes take for true when the second one alone has a loss that is not finite, and a signal."""
-    interruption = Interruption()
-    interruption.number = rank * signal.SIGTERM
-    return on_any_process(rank == 1), on_any_process(False), interruption.agreed()
-
-
 def free_port() -> int:
     with socket.socket() as place:
         place.bind(("localhost", 0))
@@ -207,7 +199,7 @@ def as_one_of_two(rank: int, folder: Path, free: list[int]) -> None:
         families = {family.name: family for family in FAMILIES}
         answers["gradients"] = {case: difference(families[case[1]], case[0], rank, wrapper) for case in CASES}
         answers["statistics"] = statistics(rank)
-        answers["agreed"] = agreements(rank)
+        answers["agreed"] = largest(rank == 1), largest(False), largest(rank * signal.SIGTERM)  # a loss, and a signal
         torch.save(kept_statistics(rank), f"statistics_{rank}.pt")
 
     def test_options(name: str, launcher: str) -> TestOptions:
