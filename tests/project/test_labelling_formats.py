@@ -24,9 +24,10 @@ from labelling import (
 from PIL import Image
 
 from mmvit.errors import InputError
-from mmvit.project.description import NO_AREA, NO_LABELS, NO_PICTURE, OTHER_SIZE, OUTSIDE, Collection
+from mmvit.project.description import Collection
 from mmvit.project.folder import Folder
 from mmvit.project.formats import read
+from mmvit.project.gather import NO_AREA, NO_LABELS, NO_PICTURE, OTHER_SIZE, OUTSIDE
 from mmvit.project.writing import drawn, mask_of, write_maps
 
 DRAWN = ("coco", "polygons", "masks", "brush", "labelme")
@@ -231,7 +232,7 @@ def test_pascal_voc_segmentation(tmp_path: Path) -> None:
     assert {entry.file.stem: entry.split for entry in collection.pictures} == {
         "p 0": "train", "p 1": "train", "p 2": "val", "p 3": "val"
     }  # fmt: skip
-    write_maps(folder, collection, collection.classes, tmp_path / "out")
+    write_maps(folder, collection, tmp_path / "out")
     for entry in collection.pictures:
         with Image.open(tmp_path / "out" / f"{entry.file}.png") as written:
             found = np.bincount(np.array(written).ravel(), minlength=3)
