@@ -206,7 +206,7 @@ def in_common(one: Path, other: Path) -> int:
 
 def shared(file: Path, words: list[str]) -> int:
     """Return how many parts at the end of a path are those of another."""
-    return agreeing(*([word.lower() for word in reversed(parts)] for parts in (file.parts, words)))
+    return agreeing(map(str.lower, reversed(file.parts)), map(str.lower, reversed(words)))
 
 
 def agreeing(one: Iterable[str], other: Iterable[str]) -> int:

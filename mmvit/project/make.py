@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +39,7 @@ class Found:
     Attributes:
         task: what the model learns.
         same: groups of files with the same content.
-        decisions: what was decided, a sentence each by what it is about.
+        decisions: what was decided: what it is about, and a sentence.
     """
 
     folder: Folder
@@ -48,7 +47,7 @@ class Found:
     task: plan.Task
     facts: Facts
     same: list[list[Path]]
-    decisions: dict[str, str]
+    decisions: list[tuple[str, str]]
 
     @property
     def counted(self) -> list[str]:
@@ -76,7 +75,7 @@ def find(options: Options) -> Found:
     task, decided = retarget(collection, options.task)
     same = split.doubled(folder, (picture.file for picture in collection.pictures))
     splits = split.complete(collection, options.val, options.seed, options.group_by, same)
-    decisions = {"task": decided, "splits": splits} | {f"labels {number}": note for number, note in enumerate(collection.notes)}
+    decisions = [("task", decided), ("splits", splits), *(("labels", note) for note in collection.notes)]
     return Found(folder, collection, task, facts_of(collection, folder.root), same, decisions)
 
 
@@ -141,12 +140,13 @@ def _labels(found: Found, made: plan.Plan, out: Path) -> tuple[config.Files, str
 def _maps(found: Found, out: Path) -> tuple[config.Files, str]:
     collection, root = found.collection, found.folder.root
     lists = {name: f"splits/{name}.txt" for name in SPLITS if collection.of(name)}
-    beside = writing.parallel(found.folder, collection)
-    if beside is None:
+    found_maps = writing.parallel(found.folder, collection)
+    if found_maps is None:
         writing.write_maps(found.folder, collection, out / "labels")
-        writing.write_lists(collection, out / "splits", "", "")
-        prefixes: Mapping[str, Mapping[str, str]] = {"train": dict(img_path="", seg_map_path="labels")}
-        return config.Files(root, lists, prefixes, ("", ".png")), "label maps were written; no picture was copied"
-    writing.write_lists(collection, out / "splits", beside.pictures, beside.suffixes[0])
-    folders = dict(img_path=beside.pictures, seg_map_path=(root / beside.maps).as_posix())
-    return config.Files(root, lists, {"train": folders}, beside.suffixes), "label maps are read from your files as they are"
+        pictures, maps, suffixes = "", "labels", ("", ".png")
+        said = "label maps were written; no picture was copied"
+    else:
+        pictures, maps, suffixes = found_maps.pictures, (root / found_maps.maps).as_posix(), found_maps.suffixes
+        said = "label maps are read from your files as they are"
+    writing.write_lists(collection, out / "splits", pictures, suffixes[0])
+    return config.Files(root, lists, {"train": dict(img_path=pictures, seg_map_path=maps)}, suffixes), said

@@ -102,8 +102,8 @@ def _doubtful(found: Found) -> Iterator[tuple[int, str]]:
 def decided(console: Console, found: Found, plan: Plan, written: str) -> None:
     """Print what was decided."""
     heading(console, "Decided")
-    for label, text in found.decisions.items():
-        line(console, label.split()[0], text)
+    for label, text in found.decisions:
+        line(console, label, text)
     line(console, "files", written)
     line(console, "base", f"mmvit::{plan.base}")
     if plan.weights:
