@@ -138,15 +138,12 @@ def _labels(found: Found, made: plan.Plan, out: Path) -> tuple[config.Files, str
 
 
 def _maps(found: Found, out: Path) -> tuple[config.Files, str]:
-    collection, root = found.collection, found.folder.root
+    collection = found.collection
     lists = {name: f"splits/{name}.txt" for name in SPLITS if collection.of(name)}
-    found_maps = writing.parallel(found.folder, collection)
-    if found_maps is None:
+    place, said = writing.parallel(found.folder, collection), "label maps are read from your files as they are"
+    if place is None:
         writing.write_maps(found.folder, collection, out / "labels")
-        pictures, maps, suffixes = "", "labels", ("", ".png")
-        said = "label maps were written; no picture was copied"
-    else:
-        pictures, maps, suffixes = found_maps.pictures, (root / found_maps.maps).as_posix(), found_maps.suffixes
-        said = "label maps are read from your files as they are"
-    writing.write_lists(collection, out / "splits", pictures, suffixes[0])
-    return config.Files(root, lists, {"train": dict(img_path=pictures, seg_map_path=maps)}, suffixes), said
+        place, said = writing.Parallel("", "labels", ("", ".png")), "label maps were written; no picture was copied"
+    writing.write_lists(collection, out / "splits", place.pictures, place.suffixes[0])
+    prefixes = {"train": dict(img_path=place.pictures, seg_map_path=place.maps)}
+    return config.Files(found.folder.root, lists, prefixes, place.suffixes), said

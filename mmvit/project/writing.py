@@ -56,7 +56,7 @@ def _short(value: float) -> float:
 
 
 class Parallel(NamedTuple):
-    """Folders of pictures and of label maps with the same names below them, and the ends of these names."""
+    """Folders of pictures, below the root, and of label maps with the same names below them; the ends of these names."""
 
     pictures: str
     maps: str
@@ -71,9 +71,10 @@ def parallel(folder: Folder, collection: Collection) -> Parallel | None:
     if not collection.has_maps or collection.values != list(range(len(collection.classes))):
         return None
     found = {_roots(picture.file, picture.maps[0]) for picture in collection.pictures}
-    if len(found) != 1 or None in found or not all(flat(folder, picture.maps[0]) for picture in collection.pictures):
+    place = found.pop() if len(found) == 1 else None
+    if place is None or not all(flat(folder, picture.maps[0]) for picture in collection.pictures):
         return None
-    return found.pop()
+    return place._replace(maps=(folder.root / place.maps).as_posix())
 
 
 def _roots(picture: Path, label: Path) -> Parallel | None:

@@ -48,7 +48,7 @@ def _objects(gathering: Gathering, picture: Picture, image: Element) -> None:
             continue
         try:
             thing = _thing(name, entry, picture)
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OverflowError):
             thing = None
         gathering.add(picture, thing, where)
 

@@ -116,7 +116,7 @@ def brush(encoded: list[int], expected: int) -> Iterator[int]:
     Raises:
         ValueError: it has another number of values.
     """
-    bits = np.unpackbits(np.array(encoded, np.uint8))
+    bits = "".join(f"{byte:08b}" for byte in bytes(encoded))
     place = 0
 
     def take(count: int) -> int:
@@ -124,7 +124,7 @@ def brush(encoded: list[int], expected: int) -> Iterator[int]:
         if place + count > len(bits):
             raise ValueError("the stream ends early")
         place += count
-        return int("".join(map(str, bits[place - count : place])), 2)
+        return int(bits[place - count : place], 2)
 
     total, word = take(32), take(5) + 1
     sizes = [take(4) + 1 for _ in range(4)]

@@ -52,7 +52,7 @@ def _shapes(gathering: Gathering, picture: Picture, shapes: Sequence[Any], file:
             continue
         try:
             thing = _thing(name, kind, shape, picture)
-        except (TypeError, KeyError, IndexError, *NO_IMAGE):
+        except (TypeError, KeyError, IndexError, OverflowError, *NO_IMAGE):
             thing = None
         if thing is None:
             gathering.add(picture, None, f"{file} ({name}, {kind})")
