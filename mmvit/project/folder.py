@@ -46,8 +46,8 @@ class Folder:
         self.broken: dict[Path, str] = {}
         self._contents: dict[Path, Any] = {}
         if not self.pictures:
-            archives = first_few([str(file) for file in self.of(".zip", ".tar", ".gz", ".7z", ".rar")])
-            more = f"; unpack {archives} first" if archives else ""
+            archives = self.of(".zip", ".tar", ".gz", ".7z", ".rar")
+            more = f"; unpack {first_few(archives)} first" if archives else ""
             more += f"; links are not followed, name the folder that {first_few(self.links)} leads to" if self.links else ""
             inside = [
                 file for file in self.of(".json") if isinstance(said := self.content(file), dict) and said.get("imageData")

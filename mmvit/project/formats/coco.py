@@ -63,8 +63,8 @@ def _one_a_split(files: list[Path]) -> dict[str, Path]:
     for split, several in sorted(by_split.items(), key=lambda item: (*SPLITS, WHOLE).index(item[0])):
         best = [file for file in several if "instances" in file.name] or several
         if len(best) > 1:
-            names = first_few([str(file) for file in best])
-            raise InputError(f"several COCO files for {'the same pictures' if split == WHOLE else split}: {names}. Keep one")
+            whose = "the same pictures" if split == WHOLE else split
+            raise InputError(f"several COCO files for {whose}: {first_few(best)}. Keep one")
         chosen[split] = best[0]
     return chosen
 
