@@ -49,10 +49,10 @@ def _new(asked: Namespace) -> int:
         found = make.find(options)
     tell.found(console, found)
     planned = plan(found.task, options.arch, options.head, found.facts)
-    project = make.write(options, found, planned)
-    tell.decided(console, found, planned, project.written)
-    status = _examine(console, project.config)
-    name = shlex.quote(str(project.config.parent))
+    config, written = make.write(options, found, planned)
+    tell.decided(console, found, planned, written)
+    status = _examine(console, config)
+    name = shlex.quote(str(config.parent))
     picture = found.folder.root / (found.collection.of("val") + found.collection.pictures)[0].file
     tell.commands(
         console,

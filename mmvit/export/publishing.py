@@ -14,12 +14,11 @@ from ..data.files import write_whole
 from ..errors import InputError
 from ..version import REPOSITORY, __version__
 from ..weights.addresses import row_of
-from ..weights.archives import read_checkpoint
+from ..weights.archives import read_checkpoint, write_tensors
 from ..weights.contents import contents_of
 from ..weights.downloads import fetch
 from ..weights.hub import upload
 from ..weights.whole import NORM_EPS, THRESHOLD
-from ..weights.writing import write_tensors
 
 KEPT = ("epoch", "iter", "mmengine_version", NORM_EPS, THRESHOLD)  # kept of a checkpoint's meta, besides config and classes
 PRIVATE = re.compile(r"(?m)^(work_dir|load_from|resume) *=.*\n?")  # lines of a config: places on the machine that trained

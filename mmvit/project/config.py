@@ -53,6 +53,7 @@ def text(title: str, plan: Plan, classes: Sequence[str], files: Files) -> str:
         classes: names, in the order of the annotation files or of the values of label maps.
     """
     base = f"{plan.base}.py" if plan.source else f"mmvit::{plan.base}.py"
+    clipping = 'dict(type="value", clip_value=0.5)' if plan.task == "binary" else "dict(max_norm=10.0)"
     lines = [
         f"# {title}",
         f'_base_ = "{base}"  # the recipe, of which the rest is what these data change',
@@ -62,7 +63,7 @@ def text(title: str, plan: Plan, classes: Sequence[str], files: Files) -> str:
         *_model(plan, len(classes)),
         f"scale = {plan.sizes.scale}  # long and short side: {plan.sizes.reason}",
         *_loading(plan),
-        *(_pixel_pipeline(plan) if plan.pixels else _object_pipeline(plan)),
+        *_training(plan),
         f"resize = dict(scale=scale, keep_ratio={plan.keep_ratio})",
         f"{'tested' if plan.bands else 'test_pipeline'} = "
         '[dict(step, **resize) if step["type"] == "Resize" else step for step in _base_.test_pipeline]',
@@ -76,7 +77,7 @@ def text(title: str, plan: Plan, classes: Sequence[str], files: Files) -> str:
         "val_dataloader, test_dataloader = dict(dataset=val_data), dict(dataset=test_data)",
         *_schedule(plan),
         *([ONE_RATE] * plan.one_rate),
-        f"optim_wrapper = dict(optimizer=dict(lr={plan.lr}), clip_grad={_clipping(plan)}"
+        f"optim_wrapper = dict(optimizer=dict(lr={plan.lr}), clip_grad={clipping}"
         f"{', paramwise_cfg=one_rate' * plan.one_rate})  # {plan.lr_reason}",
         f"auto_scale_lr = dict(base_batch_size={plan.batch})  # from which --auto-scale-lr scales the rate",
     ]
@@ -139,10 +140,6 @@ def _model(plan: Plan, count: int) -> list[str]:
     return [*lines, f"model = dict({', '.join(parts)})"] if plan.bands else [*lines, *_rows("model = dict(", parts, ")")]
 
 
-def _clipping(plan: Plan) -> str:
-    return 'dict(type="value", clip_value=0.5)' if plan.task == "binary" else "dict(max_norm=10.0)"
-
-
 def _heads(plan: Plan, count: int, light: str) -> list[str]:
     """Return the number of classes of every head."""
     if plan.task == "boxes":
@@ -166,63 +163,59 @@ def _loading(plan: Plan) -> list[str]:
     return [f'load = dict(type="mmvit.LoadBands", mean=[{mean}], std=[{std}])  # of each band in training']
 
 
-def _object_pipeline(plan: Plan) -> list[str]:
-    masks = ", with_mask=True" if plan.task == "masks" else ""
-    return [
-        "train_pipeline = [",
-        "    load," if plan.bands else '    dict(type="LoadImageFromFile"),',
-        f'    dict(type="LoadAnnotations", with_bbox=True{masks}),',
-        '    dict(type="RandomResize", scale=scale, ratio_range=(0.8, 1.25), keep_ratio=True),  # few pictures: let sizes vary',
-        '    dict(type="RandomFlip", prob=0.5),  # 0.0 if left and right mean something',
-        '    dict(type="PackDetInputs"),',
-        "]",
-    ]
-
-
-def _pixel_pipeline(plan: Plan) -> list[str]:
-    return [
-        "train_pipeline = [",
-        "    load," if plan.bands else '    dict(type="LoadImageFromFile"),',
-        '    dict(type="LoadAnnotations"),',
-        f'    dict(type="RandomResize", scale=scale, ratio_range={plan.sizes.ratio}, keep_ratio={plan.keep_ratio}),',
-        f'    dict(type="RandomCrop", crop_size={plan.sizes.crop}, cat_max_ratio={0.75 if plan.task != "binary" else 1.0}),',
-        '    dict(type="RandomFlip", prob=0.5),  # 0.0 if left and right mean something',
-        *(['    dict(type="PhotoMetricDistortion"),  # take it out if colours are measurements'] * (plan.bands is None)),
-        '    dict(type="PackSegInputs"),',
-        "]",
-    ]
+def _training(plan: Plan) -> list[str]:
+    """Return the pipeline of the pictures to train on."""
+    flip = 'dict(type="RandomFlip", prob=0.5),  # 0.0 if left and right mean something'
+    if plan.pixels:
+        steps = [
+            'dict(type="LoadAnnotations"),',
+            f'dict(type="RandomResize", scale=scale, ratio_range={plan.sizes.ratio}, keep_ratio={plan.keep_ratio}),',
+            f'dict(type="RandomCrop", crop_size={plan.sizes.crop}, cat_max_ratio={0.75 if plan.task != "binary" else 1.0}),',
+            flip,
+            *(['dict(type="PhotoMetricDistortion"),  # take it out if colours are measurements'] * (plan.bands is None)),
+            'dict(type="PackSegInputs"),',
+        ]
+    else:
+        masks = ", with_mask=True" * (plan.task == "masks")
+        steps = [
+            f'dict(type="LoadAnnotations", with_bbox=True{masks}),',
+            'dict(type="RandomResize", scale=scale, ratio_range=(0.8, 1.25), keep_ratio=True),  # few pictures: let sizes vary',
+            flip,
+            'dict(type="PackDetInputs"),',
+        ]
+    load = "load," if plan.bands else 'dict(type="LoadImageFromFile"),'
+    return ["train_pipeline = [", *(f"    {step}" for step in (load, *steps)), "]"]
 
 
 def _object_data(files: Files, count: int) -> list[str]:
-    lines = [f"data = dict(data_root={quoted(files.root.as_posix() + '/')}, metainfo=metainfo)  # pictures stay where they are"]
-    for split in SPLITS:
-        if split in files.labels:
-            pipeline = "train_pipeline" if split == "train" else "test_pipeline"
-            prefix = f"data_prefix=dict(img={quoted(files.prefixes[split]['img'])})"
-            lines.append(f"{split}_data = dict(ann_file={placed(files.labels[split])}, {prefix}, pipeline={pipeline}, **data)")
+    data = f"data = dict(data_root={quoted(files.root.as_posix() + '/')}, metainfo=metainfo)  # pictures stay where they are"
+    prefixes = {split: f", data_prefix=dict(img={quoted(files.prefixes[split]['img'])})" for split in files.labels}
     each = ", classwise=True" * (count <= LISTED)
     evaluators = f'dict(ann_file=val_data["ann_file"]{each}), dict(ann_file=test_data["ann_file"]{each})'
-    return [*lines, *_test(files), f"val_evaluator, test_evaluator = {evaluators}"]
+    return [data, *_splits(files, prefixes, ""), f"val_evaluator, test_evaluator = {evaluators}"]
 
 
 def _pixel_data(files: Files) -> list[str]:
     prefixes = files.prefixes["train"]
     folders = f"img_path={quoted(prefixes['img_path'])}, seg_map_path={placed(prefixes['seg_map_path'])}"
     suffixes = f"img_suffix={quoted(files.suffixes[0])}, seg_map_suffix={quoted(files.suffixes[1])}"
-    lines = [
+    return [
         f"prefix = dict({folders})",
         f'data = dict(_delete_=True, type="BaseSegDataset", data_root={quoted(files.root.as_posix())}, data_prefix=prefix)',
         f"data.update({suffixes}, metainfo=metainfo)  # pictures stay; lists name those of a split",
+        *_splits(files, {}, ", test_mode=True"),
     ]
+
+
+def _splits(files: Files, prefixes: Mapping[str, str], tested: str) -> list[str]:
+    """Return the dataset of each split, with options of each split and of those that are not trained on."""
+    lines = []
     for split in SPLITS:
         if split in files.labels:
-            ending = "pipeline=train_pipeline" if split == "train" else "pipeline=test_pipeline, test_mode=True"
-            lines.append(f"{split}_data = dict(ann_file={placed(files.labels[split])}, {ending}, **data)")
-    return [*lines, *_test(files)]
-
-
-def _test(files: Files) -> list[str]:
-    return [] if "test" in files.labels else ["test_data = val_data  # there is no test split"]
+            pipeline = "train_pipeline" if split == "train" else f"test_pipeline{tested}"
+            options = f"ann_file={placed(files.labels[split])}{prefixes.get(split, '')}, pipeline={pipeline}"
+            lines.append(f"{split}_data = dict({options}, **data)")
+    return lines if "test" in files.labels else [*lines, "test_data = val_data  # there is no test split"]
 
 
 def _schedule(plan: Plan) -> list[str]:

@@ -7,17 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-NO_AREA = "boxes without area"
-OUTSIDE = "objects outside of their picture"
-NO_PICTURE = "labels without a picture"
-SEVERAL = "labels whose picture could be any of several with that name"
-NO_LABELS = "pictures without labels"
-UNREADABLE = "pictures that cannot be read"
-OTHER_SIZE = "pictures that have another size than their labels say"
-NO_SHAPE = "objects that are neither boxes nor areas"
-UNKNOWN = "labels that cannot be read"
-NO_CLASS = "objects without a class"
 IGNORED = 255
+BACKGROUND = "background"
+FOREGROUND = "foreground"
 
 Polygon = list[float]  # x1, y1, x2, y2, ... in pixels
 
@@ -70,9 +62,9 @@ class Collection:
     """All that a format's reader found.
 
     Attributes:
-        format: what it is called.
         classes: names, in the order of the file that lists them.
         pictures: those that can be used.
+        format: what it is called, as `formats.read` sets it.
         splits: where the splits of the pictures come from, if they have any.
         values: for label maps, the value or the colour (r, g, b) of a pixel for each class.
         direct: for COCO files that a run can read as they are, the file of each split and the folder of its pictures.
@@ -80,9 +72,9 @@ class Collection:
         notes: what was decided while reading.
     """
 
-    format: str
     classes: list[str]
     pictures: list[Picture] = field(default_factory=list)
+    format: str = ""
     splits: str = "folders"
     values: list[Any] = field(default_factory=list)
     direct: dict[str, tuple[Path, str]] = field(default_factory=dict)
@@ -123,18 +115,12 @@ def _shoelace(polygon: Polygon) -> float:
     return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
 
 
-def rle_of(mask: np.ndarray) -> dict[str, Any]:
-    """Return a mask (H, W) as COCO's compressed RLE, with text that JSON can hold."""
+def thing_of_mask(name: str, mask: np.ndarray) -> Thing | None:
+    """Return the object that a mask (H, W) shows, with an RLE that JSON can hold; None if it is empty."""
     from pycocotools import mask as coco
 
-    packed = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return dict(size=list(packed["size"]), counts=packed["counts"].decode())
-
-
-def thing_of_mask(name: str, mask: np.ndarray) -> Thing | None:
-    """Return the object that a mask (H, W) shows; None if it is empty."""
-    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
-    if not len(rows):
+    if not mask.any():
         return None
-    box = (float(columns[0]), float(rows[0]), float(columns[-1] - columns[0] + 1), float(rows[-1] - rows[0] + 1))
-    return Thing(name, box, rle=rle_of(mask))
+    packed = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+    x, y, width, height = coco.toBbox(packed).tolist()
+    return Thing(name, (x, y, width, height), rle=dict(packed, counts=packed["counts"].decode()))

@@ -4,23 +4,25 @@ import json
 import os
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any
 from unicodedata import normalize
 from urllib.parse import parse_qs, unquote, urlparse
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import ParseError
 
 import yaml
-from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..config.datasets import SPLITS
 from ..data.orientation import orientation
 from ..data.tiff import Bands
 from ..errors import InputError, first_few
 
+NO_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for a file that is no image
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")  # what OpenCV reads as well
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
 
@@ -42,13 +44,14 @@ class Folder:
         self.root = root.resolve()
         self.files, self.links = _walked(self.root)
         self.broken: dict[Path, str] = {}
-        self._json: dict[Path, Any] = {}
-        self._xml: dict[Path, Element | None] = {}
+        self._contents: dict[Path, Any] = {}
         if not self.pictures:
-            archives = first_few([str(file) for file in self.of(".zip", ".tar", ".gz", ".7z", ".rar")])
-            more = f"; unpack {archives} first" if archives else ""
+            archives = self.of(".zip", ".tar", ".gz", ".7z", ".rar")
+            more = f"; unpack {first_few(archives)} first" if archives else ""
             more += f"; links are not followed, name the folder that {first_few(self.links)} leads to" if self.links else ""
-            inside = [file for file in self.of(".json") if isinstance(said := self.json(file), dict) and said.get("imageData")]
+            inside = [
+                file for file in self.of(".json") if isinstance(said := self.content(file), dict) and said.get("imageData")
+            ]
             more += (
                 f"; pictures inside of JSON are not read, labelme_export_json takes them out of {inside[0]}" if inside else ""
             )
@@ -95,7 +98,7 @@ class Folder:
                 shared(file, words),
                 words[-1] in (file.name, file.stem),  # A.jpg and a.jpg differ on some systems
                 folder_split(file) == split,
-                -_steps(file.parent, near.parent),
+                2 * agreeing(file.parent.parts, near.parent.parts) - len(file.parts),  # most: fewest folders up and down
                 in_common(file, near),
             )
             for file in found
@@ -116,13 +119,10 @@ class Folder:
             with Image.open(path) as image:
                 width, height = image.size
                 return (height, width) if orientation(image) > 4 else (width, height)
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
-            return self._size_of_bands(path)
-
-    def _size_of_bands(self, path: Path) -> tuple[int, int] | None:
-        """Return width and height of a TIFF file with bands that Pillow does not know; None if it is none."""
+        except NO_IMAGE:
+            pass
         try:
-            with Bands(path) as bands:
+            with Bands(path) as bands:  # of TIFF files that Pillow does not know
                 return bands.shape[1], bands.shape[0]
         except InputError:
             return None
@@ -138,31 +138,31 @@ class Folder:
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{self.root / file} cannot be read: {error}. Expected text in UTF-8") from error
 
-    def json(self, file: Path) -> Any:
-        """Return a JSON file's content, read once; None if it is no JSON."""
-        if file not in self._json:
-            try:
-                self._json[file] = json.loads(self.text(file))
-            except (InputError, ValueError, RecursionError) as error:
-                self._json[file] = None
-                self.broken[file] = f"{file}: {error}".replace("\n", " ")
-        return self._json[file]
+    def lines(self, file: Path) -> list[str]:
+        """Return the lines of a text file, without spaces around them and without empty ones."""
+        return [line.strip() for line in self.text(file).splitlines() if line.strip()]
 
-    def xml(self, file: Path) -> Element | None:
-        """Return the root of an XML file, read once; None if it is no XML, or has a document type, as no tool writes it."""
-        if file not in self._xml:
+    def content(self, file: Path) -> Any:
+        """Return the content of a JSON file or the root of an XML file, read once; None if it is broken.
+
+        An XML file with a document type, as no tool writes it, counts as broken.
+        """
+        if file not in self._contents:
             try:
-                self._xml[file] = fromstring((self.root / file).read_bytes(), forbid_dtd=True)
-            except (OSError, ParseError, DefusedXmlException, ValueError) as error:
-                self._xml[file] = None
-                self.broken[file] = f"{file}: {error or type(error).__name__}".replace("\n", " ")
-        return self._xml[file]
+                if file.suffix.lower() == ".xml":
+                    self._contents[file] = fromstring((self.root / file).read_bytes(), forbid_dtd=True)
+                else:
+                    self._contents[file] = json.loads(self.text(file))
+            except (OSError, ParseError, ValueError, RecursionError) as error:
+                self._contents[file] = None
+                self.broken[file] = f"{file}: {error}".replace("\n", " ")
+        return self._contents[file]
 
     def yaml(self, file: Path) -> Any:
         """Return a YAML file's content of plain values; None if it is no YAML."""
         try:
             return yaml.safe_load(self.text(file))
-        except (InputError, yaml.YAMLError, RecursionError):
+        except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: no UTF-8, or a date that no calendar has
             return None
 
 
@@ -206,22 +206,12 @@ def in_common(one: Path, other: Path) -> int:
 
 def shared(file: Path, words: list[str]) -> int:
     """Return how many parts at the end of a path are those of another."""
-    count = 0
-    for one, other in zip(reversed(file.parts), reversed(words), strict=False):
-        if one.lower() != other.lower():
-            break
-        count += 1
-    return count
+    return agreeing(map(str.lower, reversed(file.parts)), map(str.lower, reversed(words)))
 
 
-def _steps(one: Path, other: Path) -> int:
-    """Return how many folders up and down it is from one to the other."""
-    common = 0
-    for left, right in zip(one.parts, other.parts, strict=False):
-        if left != right:
-            break
-        common += 1
-    return len(one.parts) + len(other.parts) - 2 * common
+def agreeing(one: Iterable[str], other: Iterable[str]) -> int:
+    """Return how many parts at the beginning are the same."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 WORDS = {  # in names of folders and files, and the split that each means
@@ -259,7 +249,7 @@ def listed_splits(folder: Folder, kind: str) -> dict[str, str]:
     lists = [(file, split) for split in SPLITS for file in folder.named(f"{split}.txt")]
     for parent in (kind, "ImageSets", "Main", "Segmentation"):
         for file, split in lists:
-            for line in folder.text(file).splitlines() if file.parent.name == parent else ():
-                name = Path(re.sub(r"(\s+-1|\s\s+[01])$", "", line.strip()))  # lists of a class say whether it is there
+            for line in folder.lines(file) if file.parent.name == parent else ():
+                name = Path(re.sub(r"(\s+-1|\s\s+[01])$", "", line))  # lists of a class say whether it is there
                 found.setdefault(plain(name.stem if name.suffix.lower() in PICTURES else name.name), split)
     return found

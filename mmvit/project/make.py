@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +10,10 @@ from ..compat.systems import file_name
 from ..config.datasets import SPLITS
 from ..errors import InputError, first_few
 from . import config, formats, plan, split, writing
-from .description import Collection
+from .description import BACKGROUND, Collection
 from .folder import Folder
 from .survey import Facts, facts_of
-from .targets import BACKGROUND, name_classes, retarget
-
-READS_PIXELS = {"boxes": False, "masks": False, "classes": True, "binary": True, None: None}
+from .targets import name_classes, retarget
 
 
 @dataclass(frozen=True)
@@ -41,33 +38,22 @@ class Found:
 
     Attributes:
         task: what the model learns.
-        classes: in the order of their numbers.
         same: groups of files with the same content.
-        decisions: what was decided, a sentence each by what it is about.
+        decisions: what was decided: what it is about, and a sentence.
     """
 
     folder: Folder
     collection: Collection
     task: plan.Task
-    classes: list[str]
     facts: Facts
     same: list[list[Path]]
-    decisions: dict[str, str]
+    decisions: list[tuple[str, str]]
 
     @property
     def counted(self) -> list[str]:
         """Classes that objects or pixels are counted of; where objects are drawn into maps, not what is around them."""
-        drawn = self.task in ("classes", "binary") and not self.collection.has_maps
-        return [name for name in self.classes if not (drawn and name == BACKGROUND)]
-
-
-@dataclass(frozen=True)
-class Project:
-    """A project that was written."""
-
-    config: Path
-    plan: plan.Plan
-    written: str
+        drawn = self.task in plan.PIXELS and not self.collection.has_maps
+        return [name for name in self.collection.classes if not (drawn and name == BACKGROUND)]
 
 
 def find(options: Options) -> Found:
@@ -80,7 +66,7 @@ def find(options: Options) -> Found:
         raise InputError(f"--val {options.val:g}: expected a share between 0 and 1, such as 0.2")
     free(options)
     folder = Folder(options.data)
-    collection = formats.read(folder, options.format, READS_PIXELS[options.task])
+    collection = formats.read(folder, options.format, None if options.task is None else options.task in plan.PIXELS)
     if not collection.pictures or not collection.classes:
         reasons = "\n".join(f"  {len(where)} {what}: {first_few(where, 3)}" for what, where in collection.aside.items())
         raise InputError(f"{options.data}: read as {collection.format}, and nothing in it can be used\n{reasons}")
@@ -89,8 +75,8 @@ def find(options: Options) -> Found:
     task, decided = retarget(collection, options.task)
     same = split.doubled(folder, (picture.file for picture in collection.pictures))
     splits = split.complete(collection, options.val, options.seed, options.group_by, same)
-    decisions = {"task": decided, "splits": splits} | {f"labels {number}": note for number, note in enumerate(collection.notes)}
-    return Found(folder, collection, task, collection.classes, facts_of(collection, folder.root), same, decisions)
+    decisions = [("task", decided), ("splits", splits), *(("labels", note) for note in collection.notes)]
+    return Found(folder, collection, task, facts_of(collection, folder.root), same, decisions)
 
 
 def free(options: Options) -> Path:
@@ -108,8 +94,8 @@ def free(options: Options) -> Path:
     return out
 
 
-def write(options: Options, found: Found, made: plan.Plan) -> Project:
-    """Write the project beside its place, then move it there."""
+def write(options: Options, found: Found, made: plan.Plan) -> tuple[Path, str]:
+    """Write the project beside its place, then move it there; return its config, and a sentence on the labels."""
     out = free(options)
     beside = out.with_name(f".{out.name}-{os.getpid()}")
     try:
@@ -118,14 +104,13 @@ def write(options: Options, found: Found, made: plan.Plan) -> Project:
         raise InputError(f"{out} cannot be written: {error.strerror}. Give another folder with --out DIR") from error
     try:
         files, written = _labels(found, made, beside)
-        words = re.sub(r"[^A-Za-z0-9_-]+", "_", found.folder.root.name).strip("_")
-        name = f"{file_name(words, 'config')}.py"
-        count = len(found.classes)
-        title = f"{config.quoted(found.folder.root.name)}: {found.facts.pictures['train']} to train, {count} classes, from "
-        (beside / name).write_text(
-            config.text(f"{title}{found.collection.format}; by mmvit new, yours to change", made, found.classes, files),
-            encoding="utf-8",
+        data, classes = found.folder.root.name, found.collection.classes
+        name = file_name(re.sub(r"[^A-Za-z0-9_-]+", "_", data).strip("_"), "config") + ".py"
+        title = (
+            f"{config.quoted(data)}: {found.facts.pictures['train']} to train, {len(classes)} classes, "
+            f"from {found.collection.format}; by mmvit new, yours to change"
         )
+        (beside / name).write_text(config.text(title, made, classes, files), encoding="utf-8")
         if made.source:
             (beside / f"{made.base}.py").write_text(made.source, encoding="utf-8")
         if out.exists():
@@ -134,7 +119,7 @@ def write(options: Options, found: Found, made: plan.Plan) -> Project:
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    return Project(out / name, made, written)
+    return out / name, written
 
 
 def _labels(found: Found, made: plan.Plan, out: Path) -> tuple[config.Files, str]:
@@ -146,21 +131,19 @@ def _labels(found: Found, made: plan.Plan, out: Path) -> tuple[config.Files, str
         labels = {name: (root / file).as_posix() for name, (file, _) in collection.direct.items()}
         prefixes = {name: dict(img=prefix) for name, (_, prefix) in collection.direct.items()}
         return config.Files(root, labels, prefixes), "annotations are read from your files as they are"
-    written = writing.write_coco(collection, found.classes, out / "annotations")
+    written = writing.write_coco(collection, out / "annotations")
     labels = {name: f"annotations/{file.name}" for name, file in written.items()}
     prefixes = {name: dict(img="") for name in labels}
     return config.Files(root, labels, prefixes), "annotations were written as COCO JSON; no picture was copied"
 
 
 def _maps(found: Found, out: Path) -> tuple[config.Files, str]:
-    collection, root = found.collection, found.folder.root
+    collection = found.collection
     lists = {name: f"splits/{name}.txt" for name in SPLITS if collection.of(name)}
-    beside = writing.parallel(found.folder, collection)
-    if beside is None:
-        writing.write_maps(found.folder, collection, found.classes, out / "labels")
-        writing.write_lists(collection, out / "splits", "", "")
-        prefixes: Mapping[str, Mapping[str, str]] = {"train": dict(img_path="", seg_map_path="labels")}
-        return config.Files(root, lists, prefixes, ("", ".png")), "label maps were written; no picture was copied"
-    writing.write_lists(collection, out / "splits", beside.pictures, beside.suffixes[0])
-    folders = dict(img_path=beside.pictures, seg_map_path=(root / beside.maps).as_posix())
-    return config.Files(root, lists, {"train": folders}, beside.suffixes), "label maps are read from your files as they are"
+    place, said = writing.parallel(found.folder, collection), "label maps are read from your files as they are"
+    if place is None:
+        writing.write_maps(found.folder, collection, out / "labels")
+        place, said = writing.Parallel("", "labels", ("", ".png")), "label maps were written; no picture was copied"
+    writing.write_lists(collection, out / "splits", place.pictures, place.suffixes[0])
+    prefixes = {"train": dict(img_path=place.pictures, seg_map_path=place.maps)}
+    return config.Files(found.folder.root, lists, prefixes, place.suffixes), said

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from math import ceil, sqrt
-from pathlib import Path
 from typing import Literal
 from urllib.parse import urlparse
 
@@ -16,6 +15,7 @@ from ..weights.downloads import locate, size_of
 from .survey import SMALL, Facts
 
 Task = Literal["boxes", "masks", "classes", "binary"]
+PIXELS = ("classes", "binary")  # tasks that label pixels; the others find objects
 HEADS: dict[str, tuple[str, ...]] = {  # the first is the default
     "boxes": ("retinanet",),
     "masks": ("mask_rcnn",),
@@ -107,7 +107,7 @@ class Plan:
 
     @property
     def pixels(self) -> bool:
-        return self.task in ("classes", "binary")
+        return self.task in PIXELS
 
     @property
     def keep_ratio(self) -> bool:
@@ -133,7 +133,7 @@ def plan(task: Task, arch: str, head: str | None, facts: Facts) -> Plan:
     leaf = parse(base)
     file = shipped("configs") / f"{base}.py"
     source = None if file.is_file() else text(leaf, "mmvit::_base_")
-    recipe = _loaded(file, source)
+    recipe = load_config(file) if source is None else Config.fromstring(source, ".py")
     sizes = _sizes(task, facts)
     batch, reason = _batch(task, sizes, facts.pictures["train"])
     steps = ceil(facts.pictures["train"] / batch)
@@ -145,7 +145,7 @@ def plan(task: Task, arch: str, head: str | None, facts: Facts) -> Plan:
     whose = f"the recipe's is for {usual} a batch"
     if absence:
         usual, lr, whose = ON_CPU, RANDOM_RATES[task], "for random weights"
-    typical = facts.least * sizes.scale[0] / max(facts.size) if facts.least and task in ("boxes", "masks") else ANCHOR
+    typical = facts.least * sizes.scale[0] / max(facts.size) if facts.least and task not in PIXELS else ANCHOR
     scaled = "" if batch == usual else f" x sqrt({batch} / {usual})"
     return Plan(
         task,
@@ -173,10 +173,6 @@ def _has_rates(recipe: Config) -> bool:
     return any("lr_mult" in rule for rule in rules.values())
 
 
-def _loaded(file: Path, source: str | None) -> Config:
-    return load_config(file) if source is None else Config.fromstring(source, ".py")
-
-
 def _sizes(task: Task, facts: Facts) -> Sizes:
     long, short = max(facts.size), min(facts.size)
     most = LARGEST[task]
@@ -187,7 +183,7 @@ def _sizes(task: Task, facts: Facts) -> Sizes:
     elif facts.side is not None and facts.side < SMALL:
         factor = min(2.0, SMALL / facts.side, most[0] / long, most[1] / short)
         reason = f"larger than {long} x {short}: a tenth of the objects is below {facts.side:.0f} pixels"
-    elif facts.least is not None and task in ("boxes", "masks") and not torch.cuda.is_available():
+    elif facts.least is not None and task not in PIXELS and not torch.cuda.is_available():
         factor = min(1.0, max(0.5, SMALL / facts.least, ON_CPU_SIDE / long))
     if factor < shrink:
         reason = f"less than {long} x {short} without a GPU; more is better and slower"
@@ -212,15 +208,15 @@ def _batch(task: Task, sizes: Sizes, pictures: int) -> tuple[int, str]:
     fits = max(1, min(fits, MOST_IMAGES))
     if pictures < 4 * fits:
         fits, reason = max(1, pictures // 4), f"{pictures} pictures to train"
-    least = 2 if task in ("classes", "binary") else 1  # their batch norms need two images
+    least = 2 if task in PIXELS else 1  # their batch norms need two images
     return max(least, 2 ** (fits.bit_length() - 1)), reason
 
 
 def _epochs(task: Task, pictures: int) -> int:
     """Return how many epochs: few pictures are seen more often; 12 epochs suffice for COCO."""
-    if task in ("boxes", "masks"):
-        return max(12, min(100, round(600 / sqrt(pictures))))
-    return max(48, min(400, round(2400 / sqrt(pictures))))
+    if task in PIXELS:
+        return max(48, min(400, round(2400 / sqrt(pictures))))
+    return max(12, min(100, round(600 / sqrt(pictures))))
 
 
 def _absence(recipe: Config) -> str | None:

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 from ..errors import InputError, first_few
-from .description import Collection
+from .description import BACKGROUND, FOREGROUND, Collection
 from .plan import Task
 
-BACKGROUND = "background"
-FOREGROUND = "foreground"
 MOSTLY = 0.9  # share of objects with a drawn area from which on masks are learned
 
 
@@ -48,26 +46,21 @@ def retarget(collection: Collection, asked: Task | None) -> tuple[Task, str]:
     drawn = sum(thing.has_mask for thing in things)
     task: Task = asked or ("masks" if things and drawn >= MOSTLY * len(things) else "boxes")
     if task == "boxes":
-        reason = (
-            "boxes: objects have no drawn areas" if not drawn else f"boxes: {drawn} of {len(things)} objects have drawn areas"
-        )
-        return task, reason if asked is None else "boxes, as asked for"
+        why = f"{drawn} of {len(things)} objects have drawn areas" if drawn else "objects have no drawn areas"
+        return task, f"boxes: {why}" if asked is None else "boxes, as asked for"
     if drawn < len(things):
         _without_boxes(collection, task)
     if task == "masks":
-        return (
-            task,
-            "masks: objects have drawn areas (--task boxes for boxes alone)" if asked is None else "masks, as asked for",
-        )
+        why = "objects have drawn areas (--task boxes for boxes alone)"
+        return task, f"masks: {why}" if asked is None else "masks, as asked for"
     collection.direct = {}
     return task, _drawn_classes(collection, task)
 
 
 def _of_maps(collection: Collection, asked: Task | None) -> tuple[Task, str]:
-    two = len(collection.classes) == 2
     if asked in ("boxes", "masks"):
         raise InputError(f"--task {asked}: label maps do not tell one object from the next. Use --task classes")
-    if asked == "binary" and not two:
+    if asked == "binary" and len(collection.classes) != 2:
         raise InputError(
             f"--task binary: expected label maps with two values, found {len(collection.classes)} classes: "
             f"{first_few(collection.classes)}. Use --task classes"
@@ -96,8 +89,5 @@ def _drawn_classes(collection: Collection, task: Task) -> str:
             picture.things = [thing._replace(name=FOREGROUND) for thing in picture.things]
         collection.classes = [BACKGROUND, FOREGROUND]
         return "binary, as asked for: all objects against the rest, drawn into label maps"
-    if BACKGROUND not in collection.classes:
-        collection.classes = [BACKGROUND, *collection.classes]
-    else:
-        collection.classes = [BACKGROUND, *(name for name in collection.classes if name != BACKGROUND)]
+    collection.classes = [BACKGROUND, *(name for name in collection.classes if name != BACKGROUND)]
     return "classes of pixels, as asked for: objects were drawn into label maps, small ones above large ones"

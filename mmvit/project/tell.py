@@ -1,5 +1,6 @@
 """What `mmvit new` says: what it found, what it left aside, what it decided; short and aligned."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
@@ -33,7 +34,7 @@ def found(console: Console, found: Found) -> None:
     facts, collection = found.facts, found.collection
     counted = "" if collection.has_maps else f", {sum(len(picture.objects()) for picture in collection.pictures):,} objects"
     total = sum(facts.pictures.values())
-    classes = f"{len(found.classes)} class{'es' * (len(found.classes) > 1)}"
+    classes = f"{len(collection.classes)} class{'es' * (len(collection.classes) > 1)}"
     heading(console, f"{found.folder.root.name}: {collection.format}, {total:,} pictures{counted}, {classes}")
     console.print(_table(found))
     size = f"{facts.size[0]} x {facts.size[1]}"
@@ -66,18 +67,15 @@ def _table(found: Found) -> Table:
     return table
 
 
-def _sums(found: Found, split: str) -> dict[str, int]:
-    sums = dict.fromkeys(found.classes, 0)
+def _sums(found: Found, split: str) -> Counter[str]:
+    sums: Counter[str] = Counter()
     for picture in found.collection.of(split):
-        for name, count in picture.counts().items():
-            sums[name] = sums.get(name, 0) + count
+        sums.update(picture.counts())
     return sums
 
 
-def _figure(found: Found, counts: dict[str, int], name: str) -> str:
-    if not found.collection.has_maps:
-        return f"{counts[name]:,}"
-    return f"{counts[name] / max(1, sum(counts.values())):.1%}"
+def _figure(found: Found, counts: Counter[str], name: str) -> str:
+    return f"{counts[name] / max(1, counts.total()):.1%}" if found.collection.has_maps else f"{counts[name]:,}"
 
 
 def _doubtful(found: Found) -> Iterator[tuple[int, str]]:
@@ -104,8 +102,8 @@ def _doubtful(found: Found) -> Iterator[tuple[int, str]]:
 def decided(console: Console, found: Found, plan: Plan, written: str) -> None:
     """Print what was decided."""
     heading(console, "Decided")
-    for label, text in found.decisions.items():
-        line(console, label.split()[0], text)
+    for label, text in found.decisions:
+        line(console, label, text)
     line(console, "files", written)
     line(console, "base", f"mmvit::{plan.base}")
     if plan.weights:

@@ -1,7 +1,7 @@
 """What a run reads: annotations in COCO's format, label maps, lists. Pictures stay where they are."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,13 +10,13 @@ from PIL import Image
 
 from ..config.datasets import SPLITS
 from .description import IGNORED, Collection, Picture, Thing, area_of
-from .folder import Folder
+from .folder import Folder, agreeing
 from .formats.label_maps import flat, numbers_of
 
 
-def write_coco(collection: Collection, classes: Sequence[str], out: Path) -> dict[str, Path]:
+def write_coco(collection: Collection, out: Path) -> dict[str, Path]:
     """Write a file for each split, with the classes in their order; file names are relative to the folder of pictures."""
-    numbers = {name: number for number, name in enumerate(classes, 1)}
+    numbers = {name: number for number, name in enumerate(collection.classes, 1)}
     categories = [dict(id=number, name=name) for name, number in numbers.items()]
     written = {}
     out.mkdir(parents=True)
@@ -56,7 +56,7 @@ def _short(value: float) -> float:
 
 
 class Parallel(NamedTuple):
-    """Folders of pictures and of label maps with the same names below them, and the ends of these names."""
+    """Folders of pictures, below the root, and of label maps with the same names below them; the ends of these names."""
 
     pictures: str
     maps: str
@@ -71,9 +71,10 @@ def parallel(folder: Folder, collection: Collection) -> Parallel | None:
     if not collection.has_maps or collection.values != list(range(len(collection.classes))):
         return None
     found = {_roots(picture.file, picture.maps[0]) for picture in collection.pictures}
-    if len(found) != 1 or None in found or not all(flat(folder, picture.maps[0]) for picture in collection.pictures):
+    place = found.pop() if len(found) == 1 else None
+    if place is None or not all(flat(folder, picture.maps[0]) for picture in collection.pictures):
         return None
-    return found.pop()
+    return place._replace(maps=(folder.root / place.maps).as_posix())
 
 
 def _roots(picture: Path, label: Path) -> Parallel | None:
@@ -81,11 +82,9 @@ def _roots(picture: Path, label: Path) -> Parallel | None:
     if not label.name.startswith(picture.stem):
         return None
     ends = (picture.suffix, label.name.removeprefix(picture.stem))
-    above, beside = list(picture.parts[:-1]), list(label.parts[:-1])
-    while above and beside and above[-1] == beside[-1]:
-        above.pop()
-        beside.pop()
-    return Parallel("/".join(above), "/".join(beside), ends)
+    common = agreeing(reversed(picture.parent.parts), reversed(label.parent.parts))
+    above, beside = ("/".join(path.parts[: -1 - common]) for path in (picture, label))
+    return Parallel(above, beside, ends)
 
 
 def write_lists(collection: Collection, out: Path, prefix: str, suffix: str) -> None:
@@ -97,10 +96,10 @@ def write_lists(collection: Collection, out: Path, prefix: str, suffix: str) -> 
             (out / f"{split}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
 
 
-def write_maps(folder: Folder, collection: Collection, classes: Sequence[str], out: Path) -> None:
+def write_maps(folder: Folder, collection: Collection, out: Path) -> None:
     """Write a label map for each picture, `PICTURE.png`, with the number of each pixel's class; 255 is none."""
     for picture in collection.pictures:
-        labels = numbers_of(folder, collection.values, picture.maps[0]) if picture.maps else drawn(picture, classes)
+        labels = numbers_of(folder, collection.values, picture.maps[0]) if picture.maps else drawn(picture, collection.classes)
         file = out / f"{picture.file.as_posix()}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(labels).save(file)
@@ -113,7 +112,7 @@ def drawn(picture: Picture, classes: Sequence[str]) -> np.ndarray:
         classes: names; objects of a class that is not listed get the last number, as in background and foreground.
     """
     labels = np.zeros((picture.height, picture.width), np.uint8)
-    numbers: Mapping[str, int] = {name: number for number, name in enumerate(classes)}
+    numbers = {name: number for number, name in enumerate(classes)}
     for thing in sorted(picture.things, key=area_of, reverse=True):
         labels[mask_of(thing, picture)] = IGNORED if thing.crowd else numbers.get(thing.name, len(classes) - 1)
     return labels

@@ -66,8 +66,3 @@ WRONGLY_NAMED = tuple(  # these two files have the same digest in their names
     "653bd6b7.pth"
     for arch in ("b3", "b4")
 )
-
-
-def is_authors(source: str) -> bool:
-    """Return whether a source is the authors' file of a backbone, or a copy of one, which runs with their eps."""
-    return isinstance(row_of(source), Released)

@@ -1,4 +1,4 @@
-"""Safe reading of checkpoint files from outside: their code never runs, and their claims are checked.
+"""Safe reading of checkpoint files from outside: their code never runs, and their claims are checked. Writing of our own.
 
 Only tensors, the plain values of mmengine's checkpoints, and stand-ins for the settings of training scripts are unpickled
 (`weights_only=True`, see `compat.checkpoints`). A file cannot claim more memory than its own size, because torch writes the
@@ -10,6 +10,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from ..compat.checkpoints import safe_load
 from ..compat.python import sha256_of
+from ..data.files import write_whole
 from ..errors import CheckpointError
 
 INDEX = ".safetensors.index.json"  # end of the name of a file that lists the files of a sharded checkpoint
@@ -32,7 +34,6 @@ def read_checkpoint(path: Path, source: str | Path | None = None) -> Any:
     """Return the content of a `.safetensors` file or of one written by `torch.save`, on the CPU, without running its code.
 
     Args:
-        path: path of the file.
         source: how messages name the file; None for its path.
 
     Raises:
@@ -76,6 +77,24 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     if not isinstance(meta, dict):
         raise ValueError(f"{META} in its header holds a {type(meta).__name__}, expected an object")
     return dict(meta=meta, state_dict=tensors)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any] | None = None) -> None:
+    """Write tensors, completely or not at all: as safetensors if the name ends in `.safetensors`, otherwise as torch does.
+
+    Args:
+        meta: plain values to write as metadata; None writes the tensors alone.
+    """
+    own = {name: value.detach().clone().contiguous() for name, value in tensors.items()}  # a view would write all of its base
+    if path.suffix == ".safetensors":
+        from safetensors.torch import save
+
+        content = save(own, metadata=None if meta is None else {META: json.dumps(meta)})
+    else:
+        buffer = BytesIO()
+        torch.save(own if meta is None else dict(meta=dict(meta), state_dict=own), buffer)
+        content = buffer.getvalue()
+    write_whole(path, content)
 
 
 def shards(path: Path, source: str | Path) -> list[Path]:
@@ -160,12 +179,10 @@ def _digests(path: Path) -> Iterator[tuple[str, str]]:
         yield "its name", found[-1]
     for name in (f"{path.name}.sha256", *SUMS):
         beside = path.with_name(name)
+        named = (path.name,) if name in SUMS else (path.name, "")
         for line in beside.read_text(encoding="utf-8", errors="replace").splitlines() if beside.is_file() else ():
-            digest, _, named = line.strip().partition(" ")
-            if re.fullmatch("[0-9a-fA-F]{64}", digest) and named.strip(" *") in (
-                "" if name not in SUMS else path.name,
-                path.name,
-            ):
+            digest, _, rest = line.strip().partition(" ")
+            if re.fullmatch("[0-9a-fA-F]{64}", digest) and rest.strip(" *") in named:
                 yield name, digest.lower()
 
 

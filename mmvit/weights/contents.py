@@ -4,6 +4,7 @@
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,14 @@ class Contents:
         """Return the full prefixes that a user's prefix may mean: at the root of the file, or in a container."""
         return (prefix, *(container + prefix for container in self.containers))
 
+    def below(self, prefix: str) -> dict[str, Tensor]:
+        """Return the tensors whose names begin with a prefix, by the rest of their names."""
+        return {name[len(prefix) :]: value for name, value in self.tensors.items() if name.startswith(prefix)}
+
+    def prefixes(self) -> Counter[str]:
+        """Count the names below each prefix, the empty one included."""
+        return Counter(prefix for name in self.tensors for prefix, _ in cuts(name))
+
 
 def read_contents(source: str | Path, sha256: str | None = None) -> Contents:
     """Read a checkpoint file or URL.
@@ -57,12 +66,7 @@ def read_contents(source: str | Path, sha256: str | None = None) -> Contents:
 
 
 def contents_of(content: Any, path: Path, source: str | Path) -> Contents:
-    """Return the contents of a checkpoint that has been read.
-
-    Args:
-        content: the result of `read_checkpoint`.
-        path: path of the file.
-        source: how messages name the file.
+    """Return the contents of a checkpoint that `read_checkpoint` returned; messages name it as `source`.
 
     Raises:
         CheckpointError: it holds no tensors, or see `require_real`.
@@ -91,12 +95,11 @@ def _mappings(content: Mapping) -> Iterator[tuple[str, dict[str, Tensor]]]:
         if id(mapping) in seen:
             continue
         seen.add(id(mapping))
-        if tensors := {key: value for key, value in mapping.items() if isinstance(key, str) and isinstance(value, Tensor)}:
+        entries = {key: value for key, value in mapping.items() if isinstance(key, str)}
+        if tensors := {key: value for key, value in entries.items() if isinstance(value, Tensor)}:
             yield prefix, tensors
         if depth < DEEPEST:
-            for key, value in mapping.items():
-                if isinstance(key, str) and isinstance(value, Mapping):
-                    waiting.append((f"{prefix}{key}.", value, depth + 1))
+            waiting += [(f"{prefix}{key}.", value, depth + 1) for key, value in entries.items() if isinstance(value, Mapping)]
 
 
 def cuts(name: str) -> Iterator[tuple[str, str]]:
@@ -110,16 +113,13 @@ def cuts(name: str) -> Iterator[tuple[str, str]]:
         yield name[:start], name[start:]
 
 
-def prefixes_of(contents: Contents, most: int = 8) -> list[str]:
-    """Return the prefixes that many names share, with the number of names."""
-    counts: dict[str, int] = {}
-    for name in contents.tensors:
-        for prefix, _ in cuts(name):
-            counts[prefix] = counts.get(prefix, 0) + 1
+def common_prefixes(contents: Contents) -> list[str]:
+    """Return the prefixes that most names share, at most eight, with the number of names."""
+    counts = contents.prefixes()
     whole = counts.pop("")
     shown: list[tuple[str, int]] = []
     for prefix, count in sorted(counts.items(), key=lambda item: (-item[1], len(item[0]))):
         inner = [seen for seen, _ in shown if prefix.startswith(seen) or seen.startswith(prefix)]
         if count > 1 and not (inner and count < whole // 4):
             shown.append((prefix, count))
-    return [f"{prefix} ({count})" for prefix, count in shown[:most]]
+    return [f"{prefix} ({count})" for prefix, count in shown[:8]]

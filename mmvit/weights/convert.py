@@ -9,11 +9,11 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import CheckpointError, InputError, first_few
+from .archives import write_tensors
 from .contents import Contents, cuts, read_contents
 from .layouts import LAYOUTS, layout_of
 from .layouts.layout import Layout
 from .suggestions import networks
-from .writing import write_tensors
 
 TARGETS = ("authors", "mmdet", "timm", "mmvit", "safetensors")
 INSIDE = "backbone."
@@ -73,16 +73,14 @@ def _convert(contents: Contents, to: str, prefix: str | None) -> Converted:
     if target is None:
         there = ", ".join(dict.fromkeys(entry.toolkit for entry in LAYOUTS if entry.family == layout.family))
         raise InputError(f"--to {to}: mmvit knows no names of {layout.family} in {to}; there are {there}")
-    part = {name.removeprefix(start): value for name, value in contents.tensors.items() if name.startswith(start)}
     try:
-        ours = layout.to_ours(part)
+        ours = layout.to_ours(contents.below(start))
         theirs = target.from_ours(ours.tensors)
     except ValueError as error:
         raise CheckpointError(f"{contents.source}, as {layout}: {error}") from error
     left_out = [*ours.unknown, *(ours.origin.get(name, name) for name in theirs.unknown)]
     root = start.removesuffix(INSIDE)
-    around = {name.removeprefix(root): value for name, value in contents.tensors.items() if name.startswith(root)}
-    around = {name: value for name, value in around.items() if not name.startswith(INSIDE)}
+    around = {name: value for name, value in contents.below(root).items() if not name.startswith(INSIDE)}
     whole = start.endswith(INSIDE) and bool(around) and to != "timm"
     tensors = dict(theirs.tensors)
     if whole:
@@ -114,9 +112,8 @@ def recognise(contents: Contents, prefix: str | None = None) -> tuple[Layout, st
                     if layout.mark.match(rest):
                         counts.setdefault((layout, start), 0)
     for layout, start in counts:
-        part = {name.removeprefix(start): value for name, value in contents.tensors.items() if name.startswith(start)}
         try:
-            names = layout.to_ours(part).tensors
+            names = layout.to_ours(contents.below(start)).tensors
         except ValueError:
             continue
         counts[layout, start] = sum(_outline(name) in vocabulary(layout.family) for name in names)

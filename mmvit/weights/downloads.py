@@ -19,6 +19,7 @@ from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import torch
+from mmengine.dist import is_distributed
 from rich.console import Console
 from rich.markup import escape as escape_markup
 from rich.progress import wrap_file
@@ -50,17 +51,14 @@ def locate(source: str | Path) -> tuple[str | None, Path]:
         return None, Path(text).expanduser()
     places = [address.place for address in addresses(text)]
     there = next((path for place in places if (path := _present(place))), None)
-    return _web(places[0]), there or _target(places[0])
-
-
-def _web(place: str) -> str:
-    return hub.web_address(place) if place.startswith(hub.SCHEME) else place
+    first = places[0]
+    if first.startswith(hub.SCHEME):
+        return hub.web_address(first), there or hub.folder_of(hub.parse(first))
+    return first, there or _target(first)
 
 
 def _target(place: str) -> Path:
-    """Return the path of an address, before or after the download; for a hub, before it, only the folder is known."""
-    if place.startswith(hub.SCHEME):
-        return hub.target(place)
+    """Return the path of a URL's file, before or after the download."""
     return Path(torch.hub.get_dir()) / "checkpoints" / file_name(Path(urlparse(place).path).name)
 
 
@@ -89,7 +87,7 @@ def fetch(source: str | Path, sha256: str | None = None) -> Path:
     if not text.startswith((*REMOTE, *OWN_SCHEMES)):
         raise CheckpointError(f"checkpoint {source}: expected a path or an address with {', '.join((*REMOTE, *OWN_SCHEMES))}")
     known = [Address(place, sha256 or digest) for place, digest in addresses(text)]
-    if not _distributed():
+    if not is_distributed():
         return _obtain(text, known)
     if int(os.environ.get("LOCAL_RANK", 0)) == 0:
         _obtain(text, known)
@@ -184,15 +182,11 @@ def _receive(url: str, file: IO[bytes]) -> None:
         raise OSError(f"the connection closed after {file.tell()} of {announced} bytes")
 
 
-def size_of(url: str, timeout: float = 5) -> int:
+def size_of(url: str) -> int:
     """Return the bytes of a file on a server, 0 if the server does not tell, without downloading it.
 
     Raises:
-        OSError, ValueError: the server does not answer within `timeout` seconds, or refuses.
+        OSError, ValueError: the server does not answer within five seconds, or refuses.
     """
-    with urlopen(Request(url, method="HEAD", headers=AGENT), timeout=timeout) as answer:
+    with urlopen(Request(url, method="HEAD", headers=AGENT), timeout=5) as answer:
         return int(answer.headers.get("Content-Length") or 0)
-
-
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()

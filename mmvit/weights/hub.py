@@ -52,19 +52,13 @@ def cached(address: str) -> Path | None:
             return Path(found)
     if place.file:
         return None
-    folder = _folder(place)
-    named = folder / "refs" / (place.revision or "main")
+    named = folder_of(place) / "refs" / (place.revision or "main")
     commit = named.read_text(encoding="utf-8").strip() if named.is_file() else place.revision or "main"
-    there = [path for path in sorted((folder / "snapshots" / commit).rglob("*")) if path.name.endswith(SUFFIXES)]
+    there = [path for path in sorted((folder_of(place) / "snapshots" / commit).rglob("*")) if path.name.endswith(SUFFIXES)]
     return there[0] if len(there) == 1 else None
 
 
-def target(address: str) -> Path:
-    """Return the path of a file in the cache, or the folder that the download will put it in."""
-    return cached(address) or _folder(parse(address))
-
-
-def _folder(place: Place) -> Path:
+def folder_of(place: Place) -> Path:
     """Return the folder of a repository in the cache."""
     from huggingface_hub import constants
 

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ..errors import CheckpointError, first_few
 from ..layers.parts import Grid, resize_table
-from .addresses import is_authors
+from .addresses import row_of
 from .archives import implausible
-from .contents import Contents, prefixes_of, read_contents
+from .contents import Contents, common_prefixes, read_contents
+from .released import Released
 from .selection import Loadable, Taken, Target, select
 from .suggestions import nearest_arch
 
@@ -75,7 +76,7 @@ def load_pretrained(
     target = model.state_dict()
     network = Target(target, model)
     taken = select(contents, network, prefix)
-    dropped = [*taken.others, *taken.unused]
+    dropped = [*taken.dropped]
     found: dict[str, Tensor] = {}
     adapted: list[str] = []
     misfits: dict[str, str] = {}
@@ -110,7 +111,7 @@ def adopt_eps(model: Loadable, taken: Taken, source: str) -> list[str]:
     Copies of the authors' files in the layout of a toolkit (`mmvit://NAME`) keep the authors' eps, as they were trained.
     """
     eps = None if taken.choice.layout is None else taken.choice.layout.eps
-    if eps is None or is_authors(source) or model.norm_eps == eps:
+    if eps is None or isinstance(row_of(source), Released) or model.norm_eps == eps:
         return []
     if model.norm_eps is not None:
         return [f"norm_eps stays {model.norm_eps}, as the config has it; {taken.choice.layout} has {eps}"]
@@ -121,7 +122,7 @@ def adopt_eps(model: Loadable, taken: Taken, source: str) -> list[str]:
 def _hints(contents: Contents, taken: Taken) -> list[str]:
     """Return hints on a file that does not fit: the choice that was tried, other prefixes, and the arch that fits best."""
     lines = [f"  tried: {taken.choice}"]
-    if prefixes := prefixes_of(contents):
+    if prefixes := common_prefixes(contents):
         lines.append(f"  the file has names under {', '.join(prefixes)}; choose one with prefix='...'")
     near = nearest_arch(contents)
     return [*lines, f"  {near}"] if near else lines

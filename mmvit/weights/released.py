@@ -4,7 +4,7 @@ A backbone holds its record, and is registered here when its class is created (`
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,16 +96,14 @@ class Record:
     table_mode: str = "bilinear"
     as_classifier: Mapping[str, Any] = field(default_factory=dict)
 
-    def files(self) -> Iterator[tuple[str, Released | None]]:
-        """Yield the names of released files, such as volo_d1_384, with their rows; None for an arch without a file."""
-        yield from ((f"{self.name}_{key}", row) for key, row in (dict.fromkeys(self.archs) | {**self.released}).items())
-
 
 BACKBONES: dict[str, Any] = {}  # the class of each family by its name
-FILES: dict[str, Released | None] = {}  # those of all families
+FILES: dict[str, Released | None] = {}  # of all families by names such as volo_d1_384; None for an arch without a file
 
 
 def register(backbone: Any) -> None:
     """Add the class of a family, whose `record` has its name and its files."""
-    BACKBONES[backbone.record.name] = backbone
-    FILES.update(backbone.record.files())
+    record: Record = backbone.record
+    BACKBONES[record.name] = backbone
+    rows = {**dict.fromkeys(record.archs), **record.released}
+    FILES.update({f"{record.name}_{key}": row for key, row in rows.items()})

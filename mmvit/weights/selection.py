@@ -4,8 +4,8 @@ The choice with the most tensors of the network, by name and shape, wins. Of equ
 authors report their results. If several choices remain and their weights differ, the error names them.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -55,17 +55,15 @@ class Taken:
     Attributes:
         tensors: by our names; by the file's names if there is no counterpart.
         origin: the file's name of each, below the prefix.
-        others: the file's names outside the prefix.
-        unused: the file's names below the prefix that the layout drops.
+        dropped: the file's names outside the prefix, and those below it that the layout drops.
         remarks: notes on the choice for the user.
     """
 
     choice: Choice
     tensors: Mapping[str, Tensor]
     origin: Mapping[str, str]
-    others: tuple[str, ...]
-    unused: tuple[str, ...]
-    remarks: tuple[str, ...]
+    dropped: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 class Target:
@@ -100,13 +98,12 @@ class Target:
         Raises:
             CheckpointError: two tensors get the same name, or one cannot be cut as its rule says.
         """
-        start = len(choice.prefix)
-        below = {name[start:]: value for name, value in contents.tensors.items() if name.startswith(choice.prefix)}
+        below = contents.below(choice.prefix)
         container = max((start for start in contents.containers if choice.prefix.startswith(start)), key=len, default="")
-        others = tuple(name.removeprefix(container) for name in contents.tensors if not name.startswith(choice.prefix))
+        others = [name.removeprefix(container) for name in contents.tensors if not name.startswith(choice.prefix)]
         tensors: dict[str, Tensor] = {}
         origin: dict[str, str] = {}
-        unused = []
+        unused: list[str] = []
         rest = below
         if choice.layout is not None:
             part = {name[len(self.inside) :]: value for name, value in below.items() if name.startswith(self.inside)}
@@ -114,14 +111,12 @@ class Target:
                 renamed = choice.layout.to_ours(part)
             except ValueError as error:
                 raise CheckpointError(f"{contents.source}, as {choice.layout}: {error}") from error
-            known = {self.inside + name for name in part if name not in renamed.unknown}
-            tensors.update({self.inside + name: value for name, value in renamed.tensors.items()})
-            origin.update({self.inside + name: self.inside + old for name, old in renamed.origin.items()})
-            unused += [self.inside + name for name in renamed.unknown if choice.layout.drops_name(name)]
-            rest = {name: value for name, value in below.items() if name not in known}
+            tensors = {self.inside + name: value for name, value in renamed.tensors.items()}
+            origin = {self.inside + name: self.inside + old for name, old in renamed.origin.items()}
+            unused = [self.inside + name for name in renamed.unknown if choice.layout.drops_name(name)]
+            unknown = {self.inside + name for name in renamed.unknown}.difference(unused)
+            rest = {name: value for name, value in below.items() if name in unknown or not name.startswith(self.inside)}
         for name, value in rest.items():
-            if name in unused:
-                continue
             ours = self.base_name(name)
             if ours in tensors:
                 at_once = f"holds the names of the authors or ours and of {choice.layout} at once: " if choice.layout else ""
@@ -129,7 +124,7 @@ class Target:
                     f"{contents.source} {at_once}both {origin[ours]} and {name} are {ours}; remove those of one of them"
                 )
             tensors[ours], origin[ours] = value, name
-        return Taken(choice, tensors, origin, others, tuple(unused), ())
+        return Taken(choice, tensors, origin, (*others, *unused))
 
     def score(self, taken: Taken) -> tuple[int, int]:
         """Return how many tensors of the network were taken: those with its shape, and all."""
@@ -159,45 +154,31 @@ def select(contents: Contents, target: Target, prefix: str | None = None) -> Tak
     Raises:
         CheckpointError: there is nothing under the prefix, or several choices are equally good.
     """
-    choices = target.choices(contents)
+    choices, start = target.choices(contents), ""
     if prefix is not None:
-        starts = contents.starts(prefix)
-        if not any(name.startswith(starts) for name in contents.tensors):
+        starts = tuple(full for full in contents.starts(prefix) if any(name.startswith(full) for name in contents.tensors))
+        if not starts:
             raise CheckpointError(
                 f"{contents.source}: no key starts with prefix={prefix!r}; keys are such as {first_few(list(contents.tensors))}"
             )
-        choices = [choice for choice in choices if choice.prefix.startswith(starts)]
-    best = _best(contents, target, choices)
+        choices, start = [choice for choice in choices if choice.prefix.startswith(starts)], starts[0]
+    best = best_of(contents, target, choices)
     if not best:
-        return target.take(contents, Choice("" if prefix is None else _first(contents, prefix), None))
+        return target.take(contents, Choice(start, None))
     poor = 2 * target.score(best[0])[1] < len(target.state)  # not this network: exact loading will refuse it
     return best[0] if len(best) == 1 or poor else _decide(contents, best)
 
 
-def equally_good(contents: Contents, target: Target) -> list[Taken]:
-    """Return the choices with the most tensors of a target; none if the file has none of its names."""
-    return _best(contents, target, target.choices(contents))
+def best_of(contents: Contents, target: Target, choices: list[Choice]) -> list[Taken]:
+    """Return what is taken by the choices with the most tensors of a target.
 
-
-def _best(contents: Contents, target: Target, choices: list[Choice]) -> list[Taken]:
-    takes = [target.take(contents, choice) for choice in _likely(contents, choices)]
+    Only the prefixes with the most names below them are tried: a network's hundreds of blocks look like networks, too.
+    """
+    counts = contents.prefixes()
+    most = sorted(dict.fromkeys(choice.prefix for choice in choices), key=lambda prefix: -counts[prefix])[:24]
+    takes = [target.take(contents, choice) for choice in choices if choice.prefix in most]
     scores = [target.score(taken) for taken in takes]
     return [taken for taken, score in zip(takes, scores, strict=True) if score == max(scores)]
-
-
-def _first(contents: Contents, prefix: str) -> str:
-    return next(start for start in contents.starts(prefix) if any(name.startswith(start) for name in contents.tensors))
-
-
-def _likely(contents: Contents, choices: list[Choice]) -> Iterator[Choice]:
-    """Return the choices with the most names below their prefix; a network's hundreds of blocks look like networks, too."""
-    counts: dict[str, int] = {choice.prefix: 0 for choice in choices}
-    for name in contents.tensors:
-        for prefix, _ in cuts(name):
-            if prefix in counts:
-                counts[prefix] += 1
-    most = sorted(counts, key=lambda prefix: -counts[prefix])[:24]
-    return (choice for choice in choices if choice.prefix in most)
 
 
 def _decide(contents: Contents, equal: list[Taken]) -> Taken:
@@ -225,11 +206,10 @@ def _decide(contents: Contents, equal: list[Taken]) -> Taken:
         return first
     kind = "averaged weights" if averaged else "weights"
     remark = f"took the {kind} under {first.choice.prefix!r}; the others are there with prefix={left[0]!r}"
-    return Taken(first.choice, first.tensors, first.origin, first.others, first.unused, (remark,))
+    return replace(first, remarks=(remark,))
 
 
 def _same(one: Taken, other: Taken) -> bool:
     return one.tensors.keys() == other.tensors.keys() and all(
-        value.shape == other.tensors[name].shape and torch.equal(value, other.tensors[name])
-        for name, value in one.tensors.items()
+        torch.equal(value, other.tensors[name]) for name, value in one.tensors.items()
     )

@@ -12,7 +12,7 @@ from ..errors import CheckpointError
 from ..registry import MODELS
 from .contents import Contents
 from .released import BACKBONES
-from .selection import Loadable, Target, equally_good
+from .selection import Loadable, Target, best_of
 
 LEAST = 0.5  # share of all tensors of file and arch that must fit
 ALIKE = 0.5  # share of an arch's shapes that must be in the file; layouts change few shapes
@@ -29,7 +29,7 @@ def nearest_arch(contents: Contents) -> str | None:
         if (there & _shapes(target.state)).total() < ALIKE * len(target.state):
             continue
         try:
-            good = equally_good(outline, target)
+            good = best_of(outline, target, target.choices(outline))
         except CheckpointError:
             continue
         if not good:

@@ -49,9 +49,7 @@ def whole_of(content: Any, path: Path, source: str | Path, model: nn.Module, pre
     Nothing is loaded. `loading.require_match` checks whether it fits exactly.
 
     Args:
-        content: the result of `read_checkpoint`.
-        path: path of the file.
-        source: how messages name it, such as its address.
+        content, path, source: see `contents_of`.
         model: a detector or segmenter with any backbone; it may be on the meta device.
         prefix: see `load_pretrained`.
 

@@ -24,9 +24,10 @@ from labelling import (
 from PIL import Image
 
 from mmvit.errors import InputError
-from mmvit.project.description import NO_AREA, NO_LABELS, NO_PICTURE, OTHER_SIZE, OUTSIDE, Collection
+from mmvit.project.description import Collection
 from mmvit.project.folder import Folder
 from mmvit.project.formats import read
+from mmvit.project.gather import NO_AREA, NO_LABELS, NO_PICTURE, OTHER_SIZE, OUTSIDE, UNKNOWN
 from mmvit.project.writing import drawn, mask_of, write_maps
 
 DRAWN = ("coco", "polygons", "masks", "brush", "labelme")
@@ -59,6 +60,21 @@ def test_masks_have_the_area_that_was_drawn(tmp_path: Path) -> None:
         TOOLS[tool](root)
         areas = sorted(area_of(thing) for thing in read(Folder(root)).things())
         assert areas == [120, 384, 1600], tool
+
+
+@pytest.mark.parametrize(
+    ("tool", "old", "new"),
+    [
+        ("label_studio_brush", '"rle": [', '"rle": [300, '),
+        ("labelme_masks", '"points": [[', '"points": [[Infinity, 1], ['),
+        ("cvat_masks", 'left="', 'left="1e999'),
+    ],
+)
+def test_numbers_beyond_all_bounds(tmp_path: Path, tool: str, old: str, new: str) -> None:
+    TOOLS[tool](tmp_path)
+    for file in (*tmp_path.rglob("*.json"), *tmp_path.rglob("*.xml")):
+        file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    assert len(read(Folder(tmp_path)).aside[UNKNOWN]) == 3
 
 
 def test_one_mask_an_object(tmp_path: Path) -> None:
@@ -231,7 +247,7 @@ def test_pascal_voc_segmentation(tmp_path: Path) -> None:
     assert {entry.file.stem: entry.split for entry in collection.pictures} == {
         "p 0": "train", "p 1": "train", "p 2": "val", "p 3": "val"
     }  # fmt: skip
-    write_maps(folder, collection, collection.classes, tmp_path / "out")
+    write_maps(folder, collection, tmp_path / "out")
     for entry in collection.pictures:
         with Image.open(tmp_path / "out" / f"{entry.file}.png") as written:
             found = np.bincount(np.array(written).ravel(), minlength=3)

@@ -12,9 +12,9 @@ from PIL import Image
 
 from mmvit.commands.options import exit_status
 from mmvit.errors import InputError
-from mmvit.project.description import SEVERAL
 from mmvit.project.folder import Folder
 from mmvit.project.formats import read
+from mmvit.project.gather import SEVERAL
 from mmvit.project.make import Options, find, write
 from mmvit.project.plan import plan
 from mmvit.project.survey import facts_of
@@ -67,6 +67,7 @@ def test_data_yaml_says_the_splits(tmp_path: Path) -> None:
     folds(tmp_path, "images/{}", "labels/{}", a_line)
     text = "path: /home/somebody/set\ntrain: [../set/images/y]\nval: images/x\nnames: [a, b]\n"
     (tmp_path / "data.yaml").write_text(text)
+    (tmp_path / "notes.yaml").write_text("made: 2026-02-30\n")  # no date, for which YAML's reader raises a plain ValueError
     collection = read(Folder(tmp_path))
     assert {(entry.file.parts[1], entry.split) for entry in collection.pictures} == {("y", "train"), ("x", "val")}
     (tmp_path / "train.txt").write_text("./images/x/0.jpg\n./images/y/0.jpg\n")
@@ -178,8 +179,9 @@ def test_what_is_broken_is_named(tmp_path: Path) -> None:
         pictures(tmp_path / split)
         write_json(tmp_path / f"{split}.json", coco_content(f"{split}/"))
     (tmp_path / "val.json").write_text((tmp_path / "val.json").read_text()[:200])
-    (broken,) = read(Folder(tmp_path)).aside["label files that are broken"]
-    assert broken.startswith("val.json: ")
+    for name in (None, "coco"):
+        (broken,) = read(Folder(tmp_path), name).aside["label files that are broken"]
+        assert broken.startswith("val.json: ")
     (tmp_path / "train.json").unlink()
     with pytest.raises(InputError, match=r"Broken: val.json: "):
         read(Folder(tmp_path))
@@ -245,12 +247,15 @@ def test_labels_without_names_of_classes(tmp_path: Path) -> None:
 
 
 def test_rectangles_of_four_points(tmp_path: Path) -> None:
-    """X-AnyLabeling writes upright boxes as LabelMe's rectangles with four points, and turned ones as rotation."""
+    """X-AnyLabeling writes upright boxes as LabelMe's rectangles with four points, and turned ones as rotation.
+
+    A width that is a text is a width.
+    """
     picture(tmp_path / "a.png")
     upright, turned = [[4, 4], [24, 4], [24, 14], [4, 14]], [[30, 10], [40, 20], [35, 25], [25, 15]]
     kinds = {"rectangle": upright, "rotation": turned, "oriented_rectangle": turned}
     shapes = [dict(label=kind, points=points, shape_type=kind) for kind, points in kinds.items()]
-    write_json(tmp_path / "a.json", dict(shapes=shapes, imagePath="a.png", imageData=None))
+    write_json(tmp_path / "a.json", dict(shapes=shapes, imagePath="a.png", imageWidth="64", imageHeight=48))
     found = [(thing.box, thing.has_mask) for thing in read(Folder(tmp_path)).things()]
     assert found == [((4, 4, 20, 10), False), ((25, 10, 15, 15), True), ((25, 10, 15, 15), True)]
 

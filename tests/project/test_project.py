@@ -64,7 +64,7 @@ def unreachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def scattered(counts: dict[str, int], empty: int = 0) -> Collection:
     """Pictures with one object each of some classes, and some without."""
     names = [name for name, count in counts.items() for _ in range(count)] + [""] * empty
-    found = Collection("test", list(counts))
+    found = Collection(list(counts))
     for number, name in enumerate(names):
         things = [Thing(name, (1, 1, 9, 9))] if name else []
         found.pictures.append(Picture(Path(f"clip{number % 7}_{number}.jpg"), *SIZE, things))
@@ -117,7 +117,7 @@ def made(data: Path, **options: object) -> Config:
     asked = Options(data, Path("out"), **options)  # type: ignore[arg-type]  # the fields' own types
     found = find(asked)
     planned = plan.plan(found.task, asked.arch, asked.head, found.facts)
-    file = write(asked, found, planned).config
+    file, _ = write(asked, found, planned)
     text = file.read_text(encoding="utf-8")
     assert text.count("\n") <= 40, text
     return Config.fromfile(file)
@@ -162,7 +162,7 @@ def test_doubled_files_and_rare_classes_are_told(tmp_path: Path) -> None:
     found = find(Options(tmp_path / "data", Path("out")))
     assert len(found.same) == 3
     assert len(leaked(found.collection, found.same)) == 3
-    assert rare_classes(found.collection, found.classes) == [("cat", 2), ("dog & co", 1)]
+    assert rare_classes(found.collection, found.collection.classes) == [("cat", 2), ("dog & co", 1)]
     with Console(width=100, record=True, file=StringIO()) as console:
         tell.found(console, found)
     told = console.export_text()

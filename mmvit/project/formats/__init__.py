@@ -48,23 +48,24 @@ def read(folder: Folder, name: str | None = None, pixels: bool | None = None) ->
     Raises:
         InputError: no such format, or nothing was recognised.
     """
-    if name is not None:
-        if name not in FORMATS:
-            raise InputError(f"--format {name}: no such format; {nearest(name, FORMATS)}")
-        return FORMATS[name].read(folder)
-    rows = sorted(FORMATS.values(), key=lambda row: row.maps is not True) if pixels else list(FORMATS.values())
-    found = [row for row in rows if (pixels is not False or not row.maps) and row.recognise(folder)]
+    if name is not None and name not in FORMATS:
+        raise InputError(f"--format {name}: no such format; {nearest(name, FORMATS)}")
+    wanted = [row for row in FORMATS.values() if pixels is not False or not row.maps]
+    found = [FORMATS[name]] if name is not None else [row for row in wanted if row.recognise(folder)]
+    if pixels:
+        found.sort(key=lambda row: not row.maps)
     if not found:
-        wanted = [row.title for row in FORMATS.values() if pixels is not False or not row.maps]
         kinds = ", ".join(sorted({file.suffix or file.name for file in folder.files}))
+        titles = ", ".join(row.title for row in wanted)
         if yolo.looks_like(folder):
             yolo.names_of(folder)  # which says that nothing names the classes
         broken = f" Broken: {first_few(list(folder.broken.values()))}." if folder.broken else ""
         raise InputError(
-            f"{folder.root}: labels were not recognised. Expected one of {', '.join(wanted)}; found files {kinds}.{broken} "
+            f"{folder.root}: labels were not recognised. Expected one of {titles}; found files {kinds}.{broken} "
             "Export the labels again in one of these formats"
         )
     collection = found[0].read(folder)
+    collection.format = found[0].title
     if folder.broken:
         collection.aside["label files that are broken"] += folder.broken.values()
     if folder.links:

@@ -11,9 +11,9 @@ from typing import Any
 from ...checks.files import rle_fault
 from ...config.datasets import SPLITS
 from ...errors import InputError, first_few
-from ..description import UNKNOWN, Collection, Picture, Thing, box_of
+from ..description import Collection, Picture, Thing
 from ..folder import Folder, folder_split, split_of
-from ..gather import Gathering
+from ..gather import UNKNOWN, Gathering
 from .shapes import from_polygons
 
 WHOLE = "all"
@@ -32,10 +32,8 @@ def read(folder: Folder) -> Collection:
         InputError: two files are for the same split, and none of them is called `instances`.
     """
     files = _one_a_split(_files(folder))
-    gathering = Gathering(folder, "COCO JSON", _classes([folder.json(file) for file in files.values()]))
-    prefixes = {}
-    for split, file in files.items():
-        prefixes[split] = _read(gathering, folder, file, None if split == WHOLE else split)
+    gathering = Gathering(folder, _classes([folder.content(file) for file in files.values()]))
+    prefixes = {split: _read(gathering, file, None if split == WHOLE else split) for split, file in files.items()}
     collection = gathering.finish()
     collection.splits = "the annotation files, one a split"
     direct = {split: (file, prefix) for split, file in files.items() if (prefix := prefixes[split]) is not None}
@@ -46,12 +44,12 @@ def read(folder: Folder) -> Collection:
 
 def _files(folder: Folder) -> list[Path]:
     """Return the files with pictures, boxes and classes; those with captions alone have no classes."""
-    found = []
-    for file in folder.of(".json"):
-        content = folder.json(file)
-        if isinstance(content, dict) and all(isinstance(content.get(name), list) for name in LISTS):
-            found.append(file)
-    return found
+    contents = {file: folder.content(file) for file in folder.of(".json")}
+    return [
+        file
+        for file, content in contents.items()
+        if isinstance(content, dict) and all(isinstance(content.get(name), list) for name in LISTS)
+    ]
 
 
 def _one_a_split(files: list[Path]) -> dict[str, Path]:
@@ -65,8 +63,8 @@ def _one_a_split(files: list[Path]) -> dict[str, Path]:
     for split, several in sorted(by_split.items(), key=lambda item: (*SPLITS, WHOLE).index(item[0])):
         best = [file for file in several if "instances" in file.name] or several
         if len(best) > 1:
-            names = first_few([str(file) for file in best])
-            raise InputError(f"several COCO files for {'the same pictures' if split == WHOLE else split}: {names}. Keep one")
+            whose = "the same pictures" if split == WHOLE else split
+            raise InputError(f"several COCO files for {whose}: {first_few(best)}. Keep one")
         chosen[split] = best[0]
     return chosen
 
@@ -83,39 +81,34 @@ def _classes(contents: list[Mapping[str, Any]]) -> list[str]:
 def _same_order(folder: Folder, files: Mapping[str, Path], classes: list[str]) -> bool:
     """Return whether every file lists the classes in one order and once: mmdet numbers them in the order of the file."""
     for file in files.values():
-        names = [str(entry.get("name")) for entry in folder.json(file)["categories"] if isinstance(entry, dict)]
+        names = [str(entry.get("name")) for entry in folder.content(file)["categories"] if isinstance(entry, dict)]
         if [name for name in names if name in classes] != classes:
             return False
     return True
 
 
-def _read(gathering: Gathering, folder: Folder, file: Path, split: str | None) -> str | None:
+def _read(gathering: Gathering, file: Path, split: str | None) -> str | None:
     """Read a file into the gathering; if mmdet can read it as it is, return the folder of its pictures."""
-    content = folder.json(file)
-    before = {what: len(where) for what, where in gathering.collection.aside.items()}
-    names = {entry["id"]: str(entry.get("name") or "") for entry in content["categories"] if _has_id(entry)}
+    content, aside = gathering.folder.content(file), gathering.collection.aside
+    before = sum(map(len, aside.values()))
     pictures: dict[Any, Picture] = {}
     prefixes = set()
     for entry in content["images"]:
         if not _has_id(entry) or not isinstance(entry.get("file_name"), str):
             gathering.note(UNKNOWN, f"{file} (an image without id or file_name)")
             continue
-        said = (_number(entry.get("width")), _number(entry.get("height")))
-        picture = gathering.picture(entry["file_name"], file, said, split or folder_split(Path(entry["file_name"])))
+        named, said = entry["file_name"], (entry.get("width"), entry.get("height"))
+        picture = gathering.picture(named, file, said, split or folder_split(Path(named)))
         if picture is not None:
             pictures[entry["id"]] = picture
-            prefixes.add(_prefix(picture.file, entry["file_name"]))
-    clean = _objects(gathering, content["annotations"], names, pictures, file)
-    noted = any(len(where) > before.get(what, 0) for what, where in gathering.collection.aside.items())
+            prefixes.add(_prefix(picture.file, named))
+    clean = _objects(gathering, content, pictures, file)
+    noted = sum(map(len, aside.values())) > before
     return prefixes.pop() if clean and not noted and len(prefixes) == 1 else None
 
 
 def _has_id(entry: Any) -> bool:
     return isinstance(entry, dict) and isinstance(entry.get("id"), int | str)
-
-
-def _number(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) and value == value and abs(value) < 1e9 else 0
 
 
 def _prefix(file: Path, named: str) -> str | None:
@@ -124,12 +117,12 @@ def _prefix(file: Path, named: str) -> str | None:
     return path.removesuffix(named) if path == named or path.endswith("/" + named) else None
 
 
-def _objects(
-    gathering: Gathering, entries: list[Any], names: Mapping[Any, str], pictures: Mapping[Any, Picture], file: Path
-) -> bool:
+def _objects(gathering: Gathering, content: Mapping[str, Any], pictures: Mapping[Any, Picture], file: Path) -> bool:
+    """Add the objects of a file; return whether mmdet and pycocotools read all of them as they are."""
     clean = True
-    listed = {entry["id"] for entry in gathering.folder.json(file)["images"] if _has_id(entry)}
-    for entry in entries:
+    listed = {entry["id"] for entry in content["images"] if _has_id(entry)}
+    names = {entry["id"]: str(entry.get("name") or "") for entry in content["categories"] if _has_id(entry)}
+    for entry in content["annotations"]:
         where = f"{file} (id {entry.get('id')})" if isinstance(entry, dict) else str(file)
         try:
             picture = pictures.get(entry["image_id"])
@@ -153,7 +146,7 @@ def _objects(
 
 def _thing(entry: Mapping[str, Any], name: str) -> Thing | None:
     crowd, drawn = bool(float(entry.get("iscrowd") or 0)), entry.get("segmentation")  # "0" is a number, and true
-    box = tuple(float(value) for value in entry.get("bbox") or ())
+    box: Any = tuple(float(value) for value in entry.get("bbox") or ())
     if len(box) not in (0, 4):
         return None
     if isinstance(drawn, dict) and drawn.get("size") and drawn.get("counts"):
@@ -161,22 +154,13 @@ def _thing(entry: Mapping[str, Any], name: str) -> Thing | None:
 
         if rle_fault(drawn) is not None:
             return None
-        rle = _compressed(drawn)
-        return Thing(name, box or tuple(mask.toBbox(rle).tolist()), rle=rle, crowd=crowd)  # type: ignore[arg-type]  # four
-    shape = (
-        from_polygons(name, [polygon for polygon in drawn if isinstance(polygon, list)]) if isinstance(drawn, list) else None
-    )
-    if shape is None:
-        return Thing(name, box, crowd=crowd) if box else None  # type: ignore[arg-type]  # four
-    return shape._replace(crowd=crowd, box=box or box_of(shape.polygons or []))  # type: ignore[arg-type]  # four
-
-
-def _compressed(drawn: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an RLE in its compressed form."""
-    if isinstance(drawn["counts"], str):
-        return dict(size=list(drawn["size"]), counts=drawn["counts"])
-    from pycocotools import mask
-
-    height, width = drawn["size"]
-    packed = mask.frPyObjects(dict(size=[height, width], counts=list(map(int, drawn["counts"]))), height, width)
-    return dict(size=[height, width], counts=packed["counts"].decode())
+        (height, width), counts = drawn["size"], drawn["counts"]
+        if not isinstance(counts, str):
+            lengths = dict(size=[height, width], counts=list(map(int, counts)))
+            counts = mask.frPyObjects(lengths, height, width)["counts"].decode()
+        rle = dict(size=[height, width], counts=counts)
+        return Thing(name, box or tuple(mask.toBbox(rle).tolist()), rle=rle, crowd=crowd)
+    polygons = [polygon for polygon in drawn if isinstance(polygon, list)] if isinstance(drawn, list) else []
+    if (shape := from_polygons(name, polygons)) is not None:
+        return shape._replace(crowd=crowd, box=box or shape.box)
+    return Thing(name, box, crowd=crowd) if box else None

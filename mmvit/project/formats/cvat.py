@@ -1,37 +1,32 @@
 """CVAT's own XML, "CVAT for images 1.1": one file, boxes, polygons, masks and ellipses."""
 
-from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from ..description import NO_SHAPE, Collection, Picture, Thing, thing_of_mask
+from ..description import Collection, Picture, Thing, thing_of_mask
 from ..folder import WORDS, Folder, folder_split
-from ..gather import Gathering
+from ..gather import NO_SHAPE, Gathering
 from .shapes import ellipse, from_corners, from_polygons, turned
 
 NO_AREA_KINDS = ("points", "polyline", "tag", "skeleton", "cuboid")
 
 
 def recognise(folder: Folder) -> bool:
-    return any(_is_ours(folder.xml(file)) for file in folder.of(".xml")[:5])
+    return any(_is_ours(folder.content(file)) for file in folder.of(".xml")[:5])
 
 
 def read(folder: Folder) -> Collection:
-    gathering = Gathering(folder, "CVAT for images XML")
+    gathering = Gathering(folder)
     names: dict[str, None] = {}
-    for file in folder.of(".xml"):
-        root = folder.xml(file)
-        if root is None or not _is_ours(root):
-            gathering.note("XML files that are not CVAT's", file)
-            continue
+    for file, root in gathering.files(".xml", _is_ours, "XML files that are not CVAT's"):
         names |= dict.fromkeys(name for label in root.iter("label") if (name := label.findtext("name")))
         for track in root.iter("track"):
             gathering.note("tracks of a video: export the task as CVAT for images", f"{file} ({track.get('label')})")
         for entry in root.iter("image"):
             subset = (entry.get("subset") or "").lower()
             split = WORDS.get(subset) or folder_split(file)
-            picture = gathering.picture(entry.get("name") or "", file, _numbers(entry, ("width", "height")), split)
+            picture = gathering.picture(entry.get("name") or "", file, (entry.get("width"), entry.get("height")), split)
             if picture is not None:
                 _objects(gathering, picture, entry)
     gathering.collection.classes = list(names)
@@ -44,14 +39,6 @@ def _is_ours(root: Element | None) -> bool:
     return root is not None and root.tag == "annotations" and (root.find("image") is not None or root.find("track") is not None)
 
 
-def _numbers(entry: Element, keys: Sequence[str]) -> tuple[int, int] | None:
-    try:
-        first, second = (int(float(entry.get(key) or 0)) for key in keys)
-    except ValueError:
-        return None
-    return first, second
-
-
 def _objects(gathering: Gathering, picture: Picture, image: Element) -> None:
     for entry in image:
         name = entry.get("label") or ""
@@ -61,7 +48,7 @@ def _objects(gathering: Gathering, picture: Picture, image: Element) -> None:
             continue
         try:
             thing = _thing(name, entry, picture)
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OverflowError):
             thing = None
         gathering.add(picture, thing, where)
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ...errors import InputError, first_few
-from ..description import IGNORED, NO_LABELS, NO_PICTURE, OTHER_SIZE, UNREADABLE, Collection, Picture
-from ..folder import Folder, folder_split, in_common, listed_splits, plain
+from ..description import BACKGROUND, FOREGROUND, IGNORED, Collection, Picture
+from ..folder import NO_IMAGE, Folder, folder_split, in_common, listed_splits, plain
+from ..gather import NO_LABELS, NO_PICTURE, OTHER_SIZE, UNREADABLE
 
 MAP_FOLDERS = re.compile(r"mask|label|annot|gt|truth|segment", re.IGNORECASE)
 MAP_NAMES = re.compile(
@@ -47,7 +48,7 @@ def read(folder: Folder) -> Collection:
     """
     pairs, spare = pairs_of(folder)
     lists = listed_splits(folder, "Segmentation")
-    collection = Collection("label maps", [], splits="ImageSets" if lists else "folders")
+    collection = Collection([], splits="ImageSets" if lists else "folders")
     shared = {label for label, count in Counter(pairs.values()).items() if count > 1}
     for file, label in pairs.items():
         if label in shared:
@@ -130,7 +131,7 @@ def read_map(folder: Folder, label: Path) -> np.ndarray | None:
                 values = np.array(image).astype(np.int64)
                 return np.where(values == 65535, IGNORED, values) if image.mode in WIDE else values  # all bits, as in 255
             pixels = np.array(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except NO_IMAGE:
         return None
     grey = (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all()
     return pixels[..., 0].astype(np.int64) if grey else pixels
@@ -165,7 +166,10 @@ def _name_values(folder: Folder, collection: Collection) -> None:
                 share = f"{counts[colour] / counts.total():.1%} of the pixels"
                 collection.aside["colours that the list does not have"].append(f"{picture.maps[0]} {colour}: {share}")
         if values:  # maps that happen to be grey all over
-            found = [Counter({_tuple(value): count for value, count in counts.items()}) for counts in found]
+            found = [
+                Counter({value if isinstance(value, tuple) else (value,) * 3: count for value, count in counts.items()})
+                for counts in found
+            ]
     else:
         _by_number(folder, collection, values)
     names = dict(zip(collection.values, collection.classes, strict=True))
@@ -173,20 +177,19 @@ def _name_values(folder: Folder, collection: Collection) -> None:
         picture.pixels = Counter({names[value]: count for value, count in counts.items() if value in names})
 
 
-def _tuple(value: Any) -> tuple[int, ...]:
-    return value if isinstance(value, tuple) else (value, value, value)
-
-
 def _counts(folder: Folder, label: Path) -> Counter[Any]:
     """Return the number of pixels of each value or colour of a map."""
     array = read_map(folder, label)
     if array is None:
         return Counter()
-    flat = array.ndim == 2
-    packed = array if flat else array.astype(np.int64) @ np.array([65536, 256, 1])
-    values, counts = np.unique(packed, return_counts=True)
-    keys = [value if flat else (value >> 16, value >> 8 & 255, value & 255) for value in values.tolist()]
+    values, counts = np.unique(packed(array), return_counts=True)
+    keys = [value if array.ndim == 2 else (value >> 16, value >> 8 & 255, value & 255) for value in values.tolist()]
     return Counter(dict(zip(keys, counts.tolist(), strict=True)))
+
+
+def packed(array: np.ndarray) -> np.ndarray:
+    """Return the values of a map (H, W), or of colours (H, W, 3) a number each, as 0xRRGGBB."""
+    return array if array.ndim == 2 else array.astype(np.int64) @ np.array([65536, 256, 1])
 
 
 def flat(folder: Folder, label: Path) -> bool:
@@ -198,7 +201,7 @@ def flat(folder: Folder, label: Path) -> bool:
 def _by_number(folder: Folder, collection: Collection, values: list[int]) -> None:
     names = _listed_names(folder) or list(_listed_colours(folder) or ()) or None  # numbered in the order of the list
     if set(values) <= {0, IGNORED}:  # masks of 0 and 255
-        collection.classes, collection.values = ["background", "foreground"], [0, IGNORED]
+        collection.classes, collection.values = [BACKGROUND, FOREGROUND], [0, IGNORED]
         return
     values = [value for value in values if value != IGNORED]
     if len(values) > MOST or (values and (values[0] < 0 or values[-1] > 65535)):
@@ -208,7 +211,7 @@ def _by_number(folder: Folder, collection: Collection, values: list[int]) -> Non
     if names is not None and values and values[-1] < len(names):
         collection.classes, collection.values = names, list(range(len(names)))
     elif values == [0, 1]:
-        collection.classes, collection.values = ["background", "foreground"], values
+        collection.classes, collection.values = [BACKGROUND, FOREGROUND], values
     else:
         if values and values[-1] < 2 * len(values):  # a class that few maps have is a class
             values = list(range(values[-1] + 1))
@@ -225,7 +228,7 @@ def _listed_names(folder: Folder) -> list[str] | None:
         if numbered:
             return [numbered.get(value, f"class_{value}") for value in range(max(numbered) + 1)]
     for file in folder.named(*NAME_FILES):
-        lines = [line.strip() for line in folder.text(file).splitlines() if line.strip() and not line.startswith("#")]
+        lines = [line for line in folder.lines(file) if not line.startswith("#")]
         if file.suffix == ".txt" and lines and not any(re.search(r"\d+\D+\d+\D+\d+", line) for line in lines):
             return [line.rstrip(":,") for line in lines]
     return None
@@ -238,19 +241,16 @@ def _listed_colours(folder: Folder) -> dict[str, tuple[int, int, int]] | None:
         InputError: a class with two colours, or a colour with two classes.
     """
     for file in folder.named(*TINTS):
-        text = folder.text(file)
         found: dict[str, tuple[int, int, int]] = {}
-        for line in text.splitlines():
+        for line in folder.lines(file):
             numbers = re.findall(r"(?<![\w.])\d{1,3}(?![\w.])", line)
-            words: list[Any] = [
-                word for word in re.split(r"[,:;\t]+|\s{2,}", line.strip()) if not re.fullmatch(r"[\d\s]*", word)
-            ]
+            words: list[Any] = [word for word in re.split(r"[,:;\t]+|\s{2,}", line) if not re.fullmatch(r"[\d\s]*", word)]
             if len(numbers) >= 3 and words and not line.startswith("#"):
                 name = re.sub(r"^[\d\s]+", "", next(csv.reader(StringIO(words[0])))[0]).strip()
                 red, green, blue = (int(number) for number in numbers[-3:])
                 if name in found or (red, green, blue) in found.values():
                     twice = f"this {'class' if name in found else 'colour'} stands above, too"
-                    raise InputError(f"{folder.root / file}: {line.strip()}: {twice}. Expected one colour a class")
+                    raise InputError(f"{folder.root / file}: {line}: {twice}. Expected one colour a class")
                 found[name] = (red, green, blue)
         if found:
             return found

@@ -10,35 +10,30 @@ from typing import Any
 
 import numpy as np
 
-from ..description import NO_SHAPE, Collection, Picture, Thing, thing_of_mask
+from ..description import Collection, Picture, Thing, thing_of_mask
 from ..folder import PICTURES, Folder, words_of
-from ..gather import Gathering
+from ..gather import NO_CLASS, NO_SHAPE, Gathering
 from .shapes import ellipse, from_polygons, turned
 
 SEVERAL = "tasks with several annotations, of which the first is read"
 
 
 def recognise(folder: Folder) -> bool:
-    return any(_is_ours(folder.json(file)) for file in folder.of(".json")[:5])
+    return any(_is_ours(folder.content(file)) for file in folder.of(".json")[:5])
 
 
 def read(folder: Folder) -> Collection:
-    gathering = Gathering(folder, "Label Studio JSON")
-    for file in folder.of(".json"):
-        content = folder.json(file)
-        if not _is_ours(content):
-            gathering.note("JSON files that are not Label Studio's", file)
-            continue
+    gathering = Gathering(folder)
+    for file, content in gathering.files(".json", _is_ours, "JSON files that are not Label Studio's"):
         for task in content:
             named = _image_of(task) if isinstance(task, dict) else None
             if named is None:
                 gathering.note("tasks without a picture", f"{file} ({task.get('id') if isinstance(task, dict) else task})")
                 continue
-            if not (results := _results(task, gathering, named)):
-                continue
-            picture = gathering.picture(named, file)
-            for result in results[0] if picture is not None else ():
-                _add(gathering, picture, result)  # type: ignore[arg-type]  # not None here
+            results = _results(task, gathering, named)
+            if results is not None and (picture := gathering.picture(named, file)) is not None:
+                for result in results:
+                    _add(gathering, picture, result)
     return gathering.finish()
 
 
@@ -60,15 +55,15 @@ def _image_of(task: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _results(task: Mapping[str, Any], gathering: Gathering, named: str) -> list[list[Any]]:
-    """Return the results of each annotation that counts; JSON-MIN has one, without their types."""
+def _results(task: Mapping[str, Any], gathering: Gathering, named: str) -> list[Any] | None:
+    """Return the results of the annotation that counts, None if there is none; JSON-MIN has one, without their types."""
     if "annotations" not in task:
         keys = [key for key, value in task.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
-        return [[dict(value=entry, **entry) for key in keys for entry in task[key] if isinstance(entry, dict)]]
+        return [dict(value=entry) for key in keys for entry in task[key] if isinstance(entry, dict)]
     entries = [entry for entry in task["annotations"] if isinstance(entry, dict) and not entry.get("was_cancelled")]
     if len(entries) > 1:
         gathering.note(SEVERAL, named)
-    return [entry["result"] for entry in entries if isinstance(entry.get("result"), list)][:1]
+    return next((entry["result"] for entry in entries if isinstance(entry.get("result"), list)), None)
 
 
 def _add(gathering: Gathering, picture: Picture, result: Any) -> None:
@@ -78,7 +73,7 @@ def _add(gathering: Gathering, picture: Picture, result: Any) -> None:
     kind, names = next(((key, entry) for key, entry in value.items() if key.endswith("labels") and entry), ("", []))
     if not names or not isinstance(names, list):
         if {"x", "points", "rle"} & set(value):
-            gathering.note("objects without a class", picture.file)
+            gathering.note(NO_CLASS, picture.file)
         return
     name = str(names[0])
     where = f"{picture.file} ({name}, {kind})"
@@ -121,7 +116,7 @@ def brush(encoded: list[int], expected: int) -> Iterator[int]:
     Raises:
         ValueError: it has another number of values.
     """
-    bits = np.unpackbits(np.array(encoded, np.uint8))
+    bits = "".join(f"{byte:08b}" for byte in bytes(encoded))
     place = 0
 
     def take(count: int) -> int:
@@ -129,7 +124,7 @@ def brush(encoded: list[int], expected: int) -> Iterator[int]:
         if place + count > len(bits):
             raise ValueError("the stream ends early")
         place += count
-        return int("".join(map(str, bits[place - count : place])), 2)
+        return int(bits[place - count : place], 2)
 
     total, word = take(32), take(5) + 1
     sizes = [take(4) + 1 for _ in range(4)]

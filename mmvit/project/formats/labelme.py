@@ -1,7 +1,6 @@
 """LabelMe JSON: a file a picture, shapes with points in pixels. X-AnyLabeling writes it with four points a rectangle."""
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from math import hypot
@@ -9,32 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from ..description import NO_SHAPE, Collection, Picture, Thing, box_of, thing_of_mask
-from ..folder import Folder, folder_split
-from ..gather import Gathering
+from ..description import Collection, Picture, Thing, box_of, thing_of_mask
+from ..folder import NO_IMAGE, Folder, folder_split
+from ..gather import NO_SHAPE, Gathering
 from .shapes import ellipse, from_corners, from_polygons
 
 NO_AREA_KINDS = ("point", "points", "line", "linestrip")
 
 
 def recognise(folder: Folder) -> bool:
-    return any(_is_ours(folder.json(file)) for file in folder.of(".json")[:5])
+    return any(_is_ours(folder.content(file)) for file in folder.of(".json")[:5])
 
 
 def read(folder: Folder) -> Collection:
-    gathering = Gathering(folder, "LabelMe JSON")
-    for file in folder.of(".json"):
-        content = folder.json(file)
-        if not _is_ours(content):
-            gathering.note("JSON files that are not LabelMe's", file)
-            continue
-        said = tuple(content.get(key) or 0 for key in ("imageWidth", "imageHeight"))
+    gathering = Gathering(folder)
+    for file, content in gathering.files(".json", _is_ours, "JSON files that are not LabelMe's"):
+        said = (content.get("imageWidth"), content.get("imageHeight"))
         named = str(content.get("imagePath") or file.stem)
         if folder.picture(named, file) is None:
             named = file.stem
-        picture = gathering.picture(named, file, said, folder_split(file))  # type: ignore[arg-type]  # two numbers
+        picture = gathering.picture(named, file, said, folder_split(file))
         if picture is not None:
             _shapes(gathering, picture, content["shapes"], file)
     return gathering.finish()
@@ -57,7 +52,7 @@ def _shapes(gathering: Gathering, picture: Picture, shapes: Sequence[Any], file:
             continue
         try:
             thing = _thing(name, kind, shape, picture)
-        except (TypeError, ValueError, KeyError, IndexError):
+        except (TypeError, KeyError, IndexError, OverflowError, *NO_IMAGE):
             thing = None
         if thing is None:
             gathering.add(picture, None, f"{file} ({name}, {kind})")
@@ -91,11 +86,8 @@ def _thing(name: str, kind: str, shape: Mapping[str, Any], picture: Picture) -> 
 
 def _mask(name: str, points: Sequence[tuple[float, float]], encoded: str, picture: Picture) -> Thing | None:
     """Return the object of a mask: a PNG in base64, whose upper left corner is the first point."""
-    try:
-        with Image.open(BytesIO(base64.b64decode(encoded))) as image:
-            part = np.array(image.convert("L")) > 0
-    except (OSError, UnidentifiedImageError, binascii.Error, Image.DecompressionBombError):
-        return None
+    with Image.open(BytesIO(base64.b64decode(encoded))) as image:
+        part = np.array(image.convert("L")) > 0
     left, top = (round(value) for value in points[0])
     whole = np.zeros((picture.height, picture.width), bool)
     if left < 0 or top < 0:

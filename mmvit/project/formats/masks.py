@@ -9,11 +9,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from ..description import OTHER_SIZE, UNREADABLE, Collection, thing_of_mask
-from ..folder import Folder, folder_split
-from ..gather import Gathering
+from ..description import Collection, thing_of_mask
+from ..folder import NO_IMAGE, Folder, folder_split
+from ..gather import OTHER_SIZE, UNREADABLE, Gathering
 
 OBJECT = "object"  # the class of masks that name none
 FEW = 12  # masks that are looked into before a folder is recognised
@@ -27,7 +27,7 @@ def recognise(folder: Folder) -> bool:
 
 
 def read(folder: Folder) -> Collection:
-    gathering = Gathering(folder, "one mask an object")
+    gathering = Gathering(folder)
     owned = _owned(folder)
     masks = {mask for several in owned.values() for mask, _ in several}
     for file, several in owned.items():
@@ -70,6 +70,6 @@ def _read(folder: Folder, mask: Path) -> np.ndarray | None:
     try:
         with Image.open(folder.root / mask) as image:
             values = np.array(image.convert("L"))
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except NO_IMAGE:
         return None
     return values > 0 if len(np.unique(values)) <= 2 else None

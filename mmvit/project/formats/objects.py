@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..description import IGNORED, OTHER_SIZE, Collection, Thing, thing_of_mask
+from ..description import IGNORED, Collection, Thing, thing_of_mask
 from ..folder import Folder
-from .label_maps import OBJECTS, SPARE, numbers_of, pairs_of, read, read_map
+from ..gather import OTHER_SIZE
+from .label_maps import OBJECTS, SPARE, numbers_of, packed, pairs_of, read, read_map
 
 VOID = 0xE0E0C0  # the colour of 255 in Pascal VOC's palette
 
@@ -40,7 +41,7 @@ def read_objects(folder: Folder) -> Collection:
             pictures.append(replace(picture, maps=(), pixels=Counter(), things=things))
     found = {thing.name for picture in pictures for thing in picture.things}
     classes = [name for name in maps.classes if name in found]
-    return replace(maps, format="maps of classes and objects", classes=classes, pictures=pictures, values=[])
+    return replace(maps, classes=classes, pictures=pictures, values=[])
 
 
 def _objects(folder: Folder) -> dict[Path, Path]:
@@ -53,10 +54,9 @@ def _objects(folder: Folder) -> dict[Path, Path]:
 
 def _things(drawn: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> list[Thing]:
     """Return the objects of a map of objects; each is of the class that most of its pixels have."""
-    flat = drawn.ndim == 2
-    numbers = drawn if flat else drawn.astype(np.int64) @ np.array([65536, 256, 1])
+    numbers = packed(drawn)
     things = []
-    for number in np.setdiff1d(numbers, (0, IGNORED if flat else VOID)):
+    for number in np.setdiff1d(numbers, (0, IGNORED if drawn.ndim == 2 else VOID)):
         mask = numbers == number
         counts = np.bincount(labels[mask], minlength=IGNORED + 1)[:IGNORED]
         if counts.any() and (thing := thing_of_mask(classes[int(counts.argmax())], mask)) is not None:

@@ -24,19 +24,18 @@ def turned(name: str, box: Sequence[float], degrees: float, pivot: tuple[float, 
     x, y, width, height = box
     if degrees % 360 == 0:
         return Thing(name, (x, y, width, height))
-    c, s = cos(radians(degrees)), sin(radians(degrees))
-    points = []
-    for px, py in ((x, y), (x + width, y), (x + width, y + height), (x, y + height)):
-        dx, dy = px - pivot[0], py - pivot[1]
-        points += [pivot[0] + c * dx - s * dy, pivot[1] + s * dx + c * dy]
-    return from_polygons(name, [points])
+    left, top, right, bottom = x - pivot[0], y - pivot[1], x + width - pivot[0], y + height - pivot[1]
+    return _about(name, pivot, [(left, top), (right, top), (right, bottom), (left, bottom)], degrees)
 
 
 def ellipse(name: str, x: float, y: float, rx: float, ry: float, degrees: float = 0.0) -> Thing | None:
     """Return the object of an ellipse: a polygon of 36 corners."""
+    angles = [2 * pi * step / ROUND for step in range(ROUND)]
+    return _about(name, (x, y), [(rx * cos(angle), ry * sin(angle)) for angle in angles], degrees)
+
+
+def _about(name: str, pivot: tuple[float, float], steps: Iterable[tuple[float, float]], degrees: float) -> Thing | None:
+    """Return the polygon of corners that are so many steps right of and below a point, turned clockwise about it."""
+    x, y = pivot
     c, s = cos(radians(degrees)), sin(radians(degrees))
-    points = []
-    for step in range(ROUND):
-        dx, dy = rx * cos(2 * pi * step / ROUND), ry * sin(2 * pi * step / ROUND)
-        points += [x + c * dx - s * dy, y + s * dx + c * dy]
-    return from_polygons(name, [points])
+    return from_polygons(name, [[value for dx, dy in steps for value in (x + c * dx - s * dy, y + s * dx + c * dy)]])

@@ -35,7 +35,7 @@ def read(folder: Folder) -> Collection:
         InputError: nothing names the classes.
     """
     names, source = names_of(folder)
-    gathering = Gathering(folder, "YOLO text", list(names.values()))
+    gathering = Gathering(folder, names.values())
     listed, said = _listed(folder), _said(folder)
     for file in _labels(folder):
         lines = _lines(folder, file)
@@ -86,8 +86,7 @@ def names_of(folder: Folder) -> tuple[dict[int, str], str]:
                 raise InputError(f"{folder.root}: {file} and {other} name different classes. Keep the file of these labels")
         return names, str(file)
     for file in folder.named(*NAMES):
-        lines = [line.strip() for line in folder.text(file).splitlines() if line.strip()]
-        return _distinct(dict(enumerate(lines)), str(file)), str(file)
+        return _distinct(dict(enumerate(folder.lines(file))), str(file)), str(file)
     raise InputError(f"{folder.root}: YOLO labels without names of classes. Add data.yaml with names: [a, b], or classes.txt")
 
 
@@ -130,8 +129,8 @@ def _listed(folder: Folder) -> dict[Path, str]:
     wanted = {Path(path).name: split for path, split in _splits(folder) if path.endswith(".txt")}
     for file in folder.of(".txt"):
         split = wanted.get(file.name) or (split_of(file) if file.stem in KEYS else None)
-        for line in folder.text(file).splitlines() if split else ():
-            if line.strip() and (picture := folder.picture(line.strip(), file)) is not None:
+        for line in folder.lines(file) if split else ():
+            if (picture := folder.picture(line, file)) is not None:
                 found.setdefault(picture, str(split))
     return found
 
@@ -151,12 +150,11 @@ def _said(folder: Folder) -> dict[Path, str]:
 def _lines(folder: Folder, file: Path) -> list[list[float]] | None:
     """Return the numbers of each line, an empty list for a line that has others; None if it is no file of labels."""
     lines: list[list[float]] = []
-    for line in folder.text(file).splitlines():
-        if words := line.split():
-            try:
-                lines.append([float(word) for word in words])
-            except ValueError:
-                lines.append([])
+    for line in folder.lines(file):
+        try:
+            lines.append([float(word) for word in line.split()])
+        except ValueError:
+            lines.append([])
     return lines if not lines or any(lines) else None
 
 

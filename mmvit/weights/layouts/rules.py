@@ -68,12 +68,9 @@ class Rule:
     table: bool = False
 
     @cached_property
-    def their_templates(self) -> list[Template]:
-        return [Template(text) for text in _shares(self.theirs)]
-
-    @cached_property
-    def our_templates(self) -> list[Template]:
-        return [Template(text) for text in _shares(self.ours)]
+    def templates(self) -> tuple[list[Template], list[Template]]:
+        """Templates of theirs, and of ours."""
+        return [Template(text) for text in _shares(self.theirs)], [Template(text) for text in _shares(self.ours)]
 
     def to_ours(self, values: list[Tensor]) -> list[Tensor]:
         """Return our tensors. Raise ValueError if theirs cannot be cut by the shares."""
@@ -130,9 +127,7 @@ def rename(state: Mapping[str, Tensor], rules: Iterable[Rule], to_ours: bool) ->
     origin: dict[str, str] = {}
     unknown = []
     done = set()
-    table = [(rule, rule.their_templates, rule.our_templates) for rule in rules]
-    if not to_ours:
-        table = [(rule, ours, theirs) for rule, theirs, ours in table]
+    table = [(rule, *(rule.templates if to_ours else rule.templates[::-1])) for rule in rules]
     for name in state:
         if name in done:
             continue
