@@ -130,7 +130,7 @@ class Prediction:
         categories = self.ids.categories
         if self.write_format is not None:
             names = [entry["name"] for entry in categories]
-            self.write_format(pictures(self.journal.lines(), categories), names, self.options.out)
+            self.write_format(pictures(lines_of(self.journal.path), categories), names, self.options.out)
         self.journal.join(categories, keep=stopped)
         if self.share.processes > 1:
             shutil.rmtree(self.parts)
@@ -231,7 +231,8 @@ class Prediction:
                 numbered = dict(film=str(path), name=f"{name}_{number:06d}", **self._place(str(path)))
                 self.journal.add(result, self.ids.new(), self.ids.of_labels, **numbered)
                 self._count()
-            self.journal.end_film(str(path), name, film.frames, **self._place(str(path)))
+            end = dict(source=str(path), name=name, film=str(path), frames=film.frames)  # all of them are there
+            self.journal.write(end | self._place(str(path)))
             film.require_whole()
         except InputError as error:
             self._failed(error)

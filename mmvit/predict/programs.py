@@ -9,7 +9,6 @@ import ast
 import json
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +45,11 @@ def require_harmless(file: Path) -> None:
                 _refuse(file, f"it holds {entry}")
         for entry, name in entries.items():
             if entry.endswith("_config.json"):
-                for key, value in _texts(json.loads(archive.read(name))):
+                for key, value in _pairs(archive.read(name)):
                     if key == "use_pickle" and value is not False:
                         _refuse(file, f"{entry} asks for pickled tensors")
             elif entry.startswith("models/"):
-                for key, value in _texts(json.loads(archive.read(name))):
+                for key, value in _pairs(archive.read(name)):
                     if key == "expr_str" and not is_expression(value):
                         _refuse(file, f"the expression {str(value)[:80]!r} in {entry}")
                     if key == "target" and not OPERATORS.fullmatch(str(value)):
@@ -82,17 +81,11 @@ def _is_harmless(node: ast.expr) -> bool:
     return False
 
 
-def _texts(content: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested dicts and lists, with their keys."""
-    if isinstance(content, dict):
-        for key, value in content.items():
-            if isinstance(value, dict | list):
-                yield from _texts(value)
-            else:
-                yield key, value
-    elif isinstance(content, list):
-        for value in content:
-            yield from _texts(value)
+def _pairs(content: bytes) -> list[tuple[str, Any]]:
+    """Return the keys of all objects of a JSON text with their values, in which None stands for an object."""
+    pairs: list[tuple[str, Any]] = []
+    json.loads(content, object_pairs_hook=pairs.extend)
+    return pairs
 
 
 def _require_plain(file: Path, entry: str, archive: zipfile.ZipFile, name: str) -> None:
