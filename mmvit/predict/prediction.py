@@ -244,7 +244,7 @@ class Prediction:
 
     def _count(self) -> None:
         self.done += 1
-        self.advance(1)
+        self.advance()
 
     def _failed(self, error: InputError) -> None:
         self.failed += 1
@@ -269,13 +269,13 @@ def can_draw() -> bool:
 
 
 @contextmanager
-def progress(total: int | None) -> Iterator[Callable[[int], object]]:
+def progress(total: int | None) -> Iterator[Callable[[], object]]:
     """Yield a function that advances a bar on a terminal; there is no bar where rich is not installed."""
     try:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     except ImportError:
-        yield lambda count: None
+        yield lambda: None
         return
     columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
