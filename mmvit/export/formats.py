@@ -121,7 +121,7 @@ def compare(exportable: Exportable, file: Path, wanted: Wanted) -> str:
         return require_agreement(exportable, run, photographs)
     if wanted.precision == "float16":
         return require_agreement(exportable, run, pictures(list(sizes), channels=exportable.channels))
-    return verify(exportable, run, sizes, batches=exportable.metadata["batch"] is None)
+    return verify(exportable, run, sizes)
 
 
 @contextmanager

@@ -6,10 +6,11 @@ NNCF gives the layers that hurt most their float form again. A file is kept only
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -40,13 +41,14 @@ def quantize_onnx(source: Path, file: Path, metadata: dict[str, Any], folder: Pa
     quantization = needed("onnxruntime.quantization", "export")
     onnx = needed("onnx", "export")
     prepared = source.with_name("prepared.onnx")
+    feeds = (feed_of(metadata, image) for image in images_of(folder, metadata))
     needed("onnxruntime.quantization.shape_inference", "export").quant_pre_process(
         str(source), str(prepared), skip_symbolic_shape=True, skip_optimization=False
     )
     quantization.quantize_static(
         str(prepared),
         str(file),
-        Feeds(metadata, images_of(folder, metadata)),
+        SimpleNamespace(get_next=lambda: next(feeds, None)),  # a calibration's reader
         per_channel=True,
         reduce_range=True,
         op_types_to_quantize=QUANTIZED,
@@ -56,17 +58,6 @@ def quantize_onnx(source: Path, file: Path, metadata: dict[str, Any], folder: Pa
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {FIELD: json.dumps(metadata)})
     onnx.save(model, str(file))
-
-
-class Feeds:
-    """Inputs of a model for onnxruntime's calibration, one image after the other."""
-
-    def __init__(self, metadata: dict[str, Any], images: Iterator[np.ndarray]) -> None:
-        self.metadata, self.images = metadata, images
-
-    def get_next(self) -> Feed | None:
-        image = next(self.images, None)
-        return None if image is None else feed_of(self.metadata, image)
 
 
 def quantize_openvino(source: Path, file: Path, metadata: dict[str, Any], folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from ..compat.python import sha256_of
 from ..compat.systems import file_name
 from ..compat.texts import read_config, text_of
+from ..config.datasets import datasets_of
 from ..config.work_dirs import best_checkpoint, read_scalars
 from ..data.files import write_whole
 from ..errors import InputError
@@ -124,7 +125,7 @@ def _card(name: str, meta: Mapping[str, Any], log: list[dict], files: tuple[Path
     parts = ("model", "default_scope", "train_dataloader", "test_dataloader")
     cfg = read_config(meta["cfg"], name, parts)
     backbone = cfg.model.get("backbone", {})
-    dataset = _innermost(cfg.get("train_dataloader", {}).get("dataset", {}))
+    dataset: Mapping[str, Any] = next((view.config for view in datasets_of(cfg, ("train",))), {})
     classes = [str(label) for label in meta.get("dataset_meta", {}).get("classes", ())]
     licence, chain = _licence(backbone)
     return CARD.format(
@@ -147,14 +148,6 @@ def _card(name: str, meta: Mapping[str, Any], log: list[dict], files: tuple[Path
         file=files[0].name,
         files="\n".join(f"- `{path.name}`: sha256 {sha256_of(path)}" for path in files),
     )
-
-
-def _innermost(dataset: Any) -> Mapping[str, Any]:
-    """Return the dataset inside the wrappers that repeat or concatenate; of several, the first."""
-    while isinstance(dataset, Mapping) and (dataset.get("dataset") or dataset.get("datasets")):
-        inner = dataset.get("dataset") or dataset["datasets"]
-        dataset = inner[0] if isinstance(inner, list | tuple) else inner
-    return dataset if isinstance(dataset, Mapping) else {}
 
 
 def _figures(meta: Mapping[str, Any], log: list[dict]) -> str:

@@ -1,6 +1,7 @@
 """Comparison of an exported file with the trained model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
@@ -24,14 +25,12 @@ BATCH = 3  # number of pictures that a file for batches is given at once
 def pictures(sizes: Sequence[tuple[int, int]], batch: int = 1, channels: int | None = None) -> list[Tensor]:
     """Return random smooth pictures (batch, H, W, 3) uint8 of each size, or normalised bands (batch, H, W, channels)."""
     generator = torch.Generator().manual_seed(0)
-    coarse = [torch.rand(batch, channels or 3, 6, 8, generator=generator) * 255 for _ in sizes]
-    smooth = [
-        torch.nn.functional.interpolate(colors, size=size, mode="bicubic").clamp(0, 255)
-        for colors, size in zip(coarse, sizes, strict=True)
-    ]
-    if channels:
-        return [(image.permute(0, 2, 3, 1) / 64 - 2).contiguous() for image in smooth]
-    return [image.permute(0, 2, 3, 1).to(torch.uint8).contiguous() for image in smooth]
+    made = []
+    for size in sizes:
+        coarse = torch.rand(batch, channels or 3, 6, 8, generator=generator) * 255
+        smooth = torch.nn.functional.interpolate(coarse, size=size, mode="bicubic").clamp(0, 255).permute(0, 2, 3, 1)
+        made.append((smooth / 64 - 2 if channels else smooth.to(torch.uint8)).contiguous())
+    return made
 
 
 def trained(exportable: Exportable, image: Tensor, score: float, size: tuple[int, int] | None = None) -> list[np.ndarray]:
@@ -59,20 +58,16 @@ def trained(exportable: Exportable, image: Tensor, score: float, size: tuple[int
     return [*arrays, found.masks.numpy()] if "masks" in found else arrays
 
 
-class threshold_of:  # noqa: N801  # reads as a function in a `with`
-    """Context in which a detector has another score threshold."""
-
-    def __init__(self, model: Any, score: float) -> None:
-        self.settings = [settings for settings in (model.test_cfg.get("rcnn") or model.test_cfg,) if "score_thr" in settings]
-        self.score, self.before = score, [settings.score_thr for settings in self.settings]
-
-    def __enter__(self) -> None:
-        for settings in self.settings:
-            settings.score_thr = self.score
-
-    def __exit__(self, *_: object) -> None:
-        for settings, before in zip(self.settings, self.before, strict=True):
-            settings.score_thr = before
+@contextmanager
+def threshold_of(model: Any, score: float) -> Iterator[None]:
+    """Give a detector another score threshold within the block."""
+    settings = model.test_cfg.get("rcnn") or model.test_cfg
+    before = settings.get("score_thr", 0.0)  # mmdet's default
+    settings.score_thr = score
+    try:
+        yield
+    finally:
+        settings.score_thr = before
 
 
 def sample_of(kind: str, shape: tuple[int, ...], size: tuple[int, ...]) -> Any:
@@ -88,20 +83,15 @@ def sample_of(kind: str, shape: tuple[int, ...], size: tuple[int, ...]) -> Any:
     return DetDataSample(metainfo=meta)
 
 
-def verify(exportable: Exportable, run: Run, sizes: Sequence[tuple[int, int]], batches: bool = False) -> str:
+def verify(exportable: Exportable, run: Run, sizes: Sequence[tuple[int, int]]) -> str:
     """Compare a file's outputs with the trained model's on a picture of each size; return a sentence about the result.
 
-    Args:
-        exportable: what was exported.
-        run: from the file's inputs to its outputs.
-        sizes: height and width of the pictures.
-        batches: compare several pictures at once, too.
+    A file that takes any number of pictures is given several at once, too.
 
     Raises:
         InputError: an output differs by more than 1e-3 of its standard deviation, or a detection is another.
     """
-    compared = 0
-    many = exportable.channels
+    compared, many, batches = 0, exportable.channels, exportable.metadata["batch"] is None
     images = [*pictures(sizes, 1, many), *(pictures(sizes[1:2] or sizes, BATCH, many) if batches else ())]
     for image in images:
         with torch.no_grad():
