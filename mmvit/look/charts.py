@@ -74,11 +74,11 @@ class Chart:
         if bars:
             self.shapes.append(("bars", colour, "".join(bars)))
 
-    def dots(self, x: np.ndarray, y: np.ndarray, colour: str = BLUE) -> None:
-        self._add("dots", colour, x, y, "h0")
+    def dots(self, x: np.ndarray, y: np.ndarray) -> None:
+        self._add("dots", BLUE, x, y, "h0")
 
-    def crosses(self, x: np.ndarray, y: np.ndarray, colour: str = RED) -> None:
-        self._add("", colour, x, y, "m-3-3l6 6m-6 0l6-6")
+    def crosses(self, x: np.ndarray, y: np.ndarray) -> None:
+        self._add("", RED, x, y, "m-3-3l6 6m-6 0l6-6")
 
     def mark(self, x: float) -> None:
         """Add a line across."""

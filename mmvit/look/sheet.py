@@ -12,7 +12,7 @@ from ..predict.drawing import require_drawing
 from ..predict.predictor import Predictor
 from ..predict.results import LabelMap, Result
 from ..predict.writing import Names
-from .pictures import drawn
+from .pictures import drawn, figure_of
 from .seeing import (
     attention,
     backbone_of,
@@ -89,7 +89,7 @@ def sheet(predictor: Predictor, path: str, result: Result, asked: Asked) -> Any:
     columns = ["principal components", "norm"] + ["attention of the point"] * bool(attended)
     columns += [f"activation of {classes[label]}"] if label is not None else []
     columns += ["receptive field"]
-    figure, cells = _figure(len(strides), 1 + len(columns), height / width)
+    figure, cells = _cells(len(strides), 1 + len(columns), height / width)
     cells[0, 0].imshow(pixels[..., ::-1])
     cells[0, 0].plot([x], [y], "+", color="red", markersize=8)
     cells[0, 0].set_title("image and point", fontsize=8)
@@ -114,6 +114,15 @@ def sheet(predictor: Predictor, path: str, result: Result, asked: Asked) -> Any:
     return figure
 
 
+def _cells(rows: int, columns: int, ratio: float) -> tuple[Any, np.ndarray]:
+    size = CELL * columns, CELL * rows * min(max(ratio, 0.5), 2) + 0.3
+    figure, cells = figure_of(max(rows, 2), columns, size)
+    for axes in cells.ravel():
+        axes.set(xticks=[], yticks=[])
+        axes.set_frame_on(False)
+    return figure, cells
+
+
 def _label(result: Result, point: tuple[float, float], classes: tuple[str, ...], name: str | None) -> int | None:
     if name is not None:
         return classes.index(name)
@@ -132,16 +141,3 @@ def heated(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
     )
     grey = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     return cv2.addWeighted(grey, 1 - VEIL, cv2.applyColorMap(large, cv2.COLORMAP_INFERNO), VEIL, 0)
-
-
-def _figure(rows: int, columns: int, ratio: float) -> tuple[Any, np.ndarray]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws to files, whatever display there is
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(CELL * columns, CELL * rows * min(max(ratio, 0.5), 2) + 0.3), layout="constrained")
-    FigureCanvasAgg(figure)
-    cells = np.atleast_2d(figure.subplots(max(rows, 2), columns))
-    for axes in cells.ravel():
-        axes.set(xticks=[], yticks=[])
-        axes.set_frame_on(False)
-    return figure, cells
