@@ -37,7 +37,6 @@ def trained(exportable: Exportable, image: Tensor, score: float, size: tuple[int
     """Return the outputs of the model itself for a picture, computed by mmdet's or mmseg's own code.
 
     Args:
-        exportable: the model and its kind.
         image: (1, H, W, 3) uint8 BGR.
         score: least score of a detection.
         size: height and width of the label map, or of the original that masks are for; None for those of the picture.
@@ -180,14 +179,6 @@ def compare_maps(exportable: Exportable, run: Run, image: Tensor, shape: tuple[i
     return len(found) * len(image)
 
 
-def agreement(exportable: Exportable, run: Run, image: Tensor) -> float:
-    """Return the share of an image (1, H, W, 3), from 0 to 1, in which a file of less precision agrees with the model."""
-    found = run(feed_of(exportable.metadata, image.numpy()))
-    with torch.no_grad():
-        wanted = trained(exportable, image, exportable.metadata.get("score_threshold", 0.0))
-    return shared(exportable.kind, found, wanted)
-
-
 def shared(kind: str, found: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
     """Return the share of the outputs of an image, from 0 to 1, in which two runs of a kind of model agree.
 
@@ -212,7 +203,12 @@ def require_agreement(exportable: Exportable, run: Run, samples: Iterable[Tensor
     Raises:
         InputError: less than 0.9 agrees on the mean.
     """
-    shares = [agreement(exportable, run, image) for image in samples]
+    shares = []
+    for image in samples:
+        found = run(feed_of(exportable.metadata, image.numpy()))
+        with torch.no_grad():
+            wanted = trained(exportable, image, exportable.metadata.get("score_threshold", 0.0))
+        shares.append(shared(exportable.kind, found, wanted))
     mean = sum(shares) / len(shares)
     if not mean >= LEAST:
         raise InputError(f"at this precision only {mean:.1%} of the model's outputs stay the same. Nothing was written")

@@ -53,13 +53,7 @@ class Sample:
 
 
 def browse(cfg: Config, out: Path, split: str = "train", most: int = 200) -> str:
-    """Write a page on the samples that a config feeds its model, and return a line that sums it up.
-
-    Args:
-        cfg: the config.
-        out: file of the page.
-        split: `train`, `val` or `test`.
-        most: number of samples, evenly spread over the dataset.
+    """Write a page on at most `most` samples that a config feeds its model, evenly spread, and return a line that sums it up.
 
     Raises:
         InputError: there is no such split, see `Feed`, or a file of the dataset cannot be used.

@@ -126,11 +126,7 @@ def _errors(judged: Judged, detected: Detected) -> dict[str, Any]:
 def _calibration(judged: Judged) -> dict[str, Any]:
     calibration, counted = Calibration(), judged.verdicts != SET_ASIDE
     calibration.add(judged.found.scores[counted], judged.right[counted])
-    return dict(
-        calibration_error=calibration.error,
-        reliability=charts.reliability(calibration, "Score and precision", "share of correct detections"),
-        scored=charts.scored(calibration, "detections"),
-    )
+    return charts.calibrated(calibration, "precision", "detections")
 
 
 def neighbours(boxes: np.ndarray) -> np.ndarray:

@@ -44,13 +44,7 @@ class Asked:
 
 
 def look(predictor: Predictor, paths: list[str], out: Path, asked: Asked) -> list[Path]:
-    """Write a sheet of each image as PNG and PDF, and return the PNG files.
-
-    Args:
-        predictor: the model.
-        paths: image files.
-        out: folder.
-        asked: what to look at.
+    """Write a sheet of each image as PNG and PDF into a folder, and return the PNG files.
 
     Raises:
         InputError: a file is not an image, the point is outside an image, or the model does not have the class.

@@ -77,7 +77,6 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
     Args:
         config: a file, the name of one of our configs, a config, or None for the one in the checkpoint, which is read as data.
         checkpoint: path or URL of a checkpoint of a training.
-        device: device of the model.
         tta: whether to use the config's test-time augmentation.
 
     Raises:
@@ -119,11 +118,6 @@ def _built(config: ConfigDict) -> Any:
 
 def steps_of_test(cfg: Config, tta: bool, source: str) -> tuple[LoadImage | LoadBands, list[dict]]:
     """Return the step of the test pipeline that reads a file, built, and those after it, without annotations.
-
-    Args:
-        cfg: config of a model.
-        tta: whether to take the pipeline of test-time augmentation.
-        source: how messages name the config.
 
     Raises:
         InputError: there is none, or it does not begin with such a step.

@@ -77,10 +77,7 @@ def start() -> Share:
 def joined(parts: dict[Path, Iterator[dict[str, Any]]], out: Path, names: Names) -> Iterator[dict[str, Any]]:
     """Yield the lines of the parts' journals in the order of one process, after moving the files of each image to `out`.
 
-    Args:
-        parts: lines of the journal in each part's folder.
-        out: folder of the results.
-        names: of files in it.
+    Each part has its folder and the lines of its journal; `names` are those of files in `out`.
     """
     films: dict[str, str] = {}  # names of their files
     labelled = (zip((line for line in lines if "order" in line), repeat(part), strict=False) for part, lines in parts.items())

@@ -75,12 +75,7 @@ def _has_pixels(image: Any) -> bool:
 
 
 def paths(words: str | Path, recursive: bool = False, tell: Tell = warn) -> list[Path]:
-    """Return the files of a path, folder or glob.
-
-    Args:
-        words: the path, folder or glob.
-        recursive: whether to take the images of subfolders, too.
-        tell: receives a remark on what is left aside in a folder.
+    """Return the files of a path, folder or glob; `recursive` takes the images of subfolders, too.
 
     Raises:
         InputError: a folder or glob has no images.
