@@ -94,7 +94,7 @@ def verify(exportable: Exportable, run: Run, sizes: Sequence[tuple[int, int]]) -
     images = [*pictures(sizes, 1, many), *(pictures(sizes[1:2] or sizes, BATCH, many) if batches else ())]
     for image in images:
         with torch.no_grad():
-            compared += COMPARISONS[exportable.kind](exportable, run, image, (image.shape[1], image.shape[2]))
+            compared += COMPARISONS[exportable.kind](exportable, run, image)
     if exportable.kind == "detector":
         require_nothing(exportable, run, images[0])
     unit = dict(detector="detections", segmenter="pixels", backbone="maps")[exportable.kind]
@@ -106,53 +106,57 @@ def verify(exportable: Exportable, run: Run, sizes: Sequence[tuple[int, int]]) -
 
 def require_nothing(exportable: Exportable, run: Run, image: Tensor) -> None:
     """Check that a file finds nothing where no score reaches the threshold: its program may take some boxes for granted."""
-    shape = (image.shape[1], image.shape[2])
     try:
-        boxes, *_ = run(feed_of(exportable.metadata, image.numpy(), 1.0, shape))
+        boxes, *_ = run(feed_of(exportable.metadata, image.numpy(), 1.0))
     except Exception as error:
-        _refuse(shape, f"a picture without an object ends in {type(error).__name__}: {str(error).splitlines()[0]}")
+        _refuse(image, f"a picture without an object ends in {type(error).__name__}: {str(error).splitlines()[0]}")
     if len(boxes):
-        _refuse(shape, f"{len(boxes)} detections have a score above 1")
+        _refuse(image, f"{len(boxes)} detections have a score above 1")
 
 
-def compare_detections(exportable: Exportable, run: Run, image: Tensor, shape: tuple[int, int]) -> int:
+def original(image: Tensor) -> tuple[int, int]:
+    """Return the height and width of a larger picture, of which an image (1, H, W, 3) may be the resized one."""
+    return image.shape[1] * 5 // 4 + 1, image.shape[2] * 5 // 4 + 1
+
+
+def compare_detections(exportable: Exportable, run: Run, image: Tensor) -> int:
     """Compare detections at a tenth of the score threshold, or without one if there are none; return their number."""
     score = exportable.metadata["score_threshold"] / 10
-    larger = (shape[0] * 5 // 4 + 1, shape[1] * 5 // 4 + 1)  # the original that the masks are for
+    larger = original(image)
     wanted = trained(exportable, image, score, larger)
     if not len(wanted[0]):
         score = 0.0
         wanted = trained(exportable, image, score, larger)
     boxes, scores, labels, *masks = run(feed_of(exportable.metadata, image.numpy(), score, larger))
     if len(boxes) != len(wanted[0]):
-        _refuse(shape, f"{len(boxes)} detections instead of {len(wanted[0])}")
+        _refuse(image, f"{len(boxes)} detections instead of {len(wanted[0])}")
     if not len(boxes):
-        _refuse(shape, "there is no detection to compare, even without a score threshold")
-    boxes = boxes * np.array([larger[1] / shape[1], larger[0] / shape[0]] * 2, np.float32)
+        _refuse(image, "there is no detection to compare, even without a score threshold")
+    boxes = boxes * np.array([larger[1] / image.shape[2], larger[0] / image.shape[1]] * 2, np.float32)
     apart = np.abs(boxes[:, None] - wanted[0]).max(axis=2) + 1e3 * (labels[:, None] != wanted[2])
     apart += np.abs(scores[:, None] - wanted[1]) / TOLERANCE * (MOST_PIXELS / 2)
     nearest = apart.argmin(axis=1)
     worst = apart.min(axis=1).max()
     if worst > MOST_PIXELS or len(np.unique(nearest)) < len(nearest):
-        _refuse(shape, f"a detection is {worst:.2g} pixels from the nearest of the model's")
+        _refuse(image, f"a detection is {worst:.2g} pixels from the nearest of the model's")
     if masks:
         found = masks[0]
         if exportable.metadata["raw_masks"]:
             found = paste(found, boxes, larger, exportable.metadata["mask_threshold"])
         if found.shape != wanted[3].shape:
-            _refuse(shape, f"masks of {found.shape} instead of {wanted[3].shape}")
+            _refuse(image, f"masks of {found.shape} instead of {wanted[3].shape}")
         share = float((found != wanted[3][nearest]).mean())
         if share > TOLERANCE:
-            _refuse(shape, f"masks differ in {share:.2%} of their pixels")
+            _refuse(image, f"masks differ in {share:.2%} of their pixels")
     return len(boxes)
 
 
-def compare_label_maps(exportable: Exportable, run: Run, image: Tensor, shape: tuple[int, int]) -> int:
+def compare_label_maps(exportable: Exportable, run: Run, image: Tensor) -> int:
     """Compare label maps at a larger size; return the number of pixels. They may differ only where two classes score alike."""
-    size = (shape[0] * 5 // 4 + 1, shape[1] * 5 // 4 + 1)
+    size = original(image)
     (found,) = run(feed_of(exportable.metadata, image.numpy(), size=size))
     if found.shape != (len(image), *size):
-        _refuse(shape, f"label maps of {found.shape} instead of {(len(image), *size)}")
+        _refuse(image, f"label maps of {found.shape} instead of {(len(image), *size)}")
     for labels, single in zip(found, image.split(1), strict=True):
         (wanted,), scores = trained(exportable, single, 0, size)
         if scores.shape[1] == 1:
@@ -162,20 +166,20 @@ def compare_label_maps(exportable: Exportable, run: Run, image: Tensor, shape: t
             lead = ordered[-1] - ordered[-2]
         wrong = (labels != wanted) & (lead > TOLERANCE * scores.std())
         if wrong.any():
-            _refuse(shape, f"{int(wrong.sum())} of {wrong.size} pixels have another class")
+            _refuse(image, f"{int(wrong.sum())} of {wrong.size} pixels have another class")
     return int(found.size)
 
 
-def compare_maps(exportable: Exportable, run: Run, image: Tensor, shape: tuple[int, int]) -> int:
+def compare_maps(exportable: Exportable, run: Run, image: Tensor) -> int:
     """Compare the maps of a backbone; return their number."""
     found = run(feed_of(exportable.metadata, image.numpy()))
     for index, single in enumerate(image.split(1)):
         for number, (ours, (theirs,)) in enumerate(zip(found, trained(exportable, single, 0), strict=True)):
             if ours.shape != (len(image), *theirs.shape):
-                _refuse(shape, f"map {number} is {ours.shape} instead of {(len(image), *theirs.shape)}")
+                _refuse(image, f"map {number} is {ours.shape} instead of {(len(image), *theirs.shape)}")
             worst = float(np.abs(ours[index] - theirs).max() / theirs.std())
             if not worst <= TOLERANCE:
-                _refuse(shape, f"map {number} differs by {worst:.2g} of its standard deviation")
+                _refuse(image, f"map {number} differs by {worst:.2g} of its standard deviation")
     return len(found) * len(image)
 
 
@@ -219,7 +223,6 @@ def require_agreement(exportable: Exportable, run: Run, samples: Iterable[Tensor
 COMPARISONS = dict(detector=compare_detections, segmenter=compare_label_maps, backbone=compare_maps)
 
 
-def _refuse(shape: tuple[int, int], reason: str) -> NoReturn:
-    raise InputError(
-        f"the exported model differs from the trained one on a picture of {shape[0]}x{shape[1]}: {reason}. Nothing was written"
-    )
+def _refuse(image: Tensor, reason: str) -> NoReturn:
+    where = f"a picture of {image.shape[1]}x{image.shape[2]}"
+    raise InputError(f"the exported model differs from the trained one on {where}: {reason}. Nothing was written")

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..data.colours import COLOURS, Colour, colours, is_background
 from .fonts import font, font_file
-from .results import Detections, LabelMap, Result, name_of
+from .results import Detections, LabelMap, Result, name_of, shared
 from .sessions import needed
 
 LEGEND = 12  # most classes in it
@@ -165,12 +165,6 @@ def column(plates: Sequence[Plate], left: int, top: int, shape: tuple[int, ...])
     """Return those plates, one below the other, that begin inside the picture."""
     tops = np.cumsum([top, *(one.height for one in plates)]).tolist()
     return [one._replace(left=left, top=at) for one, at in zip(plates, tops, strict=False) if 0 <= at < shape[0]]
-
-
-def shared(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Return the area that boxes (..., 4) have in common with each of others (N, 4), as (..., N)."""
-    sides = np.minimum(box[..., None, 2:], boxes[:, 2:]) - np.maximum(box[..., None, :2], boxes[:, :2])
-    return sides.clip(min=0).prod(axis=-1)
 
 
 def _written(image: np.ndarray, plates: Sequence[Plate], palette: Sequence[Colour] | None, size: int) -> np.ndarray:

@@ -265,9 +265,7 @@ class Predictor:
 
     def _result(self, image: Prepared, sample: Any) -> Result:
         if self.loaded.scope == "mmseg":
-            labels = sample.pred_sem_seg.data[0].cpu().numpy()
-            kind = np.uint8 if len(self.classes) <= 256 else np.uint16
-            return LabelMap(image.name, image.size, labels.astype(kind), self.classes)
+            return LabelMap.of(image.name, image.size, sample.pred_sem_seg.data[0].cpu().numpy(), self.classes)
         found = sample.pred_instances
         found = found[found.scores >= self.score].cpu()
         found = found[found.scores.argsort(descending=True, stable=True)]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torchvision.ops import batched_nms
 
-from .results import Detections, LabelMap, Result
+from .results import Detections, LabelMap, Result, shared
 
 SAME = 0.5  # IoU beyond which two boxes of a class are one object
 PART = 0.7  # share of a box cut off by its tile's edge that lies in another tile's larger box: a part of that object
@@ -106,8 +106,6 @@ def _cut_off(
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     cut = np.zeros(len(boxes), dtype=bool)
     for index in np.flatnonzero(touching.any(axis=1)):
-        corner = np.minimum(boxes[:, 2:], boxes[index, 2:]) - np.maximum(boxes[:, :2], boxes[index, :2])
-        shared = corner.clip(min=0).prod(axis=1)
         others = (owners != owners[index]) & (labels == labels[index]) & (areas > areas[index])
-        cut[index] = (shared[others] > PART * areas[index]).any()
+        cut[index] = (shared(boxes[index], boxes[others]) > PART * areas[index]).any()
     return cut
