@@ -101,8 +101,7 @@ def require_faster(files: Mapping[str, Path], metadata: dict[str, Any], folder: 
         InputError: int8 is not faster, and not `force`.
     """
     feeds = [feed_of(metadata, image) for image, _ in zip(images_of(folder, metadata), range(TIMED), strict=False)]
-    sessions = {name: open_session(file, "cpu").run for name, file in files.items()}
-    steps = {name: partial(_each, run, feeds) for name, run in sessions.items()}
+    steps = {name: partial(_each, open_session(file, "cpu").run, feeds) for name, file in files.items()}
     seconds = {name: median(found) / len(feeds) for name, found in in_turns(steps, TURNS, warm_up=1).items()}
     gain = seconds["float32"] / seconds["int8"]
     each = ", ".join(f"{name} {1000 * found:.1f} ms" for name, found in seconds.items())

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +59,10 @@ tags: [mmvit, {scope}, {family}]
 """
 
 
-@dataclass(frozen=True)
-class Publication:
-    """Paths of the files that were written."""
-
-    weights: Path
-    safetensors: Path
-    card: Path
-
-
-def publish(source: str | Path, out: Path, hub: str | None = None, name: str | None = None) -> Publication:
+def publish(source: str | Path, out: Path, hub: str | None = None, name: str | None = None) -> list[Path]:
     """Write a checkpoint of a training, without what only training needs, as `.pth` and `.safetensors`, with a model card.
+
+    Return these three files.
 
     Args:
         source: a checkpoint; or a work dir, whose best checkpoint is taken, or else the newest.
@@ -110,9 +102,10 @@ def publish(source: str | Path, out: Path, hub: str | None = None, name: str | N
     safetensors = _named_by_digest(out / f"{name}.safetensors", tensors, meta)
     card = out / "README.md"
     write_whole(card, _card(name, meta, log, (weights, safetensors), hub).encode())
+    written = [weights, safetensors, card]
     if hub is not None:
-        upload(out, hub, [weights.name, safetensors.name, card.name])
-    return Publication(weights, safetensors, card)
+        upload(out, hub, [path.name for path in written])
+    return written
 
 
 def _named_by_digest(path: Path, tensors: Mapping[str, Any], meta: Mapping[str, Any]) -> Path:

@@ -1,6 +1,5 @@
 """`mmvit look`: what a model sees in an image, on one contact sheet in print quality."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +29,15 @@ DPI = 200
 VEIL = 0.55  # share of a heat map's colours over the image
 
 
-@dataclass(frozen=True)
-class Asked:
-    """Point and class that a sheet shows.
-
-    Attributes:
-        point: x and y in pixels of the image, for attention and receptive fields; None for the centre.
-        name: class for the activation; None for that of the object with the highest score, or for the label at the point.
-    """
-
-    point: tuple[float, float] | None = None
-    name: str | None = None
+Point = tuple[float, float]  # x and y in pixels of an image
 
 
-def look(predictor: Predictor, paths: list[str], out: Path, asked: Asked) -> list[Path]:
+def look(predictor: Predictor, paths: list[str], out: Path, point: Point | None, name: str | None) -> list[Path]:
     """Write a sheet of each image as PNG and PDF into a folder, and return the PNG files.
+
+    Args:
+        point: for attention and receptive fields; None for the centre.
+        name: class for the activation; None for that of the object with the highest score, or for the label at the point.
 
     Raises:
         InputError: a file is not an image, the point is outside an image, or the model does not have the class.
@@ -52,11 +45,11 @@ def look(predictor: Predictor, paths: list[str], out: Path, asked: Asked) -> lis
     require_drawing()
     backbone_of(predictor.loaded)
     classes = class_names(predictor.loaded)
-    if asked.name is not None and asked.name not in classes:
-        raise InputError(f"--class: the model has no class {asked.name!r}; {nearest(asked.name, classes)}")
+    if name is not None and name not in classes:
+        raise InputError(f"--class: the model has no class {name!r}; {nearest(name, classes)}")
     names, written = Names(), []
     for path, result in zip(paths, predictor(paths), strict=True):
-        figure = sheet(predictor, path, result, asked)
+        figure = sheet(predictor, path, result, point, name)
         out.mkdir(parents=True, exist_ok=True)
         file = out / f"{names.new(path)}.png"
         figure.savefig(file, dpi=DPI)
@@ -65,17 +58,17 @@ def look(predictor: Predictor, paths: list[str], out: Path, asked: Asked) -> lis
     return written
 
 
-def sheet(predictor: Predictor, path: str, result: Result, asked: Asked) -> Any:
+def sheet(predictor: Predictor, path: str, result: Result, point: Point | None, name: str | None) -> Any:
     """Return the sheet of an image as a figure of matplotlib with a row for each level; titles name its columns."""
     loaded = predictor.loaded
     pixels = predictor.read(path)
     height, width = pixels.shape[:2]
-    x, y = asked.point or (width / 2, height / 2)
+    x, y = point or (width / 2, height / 2)
     if not (0 <= x < width and 0 <= y < height):
         raise InputError(f"--at {x:g},{y:g}: it is outside of {path}, which has {width} x {height} pixels (width x height)")
     given = give(loaded, path)
     classes = class_names(loaded)
-    label = _label(result, (x, y), classes, asked.name)
+    label = _label(result, (x, y), classes, name)
     strides = backbone_of(loaded).out_strides
     attended = attention(loaded, given, (x, y))
     activations = [None] * len(strides) if label is None else class_activation(loaded, given, label)
@@ -117,7 +110,7 @@ def _cells(rows: int, columns: int, ratio: float) -> tuple[Any, np.ndarray]:
     return figure, cells
 
 
-def _label(result: Result, point: tuple[float, float], classes: tuple[str, ...], name: str | None) -> int | None:
+def _label(result: Result, point: Point, classes: tuple[str, ...], name: str | None) -> int | None:
     if name is not None:
         return classes.index(name)
     if isinstance(result, LabelMap):

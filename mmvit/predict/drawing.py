@@ -56,7 +56,6 @@ def draw(image: np.ndarray, result: Result, palette: Sequence[Colour] | None = N
         image: of the result's size.
         result: objects are drawn with outlined masks and names; a score that is NaN, as of an annotation, is not written.
             Label maps get a legend, as long as there is room; where they say background, the picture stays as it is.
-        palette: colours of the classes.
         boxes: whether to draw boxes around masks.
 
     Raises:

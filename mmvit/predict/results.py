@@ -51,7 +51,6 @@ class Detections:
         """Return COCO's entries: `bbox` as x y w h, and `segmentation` as uncompressed run lengths. They have no `id` yet.
 
         Args:
-            image_id: id of the image.
             category_ids: the dataset's id of each class; by default the labels, from 0.
         """
         areas = (self.boxes[:, 2:] - self.boxes[:, :2]).prod(axis=1) if self.masks is None else self.masks.sum(axis=(1, 2))

@@ -31,10 +31,7 @@ class Tile(NamedTuple):
 def tiles(size: tuple[int, int], side: int, overlap: float) -> list[Tile]:
     """Return the tiles of an image, row by row; neighbours share at least `overlap` of a tile's side.
 
-    Args:
-        size: height and width of the image.
-        side: side of a tile; along a shorter side of the image, the tile is as long as the image.
-        overlap: from 0 to less than 1.
+    Along a side of the image that is shorter than `side`, a tile is as long as the image.
     """
     rows, columns = (list(_spans(length, side, overlap)) for length in size)
     return [Tile(top, left, bottom, right) for (top, bottom), (left, right) in product(rows, columns)]
