@@ -35,7 +35,7 @@ def warn(remark: str) -> None:
     warnings.warn(remark, stacklevel=3)
 
 
-def sources(images: Any, channels: Channels | None = None, tell: Tell = warn) -> Iterator[Source]:
+def sources(images: Any, channels: Channels | None, tell: Tell) -> Iterator[Source]:
     """Yield the images of a path, folder, glob, PIL image, array, tensor, or of an iterable of these, in order.
 
     Args:
