@@ -34,11 +34,11 @@ def point(word: str) -> tuple[float, float]:
 
 
 def _look(asked: Namespace) -> None:
-    from ..look.sheet import Asked, look  # not before it is needed: --help does without torch
+    from ..look.sheet import look  # not before it is needed: --help does without torch
     from ..predict.predictor import Predictor
     from ..predict.sources import paths
 
     files = [str(path) for word in asked.images for path in paths(word)]
     predictor = Predictor(asked.config, asked.checkpoint, device=asked.device, score=asked.score)
-    for file in look(predictor, files, asked.out, Asked(asked.at, asked.name)):
+    for file in look(predictor, files, asked.out, asked.at, asked.name):
         print(file)

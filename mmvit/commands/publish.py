@@ -22,7 +22,7 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit publish") -> int
 def _publish(asked: Namespace) -> None:
     from ..export.publishing import publish  # not before it is needed: --help does without torch
 
-    written = publish(asked.source, asked.out, asked.hub, asked.name)
-    print(f"{written.weights}\n{written.safetensors}\n{written.card}")
+    for file in publish(asked.source, asked.out, asked.hub, asked.name):
+        print(file)
     if asked.hub:
         print(f"hf://{asked.hub}")

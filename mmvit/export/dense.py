@@ -10,12 +10,7 @@ from .preprocessing import Preprocessing
 
 
 class DenseDetector(nn.Module):
-    """RetinaNet and similar detectors, from picture to boxes in pixels of the picture.
-
-    Args:
-        model: an mmdet `SingleStageDetector` in eval mode.
-        preprocessing: of its config.
-    """
+    """RetinaNet and similar detectors, an mmdet `SingleStageDetector` in eval mode, from picture to boxes in its pixels."""
 
     inputs = ("image", "score_threshold")
     outputs = ("boxes", "scores", "labels")

@@ -20,8 +20,6 @@ def feed_of(
     """Return a file's inputs for pictures (B, H, W, 3) uint8 BGR.
 
     Args:
-        metadata: of the file.
-        image: the pictures.
         score: least score of a detection; None for the file's.
         size: height and width of label maps and masks; None for those of the picture.
     """

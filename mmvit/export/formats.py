@@ -52,12 +52,9 @@ class Wanted:
 
 
 def export(exportable: Exportable, out: Path, wanted: Wanted) -> str:
-    """Write a file; return a sentence about its comparison with the model, and of int8 about its time.
+    """Write a file whole or not at all; return a sentence about its comparison with the model, and of int8 about its time.
 
-    Args:
-        exportable: program, model and metadata.
-        out: the file, written whole or not at all; an OpenVINO model's weights lie beside it as .bin.
-        wanted: format, size and precision.
+    The weights of an OpenVINO model lie beside the file as .bin.
 
     Raises:
         InputError: a missing package, a program that cannot be traced, one that differs from the model, or one of int8 that is
@@ -121,7 +118,7 @@ def compare(exportable: Exportable, file: Path, wanted: Wanted) -> str:
         return require_agreement(exportable, run, photographs)
     if wanted.precision == "float16":
         return require_agreement(exportable, run, pictures(list(sizes), channels=exportable.channels))
-    return verify(exportable, run, sizes, batches=exportable.metadata["batch"] is None)
+    return verify(exportable, run, sizes)
 
 
 @contextmanager

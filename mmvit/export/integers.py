@@ -6,10 +6,11 @@ NNCF gives the layers that hurt most their float form again. A file is kept only
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -40,13 +41,14 @@ def quantize_onnx(source: Path, file: Path, metadata: dict[str, Any], folder: Pa
     quantization = needed("onnxruntime.quantization", "export")
     onnx = needed("onnx", "export")
     prepared = source.with_name("prepared.onnx")
+    feeds = (feed_of(metadata, image) for image in images_of(folder, metadata))
     needed("onnxruntime.quantization.shape_inference", "export").quant_pre_process(
         str(source), str(prepared), skip_symbolic_shape=True, skip_optimization=False
     )
     quantization.quantize_static(
         str(prepared),
         str(file),
-        Feeds(metadata, images_of(folder, metadata)),
+        SimpleNamespace(get_next=lambda: next(feeds, None)),  # a calibration's reader
         per_channel=True,
         reduce_range=True,
         op_types_to_quantize=QUANTIZED,
@@ -56,17 +58,6 @@ def quantize_onnx(source: Path, file: Path, metadata: dict[str, Any], folder: Pa
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {FIELD: json.dumps(metadata)})
     onnx.save(model, str(file))
-
-
-class Feeds:
-    """Inputs of a model for onnxruntime's calibration, one image after the other."""
-
-    def __init__(self, metadata: dict[str, Any], images: Iterator[np.ndarray]) -> None:
-        self.metadata, self.images = metadata, images
-
-    def get_next(self) -> Feed | None:
-        image = next(self.images, None)
-        return None if image is None else feed_of(self.metadata, image)
 
 
 def quantize_openvino(source: Path, file: Path, metadata: dict[str, Any], folder: Path) -> None:
@@ -110,8 +101,7 @@ def require_faster(files: Mapping[str, Path], metadata: dict[str, Any], folder: 
         InputError: int8 is not faster, and not `force`.
     """
     feeds = [feed_of(metadata, image) for image, _ in zip(images_of(folder, metadata), range(TIMED), strict=False)]
-    sessions = {name: open_session(file, "cpu").run for name, file in files.items()}
-    steps = {name: partial(_each, run, feeds) for name, run in sessions.items()}
+    steps = {name: partial(_each, open_session(file, "cpu").run, feeds) for name, file in files.items()}
     seconds = {name: median(found) / len(feeds) for name, found in in_turns(steps, TURNS, warm_up=1).items()}
     gain = seconds["float32"] / seconds["int8"]
     each = ", ".join(f"{name} {1000 * found:.1f} ms" for name, found in seconds.items())

@@ -29,18 +29,21 @@ class Exportable:
     """A program, the model that it must agree with, and the metadata of its file.
 
     Attributes:
-        kind: `detector`, `segmenter` or `backbone`.
         program: takes the inputs that it names and gives the outputs that it names.
         model: of mmdet or mmseg; the backbone itself for a backbone.
         metadata: plain values for JSON.
         config: that the model was built from; None for a backbone.
     """
 
-    kind: str
     program: Any
     model: Any
     metadata: dict[str, Any]
     config: Config | None = None
+
+    @property
+    def kind(self) -> str:
+        """`detector`, `segmenter` or `backbone`."""
+        return str(self.metadata["kind"])
 
     @property
     def channels(self) -> int | None:
@@ -73,9 +76,8 @@ def from_config(
     program: Any = program_of(loaded.model, preprocessing, source, raw_masks)
     if raw_masks and "masks" not in program.outputs:
         raise InputError(f"--raw-masks: {source} gives no masks; leave it out")
-    kind = "segmenter" if isinstance(program, Segmenter) else "detector"
     metadata = dict(
-        kind=kind,
+        kind="segmenter" if isinstance(program, Segmenter) else "detector",
         config=Path(source).stem,
         mmvit=__version__,
         checkpoint_sha256=sha256_of(fetch(checkpoint)),
@@ -90,7 +92,7 @@ def from_config(
         mask_threshold=float(second.get("mask_thr_binary", 0.5)),
         raw_masks=raw_masks,
     )
-    return Exportable(kind, program.eval(), loaded.model, metadata, loaded.config)
+    return Exportable(program.eval(), loaded.model, metadata, loaded.config)
 
 
 def bands_of(loaded: Loaded) -> dict[str, list[float]] | None:
@@ -129,7 +131,7 @@ def from_arch(name: str, checkpoint: str | None) -> Exportable:
     program = Backbone(backbone).eval()
     names = dict(inputs=list(program.inputs), outputs=list(program.outputs))
     metadata = dict(kind="backbone", config=name, mmvit=__version__, input="(B, 3, H, W) float32, RGB, normalised", **names)
-    return Exportable("backbone", program, backbone, metadata)
+    return Exportable(program, backbone, metadata)
 
 
 def program_of(model: Any, preprocessing: Preprocessing, source: str, raw_masks: bool = False) -> nn.Module:

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..compat.python import sha256_of
 from ..compat.systems import file_name
 from ..compat.texts import read_config, text_of
+from ..config.datasets import datasets_of
 from ..config.work_dirs import best_checkpoint, read_scalars
 from ..data.files import write_whole
 from ..errors import InputError
@@ -58,17 +58,10 @@ tags: [mmvit, {scope}, {family}]
 """
 
 
-@dataclass(frozen=True)
-class Publication:
-    """Paths of the files that were written."""
-
-    weights: Path
-    safetensors: Path
-    card: Path
-
-
-def publish(source: str | Path, out: Path, hub: str | None = None, name: str | None = None) -> Publication:
+def publish(source: str | Path, out: Path, hub: str | None = None, name: str | None = None) -> list[Path]:
     """Write a checkpoint of a training, without what only training needs, as `.pth` and `.safetensors`, with a model card.
+
+    Return these three files.
 
     Args:
         source: a checkpoint; or a work dir, whose best checkpoint is taken, or else the newest.
@@ -108,9 +101,10 @@ def publish(source: str | Path, out: Path, hub: str | None = None, name: str | N
     safetensors = _named_by_digest(out / f"{name}.safetensors", tensors, meta)
     card = out / "README.md"
     write_whole(card, _card(name, meta, log, (weights, safetensors), hub).encode())
+    written = [weights, safetensors, card]
     if hub is not None:
-        upload(out, hub, [weights.name, safetensors.name, card.name])
-    return Publication(weights, safetensors, card)
+        upload(out, hub, [path.name for path in written])
+    return written
 
 
 def _named_by_digest(path: Path, tensors: Mapping[str, Any], meta: Mapping[str, Any]) -> Path:
@@ -123,7 +117,7 @@ def _card(name: str, meta: Mapping[str, Any], log: list[dict], files: tuple[Path
     parts = ("model", "default_scope", "train_dataloader", "test_dataloader")
     cfg = read_config(meta["cfg"], name, parts)
     backbone = cfg.model.get("backbone", {})
-    dataset = _innermost(cfg.get("train_dataloader", {}).get("dataset", {}))
+    dataset: Mapping[str, Any] = next((view.config for view in datasets_of(cfg, ("train",))), {})
     classes = [str(label) for label in meta.get("dataset_meta", {}).get("classes", ())]
     licence, chain = _licence(backbone)
     return CARD.format(
@@ -146,14 +140,6 @@ def _card(name: str, meta: Mapping[str, Any], log: list[dict], files: tuple[Path
         file=files[0].name,
         files="\n".join(f"- `{path.name}`: sha256 {sha256_of(path)}" for path in files),
     )
-
-
-def _innermost(dataset: Any) -> Mapping[str, Any]:
-    """Return the dataset inside the wrappers that repeat or concatenate; of several, the first."""
-    while isinstance(dataset, Mapping) and (dataset.get("dataset") or dataset.get("datasets")):
-        inner = dataset.get("dataset") or dataset["datasets"]
-        dataset = inner[0] if isinstance(inner, list | tuple) else inner
-    return dataset if isinstance(dataset, Mapping) else {}
 
 
 def _figures(meta: Mapping[str, Any], log: list[dict]) -> str:

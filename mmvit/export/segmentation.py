@@ -37,12 +37,7 @@ def for_any_size(model: nn.Module) -> nn.Module:
 
 
 class Segmenter(nn.Module):
-    """An encoder-decoder, from picture to the class of each pixel.
-
-    Args:
-        model: an mmseg `EncoderDecoder` in eval mode, tested on whole images; a copy is kept.
-        preprocessing: of its config.
-    """
+    """A copy of mmseg's `EncoderDecoder` in eval mode, tested on whole images, from picture to the class of each pixel."""
 
     inputs = ("image", "size")
     outputs = ("label_map",)

@@ -15,7 +15,6 @@ class TwoStageDetector(nn.Module):
 
     Args:
         model: an mmdet `TwoStageDetector` in eval mode with an `RPNHead` and a `StandardRoIHead`.
-        preprocessing: of its config.
         raw_masks: return the mask head's probabilities within the boxes instead of masks of the picture.
     """
 
@@ -99,7 +98,6 @@ def pasted(masks: Tensor, boxes: Tensor, shape: Any, size: Tensor, threshold: fl
         boxes: (N, 4) in pixels of the picture that the network saw.
         shape: height and width of that picture.
         size: (2,) height and width of the original.
-        threshold: least probability.
     """
     rows, columns = size.tolist()
     torch._check(rows >= 2)

@@ -1,6 +1,7 @@
 """Comparison of an exported file with the trained model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
@@ -24,21 +25,18 @@ BATCH = 3  # number of pictures that a file for batches is given at once
 def pictures(sizes: Sequence[tuple[int, int]], batch: int = 1, channels: int | None = None) -> list[Tensor]:
     """Return random smooth pictures (batch, H, W, 3) uint8 of each size, or normalised bands (batch, H, W, channels)."""
     generator = torch.Generator().manual_seed(0)
-    coarse = [torch.rand(batch, channels or 3, 6, 8, generator=generator) * 255 for _ in sizes]
-    smooth = [
-        torch.nn.functional.interpolate(colors, size=size, mode="bicubic").clamp(0, 255)
-        for colors, size in zip(coarse, sizes, strict=True)
-    ]
-    if channels:
-        return [(image.permute(0, 2, 3, 1) / 64 - 2).contiguous() for image in smooth]
-    return [image.permute(0, 2, 3, 1).to(torch.uint8).contiguous() for image in smooth]
+    made = []
+    for size in sizes:
+        coarse = torch.rand(batch, channels or 3, 6, 8, generator=generator) * 255
+        smooth = torch.nn.functional.interpolate(coarse, size=size, mode="bicubic").clamp(0, 255).permute(0, 2, 3, 1)
+        made.append((smooth / 64 - 2 if channels else smooth.to(torch.uint8)).contiguous())
+    return made
 
 
 def trained(exportable: Exportable, image: Tensor, score: float, size: tuple[int, int] | None = None) -> list[np.ndarray]:
     """Return the outputs of the model itself for a picture, computed by mmdet's or mmseg's own code.
 
     Args:
-        exportable: the model and its kind.
         image: (1, H, W, 3) uint8 BGR.
         score: least score of a detection.
         size: height and width of the label map, or of the original that masks are for; None for those of the picture.
@@ -59,20 +57,16 @@ def trained(exportable: Exportable, image: Tensor, score: float, size: tuple[int
     return [*arrays, found.masks.numpy()] if "masks" in found else arrays
 
 
-class threshold_of:  # noqa: N801  # reads as a function in a `with`
-    """Context in which a detector has another score threshold."""
-
-    def __init__(self, model: Any, score: float) -> None:
-        self.settings = [settings for settings in (model.test_cfg.get("rcnn") or model.test_cfg,) if "score_thr" in settings]
-        self.score, self.before = score, [settings.score_thr for settings in self.settings]
-
-    def __enter__(self) -> None:
-        for settings in self.settings:
-            settings.score_thr = self.score
-
-    def __exit__(self, *_: object) -> None:
-        for settings, before in zip(self.settings, self.before, strict=True):
-            settings.score_thr = before
+@contextmanager
+def threshold_of(model: Any, score: float) -> Iterator[None]:
+    """Give a detector another score threshold within the block."""
+    settings = model.test_cfg.get("rcnn") or model.test_cfg
+    before = settings.get("score_thr", 0.0)  # mmdet's default
+    settings.score_thr = score
+    try:
+        yield
+    finally:
+        settings.score_thr = before
 
 
 def sample_of(kind: str, shape: tuple[int, ...], size: tuple[int, ...]) -> Any:
@@ -88,24 +82,19 @@ def sample_of(kind: str, shape: tuple[int, ...], size: tuple[int, ...]) -> Any:
     return DetDataSample(metainfo=meta)
 
 
-def verify(exportable: Exportable, run: Run, sizes: Sequence[tuple[int, int]], batches: bool = False) -> str:
+def verify(exportable: Exportable, run: Run, sizes: Sequence[tuple[int, int]]) -> str:
     """Compare a file's outputs with the trained model's on a picture of each size; return a sentence about the result.
 
-    Args:
-        exportable: what was exported.
-        run: from the file's inputs to its outputs.
-        sizes: height and width of the pictures.
-        batches: compare several pictures at once, too.
+    A file that takes any number of pictures is given several at once, too.
 
     Raises:
         InputError: an output differs by more than 1e-3 of its standard deviation, or a detection is another.
     """
-    compared = 0
-    many = exportable.channels
+    compared, many, batches = 0, exportable.channels, exportable.metadata["batch"] is None
     images = [*pictures(sizes, 1, many), *(pictures(sizes[1:2] or sizes, BATCH, many) if batches else ())]
     for image in images:
         with torch.no_grad():
-            compared += COMPARISONS[exportable.kind](exportable, run, image, (image.shape[1], image.shape[2]))
+            compared += COMPARISONS[exportable.kind](exportable, run, image)
     if exportable.kind == "detector":
         require_nothing(exportable, run, images[0])
     unit = dict(detector="detections", segmenter="pixels", backbone="maps")[exportable.kind]
@@ -117,53 +106,57 @@ def verify(exportable: Exportable, run: Run, sizes: Sequence[tuple[int, int]], b
 
 def require_nothing(exportable: Exportable, run: Run, image: Tensor) -> None:
     """Check that a file finds nothing where no score reaches the threshold: its program may take some boxes for granted."""
-    shape = (image.shape[1], image.shape[2])
     try:
-        boxes, *_ = run(feed_of(exportable.metadata, image.numpy(), 1.0, shape))
+        boxes, *_ = run(feed_of(exportable.metadata, image.numpy(), 1.0))
     except Exception as error:
-        _refuse(shape, f"a picture without an object ends in {type(error).__name__}: {str(error).splitlines()[0]}")
+        _refuse(image, f"a picture without an object ends in {type(error).__name__}: {str(error).splitlines()[0]}")
     if len(boxes):
-        _refuse(shape, f"{len(boxes)} detections have a score above 1")
+        _refuse(image, f"{len(boxes)} detections have a score above 1")
 
 
-def compare_detections(exportable: Exportable, run: Run, image: Tensor, shape: tuple[int, int]) -> int:
+def original(image: Tensor) -> tuple[int, int]:
+    """Return the height and width of a larger picture, of which an image (1, H, W, 3) may be the resized one."""
+    return image.shape[1] * 5 // 4 + 1, image.shape[2] * 5 // 4 + 1
+
+
+def compare_detections(exportable: Exportable, run: Run, image: Tensor) -> int:
     """Compare detections at a tenth of the score threshold, or without one if there are none; return their number."""
     score = exportable.metadata["score_threshold"] / 10
-    larger = (shape[0] * 5 // 4 + 1, shape[1] * 5 // 4 + 1)  # the original that the masks are for
+    larger = original(image)
     wanted = trained(exportable, image, score, larger)
     if not len(wanted[0]):
         score = 0.0
         wanted = trained(exportable, image, score, larger)
     boxes, scores, labels, *masks = run(feed_of(exportable.metadata, image.numpy(), score, larger))
     if len(boxes) != len(wanted[0]):
-        _refuse(shape, f"{len(boxes)} detections instead of {len(wanted[0])}")
+        _refuse(image, f"{len(boxes)} detections instead of {len(wanted[0])}")
     if not len(boxes):
-        _refuse(shape, "there is no detection to compare, even without a score threshold")
-    boxes = boxes * np.array([larger[1] / shape[1], larger[0] / shape[0]] * 2, np.float32)
+        _refuse(image, "there is no detection to compare, even without a score threshold")
+    boxes = boxes * np.array([larger[1] / image.shape[2], larger[0] / image.shape[1]] * 2, np.float32)
     apart = np.abs(boxes[:, None] - wanted[0]).max(axis=2) + 1e3 * (labels[:, None] != wanted[2])
     apart += np.abs(scores[:, None] - wanted[1]) / TOLERANCE * (MOST_PIXELS / 2)
     nearest = apart.argmin(axis=1)
     worst = apart.min(axis=1).max()
     if worst > MOST_PIXELS or len(np.unique(nearest)) < len(nearest):
-        _refuse(shape, f"a detection is {worst:.2g} pixels from the nearest of the model's")
+        _refuse(image, f"a detection is {worst:.2g} pixels from the nearest of the model's")
     if masks:
         found = masks[0]
         if exportable.metadata["raw_masks"]:
             found = paste(found, boxes, larger, exportable.metadata["mask_threshold"])
         if found.shape != wanted[3].shape:
-            _refuse(shape, f"masks of {found.shape} instead of {wanted[3].shape}")
+            _refuse(image, f"masks of {found.shape} instead of {wanted[3].shape}")
         share = float((found != wanted[3][nearest]).mean())
         if share > TOLERANCE:
-            _refuse(shape, f"masks differ in {share:.2%} of their pixels")
+            _refuse(image, f"masks differ in {share:.2%} of their pixels")
     return len(boxes)
 
 
-def compare_label_maps(exportable: Exportable, run: Run, image: Tensor, shape: tuple[int, int]) -> int:
+def compare_label_maps(exportable: Exportable, run: Run, image: Tensor) -> int:
     """Compare label maps at a larger size; return the number of pixels. They may differ only where two classes score alike."""
-    size = (shape[0] * 5 // 4 + 1, shape[1] * 5 // 4 + 1)
+    size = original(image)
     (found,) = run(feed_of(exportable.metadata, image.numpy(), size=size))
     if found.shape != (len(image), *size):
-        _refuse(shape, f"label maps of {found.shape} instead of {(len(image), *size)}")
+        _refuse(image, f"label maps of {found.shape} instead of {(len(image), *size)}")
     for labels, single in zip(found, image.split(1), strict=True):
         (wanted,), scores = trained(exportable, single, 0, size)
         if scores.shape[1] == 1:
@@ -173,29 +166,21 @@ def compare_label_maps(exportable: Exportable, run: Run, image: Tensor, shape: t
             lead = ordered[-1] - ordered[-2]
         wrong = (labels != wanted) & (lead > TOLERANCE * scores.std())
         if wrong.any():
-            _refuse(shape, f"{int(wrong.sum())} of {wrong.size} pixels have another class")
+            _refuse(image, f"{int(wrong.sum())} of {wrong.size} pixels have another class")
     return int(found.size)
 
 
-def compare_maps(exportable: Exportable, run: Run, image: Tensor, shape: tuple[int, int]) -> int:
+def compare_maps(exportable: Exportable, run: Run, image: Tensor) -> int:
     """Compare the maps of a backbone; return their number."""
     found = run(feed_of(exportable.metadata, image.numpy()))
     for index, single in enumerate(image.split(1)):
         for number, (ours, (theirs,)) in enumerate(zip(found, trained(exportable, single, 0), strict=True)):
             if ours.shape != (len(image), *theirs.shape):
-                _refuse(shape, f"map {number} is {ours.shape} instead of {(len(image), *theirs.shape)}")
+                _refuse(image, f"map {number} is {ours.shape} instead of {(len(image), *theirs.shape)}")
             worst = float(np.abs(ours[index] - theirs).max() / theirs.std())
             if not worst <= TOLERANCE:
-                _refuse(shape, f"map {number} differs by {worst:.2g} of its standard deviation")
+                _refuse(image, f"map {number} differs by {worst:.2g} of its standard deviation")
     return len(found) * len(image)
-
-
-def agreement(exportable: Exportable, run: Run, image: Tensor) -> float:
-    """Return the share of an image (1, H, W, 3), from 0 to 1, in which a file of less precision agrees with the model."""
-    found = run(feed_of(exportable.metadata, image.numpy()))
-    with torch.no_grad():
-        wanted = trained(exportable, image, exportable.metadata.get("score_threshold", 0.0))
-    return shared(exportable.kind, found, wanted)
 
 
 def shared(kind: str, found: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
@@ -222,7 +207,12 @@ def require_agreement(exportable: Exportable, run: Run, samples: Iterable[Tensor
     Raises:
         InputError: less than 0.9 agrees on the mean.
     """
-    shares = [agreement(exportable, run, image) for image in samples]
+    shares = []
+    for image in samples:
+        found = run(feed_of(exportable.metadata, image.numpy()))
+        with torch.no_grad():
+            wanted = trained(exportable, image, exportable.metadata.get("score_threshold", 0.0))
+        shares.append(shared(exportable.kind, found, wanted))
     mean = sum(shares) / len(shares)
     if not mean >= LEAST:
         raise InputError(f"at this precision only {mean:.1%} of the model's outputs stay the same. Nothing was written")
@@ -233,7 +223,6 @@ def require_agreement(exportable: Exportable, run: Run, samples: Iterable[Tensor
 COMPARISONS = dict(detector=compare_detections, segmenter=compare_label_maps, backbone=compare_maps)
 
 
-def _refuse(shape: tuple[int, int], reason: str) -> NoReturn:
-    raise InputError(
-        f"the exported model differs from the trained one on a picture of {shape[0]}x{shape[1]}: {reason}. Nothing was written"
-    )
+def _refuse(image: Tensor, reason: str) -> NoReturn:
+    where = f"a picture of {image.shape[1]}x{image.shape[2]}"
+    raise InputError(f"the exported model differs from the trained one on {where}: {reason}. Nothing was written")

@@ -38,12 +38,8 @@ def analyze(
     detector with masks has figures of these; those of its boxes follow as `box FIGURE`. What nothing was counted for is NaN.
 
     Args:
-        cfg: config of the model, with the dataset.
-        checkpoint: file of a training.
-        out: file of the page.
         split: `val` or `test`.
         score: least score of a detection that counts as positive.
-        device: torch's name of a device, or `auto`.
         most: number of images of each dataset, from the first; None for all.
 
     Raises:

@@ -9,6 +9,7 @@ import numpy as np
 from mmengine.config import Config
 
 from ..data.label_maps import IGNORED
+from ..measure.coco import mean
 from ..predict.drawing import require_drawing
 from ..predict.results import Detections
 from . import charts, page
@@ -52,13 +53,7 @@ class Sample:
 
 
 def browse(cfg: Config, out: Path, split: str = "train", most: int = 200) -> str:
-    """Write a page on the samples that a config feeds its model, and return a line that sums it up.
-
-    Args:
-        cfg: the config.
-        out: file of the page.
-        split: `train`, `val` or `test`.
-        most: number of samples, evenly spread over the dataset.
+    """Write a page on at most `most` samples that a config feeds its model, evenly spread, and return a line that sums it up.
 
     Raises:
         InputError: there is no such split, see `Feed`, or a file of the dataset cannot be used.
@@ -124,15 +119,11 @@ def _objects(classes: Sequence[str], samples: Sequence[Sample], anchors: Anchors
             "objects per sample": number(per_image.mean(), 1),
             "most objects": str(per_image.max()),
             "samples without objects": str((per_image == 0).sum()),
-            f"boxes longer than {NARROW:g} : 1": share(_part(ratio > NARROW)),
+            f"boxes longer than {NARROW:g} : 1": share(mean(ratio > NARROW)),
         },
         roots=charts.histogram(root, "Boxes", "square root of the area in pixels", True, (SMALL, LARGE)),
         anchors=_anchors(anchors, np.concatenate([one.fit for one in samples]), sides, root) if anchors else None,
     )
-
-
-def _part(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else float("nan")
 
 
 def _anchors(anchors: Anchors, fit: np.ndarray, sides: np.ndarray, root: np.ndarray) -> dict[str, Any]:
@@ -143,8 +134,8 @@ def _anchors(anchors: Anchors, fit: np.ndarray, sides: np.ndarray, root: np.ndar
         least=f"{anchors.least:g}",
         figures={
             "median of the best IoU": number(float(np.median(fit)) if len(fit) else float("nan"), 2),
-            f"objects below IoU {anchors.enough:g}": share(_part(poor)),
-            "objects without an anchor": share(_part(fit < anchors.least)),
+            f"objects below IoU {anchors.enough:g}": share(mean(poor)),
+            "objects without an anchor": share(mean(fit < anchors.least)),
         },
         shapes=_shapes(sides, anchors.sizes),
         fit=charts.histogram(fit, "Best anchor of each object", "IoU", marks=(anchors.enough,), high=1.0),

@@ -74,11 +74,11 @@ class Chart:
         if bars:
             self.shapes.append(("bars", colour, "".join(bars)))
 
-    def dots(self, x: np.ndarray, y: np.ndarray, colour: str = BLUE) -> None:
-        self._add("dots", colour, x, y, "h0")
+    def dots(self, x: np.ndarray, y: np.ndarray) -> None:
+        self._add("dots", BLUE, x, y, "h0")
 
-    def crosses(self, x: np.ndarray, y: np.ndarray, colour: str = RED) -> None:
-        self._add("", colour, x, y, "m-3-3l6 6m-6 0l6-6")
+    def crosses(self, x: np.ndarray, y: np.ndarray) -> None:
+        self._add("", RED, x, y, "m-3-3l6 6m-6 0l6-6")
 
     def mark(self, x: float) -> None:
         """Add a line across."""
@@ -103,25 +103,19 @@ def curves(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str, x: Ax
     return chart
 
 
-def reliability(calibration: Calibration, title: str, up: str) -> Chart:
-    """Return the share of correct predictions by their score."""
-    chart = Chart(title, Axis("score"), Axis(up))
-    scores, right, filled = calibration.scores, calibration.shares, calibration.numbers > 0
+def calibrated(calibration: Calibration, measure: str, what: str) -> dict[str, Any]:
+    """Return the calibration error, and the share of correct predictions and their number by score, for the template."""
+    reliability = Chart(f"Score and {measure}", Axis("score"), Axis(f"share of correct {what}"))
+    scores, right, numbers = calibration.scores, calibration.shares, calibration.numbers
+    edges, filled = np.linspace(0, 1, len(numbers) + 1), numbers > 0
     if filled.any():
-        chart.bars(np.linspace(0, 1, len(scores) + 1), np.nan_to_num(right))
-        chart.line(np.array([0, 1]), np.array([0, 1]), QUIET, kind="dashed")
-        chart.line(scores[filled], right[filled])
-    return chart
-
-
-def scored(calibration: Calibration, what: str) -> Chart:
-    """Return the number of predictions by their score."""
-    numbers = calibration.numbers
-    chart = Chart(
-        f"Number of {what} by score", Axis("score"), Axis("number", 0.8, max(numbers.max(), 2) * 1.3, logarithmic=True)
-    )
-    chart.bars(np.linspace(0, 1, len(numbers) + 1), numbers, QUIET)
-    return chart
+        reliability.bars(edges, np.nan_to_num(right))
+        reliability.line(np.array([0, 1]), np.array([0, 1]), QUIET, kind="dashed")
+        reliability.line(scores[filled], right[filled])
+    number_axis = Axis("number", 0.8, max(numbers.max(), 2) * 1.3, logarithmic=True)
+    scored = Chart(f"Number of {what} by score", Axis("score"), number_axis)
+    scored.bars(edges, numbers, QUIET)
+    return dict(calibration_error=calibration.error, reliability=reliability, scored=scored)
 
 
 def by_size(sides: np.ndarray) -> dict[str, np.ndarray]:

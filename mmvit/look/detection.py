@@ -11,6 +11,7 @@ from ..measure.calibration import Calibration
 from ..measure.coco import AREAS, RECALLS, Evaluation, mean
 from ..measure.errors import KINDS, SET_ASIDE, Judged, confusion, costs, counts, judge
 from ..measure.objects import Objects
+from ..predict.results import shared
 from . import charts, page
 from .charts import Axis, lengths, number, share
 from .pictures import LEGEND, judged_pictures
@@ -126,24 +127,15 @@ def _errors(judged: Judged, detected: Detected) -> dict[str, Any]:
 def _calibration(judged: Judged) -> dict[str, Any]:
     calibration, counted = Calibration(), judged.verdicts != SET_ASIDE
     calibration.add(judged.found.scores[counted], judged.right[counted])
-    return dict(
-        calibration_error=calibration.error,
-        reliability=charts.reliability(calibration, "Score and precision", "share of correct detections"),
-        scored=charts.scored(calibration, "detections"),
-    )
-
-
-def neighbours(boxes: np.ndarray) -> np.ndarray:
-    """Return the number of other boxes that each box overlaps, (N,)."""
-    corners = np.maximum(boxes[:, None, :2], boxes[None, :, :2]), np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    return (corners[1] > corners[0]).all(axis=2).sum(axis=1) - 1
+    return charts.calibrated(calibration, "precision", "detections")
 
 
 def _recall(judged: Judged, detected: Detected) -> dict[str, Any]:
     """Return the recall of objects by size, and by the number of boxes that theirs overlaps."""
     near = np.zeros(len(judged.truth), dtype=int)
     for rows in judged.truth.rows(len(detected.paths)):
-        near[rows] = np.minimum(neighbours(judged.truth.boxes[rows]), 3)
+        boxes = judged.truth.boxes[rows]
+        near[rows] = np.minimum((shared(boxes, boxes) > 0).sum(axis=1) - 1, 3)  # without itself
     near, hits = near[judged.single], judged.hits(detected.score)[judged.single]
     names = ("alone", "overlaps one", "overlaps two", "overlaps more")
     by_crowding = {f"{name} ({(near == few).sum()})": near == few for few, name in enumerate(names)}

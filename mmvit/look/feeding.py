@@ -43,11 +43,7 @@ class Fed:
 
 
 class Feed:
-    """The dataset of a split, built like in a run, with the model's preprocessor.
-
-    Args:
-        cfg: a config.
-        split: `train`, `val` or `test`.
+    """The dataset of a split (`train`, `val` or `test`), built like in a run, with the model's preprocessor.
 
     Raises:
         InputError: no such split, or a dataset that cannot be built.

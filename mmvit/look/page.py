@@ -27,14 +27,7 @@ def _templates() -> Environment:
 
 
 def write(path: Path, template: str, title: str, lines: Sequence[str], content: Mapping[str, Any]) -> None:
-    """Write a page.
-
-    Args:
-        path: its file.
-        template: its template.
-        title: its title.
-        lines: lines in small print on its origin.
-        content: what the template shows.
+    """Write a page: what its template shows, below `lines` in small print on its origin.
 
     Raises:
         InputError: the file cannot be written.

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
 
+from ..data.colours import GREY, Colour
 from ..data.label_maps import IGNORED
 from ..measure.errors import RIGHT, SET_ASIDE, Judged
 from ..measure.objects import Objects, decoded
-from ..predict.drawing import Colour, colour_of, draw
+from ..predict.drawing import colour_of, draw
 from ..predict.results import Detections, LabelMap, Result, name_of
 
 SIDE = 560  # pixels of the longer side
@@ -17,19 +19,18 @@ HIT, MISSED = ("", (0, 140, 100)), ("missed ", (245, 200, 20))  # what a name be
 FALSE, ASIDE = ("", (205, 60, 40)), ("not counted: ", (130, 140, 150))
 VERDICTS = {RIGHT: HIT, SET_ASIDE: ASIDE}
 LEGEND = {"hit": HIT[1], "missed": MISSED[1], "false alarm": FALSE[1], "not counted": ASIDE[1]}
-GREY = (128, 128, 128)
 
 
-def fitted(image: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """Return an image, resized so that its longer side has `side` pixels."""
-    factor = side / max(image.shape[:2])
+def fitted(image: np.ndarray) -> np.ndarray:
+    """Return an image, resized so that its longer side has `SIDE` pixels."""
+    factor = SIDE / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
 
 
-def drawn(image: np.ndarray, result: Result, palette: Sequence[Colour] | None, side: int = SIDE) -> np.ndarray:
+def drawn(image: np.ndarray, result: Result, palette: Sequence[Colour] | None) -> np.ndarray:
     """Return an image (H, W, 3), BGR, resized like `fitted`, with a result drawn on it."""
-    fit = fitted(image, side)
+    fit = fitted(image)
     height, width = fit.shape[:2]
     if isinstance(result, LabelMap):
         labels = cv2.resize(result.labels, (width, height), interpolation=cv2.INTER_NEAREST)
@@ -43,14 +44,14 @@ def drawn(image: np.ndarray, result: Result, palette: Sequence[Colour] | None, s
 
 
 def label_picture(
-    image: np.ndarray, labels: np.ndarray, classes: Sequence[str], palette: Sequence[Colour] | None, side: int = SIDE
+    image: np.ndarray, labels: np.ndarray, classes: Sequence[str], palette: Sequence[Colour] | None
 ) -> np.ndarray:
     """Return an image with true or predicted labels (H, W); ignored pixels are grey."""
     names = [name_of(classes, label) for label in range(IGNORED)] + ["(ignored)"]
     colours = [colour_of(label, palette) for label in range(IGNORED)] + [GREY]
     more = len(classes) > IGNORED
     result = LabelMap("", (labels.shape[0], labels.shape[1]), labels, tuple(classes) if more else tuple(names))
-    return drawn(image, result, palette if more else colours, side)
+    return drawn(image, result, palette if more else colours)
 
 
 def judged_pictures(
@@ -58,14 +59,8 @@ def judged_pictures(
 ) -> list[np.ndarray]:
     """Return an image twice: with the annotated objects, and with those found with at least `score`.
 
-    Colours tell hits, missed objects and false alarms apart; names of the latter begin with the kind of error.
-
-    Args:
-        image: (H, W, 3), BGR.
-        judged: the objects.
-        rows: which of the annotated and of the found ones are in the image.
-        classes: names of the classes.
-        score: least score of a detection.
+    Colours tell hits, missed objects and false alarms apart; names of the latter begin with the kind of error. `rows` are those
+    of the annotated and of the found objects in the image (H, W, 3), BGR.
     """
     theirs, ours = rows[0], rows[1][judged.found.scores[rows[1]] >= score]
     hits, crowd = judged.hits(score)[theirs], judged.truth.crowd[theirs]
@@ -89,9 +84,19 @@ def _coloured(
     return Detections("", size, corners, scores, labels, tuple(name for name, _ in kinds), masks), [hue for _, hue in kinds]
 
 
-def error_picture(image: np.ndarray, truth: np.ndarray, found: np.ndarray, side: int = SIDE) -> np.ndarray:
+def error_picture(image: np.ndarray, truth: np.ndarray, found: np.ndarray) -> np.ndarray:
     """Return an image in grey, on which pixels with a wrong label are red."""
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     wrong = (truth != found) & (truth != IGNORED)
     grey[wrong] = (0.35 * grey[wrong] + 0.65 * np.array(FALSE[1][::-1])).astype(np.uint8)
-    return fitted(grey, side)
+    return fitted(grey)
+
+
+def figure_of(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, np.ndarray]:
+    """Return a figure of matplotlib of a width and height in inches, and its axes (rows, columns)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws to files, with or without a display
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)

@@ -17,7 +17,7 @@ from torchvision.ops import nms
 from ..checks.findings import doubtful
 from ..checks.table import require
 from ..config.work_dirs import read_scalars
-from ..data.colours import Colour
+from ..data.colours import GREY, Colour
 from ..data.label_maps import IGNORED
 from ..data.tiff import picture_of
 from ..errors import InputError
@@ -28,7 +28,7 @@ from ..predict.drawing import colour_of, drawable, require_drawing
 from ..predict.fonts import font_file
 from ..predict.results import Detections
 from ..registry import HOOKS
-from .pictures import GREY, LEGEND, SIDE, error_picture, fitted, judged_pictures
+from .pictures import LEGEND, SIDE, error_picture, figure_of, fitted, judged_pictures
 
 CURVES, PREDICTIONS = "curves.png", "predictions.png"
 SHOWN = 12  # images on the sheet
@@ -86,7 +86,7 @@ def draw_curves(log: list[dict[str, float]], metric: str | None, target: Path) -
 
     known = [name for name in (metric, *METRICS) if name and any(name in entry for entry in log)]
     name = known[0] if known else metric or "validation"
-    figure, (left, right) = _figure(1, 2, (9, 3.4))
+    figure, ((left, right),) = figure_of(1, 2, (9, 3.4))
     for axes, key, title in ((left, "loss", "training loss"), (right, name, f"{name} on val")):
         entries = [(entry["step"], entry[key]) for entry in log if key in entry and np.isfinite(entry[key])]
         entries = [entry for entry in entries if key == "loss" or entry[1] >= 0]  # -1: nothing to measure
@@ -122,8 +122,8 @@ def draw_contact_sheet(samples: Sequence[Any], metainfo: Any, target: Path) -> N
     columns = min(6 if segments else 4, len(pictures))  # names of objects must be readable
     width = min(SIDE / DPI, SHEET / columns)
     rows, ratio = -(-len(pictures) // columns), max(picture.shape[0] / picture.shape[1] for picture in pictures)
-    figure, grid = _figure(rows, columns, (width * columns, (width + 0.1) * ratio * rows + 0.6))
-    cells = np.atleast_2d(grid).reshape(-1)
+    figure, grid = figure_of(rows, columns, (width * columns, (width + 0.1) * ratio * rows + 0.6))
+    cells = grid.reshape(-1)
     for axes, picture in zip(cells, pictures, strict=False):
         axes.imshow(picture[..., ::-1])
     for axes in cells:
@@ -189,12 +189,3 @@ def _legend(samples: Sequence[Any], metainfo: Any) -> dict[str, Colour]:
     counts = sum(np.bincount(labels.ravel(), minlength=IGNORED + 1) for sample in samples for labels in _maps(sample))
     there = [label for label in np.argsort(-counts, kind="stable").tolist() if counts[label] and label != IGNORED]  # type: ignore[index]
     return {drawable(metainfo["classes"], label): colour_of(label, metainfo.get("palette")) for label in there[:NAMED]}
-
-
-def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws to files, with or without a display
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns)

@@ -23,12 +23,6 @@ Size = tuple[int, int]  # height, width
 DRAWS = 4  # number of sums with random signs, for a receptive field
 
 
-def read(loaded: Loaded, path: str) -> dict[str, Any]:
-    """Return the result of a model's reading step for an image file; its pixels (H, W, 3), BGR, are `img`."""
-    data: Any = loaded.read.transform(dict(img_path=path, img_id=0))
-    return data
-
-
 def class_names(loaded: Loaded) -> tuple[str, ...]:
     """Return the name of each label that a model gives; a segmenter with one channel gives 0 and 1."""
     binary = loaded.scope == "mmseg" and getattr(loaded.model.decode_head, "out_channels", None) == 1
@@ -72,7 +66,7 @@ def give(loaded: Loaded, path: str) -> Given:
     Raises:
         InputError: the file is not an image.
     """
-    data = read(loaded, path)
+    data: Any = loaded.read.transform(dict(img_path=path, img_id=0))
     original = data["ori_shape"]
     data = loaded.prepare(data)
     with DefaultScope.overwrite_default_scope(loaded.scope):
@@ -164,12 +158,8 @@ def _recorder(name: str, module: AttentionBase, calls: list[Attended]) -> Any:
 def attention(loaded: Loaded, given: Given, point: tuple[float, float]) -> dict[int, np.ndarray]:
     """Return the attention of a point of the image in the last block of each stride, (H, W) over the image, with sum 1.
 
-    Several calls in one block (heads of several sizes) are averaged. Families without global attention return none.
-
-    Args:
-        loaded: the model.
-        given: the image.
-        point: x and y in pixels of the original image.
+    The point is x and y in pixels of the original image. Several calls in one block (heads of several sizes) are averaged.
+    Families without global attention return none.
     """
     backbone = backbone_of(loaded)
     with torch.inference_mode(), recorded(backbone) as calls:
@@ -199,11 +189,6 @@ def class_activation(loaded: Loaded, given: Given, label: int) -> list[np.ndarra
 
     The gradient is that of a detector's highest score of the class, or of the sum of a segmenter's scores over the pixels that
     get this label (over all pixels if there are none).
-
-    Args:
-        loaded: the model.
-        given: the image.
-        label: index of the class.
     """
     backbone = backbone_of(loaded)
     levels: list[Tensor] = []
@@ -261,14 +246,9 @@ def class_score(loaded: Loaded, given: Given, label: int) -> Tensor:
 def receptive_field(loaded: Loaded, given: Given, point: tuple[float, float]) -> list[np.ndarray]:
     """Return for each level how much each pixel (H, W) of the image influences its map at a point, with sum 1.
 
-    This is the effective receptive field of Luo et al. (arXiv 1701.04128) for one image, so it is noisy. The Frobenius norm of
-    the Jacobian is estimated from the gradients of a few sums of channels with random signs: a plain sum of channels is
-    constant after a layer norm.
-
-    Args:
-        loaded: the model.
-        given: the image.
-        point: x and y in pixels of the original image.
+    The point is x and y in pixels of the original image. This is the effective receptive field of Luo et al. (arXiv 1701.04128)
+    for one image, so it is noisy. The Frobenius norm of the Jacobian is estimated from the gradients of a few sums of channels
+    with random signs: a plain sum of channels is constant after a layer norm.
     """
     backbone = backbone_of(loaded)
     x, y = given.place(point)

@@ -126,7 +126,6 @@ def report(
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Return mmseg's figures, and what the page shows."""
     pixelwise, singles = figures(tally.pixels), means(tally.singles)
-    calibration = tally.calibration
     pixels = tally.pixels if tally.pixels[-1].any() else tally.pixels[:-1]
     return page.with_sets(pixelwise | singles, tally.sets), dict(
         sets=page.side_by_side(tally.sets, tally.counts),
@@ -135,9 +134,7 @@ def report(
         pixels=f"{tally.pixels.sum():,}",
         classes=list(_classes(tally, names)),
         matrix=page.confusion(pixels, [*names, "(no class)"][: len(pixels)], names, "pixels"),
-        calibration_error=calibration.error,
-        reliability=charts.reliability(calibration, "Score and accuracy", "share of correct pixels"),
-        scored=charts.scored(calibration, "pixels"),
+        **charts.calibrated(tally.calibration, "accuracy", "pixels"),
         rim=RIM,
         places=list(_places(tally.places)),
         found=f"{LEAST_SHARE:.0%}",

@@ -1,6 +1,5 @@
 """`mmvit look`: what a model sees in an image, on one contact sheet in print quality."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from ..predict.drawing import require_drawing
 from ..predict.predictor import Predictor
 from ..predict.results import LabelMap, Result
 from ..predict.writing import Names
-from .pictures import drawn
+from .pictures import drawn, figure_of
 from .seeing import (
     attention,
     backbone_of,
@@ -30,27 +29,15 @@ DPI = 200
 VEIL = 0.55  # share of a heat map's colours over the image
 
 
-@dataclass(frozen=True)
-class Asked:
-    """Point and class that a sheet shows.
-
-    Attributes:
-        point: x and y in pixels of the image, for attention and receptive fields; None for the centre.
-        name: class for the activation; None for that of the object with the highest score, or for the label at the point.
-    """
-
-    point: tuple[float, float] | None = None
-    name: str | None = None
+Point = tuple[float, float]  # x and y in pixels of an image
 
 
-def look(predictor: Predictor, paths: list[str], out: Path, asked: Asked) -> list[Path]:
-    """Write a sheet of each image as PNG and PDF, and return the PNG files.
+def look(predictor: Predictor, paths: list[str], out: Path, point: Point | None, name: str | None) -> list[Path]:
+    """Write a sheet of each image as PNG and PDF into a folder, and return the PNG files.
 
     Args:
-        predictor: the model.
-        paths: image files.
-        out: folder.
-        asked: what to look at.
+        point: for attention and receptive fields; None for the centre.
+        name: class for the activation; None for that of the object with the highest score, or for the label at the point.
 
     Raises:
         InputError: a file is not an image, the point is outside an image, or the model does not have the class.
@@ -58,11 +45,11 @@ def look(predictor: Predictor, paths: list[str], out: Path, asked: Asked) -> lis
     require_drawing()
     backbone_of(predictor.loaded)
     classes = class_names(predictor.loaded)
-    if asked.name is not None and asked.name not in classes:
-        raise InputError(f"--class: the model has no class {asked.name!r}; {nearest(asked.name, classes)}")
+    if name is not None and name not in classes:
+        raise InputError(f"--class: the model has no class {name!r}; {nearest(name, classes)}")
     names, written = Names(), []
     for path, result in zip(paths, predictor(paths), strict=True):
-        figure = sheet(predictor, path, result, asked)
+        figure = sheet(predictor, path, result, point, name)
         out.mkdir(parents=True, exist_ok=True)
         file = out / f"{names.new(path)}.png"
         figure.savefig(file, dpi=DPI)
@@ -71,17 +58,17 @@ def look(predictor: Predictor, paths: list[str], out: Path, asked: Asked) -> lis
     return written
 
 
-def sheet(predictor: Predictor, path: str, result: Result, asked: Asked) -> Any:
+def sheet(predictor: Predictor, path: str, result: Result, point: Point | None, name: str | None) -> Any:
     """Return the sheet of an image as a figure of matplotlib with a row for each level; titles name its columns."""
     loaded = predictor.loaded
     pixels = predictor.read(path)
     height, width = pixels.shape[:2]
-    x, y = asked.point or (width / 2, height / 2)
+    x, y = point or (width / 2, height / 2)
     if not (0 <= x < width and 0 <= y < height):
         raise InputError(f"--at {x:g},{y:g}: it is outside of {path}, which has {width} x {height} pixels (width x height)")
     given = give(loaded, path)
     classes = class_names(loaded)
-    label = _label(result, (x, y), classes, asked.name)
+    label = _label(result, (x, y), classes, name)
     strides = backbone_of(loaded).out_strides
     attended = attention(loaded, given, (x, y))
     activations = [None] * len(strides) if label is None else class_activation(loaded, given, label)
@@ -89,7 +76,7 @@ def sheet(predictor: Predictor, path: str, result: Result, asked: Asked) -> Any:
     columns = ["principal components", "norm"] + ["attention of the point"] * bool(attended)
     columns += [f"activation of {classes[label]}"] if label is not None else []
     columns += ["receptive field"]
-    figure, cells = _figure(len(strides), 1 + len(columns), height / width)
+    figure, cells = _cells(len(strides), 1 + len(columns), height / width)
     cells[0, 0].imshow(pixels[..., ::-1])
     cells[0, 0].plot([x], [y], "+", color="red", markersize=8)
     cells[0, 0].set_title("image and point", fontsize=8)
@@ -114,7 +101,16 @@ def sheet(predictor: Predictor, path: str, result: Result, asked: Asked) -> Any:
     return figure
 
 
-def _label(result: Result, point: tuple[float, float], classes: tuple[str, ...], name: str | None) -> int | None:
+def _cells(rows: int, columns: int, ratio: float) -> tuple[Any, np.ndarray]:
+    size = CELL * columns, CELL * rows * min(max(ratio, 0.5), 2) + 0.3
+    figure, cells = figure_of(max(rows, 2), columns, size)
+    for axes in cells.ravel():
+        axes.set(xticks=[], yticks=[])
+        axes.set_frame_on(False)
+    return figure, cells
+
+
+def _label(result: Result, point: Point, classes: tuple[str, ...], name: str | None) -> int | None:
     if name is not None:
         return classes.index(name)
     if isinstance(result, LabelMap):
@@ -132,16 +128,3 @@ def heated(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
     )
     grey = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     return cv2.addWeighted(grey, 1 - VEIL, cv2.applyColorMap(large, cv2.COLORMAP_INFERNO), VEIL, 0)
-
-
-def _figure(rows: int, columns: int, ratio: float) -> tuple[Any, np.ndarray]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws to files, whatever display there is
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(CELL * columns, CELL * rows * min(max(ratio, 0.5), 2) + 0.3), layout="constrained")
-    FigureCanvasAgg(figure)
-    cells = np.atleast_2d(figure.subplots(max(rows, 2), columns))
-    for axes in cells.ravel():
-        axes.set(xticks=[], yticks=[])
-        axes.set_frame_on(False)
-    return figure, cells

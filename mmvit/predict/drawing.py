@@ -13,7 +13,7 @@ import numpy as np
 
 from ..data.colours import COLOURS, Colour, colours, is_background
 from .fonts import font, font_file
-from .results import Detections, LabelMap, Result, name_of
+from .results import Detections, LabelMap, Result, name_of, shared
 from .sessions import needed
 
 LEGEND = 12  # most classes in it
@@ -56,7 +56,6 @@ def draw(image: np.ndarray, result: Result, palette: Sequence[Colour] | None = N
         image: of the result's size.
         result: objects are drawn with outlined masks and names; a score that is NaN, as of an annotation, is not written.
             Label maps get a legend, as long as there is room; where they say background, the picture stays as it is.
-        palette: colours of the classes.
         boxes: whether to draw boxes around masks.
 
     Raises:
@@ -81,13 +80,11 @@ def _detections(image: np.ndarray, found: Detections, palette: Sequence[Colour] 
         drawn = supervision.PolygonAnnotator(thickness=max(1, width // 2), **look).annotate(drawn, objects)
     if boxes or found.masks is None:
         drawn = supervision.BoxAnnotator(thickness=width, **look).annotate(drawn, objects)
-    texts = [
-        name if np.isnan(score) else f"{name} {score:.2f}" for name, score in zip(_names(found), found.scores, strict=True)
-    ]
-    size = letters(image)
-    plates = list(
-        placed(found.boxes, [plate(*one, size) for one in zip(texts, found.labels.tolist(), strict=True)], image.shape)
-    )
+    size, named = letters(image), []
+    for label, score in zip(found.labels.tolist(), found.scores, strict=True):
+        name = drawable(found.classes, label)
+        named.append(plate(name if np.isnan(score) else f"{name} {score:.2f}", label, size))
+    plates = list(placed(found.boxes, named, image.shape))
     unnamed = sorted(set(found.labels.tolist()) - {one.label for one in plates})
     legend = [plate(drawable(found.classes, label), label, size) for label in unnamed[:LEGEND]]
     return _written(drawn, [*plates, *in_a_corner(found.boxes, legend, image.shape)], palette, size)
@@ -122,20 +119,16 @@ def drawable(classes: Sequence[str], label: int) -> str:
     return name if font_file(name) else f"class {label}"
 
 
-def _names(found: Detections) -> list[str]:
-    return [drawable(found.classes, label) for label in found.labels.tolist()]
-
-
 def plate(words: str, label: int, size: int) -> Plate:
     """Return a text that has no place yet."""
-    ascent, descent = font(_file(words), size).getmetrics()
-    return Plate(words, label, round(font(_file(words), size).getlength(words)) + 2 * (size // 4), ascent + descent)
+    written_in = _font(words, size)
+    return Plate(words, label, round(written_in.getlength(words)) + 2 * (size // 4), sum(written_in.getmetrics()))
 
 
-def _file(words: str) -> str:
+def _font(words: str, size: int) -> Any:
     file = font_file(words)
     assert file is not None  # `drawable` made sure
-    return file
+    return font(file, size)
 
 
 def placed(boxes: np.ndarray, plates: Sequence[Plate], shape: tuple[int, ...]) -> Iterator[Plate]:
@@ -173,12 +166,6 @@ def column(plates: Sequence[Plate], left: int, top: int, shape: tuple[int, ...])
     return [one._replace(left=left, top=at) for one, at in zip(plates, tops, strict=False) if 0 <= at < shape[0]]
 
 
-def shared(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Return the area that boxes (..., 4) have in common with each of others (N, 4), as (..., N)."""
-    sides = np.minimum(box[..., None, 2:], boxes[:, 2:]) - np.maximum(box[..., None, :2], boxes[:, :2])
-    return sides.clip(min=0).prod(axis=-1)
-
-
 def _written(image: np.ndarray, plates: Sequence[Plate], palette: Sequence[Colour] | None, size: int) -> np.ndarray:
     for one in plates:
         part = image[one.top : one.top + one.height, one.left : one.left + one.width]
@@ -194,5 +181,5 @@ def _pixels(words: str, width: int, height: int, colour: Colour, size: int) -> n
     red, green, blue = colour
     picture = Image.new("RGB", (width, height), colour)
     ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "white"
-    ImageDraw.Draw(picture).text((size // 4, 0), words, fill=ink, font=font(_file(words), size))
+    ImageDraw.Draw(picture).text((size // 4, 0), words, fill=ink, font=_font(words, size))
     return np.asarray(picture)[..., ::-1]

@@ -13,7 +13,6 @@ class Film:
     """The frames of a video, and the video of the drawn frames, which is created with the first of them.
 
     Args:
-        path: the video.
         out: the video of the drawn frames, complete or not at all; None for none.
 
     Raises:

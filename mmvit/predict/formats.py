@@ -7,7 +7,6 @@ written as its box.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -22,21 +21,7 @@ from .sessions import needed
 LIBRARY = ("supervision", "draw")  # with the extra that brings it
 
 
-@dataclass(frozen=True)
-class Picture:
-    """An image, or a frame of a film, and the objects that were found in it.
-
-    Attributes:
-        name: of its files, without suffix.
-        source: its path.
-        size: height and width in pixels.
-        found: `supervision.Detections`; `class_id` counts from 0 in the list of classes.
-    """
-
-    name: str
-    source: str
-    size: tuple[int, int]
-    found: Any
+Picture = tuple[str, Detections]  # name of its files, without suffix; objects of an image, or of a frame of a film
 
 
 def pictures(lines: Iterable[Mapping[str, Any]], categories: list[dict[str, Any]]) -> Iterator[Picture]:
@@ -56,7 +41,7 @@ def pictures(lines: Iterable[Mapping[str, Any]], categories: list[dict[str, Any]
         labels = np.array([label_of[entry["category_id"]] for entry in entries], dtype=int)
         size = (image["width"], image["height"])
         masks = [library.rle_to_mask(entry["segmentation"]["counts"], size) for entry in entries if "segmentation" in entry]
-        found = Detections(
+        objects = Detections(
             line["source"],
             size[::-1],
             np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]),
@@ -65,21 +50,21 @@ def pictures(lines: Iterable[Mapping[str, Any]], categories: list[dict[str, Any]
             names,
             np.array(masks, dtype=bool) if masks else None,
         )
-        yield Picture(line["name"], line["source"], size[::-1], found.to_supervision())
+        yield line["name"], objects
 
 
 def write_yolo(found: Iterable[Picture], names: list[str], out: Path) -> None:
     """Write `labels/NAME.txt`, a line for each box or outline, and `data.yaml` with the names of the classes."""
-    for picture in found:
-        height, width = picture.size
+    for name, objects in found:
+        height, width = objects.size
         lines = []
-        for corners, mask, label in zip(picture.found.xyxy, _masks(picture), picture.found.class_id, strict=True):
+        for corners, mask, label in zip(objects.boxes, _masks(objects), objects.labels, strict=True):
             shapes = [outline.ravel() for outline in outlines(mask)]
             if not shapes:
                 shapes = [np.concatenate([(corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]])]
             shares = (shape.reshape(-1, 2) / [width, height] for shape in shapes)
             lines += [" ".join([str(label), *(f"{value:.6f}" for value in share.ravel())]) for share in shares]
-        write_whole(out / "labels" / f"{picture.name}.txt", "".join(f"{line}\n" for line in lines).encode())
+        write_whole(out / "labels" / f"{name}.txt", "".join(f"{line}\n" for line in lines).encode())
     listed = "".join(f"  {number}: {json.dumps(name, ensure_ascii=False)}\n" for number, name in enumerate(names))
     write_whole(out / "data.yaml", f"path: .\ntrain: images\nval: images\nnames:\n{listed}".encode())
 
@@ -97,8 +82,8 @@ def write_csv(found: Iterable[Picture], names: list[str], out: Path) -> None:
     partial = out / ".predictions.csv.partial"
     try:
         with needed(*LIBRARY).CSVSink(str(partial)) as sink:
-            for picture in found:
-                sink.append(picture.found, dict(file_name=picture.source))
+            for _, objects in found:
+                sink.append(objects.to_supervision(), dict(file_name=objects.source))
         partial.replace(out / "predictions.csv")
     finally:
         partial.unlink(missing_ok=True)
@@ -111,11 +96,11 @@ def write_cvat(found: Iterable[Picture], names: list[str], out: Path) -> None:
     labels = SubElement(SubElement(SubElement(root, "meta"), "task"), "labels")
     for name in names:
         SubElement(SubElement(labels, "label"), "name").text = name
-    for number, picture in enumerate(found):
-        height, width = picture.size
-        about = dict(id=str(number), name=picture.source, width=str(width), height=str(height))
+    for number, (_, objects) in enumerate(found):
+        height, width = objects.size
+        about = dict(id=str(number), name=objects.source, width=str(width), height=str(height))
         image = SubElement(root, "image", about)
-        for corners, mask, label in zip(picture.found.xyxy, _masks(picture), picture.found.class_id, strict=True):
+        for corners, mask, label in zip(objects.boxes, _masks(objects), objects.labels, strict=True):
             shape = dict(label=names[label], source="auto", occluded="0", z_order="0")
             if mask is None or not mask.any():
                 sides = zip(("xtl", "ytl", "xbr", "ybr"), corners, strict=True)
@@ -125,8 +110,8 @@ def write_cvat(found: Iterable[Picture], names: list[str], out: Path) -> None:
     write_whole(out / "annotations.xml", tostring(root, encoding="utf-8", xml_declaration=True))
 
 
-def _masks(picture: Picture) -> list[np.ndarray | None]:
-    return [None] * len(picture.found) if picture.found.mask is None else list(picture.found.mask)
+def _masks(objects: Detections) -> list[np.ndarray | None]:
+    return [None] * len(objects) if objects.masks is None else list(objects.masks)
 
 
 def _runs(mask: np.ndarray) -> dict[str, str]:
@@ -140,18 +125,16 @@ def _runs(mask: np.ndarray) -> dict[str, str]:
 def write_label_studio(found: Iterable[Picture], names: list[str], out: Path) -> None:
     """Write `tasks.json`: for each image a task with a prediction, in percent of the image; masks as outlines."""
     tasks = []
-    for picture in found:
+    for _, objects in found:
+        shapes = zip(objects.boxes, _masks(objects), objects.names, objects.scores.tolist(), strict=True)
         regions = [
             dict(region, from_name="label", to_name="image", score=score)
-            for corners, mask, label, score in zip(
-                picture.found.xyxy, _masks(picture), picture.found.class_id, picture.found.confidence.tolist(), strict=True
-            )
-            for region in _regions(corners, mask, names[label], picture.size)
+            for corners, mask, name, score in shapes
+            for region in _regions(corners, mask, name, objects.size)
         ]
-        mean = float(picture.found.confidence.mean()) if regions else 0.0
-        tasks.append(
-            dict(data=dict(image=picture.source), predictions=[dict(model_version="mmvit", score=mean, result=regions)])
-        )
+        mean = float(objects.scores.mean()) if regions else 0.0
+        predictions = [dict(model_version="mmvit", score=mean, result=regions)]
+        tasks.append(dict(data=dict(image=objects.source), predictions=predictions))
     write_whole(out / "tasks.json", json.dumps(tasks, ensure_ascii=False, indent=1).encode())
 
 

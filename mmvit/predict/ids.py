@@ -13,12 +13,8 @@ from .predictor import Predictor
 class Ids:
     """Ids of images and categories: those of a file in COCO's format, or else of the model's training, or else from 1.
 
-    Args:
-        predictor: the model.
-        ann: the file.
-
     Raises:
-        InputError: it cannot be read, or lacks a class of the model.
+        InputError: the file cannot be read, or lacks a class of the model.
     """
 
     def __init__(self, predictor: Predictor, ann: Path | None) -> None:

@@ -13,7 +13,6 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import import_modules_from_strings
-from torch import Tensor, nn
 
 from ..compat.systems import fastest_device
 from ..compat.texts import plain_values, read_config, text_of
@@ -32,7 +31,6 @@ from ..weights.whole import use_threshold, whole_of
 from .sources import warn
 
 BUILDING = Lock()  # what is one for all threads, such as mmengine's default scope
-CATEGORY_IDS = "category_ids"  # in a checkpoint's `dataset_meta`
 READERS = {"LoadImage": LoadImage, "LoadImageFromFile": LoadImage, "LoadBands": LoadBands}
 
 
@@ -79,7 +77,6 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
     Args:
         config: a file, the name of one of our configs, a config, or None for the one in the checkpoint, which is read as data.
         checkpoint: path or URL of a checkpoint of a training.
-        device: device of the model.
         tta: whether to use the config's test-time augmentation.
 
     Raises:
@@ -98,7 +95,8 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
         read, steps = steps_of_test(cfg, tta, source)
         model = _built(cfg.model)
         whole = whole_of(content, path, checkpoint, model)
-        _fill(model, whole.state, str(checkpoint))
+        require_match(model, whole.state, str(checkpoint))
+        model.load_state_dict(whole.state)
         use_threshold(model, whole.meta)
         if fault := implausible(whole.state, checkpoint):
             warn(fault)
@@ -106,8 +104,9 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
             warn(f"{checkpoint}: {others}. Without a config before it, the checkpoint's own is used")
         if tta:
             model = MODELS.build(dict(deepcopy(cfg.tta_model), module=model))
-        classes, palette = classes_and_palette(content, _tested(cfg), scope)
-        ids = ids_of_categories(content, classes, _tested(cfg))
+        noted, dataset = dataset_meta(content), _tested(cfg)
+        classes, palette = classes_and_palette(noted, dataset, scope)
+        ids = ids_of_categories(noted, classes, dataset)
         return Loaded(model.to(device).eval(), scope, read, Compose(steps), classes, palette, ids, cfg)
 
 
@@ -119,11 +118,6 @@ def _built(config: ConfigDict) -> Any:
 
 def steps_of_test(cfg: Config, tta: bool, source: str) -> tuple[LoadImage | LoadBands, list[dict]]:
     """Return the step of the test pipeline that reads a file, built, and those after it, without annotations.
-
-    Args:
-        cfg: config of a model.
-        tta: whether to take the pipeline of test-time augmentation.
-        source: how messages name the config.
 
     Raises:
         InputError: there is none, or it does not begin with such a step.
@@ -153,16 +147,10 @@ def _config(config: str | Path | Config | None, content: Any, checkpoint: str) -
     return read_config(text, checkpoint)
 
 
-def _fill(model: nn.Module, tensors: Mapping[str, Tensor], checkpoint: str) -> None:
-    require_match(model, tensors, checkpoint)
-    model.load_state_dict(tensors)
-
-
 def classes_and_palette(
-    content: Any, dataset: ConfigDict, scope: str
+    noted: Mapping[str, Any], dataset: ConfigDict, scope: str
 ) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...] | None]:
     """Return the names and colours of the classes, from a checkpoint's `dataset_meta` or else from the config's dataset."""
-    noted = dataset_meta(content)
     classes, palette = noted.get("classes"), noted.get("palette")
     if not isinstance(classes, list | tuple):
         classes = DatasetView("test_dataloader.dataset", dataset, scope).classes()
@@ -174,11 +162,11 @@ def classes_and_palette(
     return tuple(map(str, classes)), colours if good and colours else None
 
 
-def ids_of_categories(content: Any, classes: tuple[str, ...], dataset: ConfigDict) -> tuple[int, ...] | None:
+def ids_of_categories(noted: Mapping[str, Any], classes: tuple[str, ...], dataset: ConfigDict) -> tuple[int, ...] | None:
     """Return the ids of the classes that a training noted in its checkpoint, or else those of the config's annotation file."""
-    noted = dataset_meta(content).get(CATEGORY_IDS)
-    if isinstance(noted, list | tuple) and len(noted) == len(classes) and all(isinstance(one, int) for one in noted):
-        return tuple(noted)
+    ids = noted.get("category_ids")
+    if isinstance(ids, list | tuple) and len(ids) == len(classes) and all(isinstance(one, int) for one in ids):
+        return tuple(ids)
     file = Path(str(dataset.get("data_root") or ""), str(dataset.get("ann_file") or ""))
     if file.suffix != ".json" or not file.is_file():
         return None

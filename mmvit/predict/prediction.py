@@ -130,7 +130,7 @@ class Prediction:
         categories = self.ids.categories
         if self.write_format is not None:
             names = [entry["name"] for entry in categories]
-            self.write_format(pictures(self.journal.lines(), categories), names, self.options.out)
+            self.write_format(pictures(lines_of(self.journal.path), categories), names, self.options.out)
         self.journal.join(categories, keep=stopped)
         if self.share.processes > 1:
             shutil.rmtree(self.parts)
@@ -231,7 +231,8 @@ class Prediction:
                 numbered = dict(film=str(path), name=f"{name}_{number:06d}", **self._place(str(path)))
                 self.journal.add(result, self.ids.new(), self.ids.of_labels, **numbered)
                 self._count()
-            self.journal.end_film(str(path), name, film.frames, **self._place(str(path)))
+            end = dict(source=str(path), name=name, film=str(path), frames=film.frames)  # all of them are there
+            self.journal.write(end | self._place(str(path)))
             film.require_whole()
         except InputError as error:
             self._failed(error)
@@ -243,7 +244,7 @@ class Prediction:
 
     def _count(self) -> None:
         self.done += 1
-        self.advance(1)
+        self.advance()
 
     def _failed(self, error: InputError) -> None:
         self.failed += 1
@@ -268,13 +269,13 @@ def can_draw() -> bool:
 
 
 @contextmanager
-def progress(total: int | None) -> Iterator[Callable[[int], object]]:
+def progress(total: int | None) -> Iterator[Callable[[], object]]:
     """Yield a function that advances a bar on a terminal; there is no bar where rich is not installed."""
     try:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     except ImportError:
-        yield lambda count: None
+        yield lambda: None
         return
     columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:

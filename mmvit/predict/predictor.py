@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -87,7 +88,6 @@ class Predictor:
             raise InputError(f"overlap {overlap}: expected a number from 0 to less than 1")
         self.tile, self.overlap = tile, overlap
         self.tell: Tell = warn  # receives remarks on what is left aside or nearly black
-        model = dict(config=None if config is None else getattr(config, "filename", str(config)), checkpoint=str(checkpoint))
         self.score, self.batch_size = score, batch_size
         self.loaded: Any
         if str(checkpoint).endswith(SUFFIXES):
@@ -102,7 +102,9 @@ class Predictor:
             self.device = torch_device(device)
             self.precision = fastest_precision(self.device.type) if precision == "auto" else precision or "float32"
             self.loaded = load(config, checkpoint, self.device, tta)
-        self.settings = dict(model, score=score, precision=self.precision, tta=tta, tile=tile, overlap=overlap)
+        name = None if config is None else getattr(config, "filename", str(config))
+        options = dict(score=score, precision=self.precision, tta=tta, tile=tile, overlap=overlap)
+        self.settings = dict(config=name, checkpoint=str(checkpoint), **options)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -165,13 +167,9 @@ class Predictor:
         return visible(self.loaded.read.transform(dict(img_path=path))["img"])
 
     def _stream(self, images: Iterable[Source], failed: Failed | None) -> Iterator[tuple[Result, np.ndarray]]:
-        batch: list[Prepared] = []
-        for image in self._prepared(images, failed):
-            batch.append(image)
-            if len(batch) == (1 if self.batch_size == 1 else WINDOW * self.batch_size):
-                yield from self._window(batch, failed)
-                batch = []
-        yield from self._window(batch, failed)
+        prepared = self._prepared(images, failed)
+        while window := list(islice(prepared, 1 if self.batch_size == 1 else WINDOW * self.batch_size)):
+            yield from self._window(window, failed)
 
     def _prepared(self, images: Iterable[Source], failed: Failed | None) -> Iterator[Prepared]:
         """Yield images in order, while a thread reads the images of the next batch."""
@@ -267,9 +265,7 @@ class Predictor:
 
     def _result(self, image: Prepared, sample: Any) -> Result:
         if self.loaded.scope == "mmseg":
-            labels = sample.pred_sem_seg.data[0].cpu().numpy()
-            kind = np.uint8 if len(self.classes) <= 256 else np.uint16
-            return LabelMap(image.name, image.size, labels.astype(kind), self.classes)
+            return LabelMap.of(image.name, image.size, sample.pred_sem_seg.data[0].cpu().numpy(), self.classes)
         found = sample.pred_instances
         found = found[found.scores >= self.score].cpu()
         found = found[found.scores.argsort(descending=True, stable=True)]

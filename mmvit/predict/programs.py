@@ -9,7 +9,7 @@ import ast
 import json
 import re
 import zipfile
-from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +45,16 @@ def require_harmless(file: Path) -> None:
             if not ENTRIES.fullmatch(entry):
                 _refuse(file, f"it holds {entry}")
         for entry, name in entries.items():
-            if entry.endswith("_config.json"):
-                for key, value in _texts(json.loads(archive.read(name))):
+            if entry.endswith("_config.json") or entry.startswith("models/"):
+                for key, value in _pairs(archive.read(name)):
                     if key == "use_pickle" and value is not False:
                         _refuse(file, f"{entry} asks for pickled tensors")
-            elif entry.startswith("models/"):
-                for key, value in _texts(json.loads(archive.read(name))):
                     if key == "expr_str" and not is_expression(value):
                         _refuse(file, f"the expression {str(value)[:80]!r} in {entry}")
                     if key == "target" and not OPERATORS.fullmatch(str(value)):
                         _refuse(file, f"the operator {str(value)[:80]!r} in {entry}")
             elif entry == "data/sample_inputs/model.pt":
-                _require_plain(file, entry, archive, name)
+                _require_plain(file, entry, archive.read(name))
 
 
 def is_expression(text: Any) -> bool:
@@ -82,27 +80,19 @@ def _is_harmless(node: ast.expr) -> bool:
     return False
 
 
-def _texts(content: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested dicts and lists, with their keys."""
-    if isinstance(content, dict):
-        for key, value in content.items():
-            if isinstance(value, dict | list):
-                yield from _texts(value)
-            else:
-                yield key, value
-    elif isinstance(content, list):
-        for value in content:
-            yield from _texts(value)
+def _pairs(content: bytes) -> list[tuple[str, Any]]:
+    """Return the keys of all objects of a JSON text with their values, in which None stands for an object."""
+    pairs: list[tuple[str, Any]] = []
+    json.loads(content, object_pairs_hook=pairs.extend)
+    return pairs
 
 
-def _require_plain(file: Path, entry: str, archive: zipfile.ZipFile, name: str) -> None:
+def _require_plain(file: Path, entry: str, content: bytes) -> None:
     """Check that the example inputs are tensors: if torch's safe reading fails, its reader falls back to the unsafe one."""
-    import io
-
     import torch
 
     try:
-        torch.load(io.BytesIO(archive.read(name)), weights_only=True)
+        torch.load(BytesIO(content), weights_only=True)
     except Exception:
         _refuse(file, f"{entry} holds more than tensors")
 

@@ -51,7 +51,6 @@ class Detections:
         """Return COCO's entries: `bbox` as x y w h, and `segmentation` as uncompressed run lengths. They have no `id` yet.
 
         Args:
-            image_id: id of the image.
             category_ids: the dataset's id of each class; by default the labels, from 0.
         """
         areas = (self.boxes[:, 2:] - self.boxes[:, :2]).prod(axis=1) if self.masks is None else self.masks.sum(axis=(1, 2))
@@ -100,6 +99,11 @@ class LabelMap:
     labels: np.ndarray
     classes: tuple[str, ...]
 
+    @classmethod
+    def of(cls, source: str, size: tuple[int, int], labels: np.ndarray, classes: tuple[str, ...]) -> "LabelMap":
+        """Return the label map of labels of any type."""
+        return cls(source, size, labels.astype(np.uint8 if len(classes) <= 256 else np.uint16), classes)
+
     @property
     def shares(self) -> dict[str, float]:
         """Return the share of the pixels of each class that occurs, the largest first."""
@@ -120,6 +124,12 @@ Result = Detections | LabelMap
 def name_of(classes: Sequence[str], label: int) -> str:
     """Return the name of a class, or its number if it has none."""
     return classes[label] if label < len(classes) else str(label)
+
+
+def shared(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Return the area that boxes (..., 4) have in common with each of others (N, 4), as (..., N)."""
+    sides = np.minimum(box[..., None, 2:], boxes[:, 2:]) - np.maximum(box[..., None, :2], boxes[:, :2])
+    return sides.clip(min=0).prod(axis=-1)
 
 
 def run_lengths(mask: np.ndarray) -> dict[str, Any]:

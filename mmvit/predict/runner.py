@@ -135,11 +135,7 @@ class Runner:
     def label_maps(self, sources: Sequence[str], pixels: np.ndarray, size: tuple[int, int]) -> list[Result]:
         """Return the label maps of images of `size` from their pixels (B, h, w, 3) at the test scale."""
         (found,) = self.run(dict(image=np.ascontiguousarray(pixels), size=np.array(size, np.int64)))
-        small = np.uint8 if len(self.classes) <= 256 else np.uint16
-        return [
-            LabelMap(source, size, np.asarray(labels, small), self.classes)
-            for source, labels in zip(sources, found, strict=True)
-        ]
+        return [LabelMap.of(source, size, labels, self.classes) for source, labels in zip(sources, found, strict=True)]
 
     def require_size(self, source: str, pixels: np.ndarray) -> None:
         """Raise InputError if a file of one size is given another."""

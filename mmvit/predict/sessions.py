@@ -5,7 +5,7 @@ Opening a file imports the runtime of its format, and nothing of the training st
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from threading import local
@@ -37,14 +37,6 @@ class Session(NamedTuple):
     precision: str = "float32"  # that it computes in
 
 
-class How(NamedTuple):
-    """How a file computes; see `open_session`."""
-
-    device: str
-    precision: str | None
-    streams: int
-
-
 def open_session(file: str | Path, device: str = "auto", precision: str | None = None, streams: int = 1) -> Session:
     """Open an exported file.
 
@@ -69,7 +61,7 @@ def open_session(file: str | Path, device: str = "auto", precision: str | None =
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     try:
-        run, text, computes_in = SESSIONS[file.suffix](file, How(device, precision, streams))
+        run, text, computes_in = SESSIONS[file.suffix](file, device, precision, streams)
     except InputError:
         raise
     except Exception as error:
@@ -123,8 +115,8 @@ def require_own(precision: str | None, text: str | None, runtime: str) -> str:
     return own
 
 
-def open_onnx(file: Path, how: How) -> tuple[Run, str | None, str]:
-    device, runtime = how.device, needed("onnxruntime", "export")
+def open_onnx(file: Path, device: str, precision: str | None, streams: int) -> tuple[Run, str | None, str]:
+    runtime = needed("onnxruntime", "export")
     available = runtime.get_available_providers()
     wanted = dict(auto=available, cpu=["CPUExecutionProvider"], cuda=["CUDAExecutionProvider", "CPUExecutionProvider"])
     if device not in wanted:
@@ -133,31 +125,30 @@ def open_onnx(file: Path, how: How) -> tuple[Run, str | None, str]:
         raise InputError(f"device {device}: this onnxruntime has no {lacking[0]}; install onnxruntime-gpu, or use cpu")
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors
-    if (shares := how.streams * processes()) > 1:
+    if (shares := streams * processes()) > 1:
         options.intra_op_num_threads = max(cores() // shares, 1)
     session = runtime.InferenceSession(str(file), options, providers=wanted[device])
     text = session.get_modelmeta().custom_metadata_map.get(FIELD)
-    own = require_own(how.precision, text, "onnxruntime")
-    return lambda feed: session.run(None, feed), text, own
+    return lambda feed: session.run(None, feed), text, require_own(precision, text, "onnxruntime")
 
 
-def open_openvino(file: Path, how: How) -> tuple[Run, str | None, str]:
-    if (device := how.device) not in ("auto", "cpu"):
+def open_openvino(file: Path, device: str, precision: str | None, streams: int) -> tuple[Run, str | None, str]:
+    if device not in ("auto", "cpu"):
         raise InputError(f"device {device}: an OpenVINO file runs on the CPU here; leave the device out")
     needed("openvino", "openvino")
     core = inference_core()
     model = core.read_model(str(file))
     text = model.get_rt_info([FIELD]).astype(str) if model.has_rt_info([FIELD]) else None
-    wanted = how.precision or ("float32" if own_precision(text) == "float32" else "auto")
+    wanted = precision or ("float32" if own_precision(text) == "float32" else "auto")
     settings: dict[str, Any] = {} if wanted == "auto" else dict(INFERENCE_PRECISION_HINT=SHORT[wanted])
-    if how.streams > 1:
-        settings |= dict(PERFORMANCE_HINT="THROUGHPUT", NUM_STREAMS=how.streams)
+    if streams > 1:
+        settings |= dict(PERFORMANCE_HINT="THROUGHPUT", NUM_STREAMS=streams)
     if processes() > 1:
         settings["INFERENCE_NUM_THREADS"] = max(cores() // processes(), 1)
     compiled = core.compile_model(model, "CPU", settings)
     found = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()  # what the CPU lacks it replaces by float32
-    precision = next((name for name, short in SHORT.items() if short == found), found)
-    if wanted not in ("auto", precision):
+    computes_in = next((name for name, short in SHORT.items() if short == found), found)
+    if wanted not in ("auto", computes_in):
         raise InputError(f"precision {wanted}: OpenVINO does not compute in it on this processor; use float32, or auto")
     of_thread = local()  # a request takes one picture at a time
 
@@ -166,32 +157,37 @@ def open_openvino(file: Path, how: How) -> tuple[Run, str | None, str]:
             of_thread.request = compiled.create_infer_request()
         return [np.array(found) for found in of_thread.request.infer(feed).to_tuple()]
 
-    return run, text, precision
+    return run, text, computes_in
 
 
-def open_pt2(file: Path, how: How) -> tuple[Run, str | None, str]:
+def open_pt2(file: Path, device: str, precision: str | None, streams: int) -> tuple[Run, str | None, str]:
     """Open torch's exported program, after checking it, because torch's reader would run code from the file."""
     torch = needed("torch", "openmmlab")
     needed("torchvision", "openmmlab")  # registers NMS and RoIAlign
     from ..compat.versions import PROGRAMS, require
 
     require(PROGRAMS)
-    if how.device not in ("auto", "cpu"):
-        raise InputError(f"device {how.device}: a .pt2 file was exported for the CPU; leave the device out")
-    if how.streams > 1:
-        raise InputError(f"streams {how.streams}: torch has one number of threads for a process; set it by OMP_NUM_THREADS")
+    if device not in ("auto", "cpu"):
+        raise InputError(f"device {device}: a .pt2 file was exported for the CPU; leave the device out")
+    if streams > 1:
+        raise InputError(f"streams {streams}: torch has one number of threads for a process; set it by OMP_NUM_THREADS")
     require_harmless(file)
     extra = {FIELD: ""}
     program = torch.export.load(file, extra_files=extra).module(check_guards=False)
     names = json.loads(extra[FIELD])["inputs"] if extra[FIELD] else []
-    own = require_own(how.precision, extra[FIELD], "a .pt2 file")
+    return by_name(program, names), extra[FIELD] or None, require_own(precision, extra[FIELD], "a .pt2 file")
+
+
+def by_name(program: Callable[..., Any], names: Sequence[str]) -> Run:
+    """Return a program of torch as a function from inputs by name to a list of outputs, like any opened file."""
+    import torch
 
     def run(feed: dict[str, np.ndarray]) -> list[np.ndarray]:
         with torch.inference_mode():
             found = program(*(torch.from_numpy(feed[name]) for name in names))
         return [tensor.numpy() for tensor in (found if isinstance(found, tuple | list) else (found,))]
 
-    return run, extra[FIELD] or None, own
+    return run
 
 
 SESSIONS = {".onnx": open_onnx, ".xml": open_openvino, ".pt2": open_pt2}

@@ -77,13 +77,10 @@ def start() -> Share:
 def joined(parts: dict[Path, Iterator[dict[str, Any]]], out: Path, names: Names) -> Iterator[dict[str, Any]]:
     """Yield the lines of the parts' journals in the order of one process, after moving the files of each image to `out`.
 
-    Args:
-        parts: lines of the journal in each part's folder.
-        out: folder of the results.
-        names: of files in it.
+    Each part has its folder and the lines of its journal; `names` are those of files in `out`.
     """
     films: dict[str, str] = {}  # names of their files
-    labelled = (zip(filter(_is_result, lines), repeat(part), strict=False) for part, lines in parts.items())
+    labelled = (zip((line for line in lines if "order" in line), repeat(part), strict=False) for part, lines in parts.items())
     for line, part in merge(*labelled, key=lambda entry: entry[0].pop("order")):
         old, film = line["name"], line.get("film")
         if film is None:
@@ -99,7 +96,3 @@ def joined(parts: dict[Path, Iterator[dict[str, Any]]], out: Path, names: Names)
         if label_map := line.get("image", {}).get("label_map"):
             line["image"]["label_map"] = str(out / "labels" / f"{line['name']}{Path(label_map).suffix}")
         yield line
-
-
-def _is_result(line: dict[str, Any]) -> bool:
-    return "order" in line

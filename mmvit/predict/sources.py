@@ -35,7 +35,7 @@ def warn(remark: str) -> None:
     warnings.warn(remark, stacklevel=3)
 
 
-def sources(images: Any, channels: Channels | None = None, tell: Tell = warn) -> Iterator[Source]:
+def sources(images: Any, channels: Channels | None, tell: Tell) -> Iterator[Source]:
     """Yield the images of a path, folder, glob, PIL image, array, tensor, or of an iterable of these, in order.
 
     Args:
@@ -47,35 +47,35 @@ def sources(images: Any, channels: Channels | None = None, tell: Tell = warn) ->
     Raises:
         InputError: there is no such file, a folder or glob has no images, or an array has another shape or no `channels`.
     """
-    yield from _sources(images, channels, [0], tell)
+    for number, image in enumerate(_each(images, tell)):
+        if isinstance(image, Source):
+            yield image
+        elif isinstance(image, Path):
+            yield from pages(image, False, tell)
+        elif _has_pixels(image):
+            name = str(getattr(image, "filename", "") or f"image {number}")
+            yield Source(name, pixels(image, channels, name))
+        else:
+            raise InputError(f"image {number}: a {type(image).__name__}. Expected a path, PIL image, NumPy array or tensor")
 
 
-def _sources(images: Any, channels: Channels | None, count: list[int], tell: Tell) -> Iterator[Source]:
-    if isinstance(images, Source):
-        count[0] += 1
-        yield images
-    elif isinstance(images, str | Path):
-        for path in paths(images, tell=tell):
-            count[0] += 1
-            yield from pages(path, False, tell)
-    elif isinstance(images, np.ndarray) or is_a(images, "PIL.Image", "Image") or is_a(images, "torch", "Tensor"):
-        name = getattr(images, "filename", "") or f"image {count[0]}"
-        count[0] += 1
-        yield Source(str(name), pixels(images, channels, str(name)))
-    elif isinstance(images, Iterable):
+def _each(images: Any, tell: Tell) -> Iterator[Any]:
+    """Yield the images of what may be nested, files as `Path`."""
+    if isinstance(images, str | Path):
+        yield from paths(images, tell=tell)
+    elif isinstance(images, Iterable) and not _has_pixels(images):
         for image in images:
-            yield from _sources(image, channels, count, tell)
+            yield from _each(image, tell)
     else:
-        raise InputError(f"image {count[0]}: a {type(images).__name__}. Expected a path, PIL image, NumPy array or tensor")
+        yield images
+
+
+def _has_pixels(image: Any) -> bool:
+    return isinstance(image, np.ndarray) or is_a(image, "PIL.Image", "Image") or is_a(image, "torch", "Tensor")
 
 
 def paths(words: str | Path, recursive: bool = False, tell: Tell = warn) -> list[Path]:
-    """Return the files of a path, folder or glob.
-
-    Args:
-        words: the path, folder or glob.
-        recursive: whether to take the images of subfolders, too.
-        tell: receives a remark on what is left aside in a folder.
+    """Return the files of a path, folder or glob; `recursive` takes the images of subfolders, too.
 
     Raises:
         InputError: a folder or glob has no images.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torchvision.ops import batched_nms
 
-from .results import Detections, LabelMap, Result
+from .results import Detections, LabelMap, Result, shared
 
 SAME = 0.5  # IoU beyond which two boxes of a class are one object
 PART = 0.7  # share of a box cut off by its tile's edge that lies in another tile's larger box: a part of that object
@@ -31,10 +31,7 @@ class Tile(NamedTuple):
 def tiles(size: tuple[int, int], side: int, overlap: float) -> list[Tile]:
     """Return the tiles of an image, row by row; neighbours share at least `overlap` of a tile's side.
 
-    Args:
-        size: height and width of the image.
-        side: side of a tile; along a shorter side of the image, the tile is as long as the image.
-        overlap: from 0 to less than 1.
+    Along a side of the image that is shorter than `side`, a tile is as long as the image.
     """
     rows, columns = (list(_spans(length, side, overlap)) for length in size)
     return [Tile(top, left, bottom, right) for (top, bottom), (left, right) in product(rows, columns)]
@@ -51,17 +48,11 @@ def _spans(length: int, side: int, overlap: float) -> Iterator[tuple[int, int]]:
 
 
 def merged(source: str, size: tuple[int, int], parts: Sequence[tuple[Tile, Result]]) -> Result:
-    """Merge the results of an image's tiles; the result of a single tile is returned unchanged.
-
-    Args:
-        source: name of the image.
-        size: height and width of the image.
-        parts: the tiles from `tiles`, with their results.
-    """
+    """Merge the results of an image's tiles, those of `tiles`; the result of a single tile is returned unchanged."""
     first = parts[0][1]
     if isinstance(first, LabelMap):
         return LabelMap(source, size, _joined(size, [(tile, part.labels) for tile, part in parts]), first.classes)
-    return _detections(source, size, parts)
+    return _detections(source, size, [(tile, part) for tile, part in parts if isinstance(part, Detections)])
 
 
 def _joined(size: tuple[int, int], parts: Sequence[tuple[Tile, np.ndarray]]) -> np.ndarray:
@@ -83,30 +74,23 @@ def _borders(spans: set[tuple[int, int]], length: int) -> dict[int, tuple[int, i
     return {span[0]: (bounds[index], bounds[index + 1]) for index, span in enumerate(ordered)}
 
 
-def _detections(source: str, size: tuple[int, int], parts: Sequence[tuple[Tile, Result]]) -> Detections:
-    found = [(tile, part) for tile, part in parts if isinstance(part, Detections)]
-    classes = found[0][1].classes
-    masked = found[0][1].masks is not None
-    shifts = [np.array([tile.left, tile.top] * 2, dtype=np.float32) for tile, _ in found]
-    boxes = np.concatenate([part.boxes + shift for (_, part), shift in zip(found, shifts, strict=True)])
-    scores = np.concatenate([part.scores for _, part in found])
-    labels = np.concatenate([part.labels for _, part in found])
-    owners = np.repeat(np.arange(len(found)), [len(part) for _, part in found])
-    if len(found) == 1:
-        kept = np.arange(len(boxes))
-    else:
+def _detections(source: str, size: tuple[int, int], parts: Sequence[tuple[Tile, Detections]]) -> Detections:
+    boxes = np.concatenate([part.boxes + np.array([tile.left, tile.top] * 2, dtype=np.float32) for tile, part in parts])
+    scores = np.concatenate([part.scores for _, part in parts])
+    labels = np.concatenate([part.labels for _, part in parts])
+    owners = np.repeat(np.arange(len(parts)), [len(part) for _, part in parts])
+    kept = np.arange(len(boxes))
+    if len(parts) > 1:
         kept = batched_nms(torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(labels), SAME).numpy()
-        whole = ~_cut_off(boxes[kept], labels[kept], owners[kept], [tile for tile, _ in found], size)
-        kept = kept[whole]
+        kept = kept[~_cut_off(boxes[kept], labels[kept], owners[kept], [tile for tile, _ in parts], size)]
     masks = None
-    if masked:
+    if parts[0][1].masks is not None:
         masks = np.zeros((len(kept), *size), dtype=bool)  # the system allocates only the parts that are written
-        firsts = np.searchsorted(owners, np.arange(len(found)))
+        ordered = [(tile, mask) for tile, part in parts for mask in (() if part.masks is None else part.masks)]
         for mask, index in zip(masks, kept.tolist(), strict=True):
-            tile, part = found[owners[index]]
-            assert part.masks is not None
-            tile.of(mask)[:] = part.masks[index - firsts[owners[index]]]
-    return Detections(source, size, boxes[kept], scores[kept], labels[kept], classes, masks)
+            tile, found = ordered[index]
+            tile.of(mask)[:] = found
+    return Detections(source, size, boxes[kept], scores[kept], labels[kept], parts[0][1].classes, masks)
 
 
 def _cut_off(
@@ -119,8 +103,6 @@ def _cut_off(
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     cut = np.zeros(len(boxes), dtype=bool)
     for index in np.flatnonzero(touching.any(axis=1)):
-        corner = np.minimum(boxes[:, 2:], boxes[index, 2:]) - np.maximum(boxes[:, :2], boxes[index, :2])
-        shared = corner.clip(min=0).prod(axis=1)
         others = (owners != owners[index]) & (labels == labels[index]) & (areas > areas[index])
-        cut[index] = (shared[others] > PART * areas[index]).any()
+        cut[index] = (shared(boxes[index], boxes[others]) > PART * areas[index]).any()
     return cut

@@ -87,7 +87,7 @@ class Journal:
         """Return the lines of an earlier run, without those of a film that it did not finish."""
         if not self.path.is_file():
             raise InputError(f"--resume: no {self.path}, so there is no run that was stopped; leave --resume out")
-        head, *lines = list(self.lines()) or [{}]
+        head, *lines = list(lines_of(self.path)) or [{}]
         if head.get("head") != self.head:
             known = head.get("head") or {}
             other = [key for key in self.head if known.get(key) != self.head[key]]
@@ -99,31 +99,23 @@ class Journal:
         self.done = {line["source"]: line["name"] for line in kept if "name" in line}
         return kept
 
-    def lines(self) -> Iterator[dict[str, Any]]:
-        """Yield the lines of the journal; a last one that is cut short is left out."""
-        return lines_of(self.path)
-
     def add(self, result: Result, image_id: int | str, categories: Mapping[int, int], **noted: Any) -> None:
         """Write the result of an image.
 
         Args:
-            result: the result.
-            image_id: of the image.
             categories: the dataset's id of each label.
-            noted: `name` of the image's files or `film` that it is of, `label_map`.
+            noted: `name` of the image's files, `film` that it is of, `label_map`.
         """
         height, width = result.size
         image: dict[str, Any] = dict(id=image_id, file_name=result.source, height=height, width=width)
         entries: list[dict[str, Any]] = []
         if isinstance(result, LabelMap):
-            image |= dict(shares=result.shares) | {key: noted.pop(key) for key in ("label_map",) if key in noted}
+            image["shares"] = result.shares
+            if "label_map" in noted:
+                image["label_map"] = noted.pop("label_map")
         else:
             entries = result.to_coco(image_id, categories)
         self.write(dict(source=result.source, image=image, annotations=entries, **noted))
-
-    def end_film(self, film: str, name: str, frames: int, **noted: Any) -> None:
-        """Note that all frames of a film are there."""
-        self.write(dict(source=film, name=name, film=film, frames=frames, **noted))
 
     def write(self, line: dict[str, Any]) -> None:
         self.file.write(json.dumps(line) + "\n")
@@ -134,8 +126,8 @@ class Journal:
         self.file.close()
         partial = self.target.with_name(f".{self.target.name}.partial")
         numbers = count(1)
-        images = (line["image"] for line in self.lines() if "image" in line)
-        entries = (dict(entry, id=next(numbers)) for line in self.lines() for entry in line.get("annotations", ()))
+        images = (line["image"] for line in lines_of(self.path) if "image" in line)
+        entries = (dict(entry, id=next(numbers)) for line in lines_of(self.path) for entry in line.get("annotations", ()))
         try:
             with partial.open("w", encoding="utf-8") as file:
                 _list(file.write, '{"annotations": ', entries)

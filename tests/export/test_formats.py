@@ -21,7 +21,7 @@ from mmvit.config.parts import build
 from mmvit.errors import InputError
 from mmvit.export.models import from_config, program_of
 from mmvit.export.preprocessing import Preprocessing
-from mmvit.export.verify import require_nothing
+from mmvit.export.verify import pictures, require_nothing, trained
 from mmvit.predict.results import Detections
 from mmvit.predict.sessions import metadata_of, open_session
 
@@ -147,6 +147,20 @@ def test_a_refusal_names_all_heads(name: str, words: str) -> None:
     cfg = open_config(name) if name.startswith("mmvit::") else Config.fromfile(Config._get_cfg_path(name, "")[0])
     with DefaultScope.overwrite_default_scope("mmdet"), pytest.raises(InputError, match=f"{words} cannot be exported"):
         program_of(build(cfg.model), Preprocessing(dict(cfg.model.data_preprocessor)), "CONFIG")
+
+
+def test_a_model_without_a_threshold_is_compared_at_that_of_the_file(tmp_path: Path) -> None:
+    settings = dict(_delete_=True, nms_pre=100, min_bbox_size=0, nms=dict(type="nms", iou_threshold=0.5), max_per_img=100)
+    config = write_config(tmp_path, "retinanet", "PVTv2", test_cfg=settings)
+    exportable = from_config(config, write_checkpoint(config), score=0.5)
+    (image,) = pictures([(64, 96)])
+    with torch.no_grad():
+        every = trained(exportable, image, 0.0)[1]
+        middle = float(np.median(every))
+        sure = trained(exportable, image, middle)[1]
+    assert 0 < len(sure) < len(every)
+    assert sure.tolist() == every[every > middle].tolist()
+    assert exportable.model.test_cfg.get("score_thr", 0.0) == 0
 
 
 def test_a_step_of_the_pipeline_that_the_runner_does_not_follow_is_named(tmp_path: Path) -> None:
