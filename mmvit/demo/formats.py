@@ -1,7 +1,5 @@
 """Formats of the demo's scenes: COCO (instances), ADE20K, Cityscapes and binary segmentation (label maps)."""
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Settings of the demo dataset, and the classes of its labels."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
