@@ -43,6 +43,10 @@ class Setting:
     def pixels(self) -> int:
         return self.height * self.width
 
+    @property
+    def size(self) -> str:
+        return f"{self.height} x {self.width}"
+
 
 def candidate_of(setting: Setting, candidate: str, model: Pyramid | None = None) -> Peer:
     """Return a candidate on the setting's device, with the weights of `model`, or else with weights that are always the same.
@@ -67,7 +71,7 @@ def candidate_of(setting: Setting, candidate: str, model: Pyramid | None = None)
         return Peer(graphs(setting, deepcopy(ours)))
     peer = build_peer(candidate, setting.name, deepcopy(ours).cpu(), setting.height, setting.width)
     if peer is None:
-        raise InputError(f"{candidate} has no {setting.name} for {setting.height} x {setting.width} pixels")
+        raise InputError(f"{candidate} has no {setting.name} for {setting.size} pixels")
     peer.network.to(setting.device)
     return peer
 

@@ -123,7 +123,7 @@ def run_benchmark(asked: Namespace) -> None:
     print("\n".join(report.costs_table(costs)), end="\n\n", flush=True)
     rows: list[measure.Row] = []
     for setting in settings:
-        print(f"{setting.name} at {setting.height} x {setting.width} ...", file=sys.stderr, flush=True)
+        print(f"{setting.name} at {setting.size} ...", file=sys.stderr, flush=True)
         rows += measure.measure(setting, measured, repeats=asked.repeats, peaks=asked.memory, product=asked.product)
     print("\n".join(report.rows_table(rows)), end="\n\n")
     print("\n".join(report.means_table(rows)))

@@ -156,7 +156,7 @@ def run(asked: Namespace) -> None:
     lines = []
     for (what, who), found in costs.items():
         seconds = spread([each.seconds for each in found])
-        row = f"{seconds.median:.1f}", f"{seconds.low:.1f} to {seconds.high:.1f}", f"{max(each.memory for each in found):,.0f}"
+        row = f"{seconds.median:.1f}", seconds.quartiles(1), f"{max(each.memory for each in found):,.0f}"
         lines.append([what, who, *row])
     print(machine(), "", *table(("what", "command", "CPU s", "quartiles", "memory (MiB)"), lines), sep="\n")
 

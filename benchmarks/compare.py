@@ -104,8 +104,7 @@ def run(asked: Namespace) -> None:
             gain = spread([theirs / mine for mine, theirs in zip(mine, theirs, strict=True)])
             ratios.append(gain.median)
             cells = [f"{1e3 * spread(values).median:.1f}" for values in (mine, theirs)]
-            quartiles = f"{gain.low:.2f} to {gain.high:.2f}"
-            lines.append([name, *cells, f"{gain.median:.2f}", quartiles, "equal" if equal else "**differ**"])
+            lines.append([name, *cells, f"{gain.median:.2f}", gain.quartiles(), "equal" if equal else "**differ**"])
     print(machine(), "", sep="\n")
     columns = ("arch", f"{HERE} (ms)", f"{asked.commit} (ms)", "times as fast", "quartiles", "maps")
     print(*table(columns, lines), "", f"geometric mean: {geometric_mean(ratios):.2f} times as fast", sep="\n")

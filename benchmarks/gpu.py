@@ -19,8 +19,8 @@ from mmvit.errors import InputError
 from mmvit.zoo import families
 
 from . import candidates, measure, peers, records, report
+from .records import HOME
 
-HOME = Path(__file__).resolve().parent.parent
 SIZES = ((8, 512, 512), (2, 800, 1280))  # images at a time, height, width
 TESTS_SHARE = 0.55  # share of the time limit that the tests may take
 FAILURE = 1  # exit status
@@ -65,7 +65,7 @@ def run(asked: Namespace, failed: list[str]) -> None:
     left_out: list[str] = []
     repeats = 1 if asked.quick else REPEATS
     for setting in settings(asked.device, asked.quick):
-        what = f"{setting.name}, {report.heading(setting, repeats)}, {setting.height} x {setting.width}"
+        what = f"{setting.name}, {report.heading(setting, repeats)}, {setting.size}"
         if monotonic() > end:
             left_out.append(what)
         else:
@@ -156,8 +156,7 @@ def timings(rows: Sequence[measure.Row], repeats: int) -> Iterator[str]:
     """Yield the lines of a table for each precision, kind of step and size, and of the means over all of them."""
     groups: dict[str, list[measure.Row]] = {}
     for row in rows:
-        sizes = f"{row.setting.height} x {row.setting.width}"
-        groups.setdefault(f"{report.heading(row.setting, repeats)}, {sizes}", []).append(row)
+        groups.setdefault(f"{report.heading(row.setting, repeats)}, {row.setting.size}", []).append(row)
     for title, group in groups.items():
         yield from (f"## {title[0].upper()}{title[1:]}", "", *report.rows_table(group), "", *report.means_table(group), "")
     yield from ("## All of the above", "", *report.means_table(rows), "")

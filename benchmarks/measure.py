@@ -29,6 +29,9 @@ class Spread:
     low: float
     high: float
 
+    def quartiles(self, digits: int = 2) -> str:
+        return f"{self.low:.{digits}f} to {self.high:.{digits}f}"
+
 
 @dataclass(frozen=True)
 class Row:

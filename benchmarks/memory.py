@@ -17,8 +17,9 @@ from pathlib import Path
 
 from mmvit.compat.systems import peak_memory
 
+from .records import HOME
+
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-HOME = Path(__file__).resolve().parent.parent
 OUT_OF_MEMORY = 3  # exit status
 
 
@@ -94,7 +95,6 @@ def _kibibytes(file: Path, key: str) -> int:
 
 
 def main(setting: str, candidate: str) -> int:
-
     from . import candidates
 
     asked = candidates.Setting(**json.loads(setting))

@@ -1,16 +1,15 @@
 """Network of another package beside one of ours: with our weights, and with our taps at its ends."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from mmvit.pyramid import Pyramid
+from mmvit.weights.layouts import layout_of
+from mmvit.weights.layouts.layout import FRESH
 
 from .written_out import written_out
-
-Rename = Callable[[str], str | None]  # our name of a tensor to the peer's; None if it has none
 
 
 class Peer(NamedTuple):
@@ -27,39 +26,29 @@ class Peer(NamedTuple):
     remark: str = ""
 
 
-def give_weights(model: Pyramid, peer: nn.Module, rename: Rename, spare: Sequence[str] = ()) -> None:
-    """Copy `model`'s tensors and the epsilons of its norms into `peer`.
+def give_weights(model: Pyramid, peer: nn.Module, toolkit: str, changed: Mapping[str, Tensor] | None = None) -> None:
+    """Copy `model`'s tensors, except those of taps and laterals, and the epsilons of its norms into a toolkit's network.
 
-    Linear layers are copied into 1 x 1 convolutions, and queries, keys and values of one name are concatenated.
+    Args:
+        changed: by our names, what the peer gets instead of the model's own tensors.
 
     Raises:
-        RuntimeError: a tensor has no place, or none was found for one of the peer's, except for first parts in `spare`.
+        RuntimeError: a tensor has no place, or none was found for one of the peer's.
     """
-    target = peer.state_dict()
-    parts: dict[str, list[Tensor]] = {}
-    for name, tensor in model.state_dict().items():
-        new = rename(name)
-        if new is not None:
-            parts.setdefault(new, []).append(tensor)
-    unknown = sorted(set(parts) - set(target))
-    empty = sorted(name for name in set(target) - set(parts) if name.partition(".")[0] not in spare)
+    layout = layout_of(model.record.name, toolkit)
+    assert layout is not None
+    own = {**model.state_dict(), **(changed or {})}
+    renamed = layout.from_ours({name: tensor for name, tensor in own.items() if not name.startswith(FRESH)})
+    target = peer.state_dict().keys()
+    unknown = sorted({*renamed.unknown, *(renamed.tensors.keys() - target)})
+    empty = sorted(target - renamed.tensors.keys())
     if unknown or empty:
         raise RuntimeError(f"{type(peer).__name__} has no {unknown[:3]}, and nothing was found for {empty[:3]}")
-    state = {
-        name: (torch.cat(tensors) if len(tensors) > 1 else tensors[0]).reshape(target[name].shape)
-        for name, tensors in parts.items()
-    }
-    peer.load_state_dict(state, strict=False)
-    for name, module in model.named_modules():
-        new = rename(f"{name}.weight") if hasattr(module, "eps") else None
-        if new is not None:
-            peer.get_submodule(new.removesuffix(".weight")).eps = module.eps  # type: ignore[assignment]
-
-
-def stage_parts(name: str) -> tuple[str, str]:
-    """Return the number of the stage and the rest of a name such as `stages.2.blocks.0.norm1.weight`."""
-    _, stage, rest = name.split(".", 2)
-    return stage, rest
+    peer.load_state_dict(renamed.tensors)
+    modules = dict(model.named_modules())
+    for theirs, ours in renamed.origin.items():
+        if hasattr(norm := modules.get(ours.removesuffix(".weight")), "eps"):
+            peer.get_submodule(theirs.removesuffix(".weight")).eps = norm.eps  # type: ignore[union-attr, assignment]
 
 
 class Tapped(nn.Module):

@@ -7,34 +7,7 @@ from typing import Any
 from mmvit.backbones import PVT, VAN, PVTv2, T2TViT
 from mmvit.pyramid import Pyramid
 
-from .peer import Peer, Tapped, give_weights, stage_parts
-
-
-def mmdet_name(name: str, tables: bool) -> str:
-    """Return mmdet's name of a tensor of PVT or PVTv2; a position table is the first entry of a stage's layers."""
-    stage, rest = stage_parts(name)
-    if rest == "pos_embed":
-        return f"layers.{stage}.1.0.pos_embed"
-    if rest.startswith("patch_embed."):
-        return f"layers.{stage}.0.{rest.removeprefix('patch_embed.').replace('proj.', 'projection.')}"
-    if rest.startswith("norm."):
-        return f"layers.{stage}.2.{rest.removeprefix('norm.')}"
-    _, block, rest = rest.split(".", 2)
-    for ours, theirs in MMDET_PARTS.items():
-        if rest.startswith(ours):
-            rest = rest.replace(ours, theirs, 1)
-            break
-    return f"layers.{stage}.1.{int(block) + tables}.{rest}"
-
-
-MMDET_PARTS = {
-    "attn.q.": "attn.attn.in_proj_",
-    "attn.kv.": "attn.attn.in_proj_",
-    "attn.proj.": "attn.attn.out_proj.",
-    "mlp.fc1.": "ffn.layers.0.",
-    "mlp.dwconv.": "ffn.layers.1.",
-    "mlp.fc2.": "ffn.layers.{fc2}.",
-}
+from .peer import Peer, Tapped, give_weights
 
 
 def mmdet_pvt(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | None:
@@ -43,7 +16,7 @@ def mmdet_pvt(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | None:
     from mmdet.models.backbones.pvt import PyramidVisionTransformer
 
     network = PyramidVisionTransformer(**mmdet_sizes(PVT, arch), drop_path_rate=0.0)
-    give_weights(model, network, lambda name: mmdet_name(name, tables=True).format(fc2=3))
+    give_weights(model, network, "mmdet")
     return Peer(network)
 
 
@@ -53,7 +26,7 @@ def mmdet_pvt_v2(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | Non
     from mmdet.models.backbones.pvt import PyramidVisionTransformerV2
 
     network = PyramidVisionTransformerV2(**mmdet_sizes(PVTv2, arch), drop_path_rate=0.0)
-    give_weights(model, network, lambda name: mmdet_name(name, tables=False).format(fc2=4))
+    give_weights(model, network, "mmdet")
     return Peer(network)
 
 
@@ -89,17 +62,7 @@ def mmpretrain_van(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer:
         out_indices=(0, 1, 2, 3),
         drop_path_rate=0.0,
     )
-
-    def rename(name: str) -> str:
-        stage, rest = stage_parts(name)
-        part, _, rest = rest.partition(".")
-        if part == "patch_embed":
-            rest = rest.replace("proj.", "projection.")
-        elif part == "blocks":
-            rest = rest.replace(".conv0.", ".DW_conv.").replace(".conv_spatial.", ".DW_D_conv.")
-        return f"{part}{int(stage) + 1}.{rest}"
-
-    give_weights(model, network, rename)
+    give_weights(model, network, "mmpretrain")
     return Peer(network)
 
 
@@ -120,18 +83,7 @@ def mmpretrain_t2t(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | N
         out_type="featmap",
     )
     correct_scales(network)
-
-    def rename(name: str) -> str | None:
-        if name.startswith(("taps.", "laterals.")):
-            return None
-        name = name.removeprefix("embedding.")
-        if name.startswith("blocks."):
-            name = name.replace("blocks.", "encoder.", 1)
-        for ours, theirs in {".norm1.": ".ln1.", ".norm2.": ".ln2.", ".mlp.fc1.": ".ffn.layers.0.0."}.items():
-            name = name.replace(ours, theirs)
-        return name.replace(".mlp.fc2.", ".ffn.layers.1.")
-
-    give_weights(model, network, rename)
+    give_weights(model, network, "mmpretrain")
     return Peer(Tapped(network, model), remark="with mmvit's taps at its ends, its attention's scale mended")
 
 

@@ -8,17 +8,14 @@ from torch import Tensor, nn
 from mmvit.layers.parts import resize_table
 from mmvit.pyramid import Pyramid
 
-from .peer import Peer, Tapped, give_weights, stage_parts
+from .peer import Peer, Tapped, give_weights
 
 
 def timm_pvt_v2(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer:
     import timm
 
-    def rename(name: str) -> str:
-        return name.replace("stages.0.patch_embed.", "patch_embed.").replace(".patch_embed.", ".downsample.")
-
     network = timm.create_model(f"pvt_v2_{arch}", num_classes=0)
-    give_weights(model, network, rename)
+    give_weights(model, network, "timm")
     return Peer(Intermediates(network))
 
 
@@ -51,17 +48,5 @@ def timm_volo(arch: str, model: Pyramid, size: tuple[int, int]) -> Peer | None:
     downsample: Any = model.stages[1].downsample
     grid = (size[0] // 16, size[1] // 16)
     table = resize_table(downsample.pos_embed.detach().flatten(1, 2), downsample.trained_grid, grid, mode="bicubic")
-
-    def rename(name: str) -> str | None:
-        if name.startswith("taps.") or name.endswith("pos_embed"):
-            return None
-        if name.startswith("stages.1.downsample."):
-            return name.replace("stages.1.downsample.", "network.1.")
-        if not name.startswith("stages."):
-            return name
-        stage, rest = stage_parts(name)
-        return f"network.{int(stage) + (stage != '0')}.{rest.removeprefix('blocks.')}"
-
-    give_weights(model, network, rename, spare=("pos_embed",))
-    network.pos_embed.data.copy_(table.unflatten(1, grid))
+    give_weights(model, network, "timm", {"stages.1.downsample.pos_embed": table.unflatten(1, grid)})
     return Peer(TappedIntermediates(network, model), remark="with mmvit's taps at its ends")

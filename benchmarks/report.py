@@ -1,6 +1,7 @@
 """Reports of the measurements: tables in Markdown, a figure, JSON."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 
 from mmvit.complexity import Complexity
 
@@ -33,7 +34,7 @@ def costs_table(costs: Sequence[tuple[Setting, Complexity]]) -> list[str]:
     lines = [
         [
             setting.name,
-            _pixels(setting),
+            setting.size,
             f"{cost.parameters / 1e6:.1f}",
             f"{cost.multiply_adds / 1e9:.1f}" if cost.multiply_adds >= 1e8 else f"{cost.multiply_adds / 1e9:.3f}",
         ]
@@ -70,24 +71,16 @@ def _cells(row: Row) -> list[str]:
     ratio = row.time if row.candidate != OURS else None
     return [
         row.setting.name,
-        _pixels(row.setting),
+        row.setting.size,
         row.candidate,
         f"{row.seconds.median * 1000:.1f}" if row.seconds else "",
         f"{ratio.median:.2f}" if ratio else "",
-        _quartiles(ratio) if ratio else "",
+        ratio.quartiles() if ratio else "",
         f"{row.limit:.0%}" if row.limit else "",
         f"{row.memory / 2**20:.0f}" if row.memory is not None else "",
         f"{row.memory_ratio:.2f}" if row.memory_ratio and row.candidate != OURS else "",
         maps,
     ]
-
-
-def _pixels(setting: Setting) -> str:
-    return f"{setting.height} x {setting.width}"
-
-
-def _quartiles(ratio: Spread) -> str:
-    return f"{ratio.low:.2f} to {ratio.high:.2f}"
 
 
 def table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
@@ -103,30 +96,36 @@ def growth_table(rows: Sequence[Row]) -> list[str]:
     """Return how the time of each candidate grows from an arch's fewest pixels to its most, if it has several sizes."""
     lines = []
     for name, candidate in dict.fromkeys((row.setting.name, row.candidate) for row in rows):
-        sizes = {row.setting.pixels: row.seconds.median for row in rows if _is(row, name, candidate) and row.seconds}
+        mine = [row for row in rows if (row.setting.name, row.candidate) == (name, candidate)]
+        sizes = {row.setting.pixels: row.seconds.median for row in mine if row.seconds}
         least, most = min(sizes, default=0), max(sizes, default=0)
         if most > least:
             lines.append([name, candidate, f"{most / least:.2f}", f"{sizes[most] / sizes[least]:.2f}"])
     return table(("arch", "candidate", "pixels grow by", "time grows by"), lines) if lines else []
 
 
-def _is(row: Row, name: str, candidate: str) -> bool:
-    return (row.setting.name, row.candidate) == (name, candidate)
-
-
 def figures(rows: Iterable[Row]) -> Iterator[Figure]:
     """Yield what was measured, as it is stored."""
     for row in rows:
-        setting, time = row.setting, row.time if row.candidate != OURS else None
-        yield Figure(
-            "training step" if setting.train else "inference",
-            setting.name,
-            _pixels(setting),
-            row.candidate,
-            setting.dtype,
-            ms=round(1000 * row.seconds.median, 1) if row.seconds else None,
-            ratio=round(time.median, 3) if time else None,
-            low=round(time.low, 3) if time else None,
-            high=round(time.high, 3) if time else None,
-            memory_mib=round(row.memory / 2**20) if row.memory is not None else None,
-        )
+        setting, ratio = row.setting, row.time if row.candidate != OURS else None
+        what = "training step" if setting.train else "inference"
+        named = (what, setting.name, setting.size, row.candidate, setting.dtype)
+        yield figure(named, row.seconds.median if row.seconds else None, ratio, row.memory)
+
+
+def figure(named: tuple[str, ...], seconds: float | None, ratio: Spread | None, memory: int | None) -> Figure:
+    """Return what is stored, rounded.
+
+    Args:
+        named: the first fields of a `Figure`.
+        memory: in bytes.
+    """
+    quotients = {name: round(value, 3) for name, value in asdict(ratio).items()} if ratio else {}
+    return Figure(
+        *named,
+        ms=None if seconds is None else round(1000 * seconds, 1),
+        ratio=quotients.get("median"),
+        low=quotients.get("low"),
+        high=quotients.get("high"),
+        memory_mib=None if memory is None else round(memory / 2**20),
+    )

@@ -22,12 +22,13 @@ from mmengine.config import Config
 from mmvit.errors import InputError
 
 from . import measure, records, report
+from .records import HOME
 from .turns import KEY, SAVED, SOCKET
 from .whole_data import our_config, shipped, stock_config, write_data
 
-HOME = Path(__file__).resolve().parent.parent
 OURS, STOCK = "mmvit", "stock"
 WARM_UP = 1  # blocks that are not counted
+TITLES = {"train": "training", "test": "evaluation"}
 BOTH = ("--compile", "--cfg-options")  # options of the training that the evaluation takes, too
 
 
@@ -213,17 +214,9 @@ def figures(found: Mapping[str, Mapping[str, Side]], asked: Namespace) -> Iterat
     for kind, sides in found.items():
         for name, side in sides.items():
             ratio = spread_of(side, sides[OURS]) if name != OURS else None
-            yield records.Figure(
-                {"train": "training", "test": "evaluation"}[kind],
-                asked.archs[0],
-                f"{asked.size[0][0]} x {asked.size[0][1]}",
-                name if name == OURS else toolkit,
-                ms=round(1000 * measure.spread(side.seconds).median / asked.block, 1),
-                ratio=round(ratio.median, 3) if ratio else None,
-                low=round(ratio.low, 3) if ratio else None,
-                high=round(ratio.high, 3) if ratio else None,
-                memory_mib=round(side.memory / 2**20) or None,
-            )
+            size = f"{asked.size[0][0]} x {asked.size[0][1]}"
+            named = (TITLES[kind], asked.archs[0], size, name if name == OURS else toolkit)
+            yield report.figure(named, measure.spread(side.seconds).median / asked.block, ratio, side.memory or None)
 
 
 def spread_of(side: Side, ours: Side) -> measure.Spread:
@@ -244,11 +237,11 @@ def report_lines(found: Mapping[str, Mapping[str, Side]], asked: Namespace) -> I
             spread, seconds = spread_of(side, sides[OURS]), measure.spread(side.seconds)
             lines.append(
                 [
-                    {"train": "training", "test": "evaluation"}[kind],
+                    TITLES[kind],
                     name,
                     f"{images / seconds.median:.3f}",
                     f"{spread.median:.2f}" if name != OURS else "",
-                    f"{spread.low:.2f} to {spread.high:.2f}" if name != OURS else "",
+                    spread.quartiles() if name != OURS else "",
                     f"{side.start:.1f}",
                     f"{side.memory / 2**20:.0f}",
                 ]
@@ -256,7 +249,7 @@ def report_lines(found: Mapping[str, Mapping[str, Side]], asked: Namespace) -> I
     columns = ("what", "script", "images / s", "time / mmvit", "quartiles", "s to the first iteration", "memory (MiB)")
     yield from ("", *report.table(columns, lines))
     for kind, sides in found.items():
-        yield from ("", f"Milliseconds of an iteration by part, {'training' if kind == 'train' else 'evaluation'}:", "")
+        yield from ("", f"Milliseconds of an iteration by part, {TITLES[kind]}:", "")
         yield from parts_table(sides, asked.block)
 
 

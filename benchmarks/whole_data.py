@@ -10,7 +10,7 @@ from mmengine.config import Config, ConfigDict
 
 from mmvit.config.files import config_file, load_config
 from mmvit.demo.dataset import build
-from mmvit.demo.spec import DemoSpec
+from mmvit.demo.spec import ADE20K, DemoSpec
 from mmvit.errors import InputError
 from mmvit.recipes.configs import parse
 
@@ -33,7 +33,7 @@ def write_data(root: Path, height: int, width: int, images: int, kind: str) -> N
         if kind == "CocoDataset":
             _many_annotations(root / "coco" / "annotations" / f"instances_{split}2017.json", number)
         else:
-            folder = root / "ade" / "ADEChallengeData2016" / "images" / ("training" if split == "train" else "validation")
+            folder = root / ADE20K.root / ADE20K.folders(split)[0]
             names = sorted(file.stem for file in folder.iterdir())
             (root / f"{split}.txt").write_text("\n".join(names[at % len(names)] for at in range(number)), encoding="utf-8")
 
@@ -80,7 +80,7 @@ def our_config(name: str, root: Path, height: int, width: int, batch: int, worke
             if split != "train":
                 cfg[f"{split}_evaluator"].ann_file = f"{root.as_posix()}/coco/annotations/instances_val2017.json"
         else:
-            dataset.data_root = (root / "ade" / "ADEChallengeData2016").as_posix()
+            dataset.data_root = (root / ADE20K.root).as_posix()
             dataset.ann_file = (root / f"{'train' if split == 'train' else 'val'}.txt").as_posix()
     by_epoch = "max_epochs" in cfg.train_cfg
     cfg.train_cfg.update(val_interval=HUGE, **({"max_epochs": HUGE} if by_epoch else {"max_iters": HUGE}))

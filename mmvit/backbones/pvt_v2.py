@@ -75,10 +75,7 @@ class ConvolutionalMlp(MixingMlp):
     """MLP with a depthwise 3 x 3 convolution between its layers (section 3.3), in the place of position tables."""
 
     def __init__(self, dim: int, hidden: int, linear: bool) -> None:
-        super().__init__(hidden)
-        self.fc1 = nn.Linear(dim, hidden)
-        self.dwconv = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, groups=hidden)
-        self.fc2 = nn.Linear(hidden, dim)
+        super().__init__(dim, hidden)
         self.linear = linear
 
     def mix(self, feature_map: Tensor) -> Tensor:

@@ -123,12 +123,6 @@ class Attention(AttentionBase):
 class DetailSpecificMlp(MixingMlp):
     """Detail-specific feed-forward: an MLP that adds a depthwise convolution of its hidden layer."""
 
-    def __init__(self, dim: int, hidden: int) -> None:
-        super().__init__(hidden)
-        self.fc1 = nn.Linear(dim, hidden)
-        self.dwconv = depthwise_3x3(hidden)
-        self.fc2 = nn.Linear(hidden, dim)
-
     def mix(self, feature_map: Tensor) -> Tensor:
         return feature_map + self.dwconv(feature_map)
 

@@ -1,7 +1,5 @@
 """Embedded demo dataset: scanned digits on photographs, built offline in seconds, in four formats."""
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """Formats of the demo's scenes: COCO (instances), ADE20K, Cityscapes and binary segmentation (label maps)."""
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Iterable
@@ -13,12 +11,10 @@ from pycocotools import mask as rle
 from scipy import ndimage
 
 from .scenes import Scene
-from .spec import CLASSES
+from .spec import ADE20K, BINARY, CITYSCAPES, CLASSES
 
 IGNORED = 255  # in Cityscapes train ids; ADE20K's 0
 CITY = "digits"
-
-_ADE_FOLDERS = {"train": "training", "val": "validation"}
 
 
 def write_split(root: Path, split: str, scenes: Iterable[Scene], first_image_id: int) -> int:
@@ -26,8 +22,6 @@ def write_split(root: Path, split: str, scenes: Iterable[Scene], first_image_id:
 
     Image and annotation ids of the two splits differ as long as `first_image_id` makes the image ids differ.
     """
-    for folder in _folders(root, split):
-        folder.mkdir(parents=True)
     images, annotations = [], []
     for image_id, scene in enumerate(scenes, first_image_id):
         _write_scene(root, split, image_id, scene)
@@ -41,40 +35,30 @@ def write_split(root: Path, split: str, scenes: Iterable[Scene], first_image_id:
         "categories": [{"id": index, "name": name, "supercategory": "digit"} for index, name in enumerate(CLASSES, 1)],
     }
     path = root / "coco/annotations" / f"instances_{split}2017.json"
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(records), encoding="utf-8")
     return len(images)
 
 
-def _folders(root: Path, split: str) -> tuple[Path, ...]:
-    """Return the folders of COCO images, and those of images and label maps of ADE20K, Cityscapes, binary segmentation."""
-    ade, cityscapes = root / "ade/ADEChallengeData2016", root / "cityscapes"
-    return (
-        root / "coco" / f"{split}2017",
-        ade / "images" / _ADE_FOLDERS[split],
-        ade / "annotations" / _ADE_FOLDERS[split],
-        cityscapes / "leftImg8bit" / split / CITY,
-        cityscapes / "gtFine" / split / CITY,
-        root / "binary/images" / split,
-        root / "binary/masks" / split,
-    )
-
-
 def _write_scene(root: Path, split: str, image_id: int, scene: Scene) -> None:
-    coco, ade_images, ade_maps, city_images, city_maps, images, masks = _folders(root, split)
-    jpeg = _encode(scene.image, "JPEG", quality=95, subsampling=0)
-    (coco / _file_name(image_id)).write_bytes(jpeg)
-    ade_name = f"ADE_{split}_{image_id:08d}"
-    (ade_images / f"{ade_name}.jpg").write_bytes(jpeg)
-    train_ids = label_map(scene)
-    ade_ids = train_ids + np.uint8(1)  # 255 wraps to 0, which is what ADE20K ignores
-    (ade_maps / f"{ade_name}.png").write_bytes(_encode(ade_ids, "PNG"))
-    city_name = f"{CITY}_{image_id:06d}_000000"
-    (city_images / f"{city_name}_leftImg8bit.png").write_bytes(_encode(scene.image, "PNG", compress_level=1))
-    (city_maps / f"{city_name}_gtFine_labelTrainIds.png").write_bytes(_encode(train_ids, "PNG"))
-    (images / _file_name(image_id)).write_bytes(jpeg)
+    jpeg, train_ids = _encode(scene.image, "JPEG", quality=95, subsampling=0), label_map(scene)
+    _write(root / "coco" / f"{split}2017" / _file_name(image_id), jpeg)
     foreground = np.where(train_ids == IGNORED, IGNORED, train_ids > 0).astype(np.uint8)
-    (masks / f"{image_id:012d}.png").write_bytes(_encode(foreground, "PNG"))
+    for layout, name, labels in (
+        (ADE20K, f"ADE_{split}_{image_id:08d}", train_ids + np.uint8(1)),  # 255 wraps to 0, which is what ADE20K ignores
+        (CITYSCAPES, f"{CITY}/{CITY}_{image_id:06d}_000000", train_ids),
+        (BINARY, f"{image_id:012d}", foreground),
+    ):
+        images, maps = (root / layout.root / folder for folder in layout.folders(split))
+        is_png = layout.images[1].endswith(".png")
+        content = _encode(scene.image, "PNG", compress_level=1) if is_png else jpeg
+        _write(images / f"{name}{layout.images[1]}", content)
+        _write(maps / f"{name}{layout.maps[1]}", _encode(labels, "PNG"))
+
+
+def _write(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
 
 
 def _encode(pixels: np.ndarray, kind: str, **options: int) -> bytes:

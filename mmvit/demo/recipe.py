@@ -7,7 +7,6 @@ at 1e-3 for all parts the loss diverged.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from ..data.colours import palette_of
 from ..errors import InputError
 from ..recipes.tables import HEADS, Pace
 from .dataset import build
-from .spec import CLASSES, SEGMENTATION_CLASSES, DemoSpec
+from .spec import ADE20K, BINARY, CITYSCAPES, CLASSES, DemoSpec, LabelMaps
 
 ROOT = Path("data/demo")
 BATCH = 4
@@ -37,45 +36,9 @@ DETECTIONS = 20  # final detections of an image
 SECONDS = 440  # of bare steps; whole runs, with data, validations and a busier machine, took 1.3 to 1.5 times that
 SECONDS_A_MILLION = 0.0115  # time that a million parameters of the backbone add to an iteration
 
-
 ONE_CHANNEL = "binary segmentation"
 KINDS = {head.kind: head for head in HEADS.values()}
-
-
-@dataclass(frozen=True)
-class LabelMaps:
-    """Folders and file names of a segmentation dataset's images and label maps."""
-
-    root: str
-    splits: dict[str, str]  # train and val to their folders
-    images: tuple[str, str]  # folder, suffix
-    maps: tuple[str, str]
-    reduce_zero_label: bool = False
-    classes: tuple[str, ...] = SEGMENTATION_CLASSES
-
-
-SEGMENTATION = {
-    "ADE20KDataset": LabelMaps(
-        "ade/ADEChallengeData2016",
-        dict(train="training", val="validation"),
-        ("images", ".jpg"),
-        ("annotations", ".png"),
-        reduce_zero_label=True,
-    ),
-    "CityscapesDataset": LabelMaps(
-        "cityscapes",
-        dict(train="train", val="val"),
-        ("leftImg8bit", "_leftImg8bit.png"),
-        ("gtFine", "_gtFine_labelTrainIds.png"),
-    ),
-    ONE_CHANNEL: LabelMaps(
-        "binary",
-        dict(train="train", val="val"),
-        ("images", ".jpg"),
-        ("masks", ".png"),
-        classes=("background", "digit"),
-    ),
-}
+SEGMENTATION = {"ADE20KDataset": ADE20K, "CityscapesDataset": CITYSCAPES, ONE_CHANNEL: BINARY}
 
 
 def apply(cfg: Config, root: Path, from_file: bool = False) -> None:
@@ -182,11 +145,11 @@ def _segmentation_data(cfg: Config, root: Path, layout: LabelMaps) -> None:
     cfg.train_pipeline = cfg.test_pipeline = [*load, dict(type="PackSegInputs")]
     cfg.tta_pipeline = [load[0], _views(load[1], dict(type="PackSegInputs"))]
     for split in SPLITS:
-        folder = layout.splits["train" if split == "train" else "val"]
+        images, maps = layout.folders(split)
         cfg[f"{split}_dataloader"].dataset = dict(
             type="BaseSegDataset",  # ADE20KDataset and CityscapesDataset accept only their own classes
             data_root=(root / layout.root).as_posix(),
-            data_prefix=dict(img_path=f"{layout.images[0]}/{folder}", seg_map_path=f"{layout.maps[0]}/{folder}"),
+            data_prefix=dict(img_path=images, seg_map_path=maps),
             img_suffix=layout.images[1],
             seg_map_suffix=layout.maps[1],
             reduce_zero_label=layout.reduce_zero_label,

@@ -3,8 +3,6 @@
 Both are read from the installed wheels of scikit-learn and scikit-image: nothing is downloaded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path

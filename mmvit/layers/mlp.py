@@ -49,9 +49,13 @@ class Mlp(MlpBase):
 
 
 class MixingMlp(MlpBase):
-    """MLP whose hidden layer is a map that a subclass mixes: each value with its 3 x 3 neighbourhood."""
+    """MLP whose hidden layer is a map that a subclass mixes by `dwconv`: each value with its 3 x 3 neighbourhood."""
 
-    fc1: nn.Linear
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__(hidden)
+        self.fc1 = nn.Linear(dim, hidden)
+        self.dwconv = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, groups=hidden)
+        self.fc2 = nn.Linear(hidden, dim)
 
     def mix(self, feature_map: Tensor) -> Tensor:
         """Return the mixed map of a (B, width, h, w) map of hidden values."""

@@ -16,7 +16,6 @@ import torch
 
 from ..errors import InputError, nearest
 from ..pyramid import Pyramid, families
-from ..weights.released import Released
 from .families import DROP_PATHS, RECIPES, Rates, Recipe
 from .published_results import PUBLISHED
 from .tables import DATASETS, HEADS, PAIRINGS, Leaf
@@ -140,7 +139,7 @@ def channels_of(kind: type[Pyramid], arch: str) -> list[int]:
 
 def _model(leaf: Leaf, recipe: Recipe) -> dict[str, Any]:
     head, pairing, kind = HEADS[leaf.head], PAIRINGS[leaf.head, leaf.dataset], _kind(leaf.family)
-    channels, checkpoint, first = channels_of(kind, leaf.arch), _checkpoint(leaf), _first_level(leaf)
+    channels, first, row = channels_of(kind, leaf.arch), _first_level(leaf), kind.record.released.get(leaf.arch)
     parts: dict[str, Any] = {}
     if pairing.crop:
         parts["data_preprocessor"] = dict(size=pairing.crop)
@@ -148,6 +147,7 @@ def _model(leaf: Leaf, recipe: Recipe) -> dict[str, Any]:
     backbone = parts["backbone"] = dict(type=f"mmvit.{kind.__name__}", arch=leaf.arch, drop_path_rate=rate)
     if first:
         backbone["out_indices"] = tuple(range(first, len(channels)))
+    checkpoint = row and (row.url or f"checkpoints/{leaf.family}_{leaf.arch}.pth")  # without an address: downloaded by hand
     backbone["init_cfg"] = dict(type="Pretrained", checkpoint=checkpoint) if checkpoint else None
     for part, level in head.inputs.items():
         parts[part] = dict(in_channels=channels if level is None else channels[level])
@@ -172,18 +172,6 @@ def _kind(family: str) -> type[Pyramid]:
     return next(kind for kind in families() if kind.record.name == family)
 
 
-def _released(leaf: Leaf) -> Released | None:
-    return _kind(leaf.family).record.released.get(leaf.arch)
-
-
-def _checkpoint(leaf: Leaf) -> str | None:
-    """Return the URL of the released file, the path of a file that must be downloaded by hand, or None."""
-    row = _released(leaf)
-    if row is None:
-        return None
-    return row.url or f"checkpoints/{leaf.family}_{leaf.arch}.pth"
-
-
 def _first_level(leaf: Leaf) -> int:
     """Return the first level that the backbone has to return."""
     head = HEADS[leaf.head]
@@ -195,7 +183,7 @@ def _notes(leaf: Leaf, recipe: Recipe) -> list[str]:
     notes = [recipe.note, f"Drop path: {_rates(leaf, recipe).origin}"]
     if _first_level(leaf) and HEADS[leaf.head].skips:
         notes.append("The map of stride 4 is left out: the head does not use it, so that its tap would get no gradient")
-    row = _released(leaf)
+    row = _kind(leaf.family).record.released.get(leaf.arch)
     if row is None:
         notes.append("Weights: the authors released none for this arch; it starts from random weights")
     elif row.url is None:

@@ -114,7 +114,7 @@ def _build(
     return model
 
 
-def _channels(body: Pyramid, config_class: Any, image_size: int = 384) -> dict[str, Any]:
+def _channels(body: Pyramid, config_class: Any, image_size: int) -> dict[str, Any]:
     """Return the options of configs that say again what the backbone's maps are."""
     known: dict[str, Any] = dict(encoder_in_channels=list(body.out_channels), feat_strides=list(body.out_strides))
     if config_class is transformers.DPTConfig:

@@ -55,8 +55,10 @@ def test_what_a_peer_does_not_have_is_none() -> None:
 
 def test_weights_that_do_not_fit_are_told() -> None:
     model = mmvit.create("pvt_v2_b0")
-    with pytest.raises(RuntimeError, match=r"has no \['nowhere'\]"):
-        give_weights(model, nn.Linear(2, 2), lambda name: "nowhere")
+    with pytest.raises(
+        RuntimeError, match=r"Linear has no \['patch_embed.norm.bias', .*nothing was found for \['bias', 'weight'\]"
+    ):
+        give_weights(model, nn.Linear(2, 2), "timm")
 
 
 def test_a_peer_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,6 +86,15 @@ def test_mmdet_takes_what_is_written_for_it(tmp_path: Path) -> None:
                 torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
+def test_timm_takes_volo_as_it_is_written_for_it(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    torch.save({"state_dict": BY_NAME["VOLO"].kind("d1").state_dict()}, tmp_path / "ours.pth")
+    assert main(["convert", str(tmp_path / "ours.pth"), "--to", "timm", "--out", str(tmp_path / "timm.pth")]) == 0
+    missing, unknown = timm.create_model("volo_d1_224").load_state_dict(tensors(tmp_path / "timm.pth"), strict=False)
+    assert not unknown
+    assert all(name.startswith(("cls_token", "post_network.", "head.", "aux_head.")) for name in missing)  # the classifier
+
+
 def test_whole_models_keep_their_heads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = BY_NAME["PVTv2"].build()
     state = {f"backbone.{name}": value for name, value in model.state_dict().items()} | {

@@ -1,6 +1,7 @@
 """Attention: `ms_deform_attn_*` of the Deformable DETR family and Mask2Former, `psamask_*` of PSANet.
 
-Semantics: mmcv's csrc/common/cuda/ms_deform_attn_cuda_kernel.cuh and csrc/pytorch/cpu/psamask.cpp.
+Semantics: mmcv's csrc/common/cuda/ms_deform_attn_cuda_kernel.cuh and csrc/pytorch/cpu/psamask.cpp. mmcv passes the sizes of
+masks as keywords.
 """
 
 import torch
@@ -81,68 +82,38 @@ def _heads_last(output: Tensor, batch: int) -> Tensor:
 
 
 @kernel
-def psamask_forward(
-    input: Tensor,
-    output: Tensor,
-    psa_type: int,
-    num_: int,
-    h_feature: int,
-    w_feature: int,
-    h_mask: int,
-    w_mask: int,
-    half_h_mask: int,
-    half_w_mask: int,
-) -> None:
+def psamask_forward(input: Tensor, output: Tensor, *, psa_type: int, **sizes: int) -> None:
     """Fill `output` (B, H * W, H, W): the masks (B, h_mask * w_mask, H, W) centred on their pixels, cut to the map.
 
     `psa_type` 0 collects: channels are pixels attended to. 1 distributes: channels are pixels that attend.
     """
-    rows, row_inside = _relative(h_feature, h_mask, half_h_mask, input.device)
-    columns, column_inside = _relative(w_feature, w_mask, half_w_mask, input.device)
-    own_row = torch.arange(h_feature, device=input.device)[:, None]
-    own_column = torch.arange(w_feature, device=input.device)
-    masks = input.reshape(num_, h_mask, w_mask, h_feature, w_feature)
-    picked = masks[:, rows[:, None, :, None], columns[None, :, None, :], own_row, own_column]
-    inside = row_inside[:, None, :, None] & column_inside[None, :, None, :]
+    rows, columns = (torch.arange(size, device=input.device) for size in input.shape[2:])
+    masks = input.unflatten(1, (sizes["h_mask"], sizes["w_mask"]))
     # (B, H, W of the pixel attended to, H, W of the mask's own pixel)
-    pairs = torch.where(inside, picked, 0).view(num_, h_feature * w_feature, h_feature * w_feature)
+    picked = _picked(masks, rows[:, None] - rows + sizes["half_h_mask"], columns[:, None] - columns + sizes["half_w_mask"])
+    pairs = picked.flatten(3).flatten(1, 2)
     output.copy_((pairs if psa_type == 0 else pairs.transpose(1, 2)).reshape_as(output))
 
 
-def _relative(size: int, mask: int, half: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return (size, size) tensors for [other, own]: the place of pixel `other` in the mask of `own`, and whether it has one."""
-    position = torch.arange(size, device=device)
-    index = position[:, None] - position + half
-    return index.clamp(0, mask - 1), (index >= 0) & (index < mask)
-
-
 @kernel
-def psamask_backward(
-    grad_output: Tensor,
-    grad_input: Tensor,
-    psa_type: int,
-    num_: int,
-    h_feature: int,
-    w_feature: int,
-    h_mask: int,
-    w_mask: int,
-    half_h_mask: int,
-    half_w_mask: int,
-) -> None:
+def psamask_backward(grad_output: Tensor, grad_input: Tensor, *, psa_type: int, **sizes: int) -> None:
     """Fill `grad_input` (B, h_mask * w_mask, H, W) from `grad_output` (B, H * W, H, W)."""
-    pairs = grad_output.reshape(num_, h_feature * w_feature, h_feature * w_feature)
-    pairs = pairs if psa_type == 0 else pairs.transpose(1, 2)
-    pairs = pairs.reshape(num_, h_feature, w_feature, h_feature, w_feature)
-    rows, row_inside = _absolute(h_feature, h_mask, half_h_mask, grad_output.device)
-    columns, column_inside = _absolute(w_feature, w_mask, half_w_mask, grad_output.device)
-    own_row = torch.arange(h_feature, device=grad_output.device)[:, None]
-    own_column = torch.arange(w_feature, device=grad_output.device)
-    picked = pairs[:, rows[:, None, :, None], columns[None, :, None, :], own_row, own_column]
-    inside = row_inside[:, None, :, None] & column_inside[None, :, None, :]
-    grad_input.copy_(torch.where(inside, picked, 0).reshape_as(grad_input))
+    map_size = grad_output.shape[2:]
+    rows, columns = (torch.arange(size, device=grad_output.device) for size in map_size)
+    down, across = (torch.arange(sizes[name], device=grad_output.device)[:, None] for name in ("h_mask", "w_mask"))
+    pairs = grad_output.flatten(2)
+    pairs = (pairs if psa_type == 0 else pairs.transpose(1, 2)).unflatten(1, map_size).unflatten(3, map_size)
+    picked = _picked(pairs, down + rows - sizes["half_h_mask"], across + columns - sizes["half_w_mask"])
+    grad_input.copy_(picked.reshape_as(grad_input))
 
 
-def _absolute(size: int, mask: int, half: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return (mask, size) tensors for [place in the mask, own]: which pixel that place covers, and whether it is on the map."""
-    index = torch.arange(mask, device=device)[:, None] + torch.arange(size, device=device) - half
-    return index.clamp(0, size - 1), (index >= 0) & (index < size)
+def _picked(table: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return (B, r, c, H, W): of a table (B, R, C, H, W) the values at [rows, columns] of each own pixel; 0 beyond its ends.
+
+    `rows` is (r, H), `columns` (c, W).
+    """
+    own_row, own_column = (torch.arange(size, device=table.device) for size in table.shape[3:])
+    row_inside, column_inside = ((at >= 0) & (at < size) for at, size in zip((rows, columns), table.shape[1:3], strict=True))
+    rows, columns = rows.clamp(0, table.shape[1] - 1), columns.clamp(0, table.shape[2] - 1)
+    values = table[:, rows[:, None, :, None], columns[None, :, None, :], own_row[:, None], own_column]
+    return torch.where(row_inside[:, None, :, None] & column_inside[None, :, None, :], values, 0)

@@ -46,8 +46,15 @@ class _Geometry:
         if min(self.output_size) < 1:
             raise RuntimeError(f"a map of {self.map_size} is too small for a kernel of {self.kernel_size}: no output is left")
 
-    def arguments(self, use_mask: bool) -> tuple:
-        return (*self.stride, *self.padding, *self.dilation, self.groups, self.offset_groups, use_mask)
+    def arguments(self, input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None) -> tuple:
+        """Return what torchvision's kernels take; `offset` as `read_offset` returns it."""
+        maps, weight = wide(input), wide(weight)
+        taps = maps.new_zeros(len(maps), 1) if mask is None else self.read("mask", mask, self.taps)
+        sizes = (*self.stride, *self.padding, *self.dilation, self.groups, self.offset_groups, mask is not None)
+        return (maps, weight, offset, taps, maps.new_zeros(len(weight)), *sizes)  # without a bias
+
+    def read_offset(self, offset: Tensor) -> Tensor:
+        return self.read("offset", offset, 2 * self.taps)
 
     def read(self, name: str, tensor: Tensor, channels: int) -> Tensor:
         """Return the memory of each sample of `tensor`, read from its start, as (B, channels, *output_size)."""
@@ -79,26 +86,15 @@ class _Geometry:
 
 
 def _forward(geometry: _Geometry, input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None) -> Tensor:
-    maps = wide(input)
-    offset = geometry.read("offset", offset, 2 * geometry.taps)
-    mask = maps.new_zeros(maps.shape[0], 1) if mask is None else geometry.read("mask", mask, geometry.taps)
-    weight = wide(weight)
-    no_bias = maps.new_zeros(weight.shape[0])
-    return torch.ops.torchvision.deform_conv2d(maps, weight, offset, mask, no_bias, *geometry.arguments(mask.dim() == 4))
+    return torch.ops.torchvision.deform_conv2d(*geometry.arguments(input, weight, geometry.read_offset(offset), mask))
 
 
 def _backward(
     geometry: _Geometry, grad_output: Tensor, input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of input, weight, offset and mask, the last two in the shape that was read."""
-    maps, weight = wide(input), wide(weight)
-    offset = geometry.off_the_edge(geometry.read("offset", offset, 2 * geometry.taps))
-    mask = maps.new_zeros(maps.shape[0], 1) if mask is None else geometry.read("mask", mask, geometry.taps)
-    no_bias = maps.new_zeros(weight.shape[0])
-    grads = torch.ops.torchvision._deform_conv2d_backward(
-        wide(grad_output).contiguous(), maps, weight, offset, mask, no_bias, *geometry.arguments(mask.dim() == 4)
-    )
-    return grads[:4]
+    arguments = geometry.arguments(input, weight, geometry.off_the_edge(geometry.read_offset(offset)), mask)
+    return torch.ops.torchvision._deform_conv2d_backward(wide(grad_output).contiguous(), *arguments)[:4]
 
 
 def _first(input: Tensor, offset: Tensor, sizes: Mapping[str, int]) -> _Geometry:

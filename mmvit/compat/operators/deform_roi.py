@@ -10,35 +10,25 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .kernel import (
-    Corners,
-    add_samples,
-    corners,
-    fetch,
-    interpolate,
-    kernel_of_values,
-    pixel_rows,
-    sample_places,
-    single,
-    wide,
-)
+from .kernel import Corners, add_samples, corners, fetch, first_rows, kernel_of_values, mean_samples, pixel_rows, single, wide
 from .roi import sample_grids
 
 
 def _samples(
     maps: Tensor, rois: Tensor, offset: Tensor, size: tuple[int, int], scale: float, ratio: int, gamma: float
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Yield RoIs (n,), rows and columns of their samples (n, bins down, bins across, samples), heights and widths (n, 2)."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Corners]]:
+    """Yield RoIs (n,), rows and columns of their samples (n, bins down, bins across, samples), heights and widths (n, 2).
+
+    Last come the pixels around the samples.
+    """
     extents = (rois[:, [4, 3]] - rois[:, [2, 1]]) * single(scale)
-    for chosen, ys, xs in sample_grids(rois, size, scale, ratio, True, maps.shape[1]):
-        shape = (len(chosen), *size, ys.shape[2], xs.shape[2])
-        y = ys[:, :, None, :, None].expand(shape).flatten(3)
-        x = xs[:, None, :, None, :].expand(shape).flatten(3)
+    height, width = maps.shape[2:]
+    for chosen, y, x in sample_grids(rois, size, scale, ratio, True, maps.shape[1]):
         extent = extents[chosen]
         if offset.numel() > 0:
             x = x + gamma * extent[:, 1, None, None, None] * offset[chosen, 0, :, :, None]
             y = y + gamma * extent[:, 0, None, None, None] * offset[chosen, 1, :, :, None]
-        yield chosen, y, x, extent
+        yield chosen, y, x, extent, corners(y, x, first_rows(rois[chosen], height, width), height, width)
 
 
 @kernel_of_values
@@ -56,11 +46,8 @@ def deform_roi_pool_forward(
     """Fill `output` (N, C, pooled_height, pooled_width)."""
     maps, boxes, offset = wide(input), wide(rois).to(wide(input)), wide(offset)
     size, pixels = (pooled_height, pooled_width), pixel_rows(maps)
-    for chosen, y, x, _ in _samples(maps, boxes, offset, size, spatial_scale, sampling_ratio, gamma):
-        around = corners(y, x, *maps.shape[2:])
-        places = sample_places(boxes[chosen, 0].long(), around, *maps.shape[2:])
-        values = interpolate(pixels, places, around)
-        output[chosen] = (values.sum(3) / max(y.shape[3], 1)).movedim(3, 1).to(output)
+    for chosen, _, _, _, around in _samples(maps, boxes, offset, size, spatial_scale, sampling_ratio, gamma):
+        output[chosen] = mean_samples(pixels, around).to(output)
 
 
 @kernel_of_values
@@ -82,15 +69,13 @@ def deform_roi_pool_backward(
     channels, height, width = maps.shape[1:]
     size, pixels = (pooled_height, pooled_width), pixel_rows(maps)
     added = torch.zeros_like(pixels)
-    for chosen, y, x, extent in _samples(maps, boxes, offset, size, spatial_scale, sampling_ratio, gamma):
+    for chosen, y, x, extent, around in _samples(maps, boxes, offset, size, spatial_scale, sampling_ratio, gamma):
         if y.shape[3] == 0:
             continue
         grad = wide(grad_output)[chosen].movedim(1, 3)[:, :, :, None] / y.shape[3]
-        around = corners(y, x, height, width)
-        places = sample_places(boxes[chosen, 0].long(), around, height, width)
-        add_samples(added, places, around, grad)
+        add_samples(added, around, grad)
         if offset.numel() > 0:
-            by_y, by_x = _slopes([fetch(pixels, place) for place in places], y, x, around)
+            by_y, by_x = _slopes([fetch(pixels, place) for place in around.places()], y, x, around)
             to_x = (grad * by_x).sum((3, 4)) * (gamma * extent[:, 1, None, None])
             to_y = (grad * by_y).sum((3, 4)) * (gamma * extent[:, 0, None, None])
             grad_offset[chosen] = torch.stack([to_x, to_y], 1).to(grad_offset)

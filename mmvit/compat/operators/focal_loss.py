@@ -26,10 +26,10 @@ def _check_labels(target: Tensor, highest: int) -> None:
         raise RuntimeError(f"labels go up to {highest} here, but the target holds {int(target.max())}")
 
 
-def _row_weights(target: Tensor, weight: Tensor) -> Tensor | float:
+def _row_weights(target: Tensor, weight: Tensor) -> Tensor:
     """Return (N,) weights of the rows: 1 where the label is none of the classes."""
     if weight.numel() == 0:
-        return 1.0
+        return wide(weight).new_ones(len(target))
     known = (target >= 0) & (target < len(weight))
     return torch.where(known, wide(weight)[target.clamp(0, len(weight) - 1)], 1)
 
@@ -45,7 +45,7 @@ def sigmoid_focal_loss_forward(
     _check_labels(target, input.shape[1])
     positive, p = _one_hot(target, input.shape[1]), wide(input).sigmoid()
     loss = torch.where(positive, -alpha * (1 - p).pow(gamma) * _log(p), -(1 - alpha) * p.pow(gamma) * _log(1 - p))
-    output.copy_(_weigh(loss, target, weight))
+    output.copy_(loss * _row_weights(target, weight)[:, None])
 
 
 @kernel
@@ -59,16 +59,11 @@ def sigmoid_focal_loss_backward(
         -alpha * (1 - p).pow(gamma) * (1 - p - gamma * p * _log(p)),
         -(1 - alpha) * p.pow(gamma) * (gamma * (1 - p) * _log(1 - p) - p),
     )
-    grad_input.copy_(_weigh(grad, target, weight))
+    grad_input.copy_(grad * _row_weights(target, weight)[:, None])
 
 
 def _one_hot(target: Tensor, classes: int) -> Tensor:
     return target[:, None] == torch.arange(classes, device=target.device)
-
-
-def _weigh(values: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    rows = _row_weights(target, weight)
-    return values * (rows[:, None] if isinstance(rows, Tensor) else rows)
 
 
 @kernel

@@ -6,7 +6,7 @@ function behave like that. Bilinear sampling follows mmcv's csrc/common/cuda/com
 
 import functools
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -60,14 +60,24 @@ def pixel_rows(maps: Tensor) -> Tensor:
     return maps.flatten(2).transpose(1, 2).reshape(-1, maps.shape[1])
 
 
+def first_rows(rois: Tensor, height: int, width: int) -> Tensor:
+    """Return (N, 1, 1, 1): where in `pixel_rows` of maps the image of each RoI begins."""
+    return (rois[:, 0].long() * (height * width))[:, None, None, None]
+
+
 def fetch(rows: Tensor, places: Tensor) -> Tensor:
     """Return (..., C): the rows at `places` (...)."""
     return rows.index_select(0, places.flatten()).view(*places.shape, rows.shape[1])
 
 
 class Corners(NamedTuple):
-    """Four pixels around each sample point, as rows and columns, and the weights of the bottom and right ones."""
+    """Four pixels around each sample point, as rows and columns, and the weights of the bottom and right ones.
 
+    The map of a point, `width` pixels wide, begins at the flat index `first`.
+    """
+
+    first: Tensor
+    width: int
     inside: Tensor
     top: Tensor
     bottom: Tensor
@@ -76,42 +86,39 @@ class Corners(NamedTuple):
     down: Tensor
     across: Tensor
 
-    def pixels(self, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def places(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return flat indices: top left, top right, bottom left, bottom right."""
-        top, bottom = self.top * width, self.bottom * width
+        top, bottom = self.first + self.top * self.width, self.first + self.bottom * self.width
         return top + self.left, top + self.right, bottom + self.left, bottom + self.right
 
     def weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return weights in the order of `pixels`; zero for points outside."""
+        """Return weights in the order of `places`; zero for points outside."""
         down, up = torch.where(self.inside, self.down, 0), torch.where(self.inside, 1 - self.down, 0)
         across, back = self.across, 1 - self.across
         return up * back, up * across, down * back, down * across
 
 
-def interpolate(rows: Tensor, places: Sequence[Tensor], around: Corners) -> Tensor:
-    """Return (..., C): the values at the points, from the rows at `places`: four tensors (...) ordered as `Corners.pixels`."""
+def interpolate(rows: Tensor, around: Corners) -> Tensor:
+    """Return (..., C): the values at the points, from `pixel_rows`."""
     top_left, top_right, bottom_left, bottom_right = (
-        weight[..., None] * fetch(rows, place) for weight, place in zip(around.weights(), places, strict=True)
+        weight[..., None] * fetch(rows, place) for weight, place in zip(around.weights(), around.places(), strict=True)
     )
     return top_left + top_right + bottom_left + bottom_right
 
 
-def sample_places(batch: Tensor, around: Corners, height: int, width: int) -> list[Tensor]:
-    """Return the rows of `pixel_rows` around each sample of RoIs (n,): four tensors (n, bins down, bins across, samples).
-
-    `batch` (n,) is the index of each RoI's image.
-    """
-    first = (batch * (height * width))[:, None, None, None]
-    return [first + pixel for pixel in around.pixels(width)]
+def mean_samples(rows: Tensor, around: Corners) -> Tensor:
+    """Return the means (n, C, bins down, bins across) of the samples (n, bins down, bins across, samples)."""
+    values = interpolate(rows, around)
+    return (values.sum(3) / max(values.shape[3], 1)).movedim(3, 1)
 
 
-def add_samples(rows: Tensor, places: Sequence[Tensor], around: Corners, grad: Tensor) -> None:
-    """Add gradients (..., C) of samples to the rows at `places`: the adjoint of `interpolate`."""
-    for weight, place in zip(around.weights(), places, strict=True):
+def add_samples(rows: Tensor, around: Corners, grad: Tensor) -> None:
+    """Add gradients (..., C) of samples to the rows of their pixels: the adjoint of `interpolate`."""
+    for weight, place in zip(around.weights(), around.places(), strict=True):
         rows.index_add_(0, place.flatten(), (grad * weight[..., None]).flatten(0, -2))
 
 
-def corners(y: Tensor, x: Tensor, height: int, width: int) -> Corners:
+def corners(y: Tensor, x: Tensor, first: Tensor, height: int, width: int) -> Corners:
     """Return the pixels that RoI operators interpolate between at (y, x), in pixels with centres at whole numbers.
 
     A point up to one pixel outside counts as on the border; farther out it has no value. NaN counts as outside.
@@ -119,7 +126,7 @@ def corners(y: Tensor, x: Tensor, height: int, width: int) -> Corners:
     inside = (y >= -1) & (y <= height) & (x >= -1) & (x <= width)
     top, bottom, down = _between(torch.where(inside, y, 0), height)
     left, right, across = _between(torch.where(inside, x, 0), width)
-    return Corners(inside, top, bottom, left, right, down, across)
+    return Corners(first, width, inside, top, bottom, left, right, down, across)
 
 
 def _between(position: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -26,7 +26,7 @@ def carafe_naive_forward(
     batch, channels, height, width = features.shape
     size = (batch, group_size, channels // group_size, height, scale_factor, width, scale_factor)
     total = wide(features).new_zeros(size)
-    for feature, mask, _ in _taps(wide(features), wide(masks), kernel_size, group_size, scale_factor):
+    for feature, mask, _ in _taps(features, masks, kernel_size, group_size, scale_factor):
         total += feature * mask
     output.copy_(total.reshape_as(output))
 
@@ -48,7 +48,7 @@ def carafe_naive_backward(
     reach = (kernel_size - 1) // 2
     padded = grad.new_zeros(batch, channels, height + 2 * reach, width + 2 * reach)
     to_masks = []
-    for feature, mask, (row, column) in _taps(wide(features), wide(masks), kernel_size, group_size, scale_factor):
+    for feature, mask, (row, column) in _taps(features, masks, kernel_size, group_size, scale_factor):
         window = padded[:, :, row : row + height, column : column + width]
         window += (grad * mask).sum((4, 6)).flatten(1, 2)
         to_masks.append((grad * feature).sum(2))
@@ -62,16 +62,12 @@ def _taps(
     """Yield for each place in the kernel: features (B, G, C / G, H, 1, W, 1), masks (B, G, 1, H, s, W, s), row and column."""
     batch, channels, height, width = features.shape
     reach = (kernel_size - 1) // 2
-    padded = F.pad(features, (reach, reach, reach, reach))
-    masks = masks.reshape(batch, groups, kernel_size**2, 1, height, scale, width, scale)
+    padded = F.pad(wide(features), (reach, reach, reach, reach))
+    masks = wide(masks).reshape(batch, groups, kernel_size**2, 1, height, scale, width, scale)
     for place in range(kernel_size**2):
         row, column = divmod(place, kernel_size)
         window = padded[:, :, row : row + height, column : column + width]
-        yield (
-            window.reshape(batch, groups, channels // groups, height, 1, width, 1),
-            masks[:, :, place],
-            (row, column),
-        )
+        yield window.reshape(batch, groups, channels // groups, height, 1, width, 1), masks[:, :, place], (row, column)
 
 
 @kernel

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from .kernel import (
     SLICE_ELEMENTS,
+    Corners,
     corners,
     fetch,
+    first_rows,
     interpolate,
     kernel,
     kernel_of_values,
     pixel_rows,
-    sample_places,
     single,
     wide,
 )
@@ -55,8 +56,8 @@ def roi_align_forward(
         pooled = torch.ops.torchvision.roi_align(maps, boxes, single(spatial_scale), *size, sampling_ratio, aligned)
         output.copy_(pooled)
         return
-    for chosen, ys, xs in sample_grids(boxes, size, spatial_scale, sampling_ratio, aligned, maps.shape[1]):
-        values, y, x = _largest_samples(maps, boxes[chosen, 0].long(), ys, xs)
+    for chosen, y, x in sample_grids(boxes, size, spatial_scale, sampling_ratio, aligned, maps.shape[1]):
+        values, y, x = _largest_samples(maps, boxes[chosen], y, x)
         output[chosen], argmax_y[chosen], argmax_x[chosen] = values.to(output), y.to(argmax_y), x.to(argmax_x)
 
 
@@ -65,7 +66,7 @@ def sample_grids(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield sample positions on the map, for RoIs with equally many samples a bin, as many at a time as fit into memory.
 
-    Yields indices (n,) of RoIs, rows (n, bins down, samples down) and columns (n, bins across, samples across).
+    Yields indices (n,) of RoIs, and rows and columns (n, bins down, bins across, samples).
     """
     shift = 0.5 if aligned else 0.0
     start = rois[:, [2, 1]] * single(spatial_scale) - shift
@@ -79,11 +80,10 @@ def sample_grids(
         members = (samples == samples.new_tensor([down, across])).all(1).nonzero().flatten()
         elements = channels * size[0] * size[1] * max(down * across, 1)
         for chosen in members.split(max(SLICE_ELEMENTS // elements, 1)):
-            yield (
-                chosen,
-                _positions(start[chosen, 0], step[chosen, 0], size[0], down),
-                _positions(start[chosen, 1], step[chosen, 1], size[1], across),
-            )
+            ys = _positions(start[chosen, 0], step[chosen, 0], size[0], down)[:, :, None, :, None]
+            xs = _positions(start[chosen, 1], step[chosen, 1], size[1], across)[:, None, :, None, :]
+            y, x = torch.broadcast_tensors(ys, xs)
+            yield chosen, y.flatten(3), x.flatten(3)
 
 
 def _positions(start: Tensor, step: Tensor, bins: int, samples: int) -> Tensor:
@@ -94,18 +94,14 @@ def _positions(start: Tensor, step: Tensor, bins: int, samples: int) -> Tensor:
     return start + bin_index * step + (sample_index + 0.5) * step / max(samples, 1)
 
 
-def _largest_samples(maps: Tensor, batch: Tensor, ys: Tensor, xs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _largest_samples(maps: Tensor, rois: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the largest sample of each bin and its position, all (n, C, bins down, bins across); the first of equal ones."""
     channels, height, width = maps.shape[1:]
-    (rois, rows, down), (_, columns, across) = ys.shape, xs.shape
-    shape = (rois, channels, rows, columns)
-    if down * across == 0:
+    if y.shape[3] == 0:
+        shape = (len(rois), channels, *y.shape[1:3])
         nothing = maps.new_full(shape, -1)
         return maps.new_full(shape, LOWEST_SAMPLE), nothing, nothing
-    y = ys[:, :, None, :, None].expand(rois, rows, columns, down, across).flatten(3)
-    x = xs[:, None, :, None, :].expand(rois, rows, columns, down, across).flatten(3)
-    around = corners(y, x, height, width)
-    values = interpolate(pixel_rows(maps), sample_places(batch, around, height, width), around)
+    values = interpolate(pixel_rows(maps), corners(y, x, first_rows(rois, height, width), height, width))
     values = torch.where(values.isnan(), -torch.inf, values)
     largest, index = values.max(3)
     found = largest > LOWEST_SAMPLE
@@ -146,14 +142,10 @@ def roi_align_backward(
         )
         grad_input.add_(added)
         return
-    height, width = grad_input.shape[2:]
     y, x = wide(argmax_y).to(grad), wide(argmax_x).to(grad)
-    around = corners(y, x, height, width)
-    plane = _planes(boxes, grad_input.shape)
     added = torch.zeros_like(grad_input, dtype=grad.dtype).flatten()
-    for weight, pixel in zip(around.weights(), around.pixels(width), strict=True):
-        share = torch.where(y == -1, 0, grad * weight)
-        added.index_add_(0, (plane + pixel).flatten(), share.flatten())
+    around = corners(y, x, _planes(boxes, grad_input.shape), *grad_input.shape[2:])
+    _add_to_planes(added, around, torch.where(y == -1, 0, grad))
     grad_input.add_(added.view_as(grad_input))
 
 
@@ -167,17 +159,17 @@ def mean_gradient(
     aligned: bool,
 ) -> Tensor:
     """Return the gradient (B, C, H, W) of means of samples, in an order of sums that torch can fix; torchvision's has none."""
-    channels, height, width = shape[1:]
     added = grad.new_zeros(shape).flatten()
-    for chosen, ys, xs in sample_grids(rois, size, spatial_scale, sampling_ratio, aligned, channels):
-        y, x = ys[:, None, :, None, :, None], xs[:, None, None, :, None, :]
-        y, x = torch.broadcast_tensors(y, x)
-        around = corners(y, x, height, width)
-        plane = _planes(rois[chosen], shape)[..., None, None]
-        mean = grad[chosen][..., None, None] / max(ys.shape[2] * xs.shape[2], 1)
-        for weight, pixel in zip(around.weights(), around.pixels(width), strict=True):
-            added.index_add_(0, (plane + pixel).flatten(), (mean * weight).flatten())
+    for chosen, y, x in sample_grids(rois, size, spatial_scale, sampling_ratio, aligned, shape[1]):
+        around = corners(y[:, None], x[:, None], _planes(rois[chosen], shape)[..., None], *shape[2:])
+        _add_to_planes(added, around, grad[chosen][..., None] / max(y.shape[3], 1))
     return added.view(shape)
+
+
+def _add_to_planes(flat: Tensor, around: Corners, grad: Tensor) -> None:
+    """Add gradients (n, C, bins down, bins across, samples) of samples to their pixels in flattened maps."""
+    for weight, place in zip(around.weights(), around.places(), strict=True):
+        flat.index_add_(0, place.flatten(), (grad * weight).flatten())
 
 
 def _planes(rois: Tensor, shape: torch.Size) -> Tensor:
@@ -220,8 +212,7 @@ def roi_pool_forward(
         x, x_inside = _bin_pixels(left[chosen], right[chosen], across, width)
         pixel = (y[:, :, None, :, None] * width + x[:, None, :, None, :]).flatten(3)
         inside = (y_inside[:, :, None, :, None] & x_inside[:, None, :, None, :]).flatten(3)[..., None]
-        first_pixel = (boxes[chosen, 0].long() * (height * width))[:, None, None, None]
-        values = fetch(pixels, first_pixel + pixel)
+        values = fetch(pixels, first_rows(boxes[chosen], height, width) + pixel)
         values = torch.where(inside & ~values.isnan(), values, -torch.inf)
         largest, index = values.max(3)
         found = largest > lowest

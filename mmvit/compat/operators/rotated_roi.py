@@ -12,14 +12,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .kernel import Corners, add_samples, corners, interpolate, kernel, pixel_rows, sample_places, single, wide
+from .kernel import Corners, add_samples, corners, first_rows, kernel, mean_samples, pixel_rows, single, wide
 from .roi import sample_grids
 
 
 def _samples(
     rois: Tensor, maps: torch.Size, size: tuple[int, int], scale: float, ratio: int, aligned: bool, clockwise: bool
-) -> Iterator[tuple[Tensor, Corners, list[Tensor]]]:
-    """Yield RoIs (n,), the pixels around their samples (n, bins down, bins across, samples), and the rows of these pixels."""
+) -> Iterator[tuple[Tensor, Corners]]:
+    """Yield RoIs (n,), and the pixels around their samples (n, bins down, bins across, samples)."""
     _, channels, height, width = maps
     centre = rois[:, 1:3] * single(scale) - (0.5 if aligned else 0.0)
     extent = rois[:, 3:5] * single(scale)
@@ -27,14 +27,11 @@ def _samples(
         extent = extent.clamp(min=1)
     angle = -rois[:, 5] if clockwise else rois[:, 5]
     around_zero = torch.cat([rois[:, :1], 0.5 - extent / 2, 0.5 + extent / 2], 1)  # `aligned` subtracts the halves again
-    for chosen, ys, xs in sample_grids(around_zero, size, 1.0, ratio, True, channels):
-        down, across = ys[:, :, None, :, None], xs[:, None, :, None, :]
-        sine, cosine = (of(angle[chosen])[:, None, None, None, None] for of in (torch.sin, torch.cos))
-        centre_x, centre_y = centre[chosen].T[:, :, None, None, None, None]
-        y = (down * cosine - across * sine + centre_y).flatten(3)
-        x = (down * sine + across * cosine + centre_x).flatten(3)
-        around = corners(y, x, height, width)
-        yield chosen, around, sample_places(rois[chosen, 0].long(), around, height, width)
+    for chosen, down, across in sample_grids(around_zero, size, 1.0, ratio, True, channels):
+        sine, cosine = (of(angle[chosen])[:, None, None, None] for of in (torch.sin, torch.cos))
+        centre_x, centre_y = centre[chosen].T[:, :, None, None, None]
+        y, x = down * cosine - across * sine + centre_y, down * sine + across * cosine + centre_x
+        yield chosen, corners(y, x, first_rows(rois[chosen], height, width), height, width)
 
 
 @kernel
@@ -52,9 +49,8 @@ def roi_align_rotated_forward(
     """Fill `output` (N, C, pooled_height, pooled_width)."""
     maps, boxes = wide(input), wide(rois).to(wide(input))
     size, pixels = (pooled_height, pooled_width), pixel_rows(maps)
-    for chosen, around, places in _samples(boxes, maps.shape, size, spatial_scale, sampling_ratio, aligned, clockwise):
-        values = interpolate(pixels, places, around)
-        output[chosen] = (values.sum(3) / max(values.shape[3], 1)).movedim(3, 1).to(output)
+    for chosen, around in _samples(boxes, maps.shape, size, spatial_scale, sampling_ratio, aligned, clockwise):
+        output[chosen] = mean_samples(pixels, around).to(output)
 
 
 @kernel
@@ -74,8 +70,7 @@ def roi_align_rotated_backward(
     batch, channels, height, width = grad_input.shape
     size = (pooled_height, pooled_width)
     added = boxes.new_zeros(batch * height * width, channels)
-    for chosen, around, places in _samples(boxes, grad_input.shape, size, spatial_scale, sampling_ratio, aligned, clockwise):
-        samples = around.inside.shape[3]
-        grad = wide(grad_output)[chosen].movedim(1, 3)[:, :, :, None] / max(samples, 1)
-        add_samples(added, places, around, grad)
+    for chosen, around in _samples(boxes, grad_input.shape, size, spatial_scale, sampling_ratio, aligned, clockwise):
+        grad = wide(grad_output)[chosen].movedim(1, 3)[:, :, :, None] / max(around.inside.shape[3], 1)
+        add_samples(added, around, grad)
     grad_input.add_(added.view(batch, height, width, channels).permute(0, 3, 1, 2))

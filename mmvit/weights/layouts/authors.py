@@ -13,9 +13,9 @@ STAGES = (
 )
 VOLO = (
     Rule("network.0.{b}.{*}", "stages.0.blocks.{b}.{*}"),
+    Rule("pos_embed", "stages.1.downsample.pos_embed"),
     Rule("network.1.{*}", "stages.1.downsample.{*}"),
     *(Rule(f"network.{stage + 1}.{{b}}.{{*}}", f"stages.{stage}.blocks.{{b}}.{{*}}") for stage in (1, 2, 3)),
-    Rule("pos_embed", "stages.1.downsample.pos_embed"),
     Rule("norm.{p}", "taps.3.norm.{p}"),
     Rule("{*}", "{*}"),
 )
