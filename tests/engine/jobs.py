@@ -1,5 +1,9 @@
 """Configs of small trainings: a detector, the same sharded, and a segmenter."""
 
+from pathlib import Path
+
+from small_datasets import write_noise_coco, write_noise_maps
+
 SIZES = """
 dims = [8, 16, 24, 32]
 arch = dict(_delete_=True, depths=[1, 1, 2, 1], dims=dims, heads=[1, 2, 3, 4], mlp_ratios=[2] * 4, reductions=[8, 4, 2, 1])
@@ -69,3 +73,11 @@ train_dataloader = dict(**loader, dataset=dataset)
 val_dataloader = test_dataloader = dict(**loader, dataset=dict(test_mode=True, **dataset))
 """
 )
+
+
+def write_jobs(folder: Path, images: int) -> None:
+    """The configs, and so many images of noise for each."""
+    write_noise_coco(folder / "data" / "coco", images)
+    write_noise_maps(folder / "data" / "seg", images)
+    for name, text in dict(detector=DETECTOR, sharded=SHARDED, segmenter=SEGMENTER).items():
+        (folder / f"{name}.py").write_text(text)

@@ -102,6 +102,7 @@ def runner(work_dir: Path, hooks: list | None = None, **changes: Any) -> Runner:
         if by_epoch
         else dict(type="mmvit.IterBasedTrainLoop", max_iters=11, val_interval=4)
     )
+    noise = dict(type="Noise", serialize_data=False)
     options: dict[str, Any] = dict(
         model=dict(type="Classifier", poison=changes.pop("poison", None)),
         work_dir=str(work_dir),
@@ -110,14 +111,9 @@ def runner(work_dir: Path, hooks: list | None = None, **changes: Any) -> Runner:
             num_workers=workers,
             persistent_workers=workers > 0,
             sampler=dict(type=sampler, shuffle=True),
-            dataset=dict(type="Noise", serialize_data=False),
+            dataset=noise,
         ),
-        val_dataloader=dict(
-            batch_size=5,
-            num_workers=0,
-            sampler=dict(type="DefaultSampler", shuffle=False),
-            dataset=dict(type="Noise", serialize_data=False),
-        ),
+        val_dataloader=dict(batch_size=5, num_workers=0, sampler=dict(type="DefaultSampler", shuffle=False), dataset=noise),
         val_evaluator=dict(type="Score"),
         train_cfg=train_cfg,
         val_cfg=dict(),

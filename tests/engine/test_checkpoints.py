@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -58,8 +59,6 @@ def test_loading_twice_and_through_torch(checkpoint: Path) -> None:
 @pytest.mark.parametrize("module", [b"numpy.core", b"numpy._core"])
 def test_names_of_numpy_1_and_2_load(checkpoint: Path, tmp_path: Path, module: bytes) -> None:
     """NumPy 1 pickled its functions as `numpy.core`, NumPy 2 as `numpy._core`; the file is rewritten as of either."""
-    import zipfile
-
     old = tmp_path / "old.pth"
     with zipfile.ZipFile(checkpoint) as source, zipfile.ZipFile(old, "w", zipfile.ZIP_STORED) as target:
         for item in source.infolist():
@@ -118,7 +117,6 @@ def test_it_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     load = torch.load
     monkeypatch.setattr(torch, "load", lambda *arguments, **options: reads.append(arguments) or load(*arguments, **options))
     start = start_of(Config(dict(load_from=str(file))))
-    assert start is not None
     start.hand_over()
     content = CheckpointLoader.load_checkpoint(str(file), "cpu")
     assert content["meta"]["epoch"] == 1

@@ -7,11 +7,10 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from jobs import SEGMENTER
+from jobs import write_jobs
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, METRICS
-from small_datasets import write_noise_maps
 from torch import nn
 
 from mmvit.engine.computing import whole_counts
@@ -62,8 +61,7 @@ def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_a_training_with_pooling_and_counts(deterministic: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_noise_maps(tmp_path / "data" / "seg", 4)
-    (tmp_path / "segmenter.py").write_text(SEGMENTER)
+    write_jobs(tmp_path, 4)
     monkeypatch.chdir(tmp_path)
     PoolsHook.strict.clear()
     options = {

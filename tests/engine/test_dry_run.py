@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from families import FAMILIES
-from jobs import DETECTOR, SEGMENTER
-from small_datasets import write_noise_coco, write_noise_maps
+from jobs import write_jobs
 
 from mmvit.checks.findings import Finding
 from mmvit.commands.doctor import main
@@ -25,10 +24,7 @@ T2T = next(family for family in FAMILIES if family.name == "T2TViT")
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dry")
-    write_noise_coco(folder / "data" / "coco", 9)
-    write_noise_maps(folder / "data" / "seg", 9)
-    (folder / "detector.py").write_text(DETECTOR)
-    (folder / "segmenter.py").write_text(SEGMENTER)
+    write_jobs(folder, 9)
     return folder
 
 

@@ -17,21 +17,22 @@ from mmvit.engine.configuration import TrainOptions, train_config
 pytestmark = pytest.mark.stack
 
 
-def of_model(**parts: Any) -> CheckLabelsHook:
-    """The hook, before it sees batches for a model with such parts."""
-    model = nn.Module()
+def module(**parts: Any) -> nn.Module:
+    made = nn.Module()
     for name, part in parts.items():
-        setattr(model, name, part)
-    hook = HOOKS.build(dict(type="mmvit.CheckLabelsHook"))
-    hook.before_train(SimpleNamespace(model=model))
-    return hook
+        setattr(made, name, part)
+    return made
 
 
 def head(classes: int, **more: Any) -> nn.Module:
-    made = nn.Module()
-    for name, value in dict(num_classes=classes, ignore_index=255, **more).items():
-        setattr(made, name, value)
-    return made
+    return module(num_classes=classes, ignore_index=255, **more)
+
+
+def of_model(**parts: Any) -> CheckLabelsHook:
+    """The hook, before it sees batches for a model with such parts."""
+    hook = HOOKS.build(dict(type="mmvit.CheckLabelsHook"))
+    hook.before_train(SimpleNamespace(model=module(**parts)))
+    return hook
 
 
 def test_labels_of_no_class_stop_a_segmenter(tmp_path: Path) -> None:
@@ -63,10 +64,8 @@ def test_labels_of_no_class_stop_a_detector(tmp_path: Path) -> None:
     with DefaultScope.overwrite_default_scope("mmdet"):
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
         batch = pseudo_collate([dataset[0], dataset[1]])
-    agnostic = nn.Module()
-    agnostic.bbox_head, agnostic.mask_head = nn.ModuleList([head(2), head(2)]), head(1, class_agnostic=True)
-    second = nn.Module()
-    second.bbox_head, second.mask_head = head(2), head(1)
+    agnostic = module(bbox_head=nn.ModuleList([head(2), head(2)]), mask_head=head(1, class_agnostic=True))
+    second = module(bbox_head=head(2), mask_head=head(1))
     for parts in (dict(bbox_head=head(1)), dict(roi_head=second, rpn_head=head(1)), dict(mask_head=head(1))):
         message = refusal(of_model(**parts).before_train_iter, None, 0, batch)
         assert message.startswith(f"image {tmp_path}/images/2.png: boxes with labels [1], but the model has 1 classes")

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import DETECTOR
+from jobs import write_jobs
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from small_datasets import write_noise_coco
 
 import mmvit
 from mmvit.config.work_dirs import read_scalars
@@ -18,6 +17,7 @@ from mmvit.errors import InputError
 
 pytestmark = pytest.mark.stack
 
+PLAIN = {"optim_wrapper.constructor": "DefaultOptimWrapperConstructor", "optim_wrapper.paramwise_cfg": None}
 SHORT = {"train_cfg.max_iters": 2, "train_cfg.val_interval": 100, "default_hooks.checkpoint.save_best": None}
 
 
@@ -33,17 +33,20 @@ class DyingHook(Hook):
             raise RuntimeError("out of luck")
 
 
+def begin(work_dir: str, changes: dict[str, Any], resume: str | None = None) -> None:
+    """A training of two iterations with the detector of this folder."""
+    train(TrainOptions(Path("detector.py"), Path(work_dir), resume, cfg_options={**SHORT, **changes}))
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a config and two iterations of a training with it, each layer at a rate of its own."""
     folder = tmp_path_factory.mktemp("launch")
-    write_noise_coco(folder / "data" / "coco", 4)
-    (folder / "detector.py").write_text(DETECTOR)
+    write_jobs(folder, 4)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        train(TrainOptions(Path("detector.py"), Path("layers"), cfg_options=SHORT))
-        plain = {"optim_wrapper.constructor": "DefaultOptimWrapperConstructor", "optim_wrapper.paramwise_cfg": None}
-        train(TrainOptions(Path("detector.py"), Path("plain"), cfg_options={**SHORT, **plain}))
+        begin("layers", {})
+        begin("plain", PLAIN)
     return folder
 
 
@@ -88,7 +91,7 @@ CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
 def test_what_differs_is_named(there: Path, what: str) -> None:
     changes, words = CHANGES[what]
     with pytest.raises(InputError) as raised:
-        train(TrainOptions(Path("detector.py"), Path("layers"), resume="auto", cfg_options={**SHORT, **changes}))
+        begin("layers", changes, "auto")
     told = str(raised.value)
     assert all(part in told for part in words), told
     assert told.startswith(f"--resume {there / 'layers' / 'iter_2.pth'}: its optimiser ")
@@ -114,25 +117,17 @@ def test_an_unknown_option_in_python() -> None:
 
 def test_frozen_stages_that_the_optimiser_has_all_the_same(there: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """mmengine's own constructor takes frozen parameters as well, so that the run goes on, and says so."""
-    options = {
-        **SHORT,
-        "optim_wrapper.constructor": "DefaultOptimWrapperConstructor",
-        "optim_wrapper.paramwise_cfg": None,
-        "model.backbone.frozen_stages": 2,
-        "train_cfg.max_iters": 3,
-    }
-    train(TrainOptions(Path("detector.py"), Path("plain"), resume="auto", cfg_options=options))
+    begin("plain", {**PLAIN, "model.backbone.frozen_stages": 2, "train_cfg.max_iters": 3}, "auto")
     told = "model.backbone.frozen_stages: 2 in the config, nothing in the checkpoint. 2 holds. --cfg-options load_from="
     assert told in " ".join("".join(capfd.readouterr()).split())
 
 
 def test_a_config_that_resumes_by_itself_is_told_the_same(there: Path) -> None:
-    options = {**SHORT, "resume": True, "optim_wrapper.optimizer": SGD}
-    with pytest.raises(InputError, match="another one than SGD"):
-        train(TrainOptions(Path("detector.py"), Path("layers"), cfg_options=options))
+    options = {"resume": True, "optim_wrapper.optimizer": SGD}
     file = str(there / "layers" / "iter_2.pth")
-    with pytest.raises(InputError, match="another one than SGD"):
-        train(TrainOptions(Path("detector.py"), Path("other"), cfg_options={**options, "load_from": file}))
+    for work_dir, begun in (("layers", {}), ("other", {"load_from": file})):
+        with pytest.raises(InputError, match="another one than SGD"):
+            begin(work_dir, options | begun)
 
 
 def test_load_from_holds_where_there_is_nothing_to_resume(there: Path) -> None:
@@ -150,15 +145,14 @@ def told(raised: pytest.ExceptionInfo[Exception], caplog: pytest.LogCaptureFixtu
 
 
 def test_a_model_that_does_not_build_is_offered_a_dry_run(there: Path, caplog: pytest.LogCaptureFixture) -> None:
-    options = {**SHORT, "model.neck.norm_cfg": dict(type="MMSyncBN")}  # the layer of mmcv that needs several processes
+    several = dict(type="MMSyncBN")  # the layer of mmcv that needs several processes
     with pytest.raises(ValueError, match="process group") as raised:
-        train(TrainOptions(Path("detector.py"), Path("unbuilt"), cfg_options=options))
+        begin("unbuilt", {"model.neck.norm_cfg": several})
     assert told(raised, caplog) == [OFFER]
 
 
 @pytest.mark.parametrize("at", [1, FIRST_STEPS, FIRST_STEPS + 1])
 def test_a_run_that_dies_early_is_offered_a_dry_run(there: Path, at: int, caplog: pytest.LogCaptureFixture) -> None:
-    options = {**SHORT, "custom_hooks": [dict(type="DyingHook", at=at)], "train_cfg.max_iters": 9}
     with pytest.raises(RuntimeError, match="out of luck") as raised:
-        train(TrainOptions(Path("detector.py"), Path(f"dead_{at}"), cfg_options=options))
+        begin(f"dead_{at}", {"custom_hooks": [dict(type="DyingHook", at=at)], "train_cfg.max_iters": 9})
     assert told(raised, caplog) == ([OFFER] if at <= FIRST_STEPS else [])

@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 import torch
-from jobs import DETECTOR, SEGMENTER, SHARDED
+from jobs import write_jobs
 from makers import HOME
-from small_datasets import write_noise_coco, write_noise_maps
 from two_processes import CASES, NORMED, PATIENCE, WAYS, as_one_of_two, free_port, write_model
 
 from benchmarks.stress import differing, outcome
@@ -35,13 +34,10 @@ evaluate.__test__ = False
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("job")
-    for name, text in (("detector", DETECTOR), ("sharded", SHARDED), ("segmenter", SEGMENTER)):
-        (folder / f"{name}.py").write_text(text)
-    write_noise_coco(folder / "data" / "coco", 5)
+    write_jobs(folder, 5)
     bad = folder / "data" / "coco" / "bad"
     shutil.copytree(folder / "data" / "coco" / "train2017", bad)
     (bad / "000000000003.jpg").write_bytes(b"no image")
-    write_noise_maps(folder / "data" / "seg", 5)
     for name in ("detector", "segmenter"):
         write_model(folder, name)
     scontrol = folder / "scontrol"
@@ -150,7 +146,6 @@ def test_a_killed_process_ends_the_job(folder: Path) -> None:
     with subprocess.Popen(
         [*agent, HOME / "tools" / "train.py", *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as job:
-        assert job.stdout is not None
         assert any("Iter(train) [     3/" in line for line in job.stdout)
         processes = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
         assert len(processes) == 2

@@ -30,7 +30,6 @@ def test_a_run_leaves_its_results(tmp_path: Path, by_epoch: bool) -> None:
     run = runner(tmp_path, hooks=[HOOK], by_epoch=by_epoch)
     train(run)
     results = read_results(tmp_path)
-    assert results is not None
     seen = [(entry.iteration, entry.epoch) for entry in results.validations]
     assert seen == ([(4, 1), (8, 2), (12, 3)] if by_epoch else [(4, None), (8, None), (11, None)])
     assert all(entry.loss is not None and entry.loss > 0 for entry in results.validations)
@@ -51,11 +50,9 @@ def test_a_killed_run_has_results_and_goes_on_with_them(tmp_path: Path) -> None:
     dying = dict(type="KillHook", at=9, moment="before_train_iter")
     kill(runner(tmp_path, hooks=[HOOK, dying]))
     before = read_results(tmp_path)
-    assert before is not None
     assert [entry.epoch for entry in before.validations] == [1, 2]
     train(resumed(tmp_path, hooks=[HOOK]))
     after = read_results(tmp_path)
-    assert after is not None
     assert after.validations[:2] == before.validations
     assert [entry.epoch for entry in after.validations] == [1, 2, 3]
 
@@ -64,7 +61,6 @@ def test_another_training_in_the_folder_begins_anew(tmp_path: Path) -> None:
     Results(str(tmp_path), "x.py", validations=[Validation(1, 1, 0.5, {"score": 9.0})]).write()
     kill(runner(tmp_path, hooks=[HOOK, dict(type="KillHook", at=5)]))
     results = read_results(tmp_path)
-    assert results is not None
     assert [entry.iteration for entry in results.validations] == [4]
 
 
@@ -164,7 +160,6 @@ def test_the_first_iterations_are_timed(tmp_path: Path, monkeypatch: pytest.Monk
     run.register_hook(hook)
     with pytest.raises(minutes._MeasuredError):
         run.train()
-    assert hook.pace is not None
     assert (hook.count, hook.pace.steps) == (count, 4)
     assert hook.pace.step > 0
 

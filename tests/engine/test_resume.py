@@ -53,31 +53,30 @@ def test_killed_anywhere_ends_with_the_same_bits(tmp_path: Path, way: str) -> No
     assert differing(whole, killed) == []
 
 
+def differs(folder: Path, killed_by: KillHook, **options: Any) -> list[str]:
+    """What differs between a training, and the same one that was killed and resumed."""
+    train(runner(folder / "whole", **options))
+    kill(runner(folder / "killed", [killed_by], **options))
+    train(resumed(folder / "killed", **options))
+    return differing(outcome(folder / "whole"), outcome(folder / "killed"))
+
+
 def test_stock_loops_differ_after_a_kill(tmp_path: Path) -> None:
     """What the test above would not notice if nothing here were random."""
-    options = dict(train_cfg=dict(type="EpochBasedTrainLoop", max_epochs=3, val_interval=1))
-    train(runner(tmp_path / "whole", **options))
-    kill(runner(tmp_path / "killed", [dict(type="KillHook", at=4)], **options))
-    train(resumed(tmp_path / "killed", **options))
-    assert "train/loss.4" in differing(outcome(tmp_path / "whole"), outcome(tmp_path / "killed"))
+    loop = dict(type="EpochBasedTrainLoop", max_epochs=3, val_interval=1)
+    assert "train/loss.4" in differs(tmp_path, KillHook(4), train_cfg=loop)
 
 
 @pytest.mark.parametrize("by_epoch", [True, False])
 def test_a_validation_that_was_killed_is_made_up_for(tmp_path: Path, by_epoch: bool) -> None:
-    options = dict(by_epoch=by_epoch, checkpoint=dict(by_epoch=by_epoch))
-    train(runner(tmp_path / "whole", **options))
-    kill(runner(tmp_path / "killed", [dict(type="KillHook", at=2, moment="after_val_iter")], **options))
-    train(resumed(tmp_path / "killed", **options))
-    assert differing(outcome(tmp_path / "whole"), outcome(tmp_path / "killed")) == []
+    hook = KillHook(2, "after_val_iter")
+    assert differs(tmp_path, hook, by_epoch=by_epoch, checkpoint=dict(by_epoch=by_epoch)) == []
 
 
 def test_the_best_metric_is_kept_after_a_kill_before_it(tmp_path: Path) -> None:
     """The one validation comes after the last checkpoint, which is written again with what it found."""
-    options = dict(train_cfg=dict(type="mmvit.EpochBasedTrainLoop", max_epochs=2, val_begin=2))
-    train(runner(tmp_path / "whole", **options))
-    kill(runner(tmp_path / "killed", [dict(type="KillHook", at=8)], **options))
-    train(resumed(tmp_path / "killed", **options))
-    assert differing(outcome(tmp_path / "whole"), outcome(tmp_path / "killed")) == []
+    loop = dict(type="mmvit.EpochBasedTrainLoop", max_epochs=2, val_begin=2)
+    assert differs(tmp_path, KillHook(8), train_cfg=loop) == []
 
 
 MOMENTS = {
@@ -205,7 +204,6 @@ def test_forked_processes_end_at_a_signal(number: int) -> None:
         process.start()
         try:
             assert ours.recv()
-            assert process.pid is not None
             os.kill(process.pid, number)
             process.join(timeout=30)
             assert not process.is_alive()

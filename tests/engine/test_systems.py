@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from jobs import write_jobs
 from makers import HOME
-from small_datasets import write_noise_maps
-from test_processes import SEGMENTER
 
 from mmvit.compat.systems import file_name
 from mmvit.engine.checkpoints import CheckpointHook
@@ -44,14 +43,13 @@ def run(words: list[str], folder: Path, *modules: Path) -> subprocess.CompletedP
 @pytest.mark.slow
 def test_a_training_with_spawned_workers_needs_no_module_of_unix(tmp_path: Path) -> None:
     """By `python -m mmvit`, whose main module a spawned worker does not import by name."""
-    write_noise_maps(tmp_path / "data" / "seg", 5)
-    (tmp_path / "small.py").write_text(SEGMENTER, encoding="utf-8")
+    write_jobs(tmp_path, 5)
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / "sitecustomize.py").write_text(WITHOUT, encoding="utf-8")
     options = ["env_cfg.mp_cfg.mp_start_method=spawn", "train_dataloader.num_workers=1", "train_cfg.max_iters=2"]
     options += ["train_cfg.val_interval=2", "default_hooks.checkpoint.interval=2"]
     done = run(
-        ["-m", "mmvit", "train", "small.py", "--work-dir", "out", "--cfg-options", *options], tmp_path, tmp_path / "blocked"
+        ["-m", "mmvit", "train", "segmenter.py", "--work-dir", "out", "--cfg-options", *options], tmp_path, tmp_path / "blocked"
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "out" / "iter_2.pth").is_file()

@@ -11,7 +11,6 @@ import torch
 from mmdet.models.test_time_augs import DetTTAModel
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
-from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor, nn
 
@@ -164,12 +163,6 @@ def test_label_maps_come_from_the_mean_of_probabilities(channels: int) -> None:
     assert expected.float().mean() > 0
     again = merged.seg_logits.data if channels == 1 else merged.seg_logits.data.softmax(0)
     assert torch.allclose(again, mean, atol=1e-6)
-
-
-def test_found_in_the_registry() -> None:
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        built = MODELS.build(dict(type="mmvit.InstanceTTAModel", tta_cfg=CFG, module=Detector()))
-    assert isinstance(built, InstanceTTAModel)
 
 
 def test_backbones_are_found_without_mmdet_and_without_an_import() -> None:

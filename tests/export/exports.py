@@ -5,9 +5,11 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from tiny import write_checkpoint, write_config
+from tiny import require_same, write_model
 
+import mmvit
 from mmvit.commands import export
+from mmvit.predict.results import Result
 
 
 class Exported(NamedTuple):
@@ -16,6 +18,14 @@ class Exported(NamedTuple):
     config: Path
     checkpoint: Path
     file: Path
+
+    def require_same(self, images: Path, least: int = 6) -> list[Result]:
+        """Fail unless the file finds what the checkpoint finds, and return it."""
+        found = list(mmvit.Predictor(None, self.file, score=0.02)(images))
+        wanted = mmvit.Predictor(self.config, self.checkpoint, score=0.02, device="cpu")(images)
+        for one, other in zip(found, wanted, strict=True):
+            require_same(one, other, least=least)
+        return found
 
 
 Export = Callable[..., Exported]
@@ -26,8 +36,7 @@ def exporter(new_folder: Callable[[], Path]) -> Export:
 
     @cache
     def trained(name: str) -> tuple[Path, Path]:
-        config = write_config(new_folder(), *name.split("-"))
-        return config, write_checkpoint(config)
+        return write_model(new_folder(), *name.split("-"))
 
     @cache
     def exported(name: str, file: str = "model.onnx", *words: str) -> Exported:

@@ -12,7 +12,7 @@ from exports import Export
 from makers import needs_heads
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from tiny import require_same, write_checkpoint, write_config
+from tiny import write_model
 
 import mmvit
 from mmvit.commands import export, inspect
@@ -40,10 +40,7 @@ pytestmark = [pytest.mark.stack, needs_heads]
 )
 def test_other_formats_give_the_same(exporting: Export, photographs: Path, name: str, to: str, file: str) -> None:
     exported = exporting(name, file, "--to", to)
-    found = mmvit.Predictor(None, exported.file, score=0.02)(photographs)
-    wanted = mmvit.Predictor(exported.config, exported.checkpoint, score=0.02, device="cpu")(photographs)
-    for one, other in zip(found, wanted, strict=True):
-        require_same(one, other)
+    exported.require_same(photographs)
     assert inspect.main([str(exported.file)]) == 0
 
 
@@ -67,16 +64,11 @@ def test_raw_masks_are_pasted_by_the_runner(exporting: Export, photographs: Path
     *_, masks = run(dict(image=np.full((1, 160, 240, 3), 99, np.uint8), score_threshold=np.array(0.0, np.float32)))
     assert masks.shape[1:] == (28, 28)
     assert len(masks) > 5
-    found = mmvit.Predictor(None, exported.file, score=0.02)(photographs)
-    wanted = mmvit.Predictor(exported.config, exported.checkpoint, score=0.02, device="cpu")(photographs)
-    for one, other in zip(found, wanted, strict=True):
-        assert isinstance(other, Detections)
-        require_same(one, other)
+    exported.require_same(photographs)
 
 
 def test_raw_masks_of_what_has_none_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    config = write_config(tmp_path, "fpn", "VAN")
-    checkpoint = write_checkpoint(config)
+    config, checkpoint = write_model(tmp_path)
     for words in ([str(config), str(checkpoint)], ["pvt_v2_b0"]):
         assert export.main([*words, "--raw-masks", "--out", str(tmp_path / "model.onnx")]) == 2
         assert "leave it out" in capsys.readouterr().err
@@ -94,8 +86,7 @@ def test_a_backbone_takes_any_number_of_images(tmp_path: Path, capsys: pytest.Ca
 def test_a_model_that_differs_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    config = write_config(tmp_path, "fpn", "VAN")
-    checkpoint = write_checkpoint(config)
+    config, checkpoint = write_model(tmp_path)
     monkeypatch.setattr("mmvit.export.preprocessing.Preprocessing.forward", lambda _, image: image.permute(0, 3, 1, 2) / 255.0)
     out = tmp_path / "out"
     out.mkdir()
@@ -105,30 +96,20 @@ def test_a_model_that_differs_is_not_written(
     assert list(out.iterdir()) == []
 
 
+GFL = dict(type="GFLHead", feat_channels=32, anchor_generator=dict(ratios=[1.0], scales_per_octave=1))
+
+
 @pytest.mark.parametrize(
     ("head", "changes", "words"),
     [
         ("fpn", dict(test_cfg=dict(mode="slide", crop_size=(64, 64), stride=(32, 32))), "slide"),
         ("retinanet", dict(test_cfg=dict(nms=dict(type="soft_nms"))), "soft_nms"),
-        (
-            "retinanet",
-            dict(
-                bbox_head=dict(
-                    type="GFLHead",
-                    in_channels=8,
-                    feat_channels=32,
-                    num_classes=5,
-                    anchor_generator=dict(ratios=[1.0], scales_per_octave=1),
-                )
-            ),
-            "GFLHead",
-        ),
+        ("retinanet", dict(bbox_head=GFL), "GFLHead"),
     ],
 )
 def test_what_cannot_be_exported_is_named(tmp_path: Path, head: str, changes: dict, words: str) -> None:
-    config = write_config(tmp_path, head, "VAN", **changes)
     with pytest.raises(InputError, match=words):
-        from_config(config, write_checkpoint(config))
+        from_config(*write_model(tmp_path, head, **changes))
 
 
 @pytest.mark.parametrize(
@@ -164,8 +145,7 @@ def test_a_model_without_a_threshold_is_compared_at_that_of_the_file(tmp_path: P
 
 
 def test_a_step_of_the_pipeline_that_the_runner_does_not_follow_is_named(tmp_path: Path) -> None:
-    config = write_config(tmp_path, "fpn", "VAN")
-    checkpoint = write_checkpoint(config)
+    config, checkpoint = write_model(tmp_path)
     cfg = Config.fromfile(config)
     cfg.test_dataloader.dataset.pipeline.insert(2, dict(type="RandomFlip", prob=1.0))
     cfg.dump(config)
@@ -177,16 +157,13 @@ def test_a_step_of_the_pipeline_that_the_runner_does_not_follow_is_named(tmp_pat
 def test_a_fixed_size_takes_no_other(name: str, exporting: Export, photographs: Path) -> None:
     """Traced without symbols, in a tenth of the time: of every head, the model's results."""
     exported = exporting(name, "fixed.pt2", "--to", "pt2", "--size", "200x289")
-    predictor = mmvit.Predictor(None, exported.file, score=0.02)
-    (found,) = predictor(photographs / "1.png")
-    (wanted,) = mmvit.Predictor(exported.config, exported.checkpoint, score=0.02, device="cpu")(photographs / "1.png")
-    require_same(found, wanted)
+    (found,) = exported.require_same(photographs / "1.png")
     if isinstance(found, Detections):
         for score, count in ((float(found.scores[:2].mean()), 1), (0.9999, 0)):
             (few,) = mmvit.Predictor(None, exported.file, score=score)(photographs / "1.png")
             assert len(few.scores) == count
     with pytest.raises(InputError, match="200 x 289 only"):
-        list(predictor(np.zeros((100, 100, 3), np.uint8), channels="bgr"))
+        list(mmvit.Predictor(None, exported.file)(np.zeros((100, 100, 3), np.uint8), channels="bgr"))
 
 
 def test_a_program_that_takes_objects_for_granted_is_refused() -> None:

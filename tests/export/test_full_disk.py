@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from makers import needs_heads
-from tiny import write_checkpoint, write_config
+from tiny import write_model
 
 from mmvit.__main__ import main
 
@@ -16,7 +16,8 @@ pytestmark = [pytest.mark.stack, pytest.mark.once, needs_heads]
     "words",
     [
         pytest.param(
-            ["export", "CHECKPOINT", "--to", "pt2", "--size", "64x64", "--out", "OUT/model.pt2"], marks=pytest.mark.slow
+            ["export", "CONFIG", "CHECKPOINT", "--to", "pt2", "--size", "64x64", "--out", "OUT/model.pt2"],
+            marks=pytest.mark.slow,
         ),
         ["convert", "CHECKPOINT", "--to", "mmvit", "--out", "OUT/model.pth"],
         ["convert", "CHECKPOINT", "--to", "safetensors", "--out", "OUT/model.safetensors"],
@@ -25,12 +26,11 @@ pytestmark = [pytest.mark.stack, pytest.mark.once, needs_heads]
 )
 def test_a_full_disk_is_one_message(tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture) -> None:
     """The limit on a file's size stands for a full disk: the system refuses to write on in both cases."""
-    config = write_config(tmp_path, "fpn", "VAN")
-    checkpoint = write_checkpoint(config)
+    config, checkpoint = write_model(tmp_path)
     out = tmp_path / "out"
     out.mkdir()
-    given = [word.replace("CHECKPOINT", str(checkpoint)).replace("OUT", str(out)) for word in words]
-    given = [given[0], str(config), *given[1:]] if words[0] == "export" else given
+    places = {"CONFIG": config, "CHECKPOINT": checkpoint}
+    given = [str(places.get(word, word)).replace("OUT", str(out)) for word in words]
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:

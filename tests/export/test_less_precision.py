@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from makers import needs_heads
-from tiny import WIDE, write_checkpoint, write_config
+from tiny import WIDE, write_checkpoint, write_config, write_model
 
 import mmvit
 from mmvit import InputError
@@ -29,19 +29,16 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("demo") / "demo", DemoSpec(train_images=1, val_images=4))
 
 
+BOXES, MASKS = ["bbox AP", "bbox AP50"], ["segm AP", "segm AP50"]
+
+
 @pytest.mark.parametrize(
-    ("name", "precision", "words", "measures"),
+    ("name", "words", "measures"),
     [
-        ("fpn-PVT", "int8", INT8, ["mIoU"]),
-        pytest.param("fpn-PVT", "int8", ["--to", "openvino", *INT8], ["mIoU"], marks=[pytest.mark.slow, needs_nncf]),
-        pytest.param("retinanet-PVTv2", "int8", INT8, ["bbox AP", "bbox AP50"], marks=pytest.mark.slow),
-        pytest.param(
-            "mask_rcnn-VAN",
-            "float16",
-            ["--half", "--to", "pt2"],
-            ["bbox AP", "bbox AP50", "segm AP", "segm AP50"],
-            marks=pytest.mark.slow,
-        ),
+        ("fpn-PVT", INT8, ["mIoU"]),
+        pytest.param("fpn-PVT", ["--to", "openvino", *INT8], ["mIoU"], marks=[pytest.mark.slow, needs_nncf]),
+        pytest.param("retinanet-PVTv2", INT8, BOXES, marks=pytest.mark.slow),
+        pytest.param("mask_rcnn-VAN", ["--half", "--to", "pt2"], BOXES + MASKS, marks=pytest.mark.slow),
     ],
 )
 def test_less_precision_tells_what_it_costs(
@@ -50,10 +47,10 @@ def test_less_precision_tells_what_it_costs(
     capsys: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
-    precision: str,
-    words: list[str],
-    measures: list[str],
+    words: list,
+    measures: list,
 ) -> None:
+    precision = "float16" if "--half" in words else "int8"
     monkeypatch.setattr(integers, "GROUPS", 1)  # random weights are too sensitive to gain by more
     config = write_config(tmp_path, *name.split("-"), data=demo)
     checkpoint = write_checkpoint(config, WIDE | {"retina_": 0.3})  # as sensitive as random weights may be for 8 bits
@@ -74,19 +71,8 @@ def test_less_precision_tells_what_it_costs(
 
 
 def test_without_data_the_loss_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    config = write_config(tmp_path, "fpn", "VAN")
-    words = [
-        str(config),
-        str(write_checkpoint(config)),
-        "--half",
-        "--to",
-        "pt2",
-        "--size",
-        "64x96",
-        "--out",
-        str(tmp_path / "model.pt2"),
-    ]
-    assert export.main(words) == 0
+    words = [*map(str, write_model(tmp_path)), "--half", "--to", "pt2", "--size", "64x96"]
+    assert export.main([*words, "--out", str(tmp_path / "model.pt2")]) == 0
     assert "its loss of accuracy is not known, because there are no test data" in capsys.readouterr().out
 
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exports import Exported
 from makers import needs_heads
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS, DefaultScope
-from tiny import require_same, write_checkpoint, write_config, write_photographs
+from tiny import write_checkpoint, write_config, write_model
 
-import mmvit
 from mmvit.commands import export
 from mmvit.export.models import from_config
 from mmvit.predict.runner import resize
@@ -29,17 +29,12 @@ OWN = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OWN)
-def test_heads_of_the_toolkits(name: str, tmp_path: Path) -> None:
+def test_heads_of_the_toolkits(name: str, tmp_path: Path, photographs: Path) -> None:
     head, changes = OWN[name]
-    config = write_config(tmp_path, head, "PVT", **changes)
-    checkpoint = write_checkpoint(config)
-    out = tmp_path / "model.pt2"  # half the time of ONNX, which is made from it
-    assert export.main([str(config), str(checkpoint), "--to", "pt2", "--out", str(out)]) == 0
-    photographs = write_photographs(tmp_path / "photographs")
-    found = mmvit.Predictor(None, out, score=0.02)(photographs)
-    wanted = mmvit.Predictor(config, checkpoint, score=0.02, device="cpu")(photographs)
-    for one, other in zip(found, wanted, strict=True):
-        require_same(one, other)
+    exported = Exported(*write_model(tmp_path, head, "PVT", **changes), tmp_path / "model.pt2")
+    words = ["--to", "pt2", "--out", str(exported.file)]  # half the time of ONNX, which is made from it
+    assert export.main([str(exported.config), str(exported.checkpoint), *words]) == 0
+    exported.require_same(photographs)
 
 
 @pytest.mark.parametrize(

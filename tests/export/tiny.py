@@ -126,6 +126,12 @@ def write_checkpoint(config: Path, wide: Mapping[str, float] = WIDE) -> Path:
     return file
 
 
+def write_model(folder: Path, head: str = "fpn", family: str = "VAN", **changes: Any) -> tuple[Path, Path]:
+    """Write a config and a checkpoint of a tiny model, and return both."""
+    config = write_config(folder, head, family, **changes)
+    return config, write_checkpoint(config)
+
+
 def write_photographs(folder: Path) -> Path:
     """Write photographs of the sizes of `SIZES`."""
     folder.mkdir()
@@ -135,32 +141,24 @@ def write_photographs(folder: Path) -> Path:
     return folder
 
 
-def require_same(found: Result, wanted: Result, share: float = 0.999, score: float = 1e-3, least: int = 6) -> None:
-    """Fail unless two results of an image agree.
-
-    Args:
-        found: of an exported model.
-        wanted: of the checkpoint.
-        share: of the pixels with the same label or mask.
-        score: largest difference of two scores.
-        least: number of detections that there have to be.
-    """
+def require_same(found: Result, wanted: Result, least: int = 6) -> None:
+    """Fail unless an exported model and its checkpoint found the same, and at least so many objects."""
     assert (found.source, found.size, found.classes) == (wanted.source, wanted.size, wanted.classes)
     if isinstance(wanted, LabelMap):
         assert isinstance(found, LabelMap)
         assert found.labels.dtype == wanted.labels.dtype
-        assert (found.labels == wanted.labels).mean() >= share
+        assert (found.labels == wanted.labels).mean() >= 0.999
         assert len(np.unique(wanted.labels)) > 1
         return
     assert isinstance(found, Detections)
     assert len(found) == len(wanted) >= least
     if not len(wanted):
         return
-    np.testing.assert_allclose(found.scores, wanted.scores, atol=score, rtol=0)
+    np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-3, rtol=0)
     apart = np.abs(found.boxes[:, None] - wanted.boxes).max(axis=2) + 1e6 * (found.labels[:, None] != wanted.labels)
     nearest = apart.argmin(axis=1)
     assert apart.min(axis=1).max() < 0.2
     assert len(set(nearest)) == len(nearest)
     assert (found.masks is None) == (wanted.masks is None)
     if wanted.masks is not None and found.masks is not None:
-        assert (found.masks == wanted.masks[nearest]).mean() >= share
+        assert (found.masks == wanted.masks[nearest]).mean() >= 0.999

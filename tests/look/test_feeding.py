@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from trained import Trained
+from predict.trained import Trained
 
 from mmvit.config.files import load_config, our_config
 from mmvit.errors import InputError
@@ -16,7 +16,6 @@ pytestmark = pytest.mark.stack
 
 def test_anchors_and_what_they_fit() -> None:
     anchors = anchors_of(load_config(our_config("retinanet_pvt_small_coco")).model)
-    assert anchors is not None
     assert (anchors.enough, anchors.least) == (0.5, 0.0)
     assert len(anchors.sizes) == 5 * 9
     smallest = anchors.generator.base_anchors[0][0].numpy()
@@ -31,7 +30,6 @@ def test_anchors_and_what_they_fit() -> None:
 
 def test_two_stages_have_those_of_their_first() -> None:
     anchors = anchors_of(load_config(our_config("mask_rcnn_pvt_small_coco")).model)
-    assert anchors is not None
     assert (anchors.enough, anchors.least) == (0.7, 0.3)
     assert anchors_of(load_config(our_config("fpn_pvt_small_ade20k")).model) is None
 
@@ -43,7 +41,6 @@ def test_a_sample_is_what_the_run_feeds(tmp_path: Path) -> None:
     assert len(feed) == 4
     assert feed.classes == trained.classes
     assert fed.boxes.tolist() == [[4, 4, 34, 34]]
-    assert fed.masks is not None
     assert fed.masks.sum() == pytest.approx(900, abs=61)
     rgb = torch.from_numpy(fed.image[..., ::-1].copy()).permute(2, 0, 1).float()
     mean, std = (torch.tensor(trained.cfg.model.data_preprocessor[name])[:, None, None] for name in ("mean", "std"))

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from pages import Parsed, check_in_browser
 from PIL import Image
-from trained import Trained
+from predict.trained import Trained
 
 from mmvit.__main__ import main
 from mmvit.look.analysis import analyze

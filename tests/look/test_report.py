@@ -1,11 +1,16 @@
 """Pictures that a training leaves."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
+import matplotlib.figure
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
-from mmvit.look.report import draw_curves
+from mmvit.look.report import draw_contact_sheet, draw_curves
 
 pytestmark = pytest.mark.stack
 
@@ -20,3 +25,27 @@ def test_curves_without_a_figure_have_no_axis(tmp_path: Path, figure: float | No
     assert left.any(axis=1).mean() > 0.7, "an axis from top to bottom"
     measured = figure is not None and figure >= 0
     assert (right.any(axis=1).mean() > 0.7) == measured
+
+
+class Sample(SimpleNamespace):
+    def __contains__(self, name: str) -> bool:
+        return name in vars(self)
+
+
+@pytest.mark.once
+def test_names_without_a_font_are_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matplotlib draws an empty box for a character that its own font lacks."""
+    Image.fromarray(np.zeros((32, 48, 3), np.uint8)).save(tmp_path / "a.png")
+    labels = SimpleNamespace(data=torch.arange(3).repeat_interleave(16 * 32).reshape(1, 32, 48))
+    sample = Sample(img_path=str(tmp_path / "a.png"), gt_sem_seg=labels, pred_sem_seg=labels)
+    legends, legend = [], matplotlib.figure.Figure.legend
+
+    def keep(*given: object, **options: object) -> object:
+        legends.append(legend(*given, **options))
+        return legends[-1]
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "legend", keep)
+    unwritable = "\U000f0000"  # a private character, which no font of a class's name has
+    metainfo = dict(classes=("água", unwritable, "sky"), palette=[(9, 9, 9), (0, 200, 0), (0, 0, 200)])
+    draw_contact_sheet([sample], metainfo, tmp_path / "sheet.png")
+    assert [entry.get_text() for entry in legends[0].get_texts()] == ["água", "class 1", "sky"]

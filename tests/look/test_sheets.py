@@ -13,8 +13,8 @@ from makers import each_family
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.structures import BaseDataElement, InstanceData
+from predict.trained import Trained
 from torch import nn
-from trained import Trained
 
 from mmvit.__main__ import main
 from mmvit.layers.attention import SelfAttention, limit_keys, multi_head_attention
@@ -43,15 +43,15 @@ class Bare(nn.Module):
         self.backbone = backbone
 
 
-def bare(family: Family, height: int = 70, width: int = 100) -> tuple[Loaded, Given]:
-    """A backbone without heads, and an image padded to multiples of 32."""
+def bare(family: Family) -> tuple[Loaded, Given]:
+    """A backbone without heads, and an image of 70 x 100 pixels padded to multiples of 32."""
     torch.manual_seed(0)
     backbone = family.build()
     backbone.init_weights()
     loaded = Loaded(Bare(backbone.eval()), "mmseg", None, Compose([]), ("a",), None, None, Config())  # type: ignore[arg-type]
-    batch = torch.zeros(1, 3, ceil(height / 32) * 32, ceil(width / 32) * 32)
-    batch[..., :height, :width] = torch.randn(3, height, width)
-    return loaded, Given("image", (2 * height, 2 * width), batch, BaseDataElement(), (height, width))
+    batch = torch.zeros(1, 3, 96, 128)
+    batch[..., :70, :100] = torch.randn(3, 70, 100)
+    return loaded, Given("image", (140, 200), batch, BaseDataElement(), (70, 100))
 
 
 @each_family

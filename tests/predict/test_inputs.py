@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from trained import Trained
+from trained import Trained, write_film
 
 from mmvit.__main__ import main
 from mmvit.data.orientation import ORIENTATION
@@ -16,6 +16,7 @@ from mmvit.errors import InputError
 from mmvit.predict.films import Film
 from mmvit.predict.runner import Read
 from mmvit.predict.sources import pages, paths, pixels
+from mmvit.predict.writing import write_image
 
 pytestmark = pytest.mark.stack
 NOISE = np.random.default_rng(0)
@@ -32,11 +33,7 @@ def colour() -> Image.Image:
 MODES = {
     "I;16 png": (deep, "png"),
     "I;16 tif": (deep, "tif"),
-    "L": (lambda: colour().convert("L"), "png"),
-    "LA": (lambda: colour().convert("LA"), "png"),
-    "1": (lambda: colour().convert("1"), "png"),
-    "P": (lambda: colour().convert("P"), "png"),
-    "RGBA": (lambda: colour().convert("RGBA"), "png"),
+    **{mode: (lambda mode=mode: colour().convert(mode), "png") for mode in ("L", "LA", "1", "P", "RGBA")},
     "CMYK": (lambda: colour().convert("CMYK"), "tif"),
     "RGBA tif": (lambda: Image.fromarray(NOISE.integers(0, 256, (40, 60, 4), dtype=np.uint8)), "tif"),
     "P gif": (lambda: colour().quantize(16), "gif"),
@@ -84,7 +81,7 @@ def test_colours_that_pillow_does_not_convert_are_refused() -> None:
 def test_twelve_bits_in_sixteen_are_said(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     file = tmp_path / "dark.tif"
     Image.fromarray(NOISE.integers(0, 4096, (64, 96), dtype=np.uint16)).save(file)
-    assert main(["predict", str(detector.checkpoint), str(file), "--out", str(tmp_path / "out")]) == 0
+    assert detector.predict(file, out=tmp_path / "out") == 0
     assert f"{file}: nearly black, the brightest value is 15 of 255" in capsys.readouterr().err
     with pytest.warns(UserWarning, match="nearly black"):
         list(detector.predictor()(file))
@@ -120,8 +117,7 @@ def test_pages(detector: Trained, tmp_path: Path, suffix: str) -> None:
     told: list[str] = []
     assert [source.name for source in pages(file, False, told.append)] == [str(file)]
     assert "first of its 3 pages" in told[0]
-    words = ["predict", str(detector.checkpoint), str(file), "--out", str(tmp_path / "out"), "--pages", "all"]
-    assert main(words) == 0
+    assert detector.predict(file, out=tmp_path / "out", options="--pages all") == 0
     assert sorted(path.name for path in (tmp_path / "out/overlays").iterdir()) == ["pages.jpg", "pages_2.jpg", "pages_3.jpg"]
     sources = list(pages(file, True, told.append))
     if suffix == "tif":
@@ -150,9 +146,7 @@ def test_one_picture_does_not_end_the_run(
     assert (tmp_path / "out/overlays/d_good.jpg").is_file()
 
 
-def test_a_side_too_long_for_jpeg_becomes_a_png(detector: Trained, tmp_path: Path) -> None:
-    from mmvit.predict.writing import write_image
-
+def test_a_side_too_long_for_jpeg_becomes_a_png(tmp_path: Path) -> None:
     write_image(tmp_path / "long.jpg", np.zeros((8, 66000, 3), np.uint8))
     assert [path.name for path in tmp_path.iterdir()] == ["long.png"]
 
@@ -173,32 +167,23 @@ def test_too_little_memory_leaves_one_picture_out(detector: Trained, monkeypatch
     assert ["1.png" in str(error) and "memory" in str(error) for error in told] == [True]
 
 
-def write_film(file: Path, count: int, code: str = "MJPG") -> Path:
-    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*code), 10, (96, 64))
-    for _ in range(count):
-        writer.write(NOISE.integers(0, 256, (64, 96, 3), dtype=np.uint8))
-    writer.release()
-    return file
-
-
 def test_a_damaged_film_is_said(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     film = write_film(tmp_path / "film.avi", 12)
     content = film.read_bytes()
     film.write_bytes(content[: len(content) // 2])
-    words = ["predict", str(detector.checkpoint), str(film), "--score", "0.9"]
-    assert main([*words, "--out", str(tmp_path / "cut")]) == 1
+    assert detector.predict(film, out=tmp_path / "cut", options="--score 0.9") == 1
     assert "of 12 frames could be read; it is damaged or cut short" in capsys.readouterr().err
     assert (tmp_path / "cut/overlays/film.mp4").is_file()
     film.write_bytes(content)
-    assert main([*words, "--out", str(tmp_path / "whole")]) == 0
+    assert detector.predict(film, out=tmp_path / "whole", options="--score 0.9") == 0
 
 
 def test_films_of_one_name_and_of_names_that_windows_refuses(detector: Trained, tmp_path: Path) -> None:
     (tmp_path / "later").mkdir()
     for name in ("a.avi", "con: ?.avi", "later/A.avi"):
         write_film(tmp_path / name, 2)
-    words = ["predict", str(detector.checkpoint), f"{tmp_path}/*.avi", f"{tmp_path}/later/*.avi", "--format", "yolo"]
-    assert main([*words, "--score", "0.9", "--out", str(tmp_path / "out")]) == 0
+    films = (tmp_path / "*.avi", tmp_path / "later/*.avi")
+    assert detector.predict(*films, out=tmp_path / "out", options="--format yolo --score 0.9") == 0
     assert sorted(path.name for path in (tmp_path / "out/overlays").iterdir()) == ["A_2.mp4", "a.mp4", "con_ _.mp4"]
     assert len(list((tmp_path / "out/labels").iterdir())) == 3 * 2  # a file for each frame
     with pytest.raises(InputError, match="no such file"):
@@ -209,6 +194,6 @@ def test_without_what_draws_there_are_data(
     detector: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "supervision", None)
-    assert main(["predict", str(detector.checkpoint), str(detector.images), "--out", str(tmp_path)]) == 0
+    assert detector.predict(detector.images, out=tmp_path) == 0
     assert "mmvit[draw]" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["predictions.json"]

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +16,6 @@ from labelformat.formats import COCOObjectDetectionInput, CVATObjectDetectionInp
 from pycocotools import mask
 from trained import Trained
 
-from mmvit.__main__ import main
 from mmvit.predict.formats import FORMATS
 from mmvit.project.formats import cvat
 
@@ -25,20 +24,11 @@ pytestmark = pytest.mark.stack
 Objects = Iterator[tuple[str, Any]]  # name of an image, and an object: corners and place of its class, or its mask
 
 
-@pytest.fixture(scope="module", params=["retinanet", "mask_rcnn"])
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return Trained(request.param, tmp_path_factory.mktemp(request.param))
-
-
-def predict(trained: Trained, out: Path, tool: str) -> int:
-    words = ["--score", "0", "--no-overlays", "--out", str(out), "--format", tool]
-    return main(["predict", str(trained.checkpoint), str(trained.images), *words])
-
-
+@pytest.mark.parametrize("head", ["retinanet", "mask_rcnn"])
 @pytest.mark.parametrize("tool", ["coco", *FORMATS])
-def test_other_tools_read_the_objects(trained: Trained, tmp_path: Path, tool: str) -> None:
-    masks = trained.head == "mask_rcnn" and tool in ("yolo", "cvat", "labelstudio")
-    assert predict(trained, tmp_path, tool) == 0
+def test_other_tools_read_the_objects(model_of: Callable[[str], Trained], tmp_path: Path, tool: str, head: str) -> None:
+    trained, masks = model_of(head), head == "mask_rcnn" and tool in ("yolo", "cvat", "labelstudio")
+    assert trained.predict(trained.images, out=tmp_path, options=f"--score 0 --no-overlays --format {tool}") == 0
     (tmp_path / "images").symlink_to(trained.images)
     wanted, found = (collect(read(tmp_path, masks, trained.classes)) for read in (of_json, READERS[tool]))
     assert len(wanted) == 4
@@ -50,8 +40,9 @@ def test_other_tools_read_the_objects(trained: Trained, tmp_path: Path, tool: st
             assert np.array(found[name]) == pytest.approx(np.array(objects), abs=0.02)
 
 
-def test_a_segmenter_has_label_maps(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert predict(Trained("fpn", tmp_path), tmp_path / "out", "cvat") == 2
+def test_a_segmenter_has_label_maps(model_of: Callable[[str], Trained], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    segmenter = model_of("fpn")
+    assert segmenter.predict(segmenter.images, out=tmp_path, options="--format cvat") == 2
     assert "--format cvat: it is for objects, and this model labels every pixel" in capsys.readouterr().err
 
 
@@ -110,7 +101,6 @@ def of_cvat(out: Path, masks: bool, classes: tuple[str, ...]) -> Objects:
         picture = SimpleNamespace(width=int(image.attrib["width"]), height=int(image.attrib["height"]))
         for shape in image:
             thing = cvat._mask("", shape, picture)  # type: ignore[arg-type]
-            assert thing is not None
             yield Path(image.attrib["name"]).stem, mask.decode(thing.rle).astype(bool)
 
 

@@ -12,15 +12,15 @@ from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from makers import HOME
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from trained import Trained
+from trained import Trained, write_film
 
 from mmvit.__main__ import main
 from mmvit.engine.checkpoints import category_ids
@@ -29,11 +29,6 @@ from mmvit.predict.predictor import Predictor
 from mmvit.predict.writing import numbered
 
 pytestmark = pytest.mark.stack
-
-
-@pytest.fixture(scope="module", params=["retinanet", "mask_rcnn", "fpn"])
-def trained(request: pytest.FixtureRequest, model_of: Callable[[str], Trained]) -> Trained:
-    return model_of(request.param)
 
 
 def words_of(trained: Trained, out: Path, *more: str) -> list[str]:
@@ -79,6 +74,7 @@ def test_a_run_that_is_killed_goes_on(
     lines = (tmp_path / "out/predictions.jsonl").read_text().splitlines()
     assert len(lines) == 3  # the head and two images
     assert (tmp_path / "out/predictions.json").exists() != killed
+    assert killed or len(read(tmp_path / "out")["images"]) == len(list((tmp_path / "out/overlays").iterdir())) == 2
     assert main(words) == 2  # what is there is not replaced
     assert main([*words, "--resume"]) == 0
     assert main(words_of(detector, tmp_path / "whole")) == 0
@@ -89,13 +85,8 @@ def test_a_run_that_is_killed_goes_on(
 
 
 def test_a_line_that_is_cut_and_a_film_that_is_not_whole_are_done_again(detector: Trained, tmp_path: Path) -> None:
-    film = tmp_path / "film.avi"
-    writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"MJPG"), 5, (96, 64))
-    for shade in (0, 100, 200):
-        writer.write(np.full((64, 96, 3), shade, np.uint8))
-    writer.release()
-    words = words_of(detector, tmp_path / "out", str(film))
-    words.insert(2, str(film))
+    words = words_of(detector, tmp_path / "out")
+    words.insert(2, str(write_film(tmp_path / "film.avi", 3)))
     journal = tmp_path / "out/predictions.jsonl"
     calls = []
     predict = Predictor._predict
@@ -108,10 +99,10 @@ def test_a_line_that_is_cut_and_a_film_that_is_not_whole_are_done_again(detector
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Predictor, "_predict", stopped)
-        assert main(words[:-1]) == 130
+        assert main(words) == 130
     with journal.open("a") as file:
         file.write('{"source": "cut')
-    assert main([*words[:-1], "--resume"]) == 0
+    assert main([*words, "--resume"]) == 0
     found = read(tmp_path / "out")
     assert len(found["images"]) == 4 + 3
     for kind in ("images", "annotations"):
@@ -128,14 +119,10 @@ def test_a_run_of_other_options_does_not_go_on(
     words = words_of(detector, tmp_path)
     if more:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Predictor, "_predict", interrupt)
+            patch.setattr(Predictor, "_predict", Mock(side_effect=KeyboardInterrupt))
             assert main(words) == 130
     assert main([*words, "--resume", *more]) == 2
     assert told in capsys.readouterr().err
-
-
-def interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def test_a_full_disk_is_one_message(
@@ -161,8 +148,7 @@ def test_a_full_disk_is_one_message(
 
 def test_a_run_without_images_leaves_nothing(detector: Trained, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    words = ["predict", str(detector.checkpoint), str(tmp_path / "empty"), "--out", str(tmp_path / "out")]
-    assert main(words) == 2
+    assert detector.predict(tmp_path / "empty", out=tmp_path / "out") == 2
     assert not (tmp_path / "out").exists()
 
 
@@ -176,8 +162,10 @@ def test_folders_are_numbered(tmp_path: Path) -> None:
     assert numbered(first, resume=True) == first
 
 
-def test_others_read_the_results(trained: Trained, tmp_path: Path) -> None:
+@pytest.mark.parametrize("head", ["retinanet", "mask_rcnn", "fpn"])
+def test_others_read_the_results(head: str, model_of: Callable[[str], Trained], tmp_path: Path) -> None:
     """Perfect objects come to AP 1.0 against the user's own file: with its ids of images and categories, in its order."""
+    trained = model_of(head)
     categories = [dict(id=3 * number + 7, name=name) for number, name in reversed(list(enumerate(trained.classes)))]
     images = [dict(id=100 - index, file_name=f"{index}.png", height=64, width=96) for index in range(4)]
     ann = tmp_path / "own.json"
@@ -192,7 +180,7 @@ def test_others_read_the_results(trained: Trained, tmp_path: Path) -> None:
     with redirect_stdout(StringIO()):
         truth, again = COCO(str(ann)), COCO(str(tmp_path / "out/predictions.json"))
         assert len(again.anns) == len(content["annotations"]) > 0
-        for kind in ("bbox", "segm") if trained.head == "mask_rcnn" else ("bbox",):
+        for kind in ("bbox", "segm") if head == "mask_rcnn" else ("bbox",):
             evaluation = COCOeval(truth, truth.loadRes(content["annotations"]), kind)
             evaluation.params.maxDets = [1, 10, 1000]
             evaluation.evaluate()

@@ -15,6 +15,7 @@ from mmvit.compat.texts import read_config
 from mmvit.errors import CheckpointError
 
 pytestmark = pytest.mark.stack
+Model = Callable[[str], Trained]
 SENTINEL = "planted"
 CODE = f"planted = __import__('pathlib').Path('{SENTINEL}').touch()\n"
 
@@ -22,8 +23,8 @@ CODE = f"planted = __import__('pathlib').Path('{SENTINEL}').touch()\n"
 class Planted:
     """A tiny trained model whose checkpoint has code in every text that mmengine might run."""
 
-    def __init__(self, folder: Path, head: str) -> None:
-        self.trained = Trained(head, folder)
+    def __init__(self, folder: Path, trained: Trained) -> None:
+        self.trained = trained
         content = torch.load(self.trained.checkpoint, weights_only=True)
         text = CODE + content["meta"]["cfg"]
         content["meta"] |= dict(cfg=text, config=text, epoch=0, iter=0)
@@ -34,8 +35,8 @@ class Planted:
 
 
 @pytest.fixture(scope="module", params=["retinanet", "fpn"])
-def planted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Planted:
-    return Planted(tmp_path_factory.mktemp(request.param), request.param)
+def planted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, model_of: Model) -> Planted:
+    return Planted(tmp_path_factory.mktemp(request.param), model_of(request.param))
 
 
 @pytest.fixture(autouse=True)

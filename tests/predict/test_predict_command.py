@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from trained import Trained
+from trained import Trained, write_film
 
 from mmvit.__main__ import main
-from mmvit.predict.predictor import Predictor
 
 pytestmark = pytest.mark.stack
 
@@ -22,8 +21,7 @@ def trained(request: pytest.FixtureRequest, model_of: Callable[[str], Trained]) 
 
 
 def test_a_folder(trained: Trained, tmp_path: Path) -> None:
-    words = [str(trained.checkpoint), str(trained.images), "--out", str(tmp_path), "--score", "0", "--batch-size", "2"]
-    assert main(["predict", *words]) == 0
+    assert trained.predict(trained.images, out=tmp_path, options="--score 0 --batch-size 2") == 0
     content = json.loads((tmp_path / "predictions.json").read_text())
     assert [Path(image["file_name"]).name for image in content["images"]] == [f"{index}.png" for index in range(4)]
     assert [category["name"] for category in content["categories"]] == list(trained.classes)
@@ -54,32 +52,10 @@ def test_bad_images_are_counted(trained: Trained, tmp_path: Path, capsys: pytest
 
 
 def test_a_video(trained: Trained, tmp_path: Path) -> None:
-    film = tmp_path / "film.mp4"
-    writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"mp4v"), 5, (96, 64))
-    for shade in (0, 100, 200):
-        writer.write(np.full((64, 96, 3), shade, np.uint8))
-    writer.release()
-    words = [str(trained.checkpoint), str(film), "--out", str(tmp_path / "out")]
-    assert main(["predict", *words]) == 0
+    assert trained.predict(write_film(tmp_path / "film.mp4", 3, "mp4v"), out=tmp_path / "out") == 0
     capture = cv2.VideoCapture(str(tmp_path / "out/overlays/film.mp4"))
     assert (capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)) == (3, 5)
     assert len(json.loads((tmp_path / "out/predictions.json").read_text())["images"]) == 3
-
-
-def test_stopping_keeps_what_is_done(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    predict = Predictor._predict
-    calls = []
-
-    def stopped(self: Predictor, images: list) -> list:
-        calls.append(images)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return predict(self, images)
-
-    monkeypatch.setattr(Predictor, "_predict", stopped)
-    assert main(["predict", str(trained.checkpoint), str(trained.images), "--out", str(tmp_path)]) == 130
-    assert len(json.loads((tmp_path / "predictions.json").read_text())["images"]) == 2
-    assert len(list((tmp_path / "overlays").iterdir())) == 2
 
 
 @pytest.mark.parametrize(
@@ -95,13 +71,12 @@ def test_words_that_mean_nothing(words: list[str], told: str, capsys: pytest.Cap
 
 
 def test_classes_are_chosen(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    trained = detector
-    words = ["predict", str(trained.checkpoint), str(trained.images), "--out", str(tmp_path / "out"), "--score", "0"]
-    (whole,) = trained.predictor()(trained.images / "0.png")
+    (whole,) = detector.predictor()(detector.images / "0.png")
     chosen = whole.names[0]
-    assert main([*words, "--classes", chosen, "--no-overlays"]) == 0
+    options = f"--score 0 --no-overlays --classes {chosen}"
+    assert detector.predict(detector.images, out=tmp_path / "out", options=options) == 0
     labels = {entry["category_id"] for entry in json.loads((tmp_path / "out/predictions.json").read_text())["annotations"]}
-    assert labels == {trained.classes.index(chosen) + 1}
+    assert labels == {detector.classes.index(chosen) + 1}
     assert not (tmp_path / "out/overlays").exists()
-    assert main([*words[:-4], "--out", str(tmp_path / "other"), "--classes", "nothing"]) == 2
+    assert detector.predict(detector.images, out=tmp_path / "other", options="--classes nothing") == 2
     assert "the model has no class 'nothing'" in capsys.readouterr().err

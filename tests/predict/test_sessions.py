@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,15 +21,22 @@ def metadata(precision: str) -> str:
     return json.dumps(dict(kind="backbone", inputs=["x"], size=None, batch=1, precision=precision))
 
 
-@pytest.fixture
-def openvino_file(tmp_path: Path) -> Path:
+def write_openvino(file: Path, side: int = 8, products: int = 1) -> Path:
+    """A file whose one input is a square matrix, multiplied with itself so many times."""
     openvino = pytest.importorskip("openvino")
     ops = openvino.opset11
-    given = ops.parameter([8, 8], np.float32, name="x")
-    model = openvino.Model([ops.matmul(given, given, False, False)], [given])
+    found = given = ops.parameter([side, side], np.float32, name="x")
+    for _ in range(products):
+        found = ops.matmul(found, given, False, False)
+    model = openvino.Model([found], [given])
     model.set_rt_info(metadata("float32"), [FIELD])
-    openvino.save_model(model, str(tmp_path / "model.xml"), compress_to_fp16=False)
-    return tmp_path / "model.xml"
+    openvino.save_model(model, str(file), compress_to_fp16=False)
+    return file
+
+
+@pytest.fixture
+def openvino_file(tmp_path: Path) -> Path:
+    return write_openvino(tmp_path / "model.xml")
 
 
 @pytest.fixture
@@ -91,7 +99,6 @@ def test_an_openvino_file_computes_in_what_is_asked_for(
 
 def test_what_the_processor_lacks_is_refused(openvino_file: Path) -> None:
     """OpenVINO itself computes in float32 instead, and says nothing."""
-    pytest.importorskip("openvino")
     able = inference_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if "BF16" in able:
         assert open_session(openvino_file, precision="bfloat16").precision == "bfloat16"
@@ -114,7 +121,16 @@ def test_a_signal_is_survived_after_files_were_opened_and_closed(openvino_file: 
     assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
-def test_onnxruntime_computes_in_the_precision_of_the_file(onnx_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_openvino_file_runs_in_several_threads(tmp_path: Path) -> None:
+    run, *_ = open_session(write_openvino(tmp_path / "model.xml", 400, products=20))
+    feeds = [np.linalg.qr(np.random.default_rng(seed).normal(size=(400, 400)))[0].astype(np.float32) for seed in range(8)]
+    wanted = [run({0: feed})[0] for feed in feeds]
+    with ThreadPoolExecutor(4) as pool:
+        for one, other in zip(wanted * 3, pool.map(lambda feed: run({0: feed})[0], feeds * 3), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_onnxruntime_computes_in_the_precision_of_the_file(onnx_file: Path) -> None:
     for precision in (None, "auto", "float32"):
         assert open_session(onnx_file, precision=precision).precision == "float32"
     with pytest.raises(InputError, match=r"precision bfloat16: onnxruntime computes in .* float32; .* --to openvino"):

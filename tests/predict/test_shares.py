@@ -6,12 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
-import cv2
-import numpy as np
 import pytest
 from makers import HOME
-from trained import Trained
+from trained import Trained, write_film
 
 from mmvit.__main__ import main
 from mmvit.predict import shares
@@ -30,10 +29,7 @@ def inputs(detector: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.parent.mkdir(exist_ok=True)
         file.write_bytes((detector.images / f"{number % 4}.png").read_bytes() if name != "a/1" else b"no image")
     for name in ("first", "second"):
-        film = cv2.VideoWriter(str(folder / f"{name}.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 5, (96, 64))
-        for _ in range(2):
-            film.write(np.full((64, 96, 3), 90, np.uint8))
-        film.release()
+        write_film(folder / f"{name}.avi", 2)
     return folder
 
 
@@ -83,7 +79,7 @@ def test_two_processes_leave_what_one_leaves(
         assert as_two(monkeypatch, [*words, "--resume"]) == [2, 2]
         assert "so several processes left nothing to go on with" in capsys.readouterr().err
         with monkeypatch.context() as patch:
-            patch.setattr(Prediction, "_film", lambda *_: interrupt())
+            patch.setattr(Prediction, "_film", Mock(side_effect=KeyboardInterrupt))
             assert as_two(patch, words) == [130, 130], "each stops at its video, after its images"
         assert as_two(monkeypatch, [*words, "--resume"]) == [1, 1]
         assert "4 images, 4 done before, " in capsys.readouterr().out
@@ -91,10 +87,6 @@ def test_two_processes_leave_what_one_leaves(
     names = [image["file_name"][-7:] for image in json.loads(wanted["out/predictions.json"])["images"]]
     assert names[:4] == ["a/0.png", "b/0.png", "b/1.png", "c/0.png"]
     assert {"out/overlays/0.jpg", "out/overlays/0_2.jpg", "out/overlays/0_3.jpg", "out/overlays/second.mp4"} <= set(wanted)
-
-
-def interrupt() -> None:
-    raise KeyboardInterrupt
 
 
 @pytest.mark.slow

@@ -6,10 +6,10 @@ What is broken here is broken in the toolkits. The rows say so, as docs/tools.md
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+from mmengine.utils import is_installed
 from mmengine.visualization import Visualizer
 from trained import Trained
 
@@ -19,15 +19,7 @@ from mmvit.commands.run import tools
 pytestmark = pytest.mark.stack
 
 
-def has(package: str) -> bool:
-    try:
-        version(package)
-    except PackageNotFoundError:
-        return False
-    return True
-
-
-STACK = "onedl" if has("onedl-mmdetection") else "openmmlab"
+STACK = "onedl" if is_installed("onedl-mmdetection") else "openmmlab"
 
 
 @dataclass(frozen=True)

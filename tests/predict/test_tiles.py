@@ -1,6 +1,5 @@
 """Images in tiles: what is cut is put together again."""
 
-import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 from trained import Trained
 
-from mmvit.__main__ import main
 from mmvit.errors import InputError
 from mmvit.predict.results import Detections, LabelMap
 from mmvit.predict.tiles import Tile, merged, tiles
@@ -47,7 +45,6 @@ def test_label_maps_are_joined(overlap: float) -> None:
             part[edge | (columns < 10) & (tile.left > 0) | (columns >= 90) & (tile.right < SIZE[1])] = 255
         parts.append((tile, LabelMap("a", part.shape, part, CLASSES)))
     found = merged("a", SIZE, parts)
-    assert isinstance(found, LabelMap)
     assert (found.labels == labels).all()
 
 
@@ -72,13 +69,11 @@ def test_detections_are_merged() -> None:
     boxes = np.concatenate([corners, corners + 25], axis=1).astype(np.float32)
     labels = np.arange(len(boxes)) % 2
     found = merged("a", SIZE, [(tile, seen_by(tile, boxes, labels)) for tile in tiles(SIZE, 100, 0.3)])
-    assert isinstance(found, Detections)
     assert found.size == SIZE
     order, wanted = (np.lexsort(boxes.T) for boxes in (found.boxes, boxes))
     np.testing.assert_array_equal(found.boxes[order], boxes[wanted])
     assert (found.labels[order] == labels[wanted]).all()
     assert (found.scores == 1).all()
-    assert found.masks is not None
     for mask, (left, top, right, bottom) in zip(found.masks, found.boxes.astype(int).tolist(), strict=True):
         assert mask[top:bottom, left:right].all()
         assert mask.sum() == 25 * 25
@@ -95,7 +90,6 @@ def test_overlapping_boxes_of_two_tiles_are_one_object(shift: int, kept: int) ->
 
     places = [Tile(0, 0, 100, 100), Tile(0, 10, 100, 110)]
     joined = merged("a", (100, 110), [(places[0], found(0)), (places[1], found(shift - 10))])
-    assert isinstance(joined, Detections)
     assert len(joined) == kept
 
 
@@ -133,9 +127,5 @@ def test_a_model_on_tiles(trained: Trained, tmp_path: Path) -> None:
         assert (np.abs(found.boxes[:, None] - corner.boxes).max(-1) < 1e-3).any()
 
 
-def test_the_command(trained: Trained, tmp_path: Path) -> None:
-    words = ["predict", str(trained.checkpoint), str(trained.images / "0.png"), "--out", str(tmp_path), "--score", "0"]
-    assert main([*words, "--tile", "48", "--overlap", "0.25"]) == 0
-    (image,) = json.loads((tmp_path / "predictions.json").read_text())["images"]
-    assert (image["height"], image["width"]) == (64, 96)
-    assert main([*words, "--tile", "48", "--overlap", "1"]) == 2
+def test_tiles_that_overlap_wholly_are_refused(detector: Trained, tmp_path: Path) -> None:
+    assert detector.predict(detector.images, out=tmp_path, options="--tile 48 --overlap 1") == 2

@@ -1,8 +1,9 @@
-"""Tiny models with random but fixed weights of each head, with config, checkpoint and images."""
+"""Tiny models with random but fixed weights of each head, with config, checkpoint and images; and films."""
 
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from families import FAMILIES
@@ -11,6 +12,7 @@ from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
 
 import mmvit
+from mmvit.__main__ import main
 from mmvit.config.files import load_config, our_config
 from mmvit.demo.recipe import apply
 
@@ -22,7 +24,6 @@ HEADS = {
     "segformer": "segformer_pvt_small_ade20k",
 }
 SIZES = ((64, 96), (96, 64), (64, 96), (64, 96))  # height, width
-DIMS = [8, 16, 24, 32]
 
 
 class Trained:
@@ -45,9 +46,9 @@ class Trained:
         self.classes = tuple(cfg.test_dataloader.dataset.metainfo.classes)
         meta = dict(cfg=self.cfg.pretty_text, dataset_meta=dict(classes=self.classes))
         torch.save(dict(state_dict=model.state_dict(), meta=meta), self.checkpoint)
-        self.images = self.write_images(cfg)
+        self.images = self.write_images()
 
-    def write_images(self, cfg: Config) -> Path:
+    def write_images(self) -> Path:
         root = self.folder / "data"
         images = root / ("ade/ADEChallengeData2016/images/validation" if self.segments else "coco/val2017")
         images.mkdir(parents=True)
@@ -73,20 +74,36 @@ class Trained:
             folder.with_name("training" if self.segments else "train2017").symlink_to(folder.name)
         return images
 
+    def predict(self, *inputs: object, out: Path, options: str = "") -> int:
+        """The exit status of the command, which reads the config from the checkpoint."""
+        return main(["predict", str(self.checkpoint), *map(str, inputs), "--out", str(out), *options.split()])
+
     def predictor(self, **options: object) -> mmvit.Predictor:
         return mmvit.Predictor(self.config, self.checkpoint, **{"score": 0.0, **options})
 
 
-def shrink(cfg: Config) -> None:
-    tiny = next(family.tiny for family in FAMILIES if family.name == "PVT")
+def write_film(file: Path, count: int, code: str = "MJPG") -> Path:
+    """Write so many frames of noise, 5 a second."""
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*code), 5, (96, 64))
+    noise = np.random.default_rng(0)
+    for _ in range(count):
+        writer.write(noise.integers(0, 256, (64, 96, 3), dtype=np.uint8))
+    writer.release()
+    return file
+
+
+def shrink(cfg: Config, family: str = "PVT") -> None:
+    """Make the model of a config of ours tiny and random, and its loaders ones without workers."""
+    tiny = next(entry.tiny for entry in FAMILIES if entry.name == family)
     cfg.model.backbone.update(arch=tiny, init_cfg=None)
     for part in ("decode_head", "auxiliary_head"):
         if part in cfg.model:
             head = cfg.model[part]
             head.channels = 16
-            head.in_channels = 24 if part == "auxiliary_head" else [16] * 4 if "neck" in cfg.model else DIMS
+            levels = [16] * 4 if "neck" in cfg.model else tiny["dims"]
+            head.in_channels = tiny["dims"][2] if part == "auxiliary_head" else levels
     if "neck" in cfg.model:
-        cfg.model.neck.update(in_channels=DIMS, out_channels=16)
+        cfg.model.neck.update(in_channels=tiny["dims"], out_channels=16)
     if "rpn_head" in cfg.model:
         cfg.model.rpn_head.update(in_channels=16, feat_channels=16)
         roi = cfg.model.roi_head
@@ -100,6 +117,5 @@ def shrink(cfg: Config) -> None:
         cfg.model.test_cfg.update(score_thr=0.0, max_per_img=20)
     for split in ("train", "val", "test"):
         cfg[f"{split}_dataloader"].update(num_workers=0, persistent_workers=False)
-    if cfg.default_scope == "mmseg":
-        for split in ("train", "val", "test"):
+        if cfg.default_scope == "mmseg":
             cfg[f"{split}_dataloader"].dataset.img_suffix = ".png"

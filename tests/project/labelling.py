@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
@@ -27,6 +28,19 @@ def pictures(folder: Path) -> None:
         picture(folder / name, seed)
 
 
+def filled(box: tuple[int, int, int, int]) -> np.ndarray:
+    """A mask of a picture, 255 within the box."""
+    x, y, width, height = box
+    mask = np.zeros(SIZE[::-1], np.uint8)
+    mask[y : y + height, x : x + width] = 255
+    return mask
+
+
+def save_mask(path: Path, box: tuple[int, int, int, int]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(filled(box)).save(path)
+
+
 def corners(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     x, y, width, height = box
     return x, y, x + width, y + height
@@ -42,22 +56,28 @@ def flat(points: list[list[int]]) -> list[int]:
     return [value for point in points for value in point]
 
 
-def coco_content(prefix: str = "", names: tuple[str, ...] = CLASSES, first: int = 1, polygons: bool = True) -> dict:
+def coco_content(prefix: str = "", names: tuple[str, ...] = CLASSES, polygons: bool = True) -> dict:
     images, annotations = [], []
     for number, name in enumerate(PICTURES):
         images.append(dict(id=number, file_name=prefix + name, width=SIZE[0], height=SIZE[1]))
         for label, box in BOXES[Path(name).stem]:
             shape = [flat(ring(box))] if polygons else []
-            entry = dict(id=len(annotations) + 1, image_id=number, category_id=first + names.index(label), bbox=list(box))
+            entry = dict(id=len(annotations) + 1, image_id=number, category_id=1 + names.index(label), bbox=list(box))
             annotations.append(dict(entry, area=box[2] * box[3], iscrowd=0, segmentation=shape))
-    return dict(
-        images=images, annotations=annotations, categories=[dict(id=first + n, name=name) for n, name in enumerate(names)]
-    )
+    categories = [dict(id=1 + number, name=name) for number, name in enumerate(names)]
+    return dict(images=images, annotations=annotations, categories=categories)
 
 
 def write_json(path: Path, content: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def coco_splits(root: Path, second: str = "valid", content: dict | None = None) -> None:
+    """The same pictures and objects in two splits: one file a split, in the folder of its pictures, as Roboflow writes them."""
+    for split in ("train", second):
+        pictures(root / split)
+        write_json(root / split / "_annotations.coco.json", content or coco_content())
 
 
 def cvat_coco(root: Path) -> None:
@@ -71,14 +91,12 @@ def label_studio_coco(root: Path) -> None:
 
 
 def roboflow_coco(root: Path) -> None:
-    """One file a split, in the folder of its pictures; category 0 is the heading of all others."""
-    for split in ("train", "valid"):
-        pictures(root / split)
-        content = coco_content()
-        for entry in content["categories"]:
-            entry["supercategory"] = "animals"
-        content["categories"].insert(0, dict(id=0, name="animals", supercategory="none"))
-        write_json(root / split / "_annotations.coco.json", content)
+    """Category 0 is the heading of all others."""
+    content = coco_content()
+    for entry in content["categories"]:
+        entry["supercategory"] = "animals"
+    content["categories"].insert(0, dict(id=0, name="animals", supercategory="none"))
+    coco_splits(root, content=content)
 
 
 def voc(root: Path) -> None:
@@ -106,19 +124,15 @@ def yolo_line(label: str, box: tuple[int, int, int, int], polygon: bool) -> str:
     return " ".join([str(CLASSES.index(label)), *(f"{value:.6f}" for value in values)])
 
 
-def yolo(root: Path, polygon: bool = False, split: str = "train") -> None:
-    pictures(root / "images" / split)
-    (root / "labels" / split).mkdir(parents=True)
+def yolo(root: Path, polygon: bool = False) -> None:
+    pictures(root / "images" / "train")
+    (root / "labels" / "train").mkdir(parents=True)
     for stem, objects in BOXES.items():
         lines = [yolo_line(label, box, polygon) for label, box in objects]
-        (root / "labels" / split / f"{stem}.txt").write_text("\n".join(lines))
+        (root / "labels" / "train" / f"{stem}.txt").write_text("\n".join(lines))
     (root / "data.yaml").write_text(
         "path: /home/somebody/datasets/x\ntrain: ../images/train\nnames:\n  0: cat\n  1: 'dog & co'\n", encoding="utf-8"
     )
-
-
-def yolo_polygons(root: Path) -> None:
-    yolo(root, polygon=True)
 
 
 def yolo_beside(root: Path) -> None:
@@ -148,14 +162,6 @@ def labelme(root: Path, kind: str = "polygon") -> None:
         write_json(root / "sub folder" / f"{Path(name).stem}.json", content)
 
 
-def labelme_rectangles(root: Path) -> None:
-    labelme(root, "rectangle")
-
-
-def labelme_masks(root: Path) -> None:
-    labelme(root, "mask")
-
-
 def cvat(root: Path, kind: str = "box") -> None:
     pictures(root / "images")
     entries = []
@@ -178,17 +184,9 @@ def cvat(root: Path, kind: str = "box") -> None:
     (root / "annotations.xml").write_text(text, encoding="utf-8")
 
 
-def cvat_polygons(root: Path) -> None:
-    cvat(root, "polygon")
-
-
-def cvat_masks(root: Path) -> None:
-    cvat(root, "mask")
-
-
 def stroke(mask: np.ndarray) -> list[int]:
     """A mask as Label Studio's brush writes it: values of four channels, runs of at most 256 of one value."""
-    values = np.repeat(mask.astype(np.uint8).reshape(-1, 1) * 255, 4, 1).ravel()
+    values = np.repeat(mask.reshape(-1, 1), 4, 1).ravel()
     bits = [f"{len(values):032b}", f"{7:05b}", *[f"{7:04b}"] * 4]
     start = 0
     while start < len(values):
@@ -213,23 +211,13 @@ def label_studio(root: Path, kind: str = "rectangle") -> None:
             if kind == "polygon":
                 value = dict(points=[[x * across, y * down] for x, y in ring(box)])
             if kind == "brush":
-                mask = np.zeros(SIZE[::-1], bool)
-                mask[box[1] : box[1] + box[3], box[0] : box[0] + box[2]] = True
-                value = dict(format="rle", rle=stroke(mask))
+                value = dict(format="rle", rle=stroke(filled(box)))
             value[f"{kind}labels"] = [label]
             results.append(dict(type=f"{kind}labels", original_width=64, original_height=48, value=value))
         address = f"/data/upload/1/0a1b2c3d-{name}"
         annotation = dict(result=results, was_cancelled=False)
         tasks.append(dict(id=number, data=dict(image=address), annotations=[annotation], predictions=[]))
     write_json(root / "project-1.json", tasks)
-
-
-def label_studio_polygons(root: Path) -> None:
-    label_studio(root, "polygon")
-
-
-def label_studio_brush(root: Path) -> None:
-    label_studio(root, "brush")
 
 
 def label_studio_min(root: Path) -> None:
@@ -244,35 +232,29 @@ def label_studio_min(root: Path) -> None:
 def object_masks(root: Path) -> None:
     """pycococreator's: PICTURE_CLASS_NUMBER.png."""
     pictures(root / "images")
-    (root / "annotations").mkdir()
     for stem, objects in BOXES.items():
-        for number, (label, (x, y, width, height)) in enumerate(objects):
-            mask = np.zeros(SIZE[::-1], np.uint8)
-            mask[y : y + height, x : x + width] = 255
-            Image.fromarray(mask).save(root / "annotations" / f"{stem}_{label.split()[0]}_{number}.png")
+        for number, (label, box) in enumerate(objects):
+            save_mask(root / "annotations" / f"{stem}_{label.split()[0]}_{number}.png", box)
 
 
 TOOLS: dict[str, Callable[[Path], None]] = {
-    maker.__name__: maker
-    for maker in (
-        cvat_coco,
-        label_studio_coco,
-        roboflow_coco,
-        voc,
-        yolo,
-        yolo_polygons,
-        yolo_beside,
-        labelme,
-        labelme_rectangles,
-        labelme_masks,
-        cvat,
-        cvat_polygons,
-        cvat_masks,
-        label_studio,
-        label_studio_polygons,
-        label_studio_brush,
-        label_studio_min,
-    )
+    "cvat_coco": cvat_coco,
+    "label_studio_coco": label_studio_coco,
+    "roboflow_coco": roboflow_coco,
+    "voc": voc,
+    "yolo": yolo,
+    "yolo_polygons": partial(yolo, polygon=True),
+    "yolo_beside": yolo_beside,
+    "labelme": labelme,
+    "labelme_rectangles": partial(labelme, kind="rectangle"),
+    "labelme_masks": partial(labelme, kind="mask"),
+    "cvat": cvat,
+    "cvat_polygons": partial(cvat, kind="polygon"),
+    "cvat_masks": partial(cvat, kind="mask"),
+    "label_studio": label_studio,
+    "label_studio_polygons": partial(label_studio, kind="polygon"),
+    "label_studio_brush": partial(label_studio, kind="brush"),
+    "label_studio_min": label_studio_min,
 }
 
 

@@ -7,7 +7,18 @@ from unicodedata import normalize
 
 import numpy as np
 import pytest
-from labelling import PICTURES, coco_content, label_maps, picture, pictures, voc, write_json, yolo_beside
+from labelling import (
+    PICTURES,
+    coco_content,
+    coco_splits,
+    label_maps,
+    picture,
+    pictures,
+    save_mask,
+    voc,
+    write_json,
+    yolo_beside,
+)
 from PIL import Image
 
 from mmvit.commands.options import exit_status
@@ -41,9 +52,7 @@ def a_map(path: Path, number: int) -> None:
 
 def two_masks(path: Path, number: int) -> None:
     for part in range(2):
-        mask = np.zeros((48, 64), np.uint8)
-        mask[20 * part : 20 * part + 15, 5:30] = 255
-        Image.fromarray(mask).save(path.with_name(f"{path.name}_class{number}_{part}.png"))
+        save_mask(path.with_name(f"{path.name}_class{number}_{part}.png"), (5, 20 * part, 25, 15))
 
 
 @pytest.mark.parametrize("folders", [("images/{}", "labels/{}"), ("{}/images", "{}/labels")])
@@ -148,11 +157,9 @@ def test_odd_run_lengths(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("first", "as_it_is"), [(1, True), (0, False), ("7", False)])
 def test_files_with_ids_that_evaluation_misreads_are_written_anew(tmp_path: Path, first: object, as_it_is: bool) -> None:
     """Roboflow numbers objects from 0, which pycocotools takes for 'not found'."""
-    for split in ("train", "valid"):
-        pictures(tmp_path / split)
-        content = coco_content()
-        content["annotations"][0]["id"] = first
-        write_json(tmp_path / split / "_annotations.coco.json", content)
+    content = coco_content()
+    content["annotations"][0]["id"] = first
+    coco_splits(tmp_path, content=content)
     assert bool(read(Folder(tmp_path)).direct) == as_it_is
 
 

@@ -1,18 +1,21 @@
 """`mmvit new`: splits, the config, what is written; and each task trained, validated and used."""
 
 import json
+import math
 import re
 from collections import Counter
 from io import StringIO
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 from labelling import (
     SIZE,
+    TOOLS,
     black_and_white,
     coco_content,
+    coco_splits,
     cvat_coco,
-    cvat_masks,
     label_maps,
     picture,
     pictures,
@@ -23,6 +26,7 @@ from labelling import (
 )
 from makers import HOME
 from mmengine.config import Config
+from mmengine.registry import DATASETS, DefaultScope
 from rich.console import Console
 
 from mmvit.checks.doctor import examine_config
@@ -77,11 +81,10 @@ def shares(found: Collection, split: str) -> Counter[str]:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_splits_keep_classes_in_proportion(seed: int) -> None:
-    found = scattered({"common": 100, "some": 20, "rare": 5, "once": 1}, empty=10)
-    complete(found, 0.2, seed, None, [])
+    found, again = (scattered({"common": 100, "some": 20, "rare": 5, "once": 1}, empty=10) for _ in range(2))
+    for collection in (found, again):
+        complete(collection, 0.2, seed, None, [])
     assert shares(found, "val") == Counter({"common": 20, "some": 4, "rare": 1, "": 2})
-    again = scattered({"common": 100, "some": 20, "rare": 5, "once": 1}, empty=10)
-    complete(again, 0.2, seed, None, [])
     assert again.pictures == found.pictures
 
 
@@ -114,10 +117,10 @@ def test_a_pattern_that_finds_nothing_is_an_error() -> None:
 
 
 def made(data: Path, **options: object) -> Config:
+    """Write the config of a project in `out`, and read it."""
     asked = Options(data, Path("out"), **options)  # type: ignore[arg-type]  # the fields' own types
     found = find(asked)
-    planned = plan.plan(found.task, asked.arch, asked.head, found.facts)
-    file, _ = write(asked, found, planned)
+    file, _ = write(asked, found, plan.plan(found.task, asked.arch, asked.head, found.facts))
     text = file.read_text(encoding="utf-8")
     assert text.count("\n") <= 40, text
     return Config.fromfile(file)
@@ -125,9 +128,8 @@ def made(data: Path, **options: object) -> Config:
 
 def test_classes_are_numbered_by_name(tmp_path: Path) -> None:
     """Two files that list their categories in other orders: read as they are, one of them would swap the names."""
-    for split, names in (("train", ("cat", "dog & co")), ("valid", ("dog & co", "cat"))):
-        pictures(tmp_path / "data" / split)
-        write_json(tmp_path / "data" / split / "_annotations.coco.json", coco_content(names=names))
+    coco_splits(tmp_path / "data")
+    write_json(tmp_path / "data" / "valid" / "_annotations.coco.json", coco_content(names=("dog & co", "cat")))
     cfg = made(tmp_path / "data", task="boxes")
     for split in ("train", "val"):
         content = json.loads(Path(cfg[f"{split}_dataloader"].dataset.ann_file).read_text())
@@ -145,20 +147,14 @@ def test_files_that_can_be_read_are_read_as_they_are(tmp_path: Path) -> None:
     assert cfg.val_dataloader.dataset.data_prefix.img == "valid/"
     assert cfg.train_dataloader.dataset.metainfo.classes == ("cat", "dog & co")  # without Roboflow's heading
     assert cfg.model.roi_head.bbox_head.num_classes == cfg.model.roi_head.mask_head.num_classes == 2
-    from mmengine.registry import DATASETS, DefaultScope
-
     with DefaultScope.overwrite_default_scope("mmdet"):
         dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, pipeline=[]))
-    labels = {
-        instance["bbox_label"] for entry in map(dataset.get_data_info, range(len(dataset))) for instance in entry["instances"]
-    }
-    assert labels == {0, 1}
+    entries = [dataset.get_data_info(index) for index in range(len(dataset))]
+    assert {instance["bbox_label"] for entry in entries for instance in entry["instances"]} == {0, 1}
 
 
 def test_doubled_files_and_rare_classes_are_told(tmp_path: Path) -> None:
-    for split in ("train", "val"):  # the same three pictures
-        pictures(tmp_path / "data" / split)
-        write_json(tmp_path / "data" / split / "_annotations.coco.json", coco_content())
+    coco_splits(tmp_path / "data", "val")
     found = find(Options(tmp_path / "data", Path("out")))
     assert len(found.same) == 3
     assert len(leaked(found.collection, found.same)) == 3
@@ -183,10 +179,7 @@ def test_odd_names_of_folders(tmp_path: Path) -> None:
 
 def test_the_palette_can_be_told_apart() -> None:
     first = colours()[:24]
-    distances = [
-        sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5 for i, one in enumerate(first) for other in first[:i]
-    ]
-    assert min(distances) > 40
+    assert min(math.dist(one, other) for one, other in combinations(first, 2)) > 40
 
 
 def test_a_name_is_data_and_not_source(tmp_path: Path) -> None:
@@ -210,12 +203,9 @@ def test_nothing_is_overwritten_or_left_half_written(tmp_path: Path, monkeypatch
         find(Options(tmp_path / "data", Path("taken")))
     with pytest.raises(InputError, match="lies in the folder of the data"):
         find(Options(tmp_path / "data", tmp_path / "data" / "out"))
-    asked = Options(tmp_path / "data", Path("out"))
-    found = find(asked)
-    planned = plan.plan(found.task, asked.arch, asked.head, found.facts)
     monkeypatch.setattr("mmvit.project.config.text", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        write(asked, found, planned)
+        made(tmp_path / "data")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "taken"]
 
 
@@ -238,7 +228,7 @@ def test_the_command_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureFi
     ("tool", "options", "short"),
     [
         pytest.param(voc, {}, EPOCH, id="boxes"),
-        pytest.param(cvat_masks, {}, EPOCH, id="masks", marks=pytest.mark.slow),
+        pytest.param(TOOLS["cvat_masks"], {}, EPOCH, id="masks", marks=pytest.mark.slow),
         pytest.param(cvat_coco, dict(task="classes"), TWO, id="classes", marks=pytest.mark.slow),
     ],
 )
@@ -276,7 +266,6 @@ def test_every_head_and_arch_gives_a_config_that_the_doctor_passes(tmp_path: Pat
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_label_maps_are_read_or_written(tmp_path: Path, mode: str) -> None:
     """An index PNG is read as it is, colours are written as numbers; either way a run sees the same labels."""
-    from mmengine.registry import DATASETS, DefaultScope
     from mmseg.datasets.transforms import LoadAnnotations
 
     label_maps(tmp_path / "data", mode)

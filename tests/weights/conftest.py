@@ -1,12 +1,12 @@
 """Fixtures of the tests of files of weights."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-
-Write = Callable[..., Path]
+from hubs import Hub, serving
+from states import Write
 
 
 @pytest.fixture
@@ -23,3 +23,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     return tmp_path / "hub" / "checkpoints"
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
+    yield from serving(tmp_path, monkeypatch)

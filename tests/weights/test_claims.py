@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
-from test_hostile_checkpoints import refused, released
+from safetensors.torch import save, save_file
+from states import Write, refused, released
 
 from mmvit.errors import CheckpointError
 from mmvit.weights.contents import read_contents
 from mmvit.weights.loading import require_match
-
-Write = Callable[..., Path]
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), 1e300])
@@ -123,15 +121,21 @@ def test_safetensors_that_claim_too_much(tmp_path: Path, header: bytes) -> None:
     refused(file, r"\(\d+ bytes\) cannot be read as a checkpoint")
 
 
-def test_misnamed_files(tmp_path: Path, write: Write) -> None:
-    write({"weight": torch.ones(2)}).rename(tmp_path / "file.safetensors")
-    refused(tmp_path / "file.safetensors", r"looks like a file of torch\.save: give it the suffix \.pth")
-    save_file({"weight": torch.ones(2)}, tmp_path / "file.pth")
-    refused(tmp_path / "file.pth", r"looks like a safetensors file: give it the suffix \.safetensors")
-    (tmp_path / "page.pth").write_text("\n<!DOCTYPE html><title>Sign in</title>")
-    refused(tmp_path / "page.pth", "looks like a web page")
+def test_broken_and_misnamed_files(tmp_path: Path, write: Write) -> None:
+    whole = write({"weight": torch.ones(1000)}).read_bytes()
+    for name, content, told in (
+        ("half.pth", whole[:2000], "cannot be read as a checkpoint"),
+        ("empty.pth", b"", "cannot be read as a checkpoint"),
+        ("half.safetensors", b"\x10\0\0\0", "cannot be read as a checkpoint"),
+        ("archive.safetensors", whole, r"looks like a file of torch\.save: give it the suffix \.pth"),
+        ("safe.pth", save({"weight": torch.ones(2)}), r"looks like a safetensors file: give it the suffix \.safetensors"),
+        ("page.pth", b"\n<!DOCTYPE html><title>Sign in</title>", "looks like a web page"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        refused(tmp_path / name, told)
     (tmp_path / "folder.pth").mkdir()
-    refused(tmp_path / "folder.pth", "no such file")
+    for name in ("folder.pth", "absent.pth"):
+        refused(tmp_path / name, "no such file")
 
 
 def write_shards(folder: Path, names: tuple[str, str] = ("model-1.safetensors", "model-2.safetensors")) -> Path:

@@ -5,30 +5,21 @@ import pathlib
 import types
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from families import FAMILIES, Family, released_state
+from families import Family
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from makers import each_family, needs_compiling
+from states import BY_NAME, PVT, State, Write, released, under
 
 from mmvit.errors import CheckpointError
 from mmvit.weights.contents import read_contents
+from mmvit.weights.layouts import layout_of
 from mmvit.weights.loading import load_pretrained
-
-PVT = FAMILIES[0]
-State = dict[str, Any]
-Write = Callable[..., Path]
-
-
-def state_of(family: Family = PVT, seed: int = 0) -> State:
-    torch.manual_seed(seed)
-    model = family.build()
-    model.init_weights()
-    return released_state(family, model)
 
 
 def loads(file: Path, state: State, family: Family = PVT, **options: str) -> str:
@@ -49,19 +40,16 @@ WRAPS: dict[str, Callable[[State], State]] = {
     "container": lambda state: {"state_dict": state, "epoch": 3},
     "model": lambda state: {"model": state, "lr": 0.1},
     "network": lambda state: {"network": OrderedDict(state)},
-    "module.": lambda state: {f"module.{name}": value for name, value in state.items()},
-    "_orig_mod.": lambda state: {f"_orig_mod.{name}": value for name, value in state.items()},
-    "model.": lambda state: {f"model.{name}": value for name, value in state.items()},
-    "encoder.": lambda state: {f"encoder.{name}": value for name, value in state.items()},
-    "backbone.": lambda state: {f"backbone.{name}": value for name, value in state.items()},
-    "anything.": lambda state: {f"my_own_net.{name}": value for name, value in state.items()},
+    **{
+        prefix: partial(under, prefix) for prefix in ("module.", "_orig_mod.", "model.", "encoder.", "backbone.", "my_own_net.")
+    },
 }
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.lists(st.sampled_from(sorted(WRAPS)), max_size=4))
 def test_any_nesting(tmp_path: Path, order: list[str]) -> None:
-    state = content = state_of()
+    state = content = released()
     for name in order:
         content = WRAPS[name](content)
     if all(not isinstance(value, dict) for value in content.values()):
@@ -73,15 +61,15 @@ def test_any_nesting(tmp_path: Path, order: list[str]) -> None:
 @each_family
 @needs_compiling
 def test_lightning_and_compiled_ddp(family: Family, write: Write) -> None:
-    state = state_of(family)
-    wrapped = {f"model._orig_mod.module.backbone.{name}": value for name, value in state.items()}
+    state = released(family)
+    wrapped = under("model._orig_mod.module.backbone.", state)
     file = write({"state_dict": wrapped, "pytorch-lightning_version": "2.4", "hyper_parameters": {"lr": 1.0}, "loops": {}})
     assert "prefix='state_dict.model._orig_mod.module.backbone.'" in loads(file, state, family)
 
 
 def test_settings_of_training_scripts(write: Write) -> None:
     """The authors' scripts save `args`; what is read of it is nothing."""
-    state = state_of()
+    state = released()
     extra = argparse.Namespace(lr=0.1, output_dir=pathlib.PurePosixPath("/runs"), nested=types.SimpleNamespace(a=[1]))
     file = write({"model": state, "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}}, "epoch": 299, "args": extra})
     loads(file, state)
@@ -103,11 +91,11 @@ AVERAGES = [
 @pytest.mark.parametrize(("average", "raw"), AVERAGES)
 @pytest.mark.parametrize("first", [True, False])
 def test_averages_beside_raw_weights(write: Write, average: str, raw: str, first: bool) -> None:
-    averaged, other = state_of(seed=1), state_of(seed=2)
+    averaged, other = released(seed=1), released(seed=2)
     parts = [(average, averaged), (raw, other)]
     content: State = {}
     for name, state in parts if first else parts[::-1]:
-        content |= {f"{name}.{key}": value for key, value in state.items()} if "." in name else {name: state}
+        content |= under(f"{name}.", state) if "." in name else {name: state}
     file = write(content)
     told = loads(file, averaged)
     assert f"took the averaged weights under '{average}.'; the others are there with prefix='{raw}.'" in told
@@ -117,36 +105,31 @@ def test_averages_beside_raw_weights(write: Write, average: str, raw: str, first
 
 def test_averages_of_mmengine(write: Write) -> None:
     """Its hook exchanges the two as it saves: `state_dict` is the average."""
-    averaged, raw = state_of(seed=1), state_of(seed=2)
-    both = {
-        "state_dict": averaged,
-        "ema_state_dict": {f"module.{name}": value for name, value in raw.items()} | {"steps": torch.ones(1)},
-    }
-    file = write(both)
+    averaged, raw = released(seed=1), released(seed=2)
+    file = write({"state_dict": averaged, "ema_state_dict": under("module.", raw) | {"steps": torch.ones(1)}})
     assert "took the averaged weights under 'state_dict.'" in loads(file, averaged)
     loads(file, raw, prefix="ema_state_dict.")
 
 
 def test_the_same_weights_twice(write: Write) -> None:
-    state = state_of()
+    state = released()
     loads(write({"model": state, "copy": {name: value.clone() for name, value in state.items()}}), state)
 
 
 def test_two_different_networks(write: Write) -> None:
-    file = write({"first": state_of(seed=1), "second": state_of(seed=2)})
+    file = write({"first": released(seed=1), "second": released(seed=2)})
     with pytest.raises(
         CheckpointError, match=r"different weights of this network under 'first\.' and under 'second\.'.*prefix='first\.'"
     ):
         load_pretrained(PVT.build(), file)
-    loads(file, state_of(seed=2), prefix="second.")
+    loads(file, released(seed=2), prefix="second.")
 
 
 def test_the_nearest_arch_is_named(write: Write) -> None:
     """Computed from the tables: the file of another arch, and of another family."""
-    small = FAMILIES[1].build("b1")
-    file = write({"model": {f"module.{name}": value for name, value in small.state_dict().items()}})
+    file = write({"model": under("module.", BY_NAME["PVTv2"].build("b1").state_dict())})
     with pytest.raises(CheckpointError) as raised:
-        load_pretrained(FAMILIES[1].build("b0"), file)
+        load_pretrained(BY_NAME["PVTv2"].build("b0"), file)
     assert "its names and shapes fit pvt_v2_b1 best: 176 of its 176 tensors" in str(raised.value)
     assert "model.module. (176)" in str(raised.value)
     assert "prefix='...'" in str(raised.value)
@@ -158,7 +141,7 @@ def test_the_nearest_arch_is_named(write: Write) -> None:
 
 
 def test_dicts_that_hold_themselves(write: Write) -> None:
-    state = state_of()
+    state = released()
     content: State = {"state_dict": state}
     content["again"] = content
     content["state_dict"]["inner"] = content
@@ -188,8 +171,6 @@ def test_numbers_in_names(write: Write) -> None:
 @pytest.mark.parametrize("rows", [7, 25])
 def test_tensors_that_cannot_be_cut(write: Write, rows: int) -> None:
     """mmdet's queries, keys and values in one tensor whose rows are no three equal parts, or another network's."""
-    from mmvit.weights.layouts import layout_of
-
     model = PVT.build()
     theirs = dict(layout_of("pvt", "mmdet").from_ours(model.state_dict()).tensors)
     theirs["layers.0.1.1.attn.attn.in_proj_weight"] = torch.ones(rows, 8)
@@ -202,9 +183,7 @@ def test_tensors_that_cannot_be_cut(write: Write, rows: int) -> None:
 
 def test_halves_of_a_pair(write: Write) -> None:
     """A key without its value is no tensor of ours."""
-    from mmvit.weights.layouts import layout_of
-
-    model = FAMILIES[1].build()
+    model = BY_NAME["PVTv2"].build()
     theirs = dict(layout_of("pvt_v2", "huggingface").from_ours(model.state_dict()).tensors)
     del theirs["layers.0.blocks.0.attention.value.weight"]
     with pytest.raises(CheckpointError, match=r"1 missing in the file: stages\.0\.blocks\.0\.attn\.kv\.weight") as raised:
@@ -215,3 +194,5 @@ def test_halves_of_a_pair(write: Write) -> None:
 def test_what_holds_no_tensors(write: Write) -> None:
     with pytest.raises(CheckpointError, match=r"It holds epoch \(int\), state_dict \(dict\)"):
         read_contents(write({"epoch": 1, "state_dict": {}}))
+    with pytest.raises(CheckpointError, match="holds a list"):
+        read_contents(write([1, 2]))

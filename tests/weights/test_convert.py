@@ -7,6 +7,7 @@ import torch
 from families import FAMILIES, Family, released_state
 from makers import each_family
 from safetensors.torch import load_file
+from states import BY_NAME, mmdet_sizes, under
 from torch import Tensor
 
 from mmvit.__main__ import main
@@ -15,7 +16,6 @@ from mmvit.weights.contents import read_contents
 from mmvit.weights.convert import recognise
 from mmvit.weights.loading import load_pretrained
 
-BY_NAME = {family.name: family for family in FAMILIES}
 WAYS = {"PVT": ["authors", "mmdet"], "PVTv2": ["authors", "mmdet", "timm"], "VOLO": ["authors", "timm"]}
 
 
@@ -63,22 +63,12 @@ def test_mmdet_takes_what_is_written_for_it(tmp_path: Path) -> None:
     from mmdet.models.backbones.pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
 
     for name, kind in (("PVT", PyramidVisionTransformer), ("PVTv2", PyramidVisionTransformerV2)):
-        family, sizes = BY_NAME[name], BY_NAME[name].tiny
-        model = family.build(norm_eps=1e-6).eval()
+        model = BY_NAME[name].build(norm_eps=1e-6).eval()
         model.init_weights()
-        torch.save(
-            {"state_dict": {f"backbone.{key}": value for key, value in model.state_dict().items()}}, tmp_path / "ours.pth"
-        )
+        torch.save({"state_dict": under("backbone.", model.state_dict())}, tmp_path / "ours.pth")
         out = tmp_path / f"{name}.pth"
         assert main(["convert", str(tmp_path / "ours.pth"), "--to", "mmdet", "--out", str(out)]) == 0
-        network = kind(
-            embed_dims=8,
-            num_layers=sizes["depths"],
-            num_heads=sizes["heads"],
-            sr_ratios=sizes["reductions"],
-            mlp_ratios=sizes["mlp_ratios"],
-            drop_path_rate=0.0,
-        ).eval()
+        network = kind(**mmdet_sizes(BY_NAME[name].tiny)).eval()
         network.load_state_dict(torch.load(out, weights_only=True))
         images = torch.randn(1, 3, 64, 64)
         with torch.no_grad():
@@ -96,10 +86,7 @@ def test_timm_takes_volo_as_it_is_written_for_it(tmp_path: Path) -> None:
 
 
 def test_whole_models_keep_their_heads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = BY_NAME["PVTv2"].build()
-    state = {f"backbone.{name}": value for name, value in model.state_dict().items()} | {
-        "bbox_head.retina_cls.bias": torch.ones(3)
-    }
+    state = under("backbone.", BY_NAME["PVTv2"].build().state_dict()) | {"bbox_head.retina_cls.bias": torch.ones(3)}
     meta = dict(cfg="model = dict()", dataset_meta=dict(classes=("a", "b")), seed=1)
     torch.save(dict(state_dict=state, meta=meta, optimizer={"state": {0: {"step": torch.ones(1)}}}), tmp_path / "epoch_1.pth")
     assert main(["convert", str(tmp_path / "epoch_1.pth"), "--to", "mmdet", "--out", str(tmp_path / "mmdet.pth")]) == 0
@@ -134,8 +121,7 @@ def test_what_cannot_be_converted(words: list[str], told: str, tmp_path: Path, c
 
 def test_two_networks_in_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = BY_NAME["PVT"].build().state_dict()
-    both = {f"{part}.{name}": value for part in ("left", "right") for name, value in state.items()}
-    torch.save(both, tmp_path / "both.pth")
+    torch.save(under("left.", state) | under("right.", state), tmp_path / "both.pth")
     words = ["convert", str(tmp_path / "both.pth"), "--to", "authors", "--out", str(tmp_path / "out.pth")]
     assert main(words) == 2
     assert "found several: mmvit pvt under 'left.', mmvit pvt under 'right.'" in capsys.readouterr().err

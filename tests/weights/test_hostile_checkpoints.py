@@ -12,10 +12,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES, released_state
 from makers import Planted
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
+from states import PVT, refused, released, under
 
 from mmvit.engine.start import Start, start_of
 from mmvit.errors import CheckpointError, InputError
@@ -23,29 +23,7 @@ from mmvit.export.publishing import publish
 from mmvit.predict.predictor import Predictor
 from mmvit.weights.archives import read_checkpoint
 from mmvit.weights.convert import convert
-from mmvit.weights.loading import load_pretrained
 from mmvit.weights.whole import whole_of
-
-PVT = FAMILIES[0]
-Write = Callable[..., Path]
-
-
-def released(**changed: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The tensors of a whole, good file of the tiny PVT's, some of them replaced."""
-    torch.manual_seed(0)
-    state = released_state(PVT, PVT.build())
-    assert set(changed) <= set(state)
-    return state | changed
-
-
-def refused(file: Path | str, match: str) -> None:
-    """A file that loads nothing, with a message that names it."""
-    model = PVT.build()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(CheckpointError, match=match) as raised:
-        load_pretrained(model, file)
-    assert str(file) in str(raised.value)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 class PlantedState(Planted):
@@ -142,35 +120,21 @@ def test_weights_alone_are_nothing_to_resume_from(tmp_path: Path) -> None:
         Start(str(path)).require_progress()
 
 
-def convert_file(file: Path, folder: Path) -> None:
-    convert(file, "authors", folder / "out.pth")
-
-
-def publish_file(file: Path, folder: Path) -> None:
-    publish(file, folder / "out")
-
-
-def predict_file(file: Path, folder: Path) -> None:
-    Predictor("fpn_pvt_v2_b0_ade20k", file, device="cpu")
-
-
-def begin_from_file(file: Path, folder: Path) -> None:
-    Start(str(file)).fit(SimpleNamespace(model=PVT.build()), exactly=True)
-
-
-def read_whole_file(file: Path, folder: Path) -> None:
-    whole_of(read_checkpoint(file), file, file, PVT.build())
-
-
-READERS = [convert_file, publish_file, predict_file, begin_from_file, read_whole_file]
+READERS: dict[str, Callable[[Path, Path], object]] = {
+    "convert": lambda file, folder: convert(file, "authors", folder / "out.pth"),
+    "publish": lambda file, folder: publish(file, folder / "out"),
+    "predict": lambda file, folder: Predictor("fpn_pvt_v2_b0_ade20k", file, device="cpu"),
+    "begin": lambda file, folder: Start(str(file)).fit(SimpleNamespace(model=PVT.build()), exactly=True),
+    "read": lambda file, folder: whole_of(read_checkpoint(file), file, file, PVT.build()),
+}
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
+@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("harm", ["code", "settings", "claim", "sparse", "half"])
-def test_no_path_believes_a_file(tmp_path: Path, planted: Path, read: Callable, harm: str) -> None:
+def test_no_path_believes_a_file(tmp_path: Path, planted: Path, reader: str, harm: str) -> None:
     """Code, also behind what stands in for the settings of scripts; claims; and files that end early."""
-    state = {f"backbone.{name}": value for name, value in released().items()}
+    state = under("backbone.", released())
     content = {
         "code": {"state_dict": state, "meta": Planted(planted)},
         "settings": {"state_dict": state, "args": Namespace(path=PurePosixPath("/x"), hook=Planted(planted))},
@@ -184,6 +148,6 @@ def test_no_path_believes_a_file(tmp_path: Path, planted: Path, read: Callable, 
         whole = (tmp_path / "file.pth").read_bytes()
         (tmp_path / "file.pth").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match=r"file\.pth"):
-        read(tmp_path / "file.pth", tmp_path)
+        READERS[reader](tmp_path / "file.pth", tmp_path)
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "out.pth").exists()

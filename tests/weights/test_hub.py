@@ -1,14 +1,14 @@
 """`hf://` and `mmvit://` against a local server that speaks what the hub speaks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from families import FAMILIES
-from hubs import COMMIT, Hub, serving
+from hubs import COMMIT, Hub
 from makers import Planted
 from safetensors.torch import save
+from states import BY_NAME, Write, under
 
 from mmvit.checks.pretrained import whereabouts
 from mmvit.errors import CheckpointError, InputError
@@ -17,28 +17,17 @@ from mmvit.weights.contents import read_contents
 from mmvit.weights.downloads import fetch
 from mmvit.weights.loading import load_pretrained
 
-PVT_V2 = next(family for family in FAMILIES if family.name == "PVTv2")
-PVT = next(family for family in FAMILIES if family.name == "PVT")
-
-
-@pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
-    yield from serving(tmp_path, monkeypatch)
-
-
-def pickled(state: dict, path: Path) -> bytes:
-    torch.save(state, path)
-    return path.read_bytes()
+PVT_V2 = BY_NAME["PVTv2"]
 
 
 WEIGHT = {"weight": torch.arange(3.0)}
 
 
-def test_files_of_a_hub(host: type[Hub], tmp_path: Path) -> None:
+def test_files_of_a_hub(host: type[Hub], write: Write) -> None:
     host.repos["me/net"] = {
         "README.md": b"# net",
         "model.safetensors": save(WEIGHT),
-        "other.bin": pickled(WEIGHT, tmp_path / "x"),
+        "other.bin": write(WEIGHT).read_bytes(),
     }
     for address in ("hf://me/net", "hf://me/net@v1", "hf://me/net/other.bin", f"hf://me/net/model.safetensors@{COMMIT}"):
         assert torch.equal(read_contents(address).tensors["weight"], WEIGHT["weight"])
@@ -47,8 +36,8 @@ def test_files_of_a_hub(host: type[Hub], tmp_path: Path) -> None:
     assert host.asked == []  # it is in the cache
 
 
-def test_the_only_file_is_found(host: type[Hub], tmp_path: Path) -> None:
-    content = pickled(WEIGHT, tmp_path / "x")
+def test_the_only_file_is_found(host: type[Hub], write: Write) -> None:
+    content = write(WEIGHT).read_bytes()
     host.repos["me/net"] = {"config.json": b"{}", "runs/best.pth": content}
     assert fetch("hf://me/net").name == "best.pth"
     host.asked.clear()
@@ -82,24 +71,20 @@ def test_what_a_hub_has_not(host: type[Hub], address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["hf://net", "hf://", "hf://me/net/../../x.pth", "hf://me/net//etc/passwd", "hf://me/net/a\\b"]
+    "address",
+    ["hf://net", "hf://", "hf://me/net/../../x.pth", "hf://me/net//etc/passwd", "hf://me/net/a\\b", "s3://bucket/file.pth"],
 )
-def test_what_is_no_address_of_a_hub(address: str) -> None:
-    with pytest.raises(CheckpointError, match="expected hf://OWNER/REPO"):
+def test_what_is_no_address(address: str) -> None:
+    form = "hf://OWNER/REPO" if address.startswith("hf") else "a path or an address with http://"
+    with pytest.raises(CheckpointError, match=f"expected {form}"):
         fetch(address)
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/file.pth", "gopher://x/y"])
-def test_addresses_of_others(address: str) -> None:
-    with pytest.raises(CheckpointError, match="expected a path or an address with http://"):
-        fetch(address)
-
-
-def test_a_hubs_files_are_strangers(host: type[Hub], tmp_path: Path) -> None:
+def test_a_hubs_files_are_strangers(host: type[Hub], tmp_path: Path, write: Write) -> None:
     """What comes from a hub is read as carefully as anything else, a wrong digest included."""
     host.repos["me/net"] = {
         "model.safetensors": b"\x10\0\0\0",
-        "bomb.pth": pickled({"x": Planted(tmp_path / "planted")}, tmp_path / "y"),
+        "bomb.pth": write({"x": Planted(tmp_path / "planted")}).read_bytes(),
     }
     with pytest.raises(CheckpointError, match="cannot be read as a checkpoint"):
         fetch("hf://me/net")
@@ -116,10 +101,8 @@ def row(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Registers a released file of the tiny PVT v2, whose first address does not answer."""
 
     def register(*copies: str) -> str:
-        files = {
-            "pvt_v2_tiny": released.Released("tiny", 70.0, "Apache-2.0", "http://127.0.0.1:9/pvt_v2_tiny.pth", copies=copies)
-        }
-        monkeypatch.setattr(addresses, "FILES", {**released.FILES, **files})
+        file = released.Released("tiny", 70.0, "Apache-2.0", "http://127.0.0.1:9/pvt_v2_tiny.pth", copies=copies)
+        monkeypatch.setattr(addresses, "FILES", {**released.FILES, "pvt_v2_tiny": file})
         return "mmvit://pvt_v2_tiny"
 
     return register
@@ -130,9 +113,8 @@ def test_the_next_address_is_tried(host: type[Hub], row: Callable, source: str) 
     """A copy in a toolkit's names; its eps is not adopted, because the authors trained with theirs."""
     theirs = PVT_V2.build()
     named = layouts.layout_of("pvt_v2", "huggingface").from_ours(theirs.state_dict()).tensors
-    host.repos["org/net"] = {
-        "model.safetensors": save({f"pvt_v2.encoder.{name}": value.contiguous() for name, value in named.items()})
-    }
+    content = {name: value.contiguous() for name, value in named.items()}
+    host.repos["org/net"] = {"model.safetensors": save(under("pvt_v2.encoder.", content))}
     name = row("hf://me/absent", "hf://org/net")
     model = PVT_V2.build()
     report = load_pretrained(model, name if source == "name" else "http://127.0.0.1:9/pvt_v2_tiny.pth")

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from families import FAMILIES, Family
+from families import FAMILIES
 from safetensors.torch import save_file
+from states import BY_NAME, mmdet_sizes, under
 from torch import Tensor, nn
 
 from benchmarks.peers_openmmlab import correct_scales
@@ -19,9 +20,6 @@ from mmvit.weights import layouts
 from mmvit.weights.loading import load_pretrained
 
 pytestmark = pytest.mark.stack
-
-BY_NAME = {family.name: family for family in FAMILIES}
-Maps = list[Tensor]
 
 
 class Peer(NamedTuple):
@@ -42,23 +40,13 @@ class Peer(NamedTuple):
     save: Callable[[nn.Module], Mapping[str, Any]] = lambda network: network.state_dict()
 
 
-def sizes_of(family: str) -> dict[str, Any]:
-    return BY_NAME[family].tiny
-
-
 # timm
 
 
 def timm_pvt_v2(sizes: dict, **options: Any) -> nn.Module:
     timm = pytest.importorskip("timm")
-    names = {
-        "depths": "depths",
-        "dims": "embed_dims",
-        "heads": "num_heads",
-        "mlp_ratios": "mlp_ratios",
-        "reductions": "sr_ratios",
-    }
-    return timm.create_model("pvt_v2_b0", **{new: tuple(sizes[old]) for old, new in names.items()}, **options)
+    names = dict(depths="depths", embed_dims="dims", num_heads="heads", mlp_ratios="mlp_ratios", sr_ratios="reductions")
+    return timm.create_model("pvt_v2_b0", **{theirs: tuple(sizes[ours]) for theirs, ours in names.items()}, **options)
 
 
 def intermediates(network: Any, images: Tensor) -> Mapping[int, Tensor]:
@@ -74,19 +62,12 @@ def returned(network: Any, images: Tensor) -> Mapping[int, Tensor]:
 
 def mmdet_pvt(name: str, sizes: dict) -> nn.Module:
     pvt = pytest.importorskip("mmdet.models.backbones.pvt")
-    return getattr(pvt, name)(
-        embed_dims=sizes["dims"][0],
-        num_layers=sizes["depths"],
-        num_heads=sizes["heads"],
-        sr_ratios=sizes["reductions"],
-        mlp_ratios=sizes["mlp_ratios"],
-        drop_path_rate=0.0,
-    )
+    return getattr(pvt, name)(**mmdet_sizes(sizes))
 
 
 def as_detector(network: nn.Module) -> Mapping[str, Any]:
     """As mmdet saves a detector."""
-    state = {f"backbone.{name}": value for name, value in network.state_dict().items()}
+    state = under("backbone.", network.state_dict())
     return {"meta": {"epoch": 12}, "state_dict": {**state, "neck.lateral_convs.0.conv.bias": torch.zeros(4)}}
 
 
@@ -104,11 +85,8 @@ def huggingface(name: str, sizes: dict, num_labels: int = 5, **options: Any) -> 
 
 
 def huggingface_attention(name: str, sizes: dict, **options: Any) -> nn.Module:
-    names = {
-        "Pvt": {"num_attention_heads": "heads", "sequence_reduction_ratios": "reductions"},
-        "PvtV2": {"num_attention_heads": "heads", "sr_ratios": "reductions"},
-    }[name]
-    return huggingface(name, sizes, **{new: sizes[old] for new, old in names.items()}, drop_path_rate=0.0, **options)
+    options["sr_ratios" if name == "PvtV2" else "sequence_reduction_ratios"] = sizes["reductions"]
+    return huggingface(name, sizes, num_attention_heads=sizes["heads"], drop_path_rate=0.0, **options)
 
 
 def hidden_states(network: Any, images: Tensor) -> Mapping[int, Tensor]:
@@ -155,7 +133,7 @@ def mmpretrain_t2t(sizes: dict) -> nn.Module:
 
 def as_classifier(network: nn.Module) -> Mapping[str, Any]:
     """As mmpretrain saves one."""
-    state = {f"backbone.{name}": value for name, value in network.state_dict().items()}
+    state = under("backbone.", network.state_dict())
     return {"meta": {}, "state_dict": {**state, "head.fc.weight": torch.zeros(1000, 8)}}
 
 
@@ -188,7 +166,7 @@ def randomise(network: nn.Module) -> nn.Module:
 @pytest.fixture(scope="module", params=PEERS)
 def peer(request: pytest.FixtureRequest) -> tuple[Peer, nn.Module]:
     peer = PEERS[request.param]
-    return peer, randomise(peer.build(sizes_of(peer.family)))
+    return peer, randomise(peer.build(BY_NAME[peer.family].tiny))
 
 
 def ours(peer: Peer, **options: Any) -> Pyramid:
@@ -232,7 +210,7 @@ NOT_DENSE = ("head.", "classifier.", "pvt.encoder.patch_embeddings.3.cls_token",
 
 
 def test_safetensors_of_other_libraries(tmp_path: Path) -> None:
-    network = randomise(timm_pvt_v2(sizes_of("PVTv2")))
+    network = randomise(timm_pvt_v2(BY_NAME["PVTv2"].tiny))
     save_file(network.state_dict(), tmp_path / "model.safetensors")
     torch.save(network.state_dict(), tmp_path / "pytorch_model.bin")
     models = [BY_NAME["PVTv2"].build() for _ in range(2)]
@@ -242,12 +220,9 @@ def test_safetensors_of_other_libraries(tmp_path: Path) -> None:
 
 
 def test_two_layouts_at_once(tmp_path: Path) -> None:
-    family: Family = BY_NAME["PVTv2"]
-    model = family.build()
-    theirs = layouts.layout_of("pvt_v2", "mmdet").from_ours(model.state_dict()).tensors
-    torch.save(
-        {**theirs, **layouts.layout_of("pvt_v2", "authors").from_ours(model.state_dict()).tensors}, tmp_path / "both.pth"
-    )
+    model = BY_NAME["PVTv2"].build()
+    mmdet, authors = (layouts.layout_of("pvt_v2", toolkit).from_ours(model.state_dict()) for toolkit in ("mmdet", "authors"))
+    torch.save({**mmdet.tensors, **authors.tensors}, tmp_path / "both.pth")
     with pytest.raises(CheckpointError, match="holds the names of the authors or ours and of mmdet pvt_v2 at once"):
         load_pretrained(model, tmp_path / "both.pth")
 
@@ -260,15 +235,19 @@ def test_an_eps_of_the_config_stays(tmp_path: Path) -> None:
     assert "norm_eps stays 0.001" in str(report)
 
 
+def tiny_of(layout: layouts.Layout) -> Pyramid:
+    """A network whose tensors have names in the layout."""
+    family = next(family for family in FAMILIES if family.kind.record.name == layout.family)
+    return family.build(**OPTIONS.get(family.name, {}) if layout.toolkit == "mmpretrain" else {})
+
+
 EPS = {"huggingface": 1e-6, "mmdet": 1e-6}  # layer_norm_eps of PvtConfig, PvtV2Config, VanConfig; norm_cfg of mmdet's PVT
 
 
 @pytest.mark.parametrize("layout", layouts.LAYOUTS, ids=str)
 def test_eps_is_that_of_the_toolkit(layout: layouts.Layout, tmp_path: Path) -> None:
     """Of all layer norms, once a file of the toolkit is loaded; None leaves the authors'."""
-    family = next(family for family in FAMILIES if family.kind.record.name == layout.family)
-    options = OPTIONS.get(family.name, {}) if layout.toolkit == "mmpretrain" else {}
-    model, untouched = family.build(**options), family.build(**options)
+    model, untouched = tiny_of(layout), tiny_of(layout)
     torch.save(layout.from_ours(model.state_dict()).tensors, tmp_path / "file.pth")
     load_pretrained(model, tmp_path / "file.pth")
     norms = [module.eps for module in model.modules() if isinstance(module, nn.LayerNorm)]
@@ -278,10 +257,9 @@ def test_eps_is_that_of_the_toolkit(layout: layouts.Layout, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("layout", layouts.LAYOUTS, ids=str)
-def test_every_layout_both_ways(layout: Any) -> None:
+def test_every_layout_both_ways(layout: layouts.Layout) -> None:
     """Without the libraries: all of a network's tensors have a name there, different ones, and come back the same."""
-    family = next(family for family in FAMILIES if family.kind.record.name == layout.family)
-    model = family.build(**OPTIONS.get(family.name, {}) if layout.toolkit == "mmpretrain" else {})
+    model = tiny_of(layout)
     state = {name: torch.rand_like(value) if value.is_floating_point() else value for name, value in model.state_dict().items()}
     there = layout.from_ours(state)
     assert all(model.is_fresh(name) for name in there.unknown)

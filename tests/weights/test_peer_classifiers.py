@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_layouts import BY_NAME, PEERS, randomise, sizes_of
+from states import BY_NAME
+from test_layouts import PEERS, randomise
 
 from mmvit.zoo import Classifier
 
@@ -25,7 +26,7 @@ CLASSIFIERS = {  # what transformers calls the authors' tensors beside the backb
 def test_classifiers_of_transformers(name: str, tmp_path: Path) -> None:
     """The same logits from the same tensors, with PVT's class token in the last stage."""
     what = PEERS[name]
-    network = randomise(what.build(sizes_of(what.family), num_labels=1000)).double()
+    network = randomise(what.build(BY_NAME[what.family].tiny, num_labels=1000)).double()
     state = network.state_dict()
     for theirs, authors in CLASSIFIERS[name].items():
         state = {key.replace(theirs, authors): value for key, value in state.items()}

@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mmengine
@@ -16,6 +17,8 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import save_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from PIL import Image
+from predict.trained import shrink
+from states import mmdet_sizes, under
 from torch import nn
 
 from mmvit.__main__ import main
@@ -45,32 +48,20 @@ def read_whole(file: Path, model: nn.Module, prefix: str | None = None) -> Whole
 def tiny_detector(family: str, root: Path) -> Config:
     """Our RetinaNet with a tiny backbone, on the pictures under `root`."""
     cfg = load_config(our_config(f"retinanet_{family}_{'tiny' if family == 'pvt' else 'b0'}_coco"))
-    sizes = BY_NAME[family].tiny
-    cfg.model.backbone.update(arch=sizes, init_cfg=None)
-    cfg.model.neck.update(in_channels=sizes["dims"], out_channels=16)
-    cfg.model.bbox_head.update(in_channels=16, feat_channels=16, stacked_convs=1)
-    cfg.model.test_cfg.update(score_thr=0.0, max_per_img=20, nms_pre=50)
+    shrink(cfg, BY_NAME[family].name)
+    cfg.model.test_cfg.nms_pre = 50
     for split in ("val", "test"):
-        loader = cfg[f"{split}_dataloader"]
-        loader.update(num_workers=0, persistent_workers=False)
-        next(step for step in loader.dataset.pipeline if step.type == "Resize").scale = (96, 64)
-        loader.dataset.update(data_root=f"{root}/", ann_file="annotations/instances_val2017.json")
+        dataset = cfg[f"{split}_dataloader"].dataset
+        next(step for step in dataset.pipeline if step.type == "Resize").scale = (96, 64)
+        dataset.update(data_root=f"{root}/", ann_file="annotations/instances_val2017.json")
         cfg[f"{split}_evaluator"].ann_file = f"{root}/annotations/instances_val2017.json"
     return cfg
 
 
 def theirs(cfg: Config, family: str) -> Config:
     """The same model with mmdet's own backbone."""
-    cfg, sizes = deepcopy(cfg), BY_NAME[family].tiny
-    cfg.model.backbone = dict(
-        type=f"mmdet.{MMDET[family]}",
-        embed_dims=sizes["dims"][0],
-        num_layers=sizes["depths"],
-        num_heads=sizes["heads"],
-        sr_ratios=sizes["reductions"],
-        mlp_ratios=sizes["mlp_ratios"],
-        drop_path_rate=0.0,
-    )
+    cfg = deepcopy(cfg)
+    cfg.model.backbone = dict(type=f"mmdet.{MMDET[family]}", **mmdet_sizes(BY_NAME[family].tiny))
     return cfg
 
 
@@ -182,28 +173,24 @@ def test_fine_tuning_begins_from_them(detector: Foreign) -> None:
     """With other classes: what fits is loaded, as mmengine does."""
     cfg = load_config(detector.ours)
     cfg.model.bbox_head.num_classes = 3
-    runner = Stub(build(cfg))
+    runner = stub(build(cfg))
     start = Start(str(detector.file))
     start.fit(runner, exactly=False)
     start.hand_over()
     content = CheckpointLoader.load_checkpoint(start.source, "cpu")
     before = {name: value.clone() for name, value in runner.model.state_dict().items()}
-    missed = runner.model.load_state_dict(
-        {k: v for k, v in content["state_dict"].items() if v.shape == before[k].shape}, strict=False
-    )
+    fitting = {name: value for name, value in content["state_dict"].items() if value.shape == before[name].shape}
+    missed = runner.model.load_state_dict(fitting, strict=False)
     assert {name.rpartition(".")[0] for name in missed.missing_keys} == {"bbox_head.retina_cls"}
-    assert all(
-        not torch.equal(value, before[name]) for name, value in runner.model.backbone.state_dict(prefix="backbone.").items()
-    )
+    after = runner.model.backbone.state_dict(prefix="backbone.")
+    assert not any(torch.equal(value, before[name]) for name, value in after.items())
     with pytest.raises(CheckpointError, match=r"retina_cls\.weight \(720, 16, 3, 3\), expected \(27, 16, 3, 3\)"):
         Start(str(detector.file)).fit(runner, exactly=True)
 
 
-class Stub:
+def stub(model: nn.Module) -> SimpleNamespace:
     """What `Start.fit` needs of a runner."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model, self.cfg = model, Config()
+    return SimpleNamespace(model=model, cfg=Config())
 
 
 @pytest.mark.once
@@ -217,7 +204,7 @@ def test_published_models_by_name(detector: Foreign, tmp_path: Path, monkeypatch
     found = next(Predictor(None, "mmvit://retinanet_tiny", device="cpu", score=0.0)(image))
     require_same_boxes(found.boxes, expected.boxes)
     start = Start("mmvit://retinanet_tiny")
-    start.fit(Stub(build(load_config(detector.ours))), exactly=True)
+    start.fit(stub(build(load_config(detector.ours))), exactly=True)
     words = ["predict", "mmvit://retinanet_tiny", str(image), "--out", str(tmp_path / "out"), "--device", "cpu"]
     assert main(words) == 0
     assert (tmp_path / "out/predictions.json").is_file()
@@ -230,7 +217,7 @@ SEGMENTERS = {"upernet_van_b2_ade20k": "van", "fpn_van_b2_ade20k": "van", "fpn_p
 def test_segmenters_of_the_authors(config: str, tmp_path: Path) -> None:
     """As mmseg 0.x and its projects/van save them: the authors' names below `backbone.`, all else as mmseg has it still."""
     cfg, family = load_config(our_config(config)), BY_NAME[SEGMENTERS[config]]
-    shrink_segmenter(cfg, family)
+    shrink(cfg, family.name)
     torch.manual_seed(0)
     model = build(cfg)
     state = {theirs: value for name, value in model.state_dict().items() if (theirs := authors_name(name, family)) is not None}
@@ -248,18 +235,6 @@ def test_segmenters_of_the_authors(config: str, tmp_path: Path) -> None:
         assert torch.equal(again.eval()(images), model.eval()(images))
 
 
-def shrink_segmenter(cfg: Config, family: Family) -> None:
-    dims = family.tiny["dims"]
-    cfg.model.backbone.update(arch=family.tiny, init_cfg=None)
-    for name in ("decode_head", "auxiliary_head"):
-        if name in cfg.model:
-            head = cfg.model[name]
-            head.update(channels=16, norm_cfg=dict(type="BN"))
-            head.in_channels = dims[2] if name == "auxiliary_head" else [16] * 4 if "neck" in cfg.model else dims
-    if "neck" in cfg.model:
-        cfg.model.neck.update(in_channels=dims, out_channels=16)
-
-
 def authors_name(name: str, family: Family) -> str | None:
     if not name.startswith("backbone."):
         return name
@@ -270,12 +245,11 @@ def authors_name(name: str, family: Family) -> str | None:
 def test_teachers_and_students(tmp_path: Path) -> None:
     """Of semi-supervised training: the average is taken, and said."""
     cfg: Any = load_config(our_config("fpn_pvt_small_ade20k"))
-    shrink_segmenter(cfg, BY_NAME["pvt"])
+    shrink(cfg)
     model = build(cfg)
     state = model.state_dict()
-    both = {f"module.student.{name}": value + 1 for name, value in state.items()} | {
-        f"module.teacher.{name}": value for name, value in state.items()
-    }
+    student = {name: value + 1 for name, value in state.items()}
+    both = under("module.student.", student) | under("module.teacher.", state)
     torch.save({"state_dict": both}, tmp_path / "file.pth")
     whole = read_whole(tmp_path / "file.pth", model)
     assert all(torch.equal(value, state[name]) for name, value in whole.state.items())
@@ -290,7 +264,6 @@ def test_the_layouts_write_whole_backbones(detector: Foreign) -> None:
     state = read_whole(detector.file, model).state
     backbone = {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
     back = layouts.layout_of(detector.family, "mmdet").from_ours(backbone).tensors
-    assert {f"backbone.{name}" for name in back} == {
-        name for name in detector.model.state_dict() if name.startswith("backbone.")
-    }
-    assert all(torch.equal(value, detector.model.backbone.state_dict()[name]) for name, value in back.items())
+    saved = detector.model.backbone.state_dict()
+    assert back.keys() == saved.keys()
+    assert all(torch.equal(value, saved[name]) for name, value in back.items())
