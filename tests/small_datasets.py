@@ -13,7 +13,7 @@ from mmengine.registry import DATASETS
 from PIL import Image
 
 from mmvit.checks.plan import Plan
-from mmvit.checks.table import examine
+from mmvit.checks.table import check_start, examine
 from mmvit.config.files import load_config
 from mmvit.data.reading import name_files
 from mmvit.errors import InputError
@@ -88,6 +88,11 @@ def refusal(call: Callable[..., Any], *arguments: Any) -> str:
     with pytest.raises(InputError) as raised:
         call(*arguments)
     return str(raised.value)
+
+
+def refused(cfg: Config, *splits: str) -> str:
+    """What stops a run before it begins; without `splits` one that reads the training data."""
+    return refusal(check_start, cfg, splits or ("train",))
 
 
 def colour_image(path: Path, mode: str = "RGB") -> str:

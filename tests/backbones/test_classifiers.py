@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from families import FAMILIES, Family, released_state
+from families import BY_NAME, Family, released_state
 from makers import HOME, each_family
 from PIL import Image
 from torch import Tensor, nn
@@ -19,7 +19,6 @@ from mmvit.errors import CheckpointError, InputError
 from mmvit.zoo import Classifier, families, released_options
 
 State = dict[str, Tensor]
-BY_NAME = {family.name: family for family in FAMILIES}
 
 
 def randomise(network: nn.Module) -> nn.Module:

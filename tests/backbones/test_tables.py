@@ -14,5 +14,5 @@ def test_products_of_matrices_interpolate(mode: str, size: tuple[int, int]) -> N
     ours, theirs = interpolated(table, size, mode), F.interpolate(table, size=size, mode=mode, align_corners=False)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
     upstream = torch.randn(1, 4, *size, dtype=torch.float64)
-    for one, other in zip(*(torch.autograd.grad(found, table, upstream) for found in (ours, theirs)), strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    gradients = (torch.autograd.grad(found, table, upstream) for found in (ours, theirs))
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)

@@ -13,7 +13,7 @@ from makers import tiers
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.utils import is_installed
-from small_datasets import coco, own_config, refusal, write
+from small_datasets import coco, own_config, refused, write
 from test_findings import CE, found
 
 from mmvit.checks.channels import check_channels, misfits
@@ -175,7 +175,7 @@ def test_models_inside_wrappers(tmp_path: Path) -> None:
     cfg = semi_supervised(tmp_path / "broken")
     cfg.model.detector.neck.in_channels = [256, 512, 1024, 2048]
     cfg.model.detector.bbox_head.num_classes = 3
-    told = refusal(check_start, cfg, ("train",))
+    told = refused(cfg)
     assert "neck.in_channels is [256, 512, 1024, 2048], but what comes before it gives [32, 64, 160, 256]" in told
     assert "model.detector.bbox_head.num_classes is 3, but train_dataloader.dataset.datasets.0 (CocoDataset) has 2" in told
 

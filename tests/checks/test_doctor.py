@@ -1,7 +1,6 @@
 """What the doctor finds in configs and installations, whole ones and broken ones; it never ends in a traceback."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from families import FAMILIES, released_state
-from makers import write_coco
+from makers import run_python, write_coco
 
 from mmvit.checks import doctor
 from mmvit.checks.doctor import check_stack, check_timm, examine
@@ -61,15 +60,7 @@ def test_broken_installations_get_no_traceback(folder: Path) -> None:
     """Compat switched off, and a timm that does not import: both are findings, and the config's check says what stops it."""
     (folder / "timm.py").write_text("raise ImportError('timm is broken on this machine')")
     path = f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    done = subprocess.run(
-        [sys.executable, "-m", "mmvit", "doctor", LEAF],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path, "MMVIT_COMPAT": "0"},
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 1
+    done = run_python("-m", "mmvit", "doctor", LEAF, status=1, PYTHONPATH=path, MMVIT_COMPAT="0")
     assert "Traceback" not in done.stdout + done.stderr
     said = {line.split()[1]: line for line in done.stdout.splitlines() if line.startswith(("ok ", "wrong"))}
     assert said["compat"].startswith("wrong")
@@ -196,8 +187,6 @@ def test_the_doctor_says_which_forms_run(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 OFFICIAL = {"mmengine": "0.10.7", "mmcv-lite": "2.1.0", "mmdet": "3.3.0", "mmsegmentation": "1.2.2"}
-
-
 FORKS = {"onedl-mmengine": "0.10.12", "onedl-mmcv": "2.3.6", "onedl-mmdetection": "3.5.1", "onedl-mmsegmentation": "1.4.2"}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from small_datasets import NAMES, coco, label_map, own_config, refusal, segmenter, texts, write
+from small_datasets import NAMES, coco, label_map, own_config, refused, segmenter, texts, write
 from test_findings import found
 
 from mmvit.checks.doctor import examine
@@ -122,19 +122,19 @@ def test_categories_in_another_order_than_in_training(tmp_path: Path) -> None:
     other_file(tmp_path, "val.json", **TURNED)
     cfg.val_dataloader.dataset.ann_file = "val.json"
     cfg.val_evaluator.ann_file = str(tmp_path / "val.json")
-    told = refusal(check_start, cfg, ("train", "val"))
+    told = refused(cfg, "train", "val")
     assert (
         "train_dataloader.dataset and val_dataloader.dataset have the same categories in different orders (number 1 is 'screw' "
         "and 'nut')"
     ) in told
     cfg.val_dataloader.dataset.ann_file = "ann.json"
-    told = refusal(check_start, cfg, ("train", "val"))
+    told = refused(cfg, "train", "val")
     assert "train_dataloader.dataset and val_evaluator.ann_file have the same categories in different orders" in told
 
 
 def test_categories_in_another_order_than_the_classes(tmp_path: Path) -> None:
     cfg = write(tmp_path, coco(**TURNED))
-    told = refusal(check_start, cfg, ("train",))
+    told = refused(cfg)
     assert "results would get the wrong names" in told
     assert "its categories are in the order nut, screw, the classes of CocoDataset in the order screw, nut" in told
     cfg.train_dataloader.dataset.metainfo.classes = tuple(reversed(NAMES))
@@ -144,7 +144,7 @@ def test_categories_in_another_order_than_the_classes(tmp_path: Path) -> None:
 def test_a_category_that_the_file_lacks(tmp_path: Path) -> None:
     """mmdet numbers the categories of the file: with the last one lacking the others keep their names, with another not."""
     cfg = write(tmp_path, coco(categories=[dict(id=2, name="nut")]))
-    told = refusal(check_start, cfg, ("train",))
+    told = refused(cfg)
     assert "1 of the 2 classes of CocoDataset have no category there (screw)" in told
     assert "'nut' would be called 'screw'" in told
     cfg = write(tmp_path, coco(categories=[dict(id=1, name="screw")]))
@@ -168,11 +168,11 @@ def test_label_maps_that_mean_something_else_in_validation(tmp_path: Path) -> No
     label_map(tmp_path / "maps" / "2.png", [0, 1] * 20)
     check_start(cfg, ("train", "val"))
     cfg.val_dataloader.dataset.reduce_zero_label = True
-    told = refusal(check_start, cfg, ("train", "val"))
+    told = refused(cfg, "train", "val")
     assert told.startswith("train_dataloader.dataset has reduce_zero_label=False, val_dataloader.dataset has True")
     cfg.val_dataloader.dataset.reduce_zero_label = False
     cfg.val_dataloader.dataset.metainfo = dict(classes=tuple(reversed(NAMES)))
-    told = refusal(check_start, cfg, ("train", "val"))
+    told = refused(cfg, "train", "val")
     assert told.startswith("train_dataloader.dataset has 2 classes (screw, nut), val_dataloader.dataset has 2 (nut, screw)")
 
 

@@ -1,6 +1,5 @@
 """The stand-in for mmcv._ext as a module: who finds it, what it holds, what it refuses."""
 
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import mmcv.ops
 import pytest
 import torch
+from makers import run_python
 from mmcv.utils.ext_loader import check_ops_exist
 
 from mmvit.compat import operators
@@ -20,9 +20,7 @@ pytestmark = [
 
 def run(*scripts: str) -> str:
     """What `scripts`, one after the other, print in a new process."""
-    done = subprocess.run([sys.executable, "-c", "\n".join(scripts)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return run_python("-c", "\n".join(scripts)).stdout.strip()
 
 
 def test_install_twice_adds_one_finder():

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from makers import HOME
+from makers import HOME, run_python
 
 from mmvit.demo.dataset import CLASSES, SEGMENTATION_CLASSES, DemoSpec, build
 
@@ -274,5 +272,5 @@ def test_a_missing_library_is_named_with_the_remedy(tmp_path):
         "except ImportError as error: assert 'sklearn' in str(error) and \"'mmvit[demo]'\" in str(error), error\n"
         "else: raise SystemExit('built without scikit-learn')"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=HOME)
+    run_python("-c", code, cwd=HOME)
     assert not any(tmp_path.iterdir())
