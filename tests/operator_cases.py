@@ -62,6 +62,10 @@ def convolved() -> tuple[Tensor, ...]:
     return normal(2, 4, 8, 9), normal(2, 36, 8, 9), normal(6, 4, 3, 3)
 
 
+def reassembled() -> tuple[Tensor, Tensor]:
+    return normal(2, 4, 8, 9), normal(2, 18, 16, 18)
+
+
 def groups(found: list) -> list[Tensor]:
     return [torch.as_tensor(group) for group in found]
 
@@ -77,84 +81,69 @@ def sync_bn(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return SyncBatchNormFunction.apply(maps.float(), mean, variance, weight.float(), bias.float(), 0.1, 1e-5, 0, 1, "default")
 
 
+def boxed(name: str, run: Callable[..., Any], inputs: Callable[[], tuple[Tensor, ...]] = lambda: (boxes(), scores())) -> Case:
+    """An operator on boxes, which mmcv has for CPUs in single precision only."""
+    return Case(run, inputs, (name,), compiled=SINGLE)
+
+
+def learning(
+    name: str, run: Callable[..., Any], inputs: Callable[[], tuple[Tensor, ...]], learnt: int = 1, compiled: bool = False
+) -> Case:
+    """An operator with a function for its gradients."""
+    return Case(run, inputs, (f"{name}_forward", f"{name}_backward"), learnt, BOTH if compiled else ())
+
+
 CONVOLUTION = ("deform_conv_forward", "deform_conv_backward_input", "deform_conv_backward_parameters")
 CASES = {
-    "nms": Case(lambda one, score: ops.nms(one, score, 0.3), lambda: (boxes(), scores()), ("nms",), 0, SINGLE),
-    "nms, offset 1": Case(lambda one, score: ops.nms(one, score, 0.5, 1), lambda: (boxes(), scores()), ("nms",), 0, SINGLE),
+    "nms": boxed("nms", lambda one, score: ops.nms(one, score, 0.3)),
+    "nms, offset 1": boxed("nms", lambda one, score: ops.nms(one, score, 0.5, 1)),
     **{
-        f"soft_nms, {method}": Case(
-            lambda one, score, method=method: ops.soft_nms(one, score, 0.3, 0.5, 1e-3, method),
-            lambda: (boxes(), scores()),
-            ("softnms",),
-            0,
-            SINGLE,
+        f"soft_nms, {method}": boxed(
+            "softnms", lambda one, score, method=method: ops.soft_nms(one, score, 0.3, 0.5, 1e-3, method)
         )
         for method in ("naive", "linear", "gaussian")
     },
-    "nms_match": Case(
-        lambda one, score: groups(ops.nms_match(torch.cat([one, score[:, None]], 1), 0.3)),
-        lambda: (boxes(), scores()),
-        ("nms_match",),
-        0,
-        SINGLE,
-    ),
+    "nms_match": boxed("nms_match", lambda one, score: groups(ops.nms_match(torch.cat([one, score[:, None]], 1), 0.3))),
     **{
-        f"bbox_overlaps, {mode}, offset {offset}": Case(
+        f"bbox_overlaps, {mode}, offset {offset}": boxed(
+            "bbox_overlaps",
             lambda one, other, mode=mode, offset=offset: ops.bbox_overlaps(one, other, mode, False, offset),
             lambda: (boxes(), boxes(30)),
-            ("bbox_overlaps",),
-            0,
-            SINGLE,
         )
         for mode in ("iou", "iof")
         for offset in (0, 1)
     },
-    "box_iou_rotated": Case(ops.box_iou_rotated, lambda: (turned(), turned(30)), ("box_iou_rotated",), 0, SINGLE),
-    "nms_rotated": Case(
-        lambda one, score: ops.nms_rotated(one, score, 0.3), lambda: (turned(), scores()), ("nms_rotated",), 0, SINGLE
-    ),
-    "box_iou_quadri": Case(ops.box_iou_quadri, lambda: (corners(), corners(30)), ("box_iou_quadri",), 0, SINGLE),
-    "nms_quadri": Case(
-        lambda one, score: ops.nms_quadri(one, score, 0.3), lambda: (corners(), scores()), ("nms_quadri",), 0, SINGLE
-    ),
+    "box_iou_rotated": boxed("box_iou_rotated", ops.box_iou_rotated, lambda: (turned(), turned(30))),
+    "nms_rotated": boxed("nms_rotated", lambda *given: ops.nms_rotated(*given, 0.3), lambda: (turned(), scores())),
+    "box_iou_quadri": boxed("box_iou_quadri", ops.box_iou_quadri, lambda: (corners(), corners(30))),
+    "nms_quadri": boxed("nms_quadri", lambda *given: ops.nms_quadri(*given, 0.3), lambda: (corners(), scores())),
     **{
-        f"roi_align, {mode}, {samples} samples, aligned {aligned}": Case(
-            lambda maps, where, mode=mode, samples=samples, aligned=aligned: ops.roi_align(
-                maps, where, (3, 2), 0.25, samples, mode, aligned
-            ),
+        f"roi_align, {mode}, {samples} samples, aligned {aligned}": learning(
+            "roi_align",
+            lambda maps, where, options=(samples, mode, aligned): ops.roi_align(maps, where, (3, 2), 0.25, *options),
             maps_and_rois(boxes),
-            ("roi_align_forward", "roi_align_backward"),
-            1,
-            BOTH,
+            compiled=True,
         )
         for mode in ("avg", "max")
         for samples in (0, 2)
         for aligned in (True, False)
     },
     **{
-        f"roi_align_rotated, {samples} samples, clockwise {clockwise}": Case(
-            lambda maps, where, samples=samples, clockwise=clockwise: ops.roi_align_rotated(
-                maps, where, (3, 2), 0.25, samples, True, clockwise
-            ),
+        f"roi_align_rotated, {samples} samples, clockwise {clockwise}": learning(
+            "roi_align_rotated",
+            lambda maps, where, options=(samples, True, clockwise): ops.roi_align_rotated(maps, where, (3, 2), 0.25, *options),
             maps_and_rois(turned),
-            ("roi_align_rotated_forward", "roi_align_rotated_backward"),
-            1,
-            BOTH,
+            compiled=True,
         )
         for samples in (0, 2)
         for clockwise in (True, False)
     },
-    "roi_pool": Case(
-        lambda maps, where: ops.roi_pool(maps, where, 3, 0.25),
-        maps_and_rois(boxes),
-        ("roi_pool_forward", "roi_pool_backward"),
-        1,
-    ),
-    "deform_roi_pool": Case(
+    "roi_pool": learning("roi_pool", lambda maps, where: ops.roi_pool(maps, where, 3, 0.25), maps_and_rois(boxes)),
+    "deform_roi_pool": learning(
+        "deform_roi_pool",
         lambda maps, offset, where: ops.deform_roi_pool(maps, where, offset, (2, 3), 0.25, 2),
         lambda: (normal(2, 3, 16, 18), normal(6, 2, 2, 3), rois(boxes)),
-        ("deform_roi_pool_forward", "deform_roi_pool_backward"),
-        2,
+        learnt=2,
     ),
     "deform_conv2d": Case(
         lambda maps, offset, weight: ops.deform_conv2d(maps, offset, weight, 1, 1, 1, 1, 2), convolved, CONVOLUTION, 3, BOTH
@@ -166,49 +155,38 @@ CASES = {
         3,
         BOTH,
     ),
-    "modulated_deform_conv2d": Case(
+    "modulated_deform_conv2d": learning(
+        "modulated_deform_conv",
         lambda maps, offset, weight, mask, bias: ops.modulated_deform_conv2d(maps, offset, mask, weight, bias, 1, 1, 1, 1, 2),
         lambda: (*convolved(), torch.rand(2, 18, 8, 9, dtype=torch.float64), normal(6)),
-        ("modulated_deform_conv_forward", "modulated_deform_conv_backward"),
-        5,
-        BOTH,
+        learnt=5,
+        compiled=True,
     ),
     **{
-        f"{kind}_focal_loss": Case(
+        name: learning(
+            name,
             lambda logits, loss=loss: loss(logits, LABELS.to(logits.device), 2.0, 0.25, None, "sum"),
             lambda: (normal(3, 4),),
-            (f"{kind}_focal_loss_forward", f"{kind}_focal_loss_backward"),
-            1,
         )
-        for kind, loss in (("sigmoid", ops.sigmoid_focal_loss), ("softmax", ops.softmax_focal_loss))
+        for name, loss in (("sigmoid_focal_loss", ops.sigmoid_focal_loss), ("softmax_focal_loss", ops.softmax_focal_loss))
     },
-    "ms_deform_attn": Case(
+    "ms_deform_attn": learning(
+        "ms_deform_attn",
         deformable_attention,
         lambda: (normal(2, 30, 2, 4), normal(2, 5, 2, 2, 3, 2) / 4 + 0.5, normal(2, 5, 2, 2, 3).softmax(-1)),
-        ("ms_deform_attn_forward", "ms_deform_attn_backward"),
-        3,
+        learnt=3,
     ),
     **{
-        f"psa_mask, {kind}": Case(
+        f"psa_mask, {kind}": learning(
+            "psamask",
             lambda masks, kind=kind: psa_mask(masks, kind, (5, 7)),
             lambda: (normal(2, 35, 4, 5),),
-            ("psamask_forward", "psamask_backward"),
-            1,
-            BOTH,
+            compiled=True,
         )
         for kind in (0, 1)
     },
-    "carafe": Case(
-        lambda maps, mask: ops.carafe(maps, mask, 3, 2, 2),
-        lambda: (normal(2, 4, 8, 9), normal(2, 18, 16, 18)),
-        ("carafe_forward", "carafe_backward"),
-        2,
-    ),
-    "carafe_naive": Case(
-        lambda maps, mask: ops.carafe_naive(maps, mask, 3, 2, 2),
-        lambda: (normal(2, 4, 8, 9), normal(2, 18, 16, 18)),
-        ("carafe_naive_forward",),
-    ),
+    "carafe": learning("carafe", lambda maps, mask: ops.carafe(maps, mask, 3, 2, 2), reassembled, learnt=2),
+    "carafe_naive": Case(lambda maps, mask: ops.carafe_naive(maps, mask, 3, 2, 2), reassembled, ("carafe_naive_forward",)),
     "masked_conv": Case(
         lambda maps, mask, weight, bias: ops.masked_conv2d(maps, mask, weight, bias, 1),
         lambda: (normal(1, 4, 8, 9), (normal(1, 8, 9) > 0).double(), normal(3, 4, 3, 3), normal(3)),
@@ -217,12 +195,8 @@ CASES = {
     "sync_bn": Case(
         sync_bn,
         lambda: (normal(2, 4, 8, 9), normal(4) + 2, normal(4)),
-        (
-            "sync_bn_forward_mean",
-            "sync_bn_forward_var",
-            "sync_bn_forward_output",
-            "sync_bn_backward_param",
-            "sync_bn_backward_data",
+        tuple(
+            f"sync_bn_{part}" for part in ("forward_mean", "forward_var", "forward_output", "backward_param", "backward_data")
         ),
         3,
     ),

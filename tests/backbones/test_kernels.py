@@ -12,7 +12,7 @@ from torch.profiler import profile
 from benchmarks.written_out import outlook_attention
 from mmvit.backbones.van_depthwise import convolve, depthwise, gradient_of_kernels
 from mmvit.backbones.volo import OutlookAttention
-from mmvit.backbones.volo_outlook import Outlook, gather, scatter
+from mmvit.backbones.volo_outlook import Outlook
 from mmvit.compat.versions import is_compiling, is_exporting
 
 
@@ -109,13 +109,6 @@ def test_outlook_is_unfold_product_fold(grid: tuple[int, int]) -> None:
         for mixed in (attention(tokens, grid), outlook_attention(attention, tokens, grid))
     ]
     torch.testing.assert_close(*found, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("grid", [(6, 4), (5, 7)])
-def test_gathering_and_adding_are_adjoint(grid: tuple[int, int]) -> None:
-    values = torch.randn(2, *grid, 3, 4, dtype=torch.float64)
-    windows = torch.randn_like(gather(values))
-    torch.testing.assert_close((gather(values) * windows).sum(), (values * scatter(windows, *grid)).sum())
 
 
 def test_outlook_has_first_and_second_derivatives() -> None:

@@ -122,7 +122,6 @@ def test_copies_of_fake_layers_share_one_mode() -> None:
     assert all(weight.fake_mode is mode for weight in layers.parameters())
 
 
-@pytest.mark.stack
 def test_cascades_and_wrapped_datasets() -> None:
     heads = [dict(type="Shared2FCBBoxHead", num_classes=count) for count in (80, 80, 3)]
     model = dict(roi_head=dict(bbox_head=heads, mask_head=dict(type="FCNMaskHead", num_classes=80)))
@@ -181,7 +180,6 @@ def test_models_inside_wrappers(tmp_path: Path) -> None:
 
 
 def test_things_and_stuff() -> None:
-
     dataset = dict(type="CocoPanopticDataset", ann_file="ann.json")
     head = dict(type="Mask2FormerHead", num_things_classes=80, num_stuff_classes=50)
     head["loss_cls"] = dict(type="CrossEntropyLoss", class_weight=[1.0] * 81)
@@ -213,6 +211,11 @@ REWARDS: dict[str, tuple[Config, str | None, str]] = {
         "model.decode_head.loss_decode.1 (DiceLoss) with one channel costs 1.000 for a perfect prediction and ",
     ),
     "the same, called one class": (binary(DICE, num_classes=1, out_channels=None), "wrong", "model.decode_head.loss_decode"),
+    "dice of the second head": (
+        binary(DICE, "auxiliary_head", "upernet_van_b0_ade20k"),
+        "wrong",
+        "model.auxiliary_head.loss_decode (DiceLoss) with one channel",
+    ),
     "tversky of one channel": (
         binary(dict(type="TverskyLoss")),
         "wrong",
@@ -256,12 +259,6 @@ def test_losses_are_tried_on_a_perfect_and_on_an_inverted_prediction(what: str) 
     told = found(check_rewards, cfg)
     assert [given for given, _ in told] == ([verdict] if verdict else [])
     assert all(text.startswith(words) for _, text in told)
-
-
-def test_the_second_head_is_tried_too() -> None:
-    cfg = binary(DICE, "auxiliary_head", "upernet_van_b0_ade20k")
-    (told,) = found(check_rewards, cfg)
-    assert told[1].startswith("model.auxiliary_head.loss_decode (DiceLoss) with one channel")
 
 
 @pytest.mark.parametrize(

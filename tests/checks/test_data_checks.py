@@ -85,8 +85,7 @@ def test_files_that_are_no_annotations(tmp_path: Path, content: bytes, told: str
     assert told in message
 
 
-def test_folder_in_the_place_of_the_file(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_folder_in_the_place_of_the_file(tmp_path: Path, cfg: Config) -> None:
     (tmp_path / "ann.json").unlink()
     (tmp_path / "ann.json").mkdir()
     assert "ann.json (train_dataloader.dataset.ann_file) cannot be read: Is a directory" in refused(cfg)
@@ -173,8 +172,7 @@ def test_names_of_categories_that_are_no_classes_may_be_shared(tmp_path: Path) -
     check_start(write(tmp_path, coco(categories=coco()["categories"] + shared)), ("train",))
 
 
-def test_classes_that_are_numbers(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_classes_that_are_numbers(cfg: Config) -> None:
     cfg.train_dataloader.dataset.metainfo = dict(classes=(0, 1))
     assert "metainfo.classes of CocoDataset has 0, 1 (int), expected names" in refused(cfg)
 

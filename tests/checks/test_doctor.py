@@ -3,15 +3,16 @@
 import os
 import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from families import FAMILIES, released_state
+from hubs import served
 from makers import run_python, write_coco
 
 from mmvit.checks import doctor
@@ -36,24 +37,13 @@ def findings(**options: Any) -> dict[str, Finding]:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Address of a web server on this machine that has 3 MB at /pvt_tiny.pth and nothing else."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.send_response(200 if self.path == "/pvt_tiny.pth" else 404)
-            self.send_header("Content-Length", "3000000")
-            self.end_headers()
-
-        def log_message(self, *words: object) -> None:
-            pass
-
+    (folder / "served").mkdir()
+    (folder / "served" / "pvt_tiny.pth").write_bytes(bytes(3_000_000))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    service = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=service.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{service.server_port}"
-    service.shutdown()
-    service.server_close()
+    with served(partial(SimpleHTTPRequestHandler, directory=folder / "served")) as address:
+        yield address
 
 
 def test_broken_installations_get_no_traceback(folder: Path) -> None:

@@ -70,8 +70,7 @@ def test_an_evaluator_with_other_ids(tmp_path: Path) -> None:
     assert "it lacks 1 of the 2 images" in refused(evaluated(tmp_path, other), "val")
 
 
-def test_several_sets_with_one_evaluator(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_several_sets_with_one_evaluator(tmp_path: Path, cfg: Config) -> None:
     (tmp_path / "b.json").write_text(json.dumps(coco()))
     first = cfg.val_dataloader.dataset
     second = {**first, "ann_file": "b.json"}
@@ -126,9 +125,8 @@ def test_ignored_annotations_are_counted(tmp_path: Path) -> None:
     assert "1 annotations (ids 7)" in told
 
 
-def test_several_sets_are_measured_as_the_message_says(tmp_path: Path) -> None:
+def test_several_sets_are_measured_as_the_message_says(tmp_path: Path, cfg: Config) -> None:
     """Perfect predictions for two sets that share the ids of their images give 1 in both."""
-    cfg = write(tmp_path, coco())
     (tmp_path / "b.json").write_text(json.dumps(coco()))
     first = {**cfg.val_dataloader.dataset, "pipeline": [dict(type="LoadAnnotations", with_bbox=True)]}
     metrics = [dict(type="CocoMetric", ann_file=str(tmp_path / name)) for name in ("ann.json", "b.json")]

@@ -86,15 +86,13 @@ def test_panoptic_segments(tmp_path: Path) -> None:
     assert "train_dataloader.dataset: CocoPanopticDataset cannot read its annotations: KeyError: 9" in told
 
 
-def test_types_that_load_their_lists_like_coco(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_types_that_load_their_lists_like_coco(tmp_path: Path, cfg: Config) -> None:
     cfg.train_dataloader.dataset.type = "CityscapesDataset"
     (tmp_path / "images" / "2.png").unlink()
     assert "names 1 images (of 2) that are not in" in refused(cfg)
 
 
-def test_label_maps_beside_boxes(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_label_maps_beside_boxes(tmp_path: Path, cfg: Config) -> None:
     (tmp_path / "maps").mkdir()
     Image.new("L", (96, 64)).save(tmp_path / "maps" / "1.png")
     cfg.train_dataloader.dataset.data_prefix.seg = "maps"
@@ -117,8 +115,7 @@ class OfAnotherKind:
         (dict(type="OfAnotherKind"), "OfAnotherKind is no detection dataset of mmdet"),
     ],
 )
-def test_what_is_not_counted_is_said(tmp_path: Path, options: dict[str, Any], reason: str) -> None:
-    cfg = write(tmp_path, coco())
+def test_what_is_not_counted_is_said(cfg: Config, options: dict[str, Any], reason: str) -> None:
     cfg.train_dataloader.dataset.update(options)
     told = f"train_dataloader.dataset: what it gives to learn from: {reason}"
     assert told in texts(cfg, ("train",), "not checked")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mmdet.datasets import CocoDataset
+from mmengine.config import Config
 from small_datasets import NAMES, coco, detector, refused, with_annotation, write
 
 from mmvit.checks import survey as surveys
@@ -50,8 +51,7 @@ def test_a_training_without_targets_is_refused(tmp_path: Path) -> None:
     assert all(box["ignore_flag"] for i in range(2) for box in dataset.get_data_info(i)["instances"])
 
 
-def test_images_that_the_filter_takes_away(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_images_that_the_filter_takes_away(cfg: Config) -> None:
     cfg.train_dataloader.dataset.filter_cfg = dict(filter_empty_gt=True, min_size=65)
     assert "nothing to learn from" in refused(cfg)
     cfg.train_dataloader.dataset.filter_cfg.min_size = 64
@@ -111,8 +111,7 @@ def test_evaluation_needs_iscrowd(tmp_path: Path) -> None:
     check_start(cfg, ("train", "val"))
 
 
-def test_the_evaluators_file_must_be_there(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_the_evaluators_file_must_be_there(tmp_path: Path, cfg: Config) -> None:
     cfg.val_evaluator.ann_file = str(tmp_path / "absent.json")
     assert "absent.json (val_evaluator.ann_file): no such file" in refused(cfg, "val")
 
@@ -127,8 +126,7 @@ def test_images_are_found_wherever_mmdet_finds_them(tmp_path: Path, kind: str) -
     assert "names 1 images (of 2) that are not in" in refused(write(tmp_path, content))
 
 
-def test_a_string_where_a_tuple_of_classes_is_meant(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_a_string_where_a_tuple_of_classes_is_meant(cfg: Config) -> None:
     cfg.model.bbox_head.num_classes = 1
     cfg.train_dataloader.dataset.metainfo = dict(classes="screw")
     told = refused(cfg)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 from PIL import Image
-from small_datasets import coco, colour_image, label_map, refused, segmenter, texts, write
+from small_datasets import colour_image, label_map, refused, segmenter, texts
 from test_files import doctored
 
 from mmvit.checks.label_maps import Labels
@@ -78,8 +78,7 @@ def test_images_without_labels_need_no_folder_of_labels(tmp_path: Path) -> None:
     check_start(cfg, ("test",))
 
 
-def test_a_file_of_classes_that_ends_in_a_line_break(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_a_file_of_classes_that_ends_in_a_line_break(tmp_path: Path, cfg: Config) -> None:
     (tmp_path / "classes.txt").write_text("screw\nnut\n")
     cfg.train_dataloader.dataset.metainfo = dict(classes=str(tmp_path / "classes.txt"))
     check_start(cfg, ("train",))

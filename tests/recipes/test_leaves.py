@@ -106,8 +106,8 @@ def test_a_valid_combination_is_written_once(tmp_path: Path) -> None:
 
 
 def test_all_are_the_committed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    (tmp_path / "_base_").mkdir()
     """What the generator writes, with the hint how to write them anew: python tools/make_config.py --all --force."""
+    (tmp_path / "_base_").mkdir()
     assert main(["--all", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / f"{leaf.name}.py") for leaf in committed()]
     written = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.glob("*.py")}
