@@ -42,8 +42,8 @@ def corners(number: int = 40) -> Tensor:
     return boxes(number)[:, [0, 1, 2, 1, 2, 3, 0, 3]] + torch.rand(number, 8, dtype=torch.float64)
 
 
-def rois(of: Callable[[int], Tensor], number: int = 6) -> Tensor:
-    return torch.cat([torch.randint(0, 2, (number, 1)).double(), of(number)], 1)
+def rois(of: Callable[[int], Tensor]) -> Tensor:
+    return torch.cat([torch.randint(0, 2, (6, 1)).double(), of(6)], 1)
 
 
 def maps_and_rois(of: Callable[[int], Tensor]) -> Callable[[], tuple[Tensor, Tensor]]:
@@ -54,8 +54,8 @@ def normal(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64)
 
 
-def scores(number: int = 40) -> Tensor:
-    return torch.rand(number, dtype=torch.float64)
+def scores() -> Tensor:
+    return torch.rand(40, dtype=torch.float64)
 
 
 def convolved() -> tuple[Tensor, ...]:

@@ -118,9 +118,9 @@ def built(settings: dict[str, Any]) -> Any:
     return dataset
 
 
-def label_map(path: Path, values: Any = 1, mode: str = "L", size: tuple[int, int] = (40, 24)) -> dict[str, Any]:
+def label_map(path: Path, values: Any = 1, size: tuple[int, int] = (40, 24)) -> dict[str, Any]:
     """What a dataset of mmseg gives a pipeline, for a label map and its image of 40 x 24."""
-    Image.fromarray(np.broadcast_to(np.array(values), (size[1], size[0])).astype(np.uint8)).convert(mode).save(path)
+    Image.fromarray(np.broadcast_to(np.array(values), (size[1], size[0])).astype(np.uint8)).save(path)
     return results_of(path)
 
 

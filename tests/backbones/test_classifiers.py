@@ -31,9 +31,9 @@ def randomise(network: nn.Module) -> nn.Module:
     return network.double().eval()
 
 
-def logits(family: Family, file: Path, images: Tensor, arch: Any = None, **options: Any) -> Tensor:
+def logits(family: Family, file: Path, images: Tensor, arch: Any = None) -> Tensor:
     init_cfg = dict(type="Pretrained", checkpoint=str(file))
-    model = Classifier(family.kind, arch or family.tiny, init_cfg=init_cfg, **options)
+    model = Classifier(family.kind, arch or family.tiny, init_cfg=init_cfg)
     model.backbone.init_weights()
     with torch.no_grad():
         return model.double().eval()(images.double())

@@ -156,11 +156,10 @@ def test_packages_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def semi_supervised(root: Path, **changes: Any) -> Config:
+def semi_supervised(root: Path) -> Config:
     """A teacher and a student around a detector, with a second training set of images without labels."""
     cfg = write(root, coco())
     (root / "unlabelled.json").write_text(json.dumps(coco(annotations=[], categories=[])))
-    cfg.model.update(changes)
     cfg.model = dict(type="SemiBaseDetector", detector=cfg.model)
     labelled = cfg.train_dataloader.dataset
     steps = [dict(type="LoadImageFromFile"), dict(type="LoadEmptyAnnotations"), dict(type="PackDetInputs")]

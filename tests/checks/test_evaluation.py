@@ -15,19 +15,19 @@ from mmvit.checks.table import check_start
 pytestmark = pytest.mark.stack
 
 
-def renumbered(**changed: Any) -> dict[str, Any]:
+def renumbered() -> dict[str, Any]:
     """The two images with other ids."""
     content = coco()
     for entry in (*content["images"], *content["annotations"]):
         entry["id" if "file_name" in entry else "image_id"] += 4
-    return {**content, **changed}
+    return content
 
 
-def evaluated(root: Path, content: dict[str, Any], name: str = "other.json") -> Config:
+def evaluated(root: Path, content: dict[str, Any]) -> Config:
     """A config whose evaluator reads a file of its own."""
     cfg = write(root, coco())
-    (root / name).write_text(json.dumps(content))
-    cfg.val_evaluator.ann_file = str(root / name)
+    (root / "other.json").write_text(json.dumps(content))
+    cfg.val_evaluator.ann_file = str(root / "other.json")
     return cfg
 
 

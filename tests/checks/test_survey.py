@@ -28,10 +28,10 @@ def boxes(*rows: tuple[float, ...], size: tuple[int, int] = (640, 480), **values
     return coco(images=[dict(id=1, file_name="1.png", width=size[0], height=size[1])], annotations=entries)
 
 
-def random_boxes(count: int = 40) -> np.ndarray:
+def random_boxes() -> np.ndarray:
     generator = np.random.default_rng(0)
-    start = generator.uniform(0, 300, (count, 2))
-    return np.concatenate([start, generator.uniform(20, 150, (count, 2))], axis=1).round(1)
+    start = generator.uniform(0, 300, (40, 2))
+    return np.concatenate([start, generator.uniform(20, 150, (40, 2))], axis=1).round(1)
 
 
 def test_a_training_without_targets_is_refused(tmp_path: Path) -> None:
