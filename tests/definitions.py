@@ -1,4 +1,4 @@
-"""What tests of several operators compute with: numbers without a generator, and bilinear interpolation written out."""
+"""What tests of several operators compute with: numbers without a generator, gradients, interpolation written out."""
 
 import math
 
@@ -12,6 +12,15 @@ def wave(*shape: int, phase: float = 0.0) -> torch.Tensor:
 
 def single_wave(*shape: int, phase: float = 0.0) -> torch.Tensor:
     return wave(*shape, phase=phase).float()
+
+
+def same_gradients(result, expected, inputs, least: float = 1e-4) -> None:
+    """Two ways to compute something agree, and their gradients, which are no zeros."""
+    torch.testing.assert_close(result, expected)
+    weight = wave(*result.shape, phase=6).to(result)
+    found, wanted = (torch.autograd.grad(output, inputs, weight) for output in (result, expected))
+    torch.testing.assert_close(found, wanted)
+    assert all(gradient.abs().max() > least for gradient in wanted)
 
 
 def sample(plane: list[list[float]], y: float, x: float) -> float:

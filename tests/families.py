@@ -33,6 +33,25 @@ class Family:
     def build(self, arch: Any = None, **options: Any) -> Pyramid:
         return MODELS.build(dict(type=f"mmvit.{self.name}", arch=self.tiny if arch is None else arch, **options))
 
+    def initialised(self, arch: Any = None, seed: int = 0, **options: Any) -> Pyramid:
+        """Build a model with initial weights, the same ones each time."""
+        torch.manual_seed(seed)
+        model = self.build(arch, **options)
+        model.init_weights()
+        return model
+
+    def randomised(self, arch: Any = None, seed: int = 0, **options: Any) -> Pyramid:
+        """Build a model in float64, no tensor of which is all zeros or ones, with statistics in its batch norms."""
+        model = self.initialised(arch, seed, **options)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+            for module in model.modules():
+                if isinstance(module, _BatchNorm):
+                    module.running_mean.normal_()
+                    module.running_var.uniform_(0.5, 2)
+        return model.double()
+
     @property
     def archs(self) -> dict[str, Any]:
         return dict(self.kind.record.archs)
@@ -105,26 +124,19 @@ def t2t_released_name(name: str) -> str | None:
     return name.removeprefix("embedding.")
 
 
+STAGES: dict[str, Any] = dict(depths=[1, 1, 2, 1], dims=[8, 16, 24, 32], mlp_ratios=[2, 2, 2, 2])
+REDUCING: dict[str, Any] = dict(STAGES, heads=[1, 2, 3, 4], reductions=[8, 4, 2, 1])
 FAMILIES = [
     Family(
         name="PVT",
-        tiny=dict(
-            depths=[1, 1, 2, 1], dims=[8, 16, 24, 32], heads=[1, 2, 3, 4], mlp_ratios=[2, 2, 2, 2], reductions=[8, 4, 2, 1]
-        ),
+        tiny=REDUCING,
         golden=("pvt_small",),
         classifier=pvt_classifier,
         released=released_name,
     ),
     Family(
         name="PVTv2",
-        tiny=dict(
-            depths=[1, 1, 2, 1],
-            dims=[8, 16, 24, 32],
-            heads=[1, 2, 3, 4],
-            mlp_ratios=[2, 2, 2, 2],
-            reductions=[8, 4, 2, 1],
-            linear=False,
-        ),
+        tiny=dict(REDUCING, linear=False),
         golden=("pvt_v2_b1", "pvt_v2_b2_li"),
         classifier=head,
         released=released_name,
@@ -161,12 +173,23 @@ FAMILIES = [
     ),
     Family(
         name="VAN",
-        tiny=dict(depths=[1, 1, 2, 1], dims=[8, 16, 24, 32], mlp_ratios=[2, 2, 2, 2]),
+        tiny=STAGES,
         golden=("van_b1",),
         classifier=head,
         released=released_name,
     ),
 ]
+BY_NAME = {family.name: family for family in FAMILIES}
+
+
+def images(height: int = 70, width: int = 100, batch: int = 2, channels: int = 3) -> torch.Tensor:
+    """The same random images each time."""
+    return torch.randn(batch, channels, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def idle(model: torch.nn.Module) -> list[str]:
+    """Names of the parameters that got no gradient, or one of zeros."""
+    return [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
 
 
 def released_state(family: Family, model: Pyramid) -> dict[str, torch.Tensor]:

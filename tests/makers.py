@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
@@ -44,6 +45,17 @@ def leave_unformatted() -> None:
     """Show and save configs as they are: yapf would take a second for each, half the time of a tiny training."""
     for module in (mmengine.config.config, yapf.yapflib.yapf_api):  # the stacks import it at different places
         module.FormatCode = lambda code, **_: (code, False)  # type: ignore[attr-defined]
+
+
+def run_python(
+    *words: str | Path, cwd: Path | None = None, status: int = 0, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run Python with some words in a process of its own, which has to end with a status."""
+    command = [sys.executable, *map(str, words)]
+    whole = {**os.environ, **environment}
+    done = subprocess.run(command, cwd=cwd, env=whole, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
 
 
 class Planted:

@@ -13,7 +13,7 @@ from mmengine.registry import DATASETS
 from PIL import Image
 
 from mmvit.checks.plan import Plan
-from mmvit.checks.table import examine
+from mmvit.checks.table import check_start, examine
 from mmvit.config.files import load_config
 from mmvit.data.reading import name_files
 from mmvit.errors import InputError
@@ -90,6 +90,11 @@ def refusal(call: Callable[..., Any], *arguments: Any) -> str:
     return str(raised.value)
 
 
+def refused(cfg: Config, *splits: str) -> str:
+    """What stops a run before it begins; without `splits` one that reads the training data."""
+    return refusal(check_start, cfg, splits or ("train",))
+
+
 def colour_image(path: Path, mode: str = "RGB") -> str:
     image = Image.new("RGB", (40, 24), COLOUR)
     (image.quantize() if mode == "P" else image.convert(mode)).save(path)
@@ -113,9 +118,9 @@ def built(settings: dict[str, Any]) -> Any:
     return dataset
 
 
-def label_map(path: Path, values: Any = 1, mode: str = "L", size: tuple[int, int] = (40, 24)) -> dict[str, Any]:
+def label_map(path: Path, values: Any = 1, size: tuple[int, int] = (40, 24)) -> dict[str, Any]:
     """What a dataset of mmseg gives a pipeline, for a label map and its image of 40 x 24."""
-    Image.fromarray(np.broadcast_to(np.array(values), (size[1], size[0])).astype(np.uint8)).convert(mode).save(path)
+    Image.fromarray(np.broadcast_to(np.array(values), (size[1], size[0])).astype(np.uint8)).save(path)
     return results_of(path)
 
 

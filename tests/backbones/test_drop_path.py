@@ -12,9 +12,7 @@ WITHOUT = {"VOLO": 2}  # leading blocks: its outlookers, as in the authors' code
 
 def built(family: Family) -> tuple[nn.Module, list[nn.Module]]:
     """Return a model of random weights, and its blocks in order."""
-    torch.manual_seed(0)
-    model = family.build(drop_path_rate=0.3)
-    model.init_weights()
+    model = family.initialised(drop_path_rate=0.3)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "layer_scale" in name:

@@ -7,35 +7,18 @@ import torch
 from families import FAMILIES, Family
 from makers import each_family, needs_exporting
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import prune
 
 from mmvit.compat.versions import flop_counter
 from mmvit.layers import bands
 from mmvit.layers.mlp import Mlp, MlpBase
 from mmvit.layers.parts import to_map, to_tokens
-from mmvit.pyramid import Pyramid
 
 each_attentive = pytest.mark.parametrize(
     "family", [family for family in FAMILIES if family.attends], ids=lambda family: family.name
 )
 TAPPED = [family for family in FAMILIES if family.kind.tapped]
 each_tapped = pytest.mark.parametrize("family", TAPPED, ids=lambda family: family.name)
-
-
-def build(family: Family, seed: int = 0, **options: object) -> Pyramid:
-    """A tiny backbone in float64, no tensor of which is all zeros or ones, with statistics in its batch norms."""
-    torch.manual_seed(seed)
-    model = family.build(**options)
-    model.init_weights()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.1)
-        for module in model.modules():
-            if isinstance(module, _BatchNorm):
-                module.running_mean.normal_()
-                module.running_var.uniform_(0.5, 2)
-    return model.double()
 
 
 def images(height: int = 70, width: int = 100, batch: int = 2) -> Tensor:
@@ -63,22 +46,18 @@ def step(model: nn.Module, inputs: Tensor) -> list[Tensor]:
 def test_bands_change_no_map_and_no_gradient(
     family: Family, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = build(family, **options).train()
+    model, given = family.randomised(**options).train(), images(300, 100)
     use_bands(monkeypatch, False)
-    whole = step(model, images(300, 100))
+    whole = step(model, given)
     use_bands(monkeypatch, True)
-    for ours, expected in zip(step(model, images(300, 100)), whole, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(step(model, given), whole, rtol=1e-9, atol=1e-12)
     with torch.no_grad():
-        for ours, expected in zip(
-            model.eval()(images(300, 100)), model(images(300, 100).clone().requires_grad_()), strict=True
-        ):
-            torch.testing.assert_close(ours, expected)
+        torch.testing.assert_close(model.eval()(given), model(given.clone().requires_grad_()))
 
 
 @each_family
 def test_multiply_adds_are_counted_without_bands(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, inputs = build(family), images(320, 96, batch=1)
+    model, inputs = family.randomised(), images(320, 96, batch=1)
 
     def counted() -> int:
         with torch.no_grad(), flop_counter(model) as counter:
@@ -93,7 +72,7 @@ def test_multiply_adds_are_counted_without_bands(family: Family, monkeypatch: py
 
 @each_family
 def test_hooks_on_parameters_see_one_gradient(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = build(family).train()
+    model = family.randomised().train()
     seen: list[str] = []
     for name, parameter in model.named_parameters():
         parameter.register_hook(lambda gradient, name=name: seen.append(name) or 2 * gradient)
@@ -103,8 +82,7 @@ def test_hooks_on_parameters_see_one_gradient(family: Family, monkeypatch: pytes
         seen.clear()
         found.append(step(model, images(300, 100)))
         assert sorted(seen) == sorted(name for name, _ in model.named_parameters())
-    for ours, expected in zip(*found, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
 
 
 @each_family
@@ -119,7 +97,7 @@ def test_bands_keep_nothing_wide(family: Family, monkeypatch: pytest.MonkeyPatch
             tensors[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
             return tensor
 
-        model = build(family).train()
+        model = family.randomised().train()
         if not used:
             for name, module in model.named_modules():
                 if name.endswith(".mlp.fc1"):
@@ -137,7 +115,7 @@ def test_bands_under_autocast(family: Family, monkeypatch: pytest.MonkeyPatch) -
     """Of five models together: where rounding to bfloat16 falls in one of them is chance."""
     away, length = torch.zeros(2, dtype=torch.float64)
     for seed in range(5):
-        model = build(family, seed).float().train()
+        model = family.randomised(seed=seed).float().train()
         found = []
         for used in (False, True):
             use_bands(monkeypatch, used)
@@ -173,14 +151,13 @@ def test_a_changed_last_layer_keeps_its_gradients(change: str, monkeypatch: pyte
         use_bands(monkeypatch, used)
         mapped = mlp(tokens)
         found.append([mapped, *torch.autograd.grad(mapped.square().sum(), list(mlp.parameters()))])
-    for ours, expected in zip(*found, strict=True):
-        torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(*found)
 
 
 @each_family
 def test_hooks_on_modules_see_the_whole_image(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
     """Norms, and each layer of an MLP: whoever watches a part sees it called once an image, with all tokens."""
-    model = build(family).eval()
+    model = family.randomised().eval()
     mlps = [(name, module) for name, module in model.named_modules() if isinstance(module, MlpBase)]
     name, mlp = max(mlps, key=lambda entry: entry[1].width)
     parts = {part: module for part, module in mlp.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
@@ -197,7 +174,7 @@ def test_hooks_on_modules_see_the_whole_image(family: Family, monkeypatch: pytes
 @each_family
 def test_bands_are_used(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without hooks, the widest MLP runs several times an image: what the other tests compare is not one form with itself."""
-    model = build(family).eval()
+    model = family.randomised().eval()
     calls: list[str] = []
     for name, module in model.named_modules():
         if isinstance(module, MlpBase):
@@ -212,7 +189,7 @@ def test_bands_are_used(family: Family, monkeypatch: pytest.MonkeyPatch) -> None
 @needs_exporting
 def test_exported_mlps_do_not_move_the_hidden_layer(family: Family, changed: str) -> None:
     """Runtimes copy at each transposition: they are narrow, unless a layer was replaced or is hooked, which has to count."""
-    model = build(family).eval()
+    model = family.randomised().eval()
     mlp = max((module for module in model.modules() if isinstance(module, MlpBase)), key=lambda module: module.width)
     given: list[tuple[object, ...]] = []
     handle = mlp.register_forward_pre_hook(lambda module, inputs: given.append(inputs))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES, Family
+from families import FAMILIES
 from golden import recipe
 
 FOLDER = Path(__file__).parent.parent / "golden"
@@ -23,8 +23,10 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     golden = json.loads((FOLDER / f"{variant}.json").read_text())
     file = tmp_path_factory.mktemp("golden") / f"{variant}.pth"
     torch.save({name: torch.from_numpy(recipe.tensor_for(name, tuple(shape))) for name, shape, _ in golden["state"]}, file)
-    model = build(family, variant, file)
-    return golden, model
+    arch = variant.removeprefix(f"{family.kind.record.name}_")
+    model = family.build(arch, **family.bare, init_cfg=dict(type="Pretrained", checkpoint=str(file))).double()
+    model.init_weights()
+    return golden, model.eval()
 
 
 def test_gradients_are_the_authors(case: tuple) -> None:
@@ -32,7 +34,8 @@ def test_gradients_are_the_authors(case: tuple) -> None:
     expected = json.loads((FOLDER / "gradients.json").read_text())[golden["variant"]]
     image = torch.from_numpy(recipe.image(96, 128, batch=2)).requires_grad_()
     model.zero_grad()
-    loss = sum((level * weights(number, level.shape)).mean() for number, level in enumerate(model(image)))
+    weighted = (level * torch.from_numpy(recipe.weights(number, level.shape)) for number, level in enumerate(model(image)))
+    loss = sum(level.mean() for level in weighted)
     loss.backward()
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     ours = {name: gradients[model.record.our_name(name)] for name in expected if name != "image"} | {"image": image.grad}
@@ -43,18 +46,6 @@ def test_gradients_are_the_authors(case: tuple) -> None:
         error = np.vdot(gradient, recipe.tensor_for(f"{name}.gradient", gradient.shape)) - product
         assert abs(np.linalg.norm(gradient) - norm) <= 1e-5 * norm, name
         assert abs(error) <= 1e-5 * norm, name
-
-
-def weights(level: int, shape: torch.Size) -> torch.Tensor:
-    """What the loss multiplies a map with, so that its gradient is not the same everywhere."""
-    return torch.from_numpy(np.random.default_rng([77, level, *shape]).standard_normal(shape))
-
-
-def build(family: Family, variant: str, file: Path) -> torch.nn.Module:
-    arch = variant.removeprefix(f"{family.kind.record.name}_")
-    model = family.build(arch, **family.bare, init_cfg=dict(type="Pretrained", checkpoint=str(file))).double()
-    model.init_weights()
-    return model.eval()
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,18 @@
 """Depthwise convolutions by phases and gathered outlook attention equal their definitions."""
 
-import subprocess
-import sys
 from copy import deepcopy
 
 import pytest
 import torch
-from families import FAMILIES
-from makers import needs_compiling
+from families import BY_NAME
+from makers import HOME, needs_compiling, run_python
 from torch import Tensor, nn
 from torch.profiler import profile
 
 from benchmarks.written_out import outlook_attention
-from mmvit.backbones.van import VAN
 from mmvit.backbones.van_depthwise import convolve, depthwise, gradient_of_kernels
 from mmvit.backbones.volo import OutlookAttention
-from mmvit.backbones.volo_outlook import Outlook, gather, scatter
+from mmvit.backbones.volo_outlook import Outlook
 from mmvit.compat.versions import is_compiling, is_exporting
 
 
@@ -31,8 +28,7 @@ def test_depthwise_is_the_convolution(size: tuple[int, int], kernel: int, dilati
         [mixed, *torch.autograd.grad(mixed.square().sum(), wanted)]
         for mixed in (depthwise(convolution, feature_map), convolution(feature_map))
     ]
-    for ours, expected in zip(*found, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-10)
     for parameter in wanted[1:]:
         parameter.requires_grad_(False)
     (alone,) = torch.autograd.grad(depthwise(convolution, feature_map).square().sum(), feature_map)
@@ -90,8 +86,7 @@ class Whole(nn.Module):
 @needs_compiling
 def test_compiled_maps_of_a_batch_of_one_are_channels_last() -> None:
     """Otherwise torch copies each of them around its convolutions. Nine copies a block are phases of dilated kernels."""
-    (van,) = (family for family in FAMILIES if family.kind is VAN)
-    model = VAN(van.tiny, out_indices=(0,)).eval()
+    model = BY_NAME["VAN"].build(out_indices=(0,)).eval()
     images = torch.randn(1, 3, 64, 64).contiguous(memory_format=torch.channels_last)
     compiled = torch.compile(model)
     with torch.no_grad():
@@ -113,15 +108,7 @@ def test_outlook_is_unfold_product_fold(grid: tuple[int, int]) -> None:
         [mixed, *torch.autograd.grad(mixed, [tokens, *attention.parameters()], upstream)]
         for mixed in (attention(tokens, grid), outlook_attention(attention, tokens, grid))
     ]
-    for ours, expected in zip(*found, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("grid", [(6, 4), (5, 7)])
-def test_gathering_and_adding_are_adjoint(grid: tuple[int, int]) -> None:
-    values = torch.randn(2, *grid, 3, 4, dtype=torch.float64)
-    windows = torch.randn_like(gather(values))
-    torch.testing.assert_close((gather(values) * windows).sum(), (values * scatter(windows, *grid)).sum())
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-12)
 
 
 def test_outlook_has_first_and_second_derivatives() -> None:
@@ -131,26 +118,10 @@ def test_outlook_has_first_and_second_derivatives() -> None:
     assert torch.autograd.gradgradcheck(Outlook.apply, (weights, values), nondet_tol=1e-12)
 
 
-TRITON = """
-import torch
-from mmvit.backbones import volo_outlook, volo_triton
-
-torch.manual_seed(0)
-for batch, height, width, heads, dim in ((2, 3, 5, 2, 12), (1, 2, 34, 1, 16)):  # the second takes two programs a row
-    rows, columns = (height + 1) // 2, (width + 1) // 2
-    values, other = torch.randn(2, batch, height, width, heads, dim)
-    weights = torch.randn(batch, rows, columns, heads, 9, 9)
-    for chosen in (weights, weights.transpose(-1, -2)):
-        torch.testing.assert_close(volo_triton.mix(chosen, values), volo_outlook.mix(chosen, values), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(volo_triton.outer(other, values), volo_outlook.outer(other, values), rtol=1e-4, atol=1e-4)
-print("equal")
-"""
-
-
 @pytest.mark.slow
 @needs_compiling
-def test_triton_kernels_equal_their_reference_in_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_triton_kernels_equal_their_reference_in_the_interpreter() -> None:
+    """The test of a device, in a process of its own."""
     pytest.importorskip("triton", reason="comes with PyTorch for Linux and CUDA")
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
-    ran = subprocess.run([sys.executable, "-c", TRITON], capture_output=True, text=True)
-    assert ran.stdout == "equal\n", ran.stderr
+    words = ["pytest", "-q", "-k", "triton", "--device", "cpu", "-p", "no:cacheprovider", "tests/gpu/test_device_backbones.py"]
+    assert "3 passed" in run_python("-m", *words, cwd=HOME, TRITON_INTERPRET="1").stdout

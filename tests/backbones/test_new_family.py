@@ -1,11 +1,9 @@
 """A new family costs its file, a row of the tests' data and a row of the recipes: `tests/newcomer` has those of a toy."""
 
 import re
-import subprocess
-import sys
 
 import pytest
-from makers import HOME
+from makers import HOME, run_python
 
 pytestmark = [pytest.mark.stack, pytest.mark.once, pytest.mark.slow]
 
@@ -13,11 +11,8 @@ PATHS = [str(HOME / folder) for folder in ("", "tests", "tests/newcomer")]
 NEEDS_GOLDEN = "test_tensors_are_those_of_the_released_files"  # and the 40 archs of today, which another test counts
 
 
-def run(*arguments: str) -> str:
-    code = f"import sys; sys.path[:0] = {PATHS!r}; import seventh; " + arguments[-1]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HOME)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
+def run(code: str) -> str:
+    return run_python("-c", f"import sys; sys.path[:0] = {PATHS!r}; import seventh; {code}", cwd=HOME).stdout
 
 
 def test_contract_loading_and_layer_decay() -> None:

@@ -1,13 +1,11 @@
 """A backbone as any PyTorch module: made by name, compiled, exported, in low precision."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from families import FAMILIES, Family, released_state
-from makers import each_family, needs_compiling, needs_exporting, tiers
+from families import BY_NAME, FAMILIES, Family, images, released_state
+from makers import each_family, needs_compiling, needs_exporting, run_python, tiers
 
 import mmvit
 from mmvit.backbones.t2t_tokens import Performer, Split
@@ -19,20 +17,8 @@ from mmvit.weights.downloads import fetch
 from mmvit.zoo import find
 
 
-def initialised(family: Family, **options: object) -> torch.nn.Module:
-    torch.manual_seed(0)
-    model = family.build(**options)
-    model.init_weights()
-    return model
-
-
-def images(height: int = 70, width: int = 100) -> torch.Tensor:
-    return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
-
-
 def assert_close(maps: tuple, expected: tuple) -> None:
-    for one, two in zip(maps, expected, strict=True):
-        torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(maps, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_all_archs_have_a_name() -> None:
@@ -46,15 +32,13 @@ def test_all_archs_have_a_name() -> None:
 
 
 def test_create_takes_a_file_and_options(tmp_path: Path) -> None:
-    row = next(family for family in FAMILIES if family.name == "PVTv2")
-    source = row.build("b0")
-    source.init_weights()
+    row = BY_NAME["PVTv2"]
+    source = row.initialised("b0")
     torch.save(released_state(row, source), tmp_path / "pvt_v2_b0.pth")
     encoder = mmvit.create("pvt_v2_b0", checkpoint=tmp_path / "pvt_v2_b0.pth", out_indices=(1, 2))
     assert encoder.out_channels == (64, 160)
     assert [tuple(level.shape) for level in encoder(images(64, 64))] == [(2, 64, 8, 8), (2, 160, 4, 4)]
-    for name, value in encoder.state_dict().items():
-        assert torch.equal(value, source.state_dict()[name])
+    assert all(torch.equal(value, source.state_dict()[name]) for name, value in encoder.state_dict().items())
     with pytest.raises(mmvit.InputError, match=r"did you mean .*van_b2"):
         mmvit.create("van_2")
     with pytest.raises(TypeError, match="depth"):
@@ -84,7 +68,7 @@ def test_rows_of_released_files(family: Family) -> None:
 
 def test_init_cfg_takes_the_name_of_a_released_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
-    row = next(family for family in FAMILIES if family.name == "VOLO")
+    row = BY_NAME["VOLO"]
     (tmp_path / "checkpoints").mkdir()
     file = tmp_path / "checkpoints" / "d1_224_84.2.pth.tar"
     source = row.build("d1")
@@ -124,12 +108,6 @@ sys.meta_path.insert(0, Absent())
 """
 
 
-def without(names: tuple[str, ...], code: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a process in which some packages are not there."""
-    program = f"NAMES = {names}\n{BLOCKED}\n{code}"
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-
-
 def test_other_toolkits_need_mmengine_alone() -> None:
     code = """
 import torch, mmvit, mmvit.timm, timm
@@ -139,22 +117,23 @@ print(len(mmvit.create("van_b0")(images)))
 print(len(timm.create_model("mmvit_van_b0", features_only=True)(images)))
 print(type(detector("van_b0", "retinanet", num_classes=2)).__name__)
 """
-    done = without(("mmcv", "mmdet", "mmseg"), code)
-    assert done.stdout.split() == ["4", "4", "RetinaNet"], done.stderr[-2000:]
+    done = run_python("-c", f"NAMES = ('mmcv', 'mmdet', 'mmseg')\n{BLOCKED}\n{code}")
+    assert done.stdout.split() == ["4", "4", "RetinaNet"]
 
 
 @pytest.mark.parametrize("package", ["mmvit", "mmvit.timm", "mmvit.torchvision"])
 def test_without_mmengine_it_says_what_to_install(package: str) -> None:
-    done = without(("mmengine",), f"import {package}")
-    assert "ModuleNotFoundError: mmvit needs mmengine" in done.stderr
-    assert "pip install 'mmvit[openmmlab]'" in done.stderr
+    told = run_python("-c", f"NAMES = ('mmengine',)\n{BLOCKED}\nimport {package}", status=1).stderr
+    assert "ModuleNotFoundError: mmvit needs mmengine" in told
+    assert "pip install 'mmvit[openmmlab]'" in told
+    assert "mmvit[onedl]" in told
 
 
 @pytest.mark.parametrize("family", tiers(FAMILIES, lambda family: family.name == "VAN", lambda family: family.name))
 @needs_compiling
 def test_compiles_without_graph_breaks(family: Family) -> None:
     torch._dynamo.reset()
-    model = initialised(family).eval()
+    model = family.initialised().eval()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     maps = compiled(images())
     assert_close(maps, model(images()))
@@ -168,7 +147,7 @@ def test_compiles_without_graph_breaks(family: Family) -> None:
 @needs_exporting
 def test_exports_for_all_multiples_of_32(family: Family) -> None:
     torch._dynamo.reset()
-    model = initialised(family).eval()
+    model = family.initialised().eval()
     batch, rows, columns = (torch.export.Dim(name, min=2, max=4096) for name in ("batch", "rows", "columns"))
     shapes = {"images": {0: batch, 2: 32 * rows, 3: 32 * columns}}
     program = torch.export.export(model, (images(96, 128),), dynamic_shapes=shapes).module()
@@ -179,7 +158,7 @@ def test_exports_for_all_multiples_of_32(family: Family) -> None:
 @each_family
 @pytest.mark.parametrize("scale", [0.0, 1e-6, 1.0, 6e4])
 def test_bfloat16_stays_finite(family: Family, scale: float) -> None:
-    model = initialised(family).train()
+    model = family.initialised().train()
     with torch.autocast("cpu", torch.bfloat16):
         maps = model(images() * scale)
         loss = sum(level.float().square().mean() for level in maps)
@@ -190,7 +169,7 @@ def test_bfloat16_stays_finite(family: Family, scale: float) -> None:
 
 @each_family
 def test_bfloat16_is_near_float32(family: Family) -> None:
-    model = initialised(family).eval()
+    model = family.initialised().eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         maps = model(images())
     with torch.no_grad():
@@ -224,7 +203,7 @@ def test_performer_features_are_float32(dtype: torch.dtype) -> None:
 
 @each_family
 def test_traces_to_a_file(family: Family, tmp_path: Path) -> None:
-    model = initialised(family).eval()
+    model = family.initialised().eval()
     with torch.no_grad():
         torch.jit.trace(model, images(300, 100), check_trace=False).save(tmp_path / "traced.pt")
         assert_close(torch.jit.load(tmp_path / "traced.pt")(images(300, 100)), model(images(300, 100)))

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
+from small_datasets import coco, write
 
 
 @pytest.fixture
@@ -11,3 +13,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return tmp_path
+
+
+@pytest.fixture
+def cfg(tmp_path: Path) -> Config:
+    """A config of ours that trains and tests on a small dataset in `tmp_path`."""
+    return write(tmp_path, coco())

@@ -12,6 +12,7 @@ import torch
 from families import Family
 from makers import each_family
 from mmengine.registry import MODELS
+from small_datasets import refusal
 
 from mmvit.backbones import PVT, VOLO, T2TViT
 from mmvit.commands.training import training
@@ -22,9 +23,7 @@ from mmvit.errors import InputError
 def test_a_forgotten_delete(family: Family) -> None:
     """mmdet's and mmseg's ResNet is what most configs start from."""
     resnet = dict(depth=50, num_stages=4, style="pytorch", dilations=(1, 1, 2, 4), norm_eval=True, frozen_stages=1)
-    with pytest.raises(InputError) as raised:
-        family.build(**resnet)
-    told = str(raised.value)
+    told = refusal(lambda: family.build(**resnet))
     assert told.startswith(f"{family.name} has no option depth=50, num_stages=4, style='pytorch', dilations=(1, 1, 2, 4);")
     assert "other backbones have depth, num_stages, style, dilations: where a base config's was merged" in told
     assert f"write backbone=dict(_delete_=True, type='mmvit.{family.name}', ...)" in told
@@ -36,10 +35,9 @@ def test_a_forgotten_delete(family: Family) -> None:
     ("wrong", "right"), [("drop_path", "drop_path_rate"), ("frozen_stage", "frozen_stages"), ("out_indice", "out_indices")]
 )
 def test_misspelt_options(family: Family, wrong: str, right: str) -> None:
-    with pytest.raises(InputError) as raised:
-        family.build(**{wrong: 1})
-    assert f"{family.name} has no option {wrong}=1; instead of {wrong} did you mean {right}?" in str(raised.value)
-    assert "_delete_" not in str(raised.value)
+    told = refusal(lambda: family.build(**{wrong: 1}))
+    assert f"{family.name} has no option {wrong}=1; instead of {wrong} did you mean {right}?" in told
+    assert "_delete_" not in told
 
 
 def test_names_are_looked_at_before_values() -> None:
@@ -54,12 +52,10 @@ def test_names_are_looked_at_before_values() -> None:
 def test_misspelt_archs(family: Family) -> None:
     name = next(iter(family.archs))
     for wrong in (f"{name}_", f"-{name}", 9000, None, [name]):
-        with pytest.raises(InputError) as raised:
-            family.build(wrong) if wrong is not None else family.kind(None)
-        assert ", ".join(family.archs) in str(raised.value)
-        assert repr(wrong) in str(raised.value)
-    with pytest.raises(InputError, match=rf"set of sizes; did you mean {name}\?"):
-        family.build(f"{name}_")
+        told = refusal(family.kind, wrong)
+        assert ", ".join(family.archs) in told
+        assert repr(wrong) in told
+    assert f"set of sizes; did you mean {name}?" in refusal(family.build, f"{name}_")
 
 
 def test_archs_that_the_command_line_makes_numbers() -> None:

@@ -9,7 +9,7 @@ from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
-from small_datasets import COLOUR, NAMES, STRANGE_NAME, coco, detector, refusal, texts, with_annotation, write
+from small_datasets import COLOUR, NAMES, STRANGE_NAME, coco, detector, refused, texts, with_annotation, write
 
 from mmvit.checks.table import check_start
 
@@ -41,7 +41,7 @@ def left_out(cfg: Config, *verdicts: str) -> list[str]:
     ],
 )
 def test_annotations_that_stop_mmdet(tmp_path: Path, values: dict[str, Any], told: str) -> None:
-    message = refusal(check_start, write(tmp_path, with_annotation(**values)), ("train",))
+    message = refused(write(tmp_path, with_annotation(**values)))
     assert message.startswith(f"{tmp_path}/ann.json (train_dataloader.dataset.ann_file): annotations that cannot be used\n")
     assert told in message
     assert message.endswith("as COCO has them. Correct them or take them out")
@@ -62,7 +62,7 @@ def test_annotations_that_stop_mmdet(tmp_path: Path, values: dict[str, Any], tol
     ],
 )
 def test_lists_that_stop_mmdet(tmp_path: Path, what: str, entries: list, told: str) -> None:
-    message = refusal(check_start, write(tmp_path, coco(**{what: entries})), ("train",))
+    message = refused(write(tmp_path, coco(**{what: entries})))
     assert f"{what} that cannot be used" in message
     assert told in message
 
@@ -80,18 +80,15 @@ def test_lists_that_stop_mmdet(tmp_path: Path, what: str, entries: list, told: s
     ],
 )
 def test_files_that_are_no_annotations(tmp_path: Path, content: bytes, told: str) -> None:
-    message = refusal(check_start, write(tmp_path, content), ("train",))
+    message = refused(write(tmp_path, content))
     assert f"{tmp_path}/ann.json (train_dataloader.dataset.ann_file)" in message
     assert told in message
 
 
-def test_folder_in_the_place_of_the_file(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_folder_in_the_place_of_the_file(tmp_path: Path, cfg: Config) -> None:
     (tmp_path / "ann.json").unlink()
     (tmp_path / "ann.json").mkdir()
-    assert "ann.json (train_dataloader.dataset.ann_file) cannot be read: Is a directory" in refusal(
-        check_start, cfg, ("train",)
-    )
+    assert "ann.json (train_dataloader.dataset.ann_file) cannot be read: Is a directory" in refused(cfg)
 
 
 LEFT_OUT = [
@@ -144,7 +141,7 @@ def test_what_mmdet_leaves_out_is_said(tmp_path: Path, values: dict[str, Any], r
 def test_masks_that_cannot_be_used(tmp_path: Path, mask: Any, told: str) -> None:
     """Two of these end the process that draws them, without a word."""
     write(tmp_path, with_annotation(segmentation=mask))
-    assert told in refusal(check_start, detector(tmp_path, "mask_rcnn"), ("train",))
+    assert told in refused(detector(tmp_path, "mask_rcnn"))
     check_start(detector(tmp_path), ("train",))  # boxes alone need none
 
 
@@ -175,10 +172,9 @@ def test_names_of_categories_that_are_no_classes_may_be_shared(tmp_path: Path) -
     check_start(write(tmp_path, coco(categories=coco()["categories"] + shared)), ("train",))
 
 
-def test_classes_that_are_numbers(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_classes_that_are_numbers(cfg: Config) -> None:
     cfg.train_dataloader.dataset.metainfo = dict(classes=(0, 1))
-    assert "metainfo.classes of CocoDataset has 0, 1 (int), expected names" in refusal(check_start, cfg, ("train",))
+    assert "metainfo.classes of CocoDataset has 0, 1 (int), expected names" in refused(cfg)
 
 
 def test_names_with_spaces_and_other_letters(tmp_path: Path) -> None:
@@ -192,7 +188,7 @@ def test_names_with_spaces_and_other_letters(tmp_path: Path) -> None:
         assert DATASETS.build(cfg.train_dataloader.dataset)[0]["inputs"].shape[0] == 3
     image["file_name"] = unicodedata.normalize("NFD", image["file_name"])
     write(root, coco(images=[image], annotations=[]))
-    message = refusal(check_start, cfg, ("train",))
+    message = refused(cfg)
     assert (
         r"The folder has '\xdcber \u9e1f mit Leerzeichen.png': other capitals or another Unicode form than 'U\u0308ber"
         in message

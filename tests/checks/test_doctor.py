@@ -1,19 +1,19 @@
 """What the doctor finds in configs and installations, whole ones and broken ones; it never ends in a traceback."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from families import FAMILIES, released_state
-from makers import write_coco
+from hubs import served
+from makers import run_python, write_coco
 
 from mmvit.checks import doctor
 from mmvit.checks.doctor import check_stack, check_timm, examine
@@ -37,39 +37,20 @@ def findings(**options: Any) -> dict[str, Finding]:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Address of a web server on this machine that has 3 MB at /pvt_tiny.pth and nothing else."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.send_response(200 if self.path == "/pvt_tiny.pth" else 404)
-            self.send_header("Content-Length", "3000000")
-            self.end_headers()
-
-        def log_message(self, *words: object) -> None:
-            pass
-
+    (folder / "served").mkdir()
+    (folder / "served" / "pvt_tiny.pth").write_bytes(bytes(3_000_000))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    service = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=service.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{service.server_port}"
-    service.shutdown()
-    service.server_close()
+    with served(partial(SimpleHTTPRequestHandler, directory=folder / "served")) as address:
+        yield address
 
 
 def test_broken_installations_get_no_traceback(folder: Path) -> None:
     """Compat switched off, and a timm that does not import: both are findings, and the config's check says what stops it."""
     (folder / "timm.py").write_text("raise ImportError('timm is broken on this machine')")
     path = f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    done = subprocess.run(
-        [sys.executable, "-m", "mmvit", "doctor", LEAF],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path, "MMVIT_COMPAT": "0"},
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 1
+    done = run_python("-m", "mmvit", "doctor", LEAF, status=1, PYTHONPATH=path, MMVIT_COMPAT="0")
     assert "Traceback" not in done.stdout + done.stderr
     said = {line.split()[1]: line for line in done.stdout.splitlines() if line.startswith(("ok ", "wrong"))}
     assert said["compat"].startswith("wrong")
@@ -196,8 +177,6 @@ def test_the_doctor_says_which_forms_run(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 OFFICIAL = {"mmengine": "0.10.7", "mmcv-lite": "2.1.0", "mmdet": "3.3.0", "mmsegmentation": "1.2.2"}
-
-
 FORKS = {"onedl-mmengine": "0.10.12", "onedl-mmcv": "2.3.6", "onedl-mmdetection": "3.5.1", "onedl-mmsegmentation": "1.4.2"}
 
 

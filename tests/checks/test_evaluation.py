@@ -8,33 +8,33 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, EVALUATOR, DefaultScope
-from small_datasets import coco, refusal, texts, with_annotation, write
+from small_datasets import coco, refused, texts, with_annotation, write
 
 from mmvit.checks.table import check_start
 
 pytestmark = pytest.mark.stack
 
 
-def renumbered(**changed: Any) -> dict[str, Any]:
+def renumbered() -> dict[str, Any]:
     """The two images with other ids."""
     content = coco()
     for entry in (*content["images"], *content["annotations"]):
         entry["id" if "file_name" in entry else "image_id"] += 4
-    return {**content, **changed}
+    return content
 
 
-def evaluated(root: Path, content: dict[str, Any], name: str = "other.json") -> Config:
+def evaluated(root: Path, content: dict[str, Any]) -> Config:
     """A config whose evaluator reads a file of its own."""
     cfg = write(root, coco())
-    (root / name).write_text(json.dumps(content))
-    cfg.val_evaluator.ann_file = str(root / name)
+    (root / "other.json").write_text(json.dumps(content))
+    cfg.val_evaluator.ann_file = str(root / "other.json")
     return cfg
 
 
 @pytest.mark.parametrize("number", [0, "12", "a"])
 def test_ids_that_pycocotools_takes_for_none(tmp_path: Path, number: Any) -> None:
     cfg = write(tmp_path, with_annotation(id=number))
-    told = refusal(check_start, cfg, ("val",))
+    told = refused(cfg, "val")
     assert f"1 annotations have an id of 0, or of text (ids {number})" in told
     assert "Number the annotations from 1" in told
     check_start(cfg, ("train",))
@@ -57,7 +57,7 @@ def test_pycocotools_takes_0_for_none() -> None:
 
 
 def test_an_evaluator_with_other_ids(tmp_path: Path) -> None:
-    told = refusal(check_start, evaluated(tmp_path, renumbered()), ("val",))
+    told = refused(evaluated(tmp_path, renumbered()), "val")
     assert "2 of its images have other ids than in" in told
     assert "1.png is 5 and 1" in told
     text = coco()
@@ -65,28 +65,27 @@ def test_an_evaluator_with_other_ids(tmp_path: Path) -> None:
         entry["id"] = str(entry["id"])
     for entry in text["annotations"]:
         entry["image_id"] = str(entry["image_id"])
-    assert "1.png is '1' and 1" in refusal(check_start, evaluated(tmp_path, text), ("val",))
+    assert "1.png is '1' and 1" in refused(evaluated(tmp_path, text), "val")
     other = coco(images=[dict(id=1, file_name="9.png", width=96, height=64)], annotations=coco()["annotations"][:1])
-    assert "it lacks 1 of the 2 images" in refusal(check_start, evaluated(tmp_path, other), ("val",))
+    assert "it lacks 1 of the 2 images" in refused(evaluated(tmp_path, other), "val")
 
 
-def test_several_sets_with_one_evaluator(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_several_sets_with_one_evaluator(tmp_path: Path, cfg: Config) -> None:
     (tmp_path / "b.json").write_text(json.dumps(coco()))
     first = cfg.val_dataloader.dataset
     second = {**first, "ann_file": "b.json"}
     cfg.val_dataloader.dataset = dict(type="ConcatDataset", datasets=[first, second])
-    told = refusal(check_start, cfg, ("val",))
+    told = refused(cfg, "val")
     assert "share 2 ids of images (1, 2)" in told
     assert "type='MultiDatasetsEvaluator'" in told
     (tmp_path / "b.json").write_text(json.dumps(renumbered()))
-    assert "pycocotools stops at the images that it does not know" in refusal(check_start, cfg, ("val",))
+    assert "pycocotools stops at the images that it does not know" in refused(cfg, "val")
     metrics = [dict(type="CocoMetric", ann_file=str(tmp_path / name)) for name in ("ann.json", "b.json")]
     cfg.val_evaluator = dict(type="MultiDatasetsEvaluator", metrics=metrics, dataset_prefixes=["a", "b"])
     check_start(cfg, ("val",))
     metrics[1]["ann_file"] = str(tmp_path / "ann.json")
     cfg.val_evaluator = dict(type="MultiDatasetsEvaluator", metrics=metrics, dataset_prefixes=["a", "b"])
-    assert "(val_evaluator.metrics.1.ann_file): 2 of its images have other ids" in refusal(check_start, cfg, ("val",))
+    assert "(val_evaluator.metrics.1.ann_file): 2 of its images have other ids" in refused(cfg, "val")
 
 
 def test_more_objects_than_detections(tmp_path: Path) -> None:
@@ -107,14 +106,14 @@ def test_a_validation_without_objects_ranks_nothing(tmp_path: Path, kind: str) -
         entry.update(iscrowd=1, segmentation=dict(size=[64, 96], counts=[6144]))
     cfg = write(tmp_path, content)
     cfg.default_hooks.checkpoint.save_best = "auto"
-    assert "the best checkpoint (save_best='auto') would be the first" in refusal(check_start, cfg, ("val",))
+    assert "the best checkpoint (save_best='auto') would be the first" in refused(cfg, "val")
     cfg.default_hooks.checkpoint.pop("save_best")
     assert any("every figure is -1 or nan" in text for text in texts(cfg, ("val",), "doubtful"))
 
 
 @pytest.mark.parametrize("mark", ["iscrowd", "ignore"])
 def test_marks_that_are_text(tmp_path: Path, mark: str) -> None:
-    assert "that is text" in refusal(check_start, write(tmp_path, with_annotation(**{mark: "0"})), ("train",))
+    assert "that is text" in refused(write(tmp_path, with_annotation(**{mark: "0"})))
 
 
 def test_ignored_annotations_are_counted(tmp_path: Path) -> None:
@@ -126,9 +125,8 @@ def test_ignored_annotations_are_counted(tmp_path: Path) -> None:
     assert "1 annotations (ids 7)" in told
 
 
-def test_several_sets_are_measured_as_the_message_says(tmp_path: Path) -> None:
+def test_several_sets_are_measured_as_the_message_says(tmp_path: Path, cfg: Config) -> None:
     """Perfect predictions for two sets that share the ids of their images give 1 in both."""
-    cfg = write(tmp_path, coco())
     (tmp_path / "b.json").write_text(json.dumps(coco()))
     first = {**cfg.val_dataloader.dataset, "pipeline": [dict(type="LoadAnnotations", with_bbox=True)]}
     metrics = [dict(type="CocoMetric", ann_file=str(tmp_path / name)) for name in ("ann.json", "b.json")]

@@ -8,16 +8,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 from pycocotools import mask as pycocotools_mask
-from small_datasets import (
-    COLOUR,
-    coco,
-    colour_image,
-    detector,
-    label_map,
-    segmenter,
-    with_annotation,
-    write,
-)
+from small_datasets import COLOUR, coco, colour_image, detector, label_map, segmenter, with_annotation, write
 
 from mmvit.checks import files as data_checks
 from mmvit.checks.plan import Plan
@@ -103,8 +94,7 @@ def test_doctor_opens_a_segmentation_dataset(tmp_path: Path) -> None:
     assert "1.png: 6; in the file each is one more" in wrong
 
 
-def test_doctor_leaves_unknown_datasets_closed(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_doctor_leaves_unknown_datasets_closed(cfg: Config) -> None:
     cfg.train_dataloader.dataset.pipeline = [dict(type="LoadImageFromNDArray")]
     well, wrong = doctored(cfg, ("train",))
     assert "train_dataloader.dataset: not opened; this check does not know how CocoDataset reads its files" in well
@@ -122,9 +112,8 @@ def test_doctor_tells_many_faults_shortly(tmp_path: Path) -> None:
     assert "and 37 more" in wrong
 
 
-def test_doctors_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_doctors_command(tmp_path: Path, cfg: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     """Files are opened when asked for, and only where what they are is known."""
-    cfg = write(tmp_path, coco())
     (tmp_path / "images" / "2.png").write_bytes(b"broken")
     cfg.dump(tmp_path / "own.py")
     assert main([f"{tmp_path}/own.py"]) == 0

@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from PIL import Image
-from small_datasets import NAMES, coco, refusal, texts, write
+from small_datasets import NAMES, coco, refused, texts, write
 
 from mmvit.checks.table import check_start
 
@@ -43,7 +43,7 @@ def voc(root: Path, *names: str) -> Config:
 
 
 def test_names_in_xml_that_are_no_classes(tmp_path: Path) -> None:
-    told = refusal(check_start, voc(tmp_path / "none", "Screw", "Screw"), ("train",))
+    told = refused(voc(tmp_path / "none", "Screw", "Screw"))
     assert "nothing to learn from: no image has an object of its classes (screw, nut)" in told
     assert "Their files name 'Screw'; did you mean screw?" in told
     doubts = texts(voc(tmp_path / "half", "screw", "nutt"), ("train",), "doubtful")
@@ -56,7 +56,7 @@ def test_names_in_xml_that_are_no_classes(tmp_path: Path) -> None:
 def test_images_of_another_suffix_than_the_lists_name(tmp_path: Path) -> None:
     cfg = voc(tmp_path, "screw", "nut")
     (tmp_path / "JPEGImages" / "1.jpg").rename(tmp_path / "JPEGImages" / "1.JPG")
-    told = refusal(check_start, cfg, ("train",))
+    told = refused(cfg)
     assert f"1 of its 2 images are missing: {tmp_path}/JPEGImages/1.jpg. The folder has 1.JPG" in told
 
 
@@ -86,23 +86,19 @@ def test_panoptic_segments(tmp_path: Path) -> None:
     assert "train_dataloader.dataset: CocoPanopticDataset cannot read its annotations: KeyError: 9" in told
 
 
-def test_types_that_load_their_lists_like_coco(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_types_that_load_their_lists_like_coco(tmp_path: Path, cfg: Config) -> None:
     cfg.train_dataloader.dataset.type = "CityscapesDataset"
     (tmp_path / "images" / "2.png").unlink()
-    assert "names 1 images (of 2) that are not in" in refusal(check_start, cfg, ("train",))
+    assert "names 1 images (of 2) that are not in" in refused(cfg)
 
 
-def test_label_maps_beside_boxes(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_label_maps_beside_boxes(tmp_path: Path, cfg: Config) -> None:
     (tmp_path / "maps").mkdir()
     Image.new("L", (96, 64)).save(tmp_path / "maps" / "1.png")
     cfg.train_dataloader.dataset.data_prefix.seg = "maps"
     check_start(cfg, ("train",))
     cfg.train_dataloader.dataset.pipeline[1].with_seg = True
-    assert f"that are not in {tmp_path}/maps (train_dataloader.dataset.data_prefix.seg): 2.png" in refusal(
-        check_start, cfg, ("train",)
-    )
+    assert f"that are not in {tmp_path}/maps (train_dataloader.dataset.data_prefix.seg): 2.png" in refused(cfg)
 
 
 @DATASETS.register_module()
@@ -119,8 +115,7 @@ class OfAnotherKind:
         (dict(type="OfAnotherKind"), "OfAnotherKind is no detection dataset of mmdet"),
     ],
 )
-def test_what_is_not_counted_is_said(tmp_path: Path, options: dict[str, Any], reason: str) -> None:
-    cfg = write(tmp_path, coco())
+def test_what_is_not_counted_is_said(cfg: Config, options: dict[str, Any], reason: str) -> None:
     cfg.train_dataloader.dataset.update(options)
     told = f"train_dataloader.dataset: what it gives to learn from: {reason}"
     assert told in texts(cfg, ("train",), "not checked")

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from mmdet.datasets import CocoDataset
-from small_datasets import NAMES, coco, detector, refusal, with_annotation, write
+from mmengine.config import Config
+from small_datasets import NAMES, coco, detector, refused, with_annotation, write
 
 from mmvit.checks import survey as surveys
 from mmvit.checks.survey import Reading, Survey, survey
@@ -27,10 +28,10 @@ def boxes(*rows: tuple[float, ...], size: tuple[int, int] = (640, 480), **values
     return coco(images=[dict(id=1, file_name="1.png", width=size[0], height=size[1])], annotations=entries)
 
 
-def random_boxes(count: int = 40) -> np.ndarray:
+def random_boxes() -> np.ndarray:
     generator = np.random.default_rng(0)
-    start = generator.uniform(0, 300, (count, 2))
-    return np.concatenate([start, generator.uniform(20, 150, (count, 2))], axis=1).round(1)
+    start = generator.uniform(0, 300, (40, 2))
+    return np.concatenate([start, generator.uniform(20, 150, (40, 2))], axis=1).round(1)
 
 
 def test_a_training_without_targets_is_refused(tmp_path: Path) -> None:
@@ -41,7 +42,7 @@ def test_a_training_without_targets_is_refused(tmp_path: Path) -> None:
         entry.update(iscrowd=1, segmentation=rle)
     write(tmp_path, content)
     cfg = detector(tmp_path, "mask_rcnn")
-    told = refusal(check_start, cfg, ("train",))
+    told = refused(cfg)
     assert told.startswith("nothing to learn from: no box remains when mmdet has read the training data")
     assert "2 iscrowd=1, which are regions to ignore" in told
     cfg.default_hooks.checkpoint.pop("save_best")
@@ -50,10 +51,9 @@ def test_a_training_without_targets_is_refused(tmp_path: Path) -> None:
     assert all(box["ignore_flag"] for i in range(2) for box in dataset.get_data_info(i)["instances"])
 
 
-def test_images_that_the_filter_takes_away(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_images_that_the_filter_takes_away(cfg: Config) -> None:
     cfg.train_dataloader.dataset.filter_cfg = dict(filter_empty_gt=True, min_size=65)
-    assert "nothing to learn from" in refusal(check_start, cfg, ("train",))
+    assert "nothing to learn from" in refused(cfg)
     cfg.train_dataloader.dataset.filter_cfg.min_size = 64
     check_start(cfg, ("train",))
 
@@ -62,7 +62,7 @@ def test_images_without_labels_need_no_annotations(tmp_path: Path) -> None:
     content = coco()
     del content["annotations"]
     cfg = write(tmp_path, content)
-    assert "no list annotations" in refusal(check_start, cfg, ("train",))
+    assert "no list annotations" in refused(cfg)
     cfg.train_dataloader.dataset.pipeline = [dict(type="LoadImageFromFile"), dict(type="LoadEmptyAnnotations")]
     check_start(cfg, ("train",))
 
@@ -79,7 +79,7 @@ def test_boxes_of_other_conventions_are_refused(tmp_path: Path, given: str) -> N
         size, told = (300, 640), "All of them fit if width and height of the images are exchanged"
         rows[:, 0] += 150
         rows[:, 1] /= 3
-    message = refusal(check_start, write(tmp_path, boxes(*rows.tolist(), size=size)), ("train",))
+    message = refused(write(tmp_path, boxes(*rows.tolist(), size=size)))
     assert "ann.json (train_dataloader.dataset.ann_file): " in message
     assert told in message
 
@@ -105,16 +105,15 @@ def test_odd_values_are_told(tmp_path: Path) -> None:
 def test_evaluation_needs_iscrowd(tmp_path: Path) -> None:
     cfg = write(tmp_path, with_annotation(iscrowd=None))
     check_start(cfg, ("train",))
-    told = refusal(check_start, cfg, ("train", "val"))
+    told = refused(cfg, "train", "val")
     assert f"{tmp_path}/ann.json (val_evaluator.ann_file): 1 annotations have no iscrowd (ids 7)" in told
     cfg.val_evaluator.ann_file = None  # mmdet makes one from the dataset
     check_start(cfg, ("train", "val"))
 
 
-def test_the_evaluators_file_must_be_there(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_the_evaluators_file_must_be_there(tmp_path: Path, cfg: Config) -> None:
     cfg.val_evaluator.ann_file = str(tmp_path / "absent.json")
-    assert "absent.json (val_evaluator.ann_file): no such file" in refusal(check_start, cfg, ("val",))
+    assert "absent.json (val_evaluator.ann_file): no such file" in refused(cfg, "val")
 
 
 @pytest.mark.parametrize("kind", ["above", "absolute", "dots"])
@@ -124,14 +123,13 @@ def test_images_are_found_wherever_mmdet_finds_them(tmp_path: Path, kind: str) -
     content["images"][0]["file_name"] = names[kind]
     check_start(write(tmp_path, content), ("train",))
     content["images"][0]["file_name"] = "../images/3.png"
-    assert "names 1 images (of 2) that are not in" in refusal(check_start, write(tmp_path, content), ("train",))
+    assert "names 1 images (of 2) that are not in" in refused(write(tmp_path, content))
 
 
-def test_a_string_where_a_tuple_of_classes_is_meant(tmp_path: Path) -> None:
-    cfg = write(tmp_path, coco())
+def test_a_string_where_a_tuple_of_classes_is_meant(cfg: Config) -> None:
     cfg.model.bbox_head.num_classes = 1
     cfg.train_dataloader.dataset.metainfo = dict(classes="screw")
-    told = refusal(check_start, cfg, ("train",))
+    told = refused(cfg)
     assert "train_dataloader.dataset.metainfo.classes is the string 'screw'" in told
     assert "Write classes=('screw',) with a comma" in told
 

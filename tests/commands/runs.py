@@ -1,15 +1,13 @@
 """Commands as tests run them: in this process, or as a user does in one of their own."""
 
 import io
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
 
 import pytest
-from makers import HOME
+from makers import HOME, run_python
 from mmengine.visualization import Visualizer
 
 from mmvit.__main__ import main
@@ -65,10 +63,7 @@ def small_demo() -> Iterator[None]:
 
 def run(folder: Path, *words: str | Path, status: int = 0) -> str:
     """Run Python with some words in a process of its own; return what it printed."""
-    done = subprocess.run(
-        [sys.executable, *map(str, words)], cwd=folder, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
+    done = run_python(*words, cwd=folder, status=status)
     return done.stdout + done.stderr
 
 

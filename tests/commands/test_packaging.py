@@ -1,15 +1,14 @@
 """What a user has who installed the wheel, by way of the sdist; the Dockerfiles, without a daemon; which Python make takes."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
-from makers import HOME, PROJECT
+from makers import HOME, PROJECT, run_python
 from mmengine.config import Config
 
 from mmvit.__main__ import COMMANDS, main
@@ -17,41 +16,10 @@ from mmvit.config.files import config_file, shipped
 from mmvit.errors import InputError
 
 NAME = "retinanet_pvt_small_coco"
-TREE = (
-    "pyproject.toml",
-    "setup.py",
-    "MANIFEST.in",
-    "README.md",
-    "LICENSE",
-    "NOTICE",
-    "mmvit",
-    "configs",
-    "tools",
-)
-DEVELOPERS = {  # for a clone only
-    "benchmark.py",
-    "gpu.py",
-    "gpu_bundle.sh",
-    "long_checks.py",
-    "mutants.py",
-    "stress_resume.py",
-}
+TREE = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "NOTICE", "mmvit", "configs", "tools")
+DEVELOPERS = {"benchmark.py", "gpu.py", "gpu_bundle.sh", "long_checks.py", "mutants.py", "stress_resume.py"}  # in a clone only
 BUILT = ("node_modules", "dist")  # of tools/browser
 SDIST = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
-
-
-def run(*words: str | Path, cwd: Path, status: int = 0, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *map(str, words)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +33,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             target.parent.mkdir(exist_ok=True)
             shutil.copy(source, target)
-    run("-c", SDIST, folder, cwd=folder / "tree")
+    run_python("-c", SDIST, folder, cwd=folder / "tree")
     (sdist,) = folder.glob("mmvit-*.tar.gz")
-    run("-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-cache-dir", "-w", folder, sdist, cwd=folder)
+    run_python("-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-cache-dir", "-w", folder, sdist, cwd=folder)
     (built,) = folder.glob("mmvit-*.whl")
     zipfile.ZipFile(built).extractall(folder / "wheel")
     return folder / "wheel"
@@ -107,18 +75,17 @@ def test_wheel_serves_configs_as_bases(wheel: Path, tmp_path: Path) -> None:
         "backbone = MODELS.build(Config.fromfile('dumped.py').model.backbone)\n"
         "print(mmvit.__file__, type(backbone).__name__, backbone.out_channels)"
     )
-    said = run("-c", code, cwd=tmp_path, PYTHONPATH=str(wheel))
+    said = run_python("-c", code, cwd=tmp_path, PYTHONPATH=str(wheel)).stdout
     assert said.strip().endswith(f"{wheel}/mmvit/__init__.py PVT (64, 128, 320, 512)")
 
 
 @pytest.mark.slow
 def test_wheel_has_the_commands(wheel: Path, tmp_path: Path) -> None:
-    said = run("-m", "mmvit", "train", f"mmvit::{NAME}.py", cwd=tmp_path, status=2, PYTHONPATH=str(wheel))
+    run = partial(run_python, cwd=tmp_path, PYTHONPATH=str(wheel))
+    said = run("-m", "mmvit", "train", f"mmvit::{NAME}.py", status=2).stderr
     assert "dataset not found: 4 paths" in said, "the config was found and read"
-    said = run("-m", "mmvit", "test", NAME, "absent.pth", cwd=tmp_path, status=2, PYTHONPATH=str(wheel))
-    assert "checkpoint absent.pth: no such file" in said
-    tool = wheel / "mmvit" / ".mim" / "tools" / "train.py"
-    assert "usage: tools/train.py" in run(tool, "--help", cwd=tmp_path, PYTHONPATH=str(wheel))
+    assert "checkpoint absent.pth: no such file" in run("-m", "mmvit", "test", NAME, "absent.pth", status=2).stderr
+    assert "usage: tools/train.py" in run(wheel / "mmvit" / ".mim" / "tools" / "train.py", "--help").stdout
 
 
 def test_which_config_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,11 +114,7 @@ def test_commands_tell_what_there_is(capsys: pytest.CaptureFixture) -> None:
 
 
 DOCKERFILES = sorted((HOME / "docker").glob("*.Dockerfile"))
-
-
 EXTRAS = PROJECT["optional-dependencies"]
-
-
 INSTRUCTIONS = {"ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "FROM", "RUN", "USER", "WORKDIR"}
 
 
@@ -187,9 +150,6 @@ def test_training_has_a_base_of_choice() -> None:
     assert {"openmmlab", "onedl"} <= set(EXTRAS)
 
 
-TOOLS = ("sh", "sort", "tr")
-
-
 MAKE = shutil.which("make")
 
 
@@ -197,7 +157,7 @@ MAKE = shutil.which("make")
 def path(tmp_path: Path) -> Path:
     if MAKE is None:
         pytest.skip("make is not installed")
-    for tool in TOOLS:
+    for tool in ("sh", "sort", "tr"):
         (tmp_path / tool).symlink_to(str(shutil.which(tool)))
     return tmp_path
 
@@ -244,6 +204,4 @@ def test_help_does_without_torch() -> None:
         "for name in sys.argv[1:]:\n    with suppress(SystemExit):\n        main([name, '--help'])\n"
         "    assert 'torch' not in sys.modules, name\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, *COMMANDS], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert re.findall(r"usage: python -m mmvit (\S+)", done.stdout) == list(COMMANDS)
+    assert re.findall(r"usage: python -m mmvit (\S+)", run_python("-c", code, *COMMANDS).stdout) == list(COMMANDS)

@@ -1,14 +1,13 @@
 """What importing mmvit does to the process, and what it does not. Subprocesses, because it happens once a process."""
 
 import os
-import subprocess
-import sys
+from functools import partial
 from importlib import metadata, util
 from pathlib import Path
 
 import mmengine.config.utils
 import pytest
-from makers import HOME
+from makers import HOME, run_python
 from mmengine.utils import get_installed_path, is_installed
 
 from mmvit.compat import engine
@@ -17,17 +16,7 @@ from mmvit.errors import InputError
 pytestmark = pytest.mark.stack
 
 FOLDER = HOME / "configs"
-
-
-def run(code: str, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        timeout=300,
-        check=False,
-    )
+run = partial(run_python, "-c")
 
 
 def test_import_is_light() -> None:
@@ -62,13 +51,6 @@ def test_switched_off_by_the_environment() -> None:
 def is_compiled() -> bool:
     spec = util.find_spec("mmcv")
     return any(file for folder in spec.submodule_search_locations for file in Path(folder).glob("_ext.*so"))
-
-
-def test_missing_mmengine_names_the_extra() -> None:
-    done = run("import sys; sys.modules['mmengine'] = None; import mmvit")
-    assert done.returncode != 0
-    assert "mmvit[openmmlab]" in done.stderr
-    assert "mmvit[onedl]" in done.stderr
 
 
 @pytest.mark.parametrize("start", ["", "import mmvit, mmdet.registry"])
@@ -163,15 +145,3 @@ def test_installing_twice_changes_nothing() -> None:
     before = Config._get_cfg_path
     engine.install()
     assert Config._get_cfg_path is before
-
-
-def test_images_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    from mmengine.registry import TRANSFORMS
-
-    load = TRANSFORMS.build(dict(type="mmvit.LoadImage"))
-    for name, content in (("empty.jpg", b""), ("page.jpg", b"<html></html>")):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=f"{name}: it cannot be decoded"):
-            load(dict(img_path=str(tmp_path / name)))
-    with pytest.raises(InputError, match=r"absent\.jpg: no such file"):
-        load(dict(img_path=str(tmp_path / "absent.jpg")))

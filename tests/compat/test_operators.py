@@ -1,6 +1,5 @@
 """The stand-in for mmcv._ext as a module: who finds it, what it holds, what it refuses."""
 
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import mmcv.ops
 import pytest
 import torch
+from makers import run_python
 from mmcv.utils.ext_loader import check_ops_exist
 
 from mmvit.compat import operators
@@ -16,13 +16,6 @@ pytestmark = [
     pytest.mark.stack,
     pytest.mark.skipif(not operators.is_supplied(), reason="a compiled mmcv is installed here and takes over"),
 ]
-
-
-def run(*scripts: str) -> str:
-    """What `scripts`, one after the other, print in a new process."""
-    done = subprocess.run([sys.executable, "-c", "\n".join(scripts)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def test_install_twice_adds_one_finder():
@@ -83,9 +76,10 @@ PLANTED = """
 
 
 def run_alone(path: Path, *scripts: str) -> str:
-    """Run `scripts` with the stand-in installed by itself, and no packages but those in `path`."""
+    """What `scripts` print in a new process with the stand-in installed by itself, and no packages but those in `path`."""
     folder = str(Path(operators.__file__).parents[1])
-    return run(*(textwrap.dedent(script) for script in (ALONE.format(folder=folder, path=str(path)), *scripts)))
+    whole = [textwrap.dedent(script) for script in (ALONE.format(folder=folder, path=str(path)), *scripts)]
+    return run_python("-c", "\n".join(whole)).stdout.strip()
 
 
 @pytest.fixture
@@ -144,17 +138,11 @@ def test_mmdet_trains_and_predicts():
     model = MODELS.build(config)
     samples = []
     for count in (2, 0):
-        meta = {
-            "img_shape": (96, 128),
-            "ori_shape": (96, 128),
-            "pad_shape": (96, 128),
-            "scale_factor": (1.0, 1.0),
-            "batch_input_shape": (96, 128),
-        }
+        sizes = dict.fromkeys(("img_shape", "ori_shape", "pad_shape", "batch_input_shape"), (96, 128))
         truth = InstanceData(
             bboxes=torch.tensor([[5.0, 5, 40, 50], [30, 20, 90, 60]])[:count], labels=torch.tensor([1, 7])[:count]
         )
-        samples.append(DetDataSample(metainfo=meta, gt_instances=truth))
+        samples.append(DetDataSample(metainfo=sizes | dict(scale_factor=(1.0, 1.0)), gt_instances=truth))
     images = torch.rand(2, 3, 96, 128)
     losses = model(images, samples, mode="loss")
     sum(sum(loss) if isinstance(loss, list) else loss for name, loss in losses.items() if "loss" in name).backward()

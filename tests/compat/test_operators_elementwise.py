@@ -6,21 +6,13 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from definitions import wave
+from definitions import same_gradients, wave
 from mmcv import ops
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 from mmcv.ops.psa_mask import psa_mask
 from torch.autograd import gradcheck
 
 pytestmark = pytest.mark.stack
-
-
-def same_gradients(result, expected, inputs):
-    torch.testing.assert_close(result, expected)
-    weight = wave(*result.shape, phase=6).to(result)
-    for found, wanted in zip(*(torch.autograd.grad(output, inputs, weight) for output in (result, expected)), strict=True):
-        torch.testing.assert_close(found, wanted)
-        assert wanted.abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -2,7 +2,6 @@
 
 import io
 import pickle
-import subprocess
 import sys
 from collections import Counter, OrderedDict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from makers import Planted
+from makers import Planted, run_python
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
@@ -111,8 +110,7 @@ def test_an_apple_gpu_is_taken_where_the_cpu_stands_in(fallback: str, device: st
 def test_peak_memory_is_that_of_this_process() -> None:
     """These tests have loaded torch, and the process that they start has not."""
     code = "from mmvit.compat.systems import peak_memory; print(peak_memory())"
-    alone = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert float(alone) < 150 < (systems.peak_memory() or 0)
+    assert float(run_python("-c", code).stdout) < 150 < (systems.peak_memory() or 0)
 
 
 def test_claims_are_checked_before_a_storage_is_handed_out() -> None:

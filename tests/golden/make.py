@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,6 @@ FOLDER = Path(__file__).parent
 SIZES = ((224, 224), (256, 320), (250, 330))
 GRADIENTS_AT = (96, 128)
 BATCH = 2  # of the images that gradients are taken at
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 Maps = dict[str, Tensor]
 
@@ -196,7 +194,7 @@ def gradients(source: Source, model: nn.Module) -> dict[str, tuple[float, float]
     image = torch.from_numpy(recipe.image(*GRADIENTS_AT, batch=BATCH)).requires_grad_()
     model.zero_grad()
     maps = [level for name, level in maps_of(source, model, image).items() if name.startswith("level")]
-    losses = [(level * weights(number, level.shape)).mean() for number, level in enumerate(maps)]
+    losses = [(level * torch.from_numpy(recipe.weights(number, level.shape))).mean() for number, level in enumerate(maps)]
     torch.stack(losses).sum().backward()
     found = {"image": image.grad, **{name: parameter.grad for name, parameter in model.named_parameters()}}
     return {name: summary(name, gradient.numpy()) for name, gradient in found.items() if gradient is not None}
@@ -207,27 +205,11 @@ def summary(name: str, gradient: np.ndarray) -> tuple[float, float]:
     return float(f"{np.linalg.norm(gradient):.12g}"), float(f"{product:.12g}")
 
 
-def weights(level: int, shape: torch.Size) -> Tensor:
-    """What the loss multiplies a map with, so that its gradient is not the same everywhere."""
-    return torch.from_numpy(np.random.default_rng([77, level, *shape]).standard_normal(shape))
-
-
 def state(source: Source, model: nn.Module) -> Iterator[tuple[str, list[int], str]]:
     parameters = dict(model.named_parameters())
     for name, value in model.state_dict().items():
         if name.split(".")[0] not in source.classifier:
             yield name, list(value.shape), "param" if name in parameters else "buffer"
-
-
-def released(source: Source, model: nn.Module) -> dict[str, Any]:
-    """Row of released.json: names and shapes of a backbone's tensors."""
-    tensors = [(name, shape) for name, shape, _ in state(source, model) if name.split(".")[0] not in source.unfiled]
-    rows = sorted(f"{name} {'x'.join(map(str, shape))}" for name, shape in tensors)
-    return dict(
-        tensors=len(rows),
-        parameters=sum(prod(shape) for name, shape in tensors if not name.endswith(STATISTICS)),
-        sha256=sha256("\n".join(rows).encode()).hexdigest()[:16],
-    )
 
 
 def largest(new: Any, old: Any) -> float:
@@ -256,7 +238,8 @@ def main() -> int:
     rows = list(state(source, model))
     count = sum(prod(shape) for _, shape, kind in rows if kind == "param")
     content = dict(variant=asked.variant, num_params=count, state=rows, outputs=outputs(source, model))
-    tables = {"gradients": gradients(source, model), "released": released(source, model)}
+    released = recipe.released({name: shape for name, shape, _ in rows if name.split(".")[0] not in source.unfiled})
+    tables = {"gradients": gradients(source, model), "released": released}
     file = FOLDER / f"{asked.variant}.json"
     if asked.write:
         file.write_text(json.dumps(content))

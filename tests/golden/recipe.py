@@ -5,8 +5,14 @@ uses the published parameter names gets the same weights.
 """
 
 import zlib
+from collections.abc import Mapping
+from hashlib import sha256
+from math import prod
+from typing import Any
 
 import numpy as np
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def tensor_for(name: str, shape: tuple) -> np.ndarray:
@@ -37,11 +43,26 @@ def image(height: int, width: int, batch: int = 1) -> np.ndarray:
     return rng.standard_normal((batch, 3, height, width))
 
 
-def digest(array: np.ndarray, samples: int = 48) -> dict:
-    """Shape, moments and `samples` values of `array`, for storing instead of it."""
+def weights(level: int, shape: tuple) -> np.ndarray:
+    """What the loss multiplies a map with, so that its gradient is not the same everywhere."""
+    return np.random.default_rng([77, level, *shape]).standard_normal(shape)
+
+
+def released(shapes: Mapping[str, Any]) -> dict:
+    """Row of released.json for the shapes of a backbone's tensors by the published names."""
+    rows = sorted(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
+    return dict(
+        tensors=len(rows),
+        parameters=sum(prod(shape) for name, shape in shapes.items() if not name.endswith(STATISTICS)),
+        sha256=sha256("\n".join(rows).encode()).hexdigest()[:16],
+    )
+
+
+def digest(array: np.ndarray) -> dict:
+    """Shape, moments and 48 values of `array`, for storing instead of it."""
     flat = np.asarray(array, dtype=np.float64).reshape(-1)
     rng = np.random.Generator(np.random.PCG64(flat.size))
-    index = np.sort(rng.choice(flat.size, size=min(samples, flat.size), replace=False))
+    index = np.sort(rng.choice(flat.size, size=min(48, flat.size), replace=False))
     return dict(
         shape=list(array.shape),
         mean=float(flat.mean()),

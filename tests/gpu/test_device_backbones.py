@@ -1,6 +1,7 @@
 """Every backbone on a device, in each precision and compiled, beside the same backbone on the CPU in float64."""
 
 import copy
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,9 +19,7 @@ SIDES = (96, 64)  # pixels; 256 x 256 where the true archs run
 
 
 def build(family: Family, quick: bool) -> nn.Module:
-    torch.manual_seed(0)
-    model = family.build(None if quick else family.kind.record.small)
-    model.init_weights()
+    model = family.initialised(None if quick else family.kind.record.small)
     return model.eval()  # no drop path, and batch norms that do not depend on the batch's size
 
 
@@ -73,14 +72,13 @@ def test_compiled_it_gives_the_same(family: Family, device: str, quick: bool) ->
     compiled = torch.compile(model)
     for number in (1, 2):
         batch = images(True, number).to(device)
-        for found, expected in zip(compiled(batch), model(batch), strict=True):
-            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(compiled(batch), model(batch), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("grid", [(6, 8), (5, 7), (4, 40)])
+@pytest.mark.parametrize("grid", [(6, 8), (5, 7), (4, 40)])  # the last takes two programs a row
 def test_triton_kernels_equal_the_torch_form(grid: tuple[int, int], device: str) -> None:
-    """On a CPU Triton's interpreter shows the same: see test_fast_paths."""
-    if device == "cpu":
+    """On a CPU in Triton's interpreter: test_kernels runs it so."""
+    if device == "cpu" and "TRITON_INTERPRET" not in os.environ:
         pytest.skip("Triton's kernels need a GPU")
     from mmvit.backbones import volo_outlook, volo_triton
 

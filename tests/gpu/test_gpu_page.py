@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from makers import HOME, PROJECT
+from makers import HOME, PROJECT, run_python
 
 from benchmarks import gpu, measure
 from benchmarks.candidates import Setting
@@ -118,13 +118,7 @@ def test_tests_that_take_too_long_are_interrupted(stubborn: bool, monkeypatch: p
 @pytest.mark.slow
 def test_what_matters_most_is_tested_first() -> None:
     order = ("test_device_operators.py", "test_device_backbones.py", "-float16]", "compiled", "-None]")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests/gpu"],
-        cwd=HOME,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    names = [line for line in done.stdout.splitlines() if "::" in line]
+    words = ["pytest", "--collect-only", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests/gpu"]
+    names = [line for line in run_python("-m", *words, cwd=HOME).stdout.splitlines() if "::" in line]
     first = [next(index for index, name in enumerate(names) if part in name) for part in order]
     assert first == sorted(first)

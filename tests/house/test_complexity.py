@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from families import FAMILIES
+from families import BY_NAME
 from makers import HOME, tiers
 
 from mmvit.commands.listing import markdown
@@ -20,7 +20,6 @@ PUBLISHED = {
 }
 
 
-BY_NAME = {family.name: family for family in FAMILIES}
 ARCHS = [(name, arch) for name, archs in PUBLISHED.items() for arch in archs]
 
 

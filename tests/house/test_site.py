@@ -1,16 +1,13 @@
 """The documentation site: built as `make docs` does, warnings being errors, with what a reader looks for in it."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from house.browser import browser, report_of
-from makers import HOME
+from makers import HOME, run_python
 
 from mmvit.zoo import families, list_archs
 
@@ -23,14 +20,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(folder)],
-        cwd=HOME,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = run_python("-m", "mkdocs", "build", "--site-dir", folder, cwd=HOME, NO_MKDOCS_2_WARNING="1")
     assert "WARNING" not in done.stderr, done.stderr[-3000:]
     return folder
 

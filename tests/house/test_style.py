@@ -1,11 +1,9 @@
 """Format, lint and types, as `make check` sees them, and the length of modules."""
 
 import ast
-import subprocess
-import sys
 
 import pytest
-from makers import HOME
+from makers import HOME, run_python
 
 LONGEST = 300  # lines
 FOLDERS = ("mmvit", "tests", "tools", "benchmarks")
@@ -37,5 +35,4 @@ def test_text_files_name_their_encoding() -> None:
 
 @pytest.mark.parametrize("command", ["ruff format --check .", "ruff check .", pytest.param("mypy", marks=pytest.mark.slow)])
 def test_clean(command: str) -> None:
-    done = subprocess.run([sys.executable, "-m", *command.split()], cwd=HOME, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_python("-m", *command.split(), cwd=HOME)

@@ -1,23 +1,23 @@
 """Every head with every family: it trains a step and predicts, with tiny backbones in the models of our configs."""
 
-from typing import Any
-
+import numpy as np
 import pytest
 import torch
-from families import FAMILIES
 from makers import FEW
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
 from mmengine.structures import InstanceData, PixelData
-from test_configs import DATASETS, build, load
+from mmseg.structures import SegDataSample
+from test_configs import BY_FAMILY, DATASETS, build, load
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmvit.recipes.tables import HEADS, Leaf
 
 pytestmark = pytest.mark.stack
-BY_FAMILY = {family.kind.record.name: family for family in FAMILIES}
 UNDECAYED = ("pos_embed", "layer_scale", "cls_token")
 each_pairing = pytest.mark.parametrize("leaf", FEW, ids=lambda leaf: leaf.name)
 
@@ -34,29 +34,18 @@ def tiny(leaf: Leaf) -> Config:
     return cfg
 
 
-def detection_sample(height: int, width: int) -> Any:
-    from mmdet.structures import DetDataSample
-    from mmdet.structures.mask import BitmapMasks
-
-    shape = (height, width)
-    sample = DetDataSample(metainfo=dict(img_shape=shape, ori_shape=shape, pad_shape=shape, scale_factor=(1.0, 1.0)))
-    mask = torch.zeros(1, *shape, dtype=torch.uint8)
-    mask[:, 10:70, 10:60] = 1
-    sample.gt_instances = InstanceData(
-        bboxes=torch.tensor([[10.0, 10.0, 60.0, 70.0]]),
-        labels=torch.tensor([3]),
-        masks=BitmapMasks(mask.numpy(), *shape),
-    )
-    return sample
-
-
-def segmentation_sample(height: int, width: int, classes: int) -> Any:
-    from mmseg.structures import SegDataSample
-
-    shape = (height, width)
-    sample = SegDataSample(metainfo=dict(img_shape=shape, ori_shape=shape, pad_shape=shape, scale_factor=(1.0, 1.0)))
-    sample.gt_sem_seg = PixelData(data=torch.randint(0, classes, (1, *shape)))
-    return sample
+def truth_of(leaf: Leaf, shape: tuple[int, int]) -> DetDataSample | SegDataSample:
+    """The truth about an image, as the leaf's head takes it."""
+    meta = dict(img_shape=shape, ori_shape=shape, pad_shape=shape, scale_factor=(1.0, 1.0))
+    if leaf.dataset != "coco":
+        labels = torch.randint(0, DATASETS[leaf.dataset][1], (1, *shape))
+        return SegDataSample(metainfo=meta, gt_sem_seg=PixelData(data=labels))
+    truth = InstanceData(bboxes=torch.tensor([[10.0, 10.0, 60.0, 70.0]]), labels=torch.tensor([3]))
+    if "mask AP" in HEADS[leaf.head].metrics:  # RTMDet takes masks where there are any
+        mask = np.zeros((1, *shape), np.uint8)
+        mask[:, 10:70, 10:60] = 1
+        truth.masks = BitmapMasks(mask, *shape)
+    return DetDataSample(metainfo=meta, gt_instances=truth)
 
 
 @each_pairing
@@ -73,9 +62,7 @@ def test_a_leaf_trains_and_predicts(leaf: Leaf) -> None:
         if isinstance(module, _BatchNorm):
             module.train(False)
             module.train = lambda mode=True: None
-    sample = segmentation_sample(height, width, DATASETS[leaf.dataset][1]) if segments else detection_sample(height, width)
-    if leaf.dataset == "coco" and "mask AP" not in HEADS[leaf.head].metrics:
-        del sample.gt_instances.masks  # RTMDet takes them where there are any
+    sample = truth_of(leaf, (height, width))
     image = torch.randint(0, 255, (3, height, width), dtype=torch.uint8)
     data = model.data_preprocessor(dict(inputs=[image], data_samples=[sample]), True)
     losses, _ = model.parse_losses(model(**data, mode="loss"))

@@ -1,8 +1,6 @@
 """The benchmark measures what it says: textbook forms and peers equal ours, costs are right, tools run. No time is tested."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +8,9 @@ from typing import Any
 import pytest
 import torch
 from families import FAMILIES, Family
-from makers import HOME
+from makers import HOME, run_python
 from torch import Tensor, nn
 
-import mmvit
 from benchmarks import candidates, cli, commands, measure, records, report
 from benchmarks.written_out import FORMS, outlook_attention, reducing_attention, written_out
 from mmvit.backbones.pvt import SpatialReductionAttention
@@ -41,20 +38,9 @@ CASES = [
 ]
 
 
-def build(family: Family, change: dict[str, Any]) -> mmvit.pyramid.Pyramid:
-    """A tiny backbone, no tensor of which is all zeros or ones."""
-    torch.manual_seed(0)
-    model = family.build({**family.tiny, **change})
-    model.init_weights()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.1)
-    return model
-
-
 @pytest.mark.parametrize(("family", "change"), CASES)
 def test_written_out_form_has_the_maps_and_gradients_of_the_model(family: Family, change: dict[str, Any]) -> None:
-    model = build(family, change).double()
+    model = family.randomised({**family.tiny, **change})
     textbook = written_out(model)
     images = torch.rand(2, 3, 70, 100, dtype=torch.float64)
     found: list[list[Tensor]] = []
@@ -191,11 +177,9 @@ def test_benchmark_as_a_command(tmp_path: Path) -> None:
     numbers = tmp_path / "numbers.json"
     what = ["pvt_v2_b0", "--size", "32x64", "--against", "written-out,timm", "--train", "--with-cp", "--memory"]
     words = [*what, "--repeats", "2", "--product", "32"]
-    command = [sys.executable, HOME / "tools" / "benchmark.py", *words, "--json", numbers]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "training step (forward and backward), float32, batch 1" in done.stdout
-    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if "32 x 64" in line]
+    told = run_python(HOME / "tools" / "benchmark.py", *words, "--json", numbers, cwd=tmp_path).stdout
+    assert "training step (forward and backward), float32, batch 1" in told
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines() if "32 x 64" in line]
     assert [cells[2] for cells in table[1:]] == ["mmvit", "written-out", "timm", "mmvit, with_cp"]
     rows = json.loads(numbers.read_text())["rows"]
     for row in rows:

@@ -82,8 +82,7 @@ def test_weights_and_all_maps_by_default(kind: type, tmp_path) -> None:
     torch.save(trained.state_dict(), tmp_path / "own.pth")
     backbone = kind("pvt_v2_b0", checkpoint=tmp_path / "own.pth")
     assert [shape.stride for shape in backbone.output_shape().values()] == [4, 8, 16, 32]
-    for name, value in trained.state_dict().items():
-        assert torch.equal(backbone.body.state_dict()[name], value)
+    torch.testing.assert_close(backbone.body.state_dict(), trained.state_dict(), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("features", [("res2", "res6"), ("res5", "res2")])

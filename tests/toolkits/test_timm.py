@@ -1,5 +1,7 @@
 """`import mmvit.timm`: every arch in timm's registry, with timm's options."""
 
+from typing import Any
+
 import pytest
 import timm
 import torch
@@ -14,6 +16,10 @@ PREFIX = "mmvit_"
 SMALL = ["pvt_tiny", "pvt_v2_b0", "shunted_tiny", "t2t_vit_7", "van_b0", "volo_d1"]
 
 
+def features(name: str = "van_b0", **options: Any) -> Any:
+    return timm.create_model(PREFIX + name, features_only=True, **options)
+
+
 def test_every_arch_is_listed() -> None:
     assert sorted(timm.list_models(f"{PREFIX}*")) == sorted(PREFIX + name for name in list_archs())
     released = [row for row in FILES.values() if row is not None and row.url]
@@ -26,7 +32,7 @@ def test_an_arch_is_built_and_tells_its_maps(name: str) -> None:
     """On the meta device, as segmentation_models_pytorch looks at a network first."""
     family, arch = find(name)
     with torch.device("meta"):
-        net = timm.create_model(PREFIX + name, features_only=True, out_indices=(0,))
+        net = features(name, out_indices=(0,))
         plain = family(arch)
     assert [row["num_chs"] for row in net.feature_info.info] == list(plain.out_channels)
     assert [row["reduction"] for row in net.feature_info.info] == list(plain.out_strides)
@@ -34,7 +40,7 @@ def test_an_arch_is_built_and_tells_its_maps(name: str) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_maps_are_those_of_create(name: str) -> None:
-    net = timm.create_model(PREFIX + name, features_only=True, in_chans=4, out_indices=(1, -1)).eval()
+    net = features(name, in_chans=4, out_indices=(1, -1)).eval()
     plain = create(name, in_channels=4, out_indices=(1, 3)).eval()
     plain.load_state_dict(net.model.state_dict())
     images = torch.rand(1, 4, 70, 64)
@@ -49,7 +55,7 @@ def test_maps_are_those_of_create(name: str) -> None:
 
 
 def test_intermediates() -> None:
-    net = timm.create_model(f"{PREFIX}van_b0", features_only=True, out_indices=(0, 1, 3)).eval()
+    net = features(out_indices=(0, 1, 3)).eval()
     images = torch.rand(1, 3, 64, 96)
     with torch.no_grad():
         maps = net(images)
@@ -63,14 +69,14 @@ def test_intermediates() -> None:
 
 
 def test_options_of_timm_and_of_the_backbone() -> None:
-    net = timm.create_model(f"{PREFIX}van_b0", features_only=True, out_indices=2, num_classes=0, drop_path_rate=0.1)
+    net = features(out_indices=2, num_classes=0, drop_path_rate=0.1)
     assert net.model.out_indices == (2, 3)
     assert net.feature_info.channels() == [160, 256]
     assert [row["num_chs"] for row in net.feature_info.info] == [32, 64, 160, 256]
     net.set_grad_checkpointing()
     assert net.model.with_cp
     assert net.model.stages[3].blocks[-1].drop_path.drop_prob == pytest.approx(0.1)
-    data = resolve_model_data_config(timm.create_model(f"{PREFIX}volo_d1.384", features_only=True, out_indices=(0,)))
+    data = resolve_model_data_config(features("volo_d1.384", out_indices=(0,)))
     assert data["input_size"] == (3, 384, 384)
     assert data["mean"] == (0.485, 0.456, 0.406)
 
@@ -106,13 +112,10 @@ def test_pretrained_loads_the_released_file(monkeypatch: pytest.MonkeyPatch) -> 
     asked = []
     monkeypatch.setattr(mmvit.timm, "create", lambda name, source, **options: asked.append(source) or create(name, **options))
     for name in ("van_b0", "volo_d1.384", "t2t_vit_14.384", "shunted_tiny"):
-        timm.create_model(PREFIX + name, features_only=True, pretrained=True, out_indices=(0,))
+        features(name, pretrained=True, out_indices=(0,))
     assert asked == ["mmvit://van_b0", "mmvit://volo_d1_384", "mmvit://t2t_vit_14_384", "mmvit://shunted_tiny"]
-    overlays = [dict(url="https://example.org/a.pth"), dict(hf_hub_id="owner/repo"), dict(file="own.pth")]
-    for overlay in overlays:
-        timm.create_model(
-            f"{PREFIX}van_b0", features_only=True, pretrained=True, out_indices=(0,), pretrained_cfg_overlay=overlay
-        )
+    for overlay in (dict(url="https://example.org/a.pth"), dict(hf_hub_id="owner/repo"), dict(file="own.pth")):
+        features(pretrained=True, out_indices=(0,), pretrained_cfg_overlay=overlay)
     assert asked[4:] == ["https://example.org/a.pth", "hf://owner/repo", "own.pth"]
 
 
@@ -121,8 +124,8 @@ def test_own_files(tmp_path) -> None:
     path = tmp_path / "van_b0.pth"
     trained = create("van_b0")
     torch.save(trained.state_dict(), path)
-    net = timm.create_model(f"{PREFIX}van_b0", features_only=True, pretrained=True, pretrained_cfg_overlay=dict(file=str(path)))
-    assert all(torch.equal(value, trained.state_dict()[name]) for name, value in net.model.state_dict().items())
+    net = features(pretrained=True, pretrained_cfg_overlay=dict(file=str(path)))
+    torch.testing.assert_close(net.model.state_dict(), trained.state_dict(), rtol=0, atol=0)
     torch.save(net.state_dict(), path)
-    again = timm.create_model(f"{PREFIX}van_b0", features_only=True, checkpoint_path=str(path))
-    assert all(torch.equal(value, net.state_dict()[name]) for name, value in again.state_dict().items())
+    again = features(checkpoint_path=str(path))
+    torch.testing.assert_close(again.state_dict(), net.state_dict(), rtol=0, atol=0)

@@ -5,11 +5,12 @@ import shutil
 import subprocess
 import tempfile
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from queue import Queue
-from threading import Thread
 from urllib.parse import quote
+
+from hubs import served
 
 HARNESS = Path(__file__).with_name("measure.html")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -50,20 +51,17 @@ class Handler(SimpleHTTPRequestHandler):
 def report_of(site: Path, pages: list[str], width: int, whole: list[str]) -> dict[str, dict]:
     """Return the faults of each page at a width in pixels; code that is one of `whole` must not be broken over lines."""
     reports: Queue = Queue()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, reports, directory=str(site)))
-    Thread(target=server.serve_forever, daemon=True).start()
     asked = quote(json.dumps(dict(pages=pages, width=width, whole=whole)))
     program = browser()
     assert program
-    with tempfile.TemporaryDirectory() as profile:
+    handler = partial(Handler, reports, directory=str(site))
+    with tempfile.TemporaryDirectory() as profile, served(handler) as address:
         words = [program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
         words += [f"--user-data-dir={profile}", "--window-size=1600,1000", "--remote-debugging-port=0"]
-        words.append(f"http://127.0.0.1:{server.server_port}/harness.html#{asked}")
+        words.append(f"{address}/harness.html#{asked}")
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             return reports.get(timeout=SECONDS)
         finally:
             process.terminate()
             process.wait()
-            server.shutdown()
-            server.server_close()
