@@ -132,8 +132,8 @@ def test_a_refusal_names_all_heads(name: str, words: str) -> None:
 
 def test_a_model_without_a_threshold_is_compared_at_that_of_the_file(tmp_path: Path) -> None:
     settings = dict(_delete_=True, nms_pre=100, min_bbox_size=0, nms=dict(type="nms", iou_threshold=0.5), max_per_img=100)
-    config = write_config(tmp_path, "retinanet", "PVTv2", test_cfg=settings)
-    exportable = from_config(config, write_checkpoint(config), score=0.5)
+    config, checkpoint = write_model(tmp_path, "retinanet", "PVTv2", test_cfg=settings)
+    exportable = from_config(config, checkpoint, score=0.5)
     (image,) = pictures([(64, 96)])
     with torch.no_grad():
         every = trained(exportable, image, 0.0)[1]
