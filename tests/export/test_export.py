@@ -18,7 +18,7 @@ from tiny import SIZES, require_same, write_checkpoint, write_config
 
 import mmvit
 from mmvit.commands import export, inspect
-from mmvit.predict.results import Detections
+from mmvit.predict.results import Detections, LabelMap
 from mmvit.predict.sessions import open_session
 
 pytestmark = [pytest.mark.stack, pytest.mark.once, needs_heads]  # test_formats has each head at one size
@@ -88,7 +88,10 @@ def test_images_of_one_size_share_a_pass(exported: Exported) -> None:
     together = list(predictor(images, channels="bgr"))
     assert batches == ([3] if session.metadata["batch"] is None else [1, 1, 1])
     for one, other in zip(together, mmvit.Predictor(None, exported.file, score=0.02)(images, channels="bgr"), strict=True):
-        require_same(one, other, least=0)
+        if isinstance(one, LabelMap):
+            assert (one.labels == other.labels).mean() > 0.999
+        else:
+            require_same(one, other, least=0)
 
 
 @pytest.mark.slow

@@ -16,9 +16,11 @@ from mmvit.compat.systems import CHILD_ENDED, inference_core
 from mmvit.predict import sessions
 from mmvit.predict.sessions import FIELD, open_session
 
+BACKBONE = dict(kind="backbone", inputs=["x"], size=None, batch=1)
+
 
 def metadata(precision: str) -> str:
-    return json.dumps(dict(kind="backbone", inputs=["x"], size=None, batch=1, precision=precision))
+    return json.dumps({**BACKBONE, "precision": precision})
 
 
 def write_openvino(file: Path, side: int = 8, products: int = 1) -> Path:
@@ -29,7 +31,7 @@ def write_openvino(file: Path, side: int = 8, products: int = 1) -> Path:
     for _ in range(products):
         found = ops.matmul(found, given, False, False)
     model = openvino.Model([found], [given])
-    model.set_rt_info(metadata("float32"), [FIELD])
+    model.set_rt_info(json.dumps(BACKBONE), [FIELD])  # a file that names no precision has float32
     openvino.save_model(model, str(file), compress_to_fp16=False)
     return file
 

@@ -157,7 +157,7 @@ def test_what_is_odd_is_named(tmp_path: Path) -> None:
 
 
 def test_hostile_files_open_nothing_outside(tmp_path: Path) -> None:
-    """A path that leads out, an entity, and a bomb: none is followed."""
+    """A path that leads out, and an entity: neither is followed."""
     outside = tmp_path / "outside.jpg"
     picture(outside)
     data = tmp_path / "data"
