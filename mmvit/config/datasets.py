@@ -164,9 +164,7 @@ class DatasetView:
 def datasets_of(cfg: Config, splits: Iterable[str]) -> Iterator[DatasetView]:
     """Yield the datasets of the splits; of wrappers (RepeatDataset, ConcatDataset, ...) the datasets inside."""
     pending = [
-        (f"{split}_dataloader.dataset", cfg[f"{split}_dataloader"].dataset)
-        for split in splits
-        if cfg.get(f"{split}_dataloader")
+        entry for split in splits for entry in parts_of(cfg.get(f"{split}_dataloader") or {}, "dataset", f"{split}_dataloader")
     ]
     while pending:
         key, dataset = pending.pop(0)
