@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,7 +39,7 @@ LINES = 3  # items that a finding lists in full
 
 
 # An image: the dict that the first step of the pipeline takes, and `segmentation` of its annotations by their ids.
-Entry = tuple[dict[str, Any], Mapping[Hashable, Any]]
+Entry = tuple[dict[str, Any], dict[Hashable, Any]]
 
 
 @dataclass
