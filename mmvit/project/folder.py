@@ -24,6 +24,7 @@ from ..errors import InputError, first_few
 
 NO_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for a file that is no image
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")  # what OpenCV reads as well
+CONVERTED = (*PICTURES, ".gif", ".heic", ".jfif", ".jp2", ".pgm", ".ppm")  # suffixes of which a label file may say another
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
 
 
@@ -109,8 +110,9 @@ class Folder:
     def called(self, named: str) -> list[Path]:
         """Return the pictures of the name that a label file says, whatever folder they are in."""
         name = plain((words_of(named) or [""])[-1])
-        found = self._by_name.get(name) or self._by_name.get(UPLOAD.sub("", name))
-        return found or [file for file in self._by_name.get(PurePosixPath(name).stem, ()) if PurePosixPath(name).suffix]
+        found = self._by_name.get(name) or self._by_name.get(UPLOAD.sub("", name), [])
+        path = PurePosixPath(name)  # cam1.5 has no suffix, and is not cam1
+        return found or (self._by_name.get(path.stem, []) if path.suffix in CONVERTED else [])
 
     def size(self, picture: Path) -> tuple[int, int] | None:
         """Return width and height as the picture is shown, from its header; None if it is no image."""
@@ -159,10 +161,10 @@ class Folder:
         return self._contents[file]
 
     def yaml(self, file: Path) -> Any:
-        """Return a YAML file's content of plain values; None if it is no YAML."""
+        """Return a YAML file's content, with values as they are written, such as yes or 007; None if it is no YAML."""
         try:
-            return yaml.safe_load(self.text(file))
-        except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: no UTF-8, or a date that no calendar has
+            return yaml.load(self.text(file), yaml.BaseLoader)
+        except (yaml.YAMLError, InputError, RecursionError):
             return None
 
 

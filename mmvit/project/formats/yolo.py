@@ -37,6 +37,7 @@ def read(folder: Folder) -> Collection:
     names, source = names_of(folder)
     gathering = Gathering(folder, names.values())
     listed, said = _listed(folder), _said(folder)
+    posed = any(isinstance(content.get("kpt_shape"), list) for content in _descriptions(folder).values())
     for file in _labels(folder):
         lines = _lines(folder, file)
         if lines is None:
@@ -54,11 +55,13 @@ def read(folder: Folder) -> Collection:
             if values[0] not in names:
                 gathering.note(f"classes that {source} does not have", where)
                 continue
-            gathering.add(picture, _thing(names[int(values[0])], values[1:], picture), where)
+            gathering.add(picture, _thing(names[int(values[0])], values[1:5] if posed else values[1:], picture), where)
     collection = gathering.finish()
     if listed or said:
         collection.splits = "lists" if listed else source
     collection.notes.append(f"classes are those of {source}")
+    if posed:
+        collection.notes.append("key points, which kpt_shape announces, are not read; their boxes are")
     return collection
 
 
