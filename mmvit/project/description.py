@@ -68,7 +68,8 @@ class Collection:
         splits: where the splits of the pictures come from, if they have any.
         values: for label maps, the value or the colour (r, g, b) of a pixel for each class.
         direct: for COCO files that a run can read as they are, the file of each split and the folder of its pictures.
-        aside: what was left out or is doubtful, with where it was.
+        aside: what was left out, with where it was.
+        doubts: what was read although it is odd, with where it is.
         notes: what was decided while reading.
     """
 
@@ -79,6 +80,7 @@ class Collection:
     values: list[Any] = field(default_factory=list)
     direct: dict[str, tuple[Path, str]] = field(default_factory=dict)
     aside: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    doubts: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     notes: list[str] = field(default_factory=list)
 
     @property

@@ -1,11 +1,12 @@
 """What all readers of objects share: pictures are found and measured, objects are cut to them, and what is odd is noted."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from .description import Collection, Picture, Thing, box_of
 from .folder import Folder
 
@@ -29,9 +30,19 @@ class Gathering:
         self.folder = folder
         self.collection = Collection(list(classes))
         self._taken: dict[Path, Picture] = {}
+        self._reading = Path()  # the label file
+        self._source: dict[Path, Path] = {}  # the label file of each picture's objects
 
     def note(self, what: str, where: object) -> None:
         self.collection.aside[what].append(str(where))
+
+    def doubt(self, what: str, where: object) -> None:
+        """Note what is odd, and was read."""
+        self.collection.doubts[what].append(str(where))
+
+    @property
+    def noted(self) -> int:
+        return sum(map(len, (*self.collection.aside.values(), *self.collection.doubts.values())))
 
     def files(self, suffix: str, are_ours: Callable[[Any], bool], others: str) -> Iterator[tuple[Path, Any]]:
         """Yield the format's files and their contents, and note the others that end in the suffix."""
@@ -41,6 +52,28 @@ class Gathering:
                 yield file, content
             else:
                 self.note(others, file)
+
+    def named(self, files: Mapping[Path, str]) -> dict[Path, str]:
+        """Return the name of the picture of each label file: the one that it says, or its own.
+
+        What leads to more of the pictures counts for all files: renamed pictures leave old names in their files, and files
+        may have numbers of their own. The other counts where it leads to a picture that would have no labels.
+
+        Args:
+            files: what each file says.
+        """
+        said = {file: self.folder.picture(name, file) for file, name in files.items()}
+        alike = {file: self.folder.picture(file.stem, file) for file in files}
+        first, second = (said, alike) if len({*said.values()} - {None}) >= len({*alike.values()} - {None}) else (alike, said)
+        taken = {*first.values()}
+        names = {}
+        for file, name in files.items():
+            other = second[file] if first[file] or second[file] not in taken else None
+            found = first[file] or other
+            if first[file] and other and first[file] != other:
+                self.doubt("label files whose own name and text name two pictures", f"{file} (read for {found}, not {other})")
+            names[file] = name if found == said[file] and (found or self.folder.called(name)) else file.stem
+        return names
 
     def picture(self, named: str, near: Path, said: Sequence[Any] = (0, 0), split: str | None = None) -> Picture | None:
         """Return the picture that a label file names, None if it cannot be used; then that is noted.
@@ -55,8 +88,11 @@ class Gathering:
         if file is None:
             self.note(SEVERAL if self.folder.called(named) else NO_PICTURE, f"{near}: {named}" if near.name else named)
             return None
-        if file in self._taken:
-            return self._taken[file]
+        self._reading = near
+        if (taken := self._taken.get(file)) is not None:
+            if split and taken.split and split != taken.split:
+                self.doubt("pictures in two splits, which stay in the first", f"{file} ({taken.split}; {near})")
+            return taken
         size = self.folder.size(file)
         if size is None:
             self.note(UNREADABLE, file)
@@ -70,7 +106,11 @@ class Gathering:
         return picture
 
     def add(self, picture: Picture, thing: Thing | None, where: object) -> None:
-        """Add an object to a picture, cut to it. What has no area, no class, or lies outside is noted instead."""
+        """Add an object to a picture, cut to it. What has no area, no class, or lies outside is noted instead.
+
+        Raises:
+            InputError: the picture has objects of another label file, such as an older one.
+        """
         if thing is None:
             return self.note(UNKNOWN, where)
         if not thing.name.strip():
@@ -87,6 +127,11 @@ class Gathering:
             return self.note(OUTSIDE, label)
         if cut in picture.things:  # two label files of one picture, or one exported twice
             return self.note("objects that are there twice", label)
+        if (first := self._source.setdefault(picture.file, self._reading)) != self._reading:
+            raise InputError(
+                f"{self.folder.root}: {first} and {self._reading} have different objects of {picture.file}. "
+                "Move one of them out of this folder, or merge them"
+            )
         picture.things.append(cut)
 
     def finish(self, labelled: Iterable[Path] | None = None) -> Collection:
@@ -119,7 +164,7 @@ def _cut(thing: Thing, width: int, height: int) -> Thing | None:
         return thing
     if thing.polygons:
         polygons = [_cut_polygon(polygon, width, height) for polygon in thing.polygons]
-        kept = [polygon for polygon in polygons if min(box_of([polygon])[2:]) > 0]
+        kept = [polygon for polygon in polygons if polygon and min(box_of([polygon])[2:]) > 0]
         if not kept or min(box_of(kept)[2:]) < LEAST:
             return None
         return thing._replace(polygons=kept, box=box_of(kept))
@@ -132,5 +177,16 @@ def _cut(thing: Thing, width: int, height: int) -> Thing | None:
 
 
 def _cut_polygon(polygon: list[float], width: int, height: int) -> list[float]:
-    """Return a polygon with its points moved to the border where they lie beyond it."""
-    return [min(max(value, 0.0), float(height if index % 2 else width)) for index, value in enumerate(polygon)]
+    """Return the part of a polygon in the picture, cut at one border after another (Sutherland and Hodgman, 1974)."""
+    points = list(zip(polygon[0::2], polygon[1::2], strict=True))
+    for axis, border, sign in ((0, 0.0, 1), (0, float(width), -1), (1, 0.0, 1), (1, float(height), -1)):
+        kept = []
+        for start, end in zip(points[-1:] + points, points, strict=False):
+            before, after = sign * (start[axis] - border), sign * (end[axis] - border)  # below 0 is outside
+            if before * after < 0:
+                along = start[1 - axis] + before / (before - after) * (end[1 - axis] - start[1 - axis])
+                kept.append((along, border) if axis else (border, along))
+            if after >= 0:
+                kept.append(end)
+        points = kept
+    return [value for point in points for value in point]

@@ -82,6 +82,8 @@ def _doubtful(found: Found) -> Iterator[tuple[int, str]]:
     """Yield the number of what is doubtful or was left aside, and a sentence with examples."""
     for what, where in sorted(found.collection.aside.items(), key=lambda item: -len(item[1])):
         yield len(where), f"{what}, left aside: {first_few(where, 2)}"
+    for what, where in found.collection.doubts.items():
+        yield len(where), f"{what}: {first_few(where, 2)}"
     if crowds := sum(thing.crowd for thing in found.collection.things()):
         yield crowds, "regions of a crowd (iscrowd), which training ignores"
     if found.facts.empty and not found.collection.has_maps:

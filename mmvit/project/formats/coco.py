@@ -31,8 +31,12 @@ def read(folder: Folder) -> Collection:
     Raises:
         InputError: two files are for the same split, and none of them is called `instances`.
     """
-    files = _one_a_split(_files(folder))
+    found = _files(folder)
+    files = _one_a_split(found)
     gathering = Gathering(folder, _classes([folder.content(file) for file in files.values()]))
+    for file in found:
+        if file not in files.values():
+            gathering.note("COCO files beside those that are read", file)
     prefixes = {split: _read(gathering, file, None if split == WHOLE else split) for split, file in files.items()}
     collection = gathering.finish()
     collection.splits = "the annotation files, one a split"
@@ -89,10 +93,9 @@ def _same_order(folder: Folder, files: Mapping[str, Path], classes: list[str]) -
 
 def _read(gathering: Gathering, file: Path, split: str | None) -> str | None:
     """Read a file into the gathering; if mmdet can read it as it is, return the folder of its pictures."""
-    content, aside = gathering.folder.content(file), gathering.collection.aside
-    before = sum(map(len, aside.values()))
+    content, before = gathering.folder.content(file), gathering.noted
     pictures: dict[Any, Picture] = {}
-    prefixes = set()
+    prefixes, files = set(), set()
     for entry in content["images"]:
         if not _has_id(entry) or not isinstance(entry.get("file_name"), str):
             gathering.note(UNKNOWN, f"{file} (an image without id or file_name)")
@@ -102,9 +105,11 @@ def _read(gathering: Gathering, file: Path, split: str | None) -> str | None:
         if picture is not None:
             pictures[entry["id"]] = picture
             prefixes.add(_prefix(picture.file, named))
+            if picture.file in files:  # mmdet would read two pictures, each with its part
+                gathering.doubt("pictures that a file lists twice, read as one", f"{file}: {named}")
+            files.add(picture.file)
     clean = _objects(gathering, content, pictures, file)
-    noted = sum(map(len, aside.values())) > before
-    return prefixes.pop() if clean and not noted and len(prefixes) == 1 else None
+    return prefixes.pop() if clean and gathering.noted == before and len(prefixes) == 1 else None
 
 
 def _has_id(entry: Any) -> bool:

@@ -24,11 +24,11 @@ def recognise(folder: Folder) -> bool:
 
 def read(folder: Folder) -> Collection:
     gathering = Gathering(folder)
-    for file, content in gathering.files(".json", _is_ours, "JSON files that are not LabelMe's"):
+    files = dict(gathering.files(".json", _is_ours, "JSON files that are not LabelMe's"))
+    paths = {file: str(content["imagePath"] or file.stem) for file, content in files.items()}
+    for file, named in gathering.named(paths).items():
+        content = files[file]
         said = (content.get("imageWidth"), content.get("imageHeight"))
-        named = str(content.get("imagePath") or file.stem)
-        if folder.picture(named, file) is None:
-            named = file.stem
         picture = gathering.picture(named, file, said, folder_split(file))
         if picture is not None:
             _shapes(gathering, picture, content["shapes"], file)
