@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..errors import InputError, first_few
-from .description import BACKGROUND, FOREGROUND, Collection
+from .description import BACKGROUND, FOREGROUND, IGNORED, Collection
 from .plan import Task
 
 MOSTLY = 0.9  # share of objects with a drawn area from which on masks are learned
@@ -65,7 +65,7 @@ def _of_maps(collection: Collection, asked: Task | None) -> tuple[Task, str]:
             f"--task binary: expected label maps with two values, found {len(collection.classes)} classes: "
             f"{first_few(collection.classes)}. Use --task classes"
         )
-    if asked is None and collection.classes == [BACKGROUND, FOREGROUND]:
+    if asked is None and (collection.classes == [BACKGROUND, FOREGROUND] or collection.values == [0, IGNORED]):
         return "binary", "binary: label maps have two values (--task classes for two ordinary classes)"
     return asked or "classes", "classes of pixels, from label maps" if asked is None else f"{asked}, as asked for"
 
@@ -90,4 +90,9 @@ def _drawn_classes(collection: Collection, task: Task) -> str:
         collection.classes = [BACKGROUND, FOREGROUND]
         return "binary, as asked for: all objects against the rest, drawn into label maps"
     collection.classes = [BACKGROUND, *(name for name in collection.classes if name != BACKGROUND)]
+    if len(collection.classes) > IGNORED:
+        raise InputError(
+            f"--task {task}: {len(collection.classes)} classes, background included. Expected {IGNORED} at most, which a label "
+            "map can have. Use --task masks"
+        )
     return "classes of pixels, as asked for: objects were drawn into label maps, small ones above large ones"

@@ -26,6 +26,7 @@ OBJECTS = re.compile(r"object|instance", re.IGNORECASE)  # numbers of single obj
 NAME_FILES = ("classes.txt", "labels.txt", "codes.txt", "labelmap.txt", "label_names.txt", "class_names.txt", "class_dict.csv")
 TINTS = ("classes.csv", "colors.csv", "label_colors.txt", "colormap.csv", "class_colors.csv", *NAME_FILES)
 SPARE = "further label maps of the same pictures, such as those of single objects"
+NUMBERED = re.compile(r"(\d+)[\s,;:=.)]+([^\d\s,;:][^,;:\t]*?)\s*([,;:\t].*|(\s\d+){3,4})?")  # value, name, perhaps a colour
 MOST = 255
 EIGHT_BITS = ("P", "L", "1")
 WIDE = ("I", "I;16")
@@ -116,10 +117,13 @@ def _likely(file: Path, label: Path) -> tuple[int, bool, bool, str]:
     return in_common(file, label), not single, "TrainIds" in label.stem, label.as_posix()
 
 
-def read_map(folder: Folder, label: Path) -> np.ndarray | None:
+def read_map(folder: Folder, label: Path, void: int = IGNORED) -> np.ndarray | None:
     """Return the values of a map (H, W), or its colours (H, W, 3); None if it cannot be read.
 
     A palette's image has values; a grey image in three channels, too. Of a JPEG, black and white is read alone.
+
+    Args:
+        void: what becomes of pixels whose bits are all set: 255, or 65535 of 16 bits.
     """
     try:
         with Image.open(folder.root / label) as image:
@@ -129,12 +133,12 @@ def read_map(folder: Folder, label: Path) -> np.ndarray | None:
                 return np.where(grey > 127, IGNORED, 0) if clear.mean() > 0.97 else None
             if image.mode in (*EIGHT_BITS, *WIDE):
                 values = np.array(image).astype(np.int64)
-                return np.where(values == 65535, IGNORED, values) if image.mode in WIDE else values  # all bits, as in 255
+                return np.where(values == (65535 if image.mode in WIDE else IGNORED), void, values)
             pixels = np.array(image.convert("RGB"))
     except NO_IMAGE:
         return None
     grey = (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all()
-    return pixels[..., 0].astype(np.int64) if grey else pixels
+    return np.where(pixels[..., 0] == IGNORED, void, pixels[..., 0].astype(np.int64)) if grey else pixels
 
 
 def numbers_of(folder: Folder, values: Sequence[Any], label: Path) -> np.ndarray:
@@ -172,6 +176,10 @@ def _name_values(folder: Folder, collection: Collection) -> None:
             ]
     else:
         _by_number(folder, collection, values)
+    if len(collection.classes) > MOST:
+        raise InputError(
+            f"{folder.root}: {len(collection.classes)} classes. Expected {MOST} at most, which a label map can have"
+        )
     names = dict(zip(collection.values, collection.classes, strict=True))
     for picture, counts in zip(collection.pictures, found, strict=True):
         picture.pixels = Counter({names[value]: count for value, count in counts.items() if value in names})
@@ -199,39 +207,55 @@ def flat(folder: Folder, label: Path) -> bool:
 
 
 def _by_number(folder: Folder, collection: Collection, values: list[int]) -> None:
-    names = _listed_names(folder) or list(_listed_colours(folder) or ()) or None  # numbered in the order of the list
-    if set(values) <= {0, IGNORED}:  # masks of 0 and 255
-        collection.classes, collection.values = [BACKGROUND, FOREGROUND], [0, IGNORED]
-        return
-    values = [value for value in values if value != IGNORED]
+    names = _listed_names(folder)
+    if set(values) <= {0, IGNORED} and IGNORED not in names:  # masks of 0 and 255
+        if len(names) > 2 and IGNORED in values:
+            listed = first_few([*names.values()], 3)
+            raise InputError(
+                f"{folder.root}: label maps of 0 and 255, and a list of {len(names)} classes: {listed}. Expected two"
+            )
+        pair = [BACKGROUND, *(names.values() or [FOREGROUND])]
+        names = names if len(names) > 2 else dict(zip((0, IGNORED), pair[-2:], strict=True))
+    if names and 0 in values and BACKGROUND not in names.values():
+        names = {0: BACKGROUND, **names}  # of a list that begins at 1
+    values = [value for value in values if value != IGNORED or value in names]
     if len(values) > MOST or (values and (values[0] < 0 or values[-1] > 65535)):
         raise InputError(
             f"{folder.root}: label maps with {len(values)} values, from {values[0]} to {values[-1]}. Expected classes"
         )
-    if names is not None and values and values[-1] < len(names):
-        collection.classes, collection.values = names, list(range(len(names)))
-    elif values == [0, 1]:
+    if names and set(values) <= {*names}:
+        collection.classes, collection.values = [*names.values()], [*names]
+        return
+    if values == [0, 1]:
         collection.classes, collection.values = [BACKGROUND, FOREGROUND], values
     else:
-        if values and values[-1] < 2 * len(values):  # a class that few maps have is a class
+        if values and values[-1] < min(2 * len(values), MOST):  # a class that few maps have is a class
             values = list(range(values[-1] + 1))
         collection.classes, collection.values = [f"class_{value}" for value in values], values
-        why = "nothing names the classes" if names is None else f"a list names {len(names)} classes, and others occur"
+    if names or values != [0, 1]:
+        why = f"a list names {len(names)} classes, and others occur" if names else "nothing names the classes"
         collection.notes.append(f"{why}: they are called by their values; classes.txt or --classes a,b,c names them")
 
 
-def _listed_names(folder: Folder) -> list[str] | None:
-    """Return the names of a list with one a line, in the order of their values."""
-    for file in folder.named("_classes.csv"):  # Roboflow's: value, name
-        rows = [row for row in csv.reader(StringIO(folder.text(file)), skipinitialspace=True) if len(row) == 2]
-        numbered = {int(row[0]): row[1].strip() for row in rows if row[0].strip().isdigit()}
-        if numbered:
-            return [numbered.get(value, f"class_{value}") for value in range(max(numbered) + 1)]
-    for file in folder.named(*NAME_FILES):
+def _listed_names(folder: Folder) -> dict[int, str]:
+    """Return the names of the classes by their values, none if nothing lists them.
+
+    A line has the value and the name, as in Roboflow's _classes.csv, or the name alone; then the order counts, or the colour
+    where all are grey.
+    """
+    for file in (*folder.named("_classes.csv"), *folder.named(*TINTS)):
         lines = [line for line in folder.lines(file) if not line.startswith("#")]
-        if file.suffix == ".txt" and lines and not any(re.search(r"\d+\D+\d+\D+\d+", line) for line in lines):
-            return [line.rstrip(":,") for line in lines]
-    return None
+        headed = file.suffix == ".csv" and lines and not NUMBERED.fullmatch(lines[0])
+        found = [NUMBERED.fullmatch(line) for line in lines[1 if headed else 0 :]]
+        numbered = {int(line[1]): line[2] for line in found if line}
+        if found and len(found) == len({*numbered.values()}):
+            return dict(sorted(numbered.items()))
+        three = any(re.search(r"\d+\D+\d+\D+\d+", line) for line in lines)
+        if file.name.lower() in NAME_FILES and file.suffix == ".txt" and lines and not three:
+            return dict(enumerate(line.rstrip(":,") for line in lines))
+    colours = _listed_colours(folder) or {}
+    greys = {red: name for name, (red, green, blue) in colours.items() if red == green == blue}
+    return dict(sorted(greys.items())) if len(greys) == len(colours) else dict(enumerate(colours))
 
 
 def _listed_colours(folder: Folder) -> dict[str, tuple[int, int, int]] | None:

@@ -31,7 +31,7 @@ def read_objects(folder: Folder) -> Collection:
         aside[SPARE] = spare
     for picture in maps.pictures:
         file = objects.get(picture.maps[0])
-        drawn = None if file is None else read_map(folder, file)
+        drawn = None if file is None else read_map(folder, file, void=0)
         if drawn is None:
             aside["label maps without a map of objects"].append(str(picture.maps[0]))
         elif drawn.shape[:2] != (picture.height, picture.width):
@@ -56,7 +56,7 @@ def _things(drawn: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> li
     """Return the objects of a map of objects; each is of the class that most of its pixels have."""
     numbers = packed(drawn)
     things = []
-    for number in np.setdiff1d(numbers, (0, IGNORED if drawn.ndim == 2 else VOID)):
+    for number in np.setdiff1d(numbers, (0, VOID)):
         mask = numbers == number
         counts = np.bincount(labels[mask], minlength=IGNORED + 1)[:IGNORED]
         if counts.any() and (thing := thing_of_mask(classes[int(counts.argmax())], mask)) is not None:
