@@ -4,12 +4,13 @@ Brush strokes have a bit stream of their own, `brush`. Of several annotations of
 counts.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...errors import first_few
 from ..description import Collection, Picture, Thing, thing_of_mask
 from ..folder import PICTURES, Folder, words_of
 from ..gather import NO_CLASS, NO_SHAPE, Gathering
@@ -32,8 +33,7 @@ def read(folder: Folder) -> Collection:
                 continue
             results = _results(task, gathering, named)
             if results is not None and (picture := gathering.picture(named, file)) is not None:
-                for result in results:
-                    _add(gathering, picture, result)
+                _add(gathering, picture, results)
     return gathering.finish()
 
 
@@ -62,21 +62,35 @@ def _results(task: Mapping[str, Any], gathering: Gathering, named: str) -> list[
         return [dict(value=entry) for key in keys for entry in task[key] if isinstance(entry, dict)]
     entries = [entry for entry in task["annotations"] if isinstance(entry, dict) and not entry.get("was_cancelled")]
     if len(entries) > 1:
-        gathering.note(SEVERAL, named)
+        gathering.doubt(SEVERAL, named)
     return next((entry["result"] for entry in entries if isinstance(entry.get("result"), list)), None)
 
 
-def _add(gathering: Gathering, picture: Picture, result: Any) -> None:
-    value = result.get("value") if isinstance(result, dict) else None
-    if not isinstance(value, dict):
-        return
-    kind, names = next(((key, entry) for key, entry in value.items() if key.endswith("labels") and entry), ("", []))
-    if not names or not isinstance(names, list):
-        if {"x", "points", "rle"} & set(value):
-            gathering.note(NO_CLASS, picture.file)
-        return
+def _add(gathering: Gathering, picture: Picture, results: Sequence[Any]) -> None:
+    """Add the regions that have labels; a region may have several results, such as its shape, its labels and its text."""
+    values = [
+        (result, result["value"]) for result in results if isinstance(result, dict) and isinstance(result.get("value"), dict)
+    ]
+    regions = {_region(result, value): value for result, value in values if {"x", "points", "rle"} & set(value)}
+    for result, value in values:
+        kind, names = next(((key, entry) for key, entry in value.items() if key.endswith("labels") and entry), ("", []))
+        if names and isinstance(names, list):
+            regions.pop(_region(result, value), None)
+            _add_one(gathering, picture, value, kind, names)
+    for _ in regions:
+        gathering.note(NO_CLASS, picture.file)
+
+
+def _region(result: Mapping[str, Any], value: Mapping[str, Any]) -> str:
+    """Return what tells a region from others: its id, or in JSON-MIN, which has none, its shape."""
+    return str(result.get("id") or [value.get(key) for key in ("x", "y", "width", "height", "points", "rle")])
+
+
+def _add_one(gathering: Gathering, picture: Picture, value: Mapping[str, Any], kind: str, names: Sequence[Any]) -> None:
     name = str(names[0])
     where = f"{picture.file} ({name}, {kind})"
+    if len(names) > 1:
+        gathering.doubt("regions with several labels, of which the first counts", f"{picture.file} ({first_few(names)})")
     if kind.startswith("keypoint"):
         gathering.note(NO_SHAPE, where)
         return

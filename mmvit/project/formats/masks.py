@@ -31,10 +31,13 @@ def read(folder: Folder) -> Collection:
     owned = _owned(folder)
     masks = {mask for several in owned.values() for mask, _ in several}
     for file, several in owned.items():
+        named: dict[str, Path] = {}
         picture = gathering.picture(file.as_posix(), file, split=folder_split(file))
         if picture is None:
             continue
         for path, name in several:
+            if (first := named.setdefault(path.name, path)) != path:
+                gathering.doubt("masks of one name in two folders, which are two objects", f"{first} and {path}")
             drawn = _read(folder, path)
             if drawn is None:
                 gathering.note(UNREADABLE, path)
@@ -60,9 +63,19 @@ def _owned(folder: Folder) -> dict[Path, list[tuple[Path, str]]]:
             found[beside[0]].append((file, OBJECT))
         elif "mask" in str(parent.parent).lower() and (owner := folder.picture(parent.name, parent)) is not None:
             found[owner].append((file, OBJECT))
-        elif (parts := re.fullmatch(r"(.+)_([A-Za-z][\w ]*?)_(\d+)", file.stem)) and (owner := folder.picture(parts[1], file)):
-            found[owner].append((file, parts[2]))
+        elif named := _named(folder, file):
+            found[named[0]].append((file, named[1]))
     return found
+
+
+def _named(folder: Folder, mask: Path) -> tuple[Path, str] | None:
+    """Return the picture and the class of PICTURE_CLASS_NUMBER, both of which may have words: the longest picture counts."""
+    *words, number = mask.stem.split("_")
+    for count in range(len(words) - 1, 0, -1) if number.isdecimal() else ():
+        name = "_".join(words[count:])
+        if re.fullmatch(r"[A-Za-z][\w ]*", name) and (owner := folder.picture("_".join(words[:count]), mask)) is not None:
+            return owner, name
+    return None
 
 
 def _read(folder: Folder, mask: Path) -> np.ndarray | None:
