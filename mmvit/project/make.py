@@ -110,9 +110,9 @@ def write(options: Options, found: Found, made: plan.Plan) -> tuple[Path, str]:
             f"{config.quoted(data)}: {found.facts.pictures['train']} to train, {len(classes)} classes, "
             f"from {found.collection.format}; by mmvit new, yours to change"
         )
-        (beside / name).write_text(config.text(title, made, classes, files), encoding="utf-8")
+        writing.save_text(beside / name, config.text(title, made, classes, files))
         if made.source:
-            (beside / f"{made.base}.py").write_text(made.source, encoding="utf-8")
+            writing.save_text(beside / f"{made.base}.py", made.source)
         if out.exists():
             out.rmdir()  # empty
         beside.rename(out)

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..config.datasets import SPLITS
+from ..errors import InputError
 from .description import IGNORED, Collection, Picture, Thing, area_of
 from .folder import Folder, agreeing
 from .formats.label_maps import flat, numbers_of
@@ -93,7 +94,20 @@ def write_lists(collection: Collection, out: Path, prefix: str, suffix: str) -> 
     for split in SPLITS:
         if pictures := collection.of(split):
             names = [picture.file.relative_to(prefix).as_posix().removesuffix(suffix) for picture in pictures]
-            (out / f"{split}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+            save_text(out / f"{split}.txt", "\n".join(names) + "\n")
+
+
+def save_text(file: Path, text: str) -> None:
+    """Write a text in UTF-8.
+
+    Raises:
+        InputError: a path in it is not UTF-8, as those from old archives.
+    """
+    try:
+        file.write_text(text, encoding="utf-8")
+    except UnicodeEncodeError as error:
+        line = text[text.rfind("\n", 0, error.start) + 1 :].partition("\n")[0]
+        raise InputError(f"{file.name}: {line!a} has a name that is not UTF-8. Rename the file or folder") from error
 
 
 def write_maps(folder: Folder, collection: Collection, out: Path) -> None:
