@@ -135,6 +135,7 @@ def test_polygons_are_cut_where_the_picture_ends(tmp_path: Path, polygon: list[f
         ({"x0": "0", "x1": "1"}, {"0": 20, "1": 21}, 0),  # files with numbers of their own
         ({"1": "0", "2": "1", "3": "2", "4": "3"}, {"0": 20, "1": 21, "2": 22, "3": 23}, 3),
         ({"0": "a", "1": "2", "2": "7", "3": "9"}, {"0": 20, "1": 21, "2": 22, "3": 23}, 1),  # renamed pictures
+        ({"0": "a", "1": "b", "2": "c", "x": "3", "y": "0"}, {"0": 20, "1": 21, "2": 22, "3": 23}, 0),
     ],
 )
 def test_which_picture_a_label_file_means(
