@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from labelling import SIZE, coco_content, label_maps, labelme, picture, save_mask, write_json
+from labelling import SIZE, coco_content, coco_splits, label_maps, labelme, picture, save_mask, write_json
 from PIL import Image
 from pycocotools import mask as coco
 from rich.console import Console
@@ -251,3 +251,26 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     entry = Picture(Path("a/caf\udce9.jpg"), *SIZE, split="train")
     with pytest.raises(InputError, match=r"train.txt: 'a/caf.udce9' has a name that is not UTF-8. Rename the file or folder"):
         write_lists(Collection(["a"], [entry]), tmp_path, "", ".jpg")
+
+
+@pytest.mark.parametrize(
+    ("part", "changed", "as_it_is"),
+    [
+        ("annotations", dict(id=1), True),
+        ("annotations", dict(id=0), False),  # as Roboflow numbers them, which pycocotools takes for "not found"
+        ("annotations", dict(id="7"), False),
+        ("annotations", dict(id=2), False),  # twice
+        ("images", dict(width=None), False),
+        ("categories", dict(name=7), False),
+    ],
+    ids=str,
+)
+def test_files_that_a_run_would_misread_or_refuse_are_written_anew(
+    tmp_path: Path, part: str, changed: dict, as_it_is: bool
+) -> None:
+    content = coco_content()
+    content[part][0].update(changed)
+    coco_splits(tmp_path, content=content)
+    collection = read(Folder(tmp_path))
+    assert bool(collection.direct) == as_it_is
+    assert len(list(collection.things())) == 6

@@ -10,7 +10,6 @@ import pytest
 from labelling import (
     PICTURES,
     coco_content,
-    coco_splits,
     label_maps,
     picture,
     pictures,
@@ -152,15 +151,6 @@ def test_odd_run_lengths(tmp_path: Path) -> None:
         "masks of another size than their picture": 1,
         "labels that cannot be read": 1,
     }
-
-
-@pytest.mark.parametrize(("first", "as_it_is"), [(1, True), (0, False), ("7", False)])
-def test_files_with_ids_that_evaluation_misreads_are_written_anew(tmp_path: Path, first: object, as_it_is: bool) -> None:
-    """Roboflow numbers objects from 0, which pycocotools takes for 'not found'."""
-    content = coco_content()
-    content["annotations"][0]["id"] = first
-    coco_splits(tmp_path, content=content)
-    assert bool(read(Folder(tmp_path)).direct) == as_it_is
 
 
 def test_a_file_of_a_split_means_the_pictures_of_its_split(tmp_path: Path) -> None:

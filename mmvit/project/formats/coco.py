@@ -10,6 +10,7 @@ from typing import Any
 
 from ...checks.files import rle_fault
 from ...config.datasets import SPLITS
+from ...data.annotations import check_annotations, check_lists, check_masks
 from ...errors import InputError, first_few
 from ..description import Collection, Picture, Thing
 from ..folder import Folder, folder_split, split_of
@@ -108,8 +109,24 @@ def _read(gathering: Gathering, file: Path, split: str | None) -> str | None:
             if picture.file in files:  # mmdet would read two pictures, each with its part
                 gathering.doubt("pictures that a file lists twice, read as one", f"{file}: {named}")
             files.add(picture.file)
-    clean = _objects(gathering, content, pictures, file)
-    return prefixes.pop() if clean and gathering.noted == before and len(prefixes) == 1 else None
+    _objects(gathering, content, pictures, file)
+    clean = gathering.noted == before and len(prefixes) == 1 and _usable(content, str(file), gathering.collection.classes)
+    return prefixes.pop() if clean else None
+
+
+def _usable(content: Mapping[str, Any], label: str, classes: list[str]) -> bool:
+    """Return whether mmdet and pycocotools read all of a file as it is."""
+    annotations = content["annotations"]
+    try:
+        check_lists(content, label, classes)
+        check_annotations(content, label)
+        check_masks(content, label, [place for place, entry in enumerate(annotations) if entry.get("segmentation")])
+    except InputError:
+        return False
+    # pycocotools takes an id of 0, as Roboflow's first object has, for "not found"
+    return all(
+        isinstance(entry["id"], int) and entry["id"] > 0 and isinstance(entry.get("iscrowd"), int) for entry in annotations
+    )
 
 
 def _has_id(entry: Any) -> bool:
@@ -122,9 +139,7 @@ def _prefix(file: Path, named: str) -> str | None:
     return path.removesuffix(named) if path == named or path.endswith("/" + named) else None
 
 
-def _objects(gathering: Gathering, content: Mapping[str, Any], pictures: Mapping[Any, Picture], file: Path) -> bool:
-    """Add the objects of a file; return whether mmdet and pycocotools read all of them as they are."""
-    clean = True
+def _objects(gathering: Gathering, content: Mapping[str, Any], pictures: Mapping[Any, Picture], file: Path) -> None:
     listed = {entry["id"] for entry in content["images"] if _has_id(entry)}
     names = {entry["id"]: str(entry.get("name") or "") for entry in content["categories"] if _has_id(entry)}
     for entry in content["annotations"]:
@@ -141,12 +156,8 @@ def _objects(gathering: Gathering, content: Mapping[str, Any], pictures: Mapping
         except (KeyError, TypeError, ValueError, AttributeError):
             gathering.note(UNKNOWN, where)
             continue
-        # pycocotools takes an id of 0, as Roboflow's first object has, for "not found"
-        clean &= isinstance(entry.get("id"), int) and entry["id"] > 0
-        clean &= all(key in entry for key in ("area", "bbox")) and isinstance(entry.get("iscrowd"), int)
         if picture is not None:  # else its picture was noted
             gathering.add(picture, thing, where)
-    return clean
 
 
 def _thing(entry: Mapping[str, Any], name: str) -> Thing | None:
