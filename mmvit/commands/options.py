@@ -13,6 +13,7 @@ from ..errors import InputError, message_of
 
 FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None))  # the last is none of Windows'
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+TAKEN = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)  # by a file where a folder is wanted, or by a folder
 USAGE_ERROR = 2  # exit status of errors that a user can mend, like argparse's
 
 
@@ -42,7 +43,8 @@ def at_least_one(word: str) -> int:
 def exit_status(command: Callable[..., Any], *arguments: Any) -> int:
     """Run a command and return its exit status, 0 if it returns none.
 
-    After an `InputError`, on a full disk or without permission, the message alone is printed, and the status is 2.
+    After an `InputError`, on a full disk, without permission or where a file and a folder are confused, the message alone is
+    printed, and the status is 2.
     """
     try:
         with _remarks():
@@ -54,6 +56,8 @@ def exit_status(command: Callable[..., Any], *arguments: Any) -> int:
                 error = InputError(f"{place} cannot be written: the disk is full. Free some of it")
             elif error.errno in FORBIDDEN:
                 error = InputError(f"{place}: {error.strerror}. Mend its permissions, or name another place")
+            elif error.errno in TAKEN:
+                error = InputError(f"{place}: {error.strerror}, where a file or a folder is to be written. Name another place")
             else:
                 raise
         print(f"error: {message_of(error)}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """What differs between Linux, macOS and Windows."""
 
+import errno
 import logging
 import os
 import platform
@@ -8,7 +9,7 @@ import signal
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 FALLBACK = "PYTORCH_ENABLE_MPS_FALLBACK"  # torch's variable: operators that an Apple GPU lacks run on the CPU
 # Flags of Linux that decide speed: vectors, bfloat16, and products of 8-bit integers; the last three are ARM's.
@@ -25,6 +26,25 @@ def file_name(text: str, otherwise: str = "unnamed") -> str:
     """Return a name from data, such as that of a class, as a file name without suffix that each system takes."""
     name = REFUSED.sub("_", text).encode()[:LONGEST].decode(errors="ignore").rstrip(". ") or otherwise
     return f"_{name}" if DEVICES.match(name) else name
+
+
+def lock(file: IO[Any]) -> bool:
+    """Lock an open file until it is closed or this process ends; return whether nobody else holds it.
+
+    On a file system without locks nobody does.
+    """
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EAGAIN, errno.EACCES)  # of Linux and macOS, and of Windows
+    return True
 
 
 def cores() -> int:

@@ -4,6 +4,7 @@ A name stands where it covers neither another name nor much of any object. Where
 left out, and a legend has the colours of the classes that are named nowhere.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 
 from ..data.colours import COLOURS, Colour, colours, is_background
+from ..errors import InputError
 from .fonts import font, font_file
 from .results import Detections, LabelMap, Result, name_of, shared
 from .sessions import needed
@@ -41,6 +43,16 @@ class Plate(NamedTuple):
 def require_drawing() -> None:
     """Raise InputError if the packages that draw are not installed."""
     needed("supervision", "draw")
+
+
+def can_draw() -> bool:
+    """Return whether the packages that draw are here, and say what to install if not."""
+    try:
+        require_drawing()
+    except InputError as error:
+        print(f"no overlays: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def colour_of(label: int, palette: Sequence[Colour] | None = None) -> Colour:

@@ -1,38 +1,64 @@
 """Results in the formats of other tools: what `mmvit predict --format` writes of the journal of a run.
 
 supervision writes CSV. The others are written here: its YOLO stops at masks with some kinds of holes, labelformat writes CVAT
-without masks, and no package writes predictions for Label Studio. An object whose mask is empty, or too thin for an outline, is
-written as its box.
+without masks, and no package writes predictions for Label Studio. An object whose mask is empty is written as its box.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 import cv2
 import numpy as np
 
 from ..data.files import write_whole
+from ..errors import InputError
 from .results import Detections, run_lengths
 from .sessions import needed
+from .writing import Names
 
 LIBRARY = ("supervision", "draw")  # with the extra that brings it
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # what no XML has; the last are bytes that are not UTF-8
+
+Picture = tuple[str, Detections]  # name of its file of labels, without suffix; objects of an image, or of a frame of a film
 
 
-Picture = tuple[str, Detections]  # name of its files, without suffix; objects of an image, or of a frame of a film
+def label_names(files: Iterable[Path]) -> dict[str, str]:
+    """Return for each image the name of its labels in YOLO's format: its own, in a subfolder where it is in one.
+
+    Raises:
+        InputError: two images would share the file of labels.
+    """
+    places = {str(file): os.path.abspath(file) for file in files}
+    root = os.path.commonpath([os.path.dirname(place) for place in places.values()]) if places else ""
+    names = {file: Path(os.path.relpath(place, root)).with_suffix("").as_posix() for file, place in places.items()}
+    owners: dict[str, str] = {}
+    for file, name in names.items():
+        other = owners.setdefault(name.casefold(), file)
+        if places[other] != places[file]:
+            raise InputError(
+                f"--format yolo: {other} and {file} would both have their labels in labels/{name}.txt, where YOLO looks for "
+                "them; rename one, or predict on them apart"
+            )
+    return names
 
 
-def pictures(lines: Iterable[Mapping[str, Any]], categories: list[dict[str, Any]]) -> Iterator[Picture]:
-    """Yield the images of a journal's lines.
+def pictures(
+    lines: Iterable[Mapping[str, Any]], categories: list[dict[str, Any]], known: Mapping[str, str]
+) -> Iterator[Picture]:
+    """Yield the images of a journal's lines; `known` are names of files of labels. Pages and frames get others.
 
     Raises:
         InputError: supervision is not installed.
     """
     library = needed(*LIBRARY)
     label_of = {entry["id"]: label for label, entry in enumerate(categories)}
-    names = tuple(entry["name"] for entry in categories)
+    names, others = tuple(entry["name"] for entry in categories), Names()
+    others.take(known.values())
     for line in lines:
         if "image" not in line:
             continue
@@ -42,7 +68,7 @@ def pictures(lines: Iterable[Mapping[str, Any]], categories: list[dict[str, Any]
         size = (image["width"], image["height"])
         masks = [library.rle_to_mask(entry["segmentation"]["counts"], size) for entry in entries if "segmentation" in entry]
         objects = Detections(
-            line["source"],
+            UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], line["source"]),
             size[::-1],
             np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]),
             np.array([entry["score"] for entry in entries], dtype=np.float64),
@@ -50,7 +76,8 @@ def pictures(lines: Iterable[Mapping[str, Any]], categories: list[dict[str, Any]
             names,
             np.array(masks, dtype=bool) if masks else None,
         )
-        yield line["name"], objects
+        first = line["source"].removesuffix(" page 0")  # whose file the labels are looked for by
+        yield known.get(line["source"]) or known.get(first) or others.new(f"{line['name']}.txt"), objects
 
 
 def write_yolo(found: Iterable[Picture], names: list[str], out: Path) -> None:
@@ -70,11 +97,16 @@ def write_yolo(found: Iterable[Picture], names: list[str], out: Path) -> None:
 
 
 def outlines(mask: np.ndarray | None) -> list[np.ndarray]:
-    """Return the outer outlines (N, 2) of the parts of a mask, without holes and without parts of fewer than three points."""
-    if mask is None:
+    """Return the outer outlines (N, 2) of the parts of a mask, along the borders of its pixels, without holes."""
+    if mask is None or not mask.any():
         return []
-    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return [outline[:, 0] for outline in found if len(outline) >= 3]
+    (top, bottom), (left, right) = _sides(mask)
+    # OpenCV's go through the centres of pixels. Of a pixel doubled, the left centre belongs to its left border, the right one
+    # to its right border.
+    doubled = mask[top:bottom, left:right].astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    found, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    corners = ((outline[:, 0] + 1) // 2 + (left, top) for outline in found)
+    return [outline[(outline != np.roll(outline, 1, axis=0)).any(axis=1)] for outline in corners]
 
 
 def write_csv(found: Iterable[Picture], names: list[str], out: Path) -> None:
@@ -114,9 +146,14 @@ def _masks(objects: Detections) -> list[np.ndarray | None]:
     return [None] * len(objects) if objects.masks is None else list(objects.masks)
 
 
+def _sides(mask: np.ndarray) -> list[tuple[int, int]]:
+    """Return the rows, and the columns, between which a mask lies."""
+    return [(int(where[0]), int(where[-1]) + 1) for where in (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))]
+
+
 def _runs(mask: np.ndarray) -> dict[str, str]:
     """Return the attributes of CVAT's mask: its box, and the lengths of background and object in turn."""
-    (top, bottom), (left, right) = ((where.min(), where.max() + 1) for where in np.nonzero(mask))
+    (top, bottom), (left, right) = _sides(mask)
     lengths = run_lengths(mask[top:bottom, left:right].T)["counts"]
     sides = dict(left=left, top=top, width=right - left, height=bottom - top)
     return {"rle": ", ".join(map(str, lengths)), **{key: str(value) for key, value in sides.items()}}
@@ -154,9 +191,16 @@ def _regions(corners: np.ndarray, mask: np.ndarray | None, name: str, size: tupl
         yield dict(whole, type="polygonlabels", value=value)
 
 
-FORMATS: dict[str, Callable[[Iterable[Picture], list[str], Path], None]] = {
-    "yolo": write_yolo,
-    "csv": write_csv,
-    "cvat": write_cvat,
-    "labelstudio": write_label_studio,
+class Format(NamedTuple):
+    """Format of another tool."""
+
+    write: Callable[[Iterable[Picture], list[str], Path], None]
+    made: Sequence[str]  # files and folders that `write` writes
+
+
+FORMATS = {
+    "yolo": Format(write_yolo, ["labels", "data.yaml"]),
+    "csv": Format(write_csv, ["predictions.csv"]),
+    "cvat": Format(write_cvat, ["annotations.xml"]),
+    "labelstudio": Format(write_label_studio, ["tasks.json"]),
 }

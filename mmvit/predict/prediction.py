@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, counted, message_of, nearest
-from .drawing import draw, require_drawing
+from .drawing import can_draw, draw
 from .films import Film
-from .formats import FORMATS, LIBRARY, pictures
+from .formats import FORMATS, LIBRARY, Format, label_names, pictures
 from .ids import Ids
 from .predictor import Predictor
 from .results import Detections, LabelMap, Result
 from .sessions import needed
 from .shares import ALONE, PARTS, Share, joined
 from .sources import FILMS, Source, pages, paths, tell_of
-from .writing import Journal, Names, lines_of, require_none, write_image, write_labels
+from .writing import Journal, Names, content_of, lines_of, require_none, write_image, write_labels
 
 SOME_FAILED, STOPPED = 1, 130  # exit statuses
 
@@ -69,14 +69,17 @@ class Prediction:
         self.predictor, self.options, self.share = predictor, options, share
         self.parts, self.out = options.out / PARTS, options.out
         self.target = options.json or options.out / "predictions.json"
+        if self.target.suffix != ".json":  # any other may be that of the journal, or of a file of --format
+            raise InputError(f"--json {self.target}: expected the name of a file that ends in .json")
         if share.processes > 1:
             self.out = self.parts / str(share.rank)
         self.overlays = options.overlays and can_draw()
         self.labels = None if options.classes is None else self._labels(options.classes)
-        self.write_format = None if options.format == "coco" else self._writer(options.format)
+        self.format = None if options.format == "coco" else self._format(options.format)
         self.ids = Ids(predictor, options.ann)
         self.names = Names()
         self.order: dict[str, list[int]] = {}  # places of this process's images among all, those of videos behind
+        self.label_names: dict[str, str] = {}
         self.done, self.failed = 0, 0
         predictor.tell = self._tell
 
@@ -91,30 +94,24 @@ class Prediction:
         files = [path for word in inputs for path in paths(word, self.options.recursive, self._tell_once)]
         films = [path for path in files if path.suffix.lower() in FILMS]
         images = [path for path in files if path.suffix.lower() not in FILMS]
+        if self.options.format == "yolo":
+            self.label_names = label_names(images)
         self._open()
-        began, stopped = time.perf_counter(), False
+        began, earlier, journal = time.perf_counter(), len(self.journal.done), self.journal.path
         try:
-            known = self.share.is_first and not films and not self.options.every_page
-            with progress(-(-len(images) // self.share.processes) if known else None) as self.advance:
-                for result, pixels in self.predictor.with_pixels(self._sources(images), failed=self._failed):
-                    self._image(self._chosen(result), pixels)
-                for number, film in enumerate(films):
-                    if self.share.has(number) and str(film) not in self.journal.done:
-                        self.order[str(film)] = [1, number]
-                        self._film(film)
-            counts = self.share.all((self.done, self.failed, len(self.journal.done)))
-        except KeyboardInterrupt:
-            stopped, counts = True, [(self.done, self.failed, len(self.journal.done))]
+            stopped, counts = self._all(images, films)
+            if self.share.is_first and (not stopped or self.share.processes == 1):
+                self._join(stopped)
         except OSError as error:
             raise InputError(
-                f"{error.filename or self.out} cannot be written: {error.strerror or error}. The results of {self.done} images "
-                f"are in {self.journal.path}; the same command with --resume goes on"
+                f"{error.filename or self.out} cannot be written: {error.strerror or error}. The results of "
+                f"{self.done + earlier} images are in {journal}; the same command with --resume goes on"
             ) from error
+        finally:
+            self.journal.close()
         done, failed, earlier = map(sum, zip(*counts, strict=True))
-        rate = done / (time.perf_counter() - began)
         if self.share.is_first:
-            if not stopped or self.share.processes == 1:
-                self._join(stopped)
+            rate = done / (time.perf_counter() - began)
             before = f", {earlier} done before" if earlier else ""
             words = f"{counted(done, 'image')}{before}, {rate:.2f} images/s, written to {self.options.out}"
             words += f"; {failed} left out or not whole" if failed else ""
@@ -123,21 +120,37 @@ class Prediction:
             self.share.all(None)  # torchrun ends all processes when one ends with a status
         return STOPPED if stopped else SOME_FAILED if failed else 0
 
+    def _all(self, images: Sequence[Path], films: Sequence[Path]) -> tuple[bool, list[tuple[int, int, int]]]:
+        """Predict on this process's files; return whether it was stopped, and the counts of all processes."""
+        known = self.share.is_first and not films and not self.options.every_page
+        try:
+            with progress(-(-len(images) // self.share.processes) if known else None) as self.advance:
+                for result, pixels in self.predictor.with_pixels(self._sources(images), failed=self._failed):
+                    self._image(self._chosen(result), pixels)
+                for number, film in enumerate(films):
+                    if self.share.has(number) and str(film) not in self.journal.done:
+                        self.order[str(film)] = [1, number]
+                        self._film(film)
+            return False, self.share.all((self.done, self.failed, len(self.journal.done)))
+        except KeyboardInterrupt:
+            return True, [(self.done, self.failed, len(self.journal.done))]
+
     def _join(self, stopped: bool) -> None:
         """Make the files of all results; those of a run that was stopped as well."""
         if self.share.processes > 1:
             self._join_parts()
         categories = self.ids.categories
-        if self.write_format is not None:
+        if self.format is not None:
             names = [entry["name"] for entry in categories]
-            self.write_format(pictures(lines_of(self.journal.path), categories), names, self.options.out)
+            found = pictures(lines_of(self.journal.path), categories, self.label_names)
+            self.format.write(found, names, self.options.out)
         self.journal.join(categories, keep=stopped)
         if self.share.processes > 1:
             shutil.rmtree(self.parts)
 
     def _join_parts(self) -> None:
         """Make one journal of all processes', with the ids that one process gives. What is done of it may be done again."""
-        self.journal.file.close()
+        self.journal.close()
         self.target.with_suffix(".jsonl").unlink(missing_ok=True)
         parts = {folder: lines_of(folder / "predictions.jsonl") for folder in sorted(self.parts.iterdir())}
         self.journal, self.ids.last = Journal(self.target, self.journal.head), 0
@@ -147,28 +160,39 @@ class Prediction:
                 line["annotations"] = [dict(entry, image_id=number) for entry in line["annotations"]]
             self.journal.write(line)
 
-    def _writer(self, tool: str) -> Callable[..., None]:
+    def _format(self, tool: str) -> Format:
         if self.predictor.loaded.scope == "mmseg":
             raise InputError(
                 f"--format {tool}: it is for objects, and this model labels every pixel: its PNGs are in DIR/labels"
             )
         needed(*LIBRARY)
+        if self.target in [self.options.out / name for name in FORMATS[tool].made]:
+            raise InputError(f"--json {self.target}: --format {tool} writes a file of that name; name another")
         return FORMATS[tool]
+
+    def _made(self) -> list[Path]:
+        """Return what a run writes below --out beside its journal: a new one does not begin where some of it is."""
+        names = ["overlays"] * self.overlays + ["labels"] * (self.predictor.loaded.scope == "mmseg")
+        names += self.format.made if self.format is not None else ()
+        return [self.parts / "0/predictions.jsonl", *(self.options.out / name for name in names)]
 
     def _open(self) -> None:
         """Open the journal, once it is known that there are files."""
-        head = dict(self.predictor.settings, classes=self.options.classes, categories=self.ids.categories)
-        target, resume = self.target, self.options.resume
+        settings, options = self.predictor.settings, self.options
+        files = dict(config=settings["config"], checkpoint=settings["checkpoint"], ann=options.ann)
+        head = settings | {name: content_of(file) for name, file in files.items()}
+        head |= dict(classes=options.classes, categories=self.ids.categories)
+        target, resume, made = self.target, options.resume, self._made()
         if self.share.processes > 1:
             head["processes"] = self.share.processes
             if not resume:
-                require_none(self.target, self.target.with_suffix(".jsonl"), self.parts / "0" / "predictions.jsonl")
+                require_none(target, target.with_suffix(".jsonl"), *made)
             elif not self.share.same(self.parts.is_dir()):
                 raise InputError(f"--resume: no {self.parts}, so several processes left nothing to go on with")
-            target = self.out / "predictions.json"
+            target, made = self.out / "predictions.json", []
             resume = resume and target.with_suffix(".jsonl").is_file()
             self.share.all(None)  # nobody has looked for earlier results when somebody writes
-        self.journal = Journal(target, head, resume)
+        self.journal = Journal(target, head, resume, made)
         self.ids.last = self.journal.last_id
         self.names.take(self.journal.done.values())
 
@@ -256,16 +280,6 @@ class Prediction:
 
     def _tell(self, remark: str) -> None:
         print(f"note: {remark}", file=sys.stderr)
-
-
-def can_draw() -> bool:
-    """Return whether the packages that draw are here, and say what to install if not."""
-    try:
-        require_drawing()
-    except InputError as error:
-        print(f"no overlays: {error}", file=sys.stderr)
-        return False
-    return True
 
 
 @contextmanager

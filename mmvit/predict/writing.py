@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..compat.systems import file_name
+from ..compat.python import sha256_of
+from ..compat.systems import file_name, lock
 from ..data.files import write_whole
 from ..data.tiff import georeference, label_file
 from ..errors import InputError, first_few
@@ -67,26 +69,33 @@ class Journal:
         target: file of all results; the journal lies beside it as `.jsonl`.
         head: what has to be the same to go on: the model and its options.
         resume: whether to go on with a journal that is there.
+        made: what else the run writes, files or folders.
 
     Raises:
-        InputError: there are results already, or, to resume, none of the same model.
+        InputError: there are results already, or, to resume, none of the same model; or another run is writing there.
     """
 
-    def __init__(self, target: Path, head: Mapping[str, Any], resume: bool = False) -> None:
+    def __init__(self, target: Path, head: Mapping[str, Any], resume: bool = False, made: Iterable[Path] = ()) -> None:
         self.target, self.path = target, target.with_suffix(".jsonl")
         self.head = json.loads(json.dumps(head))
         self.done: dict[str, str] = {}  # sources to the names of their files
         self.last_id = 0
-        kept = self._earlier() if resume else []
-        if not resume:
-            require_none(self.target, self.path)
-        write_whole(self.path, "".join(json.dumps(line) + "\n" for line in [{"head": self.head}, *kept]).encode())
-        self.file = self.path.open("a", encoding="utf-8")
+        if resume and not self.path.is_file():
+            ended = (
+                f"the run has ended, with its results in {target}" if target.is_file() else "there is no run that was stopped"
+            )
+            raise InputError(f"--resume: no {self.path}, so {ended}; leave --resume out")
+        with ExitStack() as opened:
+            opened.enter_context(alone(target))
+            kept = self._earlier() if resume else []
+            if not resume:
+                require_none(target, self.path, *made)
+            write_whole(self.path, "".join(json.dumps(line) + "\n" for line in [{"head": self.head}, *kept]).encode())
+            self.file = opened.enter_context(self.path.open("a", encoding="utf-8"))
+            self.close = opened.pop_all().close
 
     def _earlier(self) -> list[dict[str, Any]]:
         """Return the lines of an earlier run, without those of a film that it did not finish."""
-        if not self.path.is_file():
-            raise InputError(f"--resume: no {self.path}, so there is no run that was stopped; leave --resume out")
         head, *lines = list(lines_of(self.path)) or [{}]
         if head.get("head") != self.head:
             known = head.get("head") or {}
@@ -138,6 +147,7 @@ class Journal:
             partial.unlink(missing_ok=True)
         if not keep:
             self.path.unlink()
+        self.close()
 
 
 def lines_of(journal: Path) -> Iterator[dict[str, Any]]:
@@ -150,12 +160,41 @@ def lines_of(journal: Path) -> Iterator[dict[str, Any]]:
                 return
 
 
+@contextmanager
+def alone(target: Path) -> Iterator[None]:
+    """Keep other runs away from a file of results. Raise InputError if one is writing it."""
+    path = target.with_name(f".{target.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        if not lock(file):
+            raise InputError(
+                f"{target}: another run is writing it. Wait until that has ended, or name another folder with --out"
+            )
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no open file
+                path.unlink()
+
+
 def require_none(*files: Path) -> None:
-    """Raise InputError if one of the files of a run is there."""
-    if there := [path for path in files if path.exists()]:
+    """Raise InputError if one of the files of a run is there, or one of its folders with something in it."""
+    there = [path for path in files if (any(path.iterdir()) if path.is_dir() else path.exists())]
+    if there:
+        stopped = any(path.suffix == ".jsonl" for path in there)
         raise InputError(
-            f"{there[0]} has the results of an earlier run. Name another folder with --out, or go on with --resume"
+            f"{there[0]} is there already, and results replace nothing. Name another place with --out or --json"
+            + (", or go on with --resume" if stopped else "")
         )
+
+
+def content_of(file: Any) -> list[str | None] | None:
+    """Return the name of a file that results depend on, and its digest, None of an address; None without a file."""
+    if file is None:
+        return None
+    path = Path(str(file))
+    parts = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]  # OpenVINO's has its weights beside it
+    return [str(file), *(sha256_of(part) if part.is_file() else None for part in parts)]
 
 
 def _list(write: Callable[[str], object], key: str, entries: Iterator[Any]) -> None:
@@ -171,4 +210,4 @@ def numbered(folder: Path, resume: bool = False) -> Path:
     if resume:
         stopped = [name for name in names if any(name.glob("*.jsonl"))]
         return stopped[-1] if stopped else folder
-    return next(name for name in names if not name.exists() or not any(name.iterdir()))
+    return next(name for name in names if not name.exists() or (name.is_dir() and not any(name.iterdir())))

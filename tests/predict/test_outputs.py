@@ -24,7 +24,7 @@ from trained import Trained, write_film
 
 from mmvit.__main__ import main
 from mmvit.engine.checkpoints import category_ids
-from mmvit.predict import writing
+from mmvit.predict import formats, writing
 from mmvit.predict.predictor import Predictor
 from mmvit.predict.writing import numbered
 
@@ -110,6 +110,69 @@ def test_a_line_that_is_cut_and_a_film_that_is_not_whole_are_done_again(detector
         assert len(numbers) == len(set(numbers))
 
 
+@pytest.mark.parametrize("file", ["checkpoint", "ann"])
+def test_a_run_of_another_file_of_the_same_name_does_not_go_on(
+    detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture, file: str
+) -> None:
+    images = [dict(id=index, file_name=f"{index}.png") for index in range(4)]
+    files = dict(checkpoint=tmp_path / "model.pth", ann=tmp_path / "own.json")
+    files["checkpoint"].write_bytes(detector.checkpoint.read_bytes())
+    categories = [dict(id=number, name=name) for number, name in enumerate(detector.classes)]
+    files["ann"].write_text(json.dumps(dict(images=images, annotations=[], categories=categories)))
+    words = words_of(detector, tmp_path / "out", "--ann", str(files["ann"]))
+    words[1] = str(files["checkpoint"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Predictor, "_predict", Mock(side_effect=KeyboardInterrupt))
+        assert main(words) == 130
+    with files[file].open("ab") as opened:
+        opened.write(b" ")
+    assert main([*words, "--resume"]) == 2
+    assert f"was written with another {file}" in capsys.readouterr().err
+
+
+def test_two_runs_do_not_write_to_one_place(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    words = words_of(detector, tmp_path)
+    journal = writing.Journal(tmp_path / "predictions.json", {})
+    for more in ([], ["--resume"]):
+        assert main([*words, *more]) == 2
+        assert "predictions.json: another run is writing it" in capsys.readouterr().err
+    journal.close()
+    assert main(words) == 2
+    assert "or go on with --resume" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"predictions.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("--json JSON.jsonl", "expected the name of a file that ends in .json"),
+        ("--json OUT/overlays", "expected the name of a file that ends in .json"),
+        ("--json OUT/tasks.json --format labelstudio", "--format labelstudio writes a file of that name"),
+        ("--json JSON.json", "out/overlays is there already"),
+        ("--json JSON.json --no-overlays --format yolo", "out/labels is there already"),
+        ("--json JSON.json --no-overlays --format csv", "out/predictions.csv is there already"),
+        ("--no-overlays", "out/predictions.json is there already"),
+        ("--resume", "so the run has ended, with its results in"),
+        ("--out OUT/predictions.json", "predictions.json: File exists, where"),
+        ("--out OUT/predictions.json/below", "below: Not a directory, where"),
+    ],
+)
+def test_nothing_is_replaced(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture, more: str, told: str) -> None:
+    out = tmp_path / "out"
+    for folder in ("overlays", "labels"):
+        (out / folder).mkdir(parents=True)
+        (out / folder / "0.txt").write_text("mine")
+    for name in ("predictions.json", "predictions.csv"):
+        (out / name).write_text("mine")
+    words = more.replace("OUT", str(out)).replace("JSON", str(tmp_path / "other"))
+    assert main(words_of(detector, out, *words.split())) == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert "or go on with --resume" not in said
+    assert said.count("\n") == 1
+    assert {path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == {"mine"}
+
+
 @pytest.mark.parametrize(
     ("more", "told"), [(["--tta"], "another tta"), (["--classes", "1"], "another classes"), ([], "no run that was stopped")]
 )
@@ -160,6 +223,19 @@ def test_folders_are_numbered(tmp_path: Path) -> None:
     assert numbered(first).name == "predictions_2"
     (first / "predictions.jsonl").write_text("{}")
     assert numbered(first, resume=True) == first
+
+
+def test_a_disk_that_is_full_at_the_end(
+    detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = words_of(detector, tmp_path, "--format", "yolo")
+    with monkeypatch.context() as patch:
+        patch.setattr(formats, "write_whole", Mock(side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+        assert main(words) == 2
+    told = capsys.readouterr().err
+    assert f"{tmp_path} cannot be written: No space left on device. The results of 4 images are in" in told
+    assert main([*words, "--resume"]) == 0
+    assert len(list((tmp_path / "labels").iterdir())) == 4
 
 
 @pytest.mark.parametrize("head", ["retinanet", "mask_rcnn", "fpn"])

@@ -74,7 +74,7 @@ def test_two_processes_leave_what_one_leaves(
         assert as_two(monkeypatch, words) == [1, 1], "both have the worst status"
         assert capsys.readouterr().out.count("8 images, ") == 1
         assert as_two(monkeypatch, words) == [2, 2]
-        assert "out/predictions.json has the results of an earlier run" in capsys.readouterr().err
+        assert "out/predictions.json is there already" in capsys.readouterr().err
     else:
         assert as_two(monkeypatch, [*words, "--resume"]) == [2, 2]
         assert "so several processes left nothing to go on with" in capsys.readouterr().err
