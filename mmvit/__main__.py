@@ -1,5 +1,6 @@
 """`python -m mmvit COMMAND ...`: the command line of the package, without a checkout."""
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -61,10 +62,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"error: python -m mmvit has no command {name!r}; {nearest(name, COMMANDS, most=1)}", file=sys.stderr)
         return 2
+    _open_streams()
     if not {"", os.getcwd()} & set(sys.path):  # `python -m mmvit` has it, and finds a config's own modules there
         sys.path.insert(0, os.getcwd())
     command = COMMANDS[name]
     return answered(name, lambda: getattr(import_module(command.module), command.function)(rest))
+
+
+def _open_streams() -> None:
+    """Give a process whose output is closed another, and let a terminal print names that its encoding does not have."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def answered(name: str, command: Callable[[], int]) -> int:

@@ -18,4 +18,4 @@ def show(file: str) -> None:
     from ..predict.sessions import open_session
 
     for name, value in open_session(file, "cpu").metadata.items():
-        print(f"{name:18}  {json.dumps(value)}")
+        print(f"{name:18}  {json.dumps(value, ensure_ascii=False)}")

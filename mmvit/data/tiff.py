@@ -237,7 +237,8 @@ def picture_of(path: str) -> np.ndarray:
     Raises:
         InputError: it cannot be read.
     """
-    if not is_banded(path) and (image := cv2.imread(path)) is not None:
+    content = np.fromfile(path, np.uint8) if Path(path).is_file() and not is_banded(path) else np.empty(0, np.uint8)
+    if content.size and (image := cv2.imdecode(content, cv2.IMREAD_COLOR)) is not None:
         return image
     mean, std = statistics([path])
     with Bands(path) as bands:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..compat.python import sha256_of
 from ..compat.systems import file_name
-from ..compat.texts import read_config, text_of
+from ..compat.texts import plain_values, read_config, text_of
 from ..config.datasets import datasets_of
 from ..config.work_dirs import best_checkpoint, read_scalars
 from ..data.files import write_whole
@@ -132,7 +132,7 @@ def _card(name: str, meta: Mapping[str, Any], log: list[dict], files: tuple[Path
         version=__version__,
         progress=f"{meta['iter']} iterations" if meta.get("iter") else "a training",
         place=f"hf://{hub}" if hub else files[0].name,
-        figures=_figures(meta, log),
+        figures=_figures("epoch" if _by_epoch(plain_values(meta["cfg"], ("default_hooks",))) else "iter", meta, log),
         data=f"{dataset.get('type')}, {dataset.get('ann_file') or dataset.get('data_root') or 'unknown place'}",
         count=len(classes),
         classes=", ".join(classes),
@@ -142,11 +142,16 @@ def _card(name: str, meta: Mapping[str, Any], log: list[dict], files: tuple[Path
     )
 
 
-def _figures(meta: Mapping[str, Any], log: list[dict]) -> str:
-    """Return a table of the metrics of the validation at the checkpoint's step, or else of the last one."""
+def _by_epoch(cfg: Mapping[str, Any]) -> bool:
+    """Return whether a training's log counts validations in epochs."""
+    logger = (cfg.get("default_hooks") or {}).get("logger") or {}
+    return bool(logger.get("log_metric_by_epoch", True))
+
+
+def _figures(unit: str, meta: Mapping[str, Any], log: list[dict]) -> str:
+    """Return a table of the metrics of the validation at the checkpoint's epoch or iteration, or else of the last one."""
     entries = [entry for entry in log if "loss" not in entry]
-    steps = (meta.get("epoch"), meta.get("iter"))
-    entry = next((entry for entry in reversed(entries) if entry["step"] in steps), entries[-1] if entries else {})
+    entry = next((entry for entry in reversed(entries) if entry["step"] == meta.get(unit)), entries[-1] if entries else {})
     rows = [f"| {key} | {value:g} |" for key, value in entry.items() if key not in ("step", "time", "data_time")]
     if not rows:
         return "The training logged none."

@@ -22,6 +22,7 @@ LEGEND = 12  # most classes in it
 VEIL = 0.5  # share of a label's colour in a pixel
 COVERED = 0.2  # most share of an object that a name may cover, and of a picture that the legend of a label map may
 LINES, LETTERS = 350, 48  # a picture's longer side in widths of a line, in heights of a letter
+LOWEST = 6  # least heights of a letter in a picture's shorter side
 SMALLEST = 11  # height of a letter, pixels
 
 
@@ -38,6 +39,12 @@ class Plate(NamedTuple):
     @property
     def box(self) -> np.ndarray:
         return np.array([self.left, self.top, self.left + self.width, self.top + self.height])
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Return whether it is whole in a picture, and hides not too much of it."""
+        height, width = shape[:2]
+        inside = self.left + self.width <= width and 0 <= self.top <= height - self.height
+        return inside and self.width * self.height <= COVERED * width * height
 
 
 def require_drawing() -> None:
@@ -122,7 +129,7 @@ def _label_map(image: np.ndarray, found: LabelMap, palette: Sequence[Colour] | N
 
 def letters(image: np.ndarray) -> int:
     """Return the height of letters that can be read with the picture as wide as a phone."""
-    return max(SMALLEST, round(max(image.shape[:2]) / LETTERS))
+    return max(SMALLEST, round(min(max(image.shape[:2]) / LETTERS, min(image.shape[:2]) / LOWEST)))
 
 
 def drawable(classes: Sequence[str], label: int) -> str:
@@ -154,7 +161,7 @@ def placed(boxes: np.ndarray, plates: Sequence[Plate], shape: tuple[int, ...]) -
         lefts = np.clip(corners, 0, room).astype(int)
         places = np.hstack([lefts, np.add(lefts, (one.width, one.height))])
         free = ~shared(places, taken).any(axis=1) & (shared(places, boxes) <= most).all(axis=1)
-        if free.any():
+        if free.any() and one.fits(shape):
             here = places[free.argmax()]
             taken = np.vstack([taken, here])
             yield one._replace(left=int(here[0]), top=int(here[1]))
@@ -173,9 +180,10 @@ def in_a_corner(boxes: np.ndarray, plates: Sequence[Plate], shape: tuple[int, ..
 
 
 def column(plates: Sequence[Plate], left: int, top: int, shape: tuple[int, ...]) -> list[Plate]:
-    """Return those plates, one below the other, that begin inside the picture."""
+    """Return those plates, one below the other, that fit into the picture."""
     tops = np.cumsum([top, *(one.height for one in plates)]).tolist()
-    return [one._replace(left=left, top=at) for one, at in zip(plates, tops, strict=False) if 0 <= at < shape[0]]
+    below = [one._replace(left=left, top=at) for one, at in zip(plates, tops, strict=False)]
+    return [one for one in below if one.fits(shape)]
 
 
 def _written(image: np.ndarray, plates: Sequence[Plate], palette: Sequence[Colour] | None, size: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..data.files import opencv_takes
 from ..errors import InputError
 
 
@@ -24,6 +25,9 @@ class Film:
         self.partial = None if out is None else out.with_name(f"{out.stem}.partial{out.suffix}")
         self.writer: cv2.VideoWriter | None = None
         self.frames = 0
+        for file in filter(None, (path, out)):
+            if not opencv_takes(file):
+                raise InputError(f"video {file}: its name is not UTF-8, and OpenCV takes no other; rename it")
         self.capture = cv2.VideoCapture(str(path))
         if not path.is_file() or not self.capture.isOpened():
             raise InputError(f"video {path}: {'OpenCV cannot read it' if path.is_file() else 'no such file'}")

@@ -60,9 +60,10 @@ def read_coco(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         for part, name in (("images", "file_name"), ("categories", "name")):
-            if lacking := [key for entry in content[part] for key in ("id", name) if key not in entry]:
-                raise KeyError(f"an entry of {part} has no {lacking[0]}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            for key, kinds in (("id", (int, str)), (name, str)):
+                if lacking := [entry.get(key) for entry in content[part] if not isinstance(entry.get(key), kinds)]:
+                    raise ValueError(f"an entry of {part} has {lacking[0]!r} as its {key}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"--ann {path}: expected a JSON file with COCO's images and categories ({type(error).__name__}: {error})"
         ) from error

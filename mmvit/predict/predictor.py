@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from ..data.tiff import visible
@@ -210,11 +211,12 @@ class Predictor:
         return Prepared(image.name, pixels, data["inputs"], data["data_samples"])
 
     def _tell_if_dark(self, name: str, pixels: np.ndarray) -> None:
-        if pixels.dtype == np.uint8 and pixels.max() < NEARLY_BLACK:
-            self.tell(
-                f"image {name}: nearly black, the brightest value is {pixels.max()} of 255. Of files with 16 bits the upper 8 "
-                "are read: if this is one that holds ten or twelve, scale it to 8 bits"
-            )
+        if pixels.dtype != np.uint8 or pixels.max() >= NEARLY_BLACK:
+            return
+        whole = cv2.imdecode(np.fromfile(name, np.uint8), cv2.IMREAD_UNCHANGED)
+        deep = whole is not None and whole.dtype == np.uint16
+        advice = ". Of its 16 bits the upper 8 are read: if it holds ten or twelve, scale it to 8 bits" if deep else ""
+        self.tell(f"image {name}: nearly black, the brightest value is {pixels.max()} of 255{advice}")
 
     def _window(self, images: list[Prepared], failed: Failed | None) -> Iterator[tuple[Result, np.ndarray]]:
         groups: dict[tuple, list[int]] = {}

@@ -32,15 +32,20 @@ class Read:
         path = Path(results["img_path"])
         if not path.is_file():
             raise InputError(f"image {path}: no such file. Expected a JPEG, PNG or other image that OpenCV reads")
-        content = np.frombuffer(path.read_bytes(), np.uint8)
-        try:
-            image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-        except cv2.error as error:
-            raise InputError(f"image {path}: {str(error).strip()}. Is it too large? Cut it into pieces") from error
-        if image is None:
-            raise InputError(f"image {path}: it cannot be decoded as an image. Expected a JPEG, PNG or other that OpenCV reads")
+        image = decoded(path.read_bytes(), f"image {path}")
         size = image.shape[:2]
         return dict(results, img=image, img_shape=size, ori_shape=size)
+
+
+def decoded(content: bytes, name: str) -> np.ndarray:
+    """Return the image (H, W, 3), 8-bit BGR, that is the content of a file. Raise InputError if it is none."""
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+    except cv2.error as error:
+        raise InputError(f"{name}: {str(error).strip()}. Is it too large? Cut it into pieces") from error
+    if image is None:
+        raise InputError(f"{name}: it cannot be decoded as an image. Expected a JPEG, PNG or other that OpenCV reads")
+    return image
 
 
 def reader_of(metadata: dict[str, Any]) -> Any:
@@ -88,14 +93,19 @@ class Runner:
         """Pickle as the file and the options, with which another process opens it again."""
         return Runner, self.opened
 
-    def __call__(self, image: str | Path | np.ndarray) -> Result:
-        """Return what the model finds in a file, or in an array (H, W, 3), uint8, BGR as OpenCV reads it.
+    def __call__(self, image: str | Path | bytes | np.ndarray) -> Result:
+        """Return what the model finds in a file, in its content, or in an array (H, W, 3), uint8, BGR as OpenCV reads it.
 
         Raises:
             InputError: the image cannot be read, or has another size than a model of one size takes.
         """
+        if isinstance(image, bytes) and isinstance(self.read, Read):
+            image = decoded(image, "image")
         if isinstance(image, np.ndarray):
             return self.find("image", self.prepare(dict(img=image))["inputs"], image.shape[:2])
+        if not isinstance(image, str | Path):
+            bands = " A model of bands reads no bytes." * isinstance(image, bytes)
+            raise InputError(f"image: {type(image).__name__}. Expected a path, the bytes of a file, or an array.{bands}")
         data = self.read.transform(dict(img_path=str(image)))
         return self.find(str(image), self.prepare(data)["inputs"], data["ori_shape"])
 

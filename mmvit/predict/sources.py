@@ -13,6 +13,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from ..data.files import opencv_takes
 from ..errors import InputError
 
 Channels = Literal["rgb", "bgr"]
@@ -78,8 +79,10 @@ def paths(words: str | Path, recursive: bool = False, tell: Tell = warn) -> list
     """Return the files of a path, folder or glob; `recursive` takes the images of subfolders, too.
 
     Raises:
-        InputError: a folder or glob has no images.
+        InputError: a folder or glob has no images, or it is an address.
     """
+    if "://" in str(words):
+        raise InputError(f"{words}: an address, and only files are read. Download it, and name the file")
     path = Path(words)
     if path.is_dir():
         return in_folder(path, recursive, tell)
@@ -110,7 +113,7 @@ def in_folder(folder: Path, recursive: bool, tell: Tell) -> list[Path]:
 def is_image(file: Path) -> bool:
     """Return whether a file has the suffix of an image, or an unknown one and the content of an image."""
     suffix = file.suffix.lower()
-    return suffix in SUFFIXES or (suffix not in FILMS and cv2.haveImageReader(str(file)))
+    return suffix in SUFFIXES or (suffix not in FILMS and opencv_takes(file) and cv2.haveImageReader(str(file)))
 
 
 def tell_of(read: Any, tell: Tell) -> Tell:
@@ -120,7 +123,11 @@ def tell_of(read: Any, tell: Tell) -> Tell:
 
 def pages(path: Path, every: bool, tell: Tell) -> Iterator[Source]:
     """Yield an image file, or each page of a TIFF or GIF if `every` is true; otherwise tell that there are others."""
-    count = cv2.imcount(str(path)) if path.suffix.lower() in PAGED and path.is_file() else 1
+    paged = path.suffix.lower() in PAGED and path.is_file()
+    if paged and not opencv_takes(path):
+        tell(f"{path}: its name is not UTF-8, so that OpenCV does not count its pages; the first is taken")
+        paged = False
+    count = cv2.imcount(str(path)) if paged else 1
     if count <= 1 or not every:
         if count > 1:
             tell(f"{path}: the first of its {count} pages is taken; mmvit predict --pages all takes them all")

@@ -81,10 +81,8 @@ class Journal:
         self.done: dict[str, str] = {}  # sources to the names of their files
         self.last_id = 0
         if resume and not self.path.is_file():
-            ended = (
-                f"the run has ended, with its results in {target}" if target.is_file() else "there is no run that was stopped"
-            )
-            raise InputError(f"--resume: no {self.path}, so {ended}; leave --resume out")
+            stopped = f"its run has ended, with {target}" if target.is_file() else "no run was stopped; leave --resume out"
+            raise InputError(f"--resume: no {self.path}: {stopped}")
         with ExitStack() as opened:
             opened.enter_context(alone(target))
             kept = self._earlier() if resume else []
@@ -165,7 +163,7 @@ def alone(target: Path) -> Iterator[None]:
     """Keep other runs away from a file of results. Raise InputError if one is writing it."""
     path = target.with_name(f".{target.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with path.open("ab") as file:
         if not lock(file):
             raise InputError(
                 f"{target}: another run is writing it. Wait until that has ended, or name another folder with --out"

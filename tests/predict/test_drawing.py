@@ -86,6 +86,18 @@ def test_label_maps_and_masks_keep_the_size_and_the_picture() -> None:
     assert (mask_drawn[220:] != 120).any(axis=2).all()
 
 
+@pytest.mark.parametrize("size", [(20, 20), (20, 3000), (48, 64), (480, 640)])
+def test_names_are_whole_or_not_there(size: tuple[int, int]) -> None:
+    height, width = size
+    image = np.full((*size, 3), 120, np.uint8)
+    boxes = np.array([[0, 0, width, height / 2], [width / 4, height / 2, width, height]], np.float32)
+    plates = list(placed(boxes, [plate("person 0.50", 0, drawing.letters(image))] * 2, size))
+    assert len(plates) == (2 if width > 100 else 0)
+    assert all(one.fits(size) for one in plates)
+    drawn = draw(image, LabelMap("a", size, np.zeros(size, np.uint8), ("a road of a long name",)))
+    assert (len(np.unique(drawn.reshape(-1, 3), axis=0)) > 1) == (width > 100), "no part of a name"
+
+
 @pytest.mark.parametrize("classes", [("Background", "road"), ("_background_", "a road with a very long name")])
 def test_the_background_and_small_pictures_stay_visible(classes: tuple[str, str]) -> None:
     labels = np.zeros((96, 128), np.uint8)

@@ -1,5 +1,6 @@
 """Inputs that are damaged, too large, of other kinds, or left aside: each is named, and the rest goes on."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -12,9 +13,11 @@ from trained import Trained, write_film
 
 from mmvit.__main__ import main
 from mmvit.data.orientation import ORIENTATION
+from mmvit.data.tiff import picture_of
 from mmvit.errors import InputError
 from mmvit.predict.films import Film
-from mmvit.predict.runner import Read
+from mmvit.predict.runner import Read, Runner
+from mmvit.predict.sessions import Session
 from mmvit.predict.sources import pages, paths, pixels
 from mmvit.predict.writing import write_image
 
@@ -85,6 +88,54 @@ def test_twelve_bits_in_sixteen_are_said(detector: Trained, tmp_path: Path, caps
     assert f"{file}: nearly black, the brightest value is 15 of 255" in capsys.readouterr().err
     with pytest.warns(UserWarning, match="nearly black"):
         list(detector.predictor()(file))
+
+
+def test_of_eight_bits_nothing_is_said_about_sixteen(tmp_path: Path, capsys: pytest.CaptureFixture, detector: Trained) -> None:
+    file = tmp_path / "dark.png"
+    Image.new("L", (96, 64), 3).save(file)
+    assert detector.predict(file, out=tmp_path / "out") == 0
+    assert capsys.readouterr().err == f"note: image {file}: nearly black, the brightest value is 3 of 255\n"
+
+
+def test_names_that_opencv_does_not_take(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Given one that is not UTF-8, its functions end the process."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    write_film(tmp_path / "film.avi", 2)
+    name = os.fsdecode(b"caf\xe9")
+    try:
+        colour().save(folder / f"{name}.tif")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    (folder / f"{name}.md").write_bytes(b"no image")
+    film = (tmp_path / "film.avi").rename(tmp_path / f"{name}.avi")
+    assert detector.predict(folder, film, out=tmp_path / "out") == 1
+    told = capsys.readouterr()
+    assert told.out.startswith("1 image, ")
+    for part in ("1 .md", ".tif: its name is not UTF-8, so that", ".avi: its name is not UTF-8, and OpenCV takes no other"):
+        assert part in told.err
+    assert (picture_of(str(folder / f"{name}.tif")) == cv2.imdecode(np.fromfile(folder / f"{name}.tif", np.uint8), 1)).all()
+
+
+def test_an_address_is_refused(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert detector.predict("http://localhost:1/a.jpg", out=tmp_path / "out") == 2
+    assert "http://localhost:1/a.jpg: an address, and only files are read. Download it" in capsys.readouterr().err
+
+
+def test_a_runner_takes_what_a_client_sent(tmp_path: Path) -> None:
+    colour().save(tmp_path / "a.png")
+    found = np.zeros((1, 4), np.float32), np.ones(1, np.float32), np.zeros(1, np.int64)
+    about = dict(kind="detector", classes=["a"], palette=None, inputs=["image"], size=None, scale=None, score_threshold=0.05)
+    run = Runner(Session(lambda feed: list(found), about, "float32"))
+    assert run((tmp_path / "a.png").read_bytes()).size == (40, 60)
+    for sent in (b"", b"garbage"):
+        with pytest.raises(InputError, match="image: it cannot be decoded as an image"):
+            run(sent)
+    with pytest.raises(InputError, match=r"image: NoneType\. Expected a path, the bytes of a file, or an array"):
+        run(None)  # type: ignore[arg-type]
+    about["bands"] = dict(mean=[0.0], std=[1.0])
+    with pytest.raises(InputError, match="A model of bands reads no bytes"):
+        Runner(Session(lambda feed: list(found), about, "float32"))(b"garbage")
 
 
 def test_what_a_folder_has_besides_is_said(tmp_path: Path) -> None:

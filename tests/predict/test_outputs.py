@@ -152,7 +152,7 @@ def test_two_runs_do_not_write_to_one_place(detector: Trained, tmp_path: Path, c
         ("--json JSON.json --no-overlays --format yolo", "out/labels is there already"),
         ("--json JSON.json --no-overlays --format csv", "out/predictions.csv is there already"),
         ("--no-overlays", "out/predictions.json is there already"),
-        ("--resume", "so the run has ended, with its results in"),
+        ("--resume", "its run has ended, with"),
         ("--out OUT/predictions.json", "predictions.json: File exists, where"),
         ("--out OUT/predictions.json/below", "below: Not a directory, where"),
     ],
@@ -174,7 +174,7 @@ def test_nothing_is_replaced(detector: Trained, tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize(
-    ("more", "told"), [(["--tta"], "another tta"), (["--classes", "1"], "another classes"), ([], "no run that was stopped")]
+    ("more", "told"), [(["--tta"], "another tta"), (["--classes", "1"], "another classes"), ([], "no run was stopped")]
 )
 def test_a_run_of_other_options_does_not_go_on(
     detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture, more: list[str], told: str
@@ -274,7 +274,12 @@ def test_a_file_that_lacks_a_class_or_an_image_is_named(
     assert main(words_of(detector, tmp_path / "out", "--ann", str(ann))) == 1
     assert f"left out: image {detector.images / '1.png'}: --ann {ann} has no images of that name" in capsys.readouterr().err
     assert [image["id"] for image in read(tmp_path / "out")["images"]] == [5]
-    for wrong, told in ((dict(images=[], categories=categories[1:]), "no categories named 0"), ([], "expected a JSON file")):
+    nameless = dict(images=[dict(id=5, file_name=None)], categories=categories)
+    for wrong, told in (
+        (dict(images=[], categories=categories[1:]), "no categories named 0"),
+        ([], "expected a JSON file"),
+        (nameless, "an entry of images has None as its file_name"),
+    ):
         ann.write_text(json.dumps(wrong))
         assert main(words_of(detector, tmp_path / "other", "--ann", str(ann))) == 2
         assert told in capsys.readouterr().err

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from mmvit import InputError
+from mmvit.__main__ import main
 from mmvit.compat.systems import CHILD_ENDED, inference_core
 from mmvit.predict import sessions
 from mmvit.predict.sessions import FIELD, open_session
@@ -20,7 +22,7 @@ BACKBONE = dict(kind="backbone", inputs=["x"], size=None, batch=1)
 
 
 def metadata(precision: str) -> str:
-    return json.dumps({**BACKBONE, "precision": precision})
+    return json.dumps({**BACKBONE, "precision": precision, "classes": ["Straße", "猫"]})
 
 
 def write_openvino(file: Path, side: int = 8, products: int = 1) -> Path:
@@ -163,3 +165,21 @@ def test_onnxruntime_shares_the_cores_out_to_streams(onnx_file: Path, monkeypatc
     for streams in (1, 2, 16):
         open_session(onnx_file, streams=streams)
     assert given == [0, 4, 1]  # 0: as many as there are
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("utf-8", "Straße"), ("ascii", r"Stra\xdfe")])
+def test_names_are_shown_as_they_are_where_they_can_be(
+    onnx_file: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, shown: str
+) -> None:
+    printed = BytesIO()
+    with TextIOWrapper(printed, encoding=encoding) as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        assert main(["inspect", str(onnx_file)]) == 0
+        assert f'["{shown}", ' in printed.getvalue().decode(encoding)
+
+
+def test_a_process_without_output(onnx_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert main(["inspect", str(onnx_file)]) == 0
+    assert main(["inspect", "absent.onnx"]) == 2

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, safe_open, save_file
 from mmvit.__main__ import main
 from mmvit.config.files import load_config, our_config
 from mmvit.errors import CheckpointError
+from mmvit.export.publishing import _by_epoch, _figures
 from mmvit.predict.predictor import Predictor
 from mmvit.weights.archives import META, read_checkpoint
 from mmvit.weights.whole import NORM_EPS
@@ -81,6 +82,15 @@ def test_what_is_kept(published: Path, work_dir: Path) -> None:
     assert content["state_dict"].keys() == source["state_dict"].keys() == load_file(safe).keys()
     for file in published.iterdir():
         assert b"secret" not in file.read_bytes()
+
+
+@pytest.mark.parametrize(("by_epoch", "value"), [(True, "0.2"), (False, "0.8")])
+def test_the_figures_are_of_the_checkpoints_own_step(by_epoch: bool, value: str) -> None:
+    """Iteration 80 is in epoch 20, and there is an epoch 80, too."""
+    log = [dict(mIoU=step / 100, step=step) for step in range(10, 101, 10)]
+    cfg = dict(default_hooks=dict(logger=dict(log_metric_by_epoch=by_epoch)))
+    assert _by_epoch({}), "as mmengine's hook does"
+    assert f"| mIoU | {value} |" in _figures("epoch" if _by_epoch(cfg) else "iter", dict(epoch=20, iter=80), log)
 
 
 def test_the_card(published: Path) -> None:
