@@ -33,7 +33,9 @@ class Ids:
                 raise InputError(f"--ann {ann}: no categories named {first_few(lacking)}; it has {first_few(list(known))}")
             numbers = [known[name] for name in classes]
         self.of_labels = dict(enumerate(numbers))
-        self.categories = [dict(id=number, name=name) for number, name in zip(numbers, classes, strict=True)]
+        self.categories: list[dict[str, Any]] = [
+            dict(id=number, name=name) for number, name in zip(numbers, classes, strict=True)
+        ]
         self.file = ann
 
     def new(self) -> int:
