@@ -45,7 +45,7 @@ class PrecisionHook(Hook):
             type(self).seen = output.dtype, runner.model.backbone._compiled_call_impl is not None
 
 
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=[pytest.mark.slow, needs_compiling])])
 def test_killed_and_resumed_it_ends_with_the_same_bits(tmp_path: Path, compiled: bool) -> None:
     options: dict[str, Any] = dict(by_epoch=False, optim_wrapper=BFLOAT16)
     hooks = [dict(type="PrecisionHook"), dict(type="mmvit.FiniteLossHook"), *([COMPILE] if compiled else [])]
