@@ -1,7 +1,7 @@
 # make demo: install, train on the embedded dataset, evaluate, draw.   make check: lint and types.
 # make test: install, run the first tier of the suite, ten minutes on two cores. make test-slow: the second tier. make test-all: both.
 # make mutants: plant small faults, one after another, and see that the tests notice each.
-# make test-lowest: run the suite with the lowest versions that pyproject.toml allows. make test-lowest-quick: its quick part.
+# make test-lowest: run both tiers with the lowest versions that pyproject.toml allows. make test-lowest-quick: a quick part.
 # make test-compiled: compile mmcv's operators and compare ours with them.
 # make test-peers: compare with the networks of transformers and mmpretrain, in an environment of their own.
 # make test-toolkits: add the toolkits that build their encoders from timm, and run the tests with them.
@@ -116,7 +116,7 @@ $(READY): pyproject.toml constraints.txt constraints-lowest.txt
 LOWEST_PYTEST = OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 
 test-lowest: .venv-lowest/ready
-	$(LOWEST_PYTEST) -m "not slow" --ignore tests/house
+	$(LOWEST_PYTEST) --ignore tests/house --ignore tests/demo/test_notebooks.py
 
 test-lowest-quick: .venv-lowest/ready
 	$(LOWEST_PYTEST) tests/backbones/test_contract.py tests/backbones/test_plain_pytorch.py tests/weights
