@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from mmvit.commands.predict import parts
+from mmvit.config.datasets import datasets_of
 from mmvit.config.files import config_file, open_config
 from mmvit.config.work_dirs import best_of
 from mmvit.data.colours import COLOURS, GREY, palette_of
@@ -50,3 +52,10 @@ def test_classes_without_a_palette_get_colours_that_differ(tmp_path: Path, given
     assert palette_of(["background", "polyp"]) == [GREY, *palette_of(["polyp"])]
     assert len(set(palette_of(map(str, range(COLOURS))))) == COLOURS
     assert "metainfo" not in cfg.val_dataloader.dataset, "COCO's own classes have COCO's own colours"
+
+
+def test_a_dataset_is_known_by_the_scope_of_its_config() -> None:
+    """Without a scope around it, as `analyze` and `export` ask: Cityscapes' lists are read like COCO's."""
+    cfg = Config(dict(default_scope="mmdet", val_dataloader=dict(dataset=dict(type="CityscapesDataset", ann_file="a.json"))))
+    (view,) = datasets_of(cfg, ("val",))
+    assert view.is_coco
