@@ -55,7 +55,7 @@ def test_classes_without_a_palette_get_colours_that_differ(tmp_path: Path, given
 
 
 def test_a_dataset_is_known_by_the_scope_of_its_config() -> None:
-    """Without a scope around it, as `analyze` and `export` ask: Cityscapes' lists are read like COCO's."""
+    """Also where no scope is active: Cityscapes' lists are read like COCO's."""
     cfg = Config(dict(default_scope="mmdet", val_dataloader=dict(dataset=dict(type="CityscapesDataset", ann_file="a.json"))))
     (view,) = datasets_of(cfg, ("val",))
     assert view.is_coco
