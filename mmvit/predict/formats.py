@@ -31,10 +31,13 @@ def label_names(files: Iterable[Path]) -> dict[str, str]:
     """Return for each image the name of its labels in YOLO's format: its own, in a subfolder where it is in one.
 
     Raises:
-        InputError: two images would share the file of labels.
+        InputError: two images would share the file of labels, or they lie on several drives of Windows.
     """
     places = {str(file): os.path.abspath(file) for file in files}
-    root = os.path.commonpath([os.path.dirname(place) for place in places.values()]) if places else ""
+    try:
+        root = os.path.commonpath([os.path.dirname(place) for place in places.values()]) if places else ""
+    except ValueError as error:
+        raise InputError(f"--format yolo: images on several drives ({error}). Predict on those of each drive apart") from error
     names = {file: Path(os.path.relpath(place, root)).with_suffix("").as_posix() for file, place in places.items()}
     owners: dict[str, str] = {}
     for file, name in names.items():

@@ -2,9 +2,10 @@
 
 import csv
 import json
+import ntpath
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
@@ -18,7 +19,8 @@ from pycocotools import mask
 from scipy.ndimage import binary_fill_holes
 from trained import Trained
 
-from mmvit.predict.formats import FORMATS
+from mmvit.errors import InputError
+from mmvit.predict.formats import FORMATS, label_names
 from mmvit.project.formats import cvat
 
 pytestmark = pytest.mark.stack
@@ -58,6 +60,13 @@ def test_labels_are_named_as_their_pictures(detector: Trained, tmp_path: Path, c
     assert "b/a.jpg and " in (told := capsys.readouterr().err)
     assert "would both have their labels in labels/b/a.txt" in told
     assert not (tmp_path / "other").exists()
+
+
+def test_images_on_two_drives_have_no_common_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "abspath", str)
+    monkeypatch.setattr(os.path, "commonpath", ntpath.commonpath)
+    with pytest.raises(InputError, match="images on several drives"):
+        label_names([PureWindowsPath("C:/a/0.png"), PureWindowsPath("D:/b/0.png")])
 
 
 @pytest.mark.parametrize("tool", ["coco", *FORMATS])

@@ -208,14 +208,8 @@ def flat(folder: Folder, label: Path) -> bool:
 
 def _by_number(folder: Folder, collection: Collection, values: list[int]) -> None:
     names = _listed_names(folder)
-    if set(values) <= {0, IGNORED} and IGNORED not in names:  # masks of 0 and 255
-        if len(names) > 2 and IGNORED in values:
-            listed = first_few([*names.values()], 3)
-            raise InputError(
-                f"{folder.root}: label maps of 0 and 255, and a list of {len(names)} classes: {listed}. Expected two"
-            )
-        pair = [BACKGROUND, *(names.values() or [FOREGROUND])]
-        names = names if len(names) > 2 else dict(zip((0, IGNORED), pair[-2:], strict=True))
+    if set(values) <= {0, IGNORED} and IGNORED not in names and (IGNORED in values or len(names) <= 2):
+        names = _pair(folder, names)
     if names and 0 in values and BACKGROUND not in names.values():
         names = {0: BACKGROUND, **names}  # of a list that begins at 1
     values = [value for value in values if value != IGNORED or value in names]
@@ -235,6 +229,19 @@ def _by_number(folder: Folder, collection: Collection, values: list[int]) -> Non
     if names or values != [0, 1]:
         why = f"a list names {len(names)} classes, and others occur" if names else "nothing names the classes"
         collection.notes.append(f"{why}: they are called by their values; classes.txt or --classes a,b,c names them")
+
+
+def _pair(folder: Folder, names: dict[int, str]) -> dict[int, str]:
+    """Return the names of masks of 0 and 255: two of a list, or one beside the background.
+
+    Raises:
+        InputError: the list has more.
+    """
+    if len(names) > 2:
+        listed = first_few([*names.values()], 3)
+        raise InputError(f"{folder.root}: label maps of 0 and 255, and a list of {len(names)} classes: {listed}. Expected two")
+    back, front = [BACKGROUND, *(names.values() or [FOREGROUND])][-2:]
+    return {0: back, IGNORED: front}
 
 
 def _listed_names(folder: Folder) -> dict[int, str]:
