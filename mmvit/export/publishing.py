@@ -9,6 +9,7 @@ from ..compat.python import sha256_of
 from ..compat.systems import file_name
 from ..compat.texts import plain_values, read_config, text_of
 from ..config.datasets import datasets_of
+from ..config.parts import entry_of
 from ..config.work_dirs import best_checkpoint, read_scalars
 from ..data.files import write_whole
 from ..errors import InputError
@@ -132,7 +133,7 @@ def _card(name: str, meta: Mapping[str, Any], log: list[dict], files: tuple[Path
         version=__version__,
         progress=f"{meta['iter']} iterations" if meta.get("iter") else "a training",
         place=f"hf://{hub}" if hub else files[0].name,
-        figures=_figures("epoch" if _by_epoch(plain_values(meta["cfg"], ("default_hooks",))) else "iter", meta, log),
+        figures=_figures(_unit(plain_values(meta["cfg"], ("default_hooks",))), meta, log),
         data=f"{dataset.get('type')}, {dataset.get('ann_file') or dataset.get('data_root') or 'unknown place'}",
         count=len(classes),
         classes=", ".join(classes),
@@ -142,10 +143,10 @@ def _card(name: str, meta: Mapping[str, Any], log: list[dict], files: tuple[Path
     )
 
 
-def _by_epoch(cfg: Mapping[str, Any]) -> bool:
-    """Return whether a training's log counts validations in epochs."""
-    logger = (cfg.get("default_hooks") or {}).get("logger") or {}
-    return bool(logger.get("log_metric_by_epoch", True))
+def _unit(cfg: Mapping[str, Any]) -> str:
+    """Return in what a training's log counts its validations, `epoch` or `iter`, as mmengine's LoggerHook does."""
+    logger = entry_of(cfg, "default_hooks.logger") or {}
+    return "epoch" if logger.get("log_metric_by_epoch", True) else "iter"
 
 
 def _figures(unit: str, meta: Mapping[str, Any], log: list[dict]) -> str:

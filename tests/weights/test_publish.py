@@ -19,7 +19,7 @@ from safetensors.torch import load_file, safe_open, save_file
 from mmvit.__main__ import main
 from mmvit.config.files import load_config, our_config
 from mmvit.errors import CheckpointError
-from mmvit.export.publishing import _by_epoch, _figures
+from mmvit.export.publishing import _figures, _unit
 from mmvit.predict.predictor import Predictor
 from mmvit.weights.archives import META, read_checkpoint
 from mmvit.weights.whole import NORM_EPS
@@ -89,8 +89,8 @@ def test_the_figures_are_of_the_checkpoints_own_step(by_epoch: bool, value: str)
     """Iteration 80 is in epoch 20, and there is an epoch 80, too."""
     log = [dict(mIoU=step / 100, step=step) for step in range(10, 101, 10)]
     cfg = dict(default_hooks=dict(logger=dict(log_metric_by_epoch=by_epoch)))
-    assert _by_epoch({}), "as mmengine's hook does"
-    assert f"| mIoU | {value} |" in _figures("epoch" if _by_epoch(cfg) else "iter", dict(epoch=20, iter=80), log)
+    assert _unit({}) == "epoch", "as mmengine's hook does"
+    assert f"| mIoU | {value} |" in _figures(_unit(cfg), dict(epoch=20, iter=80), log)
 
 
 def test_the_card(published: Path) -> None:
