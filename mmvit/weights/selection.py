@@ -6,6 +6,7 @@ authors report their results. If several choices remain and their weights differ
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -78,6 +79,12 @@ class Target:
     def __init__(self, state: Mapping[str, Tensor], backbone: Loadable | None, inside: str = "") -> None:
         self.state, self.backbone, self.inside = state, backbone, inside
         self.layouts = foreign(backbone.record.name) if backbone is not None else []
+
+    def how_to_choose(self, source: str, prefix: str) -> str:
+        """Return what takes the tensors below a prefix; commands and configs that load whole models have no option for it."""
+        if self.backbone is not None and not self.inside:
+            return f"prefix={prefix!r}"
+        return f"a file of them alone: mmvit convert {quote(source)} --to mmvit --prefix {quote(prefix)} --out FILE"
 
     def base_name(self, name: str) -> str:
         """Return our name of a tensor that has the authors' name or ours."""
@@ -166,7 +173,7 @@ def select(contents: Contents, target: Target, prefix: str | None = None) -> Tak
     if not best:
         return target.take(contents, Choice(start, None))
     poor = 2 * target.score(best[0])[1] < len(target.state)  # not this network: exact loading will refuse it
-    return best[0] if len(best) == 1 or poor else _decide(contents, best)
+    return best[0] if len(best) == 1 or poor else _decide(contents, target, best)
 
 
 def best_of(contents: Contents, target: Target, choices: list[Choice]) -> list[Taken]:
@@ -181,7 +188,7 @@ def best_of(contents: Contents, target: Target, choices: list[Choice]) -> list[T
     return [taken for taken, score in zip(takes, scores, strict=True) if score == max(scores)]
 
 
-def _decide(contents: Contents, equal: list[Taken]) -> Taken:
+def _decide(contents: Contents, target: Target, equal: list[Taken]) -> Taken:
     """Return one of several equally good choices.
 
     Raises:
@@ -199,14 +206,14 @@ def _decide(contents: Contents, equal: list[Taken]) -> Taken:
         prefixes = " and under ".join(repr(taken.choice.prefix) for taken in candidates)
         raise CheckpointError(
             f"{contents.source} holds different weights of this network under {prefixes}; "
-            f"choose one, such as prefix={first.choice.prefix!r}"
+            f"choose one, such as {target.how_to_choose(contents.source, first.choice.prefix)}"
         )
     left = [taken.choice.prefix for taken in equal if taken not in candidates]
     if not left:
         return first
     kind = "averaged weights" if averaged else "weights"
-    remark = f"took the {kind} under {first.choice.prefix!r}; the others are there with prefix={left[0]!r}"
-    return replace(first, remarks=(remark,))
+    others = target.how_to_choose(contents.source, left[0])
+    return replace(first, remarks=(f"took the {kind} under {first.choice.prefix!r}; the others are there with {others}",))
 
 
 def _same(one: Taken, other: Taken) -> bool:

@@ -43,7 +43,7 @@ class WholeModel:
         return "\n  ".join([f"{len(self.state)} tensors, {self.layout}", *self.remarks])
 
 
-def whole_of(content: Any, path: Path, source: str | Path, model: nn.Module, prefix: str | None = None) -> WholeModel:
+def whole_of(content: Any, path: Path, source: str | Path, model: nn.Module) -> WholeModel:
     """Translate a checkpoint of a whole model to the names of `model`, and set the eps of its backbone.
 
     Nothing is loaded. `loading.require_match` checks whether it fits exactly.
@@ -51,7 +51,6 @@ def whole_of(content: Any, path: Path, source: str | Path, model: nn.Module, pre
     Args:
         content, path, source: see `contents_of`.
         model: a detector or segmenter with any backbone; it may be on the meta device.
-        prefix: see `load_pretrained`.
 
     Raises:
         CheckpointError: the file is ambiguous.
@@ -59,7 +58,7 @@ def whole_of(content: Any, path: Path, source: str | Path, model: nn.Module, pre
     contents = contents_of(content, path, source)
     inside, backbone = _backbone(model)
     target = Target(model.state_dict(), backbone, inside)
-    taken = select(contents, target, prefix)
+    taken = select(contents, target)
     state = {name: value for name, value in taken.tensors.items() if name in target.state or not target.ignores(name)}
     remarks = [*taken.remarks]
     if backbone is not None:

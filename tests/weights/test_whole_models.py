@@ -41,8 +41,8 @@ BY_NAME = {family.kind.record.name: family for family in FAMILIES}
 MMDET = {"pvt": "PyramidVisionTransformer", "pvt_v2": "PyramidVisionTransformerV2"}
 
 
-def read_whole(file: Path, model: nn.Module, prefix: str | None = None) -> WholeModel:
-    return whole_of(read_checkpoint(file), file, file, model, prefix)
+def read_whole(file: Path, model: nn.Module) -> WholeModel:
+    return whole_of(read_checkpoint(file), file, file, model)
 
 
 def tiny_detector(family: str, root: Path) -> Config:
@@ -243,7 +243,7 @@ def authors_name(name: str, family: Family) -> str | None:
 
 
 def test_teachers_and_students(tmp_path: Path) -> None:
-    """Of semi-supervised training: the average is taken, and said."""
+    """Of semi-supervised training: the average is taken, and said, with the command that takes the other."""
     cfg: Any = load_config(our_config("fpn_pvt_small_ade20k"))
     shrink(cfg)
     model = build(cfg)
@@ -254,8 +254,11 @@ def test_teachers_and_students(tmp_path: Path) -> None:
     whole = read_whole(tmp_path / "file.pth", model)
     assert all(torch.equal(value, state[name]) for name, value in whole.state.items())
     assert "took the averaged weights under 'state_dict.module.teacher.'" in str(whole)
-    raw = read_whole(tmp_path / "file.pth", model, prefix="module.student.")
-    assert not torch.equal(raw.state["backbone.stages.0.pos_embed"], state["backbone.stages.0.pos_embed"])
+    advice = str(whole).partition("mmvit convert ")[2].replace("--out FILE", f"--out {tmp_path / 'raw.pth'}")
+    assert main(["convert", *advice.split()]) == 0
+    raw = read_whole(tmp_path / "raw.pth", model)
+    assert raw.state.keys() == state.keys()
+    assert all(torch.equal(raw.state[name], student[name]) for name in state)
 
 
 def test_the_layouts_write_whole_backbones(detector: Foreign) -> None:
