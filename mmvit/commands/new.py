@@ -20,7 +20,7 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit new") -> int:
     parser.add_argument("--out", type=Path, metavar="DIR", help="a new folder for the config (default: projects/DATA)")
     parser.add_argument("--task", choices=TASKS, help="what to learn (default: what the labels have)")
     parser.add_argument("--arch", default="van_b0", help="backbone, see mmvit list (default: %(default)s)")
-    parser.add_argument("--head", help="retinanet, mask_rcnn, fpn, segformer or upernet (default: by the task)")
+    parser.add_argument("--head", help="retinanet, atss, gfl, mask_rcnn, fpn, segformer or upernet (default: by the task)")
     parser.add_argument("--val", type=float, default=0.2, help="share for validation where nothing is split (%(default)s)")
     parser.add_argument("--group-by", metavar="REGEX", help="pictures whose path has the same match stay in one split")
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: %(default)s)")

@@ -142,12 +142,12 @@ def program_of(model: Any, preprocessing: Preprocessing, source: str, raw_masks:
     """
     if hasattr(model, "decode_head"):
         return segmenter_of(model, preprocessing, source)
-    from mmdet.models.dense_heads import RPNHead
+    from mmdet.models.dense_heads import GFLHead, RPNHead
     from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
     from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
     from mmdet.models.roi_heads import StandardRoIHead
 
-    from .dense import DenseDetector
+    from .dense import DenseDetector, DistributionDetector
     from .two_stage import TwoStageDetector as TwoStageProgram
 
     heads = {name: type(head) for name, head in model.named_children() if name.endswith("_head")}
@@ -156,9 +156,10 @@ def program_of(model: Any, preprocessing: Preprocessing, source: str, raw_masks:
         return TwoStageProgram(model, preprocessing, raw_masks)
     head = getattr(model, "bbox_head", None)
     own = type(head)._predict_by_feat_single if isinstance(head, BaseDenseHead) else None
-    if isinstance(model, SingleStageDetector) and own is BaseDenseHead._predict_by_feat_single:
+    programs = {BaseDenseHead._predict_by_feat_single: DenseDetector, GFLHead._predict_by_feat_single: DistributionDetector}
+    if isinstance(model, SingleStageDetector) and own in programs:
         _require_nms(source, model.test_cfg.nms)
-        return DenseDetector(model, preprocessing)
+        return programs[own](model, preprocessing)
     names = ", ".join(kind.__name__ for kind in heads.values()) or "no head"
     raise InputError(f"{source}: {type(model).__name__} with {names} cannot be exported; {TRIED}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..config.datasets import SPLITS
 from ..data.colours import palette_of
-from .plan import WARM_UP, Plan
+from .plan import HALF, WARM_UP, Plan
 
 WIDTH = 128
 VALIDATIONS = 10  # in a run
@@ -134,7 +134,7 @@ def _model(plan: Plan, count: int) -> list[str]:
             'loss = dict(_delete_=True, type="mmvit.StructureLoss")  # borders weigh more (F3Net, arXiv 1911.11445)',
             f"head = dict(num_classes=2, out_channels=1, threshold=0.5, loss_decode=loss{light})  # one logit for two classes",
         ]
-        if plan.base.startswith("upernet"):
+        if plan.head == "upernet":
             lines.append("second = dict(head, loss_decode=dict(loss, loss_weight=0.4))")
     parts += _heads(plan, count, light)
     return [*lines, f"model = dict({', '.join(parts)})"] if plan.bands else [*lines, *_rows("model = dict(", parts, ")")]
@@ -143,12 +143,12 @@ def _model(plan: Plan, count: int) -> list[str]:
 def _heads(plan: Plan, count: int, light: str) -> list[str]:
     """Return the number of classes of every head."""
     if plan.task == "boxes":
-        fine = ", anchor_generator=dict(octave_base_scale=2)" * (plan.fine is not None)
+        fine = f", anchor_generator=dict(octave_base_scale={HALF[plan.head]})" * (plan.fine is not None)
         return [f"bbox_head=dict(num_classes={count}{fine}{light})"]
     if plan.task == "masks":
         fine = "rpn_head=dict(anchor_generator=dict(scales=[4])), " * (plan.fine is not None)
         return [f"{fine}roi_head=dict(bbox_head=dict(num_classes={count}), mask_head=dict(num_classes={count}))"]
-    second = plan.base.startswith("upernet")
+    second = plan.head == "upernet"
     if plan.task == "binary":
         return ["decode_head=head"] + ["auxiliary_head=second"] * second
     heads = ["decode_head"] + ["auxiliary_head"] * second

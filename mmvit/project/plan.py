@@ -17,7 +17,7 @@ from .survey import SMALL, Facts
 Task = Literal["boxes", "masks", "classes", "binary"]
 PIXELS = ("classes", "binary")  # tasks that label pixels; the others find objects
 HEADS: dict[str, tuple[str, ...]] = {  # the first is the default
-    "boxes": ("retinanet",),
+    "boxes": ("retinanet", "atss", "gfl"),
     "masks": ("mask_rcnn",),
     "classes": ("fpn", "segformer", "upernet"),
     "binary": ("fpn", "segformer", "upernet"),
@@ -54,12 +54,14 @@ class Light:
     norms: bool = False
 
 
+DENSE = Light("out_channels=128", "in_channels=128, feat_channels=128, stacked_convs=2", "a third of its time", True)
 LIGHT = {
-    "retinanet": Light("out_channels=128", "in_channels=128, feat_channels=128, stacked_convs=2", "a third of its time", True),
+    **dict.fromkeys(HEADS["boxes"], DENSE),
     "fpn": Light("out_channels=128", "in_channels=[128] * 4", "half of its time"),
     "segformer": Light("", "channels=128", "three fifths of its time"),
 }
-ANCHOR = 32  # side of the smallest anchors of the recipes; at half of it, no anchor overlaps an object by half
+ANCHOR = 32  # side of the smallest anchors of RetinaNet and Mask R-CNN; at half of it, no anchor overlaps an object by half
+HALF = {"retinanet": 2, "atss": 4, "gfl": 4}  # octave_base_scale of anchors half as large as the recipe's
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,10 @@ class Plan:
     light: Light | None
     one_rate: bool
     bands: tuple[list[float], list[float]] | None
+
+    @property
+    def head(self) -> str:
+        return parse(self.base).head
 
     @property
     def pixels(self) -> bool:

@@ -101,6 +101,8 @@ PUBLISHED = (
         ),
     ),
     Published("mask_rcnn", "pvt_v2", "coco", PVT_V2_PAPER, dict(b0="41.6 / 38.2", b2="47.8 / 43.1"), under="3x schedule"),
+    Published("atss", "pvt_v2", "coco", PVT_CODE, dict(b2_li="48.9", b2="49.9")),
+    Published("gfl", "pvt_v2", "coco", PVT_CODE, dict(b2_li="49.2", b2="50.2")),
     Published("fpn", "pvt_v2", "ade20k", VAN_TABLE, dict(b0="37.2", b1="42.5", b2="45.2", b3="47.3")),
     Published("retinanet", "van", "coco", VAN_PAPER, dict(b0="38.8", b1="42.3", b2="44.9", b3="47.5")),
     Published(

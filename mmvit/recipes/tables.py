@@ -222,6 +222,19 @@ HEADS = {
         },
         classifiers=("decode_head",),
     ),
+    **{
+        name: Head(
+            name.upper(),
+            name.upper(),
+            ("box AP",),
+            "runtime_detection",
+            {"neck": None},
+            Pace(0.165, 3.5e-4),
+            {"coco": Pairing("coco_detection_multiscale", "detection_3x", f"PVTv2's for {name.upper()}")},
+            first=1,
+        )
+        for name in ("atss", "gfl")
+    },
     "dino": Head(
         "DINO",
         "DINO",

@@ -34,6 +34,8 @@ SMALL_IMAGES = [
 SEGMENTED = ("aAcc", "mIoU", "mAcc")
 PAIRED = {  # a config of each head but RetinaNet, which all other tests are about, and what it reports
     "mask_rcnn_pvt_tiny_coco": ("coco/bbox_mAP", "coco/segm_mAP"),
+    "atss_shunted_small_coco": ("coco/bbox_mAP",),
+    "gfl_pvt_v2_b2_coco": ("coco/bbox_mAP",),
     "dino_pvt_v2_b2_coco": ("coco/bbox_mAP",),
     "deformable_detr_pvt_small_coco": ("coco/bbox_mAP",),
     "rtmdet_van_b2_coco": ("coco/bbox_mAP",),
@@ -93,6 +95,8 @@ def paired(name: str, iterations: int = 2) -> list[str]:
     few = [f"{split}_dataloader.dataset.indices=4" for split in ("val", "test")]
     if "mask_rcnn" in name:
         few.append("model.test_cfg.rcnn.max_per_img=10")  # after two iterations all are found: a mask each takes its time
+    elif name.startswith(("atss", "gfl")):
+        few.append(EASY[0])
     elif "upernet" in name:
         few += [f"model.{head}.channels=32" for head in ("decode_head", "auxiliary_head")]  # its 512 take most of the time
     schedule = [f"train_cfg.max_iters={iterations}", f"train_cfg.val_interval={iterations}"]

@@ -96,7 +96,7 @@ def test_a_model_that_differs_is_not_written(
     assert list(out.iterdir()) == []
 
 
-GFL = dict(type="GFLHead", feat_channels=32, anchor_generator=dict(ratios=[1.0], scales_per_octave=1))
+PAA = dict(type="PAAHead", feat_channels=32, anchor_generator=dict(ratios=[1.0], scales_per_octave=1))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ GFL = dict(type="GFLHead", feat_channels=32, anchor_generator=dict(ratios=[1.0],
     [
         ("fpn", dict(test_cfg=dict(mode="slide", crop_size=(64, 64), stride=(32, 32))), "slide"),
         ("retinanet", dict(test_cfg=dict(nms=dict(type="soft_nms"))), "soft_nms"),
-        ("retinanet", dict(bbox_head=GFL), "GFLHead"),
+        ("retinanet", dict(bbox_head=PAA), "PAAHead"),
     ],
 )
 def test_what_cannot_be_exported_is_named(tmp_path: Path, head: str, changes: dict, words: str) -> None:
@@ -153,7 +153,9 @@ def test_a_step_of_the_pipeline_that_the_runner_does_not_follow_is_named(tmp_pat
         from_config(config, checkpoint)
 
 
-@pytest.mark.parametrize("name", ["retinanet-PVTv2", "fpn-PVT", "upernet-T2TViT", "segformer-ShuntedTransformer"])
+@pytest.mark.parametrize(
+    "name", ["retinanet-PVTv2", "atss-T2TViT", "gfl-VOLO", "fpn-PVT", "upernet-T2TViT", "segformer-ShuntedTransformer"]
+)
 def test_a_fixed_size_takes_no_other(name: str, exporting: Export, photographs: Path) -> None:
     """Traced without symbols, in a tenth of the time: of every head, the model's results."""
     exported = exporting(name, "fixed.pt2", "--to", "pt2", "--size", "200x289")

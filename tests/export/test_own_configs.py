@@ -15,13 +15,10 @@ from mmvit.export.models import from_config
 from mmvit.predict.runner import resize
 
 pytestmark = [pytest.mark.stack, pytest.mark.once, needs_heads]
-STRIDES = [8, 16, 32, 64, 128]
-ANCHORS = dict(type="AnchorGenerator", ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=STRIDES)
 NARROW = dict(in_channels=8, feat_channels=32, stacked_convs=1, num_classes=5)
 SEGMENTER = dict(in_index=3, in_channels=32, channels=8, num_classes=5)
 OWN = {
-    "fcos": ("retinanet", dict(bbox_head=dict(NARROW, _delete_=True, type="FCOSHead", strides=STRIDES))),
-    "atss": ("retinanet", dict(bbox_head=dict(NARROW, _delete_=True, type="ATSSHead", anchor_generator=ANCHORS))),
+    "fcos": ("retinanet", dict(bbox_head=dict(NARROW, _delete_=True, type="FCOSHead", strides=[8, 16, 32, 64, 128]))),
     "faster_rcnn": ("mask_rcnn", dict(roi_head=dict(mask_head=None, mask_roi_extractor=None))),
     "pspnet": ("upernet", dict(decode_head=dict(SEGMENTER, _delete_=True, type="PSPHead"), auxiliary_head=None)),
 }

@@ -29,14 +29,18 @@ SPREAD = (
     "rpn_reg",
     "conv_cls",
     "atss_cls",
+    "gfl_cls",
     "cls_convs.0.0.conv",
     "rtm_cls.0",
     "rtm_cls.1",
     "rtm_cls.2",
 )  # what gives the scores
 WIDE = {"rpn_": 0.03, "retina_": 0.6, "bbox_head.cls_": 2.0, "bbox_head.rtm_": 2.0}  # no ties, and scores that count
+DENSE = dict(in_channels=WIDTH, stacked_convs=1, num_classes=CLASSES)
 CHANGES: dict[str, dict] = dict(
-    retinanet=dict(bbox_head=dict(in_channels=WIDTH, feat_channels=WIDTH, stacked_convs=1, num_classes=CLASSES)),
+    retinanet=dict(bbox_head=dict(DENSE, feat_channels=WIDTH)),
+    atss=dict(bbox_head=dict(DENSE, feat_channels=32)),  # for their norms of 32 groups
+    gfl=dict(bbox_head=dict(DENSE, feat_channels=32)),
     mask_rcnn=dict(
         rpn_head=dict(in_channels=WIDTH, feat_channels=WIDTH),
         roi_head=dict(
@@ -48,7 +52,7 @@ CHANGES: dict[str, dict] = dict(
     ),
     rtmdet=dict(
         neck=dict(num_csp_blocks=1),
-        bbox_head=dict(in_channels=WIDTH, feat_channels=WIDTH, stacked_convs=1, num_classes=CLASSES),
+        bbox_head=dict(DENSE, feat_channels=WIDTH),
     ),
     fpn=dict(decode_head=dict(in_channels=[WIDTH] * 4, channels=WIDTH, num_classes=CLASSES)),
     upernet=dict(decode_head=dict(channels=WIDTH, num_classes=CLASSES), auxiliary_head=None),

@@ -11,28 +11,33 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from mmvit.config.datasets import SPLITS
+from mmvit.config.files import load_config, our_config
 from mmvit.project import plan
 from mmvit.project.config import Files, text
 from mmvit.project.survey import Facts
 
 
 @pytest.mark.parametrize("released", [False, True])
+@pytest.mark.parametrize("head", plan.HEADS["boxes"])
 def test_random_weights_and_small_objects_change_the_recipe(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, released: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str, released: bool
 ) -> None:
     """The rate and the norms follow from the weights, sizes and anchors from the class with the smallest objects."""
     monkeypatch.setattr(plan, "_absence", lambda recipe: None if released else "nowhere")
     monkeypatch.setattr(plan.torch.cuda, "is_available", lambda: False)
     facts = Facts(Counter(train=200), (640, 480), True, 80.0, 38.0, 9, 0)
-    planned = plan.plan("boxes", "van_b0", None, facts)
+    planned = plan.plan("boxes", "van_b2", head, facts)
     assert planned.sizes.scale == (320, 240)
     assert (planned.fine, planned.lr, planned.light is None) == (19.0, "5e-05" if released else "0.0005", released)
     files = Files(tmp_path, dict.fromkeys(SPLITS, "a.json"), {name: dict(img="") for name in SPLITS})
     cfg = Config.fromstring(text("", planned, ("a",), files).replace("{{ fileDirname }}", "."), ".py")
     norms = [cfg.model[part].get("norm_cfg") for part in ("neck", "bbox_head")]
     assert norms == [None if released else dict(type="GN", num_groups=32)] * 2
-    assert cfg.model.bbox_head.anchor_generator.octave_base_scale == 2
-    assert plan.plan("boxes", "van_b0", None, replace(facts, least=80.0)).fine is None
+    recipe = load_config(our_config(f"{head}_van_b2_coco"))
+    assert (
+        cfg.model.bbox_head.anchor_generator.octave_base_scale == recipe.model.bbox_head.anchor_generator.octave_base_scale / 2
+    )
+    assert plan.plan("boxes", "van_b2", head, replace(facts, least=80.0)).fine is None
 
 
 @pytest.mark.parametrize("task", ["classes", "binary"])

@@ -250,6 +250,8 @@ def test_what_was_written_trains_and_predicts(tmp_path: Path, tool, options: dic
         (black_and_white, "pvt_v2_b2", "segformer"),
         (black_and_white, "pvt_tiny", "segformer"),
         (voc, "volo_d2", "retinanet"),
+        (voc, "van_b0", "atss"),
+        (voc, "pvt_v2_b2", "gfl"),
     ],
 )
 def test_every_head_and_arch_gives_a_config_that_the_doctor_passes(tmp_path: Path, tool, arch: str, head: str) -> None:

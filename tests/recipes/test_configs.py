@@ -33,6 +33,8 @@ TYPES = {  # of the model and of the part that stands for the head
     "upernet": ("EncoderDecoder", "decode_head", "UPerHead"),
     "segformer": ("EncoderDecoder", "decode_head", "SegformerHead"),
     "fpn": ("EncoderDecoder", "decode_head", "FPNHead"),
+    "atss": ("ATSS", "bbox_head", "ATSSHead"),
+    "gfl": ("GFL", "bbox_head", "GFLHead"),
     "dino": ("DINO", "bbox_head", "DINOHead"),
     "deformable_detr": ("DeformableDETR", "bbox_head", "DeformableDETRHead"),
     "rtmdet": ("RTMDet", "bbox_head", "RTMDetSepBNHead"),

@@ -65,7 +65,7 @@ def test_every_valid_name_parses_to_its_parts() -> None:
     [
         (
             "upernett_van_b3_cityscapes",
-            "'upernett' is no head; there are retinanet, mask_rcnn, upernet, segformer, fpn, dino, ",
+            "'upernett' is no head; there are retinanet, mask_rcnn, upernet, segformer, fpn, atss, ",
         ),
         ("mask-rcnn_van_b3_coco", "did you mean mask_rcnn? Expected HEAD_"),
         ("upernet_vann_b3_cityscapes", "did you mean van? Expected HEAD_"),
