@@ -94,14 +94,8 @@ def test_a_run_has_what_it_needs(path: Path) -> None:
     leaf, cfg = parse(path.stem), load_config(path)
     segments = leaf.dataset != "coco"
     assert cfg.default_scope == ("mmseg" if segments else "mmdet")
-    merges = (
-        "mmvit.SegTTAModel"
-        if segments
-        else "mmvit.InstanceTTAModel"
-        if "mask AP" in HEADS[leaf.head].metrics
-        else "DetTTAModel"
-    )
-    assert cfg.tta_model.type == merges
+    masks = "mask AP" in HEADS[leaf.head].metrics
+    assert cfg.tta_model.type == ("mmvit.SegTTAModel" if segments else "mmvit.InstanceTTAModel" if masks else "DetTTAModel")
     assert cfg.tta_pipeline[0].type == "LoadImageFromFile"
     assert len(cfg.tta_pipeline[1].transforms[0]) > 1
     hook = cfg.default_hooks.checkpoint
@@ -123,7 +117,7 @@ def test_a_run_has_what_it_needs(path: Path) -> None:
         assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end
         assert cfg.train_cfg.max_iters % cfg.default_hooks.checkpoint.interval == 0
     else:
-        assert cfg.val_evaluator.metric == (["bbox", "segm"] if "mask AP" in HEADS[leaf.head].metrics else "bbox")
+        assert cfg.val_evaluator.metric == (["bbox", "segm"] if masks else "bbox")
 
 
 @each_pairing
@@ -212,6 +206,8 @@ def recipe(name: str) -> dict[str, Any]:
         ("retinanet_pvt_v2_b5_coco", 1e-4 / 1.4, 1e-4, 1, 0.1, 12, None),
         ("mask_rcnn_pvt_v2_b3_coco", 2e-4, 1e-4, 2, 0.1, 12, None),
         ("mask_rcnn_pvt_v2_b4_coco", 2e-4 / 1.4, 1e-4, 1, 0.1, 12, None),
+        ("atss_pvt_v2_b2_coco", 1e-4, 0.05, 2, 0.1, 36, None),
+        ("gfl_pvt_v2_b2_li_coco", 1e-4, 0.05, 2, 0.1, 36, None),
         ("retinanet_van_b2_coco", 1e-4, 0.05, 2, 0.1, 12, None),
         ("mask_rcnn_van_b3_coco", 1e-4, 0.05, 2, 0.3, 12, None),
         ("fpn_pvt_large_ade20k", 2e-4, 1e-4, 4, 0.1, 40000, "whole"),
@@ -237,6 +233,7 @@ def test_recipe_is_the_published(
 def test_schedules_are_the_authors() -> None:
     steps = load("retinanet_pvt_small_coco").param_scheduler
     assert (steps[0].end, steps[0].start_factor, steps[1].milestones) == (500, 0.001, [8, 11])
+    assert load("gfl_pvt_v2_b2_coco").param_scheduler[1].milestones == [27, 33]
     poly = load("fpn_pvt_small_ade20k").param_scheduler
     assert [(step.type, step.get("power"), step.begin, step.end) for step in poly] == [("PolyLR", 0.9, 0, 40000)]
     warm, poly = load("upernet_van_b2_ade20k").param_scheduler
