@@ -9,9 +9,11 @@ from functools import partial
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS
 
 from ..config.datasets import name_of
-from ..config.parts import build, entry_of, is_ours, parts_of
+from ..config.parts import build, class_of, entry_of, is_ours, mappings, parts_of
 from ..config.schedules import ENDLESS, WARM_UPS
 from ..errors import nearest
 from .findings import Finding
@@ -36,7 +38,7 @@ doubtful = partial(Finding, "doubtful", "settings")
 
 def check_settings(plan: Plan) -> Iterator[Finding]:
     """Report settings at which a run stops, or that do not do what they say."""
-    for check in (_impossible, _chance, _filters, _normalisation):
+    for check in (_impossible, _chance, _filters, _balance, _normalisation):
         yield from check(plan)
     if "train" not in plan.splits:
         return
@@ -199,6 +201,20 @@ def _filters(plan: Plan) -> Iterator[Finding]:
                 f"{view.key} leaves out images (filter_cfg), because test_mode is not set: their objects count as missed",
                 "Set test_mode=True",
             )
+
+
+def _balance(plan: Plan) -> Iterator[Finding]:
+    """Yield a finding for each dataset that shall be balanced by class, and cannot say which classes an image has."""
+    for split in plan.splits:
+        for part in mappings(plan.config.get(f"{split}_dataloader")):
+            inner = part.get("dataset") if name_of(part.get("type")) == "ClassBalancedDataset" else None
+            kind = class_of(inner, DATASETS) if isinstance(inner, Mapping) else None
+            if kind is not None and getattr(kind, "get_cat_ids", None) in (None, BaseDataset.get_cat_ids):
+                yield wrong(
+                    f"{split}_dataloader has a ClassBalancedDataset around a {kind.__name__}, which does not tell which "
+                    "classes an image has (get_cat_ids)",
+                    "Put it around a dataset of boxes, such as CocoDataset; of several, around each",
+                )
 
 
 def _same_data(plan: Plan) -> Iterator[Finding]:

@@ -150,6 +150,21 @@ def test_an_evaluator_with_more_images(tmp_path: Path, cfg: Config) -> None:
     assert "which lacks 1 of its 3 images (3.png)" in told
 
 
+def test_a_balance_of_classes_that_a_dataset_cannot_tell(tmp_path: Path, cfg: Config) -> None:
+    """Neither mmengine's ConcatDataset can, nor any dataset of mmseg."""
+    boxes = cfg.train_dataloader.dataset
+    balanced = dict(type="ClassBalancedDataset", oversample_thr=0.5)
+    cfg.train_dataloader.dataset = dict(type="ConcatDataset", datasets=[dict(balanced, dataset=boxes)] * 2)
+    check_start(cfg, ("train",))
+    several = dict(type="ConcatDataset", datasets=[boxes, boxes])
+    cfg.train_dataloader.dataset = dict(type="RepeatDataset", times=2, dataset=dict(balanced, dataset=several))
+    assert "train_dataloader has a ClassBalancedDataset around a ConcatDataset, which does not tell" in refused(cfg)
+    maps = segmenter(tmp_path / "maps", [0, 1] * 20)
+    maps.model.decode_head.num_classes = 2
+    maps.train_dataloader.dataset = dict(balanced, dataset=maps.train_dataloader.dataset)
+    assert "around a BaseSegDataset, which does not tell" in refused(maps)
+
+
 def test_label_maps_that_mean_something_else_in_validation(tmp_path: Path) -> None:
     cfg = segmenter(tmp_path, [0, 1] * 20)
     cfg.model.decode_head.num_classes = 2
