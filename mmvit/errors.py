@@ -37,5 +37,6 @@ def first_few(names: Sequence[Any], most: int = 5) -> str:
 
 
 def counted(number: int, unit: str) -> str:
-    """Return a number with its unit in the singular or plural, such as `1 image` or `1,300 images`."""
-    return f"{number:,} {unit}{'s' * (number != 1)}"
+    """Return a number with its unit in the singular or plural, such as `1 image`, `1,300 images` or `2 classes`."""
+    ending = "" if number == 1 else "es" if unit.endswith(("s", "x")) else "s"
+    return f"{number:,} {unit}{ending}"

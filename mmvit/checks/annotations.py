@@ -7,7 +7,7 @@ from unicodedata import normalize
 
 from ..config.datasets import DatasetView, is_remote
 from ..data.coco import OTHER
-from ..errors import InputError, first_few
+from ..errors import InputError, counted, first_few
 from .findings import Finding, doubtful, ok, wrong
 from .plan import Plan
 from .survey import Survey
@@ -93,8 +93,8 @@ def _boxes(view: DatasetView, found: Survey) -> Iterator[Finding]:
         yield ok("annotations", sentence) if reason == OTHER else doubtful("annotations", sentence)
     if view.for_training and found.targets:
         never = [name for name, count in found.boxes.items() if not count]
-        text = f"{label}: {found.targets} boxes in {found.images} images to learn from, {found.crowds} crowds to ignore"
-        yield ok("annotations", text)
+        boxes = f"{counted(found.targets, 'box')} in {counted(found.images, 'image')} to learn from"
+        yield ok("annotations", f"{label}: {boxes}, {counted(found.crowds, 'crowd')} to ignore")
         if never:
             sentence = f"{label}: {len(never)} of {len(found.boxes)} classes have no box to learn from: {first_few(never)}"
             yield doubtful("annotations", sentence)

@@ -7,7 +7,7 @@ from mmengine.registry import DATASETS, MODELS
 
 from ..config.datasets import DatasetView
 from ..config.parts import build, class_of, parts_of
-from ..errors import InputError, first_few, nearest
+from ..errors import InputError, counted, first_few, nearest
 from ..pyramid import Pyramid
 from ..registry import MODELS as OUR_MODELS
 from ..registry import SCOPE
@@ -63,7 +63,7 @@ def class_faults(model: Mapping[str, Any], datasets: Iterable[DatasetView], at: 
     known = [(view, known_classes(view.config)) for view in views]
     view, classes = known[0] if known else (None, None)
     if view is not None and classes is not None and all(len(other or ()) == len(classes) for _, other in known):
-        about = f"{view.key} ({_name(view.config['type'])}) has {len(classes)} classes ({first_few(classes, 3)})"
+        about = f"{view.key} ({_name(view.config['type'])}) has {counted(len(classes), 'class')} ({first_few(classes, 3)})"
         for key, head in _classifiers(model, at):
             if _is_binary(head) and len(classes) != 2:
                 yield doubtful(

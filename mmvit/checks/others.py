@@ -13,7 +13,7 @@ from defusedxml import ElementTree
 from mmengine.registry import DATASETS
 
 from ..config.datasets import DatasetView, is_remote
-from ..errors import first_few, nearest
+from ..errors import counted, first_few, nearest
 from .findings import Finding, brief
 from .plan import Plan
 
@@ -96,7 +96,7 @@ def _targets(view: DatasetView, entries: Sequence[Mapping[str, Any]], classes: l
         yield wrong(f"{view.key}: nothing to learn from: no image has an object of its classes ({first_few(classes)}){hint}")
     else:
         some = f"{len(entries) - len(empty)} of {len(entries)} images"
-        yield ok(f"{view.key}: {sum(counts.values())} objects in {some} to learn from")
+        yield ok(f"{view.key}: {counted(sum(counts.values()), 'object')} in {some} to learn from")
         if empty and hint:
             yield doubtful(f"{view.key}: {len(empty)} of {len(entries)} images have no object of its classes{hint}")
         never = [name for number, name in enumerate(classes) if not counts[number]]

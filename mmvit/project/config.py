@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..config.datasets import SPLITS
 from ..data.colours import palette_of
+from ..errors import counted
 from .plan import HALF, WARM_UP, Plan
 
 WIDTH = 128
@@ -114,8 +115,8 @@ def _model(plan: Plan, count: int) -> list[str]:
         parts.append(f"data_preprocessor=dict({', '.join(before)})")
     lines, light = [], ""
     if plan.weights:
-        what = "Random weights, and without a GPU a light head" if plan.light else "Random weights"
-        lines = [f"# {what}: {plan.weights}. Few pictures teach them little; with the file, remove init_cfg=None"]
+        also = ", and without a GPU a light head" if plan.light else ""
+        lines = [f"# Random weights{also}: {plan.weights}. With the file, remove init_cfg=None"]
         backbone.append("init_cfg=None")
     if backbone:
         parts.append(f"backbone=dict({', '.join(backbone)})")
@@ -229,7 +230,8 @@ def _schedule(plan: Plan) -> list[str]:
         logged = max(1, min(50, every // 2))
     else:
         every = max(1, plan.epochs // VALIDATIONS)
-        length = f"train_cfg = dict(max_epochs={plan.epochs}, val_interval={every})  # {plan.steps} iterations an epoch"
+        epoch = counted(plan.steps, "iteration")
+        length = f"train_cfg = dict(max_epochs={plan.epochs}, val_interval={every})  # {epoch} an epoch"
         decay = f'dict(type="CosineAnnealingLR", T_max={plan.epochs}, eta_min_ratio=0.01, convert_to_iter_based=True)'
         logged = max(1, min(50, plan.steps // 2))
     hooks = f"default_hooks = dict(logger=dict(interval={logged}), checkpoint=dict(interval={every}))"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..compat.systems import file_name
 from ..config.datasets import SPLITS
-from ..errors import InputError, first_few
+from ..errors import InputError, counted, first_few
 from . import config, formats, plan, split, writing
 from .description import BACKGROUND, Collection
 from .folder import Folder
@@ -107,7 +107,7 @@ def write(options: Options, found: Found, made: plan.Plan) -> tuple[Path, str]:
         data, classes = found.folder.root.name, found.collection.classes
         name = file_name(re.sub(r"[^A-Za-z0-9_-]+", "_", data).strip("_"), "config") + ".py"
         title = (
-            f"{config.quoted(data)}: {found.facts.pictures['train']} to train, {len(classes)} classes, "
+            f"{config.quoted(data)}: {found.facts.pictures['train']} to train, {counted(len(classes), 'class')}, "
             f"from {found.collection.format}; by mmvit new, yours to change"
         )
         writing.save_text(beside / name, config.text(title, made, classes, files))

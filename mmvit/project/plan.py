@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from ..config.files import load_config, shipped
-from ..errors import CheckpointError, InputError, nearest
+from ..errors import CheckpointError, InputError, counted, nearest
 from ..recipes.configs import parse, text
 from ..weights.downloads import locate, size_of
 from .survey import SMALL, Facts
@@ -213,7 +213,7 @@ def _batch(task: Task, sizes: Sizes, pictures: int) -> tuple[int, str]:
         fits, reason = ON_CPU, "no GPU here; up to 16 on one"
     fits = max(1, min(fits, MOST_IMAGES))
     if pictures < 4 * fits:
-        fits, reason = max(1, pictures // 4), f"{pictures} pictures to train"
+        fits, reason = max(1, pictures // 4), f"{counted(pictures, 'picture')} to train"
     least = 2 if task in PIXELS else 1  # their batch norms need two images
     return max(least, 2 ** (fits.bit_length() - 1)), reason
 

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..config.datasets import SPLITS
-from ..errors import first_few
+from ..errors import counted, first_few
 from .make import Found
 from .plan import Plan
 from .survey import FEW, leaked, rare_classes
@@ -32,10 +32,10 @@ def line(console: Console, label: str, text: str, style: str = "") -> None:
 def found(console: Console, found: Found) -> None:
     """Print what a folder holds."""
     facts, collection = found.facts, found.collection
-    counted = "" if collection.has_maps else f", {sum(len(picture.objects()) for picture in collection.pictures):,} objects"
-    total = sum(facts.pictures.values())
-    classes = f"{len(collection.classes)} class{'es' * (len(collection.classes) > 1)}"
-    heading(console, f"{found.folder.root.name}: {collection.format}, {total:,} pictures{counted}, {classes}")
+    things = [counted(sum(facts.pictures.values()), "picture"), counted(len(collection.classes), "class")]
+    if not collection.has_maps:
+        things.insert(1, counted(sum(len(picture.objects()) for picture in collection.pictures), "object"))
+    heading(console, f"{found.folder.root.name}: {collection.format}, {', '.join(things)}")
     console.print(_table(found))
     size = f"{facts.size[0]} x {facts.size[1]}"
     line(console, "sizes", size if facts.same_size else f"median {size}")
@@ -124,7 +124,11 @@ def decided(console: Console, found: Found, plan: Plan, written: str) -> None:
         line(console, "bands", f"{len(plan.bands[0])} a picture, each normalised with its own mean and deviation")
     scale = plan.sizes.crop or plan.sizes.scale
     line(console, "images", f"{scale[0]} x {scale[1]}, {plan.batch} a batch ({plan.batch_reason})")
-    line(console, "schedule", f"{plan.epochs} epochs of {plan.steps} iterations, warm-up {plan.warm_up}, rate {plan.lr}")
+    line(
+        console,
+        "schedule",
+        f"{counted(plan.epochs, 'epoch')} of {counted(plan.steps, 'iteration')}, warm-up {plan.warm_up}, rate {plan.lr}",
+    )
 
 
 def commands(console: Console, words: Sequence[str]) -> None:
