@@ -19,9 +19,8 @@ from ..weights.archives import read_checkpoint, write_tensors
 from ..weights.contents import contents_of
 from ..weights.downloads import fetch
 from ..weights.hub import upload
-from ..weights.whole import NORM_EPS, THRESHOLD
+from ..weights.whole import KEPT
 
-KEPT = ("epoch", "iter", "mmengine_version", NORM_EPS, THRESHOLD)  # kept of a checkpoint's meta, besides config and classes
 PRIVATE = re.compile(r"(?m)^(work_dir|load_from|resume) *=.*\n?")  # lines of a config: places on the machine that trained
 DIGITS = 8  # digits of the digest in a file's name
 TASKS = {"mmdet": "object-detection", "mmseg": "image-segmentation"}

@@ -24,7 +24,7 @@ from ..errors import CheckpointError
 
 INDEX = ".safetensors.index.json"  # end of the name of a file that lists the files of a sharded checkpoint
 META = "mmvit_meta"  # key in the header of our safetensors files: the metadata, as JSON
-DIGEST = re.compile(r"[-.]([0-9a-f]{64}|(?=\d*[a-f])[0-9a-f]{8})(?=\.)")  # in a name; eight digits alone may be a date
+DIGEST = re.compile(r"[-.]([0-9a-f]{64})(?=\.)|-((?=\d*[a-f])[0-9a-f]{8})\.\w+$")  # in a name; of eight digits torch.hub's form
 SUMS = ("SHA256SUMS", "sha256sums.txt")  # lists beside the files of a release
 BEYOND = 1e6  # larger than weights and running statistics of trained networks
 ZIP = b"PK\x03\x04"  # first bytes of torch's archives; its files from before 1.6 have others
@@ -136,8 +136,9 @@ def require_real(tensors: Mapping[str, Tensor], path: Path, source: str | Path) 
     """
     size = sum(file.stat().st_size for file in shards(path, source))
     for name, value in tensors.items():
-        if value.layout != torch.strided or value.device.type != "cpu":
-            found = f"{name} {tuple(value.shape)} is {value.layout} on {value.device}"
+        if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized or value.is_nested:
+            kind = "nested" if value.is_nested else value.dtype if value.is_quantized else value.layout
+            found = f"{name} is {kind} on {value.device}"
             raise CheckpointError(f"{source}: {found}; expected dense tensors with numbers in the file")
         claimed = value.numel() * value.element_size()
         if claimed > size:
@@ -151,7 +152,7 @@ def implausible(tensors: Mapping[str, Any], source: str | Path) -> str | None:
     """Return a sentence about a value that no training gives: files without checksums may have flipped bits. Else None."""
     for name, value in tensors.items():
         if isinstance(value, Tensor) and value.is_floating_point() and value.numel():
-            most = float(value.abs().max())
+            most = float(value.float().abs().max())  # float8 has no maximum
             if most > BEYOND:
                 return (
                     f"{source}: {name} has a value of {most:.1e}, beyond any trained weight: the file may be damaged. Get it "
@@ -170,13 +171,14 @@ def _check_digest(path: Path, source: str | Path) -> None:
         if not (digest := sha256_of(path)).startswith(expected):
             raise CheckpointError(
                 f"{source} has sha256 {digest}, and {where} says {expected}: it is damaged, or another file. Get it again"
+                f"{', or rename it if those digits are no digest' * (where == 'its name')}"
             )
 
 
 def _digests(path: Path) -> Iterator[tuple[str, str]]:
     """Yield each place that tells the sha256 of a file, with the digest or its beginning."""
     if found := DIGEST.findall(path.name):
-        yield "its name", found[-1]
+        yield "its name", "".join(found[-1])
     for name in (f"{path.name}.sha256", *SUMS):
         beside = path.with_name(name)
         named = (path.name,) if name in SUMS else (path.name, "")

@@ -18,7 +18,7 @@ from .downloads import fetch
 
 DEEPEST = 12  # most parts in a prefix, and most containers inside each other
 AVERAGED = re.compile(r"(^|[._])(ema|teacher|averaged?|avg|swa)([._]|$)")
-SWAPPED = "ema_state_dict"  # mmengine saves the averaged weights as state_dict and the raw ones under this key
+SWAPPED = "ema_state_dict"  # mmengine saves averaged weights as state_dict, raw ones under this key, with the count `steps`
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Contents:
 
     def is_averaged(self, prefix: str) -> bool:
         """Return whether the name of a prefix says that its tensors are weights averaged over a training."""
-        if f"{SWAPPED}." in self.containers:
+        if f"{SWAPPED}.steps" in self.tensors:
             return prefix.startswith("state_dict.")
         return AVERAGED.search(prefix) is not None
 

@@ -14,6 +14,7 @@ from .contents import Contents, cuts, read_contents
 from .layouts import LAYOUTS, layout_of
 from .layouts.layout import Layout
 from .suggestions import networks
+from .whole import KEPT
 
 TARGETS = ("authors", "mmdet", "timm", "mmvit", "safetensors")
 INSIDE = "backbone."
@@ -62,7 +63,7 @@ def convert(source: str | Path, to: str, out: Path, prefix: str | None = None, f
         raise InputError(f"--out {out}: the file exists; name another, or give --force")
     contents = read_contents(source)
     converted = _convert(contents, "mmvit" if to == "safetensors" else to, prefix)
-    meta = {key: value for key, value in contents.meta.items() if key in ("cfg", "dataset_meta", "CLASSES", "PALETTE")}
+    meta = {key: value for key, value in contents.meta.items() if key in ("cfg", "dataset_meta", "CLASSES", "PALETTE", *KEPT)}
     write_tensors(out, converted.tensors, meta if converted.whole else None)
     return converted
 

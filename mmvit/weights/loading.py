@@ -158,15 +158,21 @@ def _require_finite(
     """Check that no number is NaN or infinite, or becomes so in the `target`'s precision. The shapes are the target's.
 
     Raises:
-        CheckpointError: some are; the message names the tensors.
+        CheckpointError: some are, or are no floating-point numbers, such as 8-bit integers without their scale; the message
+            names the tensors.
     """
-    wrong = []
+    wrong, strange = [], []
     for name, value in values.items():
         if not target[name].is_floating_point():
+            continue
+        if not value.is_floating_point():
+            strange.append(f"{name} ({value.dtype})")
             continue
         value = value.to(target[name].dtype)
         if not bool((~value.isnan() if name in may_be_infinite else value.isfinite()).all()):
             wrong.append(name)
+    if strange:
+        raise CheckpointError(f"{source}: expected floating-point numbers, nothing was loaded: {first_few(strange)}")
     if wrong:
         raise CheckpointError(
             f"{source}: {len(wrong)} tensors hold NaN or infinite numbers, nothing was loaded: {first_few(wrong)}. The file is "
@@ -178,8 +184,8 @@ def _fit(model: Loadable, name: str, value: Tensor, target: Tensor) -> Tensor | 
     """Return `value` in the shape of `target`; None if that would be another network."""
     if name.endswith("pos_embed"):
         return fit_table(value, target, model.record.table_mode)
-    if name in model.record.input_tensors:
-        value = fit_inputs(value, model.in_channels)
+    if name in model.record.input_tensors and value.numel() * model.in_channels == target.numel() * 3:
+        value = fit_inputs(value, model.in_channels)  # it is for RGB
     return value if value.shape == target.shape else None
 
 

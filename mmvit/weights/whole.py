@@ -20,6 +20,8 @@ NORM_EPS = "mmvit_norm_eps"  # key in the meta of our checkpoints: a backbone's 
 
 THRESHOLD = "mmvit_threshold"  # likewise: the probability beyond which a pixel is foreground, as a validation chose it
 
+KEPT = ("epoch", "iter", "mmengine_version", NORM_EPS, THRESHOLD)  # what a copy keeps of the meta, besides config and classes
+
 
 @dataclass(frozen=True)
 class WholeModel:

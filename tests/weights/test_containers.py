@@ -109,6 +109,8 @@ def test_averages_of_mmengine(write: Write) -> None:
     file = write({"state_dict": averaged, "ema_state_dict": under("module.", raw) | {"steps": torch.ones(1)}})
     assert "took the averaged weights under 'state_dict.'" in loads(file, averaged)
     loads(file, raw, prefix="ema_state_dict.")
+    other = write({"state_dict": raw, "ema_state_dict": averaged})  # of another library, without mmengine's count of steps
+    assert "took the averaged weights under 'ema_state_dict.'" in loads(other, averaged)
 
 
 def test_the_same_weights_twice(write: Write) -> None:

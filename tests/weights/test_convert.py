@@ -15,6 +15,7 @@ from mmvit.weights import layouts
 from mmvit.weights.contents import read_contents
 from mmvit.weights.convert import recognise
 from mmvit.weights.loading import load_pretrained
+from mmvit.weights.whole import NORM_EPS, THRESHOLD
 
 WAYS = {"PVT": ["authors", "mmdet"], "PVTv2": ["authors", "mmdet", "timm"], "VOLO": ["authors", "timm"]}
 
@@ -87,12 +88,13 @@ def test_timm_takes_volo_as_it_is_written_for_it(tmp_path: Path) -> None:
 
 def test_whole_models_keep_their_heads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = under("backbone.", BY_NAME["PVTv2"].build().state_dict()) | {"bbox_head.retina_cls.bias": torch.ones(3)}
-    meta = dict(cfg="model = dict()", dataset_meta=dict(classes=("a", "b")), seed=1)
+    kept = {"cfg": "model = dict()", "dataset_meta": dict(classes=("a", "b")), NORM_EPS: 1e-3, THRESHOLD: 0.62}
+    meta = dict(kept, seed=1)
     torch.save(dict(state_dict=state, meta=meta, optimizer={"state": {0: {"step": torch.ones(1)}}}), tmp_path / "epoch_1.pth")
     assert main(["convert", str(tmp_path / "epoch_1.pth"), "--to", "mmdet", "--out", str(tmp_path / "mmdet.pth")]) == 0
     content = torch.load(tmp_path / "mmdet.pth", weights_only=True)
     assert content.keys() == {"meta", "state_dict"}
-    assert content["meta"] == dict(cfg="model = dict()", dataset_meta=dict(classes=("a", "b")))
+    assert content["meta"] == kept
     assert "bbox_head.retina_cls.bias" in content["state_dict"]
     assert "backbone.layers.0.0.projection.weight" in content["state_dict"]
     assert "eps of the layer norms: the authors' in mmvit, 1e-06 in mmdet" in capsys.readouterr().out

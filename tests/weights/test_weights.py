@@ -119,6 +119,25 @@ def test_other_input_channels(family: Family, write: Callable, channels: int) ->
             torch.testing.assert_close(adapted, three.sum(1, keepdim=True))
         else:
             torch.testing.assert_close(adapted[:, :3], three * 3 / channels)
+    again = family.build(in_channels=channels)
+    assert load_pretrained(again, write(model.state_dict())).adapted == ()  # its own fit as they are
+    assert_same(model, again)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64], ids=str)
+def test_numbers_of_another_kind(write: Callable, dtype: torch.dtype) -> None:
+    model = FAMILIES[0].build()
+    with pytest.raises(CheckpointError, match=r"expected floating-point numbers, nothing was loaded: .*pos_embed \(torch\."):
+        load_pretrained(model, write({name: value.to(dtype) for name, value in model.state_dict().items()}))
+
+
+def test_float8_is_read_and_quantised_is_not(write: Callable) -> None:
+    state = FAMILIES[0].build().state_dict()
+    load_pretrained(FAMILIES[0].build(), write({name: value.to(torch.float8_e4m3fn) for name, value in state.items()}))
+    name = next(name for name, value in state.items() if value.ndim == 4)
+    quantised = torch.quantize_per_tensor(state[name], 0.1, 0, torch.qint8)
+    with pytest.raises(CheckpointError, match=rf"{name} is torch\.qint8 on cpu; expected dense tensors"):
+        load_pretrained(FAMILIES[0].build(), write(state | {name: quantised}))
 
 
 @each_family
