@@ -19,6 +19,7 @@ from ..predict.drawing import require_drawing
 from ..predict.models import Loaded
 from ..predict.predictor import Predictor
 from ..predict.results import Detections
+from ..predict.runner import require_score
 from . import detection, page, segmentation
 from .seeing import class_names, give
 
@@ -45,6 +46,7 @@ def analyze(
     Raises:
         InputError: the annotations of the dataset cannot be read here, or see `Predictor`.
     """
+    require_score(score)
     require_drawing()
     sets = named_datasets(cfg, split)
     predictor = Predictor(cfg, checkpoint, device=device, score=0.0)

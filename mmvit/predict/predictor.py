@@ -14,7 +14,7 @@ import numpy as np
 from ..data.tiff import visible
 from ..errors import InputError
 from .results import Detections, LabelMap, Result
-from .runner import SUFFIXES, Runner
+from .runner import SUFFIXES, Runner, require_score
 from .sessions import PRECISIONS
 from .sources import Channels, Source, Tell, sources, tell_of, warn
 
@@ -79,8 +79,7 @@ class Predictor:
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size {batch_size}: expected a whole number from 1")
-        if not 0 <= score <= 1:
-            raise InputError(f"score {score}: expected a number from 0 to 1")
+        require_score(score)
         if precision not in (None, *PRECISIONS):
             raise InputError(f"precision {precision}: expected {', '.join(PRECISIONS)}, or None")
         if tile is not None and tile < 1:
