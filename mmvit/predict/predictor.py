@@ -231,18 +231,20 @@ class Predictor:
                 yield result, image.pixels
 
     def _tried(self, images: list[Prepared], failed: Failed | None) -> list[Result | None]:
-        """Return the results of images; None for one that is too large for the memory or for the model."""
+        """Return the results of images; None for one too large for the memory, or that the model does not take."""
         try:
             return list(self._predict(images))
         except (InputError, MemoryError, RuntimeError) as error:
             if len(images) > 1:
                 return [result for image in images for result in self._tried([image], failed)]
-            if not isinstance(error, InputError) and "memory" not in f"{type(error)} {error}".lower():
-                raise
             (image,) = images
-            size = "{} x {}".format(*image.size)
-            lack = f"image {image.name}: {size} pixels are too many for the memory; cut it with --tile, or give smaller ones"
-            _fail(error if isinstance(error, InputError) else InputError(lack), failed)
+            reason = "too many for the memory; cut it with --tile, or give smaller ones"
+            if "memory" not in f"{type(error)} {error}".lower():
+                if not isinstance(error, InputError) and not isinstance(self.loaded, Runner):
+                    raise
+                reason = f"not what the exported model takes: {str(error).splitlines()[0]}"
+            told = InputError(f"image {image.name}: {image.size[0]} x {image.size[1]} pixels are {reason}")
+            _fail(error if isinstance(error, InputError) else told, failed)
             return [None]
 
     def _predict(self, images: list[Prepared]) -> list[Result]:

@@ -90,14 +90,14 @@ def printed(dataset: DatasetView, results: list[Detections], monkeypatch: pytest
             made.append(self)
 
     monkeypatch.setattr(coco_metric, "COCOeval", Kept)
-    metric = coco_metric.CocoMetric(
-        ann_file=str(dataset.ann_file), metric=["bbox"] if results[0].masks is None else ["bbox", "segm"]
-    )
+    kinds = ["bbox"] if results[0].masks is None else ["bbox", "segm"]
+    metric = coco_metric.CocoMetric(ann_file=str(dataset.ann_file), metric=kinds)
     metric.dataset_meta = dict(classes=CLASSES)
     for image, result in enumerate(results):
-        masks = [mask.encode(np.asfortranarray(one.astype(np.uint8))) for one in (() if result.masks is None else result.masks)]
         found = dict(bboxes=result.boxes, scores=result.scores, labels=result.labels)
-        found = {name: torch.from_numpy(values.copy()) for name, values in found.items()} | dict(masks=masks)
+        found = {name: torch.from_numpy(values.copy()) for name, values in found.items()}
+        if result.masks is not None:
+            found |= dict(masks=[mask.encode(np.asfortranarray(one.astype(np.uint8))) for one in result.masks])
         metric.process({}, [dict(pred_instances=found, img_id=100 - image, ori_shape=SIZE)])
     metric.evaluate(len(results))
     return {one.params.iouType: one.stats[:6].tolist() for one in made}
@@ -134,7 +134,7 @@ def test_an_image_of_another_size_than_annotated_is_named(tmp_path: Path) -> Non
 def test_many_detections_of_a_class_count_as_in_mmdet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first 100 of an image for AP, the first 1000 for the other figures."""
     rng = np.random.default_rng(0)
-    corners = np.array([[x, y] for x in range(2, 230, 12) for y in range(2, 190, 12)], dtype=float)
+    corners = np.array([[x, y] for x in range(2, 230, 30) for y in range(2, 190, 28)], dtype=float)
     boxes = np.concatenate([corners, corners + 9], 1)
     images = [dict(id=100, file_name="0.png", height=SIZE[0], width=SIZE[1])]
     entries = [
@@ -147,7 +147,7 @@ def test_many_detections_of_a_class_count_as_in_mmdet(tmp_path: Path, monkeypatc
     (tmp_path / "truth.json").write_text(json.dumps(content))
     settings = dict(type="CocoDataset", data_root=str(tmp_path), ann_file="truth.json", metainfo=dict(classes=CLASSES))
     dataset = DatasetView("val_dataloader.dataset", ConfigDict(settings), "mmdet")
-    found = np.repeat(boxes, 4, axis=0)
+    found = np.repeat(boxes, 20, axis=0)
     found[:, 2:] += rng.normal(0, 2, (len(found), 2))
     scores = np.sort(rng.random(len(found)).astype(np.float32))[::-1].copy()
     found = found[rng.permutation(len(found))].astype(np.float32)
