@@ -242,7 +242,7 @@ class Predictor:
             if "memory" not in f"{type(error)} {error}".lower():
                 if not isinstance(error, InputError) and not isinstance(self.loaded, Runner):
                     raise
-                reason = f"not what the exported model takes: {str(error).splitlines()[0]}"
+                reason = f"not what the exported model takes: {(str(error).splitlines() or [type(error).__name__])[0]}"
             told = InputError(f"image {image.name}: {image.size[0]} x {image.size[1]} pixels are {reason}")
             _fail(error if isinstance(error, InputError) else told, failed)
             return [None]
