@@ -95,7 +95,7 @@ def from_config(
         **({"bands": bands} if bands else {}),
         scale=scale_rule(loaded, source),
         score_threshold=float(second.get("score_thr", 0.0)) if score is None else score,
-        nms_threshold=iou_of(second.nms) if second.get("nms") else 0.0,
+        nms_threshold=iou_of(nms) if (nms := second.get("nms")) else 0.0,
         mask_threshold=float(second.get("mask_thr_binary", 0.5)),
         raw_masks=raw_masks,
     )
