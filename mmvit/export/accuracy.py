@@ -17,9 +17,12 @@ def loss(exportable: Exportable, file: Path) -> str:
         return "the loss of accuracy of a backbone alone is not known"
     try:
         data = validation(exportable.config, MOST)
-        model = Session(by_name(exportable.program, exportable.program.inputs), dict(exportable.metadata, size=None, batch=1))
-        before, after = (data.figures(map(Runner(one, 0.0, "cpu"), data.paths)) for one in (model, file))
     except InputError as error:
         return f"its loss of accuracy is not known, because there are no test data: {error}"
+    try:
+        model = Session(by_name(exportable.program, exportable.program.inputs), dict(exportable.metadata, size=None, batch=1))
+        after, before = (data.figures(map(Runner(one, 0.0, "cpu"), data.paths)) for one in (file, model))
+    except InputError as error:
+        return f"its loss of accuracy is not known, because the test images cannot be used: {error}"
     words = ", ".join(f"{name} {before[name]:.4f} -> {after[name]:.4f} ({after[name] - before[name]:+.4f})" for name in before)
     return f"{words} on {len(data.paths)} test images"

@@ -1,6 +1,6 @@
 """Programs to export, made from a config and a checkpoint."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,18 @@ from ..data.bands import LoadBands
 from ..data.colours import palette_of
 from ..errors import InputError
 from ..predict.models import Loaded, load
+from ..predict.runner import require_score
 from ..version import __version__
 from ..weights.downloads import fetch
 from ..zoo import create
+from .boxes import iou_of
 from .preprocessing import Preprocessing
 from .segmentation import Backbone, Segmenter
 
 STEPS = ("Resize", "PackDetInputs", "PackSegInputs")  # steps of a test pipeline that the runner supports
+READ = dict(color_type="color", to_float32=False, imdecode_backend="cv2")  # how the runner reads a picture
+RESIZED = dict(interpolation="bilinear", backend="cv2")  # and how it resizes one
+NMS = dict(type="nms", class_agnostic=False, offset=0, max_num=-1, score_threshold=0)  # of a program; its threshold is free
 TRIED = "tried: dense heads that are tested like RetinaNet's, Faster and Mask R-CNN, encoder-decoders"
 
 
@@ -63,9 +68,11 @@ def from_config(
         raw_masks: give a mask head's probabilities within the boxes instead of masks of the picture.
 
     Raises:
-        InputError: no such config, or a head or a test pipeline that cannot be exported.
+        InputError: no such config, a head or a test pipeline that cannot be exported, or a score that is none.
         CheckpointError: the checkpoint is missing, unreadable, or does not fit the config's model.
     """
+    if score is not None:
+        require_score(score)
     loaded = load(config, checkpoint, torch.device("cpu"))
     source = str(config or checkpoint)
     test = getattr(loaded.model, "test_cfg", None) or {}
@@ -88,7 +95,7 @@ def from_config(
         **({"bands": bands} if bands else {}),
         scale=scale_rule(loaded, source),
         score_threshold=float(second.get("score_thr", 0.0)) if score is None else score,
-        nms_threshold=float((second.get("nms") or {}).get("iou_threshold", 0.0)),
+        nms_threshold=iou_of(nms) if (nms := second.get("nms")) else 0.0,
         mask_threshold=float(second.get("mask_thr_binary", 0.5)),
         raw_masks=raw_masks,
     )
@@ -152,13 +159,19 @@ def program_of(model: Any, preprocessing: Preprocessing, source: str, raw_masks:
 
     heads = {name: type(head) for name, head in model.named_children() if name.endswith("_head")}
     if isinstance(model, TwoStageDetector) and heads == dict(rpn_head=RPNHead, roi_head=StandardRoIHead):
-        _require_nms(source, model.test_cfg.rpn.nms, model.test_cfg.rcnn.nms)
+        _require_test(source, "model.test_cfg.rpn", model.test_cfg.rpn, ("nms_pre", "max_per_img"))
+        _require_test(source, "model.test_cfg.rcnn", model.test_cfg.rcnn, ("max_per_img",))
         return TwoStageProgram(model, preprocessing, raw_masks)
     head = getattr(model, "bbox_head", None)
     own = type(head)._predict_by_feat_single if isinstance(head, BaseDenseHead) else None
     programs = {BaseDenseHead._predict_by_feat_single: DenseDetector, GFLHead._predict_by_feat_single: DistributionDetector}
     if isinstance(model, SingleStageDetector) and own in programs:
-        _require_nms(source, model.test_cfg.nms)
+        _require_test(source, "model.test_cfg", model.test_cfg, ("nms_pre", "max_per_img"))
+        if (least := model.test_cfg.get("min_bbox_size", -1)) > 0:
+            raise InputError(
+                f"{source}: model.test_cfg.min_bbox_size is {least}, in pixels of the original image, whose size the exported "
+                "model is not given. Set it to 0, and leave small boxes out of the results"
+            )
         return programs[own](model, preprocessing)
     names = ", ".join(kind.__name__ for kind in heads.values()) or "no head"
     raise InputError(f"{source}: {type(model).__name__} with {names} cannot be exported; {TRIED}")
@@ -187,20 +200,26 @@ def segmenter_of(model: Any, preprocessing: Preprocessing, source: str) -> Segme
     return Segmenter(model, preprocessing)
 
 
-def _require_nms(source: str, *settings: Any) -> None:
-    for nms in settings:
-        if nms.get("type", "nms") != "nms" or nms.get("class_agnostic"):
-            raise InputError(f"{source}: NMS {dict(nms)} cannot be exported, only class-wise dict(type='nms')")
+def _require_test(source: str, key: str, settings: Any, numbers: Sequence[str]) -> None:
+    """Raise InputError if a part of `test_cfg` selects boxes in a way that the programs do not."""
+    for name in numbers:
+        if not (number := settings.get(name)) or number < 1:
+            raise InputError(f"{source}: {key}.{name} is {number}, and cannot be exported; expected a whole number from 1")
+    nms = settings.get("nms")
+    if not nms:
+        raise InputError(f"{source}: {key}.nms is {nms}, and cannot be exported; expected dict(type='nms', iou_threshold=...)")
+    for name, followed in NMS.items():
+        if (value := nms.get(name, followed)) != followed:
+            raise InputError(f"{source}: {key}.nms has {name}={value!r}, and cannot be exported; expected {name}={followed!r}")
 
 
 def scale_rule(loaded: Loaded, source: str) -> dict[str, Any] | None:
     """Return how the test pipeline resizes an image; None if it does not.
 
     Raises:
-        InputError: it has a step that the runner does not follow.
+        InputError: it has a step, or an option of one, that the runner does not follow.
     """
-    if getattr(loaded.read, "color_type", "color") != "color":
-        raise InputError(f"{source}: images are read as {loaded.read.color_type!r}, and the runner reads 'color'")
+    _require_options(source, loaded.read, READ)
     steps: Iterable[Any] = loaded.prepare.transforms
     names = [type(step).__name__ for step in steps]
     if unknown := [name for name in names if name not in STEPS]:
@@ -211,7 +230,17 @@ def scale_rule(loaded: Loaded, source: str) -> dict[str, Any] | None:
     if not resizes:
         return None
     step = resizes[0]
-    if len(resizes) > 1 or step.interpolation != "bilinear":
-        raise InputError(f"{source}: the test pipeline resizes with {resizes}; expected one Resize, bilinear")
+    if len(resizes) > 1:
+        raise InputError(f"{source}: the test pipeline resizes with {resizes}; expected one Resize")
+    _require_options(source, step, RESIZED)
     to = dict(scale=list(step.scale)) if step.scale else dict(scale_factor=list(step.scale_factor))  # as Resize prefers
     return dict(to, keep_ratio=bool(step.keep_ratio))
+
+
+def _require_options(source: str, step: Any, followed: Mapping[str, Any]) -> None:
+    for option, value in followed.items():
+        if (asked := getattr(step, option, None) or value) != value:  # None is mmcv's default, which is ours
+            raise InputError(
+                f"{source}: {type(step).__name__} of the test pipeline has {option}={asked!r}, which the runner does not "
+                f"follow; expected {option}={value!r}, after testing the model that way"
+            )

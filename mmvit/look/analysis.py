@@ -13,12 +13,13 @@ from mmengine.registry import DefaultScope
 from ..config.datasets import DatasetView, datasets_of, name_of
 from ..config.parts import mappings
 from ..errors import InputError, first_few
-from ..measure.datasets import annotated_objects, labelled_images
+from ..measure.datasets import annotated_objects, labelled_images, of_annotated
 from ..measure.objects import found_objects, joined
+from ..measure.segmentation import ignored_of
 from ..predict.drawing import require_drawing
 from ..predict.models import Loaded
 from ..predict.predictor import Predictor
-from ..predict.results import Detections
+from ..predict.runner import require_score
 from . import detection, page, segmentation
 from .seeing import class_names, give
 
@@ -45,14 +46,17 @@ def analyze(
     Raises:
         InputError: the annotations of the dataset cannot be read here, or see `Predictor`.
     """
+    require_score(score)
     require_drawing()
     sets = named_datasets(cfg, split)
     predictor = Predictor(cfg, checkpoint, device=device, score=0.0)
     for dataset in sets.values():
         require_classes(predictor.classes, dataset.classes(), dataset.key)
     if predictor.loaded.scope == "mmseg":
-        binary = any(name_of(part.get("type")) == "BinaryMetric" for part in mappings(cfg.get(f"{split}_evaluator")))
-        template, (metrics, content) = "segmentation.html", _segmenter(predictor, sets, most, binary)
+        evaluator = cfg.get(f"{split}_evaluator")
+        binary = any(name_of(part.get("type")) == "BinaryMetric" for part in mappings(evaluator))
+        tally = segmentation.Tally(len(class_names(predictor.loaded)), binary, ignored_of(evaluator))
+        template, (metrics, content) = "segmentation.html", _segmenter(predictor, sets, most, tally)
     else:
         template, (metrics, content) = "detection.html", _detector(predictor, sets, score, most)
     title, lines = f"Analysis of {Path(str(checkpoint)).name}", (f"config {cfg.filename}", f"checkpoint {checkpoint}")
@@ -93,33 +97,37 @@ def _detector(
 ) -> tuple[dict[str, float], dict[str, Any]]:
     masks = bool(getattr(predictor.loaded.model, "with_mask", False))
     parts = [annotated_objects(dataset, masks, most) for dataset in sets.values()]
-    ends = np.cumsum([0] + [len(paths) for paths, _ in parts])
-    paths = [path for ours, _ in parts for path in ours]
-    truth = joined([objects for _, objects in parts], ends)
-    found = found_objects(result for result in predictor(paths) if isinstance(result, Detections))
+    ends = np.cumsum([0] + [len(paths) for paths, _, _ in parts])
+    paths = [path for ours, _, _ in parts for path in ours]
+    truth = joined([objects for _, objects, _ in parts], ends)
+    found = found_objects(of_annotated(predictor(paths), [size for _, _, sizes in parts for size in sizes]))
     images = {name: np.arange(*ends[place : place + 2]) for place, name in enumerate(sets)}
     return detection.report(detection.Detected(paths, truth, found, predictor.classes, score, images), predictor.read)
 
 
 def _segmenter(
-    predictor: Predictor, sets: dict[str, DatasetView], most: int | None, binary: bool
+    predictor: Predictor, sets: dict[str, DatasetView], most: int | None, tally: segmentation.Tally
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    names = class_names(predictor.loaded)
-    tally = segmentation.Tally(len(names), binary)
     for name, dataset in sets.items():
         with tally.of(name):
             for image in labelled_images(dataset)[:most]:
                 labels, scores, size = labelled(predictor.loaded, image.path)
                 tally.add(image.path, image.truth(size), labels, scores)
-    return segmentation.report(tally, names, predictor.read, predictor.loaded.palette)
+    return segmentation.report(tally, class_names(predictor.loaded), predictor.read, predictor.loaded.palette)
 
 
 def labelled(loaded: Loaded, path: str) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
     """Return an image's labels (H, W), the scores of these labels (H, W) from 0 to 1, and its size."""
+    from mmseg.models.decode_heads import Mask2FormerHead, MaskFormerHead
+
     given = give(loaded, path)
     with DefaultScope.overwrite_default_scope(loaded.scope), torch.inference_mode():
         (sample,) = loaded.model.predict(given.batch, [given.sample])
+    head = getattr(loaded.model, "decode_head", None)
     labels, logits = sample.pred_sem_seg.data[0].long(), sample.seg_logits.data.float()
     single = len(logits) == 1  # then mmseg has made it the probability of label 1
-    scores = torch.where(labels > 0, logits[0], 1 - logits[0]) if single else logits.softmax(dim=0).amax(dim=0)
+    if isinstance(head, MaskFormerHead | Mask2FormerHead):  # sums of the probabilities of the queries
+        scores = logits.amax(dim=0).clamp(max=1)
+    else:
+        scores = torch.where(labels > 0, logits[0], 1 - logits[0]) if single else logits.softmax(dim=0).amax(dim=0)
     return labels.cpu().numpy(), scores.cpu().numpy(), given.original

@@ -1,6 +1,6 @@
 """What a model sees: maps of its levels, attention of a point, class activation, and receptive fields."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -226,6 +226,10 @@ def class_score(loaded: Loaded, given: Given, label: int) -> Tensor:
             logits = torch.cat([-logits, logits])
         chosen = labels == label
         return logits[label][chosen].sum() if chosen.any() else logits[label].sum()
+    if not has_activation(loaded):
+        raise InputError(
+            f"detector {type(model).__name__}: class activation knows detectors with dense heads, and two-stage ones"
+        )
     if hasattr(model, "roi_head"):
         features = model.extract_feat(given.batch)
         with torch.no_grad():
@@ -233,14 +237,23 @@ def class_score(loaded: Loaded, given: Given, label: int) -> Tensor:
         # mmdet wants the index of the image before each box: 0
         scores = model.roi_head._bbox_forward(features, F.pad(proposals[0].bboxes, (1, 0)))["cls_score"]
         return scores[:, label].max()
-    outputs = model.bbox_head(model.extract_feat(given.batch))
-    scores = outputs[0]
-    classes = getattr(model.bbox_head, "cls_out_channels", None)
-    if not isinstance(scores, Sequence) or classes is None:
-        raise InputError(
-            f"detector {type(model).__name__}: class activation knows detectors with dense heads, and two-stage ones"
-        )
+    scores, classes = model.bbox_head(model.extract_feat(given.batch))[0], model.bbox_head.cls_out_channels
     return torch.stack([level.unflatten(1, (-1, classes))[:, :, label].max() for level in scores]).max()
+
+
+def has_activation(loaded: Loaded) -> bool:
+    """Return whether `class_score` knows a model's heads: dense ones, those of two stages, and all of mmseg's."""
+    if loaded.scope == "mmseg":
+        return True
+    from mmdet.models.dense_heads import RPNHead
+    from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+    from mmdet.models.roi_heads import StandardRoIHead
+
+    model = loaded.model
+    if hasattr(model, "roi_head"):
+        return isinstance(model.roi_head, StandardRoIHead) and isinstance(getattr(model, "rpn_head", None), RPNHead)
+    head = getattr(model, "bbox_head", None)
+    return isinstance(head, BaseDenseHead) and hasattr(head, "cls_out_channels")
 
 
 def receptive_field(loaded: Loaded, given: Given, point: tuple[float, float]) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..data.label_maps import IGNORED
 from ..measure.binary import figures_of, means
 from ..measure.calibration import Calibration
 from ..measure.coco import mean
@@ -51,6 +52,7 @@ class Tally:
     Attributes:
         classes: number of classes.
         binary: whether to measure the figures of binary segmentation.
+        ignored: the true label that the evaluator leaves out.
         pixels: the confusion matrix.
         calibration: pixels by their score.
         places: all pixels and wrong ones, within `RIM` of a border and farther away, (2, 2).
@@ -61,6 +63,7 @@ class Tally:
 
     classes: int
     binary: bool = False
+    ignored: int = IGNORED
     pixels: np.ndarray = field(init=False)
     calibration: Calibration = field(default_factory=Calibration)
     places: np.ndarray = field(default_factory=lambda: np.zeros((2, 2), dtype=np.int64))
@@ -75,8 +78,11 @@ class Tally:
 
     def add(self, path: str, truth: np.ndarray, found: np.ndarray, scores: np.ndarray) -> None:
         """Count an image: true and found labels (H, W), the scores of the found ones (H, W) from 0 to 1."""
-        pixels = confusion(truth, found, self.classes)
+        if self.binary:
+            self.singles.append(figures_of(truth, found == 1, np.where(found == 1, scores, 1 - scores), self.ignored))
+        pixels = confusion(truth, found, self.classes, self.ignored)
         self.pixels += pixels
+        truth = np.where(truth == self.ignored, np.uint8(IGNORED), truth)
         counted, right = truth < self.classes, truth == found
         self.calibration.add(scores[counted], right[counted])
         near = borders(truth)
@@ -85,8 +91,6 @@ class Tally:
         share_right = float(right[counted].mean()) if counted.any() else 0.0
         there = int((pixels[:-1].sum(axis=1) > 0).sum())
         self.images.append(Measured(path, mean(by_class(pixels)["IoU"]), share_right, there, (truth, found)))
-        if self.binary:
-            self.singles.append(figures_of(truth, found == 1, np.where(found == 1, scores, 1 - scores)))
         self._forget()
 
     @contextmanager

@@ -20,6 +20,7 @@ from .seeing import (
     colours,
     give,
     half_side,
+    has_activation,
     maps,
     receptive_field,
 )
@@ -68,7 +69,8 @@ def sheet(predictor: Predictor, path: str, result: Result, point: Point | None, 
         raise InputError(f"--at {x:g},{y:g}: it is outside of {path}, which has {width} x {height} pixels (width x height)")
     given = give(loaded, path)
     classes = class_names(loaded)
-    label = _label(result, (x, y), classes, name)
+    asked = name is not None or has_activation(loaded)  # a class that is asked for by name ends in an error otherwise
+    label = _label(result, (x, y), classes, name) if asked else None
     strides = backbone_of(loaded).out_strides
     attended = attention(loaded, given, (x, y))
     activations = [None] * len(strides) if label is None else class_activation(loaded, given, label)

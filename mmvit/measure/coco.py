@@ -16,7 +16,7 @@ import numpy as np
 from .objects import Objects
 
 ENOUGH = 0.5  # least IoU of a match, where one is chosen
-MOST = 100  # detections of a class in an image that count
+FIRST, MOST = 100, 1000  # detections of a class in an image that count: for AP, and for all other figures, as in mmdet
 RECALLS = np.linspace(0, 1, 101)  # where curves are sampled
 AREAS = ("all", "small", "medium", "large")
 
@@ -37,7 +37,7 @@ class Evaluation:
         with redirect_stdout(StringIO()):
             tables = [_table(objects, images, classes, masks) for objects in (truth, found)]
             evaluator = COCOeval(*tables, "segm" if masks else "bbox")
-            evaluator.params.maxDets = [MOST]
+            evaluator.params.maxDets = [sys.maxsize]  # `accumulated` takes as many as count
             evaluator.evaluate()
         self.cells = np.array(evaluator.evalImgs, dtype=object).reshape(classes, len(AREAS), images)
         self.overlaps: dict[tuple[int, int], Any] = evaluator.ious
@@ -45,12 +45,14 @@ class Evaluation:
     @cached_property
     def precision(self) -> np.ndarray:
         """Precision at 10 IoUs from 0.5, `RECALLS`, each class and each of `AREAS`: (10, 101, K, 4); NaN without objects."""
-        return accumulated(self.cells)
+        return accumulated(self.cells, MOST)
 
     def figures(self, images: np.ndarray | None = None) -> dict[str, float]:
         """Return COCO's figures of all or some images: AP (mean over the IoUs), AP50, AP75, and AP by area."""
-        precision = self.precision if images is None else accumulated(self.cells[..., images])
-        metrics = {"AP": mean(precision[..., 0]), "AP50": mean(precision[0, ..., 0]), "AP75": mean(precision[5, ..., 0])}
+        cells = self.cells if images is None else self.cells[..., images]
+        precision = self.precision if images is None else accumulated(cells, MOST)
+        first = accumulated(cells[:, :1], FIRST)
+        metrics = {"AP": mean(first), "AP50": mean(precision[0, ..., 0]), "AP75": mean(precision[5, ..., 0])}
         return metrics | {f"AP {name}": mean(precision[..., area]) for area, name in enumerate(AREAS) if area}
 
     @cached_property
@@ -82,15 +84,18 @@ def _table(objects: Objects, images: int, classes: int, masks: bool) -> Any:
     return table
 
 
-def accumulated(cells: np.ndarray) -> np.ndarray:
-    """Return the evaluator's precision (T, 101, K, A) of its cells (K, A, images); NaN for a class without objects."""
+def accumulated(cells: np.ndarray, most: int = sys.maxsize) -> np.ndarray:
+    """Return the evaluator's precision (T, 101, K, A) of its cells (K, A, images); NaN for a class without objects.
+
+    Of each cell, the `most` detections with the highest scores count.
+    """
     from pycocotools.cocoeval import COCOeval
 
     evaluator = COCOeval(iouType="bbox")
     settings = evaluator.params
     settings.catIds, settings.imgIds = (list(range(cells.shape[axis])) for axis in (0, 2))
     settings.areaRng = settings.areaRng[: cells.shape[1]]
-    settings.maxDets = [sys.maxsize]  # the cells hold what counts
+    settings.maxDets = [most]
     first = next((cell for cell in cells.ravel() if cell is not None), dict(dtMatches=settings.iouThrs))
     settings.iouThrs = settings.iouThrs[: len(first["dtMatches"])]
     evaluator.evalImgs, evaluator._paramsEval = cells.ravel().tolist(), settings

@@ -1,6 +1,6 @@
 """What a dataset's annotations say of its images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +8,14 @@ import numpy as np
 
 from ..config.datasets import DatasetView
 from ..data.annotations import check_annotations, check_lists, check_masks, read
-from ..data.coco import table_of
+from ..data.coco import LOST, state_of, table_of
+from ..data.images import check_size
 from ..data.label_maps import LoadLabelMap
-from ..errors import InputError
+from ..errors import InputError, counted, first_few
+from ..predict.results import Detections, Result
 from .objects import Objects, Outline
+
+Size = tuple[int, int]  # height, width
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,11 @@ def _chosen(images: list[Any], dataset: DatasetView) -> list[Any]:
     return [images[index] for index in indices]
 
 
-def annotated_objects(dataset: DatasetView, masks: bool, most: int | None = None) -> tuple[list[str], Objects]:
-    """Return the first `most` images of a dataset in COCO's format, by default all, and their objects.
+def annotated_objects(dataset: DatasetView, masks: bool, most: int | None = None) -> tuple[list[str], Objects, list[Size]]:
+    """Return the first `most` images of a dataset in COCO's format, by default all: files, objects, and annotated sizes.
 
     Raises:
-        InputError: the dataset is of another kind, or its annotation file cannot be read.
+        InputError: the dataset is of another kind, its annotation file cannot be read, or a mask cannot be drawn.
     """
     if not dataset.is_coco or not dataset.reads_boxes:
         raise InputError(
@@ -91,19 +95,51 @@ def annotated_objects(dataset: DatasetView, masks: bool, most: int | None = None
         table.columns.area[kept],
         np.full(len(kept), np.nan),
         table.columns.crowd[kept],
-        list(_outlines(content, kept.tolist())) if masks else None,
+        _outlines(content, kept.tolist(), label) if masks else None,
     )
-    return [str(dataset.image_folder / table.names[at]) for at in order], objects
+    sizes = [(content["images"][at]["height"], content["images"][at]["width"]) for at in order]
+    return [str(dataset.image_folder / table.names[at]) for at in order], objects, sizes
 
 
-def _outlines(content: dict[str, Any], kept: list[int]) -> Iterator[Outline]:
-    """Yield the polygons or run lengths of annotations as compressed run lengths."""
+def of_annotated(results: Iterable[Result], sizes: Sequence[Size]) -> Iterator[Detections]:
+    """Yield a detector's results on images of annotated sizes.
+
+    Raises:
+        InputError: an image has another size, as in a training: its objects would lie elsewhere.
+    """
+    for result, (height, width) in zip(results, sizes, strict=True):
+        assert isinstance(result, Detections)
+        check_size(dict(img_path=result.source, ori_shape=result.size, height=height, width=width))
+        yield result
+
+
+def _outlines(content: dict[str, Any], kept: list[int], label: str) -> list[Outline]:
+    """Return the polygons or run lengths of annotations as compressed run lengths; polygons that mmdet leaves out are not in.
+
+    Raises:
+        InputError: nothing can be drawn of some.
+    """
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+    entries = [content["annotations"][at] for at in kept]
+    outlines = [_outline(entry["segmentation"], sizes[entry["image_id"]]) for entry in entries]
+    if lost := [str(entry["id"]) for entry, outline in zip(entries, outlines, strict=True) if outline is None]:
+        raise InputError(
+            f"{label}: {counted(len(lost), 'annotation')} of which no mask can be drawn: {first_few(lost)}. Expected polygons "
+            "of three points or more, [[x1, y1, x2, y2, x3, y3, ...], ...], or an RLE whose counts fill its image. Correct "
+            "them or take them out"
+        )
+    return [outline for outline in outlines if outline is not None]
+
+
+def _outline(shape: Any, size: Size) -> Outline | None:
+    """Return a mask that passed `check_masks` as compressed run lengths; None if nothing can be drawn of it."""
     from pycocotools import mask
 
-    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
-    for entry in (content["annotations"][at] for at in kept):
-        shape, size = entry["segmentation"], sizes[entry["image_id"]]
-        if isinstance(shape, list):
-            yield mask.merge(mask.frPyObjects(shape, *size))
-        else:
-            yield mask.frPyObjects(shape, *size) if isinstance(shape["counts"], list) else shape
+    if state_of(shape) == LOST:
+        return None
+    if isinstance(shape, list):
+        return mask.merge(mask.frPyObjects([polygon for polygon in shape if state_of([polygon]) != LOST], *size))
+    if not isinstance(shape["counts"], list):
+        return shape
+    runs = np.array([run if isinstance(run, int | float) else -1 for run in shape["counts"]])
+    return mask.frPyObjects(shape, *size) if (runs >= 0).all() and runs.sum() == size[0] * size[1] else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .coco import ENOUGH, MOST, Evaluation, accumulated, mean
+from .coco import ENOUGH, Evaluation, accumulated, mean
 from .objects import Objects
 
 KINDS = ("class", "place", "both", "duplicate", "background", "missed")
@@ -24,7 +24,7 @@ class Judged:
 
     Attributes:
         truth: the annotated objects.
-        found: the found objects, in each image the 100 with the highest scores, highest first.
+        found: the found objects by image, in each the highest scores first.
         verdicts: (D,) for each found object `right`, `set aside` (in a group), or one of `KINDS`.
         targets: (D,) the annotated object of a correct detection, or that a class or place error is about; or -1.
         nearest: (D,) the annotated object of any class that each found one takes at IoU 0.5, or -1.
@@ -59,7 +59,7 @@ class Judged:
 def judge(evaluation: Evaluation) -> Judged:
     """Return the verdicts on the objects of an evaluation."""
     truth, images = evaluation.truth, evaluation.images
-    order = [rows[np.argsort(-evaluation.found.scores[rows], kind="stable")[:MOST]] for rows in evaluation.found.rows(images)]
+    order = [rows[np.argsort(-evaluation.found.scores[rows], kind="stable")] for rows in evaluation.found.rows(images)]
     kept = np.concatenate([np.zeros(0, dtype=int), *order])
     found, matched = evaluation.found.select(kept), evaluation.matched[kept]
     one_class = [replace(objects, labels=np.zeros_like(objects.labels)) for objects in (truth, found)]

@@ -1,18 +1,26 @@
 """How good predicted label maps are: confusion of pixels, mmseg's figures, and IoU of each class."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
+from ..config.parts import mappings
 from ..data.label_maps import IGNORED
 from .coco import mean
 
 
-def confusion(truth: np.ndarray, found: np.ndarray, classes: int) -> np.ndarray:
+def ignored_of(evaluator: Any) -> int:
+    """Return the label that a config's evaluator, or the first of several that says so, leaves out of its figures."""
+    return int(next((part["ignore_index"] for part in mappings(evaluator) if "ignore_index" in part), IGNORED))
+
+
+def confusion(truth: np.ndarray, found: np.ndarray, classes: int, ignored: int = IGNORED) -> np.ndarray:
     """Return the number of pixels by true and by found label, (classes + 1, classes), of labels (H, W).
 
-    The last row has the pixels whose true label is no class. Ignored ones are left out.
+    The last row has the pixels whose true label is no class. Those with the label `ignored` are left out.
     """
-    counted = truth != IGNORED
+    counted = truth != ignored
     rows = np.minimum(truth[counted], classes).astype(np.int64)
     return np.bincount(rows * classes + found[counted], minlength=(classes + 1) * classes).reshape(-1, classes)
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..data.tiff import visible
 from ..errors import InputError
 from .results import Detections, LabelMap, Result
-from .runner import SUFFIXES, Runner
+from .runner import SUFFIXES, Runner, require_score
 from .sessions import PRECISIONS
 from .sources import Channels, Source, Tell, sources, tell_of, warn
 
@@ -79,8 +79,7 @@ class Predictor:
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size {batch_size}: expected a whole number from 1")
-        if not 0 <= score <= 1:
-            raise InputError(f"score {score}: expected a number from 0 to 1")
+        require_score(score)
         if precision not in (None, *PRECISIONS):
             raise InputError(f"precision {precision}: expected {', '.join(PRECISIONS)}, or None")
         if tile is not None and tile < 1:
@@ -232,18 +231,20 @@ class Predictor:
                 yield result, image.pixels
 
     def _tried(self, images: list[Prepared], failed: Failed | None) -> list[Result | None]:
-        """Return the results of images; None for one that is too large for the memory or for the model."""
+        """Return the results of images; None for one too large for the memory, or that the model does not take."""
         try:
             return list(self._predict(images))
         except (InputError, MemoryError, RuntimeError) as error:
             if len(images) > 1:
                 return [result for image in images for result in self._tried([image], failed)]
-            if not isinstance(error, InputError) and "memory" not in f"{type(error)} {error}".lower():
-                raise
             (image,) = images
-            size = "{} x {}".format(*image.size)
-            lack = f"image {image.name}: {size} pixels are too many for the memory; cut it with --tile, or give smaller ones"
-            _fail(error if isinstance(error, InputError) else InputError(lack), failed)
+            reason = "too many for the memory; cut it with --tile, or give smaller ones"
+            if "memory" not in f"{type(error)} {error}".lower():
+                if not isinstance(error, InputError) and not isinstance(self.loaded, Runner):
+                    raise
+                reason = f"not what the exported model takes: {(str(error).splitlines() or [type(error).__name__])[0]}"
+            told = InputError(f"image {image.name}: {image.size[0]} x {image.size[1]} pixels are {reason}")
+            _fail(error if isinstance(error, InputError) else told, failed)
             return [None]
 
     def _predict(self, images: list[Prepared]) -> list[Result]:

@@ -57,6 +57,12 @@ def reader_of(metadata: dict[str, Any]) -> Any:
     return ReadBands(**metadata["bands"])
 
 
+def require_score(score: float) -> None:
+    """Raise InputError if a least score of objects is no number from 0 to 1; above 1 nothing would be found."""
+    if not 0 <= score <= 1:
+        raise InputError(f"score {score}: expected a number from 0 to 1")
+
+
 class Runner:
     """An exported detector or segmenter as a function of one image.
 
@@ -66,7 +72,7 @@ class Runner:
         device, precision, streams: as in `open_session`.
 
     Raises:
-        InputError: the file cannot be opened, or holds a backbone alone.
+        InputError: the file cannot be opened, or holds a backbone alone; a score that is none.
     """
 
     def __init__(
@@ -77,6 +83,7 @@ class Runner:
         precision: str | None = None,
         streams: int = 1,
     ) -> None:
+        require_score(score)
         self.opened = file, score, device, precision, streams
         opened = file if isinstance(file, Session) else open_session(file, device, precision, streams)
         self.run, self.metadata, self.precision = opened

@@ -10,6 +10,7 @@ import pytest
 import torch
 from exports import Export
 from makers import needs_heads
+from mmcv.transforms import Resize
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from tiny import write_model
@@ -18,8 +19,9 @@ import mmvit
 from mmvit.commands import export, inspect
 from mmvit.config.files import open_config
 from mmvit.config.parts import build
+from mmvit.data.images import LoadImage
 from mmvit.errors import InputError
-from mmvit.export.models import from_config, program_of
+from mmvit.export.models import from_config, program_of, scale_rule
 from mmvit.export.preprocessing import Preprocessing
 from mmvit.export.verify import pictures, require_nothing, trained
 from mmvit.predict.results import Detections
@@ -103,7 +105,11 @@ PAA = dict(type="PAAHead", feat_channels=32, anchor_generator=dict(ratios=[1.0],
     ("head", "changes", "words"),
     [
         ("fpn", dict(test_cfg=dict(mode="slide", crop_size=(64, 64), stride=(32, 32))), "slide"),
-        ("retinanet", dict(test_cfg=dict(nms=dict(type="soft_nms"))), "soft_nms"),
+        ("retinanet", dict(test_cfg=dict(nms=dict(type="soft_nms"))), r"test_cfg\.nms has type='soft_nms'"),
+        ("atss", dict(test_cfg=dict(nms=dict(max_num=7))), r"test_cfg\.nms has max_num=7, .* expected max_num=-1"),
+        ("mask_rcnn", dict(test_cfg=dict(rpn=dict(nms_pre=-1))), r"test_cfg\.rpn\.nms_pre is -1"),
+        ("mask_rcnn", dict(test_cfg=dict(rcnn=dict(max_per_img=-1))), r"test_cfg\.rcnn\.max_per_img is -1"),
+        ("gfl", dict(test_cfg=dict(min_bbox_size=2)), "min_bbox_size is 2"),
         ("retinanet", dict(bbox_head=PAA), "PAAHead"),
     ],
 )
@@ -144,6 +150,12 @@ def test_a_model_without_a_threshold_is_compared_at_that_of_the_file(tmp_path: P
     assert exportable.model.test_cfg.get("score_thr", 0.0) == 0
 
 
+@pytest.mark.parametrize("score", [1.01, -0.1, float("nan")])
+def test_a_score_that_is_none_is_refused(score: float) -> None:
+    with pytest.raises(InputError, match=f"score {score}: expected a number from 0 to 1"):
+        from_config("none.py", "none.pth", score)
+
+
 def test_a_step_of_the_pipeline_that_the_runner_does_not_follow_is_named(tmp_path: Path) -> None:
     config, checkpoint = write_model(tmp_path)
     cfg = Config.fromfile(config)
@@ -151,6 +163,23 @@ def test_a_step_of_the_pipeline_that_the_runner_does_not_follow_is_named(tmp_pat
     cfg.dump(config)
     with pytest.raises(InputError, match="RandomFlip"):
         from_config(config, checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("read", "resize", "words"),
+    [
+        (dict(to_float32=True), {}, "LoadImage of the test pipeline has to_float32=True"),
+        (dict(imdecode_backend="tifffile"), {}, "LoadImage of the test pipeline has imdecode_backend='tifffile'"),
+        (dict(color_type="unchanged"), {}, "LoadImage of the test pipeline has color_type='unchanged'"),
+        ({}, dict(backend="pillow"), "Resize of the test pipeline has backend='pillow'"),
+        ({}, dict(interpolation="nearest"), "Resize of the test pipeline has interpolation='nearest'"),
+    ],
+)
+def test_an_option_that_the_runner_does_not_follow_is_named(read: dict, resize: dict, words: str) -> None:
+    steps = [Resize(scale=(90, 70), **resize)]
+    loaded: Any = SimpleNamespace(read=LoadImage(**read), prepare=SimpleNamespace(transforms=steps))
+    with pytest.raises(InputError, match=f"CONFIG: {words}, which the runner does not follow"):
+        scale_rule(loaded, "CONFIG")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from mmvit import InputError
 from mmvit.commands import export
 from mmvit.demo.dataset import DemoSpec, build
 from mmvit.export import integers
+from mmvit.export.accuracy import loss
+from mmvit.export.models import from_config
 from mmvit.predict.sessions import Session, open_session
 
 INT8 = ["--int8", "--force", "--calibration"]  # a busy machine times tiny models by chance
@@ -74,6 +77,14 @@ def test_without_data_the_loss_is_not_known(tmp_path: Path, capsys: pytest.Captu
     words = [*map(str, write_model(tmp_path)), "--half", "--to", "pt2", "--size", "64x96"]
     assert export.main([*words, "--out", str(tmp_path / "model.pt2")]) == 0
     assert "its loss of accuracy is not known, because there are no test data" in capsys.readouterr().out
+
+
+def test_images_of_another_size_are_not_no_data(demo: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path, "fpn", "PVT", data=demo)
+    exportable = from_config(config, write_checkpoint(config))
+    file: Any = Session(lambda feed: [], dict(exportable.metadata, size=[64, 96], batch=1))
+    said = loss(exportable, file)
+    assert re.match(r"its loss of accuracy is not known, because the test images cannot be used: .* takes 64 x 96 only", said)
 
 
 def test_8_bit_integers_are_kept_only_if_they_are_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

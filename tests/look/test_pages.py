@@ -126,6 +126,9 @@ def test_errors_are_told(trained: Trained, tmp_path: Path, capsys: pytest.Captur
     words = ["analyze", str(trained.config), str(tmp_path / "none.pth")]
     assert main(words) == 2
     assert "none.pth" in capsys.readouterr().err
+    for score in ("50", "nan"):
+        assert main(["analyze", str(trained.config), str(trained.checkpoint), "--score", score]) == 2
+        assert "expected a number from 0 to 1" in capsys.readouterr().err
     cfg = Config.fromfile(trained.config)
     cfg.pop("val_dataloader")
     cfg.dump(tmp_path / "bare.py")

@@ -10,14 +10,19 @@ import pytest
 import torch
 from families import FAMILIES, Family
 from makers import each_family
+from mmdet.models.dense_heads import DINOHead, MaskFormerHead
+from mmdet.models.roi_heads import CascadeRoIHead
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.structures import BaseDataElement, InstanceData
+from mmseg.models.decode_heads import Mask2FormerHead, SegformerHead
 from predict.trained import Trained
 from torch import nn
 
 from mmvit.__main__ import main
+from mmvit.errors import InputError
 from mmvit.layers.attention import SelfAttention, limit_keys, multi_head_attention
+from mmvit.look.analysis import labelled
 from mmvit.look.seeing import (
     Given,
     attention,
@@ -28,6 +33,7 @@ from mmvit.look.seeing import (
     colours,
     give,
     half_side,
+    has_activation,
     maps,
     receptive_field,
     recorded,
@@ -148,6 +154,35 @@ def assert_slopes(loaded: Loaded, given: Given, label: int, number: int, level: 
     shape = backbone_of(loaded)(exact.batch)[number].shape[-2:]
     expected = np.maximum(level @ (np.array(slopes) / (shape[0] * shape[1])), 0)
     np.testing.assert_allclose(told, expected, atol=2e-3 * told.max())
+
+
+@pytest.mark.parametrize(
+    ("part", "head"), [("bbox_head", DINOHead), ("roi_head", CascadeRoIHead), ("panoptic_head", MaskFormerHead)]
+)
+def test_heads_without_an_activation_are_named(part: str, head: type) -> None:
+    """Heads of queries have no maps of scores, and those of a cascade no single score."""
+    model = SimpleNamespace(**{part: head.__new__(head)})
+    loaded = Loaded(model, "mmdet", None, Compose([]), ("a",), None, None, Config())  # type: ignore[arg-type]
+    assert not has_activation(loaded)
+    with pytest.raises(InputError, match="class activation knows detectors with dense heads, and two-stage ones"):
+        class_score(loaded, Given("image", (2, 2), torch.zeros(1, 3, 2, 2), BaseDataElement(), (2, 2)), 0)
+
+
+def test_scores_of_queries_are_probabilities() -> None:
+    """mmseg gives their sum, of which a softmax makes almost equal shares."""
+    logits = torch.zeros(19, 1, 3)
+    logits[3, 0] = torch.tensor([1.0, 0.25, 1.5])
+    sample = SimpleNamespace(pred_sem_seg=SimpleNamespace(data=logits.argmax(0)[None]), seg_logits=SimpleNamespace(data=logits))
+    shape = SimpleNamespace(img_shape=(1, 3))
+    model = SimpleNamespace(
+        predict=lambda batch, samples: [sample],
+        data_preprocessor=lambda data, training: dict(inputs=None, data_samples=data["data_samples"]),
+    )
+    read = SimpleNamespace(transform=lambda data: dict(data, ori_shape=(1, 3), inputs=None, data_samples=shape))
+    loaded = Loaded(model, "mmseg", read, Compose([]), ("a",), None, None, Config())  # type: ignore[arg-type]
+    for head, expected in ((Mask2FormerHead, [1, 0.25, 1]), (SegformerHead, logits.softmax(0)[3, 0].tolist())):
+        model.decode_head = head.__new__(head)
+        assert labelled(loaded, "image")[1][0].tolist() == pytest.approx(expected)
 
 
 def test_a_segmenter_with_one_channel_has_two_labels() -> None:

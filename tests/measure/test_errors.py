@@ -55,6 +55,15 @@ def test_each_kind_of_error() -> None:
     assert counts(verdict, score=0.65) == {**dict.fromkeys(KINDS, 0), "duplicate": 1, "place": 1, "missed": 1}
 
 
+def test_more_than_a_hundred_objects_in_an_image() -> None:
+    places = [[x, y, x + 15, y + 15] for x in range(0, 300, 20) for y in range(0, 240, 20)]
+    labels = [place % 3 for place in range(len(places))]
+    verdict = judged(objects(places, labels), objects(places, labels, np.linspace(0.9, 0.5, len(places)).tolist()), 3)
+    assert verdict.hits(0.3).sum() == len(places) == 180
+    assert not any(counts(verdict).values())
+    assert not any(costs(verdict, 3).values())
+
+
 def test_what_correcting_brings() -> None:
     truth = objects([[0, 0, 100, 100], [200, 0, 300, 100]], [0, 1])
     found = objects([[0, 0, 100, 40], [200, 0, 300, 98]], [0, 0], [0.9, 0.8])  # a place error, a class error

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -15,9 +16,10 @@ from mmvit.__main__ import main
 from mmvit.data.orientation import ORIENTATION
 from mmvit.data.tiff import picture_of
 from mmvit.errors import InputError
+from mmvit.export.models import from_config
 from mmvit.predict.films import Film
 from mmvit.predict.runner import Read, Runner
-from mmvit.predict.sessions import Session
+from mmvit.predict.sessions import Session, by_name
 from mmvit.predict.sources import pages, paths, pixels
 from mmvit.predict.writing import write_image
 
@@ -216,6 +218,23 @@ def test_too_little_memory_leaves_one_picture_out(detector: Trained, monkeypatch
     found = list(predictor(sorted(detector.images.iterdir()), failed=told.append))
     assert [Path(result.source).name for result in found] == ["0.png", "2.png", "3.png"]
     assert ["1.png" in str(error) and "memory" in str(error) for error in told] == [True]
+
+
+def test_a_picture_that_an_exported_program_does_not_take_is_left_out(
+    model_of: Callable[[str], Trained], tmp_path: Path
+) -> None:
+    """Of one pixel: torch's programs of any size assert two. The rest goes on."""
+    segmenter = model_of("fpn")
+    predictor, exportable = segmenter.predictor(batch_size=2), from_config(segmenter.config, segmenter.checkpoint)
+    run = by_name(exportable.program, exportable.program.inputs)
+    predictor.loaded = Runner(Session(run, dict(exportable.metadata, size=None, batch=1)), 0.0, "cpu")
+    for name, sides in dict(a=(40, 50), b=(1, 1), c=(2, 64), d=(40, 50)).items():
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((*sides, 3), 90, np.uint8))
+    told: list[InputError] = []
+    found = list(predictor(tmp_path, failed=told.append))
+    assert [Path(result.source).name for result in found] == ["a.png", "c.png", "d.png"]
+    (error,) = map(str, told)
+    assert re.search(r"b\.png: 1 x 1 pixels are not what the exported model takes: \w+", error)
 
 
 def test_a_damaged_film_is_said(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
