@@ -82,6 +82,8 @@ class CheckpointHook(MMEngineCheckpointHook):
                 checkpoint["meta"][NORM_EPS] = part.norm_eps
         if chosen := runner.message_hub.log_scalars.get("val/threshold"):  # of mmvit.BinaryMetric, in the newest validation
             checkpoint["meta"][THRESHOLD] = float(chosen.current())
+        if isinstance(noted := checkpoint["meta"].get("dataset_meta"), list):  # of a ConcatDataset whose parts differ
+            checkpoint["meta"]["dataset_meta"] = dict(noted[0])
         if ids := category_ids(runner.train_dataloader.dataset):  # for results that others can compare with their annotations
             checkpoint["meta"].setdefault("dataset_meta", {})["category_ids"] = ids
 
