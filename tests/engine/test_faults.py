@@ -102,8 +102,11 @@ def test_digests_of_files_without_checksums(tmp_path: Path, where: str) -> None:
         read_checkpoint(file)
 
 
-@pytest.mark.parametrize(("value", "verdicts"), [(0.0, []), (-1.0, ["doubtful"]), (float("nan"), ["doubtful"])])
-def test_figures_that_rank_nothing(value: float, verdicts: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("value", "verdicts"),
+    [(0.0, []), (-1.0, ["doubtful"]), (float("nan"), ["doubtful"]), (None, ["doubtful"]), (torch.ones(2), ["wrong"])],
+)
+def test_figures_that_rank_nothing(value: Any, verdicts: list[str]) -> None:
     assert [finding.verdict for finding in best_faults("coco/bbox_mAP", {"coco/bbox_mAP": value})] == verdicts
 
 
