@@ -175,6 +175,12 @@ def datasets_of(cfg: Config, splits: Iterable[str]) -> Iterator[DatasetView]:
             yield DatasetView(key, dataset, cfg.get("default_scope"))
 
 
+def metainfo_of(dataset: Any) -> Mapping[str, Any]:
+    """Return what a built dataset tells of its classes; of a ConcatDataset whose parts differ, what the first does."""
+    found = getattr(dataset, "metainfo", None) or {}
+    return found[0] if isinstance(found, list | tuple) else found
+
+
 def name_of(kind: Any) -> str:
     """Return a type's name without its scope."""
     return getattr(kind, "__name__", str(kind)).rpartition(".")[2]

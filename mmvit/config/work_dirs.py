@@ -6,9 +6,11 @@ from pathlib import Path, PureWindowsPath
 
 from mmengine.config import Config
 
+from ..compat.texts import plain_values
 from ..errors import InputError
 from .files import open_config
 
+RESULTS = "results.json"  # what a training of ours leaves, see `engine.results`
 LAST = "last_checkpoint"  # file of the work dir that names the checkpoint to resume from
 
 
@@ -38,9 +40,19 @@ def last_checkpoint(work_dir: str | Path) -> str | None:
 def best_checkpoint(work_dir: str | Path) -> str:
     """Return the best checkpoint of a work dir, or else the newest.
 
+    Which it is stands in `results.json`: a `best_*.pth` beside it may be by another metric, or of a training before. Trainings
+    with the toolkits' own tools write no such file; there the newest `best_*.pth` counts.
+
     Raises:
         InputError: it has none.
     """
+    try:
+        noted = json.loads(Path(work_dir, RESULTS).read_text(encoding="utf-8"))
+        named = [beside(noted[key], work_dir) for key in ("best", "checkpoint") if noted[key]]
+    except (OSError, ValueError, TypeError, KeyError):
+        named = []
+    if named and os.path.isfile(named[0]):
+        return named[0] if noted["best"] else last_checkpoint(work_dir) or named[0]
     best = sorted(Path(work_dir).glob("best_*.pth"), key=lambda path: path.stat().st_mtime)
     newest = str(best[-1]) if best else last_checkpoint(work_dir)
     if newest is None:
@@ -55,9 +67,16 @@ def beside(path: str, folder: str | Path) -> str:
 
 
 def read_scalars(work_dir: Path) -> list[dict[str, float]]:
-    """Return the entries that mmengine logged, one for each step and kind (loss or metric), with resumed runs joined."""
-    entries = {}
+    """Return the entries that mmengine logged, one for each step and kind (loss or metric), with resumed runs joined.
+
+    A training that began anew in the folder leaves out those before it.
+    """
+    entries: dict[tuple[int, bool], dict[str, float]] = {}
     for file in sorted(work_dir.glob("*/vis_data/scalars.json")):
+        copy = file.with_name("config.py")  # mmengine's, of the run
+        begun = plain_values(copy.read_text(encoding="utf-8"), ("resume", "load_from")) if copy.is_file() else {}
+        if "resume" in begun and not (begun["resume"] and begun.get("load_from")):
+            entries.clear()
         for line in file.read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
             entries[entry["step"], "loss" in entry] = entry

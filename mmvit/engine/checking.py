@@ -18,6 +18,7 @@ from ..checks.table import require
 from ..errors import InputError, nearest
 from ..registry import HOOKS
 from .models import unwrapped
+from .results import number_of
 
 
 @HOOKS.register_module()
@@ -52,7 +53,11 @@ def best_faults(name: str, metrics: Mapping[str, Any]) -> Iterator[Finding]:
     key = "default_hooks.checkpoint.save_best"
     if metrics and name not in metrics:
         yield wrong("best", f"{key} is {name!r}, and the evaluation gives no such metric; {nearest(name, metrics)}")
-    elif metrics and (not isfinite(metrics[name]) or metrics[name] == -1):
+    elif metrics and (number := number_of(metrics[name])) is None and metrics[name] is not None:
+        yield wrong(
+            "best", f"{key} is {name!r}, which is a {type(metrics[name]).__name__}; expected a metric that is one number"
+        )
+    elif metrics and (number is None or not isfinite(number) or number == -1):
         sentence = f"{name} is {metrics[name]}, by which no checkpoint is the best ({key}): the validation data have no object"
         yield doubtful("best", sentence, "Validate on data with objects")
 

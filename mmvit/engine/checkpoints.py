@@ -3,11 +3,12 @@
 `storage` writes each file completely or not at all.
 """
 
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import all_reduce_params, is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import Runner
@@ -15,6 +16,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from ..compat.systems import file_name
+from ..compat.texts import plain_values, text_of
+from ..config.datasets import datasets_of
+from ..config.parts import listed
 from ..config.work_dirs import LAST, beside, last_checkpoint
 from ..errors import CheckpointError
 from ..pyramid import Pyramid
@@ -25,6 +29,7 @@ from .models import unwrapped
 
 INTERRUPTED = "interrupted.pth"
 KEPT = "keep_ckpt_ids"  # mmengine's key in the message hub: steps of the checkpoints that are kept
+BEST, SCORE = "best_ckpt", "best_score"  # mmengine's keys there; with several metrics, each ends with _ and the metric
 OUTDATED = "outdated_best"  # our key there: best checkpoints that a better one is about to replace
 
 
@@ -77,6 +82,8 @@ class CheckpointHook(MMEngineCheckpointHook):
                 checkpoint["meta"][NORM_EPS] = part.norm_eps
         if chosen := runner.message_hub.log_scalars.get("val/threshold"):  # of mmvit.BinaryMetric, in the newest validation
             checkpoint["meta"][THRESHOLD] = float(chosen.current())
+        if isinstance(noted := checkpoint["meta"].get("dataset_meta"), list):  # of a ConcatDataset whose parts differ
+            checkpoint["meta"]["dataset_meta"] = dict(noted[0])
         if ids := category_ids(runner.train_dataloader.dataset):  # for results that others can compare with their annotations
             checkpoint["meta"].setdefault("dataset_meta", {})["category_ids"] = ids
 
@@ -160,6 +167,55 @@ def save_interrupted(runner: Runner) -> None:
     path = f"{str(folder).rstrip('/')}/{INTERRUPTED}"
     publish(runner, path)
     runner.logger.warning(f"stopped after {runner.iter} iterations; saved {path}, continue with --resume")
+
+
+def forget_other_best(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[str]:
+    """Let a resumed run keep the best checkpoint so far only if metric, rule and validation set are still the same.
+
+    mmengine keeps one score, whatever its metric is, and removes the file once another one is better. Change what is about to
+    be resumed, and yield what was forgotten, in words; the file stays.
+    """
+    hub = checkpoint.get("message_hub") or {}
+    info = hub.get("runtime_info") or {}
+    hook = next((hook for hook in runner.hooks if isinstance(hook, MMEngineCheckpointHook) and hook.save_best), None)
+    if hook is None:
+        return
+    before = plain_values(text_of(checkpoint) or "", ("default_hooks", "val_dataloader"))
+    options = (before.get("default_hooks") or {}).get("checkpoint") or {}
+    options = {key: options[key] for key in ("save_best", "rule", "greater_keys", "less_keys") if options.get(key)}
+    old = type(hook)(**options)
+    rules = dict(zip(old.key_indicators, old.rules, strict=True)) if old.save_best else {}
+    same_set = "val_dataloader" not in before or _validated(Config(before)) == _validated(runner.cfg)
+    steps = ("iter_", "epoch_", hook.filename_tmpl.partition("{")[0])  # with which the files' names go on
+    found = {key: (info.pop(key), info.pop(key.replace(BEST, SCORE), None)) for key in list(info) if key.startswith(BEST)}
+    for metric, rule in zip(hook.key_indicators, hook.rules, strict=True):
+        starts = tuple(f"best_{metric}_{step}".replace("/", "_") for step in steps)
+        for key, (path, score) in list(found.items()):
+            named = PureWindowsPath(str(path)).name.startswith(starts)
+            same = listed(options.get("save_best", "auto")) == ["auto"] if metric == "auto" else named
+            if same and same_set and rules.get(metric, rule) == rule:
+                end = f"_{metric}" if len(hook.key_indicators) > 1 else ""
+                for name, value in ((f"{BEST}{end}", path), (f"{SCORE}{end}", score)):
+                    info[name] = value
+                    hub.setdefault("resumed_keys", {})[name] = True
+                del found[key]
+    gone = [str(path) for path, _ in found.values() if path]
+    if OUTDATED in info:
+        info[OUTDATED] = [path for path in info[OUTDATED] if path not in gone]
+    for path in gone:
+        yield (
+            f"{path} stays, but was the best by another save_best, rule or validation set than the config's: the best by "
+            f"{', '.join(hook.key_indicators)} is looked for among the validations to come"
+        )
+
+
+def _validated(cfg: Config) -> list[Any]:
+    """Return what the files of the validation sets are called, wherever they lie, and which part of them is read."""
+    views = list(datasets_of(cfg, ("val",)))
+    named = [[view.config.get("ann_file"), *view.prefixes.values()] for view in views]
+    paths = [[PurePath(path) for path in paths if path] for paths in named]
+    names = [[path.name if path.is_absolute() else path.as_posix() for path in each] for each in paths]
+    return [(str(view.config.get("indices")), each) for view, each in zip(views, names, strict=True)]
 
 
 def average_statistics(model: nn.Module) -> None:

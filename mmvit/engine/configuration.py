@@ -16,7 +16,7 @@ from ..config.datasets import SPLITS, datasets_of
 from ..config.files import Variant, open_config
 from ..config.roots import set_data_root
 from ..config.short_options import DataOptions, ShortOptions, apply_short
-from ..config.unlabelled import without_labels
+from ..config.unlabelled import with_label_maps, without_labels
 from ..config.work_dirs import best_checkpoint, last_checkpoint, work_dir_of
 from ..errors import InputError
 from ..layers.forms import fastest_precision
@@ -150,7 +150,9 @@ def test_config(options: TestOptions) -> Config:
             raise InputError("--no-labels: without labels nothing is measured. Say where the results go with --out")
         without_labels(cfg, options.out)
     elif options.out is not None and segments:
-        cfg.test_evaluator.output_dir = str(options.out)
+        with_label_maps(cfg, options.out)
+    elif options.out is not None and options.out.suffix not in (".pkl", ".pickle"):
+        raise InputError(f"--out {options.out}: expected a file that ends with .pkl, or with --no-labels the start of names")
     return cfg
 
 

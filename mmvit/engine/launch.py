@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -59,6 +59,7 @@ def train(options: TrainOptions) -> Results:
         runner = _runner(cfg)
         _tell(runner)
         if start is not None:
+            start.compare_classes(cfg, "train")
             start.fit(runner, exactly=bool(cfg.get("resume")))
             if cfg.get("resume"):
                 start.require_progress()
@@ -94,16 +95,31 @@ def test(options: TestOptions) -> Mapping[str, float]:
         start = Start(cfg.load_from)
         runner = _runner(cfg)
         _tell(runner)
+        start.compare_classes(cfg, "test")
         start.fit(runner, exactly=True)
         if "model.decode_head.threshold" not in options.cfg_options:
             use_threshold(runner.model, start.content.get("meta"))
         start.hand_over()
+        dump = None
         if options.out is not None and not options.no_labels and cfg.get("default_scope") != "mmseg":
-            runner.test_evaluator.metrics.append(_dump(cfg, options))
+            dump = _dump(cfg, options)
+            runner.test_evaluator.metrics.append(dump)
         with whole_counts():
             metrics = _run(runner, "test")
-        note_test(runner, cfg.load_from, metrics)
+        if dump is not None and dump.results:  # MultiDatasetsEvaluator asks only as many metrics as there are datasets
+            dump.evaluate(len(runner.test_dataloader.dataset))
+        note_test(runner, " ".join([cfg.load_from, *_other_figures(options)]), metrics)
         return metrics
+
+
+def _other_figures(options: TestOptions) -> Iterator[str]:
+    """Yield the options of a test with which a checkpoint has other figures than without."""
+    if options.tta:
+        yield "--tta"
+    if options.data_root is not None:
+        yield f"--data-root {options.data_root}"
+    for key, value in options.cfg_options.items():
+        yield f"{key}={value}"
 
 
 def _runner(cfg: Config) -> Runner:

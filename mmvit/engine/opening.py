@@ -11,7 +11,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ..arguments import initialisers
-from ..config.datasets import name_of
+from ..config.datasets import metainfo_of, name_of
 from ..config.parts import models_of
 from ..errors import counted
 from ..registry import HOOKS
@@ -102,7 +102,7 @@ def weights(runner: Runner) -> str:
 
 def train_data(runner: Runner) -> str:
     loader = runner.train_dataloader
-    classes = (getattr(loader.dataset, "metainfo", None) or {}).get("classes") or ()
+    classes = metainfo_of(loader.dataset).get("classes") or ()
     said = [f"{counted(len(loader.dataset), 'image')} to train"]
     said += [f"{len(runner.val_dataloader.dataset):,} to validate"] if runner.val_loop is not None else ["no validation"]
     said += [f"{len(classes)} class{'es' * (len(classes) != 1)}"] * bool(classes)

@@ -21,6 +21,7 @@ from rich.progress import (
 
 from ..compat.systems import peak_memory
 from ..registry import HOOKS
+from .results import number_of
 
 WINDOW = 20  # number of iterations over which the displayed loss is averaged
 
@@ -97,8 +98,9 @@ class ProgressHook(Hook):
 
     def _end(self, task: str, runner: Runner, metrics: dict[str, float] | None) -> None:
         if self.progress is not None:
+            shown = {name: number_of(value) for name, value in (metrics or {}).items()}
             self.progress.remove_task(self.tasks.pop(task))
-            figures = "  ".join(f"{name} {value:.3f}" for name, value in (metrics or {}).items())
+            figures = "  ".join(f"{name} {number:.3f}" for name, number in shown.items() if number is not None)
             self.progress.print(f"{task} after {runner.iter} iterations: {figures}")
 
 

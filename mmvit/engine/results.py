@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,11 +15,13 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 
+from ..config.datasets import metainfo_of
+from ..config.work_dirs import RESULTS
 from ..registry import HOOKS
 from .storage import write_whole
 from .terminal import near
 
-FILE, TABLE = "results.json", "results.csv"
+TABLE = "results.csv"
 PICTURES = ("curves.png", "predictions.png")  # by a hook of another room
 SHOWN = 20  # classes in the closing table
 WINDOW = 50  # iterations over which the loss is averaged
@@ -54,7 +57,7 @@ class Results:
         work_dir, config: its folder, and in it the config with all options.
         iterations: done so far.
         checkpoint: the newest; `best` the one with the best `metric`.
-        tests: what `mmvit test` measured, by checkpoint.
+        tests: what `mmvit test` measured, by checkpoint, after which the options stand that change figures.
     """
 
     work_dir: str
@@ -77,16 +80,18 @@ class Results:
 
     @property
     def best_validation(self) -> Validation | None:
-        """The validation after which the best checkpoint was saved, whose name ends with epoch_N or iter_N."""
-        unit, _, step = Path(self.best or "").stem.rpartition("_")
-        by_epoch = unit.endswith("epoch")
-        found = [entry for entry in self.validations if str(entry.epoch if by_epoch else entry.iteration) == step]
+        """The validation after which the best checkpoint was saved, whose name ends with its epoch or iteration."""
+        unit, digits = re.fullmatch(r"(.*?)(\d*)", Path(self.best or "").stem, re.DOTALL).groups()  # type: ignore[union-attr]
+        step = int(digits or -1)  # of any `filename_tmpl`, possibly with zeros before it
+        epochs = [entry for entry in self.validations if entry.epoch == step]
+        iterations = [entry for entry in self.validations if entry.iteration == step]
+        found = epochs if unit.endswith("epoch_") else iterations if unit.endswith("iter_") else iterations or epochs
         return found[-1] if found else None
 
     def write(self) -> None:
         """Write `results.json` and `results.csv`, each completely or not at all."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
-        write_whole(Path(self.work_dir, FILE), f"{text}\n".encode())
+        write_whole(Path(self.work_dir, RESULTS), f"{text}\n".encode())
         if not (rows := [_row(entry) for entry in self.validations]):
             return
         table = StringIO()
@@ -99,19 +104,19 @@ class Results:
 def read_results(work_dir: str | Path) -> Results | None:
     """Return the results of a training in its folder; None where there are none that can be read."""
     try:
-        content = json.loads(Path(work_dir, FILE).read_text(encoding="utf-8"))
+        content = json.loads(Path(work_dir, RESULTS).read_text(encoding="utf-8"))
         return Results(**{**content, "validations": [Validation(**entry) for entry in content["validations"]]})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def note_test(runner: Runner, checkpoint: str, metrics: Mapping[str, Any]) -> None:
-    """Add what a test measured to the `results.json` of its work dir."""
+def note_test(runner: Runner, name: str, metrics: Mapping[str, Any]) -> None:
+    """Add what a test measured to the `results.json` of its work dir, under the checkpoint's name and the options."""
     figures, _ = split_by_class(metrics, {}, ())
     if figures and is_main_process():
         folder = str(runner.work_dir)
         results = read_results(folder) or Results(folder, str(runner.cfg.filename))
-        results.tests[checkpoint] = figures
+        results.tests[name] = figures
         results.write()
 
 
@@ -130,7 +135,7 @@ def closing_lines(results: Results) -> str:
             lines += ["", *_table([f"class ({shown[0].at})", *figures], each)]
             lines += [f"and {len(classes) - SHOWN} more in {TABLE}"] * (len(classes) > SHOWN)
     pictures = [name for name in PICTURES if Path(results.work_dir, name).is_file()]
-    lines.append(f"results: {', '.join(near(results.work_dir, name) for name in (FILE, TABLE, *pictures))}")
+    lines.append(f"results: {', '.join(near(results.work_dir, name) for name in (RESULTS, TABLE, *pictures))}")
     if best_or_last := results.best or results.checkpoint:
         file = near(best_or_last)
         words = [near(results.config), file, "--out", near(results.work_dir, "analysis.html")]
@@ -157,14 +162,15 @@ class ResultsHook(Hook):
         counting = [metric for metric in metrics if hasattr(metric, "total_area_to_metrics")]
         if len(counting) == 1:  # IoUMetric logs its figures by class, and returns their means alone
             counting[0].total_area_to_metrics = self._kept(counting[0].total_area_to_metrics)
-        for metric in metrics:
+        prefixes = getattr(runner.val_evaluator, "dataset_prefixes", None) or [""] * len(metrics)  # of MultiDatasetsEvaluator
+        for metric, prefix in zip(metrics, prefixes, strict=False):
             if getattr(metric, "classwise", False) and len(metric.metrics) > 1:
-                metric.compute_metrics = self._apart(metric)
+                metric.compute_metrics = self._apart(metric, prefix)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
         loss = runner.message_hub.log_scalars.get("train/loss")
-        classes = list((runner.val_dataloader.dataset.metainfo or {}).get("classes") or ())
+        classes = list(metainfo_of(runner.val_dataloader.dataset).get("classes") or ())
         figures, by_class = split_by_class(metrics or {}, self.tables, classes)
         self.tables = {}
         done = [entry for entry in self.results.validations if entry.iteration < runner.iter]
@@ -185,7 +191,7 @@ class ResultsHook(Hook):
 
         return keep
 
-    def _apart(self, metric: Any) -> Any:
+    def _apart(self, metric: Any, dataset: str) -> Any:
         """Return CocoMetric's computation, kind by kind: figures of a class have one name for boxes and masks."""
         compute, kinds = metric.compute_metrics, metric.metrics
 
@@ -198,7 +204,7 @@ class ResultsHook(Hook):
                 finally:
                     metric.metrics = kinds
                 named = [found.get(f"{name}{PRECISION}", nan) for name in metric.dataset_meta["classes"]]
-                self.tables |= {f"{kind} AP": named} if found else {}
+                self.tables |= {f"{dataset} {kind} AP".lstrip(): named} if found else {}
                 figures |= found
             return figures
 
@@ -233,14 +239,29 @@ def split_by_class(
         for kind, value in zip(classes, values, strict=False):
             by_class.setdefault(kind, {})[name] = finite(value)
     figures: dict[str, float | None] = {}
-    for name, number in metrics.items():
-        kind = name.rpartition("/")[2].removesuffix(PRECISION)
-        if name.endswith(PRECISION) and kind in classes:
-            by_class.setdefault(kind, {} if tables else {"AP": finite(number)})
-        elif isinstance(number, int | float) or hasattr(number, "item"):
-            nothing = name.startswith("coco/") and number == -1  # pycocotools' figure where there is nothing to measure
+    for name, value in metrics.items():
+        if (number := number_of(value)) is None:
+            continue
+        stem = name.removesuffix(PRECISION)
+        named = [kind for kind in classes if f"/{stem}".endswith(f"/{kind}")] if stem != name else []
+        if named:
+            kind = max(named, key=len)  # names may have slashes in them
+            dataset = stem.removesuffix(kind).split("/")[:-2]  # MultiDatasetsEvaluator's prefix, before that of the metric
+            known = any(table.startswith(" ".join(dataset)) for table in tables)
+            by_class.setdefault(kind, {}).update({} if known else {" ".join([*dataset, "AP"]): finite(number)})
+        else:
+            nothing = "coco" in name.split("/")[:-1] and number == -1  # pycocotools' figure where there is nothing to measure
             figures[name] = None if nothing else finite(number)
     return figures, by_class
+
+
+def number_of(value: Any) -> float | None:
+    """Return what a metric measured as a number; None for text, lists and arrays of several."""
+    try:
+        value = value.item() if hasattr(value, "item") else value
+    except (RuntimeError, ValueError):  # torch's and NumPy's
+        return None
+    return float(value) if isinstance(value, int | float) else None
 
 
 def finite(value: Any) -> float | None:

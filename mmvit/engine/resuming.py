@@ -23,6 +23,7 @@ from ..config.datasets import name_of
 from ..errors import InputError
 from ..layers.forms import forms_in_training
 from ..registry import HOOKS
+from .checkpoints import forget_other_best
 from .loops import BATCHES, FORMS
 
 MOVING = ("betas", "momentum")  # options that a scheduler of momenta changes as it goes
@@ -71,6 +72,7 @@ class ResumeHook(Hook):
         """
         if not getattr(runner, "_resume", False) or "optimizer" not in checkpoint:
             return
+        require(doubtful("resume", line) for line in forget_other_best(runner, checkpoint))
         wrapper, theirs = runner.optim_wrapper, checkpoint["optimizer"]
         if not isinstance(wrapper, OptimWrapper) or not _is_plain(theirs):
             if self.new_schedule:

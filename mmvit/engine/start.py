@@ -18,8 +18,10 @@ from mmengine.runner import CheckpointLoader, Runner
 from ..checks.findings import doubtful
 from ..checks.table import require
 from ..compat.texts import plain_values, text_of
+from ..config.datasets import datasets_of
 from ..config.sizes import other_sizes
-from ..errors import InputError
+from ..errors import InputError, counted, first_few
+from ..predict.models import dataset_meta
 from ..weights.archives import implausible, read_checkpoint
 from ..weights.downloads import OWN_SCHEMES, fetch
 from ..weights.loading import require_match
@@ -64,6 +66,10 @@ class Start:
         if exactly:
             require_match(model, whole.state, self.source)
             self.compare_sizes(runner.cfg)
+        elif anew := [name for name, value in model.named_parameters() if _shape(whole.state.get(name)) != value.shape]:
+            count = counted(len(anew), "tensor")
+            told = f"{near(self.source)}, without {count} of the model that it lacks or has in another shape: {first_few(anew)}"
+            MMLogger.get_current_instance().info(told, extra={"first_line": "weights"})
         eps = getattr(getattr(model, "backbone", None), "norm_eps", None)
         if not built and eps is not None:
             runner.model["backbone"]["norm_eps"] = eps
@@ -73,6 +79,36 @@ class Start:
                 key: value for key, value in self.content.items() if key in ("message_hub", "optimizer", "param_schedulers")
             }
             self.content = {**rest, "meta": dict(whole.meta), "state_dict": dict(whole.state)}
+
+    def compare_classes(self, cfg: Config, split: str) -> None:
+        """Report that a dataset's classes have other names than the checkpoint's; labels are only numbers.
+
+        Raises:
+            InputError: they are the same in another order, and the checkpoint is to be tested or resumed.
+        """
+        theirs = [str(name) for name in dataset_meta(self.content).get("classes") or ()]
+        for view in datasets_of(cfg, (split,)):
+            ours = view.classes()
+            changed = [label for label, pair in enumerate(zip(ours, theirs, strict=False)) if len(set(pair)) > 1]
+            if len(ours) != len(theirs) or not changed:
+                continue
+            label = changed[0]
+            told = (
+                f"{self.source}: its classes are not those of {view.key}: number {label} is {theirs[label]} in the checkpoint "
+                f"and {ours[label]} in the config, and so {len(changed)} of {len(ours)}"
+            )
+            remedy = f"Write {view.key}.metainfo.classes in the checkpoint's order: {first_few(theirs)}"
+            if sorted(ours) != sorted(theirs):
+                require(
+                    [doubtful("classes", told, "If they are other classes, and not only other names, figures mean nothing")]
+                )
+            elif split == "test" or cfg.get("resume"):
+                raise InputError(f"{told}: the same names in another order. {remedy}")
+            else:
+                require(
+                    [doubtful("classes", f"{told}: the same names in another order, for which the head is not trained", remedy)]
+                )
+            return
 
     def compare_sizes(self, cfg: Config) -> None:
         """Report that images have other sizes than in the training."""
@@ -109,6 +145,10 @@ class Start:
 
         CheckpointLoader.register_scheme(pattern, load_from_memory, force=True)
         self.content = None
+
+
+def _shape(value: Any) -> Any:
+    return getattr(value, "shape", None)
 
 
 def start_of(cfg: Config) -> Start | None:

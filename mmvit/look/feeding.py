@@ -12,6 +12,7 @@ from mmengine.utils import import_modules_from_strings
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from ..config.datasets import metainfo_of
 from ..data.reading import name_files
 from ..data.tiff import visible
 from ..errors import InputError
@@ -65,8 +66,9 @@ class Feed:
                 raise InputError(f"{split}_dataloader.dataset: {error}. See mmvit doctor {cfg.filename}") from error
             self.preprocessor = MODELS.build(cfg.model.data_preprocessor)
         name_files(self.dataset)
-        self.classes: tuple[str, ...] = tuple(self.dataset.metainfo.get("classes") or ())
-        self.palette = self.dataset.metainfo.get("palette")
+        metainfo = metainfo_of(self.dataset)
+        self.classes: tuple[str, ...] = tuple(metainfo.get("classes") or ())
+        self.palette = metainfo.get("palette")
 
     def __len__(self) -> int:
         return len(self.dataset)

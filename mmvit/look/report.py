@@ -16,6 +16,7 @@ from torchvision.ops import nms
 
 from ..checks.findings import doubtful
 from ..checks.table import require
+from ..config.datasets import metainfo_of
 from ..config.work_dirs import read_scalars
 from ..data.colours import GREY, Colour
 from ..data.label_maps import IGNORED
@@ -56,16 +57,17 @@ class PicturesHook(Hook):
         try:
             samples = predictions(runner, SHOWN)  # on all processes: each may hold only a share of the model
             if is_main_process():
-                draw_curves(read_scalars(folder), _metric(runner), folder / CURVES)
+                draw_curves(read_scalars(folder), *_metric(runner), folder / CURVES)
             if is_main_process() and samples:
-                draw_contact_sheet(samples, runner.val_dataloader.dataset.metainfo, folder / PREDICTIONS)
+                draw_contact_sheet(samples, metainfo_of(runner.val_dataloader.dataset), folder / PREDICTIONS)
         except Exception as error:  # the training is done, and what it left is worth more than its pictures
             runner.logger.warning(f"no pictures of this training: {type(error).__name__}: {error}")
 
 
-def _metric(runner: Runner) -> str | None:
+def _metric(runner: Runner) -> tuple[str | None, str | None]:
+    """Return the metric that chooses the best checkpoint, and its rule."""
     saving = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best), None)
-    return None if saving is None else saving.key_indicators[0]
+    return (None, None) if saving is None else (saving.key_indicators[0], saving.rules[0])
 
 
 def predictions(runner: Runner, count: int) -> list[Any]:
@@ -80,12 +82,13 @@ def predictions(runner: Runner, count: int) -> list[Any]:
     return samples
 
 
-def draw_curves(log: list[dict[str, float]], metric: str | None, target: Path) -> None:
-    """Draw the loss and a metric against iterations, and mark the metric's best value."""
+def draw_curves(log: list[dict[str, float]], metric: str | None, rule: str | None, target: Path) -> None:
+    """Draw the loss against iterations, and a metric against what it was logged by, and mark the metric's best value."""
     from matplotlib.ticker import MaxNLocator
 
     known = [name for name in (metric, *METRICS) if name and any(name in entry for entry in log)]
     name = known[0] if known else metric or "validation"
+    epochs = max((entry.get("epoch", 0) for entry in log if "loss" in entry), default=0)
     figure, ((left, right),) = figure_of(1, 2, (9, 3.4))
     for axes, key, title in ((left, "loss", "training loss"), (right, name, f"{name} on val")):
         entries = [(entry["step"], entry[key]) for entry in log if key in entry and np.isfinite(entry[key])]
@@ -100,12 +103,13 @@ def draw_curves(log: list[dict[str, float]], metric: str | None, target: Path) -
         axes.set_ylim(0, values.max() * 1.15 if values.max() > 0 else 1)
         axes.set_xlim(0, steps[-1] * 1.02)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        axes.set_xlabel("iterations", fontsize=9)
+        by_epoch = key != "loss" and steps[-1] <= epochs  # mmengine's logger counts epochs for metrics, if not told otherwise
+        axes.set_xlabel("epochs" if by_epoch else "iterations", fontsize=9)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
         if key != "loss" and values.max() > 0:
-            best = int(values.argmax())
+            best = int(values.argmin() if name == metric and rule == "less" else values.argmax())
             place = dict(xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
             axes.annotate(f"{values[best]:.4g}", (steps[best], values[best]), **place)
     figure.savefig(target, dpi=120)

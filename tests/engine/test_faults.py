@@ -1,20 +1,32 @@
 """What a run reports as it begins and goes on: launchers, damaged checkpoints, figures that rank nothing, copied work dirs."""
 
+import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging import LogRecord
+from logging.handlers import BufferingHandler
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from safetensors.torch import save_file
 
 import mmvit
 from mmvit.compat.python import sha256_of
 from mmvit.config.files import open_config
-from mmvit.config.work_dirs import LAST, last_checkpoint
+from mmvit.config.work_dirs import LAST, best_checkpoint, last_checkpoint, read_scalars
+from mmvit.engine import configuration  # whose names pytest would take for tests
 from mmvit.engine.checking import best_faults
 from mmvit.engine.checkpoints import CheckpointHook
 from mmvit.engine.launch import require_launcher
+from mmvit.engine.results import Results
+from mmvit.engine.start import Start
 from mmvit.errors import InputError
 from mmvit.weights.archives import implausible, read_checkpoint
 from mmvit.weights.loading import load_pretrained
@@ -90,8 +102,11 @@ def test_digests_of_files_without_checksums(tmp_path: Path, where: str) -> None:
         read_checkpoint(file)
 
 
-@pytest.mark.parametrize(("value", "verdicts"), [(0.0, []), (-1.0, ["doubtful"]), (float("nan"), ["doubtful"])])
-def test_figures_that_rank_nothing(value: float, verdicts: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("value", "verdicts"),
+    [(0.0, []), (-1.0, ["doubtful"]), (float("nan"), ["doubtful"]), (None, ["doubtful"]), (torch.ones(2), ["wrong"])],
+)
+def test_figures_that_rank_nothing(value: Any, verdicts: list[str]) -> None:
     assert [finding.verdict for finding in best_faults("coco/bbox_mAP", {"coco/bbox_mAP": value})] == verdicts
 
 
@@ -105,6 +120,132 @@ def test_work_dirs_that_were_moved_or_copied(tmp_path: Path) -> None:
     assert last_checkpoint(copied) == str(copied / "iter_2.pth")
     (copied / "iter_2.pth").unlink()
     assert last_checkpoint(copied) == str(original / "iter_2.pth"), "checkpoints in a folder of their own"
+
+
+def test_the_best_checkpoint_is_that_of_the_results(tmp_path: Path) -> None:
+    """Not the newest `best_*.pth`, which may be the best by another metric, or of a training before."""
+    for name in ("best_s_early_iter_2.pth", "best_s_up_iter_4.pth", "iter_4.pth"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (len(name), len(name)))
+    assert best_checkpoint(tmp_path) == str(tmp_path / "best_s_early_iter_2.pth"), "the newest, where there are no results"
+    results = Results(str(tmp_path), "c.py", checkpoint="/moved/iter_4.pth", best="/moved/best_s_up_iter_4.pth")
+    results.write()
+    assert best_checkpoint(tmp_path) == str(tmp_path / "best_s_up_iter_4.pth")
+    results.best = None
+    results.write()
+    assert best_checkpoint(tmp_path) == str(tmp_path / "iter_4.pth"), "of a training without save_best"
+    results.checkpoint = None
+    results.write()
+    assert best_checkpoint(tmp_path) == str(tmp_path / "best_s_early_iter_2.pth"), "only tests wrote the results"
+
+
+@pytest.mark.parametrize(("resumed", "steps"), [(True, [1, 2, 3]), (False, [1])])
+def test_curves_of_a_training_before_are_left_out(tmp_path: Path, resumed: bool, steps: list[int]) -> None:
+    for name, entries, config in (
+        ("2026_1", (1, 2, 3), "resume = False\nload_from = None\n"),
+        ("2026_2", (1,), f"resume = {resumed}\nload_from = 'x/iter_3.pth'\n"),
+    ):
+        folder = tmp_path / name / "vis_data"
+        folder.mkdir(parents=True)
+        (folder / "scalars.json").write_text("".join(f'{{"loss": 1.0, "step": {step}}}\n' for step in entries))
+        (folder / "config.py").write_text(config)
+    assert [entry["step"] for entry in read_scalars(tmp_path)] == steps
+
+
+@contextmanager
+def heard() -> Iterator[list[LogRecord]]:
+    """What is logged meanwhile; mmengine's loggers hand nothing on."""
+    logger, handler = MMLogger.get_current_instance(), BufferingHandler(1000)
+    logger.addHandler(handler)
+    try:
+        yield handler.buffer
+    finally:
+        logger.removeHandler(handler)
+
+
+def checkpoint_of(folder: Path, *classes: str) -> Start:
+    torch.save(dict(meta=dict(dataset_meta=dict(classes=classes)), state_dict={}), folder / "iter_2.pth")
+    return Start(str(folder / "iter_2.pth"))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize(
+    ("theirs", "resume", "told"),
+    [
+        (("b", "c", "a"), True, "wrong"),
+        (("b", "c", "a"), False, "order"),
+        (("a", "b", "d"), True, "If they are other classes"),
+        (("a", "b", "c"), True, ""),
+        (("b", "a"), True, ""),
+        ((), True, ""),
+    ],
+)
+def test_classes_in_another_order_than_the_checkpoints(
+    tmp_path: Path, split: str, theirs: tuple[str, ...], resume: bool, told: str
+) -> None:
+    dataset = dict(type="CocoDataset", metainfo=dict(classes=("a", "b", "c")))
+    loader = dict(dataset=dict(type="RepeatDataset", dataset=dataset))
+    cfg = Config({f"{split}_dataloader": loader, "default_scope": "mmdet", "resume": resume and split == "train"})
+    start = checkpoint_of(tmp_path, *theirs)
+    with heard() as records:
+        if told == "wrong" or (told == "order" and split == "test"):
+            first = f"its classes are not those of {split}_dataloader.dataset.dataset: number 0 is b in the checkpoint and a"
+            with pytest.raises(InputError, match=f"{first} .* 3 of 3: the same names in another order.* order: b, c, a$"):
+                start.compare_classes(cfg, split)
+        else:
+            start.compare_classes(cfg, split)
+    lines = [record.getMessage() for record in records]
+    assert len(lines) == (told not in ("", "wrong") and not (told == "order" and split == "test"))
+    assert all(told in line for line in lines)
+
+
+def test_weights_that_do_not_fit_are_told(tmp_path: Path) -> None:
+    """mmengine loads what fits, and the rest begins at random."""
+    torch.save(dict(state_dict={"0.weight": torch.ones(2, 2), "0.bias": torch.ones(3)}), tmp_path / "a.pth")
+    run = SimpleNamespace(model=torch.nn.Sequential(torch.nn.Linear(2, 2)), cfg=Config())
+    with heard() as records:
+        Start(str(tmp_path / "a.pth")).fit(run, exactly=False)  # type: ignore[arg-type]
+    told = "without 1 tensor of the model that it lacks or has in another shape: 0.bias"
+    assert [record.getMessage().partition(", ")[2] for record in records if hasattr(record, "first_line")] == [told]
+
+
+IOU, COCO, VOC = dict(type="IoUMetric"), dict(type="CocoMetric"), dict(type="VOCMetric")
+BOTH = dict(type="MultiDatasetsEvaluator", metrics=[COCO, COCO], dataset_prefixes=["one", "two"])
+PLAIN = dict(type="Evaluator", metrics=COCO)
+
+
+def evaluators(folder: Path, config: str, given: Any, **options: Any) -> list[dict]:
+    """The metrics of a test whose config has another evaluator."""
+    (folder / "a.pth").touch()
+    evaluator = repr(dict(given, _delete_=True) if isinstance(given, dict) else given)
+    (folder / "c.py").write_text(f"_base_ = 'mmvit::{config}.py'\ntest_evaluator = {evaluator}\n")
+    cfg = configuration.test_config(configuration.TestOptions(folder / "c.py", folder / "a.pth", folder, **options))
+    parts = cfg.test_evaluator
+    parts = parts.get("metrics", parts) if isinstance(parts, dict) else parts
+    return parts if isinstance(parts, list) else [parts]
+
+
+@pytest.mark.parametrize("given", [[IOU, dict(IOU, prefix="d")], dict(type="Evaluator", metrics=[IOU]), IOU])
+def test_label_maps_with_any_form_of_evaluator(tmp_path: Path, given: Any) -> None:
+    parts = evaluators(tmp_path, "fpn_pvt_tiny_ade20k", given, out=Path("maps"))
+    assert [part.get("output_dir") for part in parts] == ["maps", None][: len(parts)]
+
+
+@pytest.mark.parametrize(
+    ("given", "prefixes"), [(COCO, ["r"]), ([COCO, COCO], ["r_0", "r_1"]), (BOTH, ["r_one", "r_two"]), (PLAIN, ["r"])]
+)
+def test_no_labels_with_any_form_of_evaluator(tmp_path: Path, given: Any, prefixes: list[str]) -> None:
+    parts = evaluators(tmp_path, "retinanet_pvt_tiny_coco", given, out=Path("r"), no_labels=True)
+    assert [(part.get("outfile_prefix"), part.get("format_only")) for part in parts] == [(prefix, True) for prefix in prefixes]
+
+
+def test_outputs_that_nothing_writes(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--no-labels: test_evaluator\.1 is VOCMetric, which cannot .* CocoMetric"):
+        evaluators(tmp_path, "retinanet_pvt_tiny_coco", [COCO, VOC], out=Path("r"), no_labels=True)
+    with pytest.raises(InputError, match="--out m: no test_evaluator writes label maps"):
+        evaluators(tmp_path, "fpn_pvt_tiny_ade20k", dict(type="DumpResults"), out=Path("m"))
+    with pytest.raises(InputError, match=r"--out r.json: expected a file that ends with .pkl"):
+        evaluators(tmp_path, "retinanet_pvt_tiny_coco", COCO, out=Path("r.json"))
 
 
 def test_a_copy_removes_nothing_of_its_original(tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
 """Trainings as `tools/train.py` starts them: what is said when an optimiser cannot go on, and when a run dies early."""
 
+import json
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jobs import write_jobs
+from mmengine.config import Config
+from mmengine.fileio import load
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
@@ -108,6 +112,37 @@ def test_what_the_message_advises_works(there: Path) -> None:
     assert len(losses) == 1, "mmengine keeps visualizers by name: this run would write into the folder of the first"
     assert results.checkpoint == str(there / "anew" / "iter_1.pth")
     assert results.metrics["coco/bbox_mAP"] == mmvit.evaluate("detector.py", results.checkpoint)["coco/bbox_mAP"]
+
+
+def test_several_datasets_whose_metainfo_differs(there: Path) -> None:
+    """mmdet's ConcatDataset then has a list of them; MultiDatasetsEvaluator asks one metric a dataset, and no other."""
+    cfg = Config.fromfile("detector.py")
+    part, metric = cfg.val_dataloader.dataset.to_dict(), cfg.val_evaluator.to_dict()
+    noted = [dict(part, metainfo=dict(source=source)) for source in ("first camera", "second")]
+    both = dict(_delete_=True, type="ConcatDataset", datasets=noted)
+    apart = dict(
+        _delete_=True,
+        type="MultiDatasetsEvaluator",
+        metrics=[dict(metric, classwise=True)] * 2,
+        dataset_prefixes=["one", "two"],
+    )
+    anew = {
+        f"{split}_{what}": deepcopy(value)
+        for split in ("val", "test")
+        for what, value in (("dataloader.dataset", both), ("evaluator", apart))
+    }
+    train_set = dict(
+        both, datasets=[dict(cfg.train_dataloader.dataset.to_dict(), metainfo=entry["metainfo"]) for entry in noted]
+    )
+    options = {**SHORT, **anew, "train_dataloader.dataset": train_set, "train_cfg.val_interval": 2}
+    results = mmvit.train("detector.py", work_dir="several", cfg_options=deepcopy(options))  # mmengine changes them
+    assert {"one/coco/bbox_mAP", "two/coco/bbox_mAP"} <= set(results.metrics)
+    found = [set(figures) for figures in results.validations[-1].by_class.values()]
+    assert found
+    assert found == [{"one AP", "two AP"}] * len(found)
+    assert Path("several/predictions.png").is_file()
+    mmvit.evaluate("detector.py", results.checkpoint, work_dir="several", out="several/found.pkl", cfg_options=anew)
+    assert len(load("several/found.pkl")) == 2 * len(json.loads(Path(metric["ann_file"]).read_text())["images"])
 
 
 def test_an_unknown_option_in_python() -> None:

@@ -8,14 +8,17 @@ import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import VISBACKENDS
 from small_run import kill, resumed, runner, train
 
-from mmvit.engine import minutes
+from mmvit.engine import configuration, minutes
 from mmvit.engine.configuration import TrainOptions, train_config
+from mmvit.engine.launch import _other_figures
 from mmvit.engine.minutes import Pace, PaceHook, fit, fitting, keep
+from mmvit.engine.progress import ProgressHook
 from mmvit.engine.results import Results, ResultsHook, Validation, closing_lines, read_results, split_by_class
 from mmvit.engine.terminal import Terminal
 from mmvit.engine.trackers import TRACKERS
@@ -73,6 +76,56 @@ def test_figures_of_classes() -> None:
         {"mIoU": 50.0},
         {"sky": {"IoU": 40.0}, "road": {"IoU": None}},
     )
+
+
+def test_figures_of_classes_with_slashes_in_their_names() -> None:
+    metrics = {"coco/car/truck_precision": 0.5, "coco/truck_precision": 0.1, "coco/bbox_mAP": 0.3}
+    figures, by_class = split_by_class(metrics, {}, ["truck", "car/truck"])
+    assert figures == {"coco/bbox_mAP": 0.3}
+    assert by_class == {"car/truck": {"AP": 0.5}, "truck": {"AP": 0.1}}
+
+
+def test_figures_of_classes_of_several_datasets() -> None:
+    """With mmdet's MultiDatasetsEvaluator, which puts the dataset before the names."""
+    metrics = {"one/coco/a/b_precision": 0.5, "two/coco/a/b_precision": 0.25, "two/coco/bbox_mAP": -1.0}
+    figures, by_class = split_by_class(metrics, {}, ["a/b"])
+    assert (figures, by_class) == ({"two/coco/bbox_mAP": None}, {"a/b": {"one AP": 0.5, "two AP": 0.25}})
+    _, by_class = split_by_class(metrics, {"one segm AP": [0.75]}, ["a/b"])
+    assert by_class == {"a/b": {"one segm AP": 0.75, "two AP": 0.25}}
+
+
+def test_what_is_no_number_is_left_out() -> None:
+    metrics = dict(scores=np.arange(3.0), names="a", none=None, several=torch.ones(2), one=torch.tensor(0.5), count=np.int64(2))
+    assert split_by_class(metrics, {}, ()) == ({"one": 0.5, "count": 2.0}, {})
+    said: list[str] = []
+    hook = ProgressHook()
+    hook.progress = SimpleNamespace(remove_task=lambda _: None, print=said.append)  # type: ignore[assignment]
+    hook.tasks = dict(val=0)  # type: ignore[dict-item]
+    hook.after_val_epoch(SimpleNamespace(iter=4), metrics)  # type: ignore[arg-type]
+    assert said == ["val after 4 iterations: one 0.500  count 2.000"]
+
+
+@pytest.mark.parametrize(
+    ("name", "epoch"),
+    [
+        ("best_s_epoch_4.pth", 4),
+        ("best_s_iter_4.pth", 1),
+        ("best_s_it_000008.pth", 2),
+        ("best_s_e03.pth", 3),
+        ("best.pth", None),
+    ],
+)
+def test_the_validation_of_the_best(name: str, epoch: int | None) -> None:
+    found = [Validation(4 * number, number, None, {}) for number in (1, 2, 3, 4)]
+    best = Results("w", "c.py", best=f"w/{name}", validations=found).best_validation
+    assert (best and best.epoch) == epoch
+
+
+def test_a_test_with_other_options_replaces_no_figures() -> None:
+    given = configuration.TestOptions  # whose name pytest would take for a test
+    plain, other = given("c.py"), given("c.py", data_root="d", tta=True, cfg_options={"model.x": 1})
+    assert list(_other_figures(plain)) == []
+    assert list(_other_figures(other)) == ["--tta", "--data-root d", "model.x=1"]
 
 
 def test_boxes_and_masks_of_a_class_are_told_apart(tmp_path: Path) -> None:

@@ -1,17 +1,21 @@
 """What the config of a resumed run says and its checkpoint overrules, and the other way round with a new schedule."""
 
+import shutil
 from collections.abc import Callable
 from logging.handlers import BufferingHandler
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from small_run import kill, resumed, runner, train
 
 from mmvit.compat.checkpoints import safe_load
+from mmvit.engine.checkpoints import CheckpointHook, forget_other_best
 from mmvit.errors import InputError
 from mmvit.layers.forms import BANDS
 
@@ -146,3 +150,43 @@ def test_another_optimiser_cannot_go_on(killed: Path) -> None:
     wrapper = dict(**optimizer(weight_decay=0.01), paramwise_cfg=dict(norm_decay_mult=0.0))
     with pytest.raises(InputError, match="parameters in 1 groups, this config's has"):
         told(killed, optim_wrapper=wrapper)
+
+
+def validating(ann_file: str, **more: Any) -> dict:
+    return dict(dataset=dict(type="CocoDataset", data_root="data", ann_file=ann_file, data_prefix=dict(img="val/"), **more))
+
+
+@pytest.mark.parametrize(
+    ("options", "loader", "kept"),
+    [
+        (dict(save_best="mIoU"), validating("val.json"), ["best_ckpt", "best_score"]),
+        (dict(save_best="mIoU", rule="greater"), validating("/elsewhere/val.json"), ["best_ckpt", "best_score"]),
+        (dict(save_best=["aAcc", "mIoU"]), validating("val.json"), ["best_ckpt_mIoU", "best_score_mIoU"]),
+        (dict(save_best="aAcc"), validating("val.json"), []),
+        (dict(save_best="mIoU_small"), validating("val.json"), []),
+        (dict(save_best="auto"), validating("val.json"), []),
+        (dict(save_best="mIoU", rule="less"), validating("val.json"), []),
+        (dict(save_best="mIoU"), validating("other.json"), []),
+        (dict(save_best="mIoU"), validating("val.json", indices=2), []),
+    ],
+)
+def test_the_best_by_another_metric_rule_or_set_is_no_longer_compared(options: dict, loader: dict, kept: list[str]) -> None:
+    """mmengine has one score for whatever `save_best` names, and removes the file of the one before."""
+    old = Config(dict(default_hooks=dict(checkpoint=dict(save_best="mIoU")), val_dataloader=validating("val.json")))
+    info = dict(best_ckpt="/run/best_mIoU_iter_2.pth", best_score=28.1, outdated_best=["/run/best_mIoU_iter_2.pth"])
+    run = SimpleNamespace(hooks=[CheckpointHook(**options)], cfg=Config(dict(val_dataloader=loader)))
+    hub: dict[str, Any] = dict(runtime_info=info, resumed_keys={})
+    said = list(forget_other_best(run, dict(meta=dict(cfg=old.pretty_text), message_hub=hub)))  # type: ignore[arg-type]
+    assert sorted(key for key in info if key.startswith("best_")) == kept
+    assert sorted(hub["resumed_keys"]) == kept, "or mmengine would not save them"
+    assert [line.partition(" but ")[0] for line in said] == ([] if kept else ["/run/best_mIoU_iter_2.pth stays,"])
+    assert info["outdated_best"] == (["/run/best_mIoU_iter_2.pth"] if kept else [])
+
+
+def test_a_new_metric_leaves_the_file_of_the_old_one(killed: Path, tmp_path: Path) -> None:
+    shutil.copytree(killed, tmp_path / "run")
+    before = next((tmp_path / "run").glob("best_score_*"))
+    message, _ = told(tmp_path / "run", val_evaluator=dict(type="Score", prefix="new"), checkpoint=dict(save_best="new/score"))
+    assert RESUME in message
+    assert "the best by new/score is looked for" in message
+    assert before.is_file()

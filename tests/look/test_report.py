@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
+import matplotlib.axes
 import matplotlib.figure
 import numpy as np
 import pytest
@@ -19,12 +20,25 @@ pytestmark = pytest.mark.stack
 def test_curves_without_a_figure_have_no_axis(tmp_path: Path, figure: float | None) -> None:
     log = [{"step": 1.0, "loss": 2.0}, {"step": 2.0, "loss": 1.5}]
     log += [] if figure is None else [{"step": 2.0, "coco/bbox_mAP": figure}]
-    draw_curves(log, "coco/bbox_mAP", tmp_path / "curves.png")
+    draw_curves(log, "coco/bbox_mAP", "greater", tmp_path / "curves.png")
     picture = cv2.imread(str(tmp_path / "curves.png"), cv2.IMREAD_GRAYSCALE)
     left, right = (half[40:] < 100 for half in (picture[:, : picture.shape[1] // 2], picture[:, picture.shape[1] // 2 :]))
     assert left.any(axis=1).mean() > 0.7, "an axis from top to bottom"
     measured = figure is not None and figure >= 0
     assert (right.any(axis=1).mean() > 0.7) == measured
+
+
+@pytest.mark.parametrize(("by_epoch", "rule", "best"), [(True, "greater", "0.6"), (False, "less", "0.2"), (False, None, "0.6")])
+def test_the_axis_and_the_best_of_curves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_epoch: bool, rule: str | None, best: str
+) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(matplotlib.axes.Axes, "set_xlabel", lambda axes, text, **_: drawn.append(text))
+    monkeypatch.setattr(matplotlib.axes.Axes, "annotate", lambda axes, text, *_, **__: drawn.append(text))
+    log = [{"step": 10 * n, "loss": 1.0, "iter": 10 * n} | ({"epoch": n} if by_epoch else {}) for n in (1, 2)]
+    log += [{"step": n if by_epoch else 10 * n, "error": value} for n, value in ((1, 0.6), (2, 0.2))]
+    draw_curves(log, "error", rule, tmp_path / "curves.png")
+    assert drawn == ["iterations", "epochs" if by_epoch else "iterations", best]
 
 
 class Sample(SimpleNamespace):
