@@ -39,7 +39,7 @@ def check_label_maps(plan: Plan) -> Iterator[Finding]:
 
 
 def _pixels(view: DatasetView, reader: Any, labels: Labels, ignored: set[int]) -> Iterator[Finding]:
-    load, entries = reader_of(view, LoadLabelMap, LOADERS), reader.load_data_list()
+    load, entries = reader_of(view, LoadLabelMap, LOADERS), view.chosen(reader.load_data_list())
     where = f"label maps of {Path(reader.data_prefix['seg_map_path'])} ({view.key}.data_prefix.seg_map_path)"
     if lossy := next((entry["seg_map_path"] for entry in sampled(entries) if is_lossy(entry["seg_map_path"])), None):
         yield wrong(

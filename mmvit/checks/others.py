@@ -59,7 +59,7 @@ def _read(view: DatasetView) -> Iterator[Finding]:
     try:
         with redirect_stdout(StringIO()):  # pycocotools, and bars
             dataset = DATASETS.build(dict(settings, pipeline=[], lazy_init=True))
-            entries = dataset.load_data_list()
+            entries = view.chosen(dataset.load_data_list())
     except ImportError as error:
         yield not_checked(f"{view.key}: {brief(error)}")  # the check of packages has it
     except Exception as error:
