@@ -162,7 +162,7 @@ def check_metrics(plan: Plan) -> Iterator[Finding]:
     parts = {name for _, model in plan.models for part in mappings(model) for name in part}
     masks = parts & {"mask_head", "panoptic_head", "loss_mask"}  # the last stands in heads of both, such as RTMDet's
     for split in plan.splits:
-        for key, evaluator, _ in plan.evaluators(split):
+        for key, evaluator, views in plan.evaluators(split):
             kind, wanted = name_of(evaluator.get("type")), listed(evaluator.get("metric"))
             for name in wanted if kind in ("CocoMetric", "LVISMetric") else ():
                 if name not in COCO_METRICS:
@@ -172,6 +172,11 @@ def check_metrics(plan: Plan) -> Iterator[Finding]:
                     f"{key}.metric has 'segm', and the model has no head of masks", "Leave it out, or take such a model"
                 )
             if kind == "IoUMetric":
+                # A user's own constructor may name them.
+                stock = [view for view in views if view.kind.__init__.__module__.startswith("mmseg.")]
+                for view in (view for view in stock if not view.classes()):
+                    sentence = f"{view.key} ({view.type_name}) names no classes, which {key} counts by"
+                    yield wrong(sentence, f"Set {view.key}.metainfo=dict(classes=(...))")
                 for name in evaluator.get("iou_metrics") or ():
                     if name not in IOU:
                         yield wrong(f"{key}.iou_metrics has {name!r}; {nearest(str(name), IOU)}")

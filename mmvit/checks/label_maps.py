@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from mmengine.registry import TRANSFORMS
 
-from ..config.datasets import LOADERS, DatasetView
+from ..config.datasets import LOADERS, DatasetView, name_of
 from ..config.parts import class_of, mappings
 from ..data.label_maps import IGNORED, LoadLabelMap
 from ..errors import counted, first_few
@@ -29,6 +29,7 @@ def check_label_maps(plan: Plan) -> Iterator[Finding]:
         if reader is None:
             continue
         meanings[view.key] = labels_of(reader)
+        yield from _shifted(view, reader)
         layout = layout_of(view)
         if fault := _unpaired(reader, view.key, known=bool(layout)):
             yield wrong("label maps", "\n".join([fault, *layout]))
@@ -66,6 +67,18 @@ def _pixels(view: DatasetView, reader: Any, labels: Labels, ignored: set[int]) -
             f"to {len(labels.classes) - 1}: a figure would leave their pixels out",
             f"Correct the files or metainfo.classes{remedy}",
         )
+
+
+def _shifted(view: DatasetView, reader: Any) -> Iterator[Finding]:
+    """Yield a finding for each step that moves labels in another way than its dataset says, at which mmseg stops."""
+    for step in view.steps():
+        given = step.get("reduce_zero_label")
+        if name_of(step.get("type")) == "LoadAnnotations" and given not in (None, reader.reduce_zero_label):
+            yield wrong(
+                "label maps",
+                f"{view.key}: LoadAnnotations has reduce_zero_label={given}, its dataset {reader.reduce_zero_label}",
+                f"Leave it out of the step, and set {view.key}.reduce_zero_label",
+            )
 
 
 def ignored_by(plan: Plan) -> set[int]:

@@ -150,3 +150,13 @@ def test_labels_that_a_users_own_step_may_renumber(tmp_path: Path) -> None:
         registry.register_module(name="RenumberedByAUser", module=type("RenumberedByAUser", (), {}), force=True)
     cfg.val_dataloader.dataset.pipeline = [*cfg.val_dataloader.dataset.pipeline, dict(type="RenumberedByAUser")]
     assert any("labels 7 are none of the 2 classes" in text for text in texts(cfg, ("val",), "doubtful"))
+
+
+def test_a_step_that_moves_labels_in_another_way_than_its_dataset(tmp_path: Path) -> None:
+    cfg = two_classes(tmp_path)
+    (step,) = (step for step in cfg.train_dataloader.dataset.pipeline if step.type.endswith("LoadAnnotations"))
+    step.reduce_zero_label = True
+    told = refused(cfg)
+    assert "train_dataloader.dataset: LoadAnnotations has reduce_zero_label=True, its dataset False" in told
+    step.reduce_zero_label = False
+    check_start(cfg, ("train",))
