@@ -41,7 +41,8 @@ def check_datasets(plan: Plan) -> Iterator[Finding]:
         except ImportError:
             continue  # the check of packages has it
         except Exception as error:
-            if all(path.exists() for _, path in view.paths()):  # of missing ones the check of paths tells
+            told = "unexpected keyword argument" in str(error)  # by the check of options, and of missing paths by theirs
+            if not told and all(path.exists() for _, path in view.paths()):
                 yield wrong(f"{view.key}: {view.type_name} cannot be built: {brief(error)}")
 
 

@@ -82,7 +82,7 @@ def _precision(cfg: Config) -> Iterator[Finding]:
     if "AmpOptimWrapper" in wrappers and not torch.cuda.is_available():
         yield wrong(
             "optim_wrapper.type is AmpOptimWrapper, for which mmengine needs a GPU, and there is none here",
-            "Train with --amp bfloat16, or with --cfg-options optim_wrapper.type=OptimWrapper in full precision",
+            "Train with --amp auto: in bfloat16 where the processor has units for it, else in float32",
         )
 
 

@@ -220,7 +220,7 @@ def test_half_precision_needs_a_gpu(monkeypatch: pytest.MonkeyPatch, inner: bool
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     ((verdict, words),) = found(check_settings, cfg)
     assert (verdict, words[:47]) == ("wrong", "optim_wrapper.type is AmpOptimWrapper, for whic")
-    assert "--amp bfloat16" in words
+    assert "--amp auto" in words
     assert found(check_settings, cfg, "test") == []
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert found(check_settings, cfg) == []
