@@ -38,7 +38,21 @@ def check_evaluators(plan: Plan) -> Iterator[Finding]:
             yield from _several(key, surveys)
         elif file.resolve() != views[0].ann_file.resolve():
             yield from _other_file(label, found, *surveys[0])
+        if len(views) == 1:
+            yield from _some_images(plan, key, label, found, *surveys[0])
         yield from _uncounted(label, found)
+
+
+def _some_images(plan: Plan, key: str, label: str, found: Survey, view: DatasetView, predicted: Survey) -> Iterator[Finding]:
+    """Yield a finding for an evaluation of the first images, or of some, by a file that has all."""
+    loader = view.key.partition(".")[0]
+    batches = entry_of(plan.config, f"{loader}.num_batch_per_epoch")
+    option = f"{view.key}.indices" if view.config.get("indices") is not None else f"{loader}.num_batch_per_epoch"
+    images = set(predicted.ids[: batches * (entry_of(plan.config, f"{loader}.batch_size") or 1)] if batches else predicted.ids)
+    missed = [number for number in found.ids if number not in images]
+    if missed and (batches or view.config.get("indices") is not None):
+        sentence = f"{label}: {option} leaves out {len(missed)} of its {len(found.ids)} images, whose objects count as missed"
+        yield wrong(sentence, f"Measure all, or set {key}.ann_file=None, for the objects of the images that are read")
 
 
 def _uncounted(label: str, found: Survey) -> Iterator[Finding]:
@@ -46,6 +60,8 @@ def _uncounted(label: str, found: Survey) -> Iterator[Finding]:
     if count:
         sentence = f"{label}: {count} annotations have no iscrowd (ids {first_few(ids)}), which evaluation needs"
         yield wrong(f"{sentence} and training does not", 'Write "iscrowd": 0 into each')
+    for name in found.mixed:
+        yield wrong(f"{label}: some ids of its {name} are numbers and some text, which evaluation cannot sort", "Write numbers")
     count, ids = found.uncounted
     if count:
         yield wrong(
@@ -146,7 +162,7 @@ def check_metrics(plan: Plan) -> Iterator[Finding]:
     parts = {name for _, model in plan.models for part in mappings(model) for name in part}
     masks = parts & {"mask_head", "panoptic_head", "loss_mask"}  # the last stands in heads of both, such as RTMDet's
     for split in plan.splits:
-        for key, evaluator, _ in plan.evaluators(split):
+        for key, evaluator, views in plan.evaluators(split):
             kind, wanted = name_of(evaluator.get("type")), listed(evaluator.get("metric"))
             for name in wanted if kind in ("CocoMetric", "LVISMetric") else ():
                 if name not in COCO_METRICS:
@@ -156,6 +172,12 @@ def check_metrics(plan: Plan) -> Iterator[Finding]:
                     f"{key}.metric has 'segm', and the model has no head of masks", "Leave it out, or take such a model"
                 )
             if kind == "IoUMetric":
+                from mmseg.datasets import BaseSegDataset
+
+                plain = [view for view in views if view.kind.__init__ is BaseSegDataset.__init__]  # others may name them
+                for view in (view for view in plain if not view.classes()):
+                    sentence = f"{view.key} ({view.type_name}) names no classes, which {key} counts by"
+                    yield wrong(sentence, f"Set {view.key}.metainfo=dict(classes=(...))")
                 for name in evaluator.get("iou_metrics") or ():
                     if name not in IOU:
                         yield wrong(f"{key}.iou_metrics has {name!r}; {nearest(str(name), IOU)}")

@@ -96,7 +96,7 @@ def source_of(view: DatasetView, found: Survey | None) -> Source | None:
         return coco_source(view, found, partial(open_one, load, None, 0))
     if (reader := view.label_map_reader()) is not None:
         labels, load_labels = labels_of(reader), reader_of(view, LoadLabelMap, LOADERS)
-        entries: list[Entry] = [(entry, {}) for entry in reader.load_data_list()]
+        entries: list[Entry] = [(entry, {}) for entry in view.chosen(reader.load_data_list())]
         return Source(entries, partial(open_one, load, load_labels, len(labels.classes)), labels)
     return None
 
@@ -108,9 +108,9 @@ def coco_source(view: DatasetView, found: Survey, open_one: Callable[[Entry], Op
     masks: dict[Hashable, dict[Hashable, Any]] = defaultdict(dict)
     for place in np.flatnonzero(reasons(table_of(content), classes) < 0).tolist() if view.reads_masks else ():
         masks[listed[place]["image_id"]][listed[place]["id"]] = listed[place]["segmentation"]
-    total = len(found.names)
-    summary = f"{found.targets} of {len(listed)} are used, {total - found.images} of {total} images have none"
-    if crowds := sum(bool(entry.get("iscrowd")) for entry in listed):
+    total, taken = len(found.names), set(found.ids)
+    summary = f"{found.targets} of {found.annotations} are used, {total - found.images} of {total} images have none"
+    if crowds := sum(bool(entry.get("iscrowd")) for entry in listed if entry["image_id"] in taken):
         summary += f", {crowds} are crowds, which are ignored"
     if not view.for_training:  # the check of annotations says it of those
         counts = np.array([found.boxes.get(name, 0) for name in classes])
@@ -121,6 +121,7 @@ def coco_source(view: DatasetView, found: Survey, open_one: Callable[[Entry], Op
             masks.get(image["id"], {}),
         )
         for image in content["images"]
+        if image["id"] in taken
     ]
     return Source(entries, open_one, summary=summary)
 

@@ -4,9 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..config.datasets import LOADERS, DatasetView
+import numpy as np
+from mmengine.registry import TRANSFORMS
+
+from ..config.datasets import LOADERS, DatasetView, name_of
+from ..config.parts import class_of, mappings
 from ..data.label_maps import IGNORED, LoadLabelMap
-from ..errors import first_few
+from ..errors import counted, first_few
 from .annotations import files_below
 from .findings import Finding, doubtful, wrong
 from .paths import layout_of
@@ -25,17 +29,18 @@ def check_label_maps(plan: Plan) -> Iterator[Finding]:
         if reader is None:
             continue
         meanings[view.key] = labels_of(reader)
+        yield from _shifted(view, reader)
         layout = layout_of(view)
         if fault := _unpaired(reader, view.key, known=bool(layout)):
             yield wrong("label maps", "\n".join([fault, *layout]))
         else:
-            yield from _pixels(view, reader, meanings[view.key])
+            yield from _pixels(view, reader, meanings[view.key], ignored_by(plan))
         yield from _left_aside(view, reader)
     yield from _disagreement(meanings)
 
 
-def _pixels(view: DatasetView, reader: Any, labels: Labels) -> Iterator[Finding]:
-    load, entries = reader_of(view, LoadLabelMap, LOADERS), reader.load_data_list()
+def _pixels(view: DatasetView, reader: Any, labels: Labels, ignored: set[int]) -> Iterator[Finding]:
+    load, entries = reader_of(view, LoadLabelMap, LOADERS), view.chosen(reader.load_data_list())
     where = f"label maps of {Path(reader.data_prefix['seg_map_path'])} ({view.key}.data_prefix.seg_map_path)"
     if lossy := next((entry["seg_map_path"] for entry in sampled(entries) if is_lossy(entry["seg_map_path"])), None):
         yield wrong(
@@ -50,6 +55,43 @@ def _pixels(view: DatasetView, reader: Any, labels: Labels) -> Iterator[Finding]
         fault = None if counts[:IGNORED].any() else "all pixels are ignored (255): every figure is nan, and none is the best"
     if fault and counts.any():
         yield wrong("label maps", f"{where}: {fault}")
+    # Before a training the first batches tell; a validation may be hours away.
+    classes = max(len(labels.classes), 2)  # one class: background and foreground
+    strange = [label for label in np.flatnonzero(counts).tolist() if label >= classes and label not in ignored]
+    if strange and labels.classes and not view.for_training:
+        shift = " (in the files each is one more: reduce_zero_label)" if labels.reduced else ""
+        remedy = "" if labels.reduced else ", or set reduce_zero_label=True where 0 is no class"
+        yield (wrong if _stock(view) else doubtful)(
+            "label maps",
+            f"{where}: labels {first_few(strange)}{shift} are none of the {counted(len(labels.classes), 'class')}, which are 0 "
+            f"to {len(labels.classes) - 1}: a figure would leave their pixels out",
+            f"Correct the files or metainfo.classes{remedy}",
+        )
+
+
+def _shifted(view: DatasetView, reader: Any) -> Iterator[Finding]:
+    """Yield a finding for each step that moves labels in another way than its dataset says, at which mmseg stops."""
+    for step in view.steps():
+        given = step.get("reduce_zero_label")
+        if name_of(step.get("type")) == "LoadAnnotations" and given not in (None, reader.reduce_zero_label):
+            yield wrong(
+                "label maps",
+                f"{view.key}: LoadAnnotations has reduce_zero_label={given}, its dataset {reader.reduce_zero_label}",
+                f"Leave it out of the step, and set {view.key}.reduce_zero_label",
+            )
+
+
+def ignored_by(plan: Plan) -> set[int]:
+    """Return the labels that are ignored: 255, and those that heads and metrics name."""
+    heads = [part for _, model in plan.models for part in mappings(model)]
+    metrics = [part for split in plan.splits for _, part, _ in plan.evaluators(split)]
+    return {IGNORED, *(part["ignore_index"] for part in (*heads, *metrics) if isinstance(part.get("ignore_index"), int))}
+
+
+def _stock(view: DatasetView) -> bool:
+    """Return whether all steps of a pipeline are known to leave the numbers of classes as they are."""
+    kinds = [class_of(step, TRANSFORMS, view.scope) for step in view.steps() if "type" in step]
+    return all(kind is not None and kind.__module__.startswith(("mmcv.", "mmdet.", "mmseg.", "mmvit.")) for kind in kinds)
 
 
 def is_lossy(path: str) -> bool:

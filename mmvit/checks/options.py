@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.registry import (
     DATA_SAMPLERS,
     DATASETS,
@@ -25,7 +26,7 @@ from mmengine.registry import (
 )
 from torch.utils.data import DataLoader
 
-from ..config.datasets import SPLITS, datasets_of
+from ..config.datasets import SPLITS, DatasetView, datasets_of
 from ..config.parts import class_of, is_ours, parts_of
 from ..errors import nearest
 from .findings import Finding, wrong
@@ -35,6 +36,17 @@ MARKS = ("type", "_scope_", "_delete_", "priority")  # mmengine removes these be
 TAKEN_OUT = ("bg_cls_weight",)  # DETR's head removes it from its loss
 CLOSED = ("mmengine.hooks.checkpoint_hook",)  # modules of classes whose `**kwargs` take no other names
 PASSED_ON = ("mmengine.runner", "mmengine.optim.scheduler", "mmvit.engine.loops", "mmvit.engine.checkpoints")
+DATA = ("mmdet.datasets", "mmseg.datasets")
+# Options of datasets, their types, and what messages say of these.
+TYPES: dict[str, tuple[type, str]] = {
+    "ann_file": (str, "one file. For several write a ConcatDataset with a dataset for each"),
+    "data_root": (str, "a folder"),
+    "data_prefix": (
+        Mapping,
+        "a dict of folders, such as dict(img='train/') or dict(img_path=..., seg_map_path=...)",
+    ),
+    "metainfo": (Mapping, "a dict, such as dict(classes=(...))"),
+}
 # Options that are tuples of names: in a string each letter would count as a name, and every class name inside it.
 TUPLES = ("classes", "thing_classes", "stuff_classes", "meta_keys", "iou_metrics")
 
@@ -45,6 +57,8 @@ def check_options(plan: Plan) -> Iterator[Finding]:
     models = (part for key, model in plan.models for part in _built_of_model(model, key))
     for key, part, registry in chain(_built_of_run(cfg), _built_of_data(cfg), models):
         yield from _unknown(key, part, registry)
+    for view in datasets_of(cfg, SPLITS):
+        yield from _types(view)
     yield from _loaders(cfg)
     yield from _strings(dict(cfg.items()))
     yield from _pretrained(cfg.get("model"))
@@ -110,7 +124,7 @@ def _unknown(key: str, part: Mapping[str, Any], registry: Registry) -> Iterator[
 def options_of(kind: type) -> list[str] | None:
     """Return the names of the options of a class; None if its constructor does not name them all.
 
-    The constructors in `PASSED_ON` pass other options to the next class.
+    The constructors in `PASSED_ON`, and of datasets in `DATA`, pass other options to the next class.
     """
     names: list[str] = []
     for base in kind.__mro__:
@@ -120,9 +134,23 @@ def options_of(kind: type) -> list[str] | None:
         names += [entry.name for entry in parameters if entry.kind in (entry.POSITIONAL_OR_KEYWORD, entry.KEYWORD_ONLY)]
         if base.__module__ in CLOSED or not any(entry.kind is entry.VAR_KEYWORD for entry in parameters):
             return [name for name in dict.fromkeys(names) if name != "self"]
-        if not base.__module__.startswith(PASSED_ON):
+        if not (base.__module__.startswith(PASSED_ON) or (base.__module__.startswith(DATA) and issubclass(base, BaseDataset))):
             return None
     return None
+
+
+def _types(view: DatasetView) -> Iterator[Finding]:
+    """Yield a finding for each option of a dataset of another type, and for names of classes that are no longer read."""
+    kind = class_of(view.config, DATASETS, view.scope)
+    if kind is None or not issubclass(kind, BaseDataset):
+        return
+    for name, (expected, words) in TYPES.items():
+        value = view.config.get(name)
+        if value is not None and not isinstance(value, (expected, Path) if expected is str else expected):
+            yield wrong("options", f"{view.key}.{name} is {value!r}, expected {words}")
+    given = view.config.get("metainfo")
+    if isinstance(given, Mapping) and "CLASSES" in given and "classes" not in given:
+        yield wrong("options", f"{view.key}.metainfo has CLASSES, which mmdet and mmseg no longer read", "Write classes=(...)")
 
 
 def _loaders(cfg: Config) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Check of training data in other formats than COCO's and label maps: what a dataset of any type gives to learn from."""
+"""Checks of datasets of any type: whether they can be built, and what those in other formats give to learn from."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from defusedxml import ElementTree
+from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 from ..config.datasets import DatasetView, is_remote
@@ -18,6 +19,7 @@ from .findings import Finding, brief
 from .plan import Plan
 
 PICKLES = (".pkl", ".pickle")
+TOOLKITS = ("mmdet.", "mmseg.", "mmengine.")
 SLOW = ("CrowdHumanDataset", "WIDERFaceDataset")
 SEARCHED = 20  # XML files in which unknown names are looked for
 
@@ -25,6 +27,23 @@ ok = partial(Finding, "ok", "annotations")
 wrong = partial(Finding, "wrong", "annotations")
 doubtful = partial(Finding, "doubtful", "annotations")
 not_checked = partial(Finding, "not checked", "annotations")
+
+
+def check_datasets(plan: Plan) -> Iterator[Finding]:
+    """Build the datasets of mmdet and mmseg without reading data; report those that cannot be built."""
+    for view in plan.datasets:
+        first = next((base for base in getattr(view.kind, "__mro__", ()) if "__init__" in vars(base)), object)
+        if not issubclass(view.kind, BaseDataset) or not first.__module__.startswith(TOOLKITS):
+            continue  # it may read files as soon as it is built
+        try:
+            with redirect_stdout(StringIO()):
+                DATASETS.build(dict(view.config, pipeline=[], lazy_init=True))
+        except ImportError:
+            continue  # the check of packages has it
+        except Exception as error:
+            told = "unexpected keyword argument" in str(error)  # by the check of options, and of missing paths by theirs
+            if not told and all(path.exists() for _, path in view.paths()):
+                yield wrong(f"{view.key}: {view.type_name} cannot be built: {brief(error)}")
 
 
 def check_other_data(plan: Plan) -> Iterator[Finding]:
@@ -59,7 +78,7 @@ def _read(view: DatasetView) -> Iterator[Finding]:
     try:
         with redirect_stdout(StringIO()):  # pycocotools, and bars
             dataset = DATASETS.build(dict(settings, pipeline=[], lazy_init=True))
-            entries = dataset.load_data_list()
+            entries = view.chosen(dataset.load_data_list())
     except ImportError as error:
         yield not_checked(f"{view.key}: {brief(error)}")  # the check of packages has it
     except Exception as error:

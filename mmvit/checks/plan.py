@@ -70,11 +70,12 @@ class Plan:
                     yield key, evaluator, [view for view in views if view.is_coco and view.reads_boxes]
 
     def survey(self, view: DatasetView, file: Path | None = None, label: str = "") -> Survey:
-        """Return the survey of a dataset's annotation file, or of another `file` as this dataset would read it.
+        """Return the survey of a dataset's annotation file, or of a whole `file` as this dataset would read it.
 
         Raises:
             InputError: the file cannot be used.
         """
+        indices = None if file else view.config.get("indices")
         file, label = file or view.ann_file, label or view.label
         reading = Reading(
             classes=tuple(view.classes()),
@@ -82,6 +83,8 @@ class Plan:
             masks=view.reads_masks,
             annotated=view.loads_annotations and not view.key.startswith("test_"),
             least_side=view.least_side,
+            full=view.leaves_out_empty,
+            indices=indices if indices is None or isinstance(indices, int) else tuple(indices),
         )
         key = (file.resolve(), reading)
         if key not in self.found:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
@@ -42,7 +43,7 @@ def check_settings(plan: Plan) -> Iterator[Finding]:
         yield from check(plan)
     if "train" not in plan.splits:
         return
-    for check_config in (_rate, schedule_faults, _saving, _frozen, _ignored):
+    for check_config in (_rate, _precision, schedule_faults, _saving, _frozen, _ignored):
         yield from check_config(plan.config)
     yield from _same_data(plan)
 
@@ -74,6 +75,15 @@ def _impossible(plan: Plan) -> Iterator[Finding]:
 def _rate(cfg: Config) -> Iterator[Finding]:
     if entry_of(cfg, "optim_wrapper.optimizer.lr") == 0:
         yield wrong("optim_wrapper.optimizer.lr is 0: nothing learns")
+
+
+def _precision(cfg: Config) -> Iterator[Finding]:
+    wrappers = {name_of(part.get("type")) for part in mappings(cfg.get("optim_wrapper"))}
+    if "AmpOptimWrapper" in wrappers and not torch.cuda.is_available():
+        yield wrong(
+            "optim_wrapper.type is AmpOptimWrapper, for which mmengine needs a GPU, and there is none here",
+            "Train with --amp auto: in bfloat16 where the processor has units for it, else in float32",
+        )
 
 
 def schedule_faults(cfg: Config, per_epoch: int | None = None) -> Iterator[Finding]:

@@ -4,16 +4,18 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..config.datasets import chosen
 from ..data import annotations
 from ..data.coco import LOST, PARTIAL, REASONS, Columns, Table, reasons, state_of, table_of
 from ..data.files import write_whole
+from ..errors import InputError
 from ..version import __version__
 from .plausible import contradictions
 
@@ -22,7 +24,8 @@ LOST_MASKS = "masks of which nothing can be drawn: RLEs without size or counts, 
 CACHED_FROM = 8 << 20  # bytes; smaller files are read as fast as a cache
 LISTED = 6  # ids that are kept of a long list, one more than a message shows
 KEPT = 32  # surveys in the cache
-FORMAT = 4  # of a cached survey; raise it when what a survey says changes
+LEFT_OUT = -2  # place of an image that is not taken
+FORMAT = 5  # of a cached survey; raise it when what a survey says changes
 
 
 @dataclass
@@ -39,6 +42,7 @@ class Survey:
         crowded: the largest number of objects in an image, and its name.
         odd: sentences about values that are implausible together.
         wrong: sentences about values that are certainly wrong.
+        mixed: lists (images, categories) of which some ids are numbers and others text.
     """
 
     names: list[str]
@@ -54,6 +58,7 @@ class Survey:
     crowded: tuple[int, str] = (0, "")
     odd: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    mixed: list[str] = field(default_factory=list)
 
     @property
     def targets(self) -> int:
@@ -70,6 +75,8 @@ class Reading:
         masks: whether the pipeline loads masks.
         annotated: whether the file must have annotations.
         least_side: length in pixels that the shorter side of an image needs, or the image is left out.
+        full: whether images without objects of the classes are left out.
+        indices: which of these images are taken; None for all.
     """
 
     classes: Sequence[str]
@@ -77,6 +84,8 @@ class Reading:
     masks: bool
     annotated: bool
     least_side: float = 0
+    full: bool = False
+    indices: int | tuple[int, ...] | None = None
 
 
 def survey(path: Path, label: str, reading: Reading) -> Survey:
@@ -94,7 +103,7 @@ def survey(path: Path, label: str, reading: Reading) -> Survey:
             return Survey(**json.loads(place.read_text(encoding="utf-8")))
     with annotations.without_collector():
         table = read_table(path, label, reading)
-    found = _summary(table, reading)
+    found = _summary(_taken(table, reading), reading)
     if place is not None:
         with suppress(OSError):  # the next run reads the annotation file again
             _remember(place, found)
@@ -119,8 +128,36 @@ def read_table(path: Path, label: str, reading: Reading) -> Table:
     return table
 
 
+def _taken(table: Table, reading: Reading) -> Table:
+    """Return the table of the images that a dataset takes: `indices` counts those that its filter leaves.
+
+    Raises:
+        InputError: `indices` has the number of no image, or leaves none.
+    """
+    if reading.indices is None:
+        return table
+    columns, left = table.columns, table.sizes.min(axis=1) >= reading.least_side
+    if reading.full and columns is not None:
+        wanted = np.array([name in reading.classes for name in table.categories] + [False])
+        left &= np.isin(np.arange(len(left)), columns.image[wanted[columns.category]])
+    places = sorted({*chosen(np.flatnonzero(left).tolist(), reading.indices)})
+    if not places:
+        raise InputError(f"indices={reading.indices} leaves no image of {len(table.ids)}. Take it out, or name more")
+    if columns is not None:
+        moved = np.full(len(left) + 1, LEFT_OUT)
+        moved[[*places, -1]] = [*range(len(places)), -1]  # -1 stays the image of strays
+        columns = replace(columns, image=moved[columns.image])
+        rows = np.flatnonzero(columns.image != LEFT_OUT)
+        ids = [columns.ids[row] for row in rows.tolist()]
+        columns = Columns(ids, *(getattr(columns, entry.name)[rows] for entry in fields(columns)[1:]))
+    names, numbers = ([listed[place] for place in places] for listed in (table.names, table.ids))
+    return Table(names, numbers, table.sizes[places], table.categories, table.category_ids, columns)
+
+
 def _summary(table: Table, reading: Reading) -> Survey:
     found = Survey(table.names, table.ids, table.categories)
+    lists = dict(images=table.ids, categories=table.category_ids)
+    found.mixed = [name for name, ids in lists.items() if len({isinstance(number, str) for number in ids}) > 1]
     columns = table.columns
     if columns is None:
         return found

@@ -21,7 +21,7 @@ from .label_maps import check_label_maps
 from .losses import check_losses, check_rewards
 from .model import check_forward, check_model
 from .options import check_options
-from .others import check_other_data
+from .others import check_datasets, check_other_data
 from .paths import check_paths
 from .pipelines import check_packages, check_sizes, check_views
 from .plan import Plan
@@ -59,6 +59,7 @@ CHECKS = (
     Check("pipeline", check_sizes),
     Check("pipeline", check_views),
     Check("data", check_paths),
+    Check("annotations", check_datasets),
     Check("annotations", check_annotations),
     Check("annotations", check_same_classes),
     Check("annotations", check_targets),

@@ -1,6 +1,6 @@
 """A dataset's part of a config, and the questions that one asks of it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -63,6 +63,11 @@ class DatasetView:
     def least_side(self) -> float:
         """The length in pixels that the shorter side of an image needs, or mmdet leaves it out in training."""
         return 0 if self.config.get("test_mode") else entry_of(self.config, "filter_cfg.min_size") or 0
+
+    @property
+    def leaves_out_empty(self) -> bool:
+        """Whether mmdet leaves out images without objects in training."""
+        return not self.config.get("test_mode") and bool(entry_of(self.config, "filter_cfg.filter_empty_gt"))
 
     @cached_property
     def kind(self) -> Any:
@@ -148,6 +153,10 @@ class DatasetView:
             )
         return classes
 
+    def chosen(self, images: Sequence[Any]) -> Sequence[Any]:
+        """Return the images that `indices` leaves of all; see `chosen`."""
+        return chosen(images, self.config.get("indices"))
+
     def steps(self) -> Iterator[Mapping[str, Any]]:
         """Yield the steps of the pipeline, including those nested in test-time augmentation."""
         return mappings(self.config.get("pipeline"))
@@ -179,6 +188,23 @@ def metainfo_of(dataset: Any) -> Mapping[str, Any]:
     """Return what a built dataset tells of its classes; of a ConcatDataset whose parts differ, what the first does."""
     found = getattr(dataset, "metainfo", None) or {}
     return found[0] if isinstance(found, list | tuple) else found
+
+
+def chosen(images: Sequence[Any], indices: int | Sequence[int] | None) -> Sequence[Any]:
+    """Return the images that mmengine's `indices` leaves: the first, the last (a negative number), or those of a list.
+
+    Raises:
+        InputError: the list has the number of no image.
+    """
+    if indices is None:
+        return images
+    if isinstance(indices, int):
+        return images[:indices] if indices >= 0 else images[indices:]
+    if beyond := [index for index in indices if not -len(images) <= index < len(images)]:
+        raise InputError(
+            f"indices has {first_few(beyond)}, and the dataset {len(images)} images: expected 0 to {len(images) - 1}"
+        )
+    return [images[index] for index in indices]
 
 
 def name_of(kind: Any) -> str:

@@ -43,9 +43,11 @@ class Axis:
         return 1.0 if not self.old or self.old <= self.warm else (self.new - self.new_warm) / (self.old - self.warm)
 
     def point(self, place: float) -> int:
+        """Return the new position of a place; what lay before the end stays before it, where something can still happen."""
         if place <= self.warm:
             return round(place * self.new_warm / self.warm) if self.warm else 0
-        return self.new_warm + round((place - self.warm) * self.factor)
+        new = self.new_warm + round((place - self.warm) * self.factor)
+        return min(new, max(self.new - 1, 1)) if self.old and place < self.old else new
 
     def duration(self, length: float) -> int:
         return max(1, round(length * self.factor))
@@ -137,7 +139,8 @@ def _stretched(part: Any, axes: Mapping[bool, Axis]) -> Any:
     changes: dict[str, Any] = {name: axis.point(part[name]) for name in POINTS if part.get(name, ENDLESS) < ENDLESS}
     changes |= {name: axis.duration(part[name]) for name in DURATIONS if part.get(name)}
     if "milestones" in part:
-        changes["milestones"] = sorted({max(1, axis.point(old)) for old in part["milestones"]})
+        # At a place that is there twice, mmengine lowers the rate twice.
+        changes["milestones"] = sorted(max(1, axis.point(old)) for old in part["milestones"])
     if "periods" in part:
         changes["periods"] = [axis.duration(old) for old in part["periods"]]
     new = {**part, **changes}
@@ -182,6 +185,8 @@ def _change(part: Any, name: str, moved: Any, prefix: str) -> Iterator[str]:
 def _steps_an_epoch(cfg: Config) -> tuple[int | None, str]:
     """Return the iterations of a pass over the training's images; None and the reason if these cannot be counted."""
     loader: Any = cfg.get("train_dataloader") or {}
+    if loader.get("num_batch_per_epoch"):
+        return loader["num_batch_per_epoch"], ""
     if not isinstance(loader.get("batch_size"), int):
         return None, "train_dataloader.batch_size is not given"
     from mmengine.registry import DATASETS  # torch, which --help does without

@@ -1,6 +1,7 @@
 """Short options of a training: each is a field, whose function changes the entries of a config that belong together."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from inspect import signature
 from pathlib import Path
@@ -96,8 +97,7 @@ def _takes(part: Any, name: str, scope: str | None) -> bool:
 
 def set_patience(cfg: Config, patience: int) -> str:
     saving = entry_of(cfg, "default_hooks.checkpoint") or {}
-    metric = saving.get("save_best")
-    metric = metric[0] if isinstance(metric, list | tuple) and metric else metric
+    metric, rule = (next(iter(listed(saving.get(name))), None) for name in ("save_best", "rule"))  # of several, the first
     if not cfg.get("val_dataloader"):
         raise InputError(
             f"--patience: {cfg.filename} has no validation (val_dataloader), whose figures would tell when to stop"
@@ -108,8 +108,11 @@ def set_patience(cfg: Config, patience: int) -> str:
             f"such as --cfg-options default_hooks.checkpoint.save_best={METRICS.get(cfg.get('default_scope'), 'NAME')}"
         )
     hook = dict(type="EarlyStoppingHook", monitor=metric, patience=patience, min_delta=LEAST_GAIN)
-    if saving.get("rule"):
-        hook["rule"] = saving["rule"]
+    from mmengine.hooks import CheckpointHook  # torch, which --help does without
+
+    keys = {name: saving[name] for name in ("greater_keys", "less_keys") if name in saving}
+    with suppress(ValueError):  # nobody knows which is better, and the checks of a run name the checkpoint's rule
+        hook["rule"] = CheckpointHook(save_best=metric, rule=rule, **keys).rules[0]
     others = [other for other in cfg.get("custom_hooks") or () if other.get("type") != "EarlyStoppingHook"]
     cfg.custom_hooks = [*others, hook]
     return f"EarlyStoppingHook ends the training after {patience} validations without a better {metric}"

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-IGNORE = "annotations with ignore=1, which COCO's files do not have: an evaluation ignores them, too"
+IGNORE = (
+    "annotations with ignore=1, which pycocotools does not read: an evaluation by a file counts them as objects to find. "
+    "iscrowd=1 leaves them out of both"
+)
 THIN = "boxes less than a pixel wide or high, zero and negative sizes included"
 OUTSIDE = "boxes outside of their image"
 FLAT = "areas that are not above zero"
@@ -27,7 +30,7 @@ class Columns:
         bbox: (N, 4), x, y, width, height in pixels.
         area: (N,), square pixels.
         crowd, ignore: (N,), booleans.
-        bare: (N,), whether `iscrowd` is missing.
+        bare: (N,), whether `iscrowd` is missing or null.
         mask: (N,), WHOLE, PARTIAL or LOST; WHOLE where masks are not read.
     """
 
@@ -44,7 +47,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Table:
-    """A file without faults: file names, ids and sizes (N, 2: width, height) of its images, and names of its categories.
+    """A file without faults: file names, ids and sizes (N, 2: width, height) of its images, names and ids of its categories.
 
     Its columns are None if the annotations were not read.
     """
@@ -53,6 +56,7 @@ class Table:
     ids: list[Hashable]
     sizes: np.ndarray
     categories: list[str]
+    category_ids: list[Hashable]
     columns: Columns | None
 
 
@@ -81,11 +85,12 @@ def table_of(content: Mapping[str, Any], boxes: bool = True) -> Table:
             np.array([entry["area"] for entry in entries], dtype=float),
             np.array([bool(entry.get("iscrowd")) for entry in entries], dtype=bool),
             np.array([bool(entry.get("ignore")) for entry in entries], dtype=bool),
-            np.array(["iscrowd" not in entry for entry in entries], dtype=bool),
+            np.array([entry.get("iscrowd") is None for entry in entries], dtype=bool),
             np.full(len(entries), WHOLE, np.int8),
         )
     names, ids = [image["file_name"] for image in images], [image["id"] for image in images]
-    return Table(names, ids, sizes, [entry["name"] for entry in categories], columns)
+    kinds, numbers = [entry["name"] for entry in categories], [entry["id"] for entry in categories]
+    return Table(names, ids, sizes, kinds, numbers, columns)
 
 
 def reasons(table: Table, classes: Sequence[str]) -> np.ndarray:

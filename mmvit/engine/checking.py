@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
+from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from ..checks.findings import Finding, doubtful, wrong
 from ..checks.settings import schedule_faults, vain_keys
 from ..checks.table import require
-from ..errors import InputError, nearest
+from ..errors import InputError, counted, nearest
 from ..registry import HOOKS
 from .models import unwrapped
 from .results import number_of
@@ -64,9 +65,10 @@ def best_faults(name: str, metrics: Mapping[str, Any]) -> Iterator[Finding]:
 
 @HOOKS.register_module()
 class CheckLabelsHook(Hook):
-    """Hook that compares the labels of each training batch with the classes of the model; 0.2 ms for 512 x 512 pixels.
+    """Hook that compares the labels of each batch with the classes; 0.2 ms for 512 x 512 pixels.
 
-    It looks at the batch as the data loader returns it, on the CPU.
+    In a training these are the model's, in a validation or test of a segmenter those of the data, which its figures count. It
+    looks at the batch as the data loader returns it, on the CPU.
     """
 
     def __init__(self) -> None:
@@ -84,18 +86,18 @@ class CheckLabelsHook(Hook):
         else:
             self.boxes = min(_box_classes(model), default=None)
 
+    before_val = before_test = before_train
+
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         """Check a batch of samples in a list, as mmdet and mmseg make them; ignore others.
 
         Raises:
             InputError: a label that the model has no class for, or a detector's image without boxes.
         """
-        samples = data_batch.get("data_samples") if isinstance(data_batch, dict) else None
-        for sample in samples if isinstance(samples, Sequence) else ():
+        for sample in _samples(data_batch):
             if self.pixels is not None and "gt_sem_seg" in sample:
-                wrong = strangers(sample.gt_sem_seg.data, self.pixels, self.ignored)
-                if wrong:
-                    raise InputError(_of_pixels(sample, wrong, self.pixels, self.ignored))
+                of_model = f"the model has {counted(self.pixels, 'class')} (model.decode_head.num_classes)"
+                _check_pixels(sample, self.pixels, of_model, self.ignored)
             if self.boxes is not None and "gt_instances" in sample:
                 if "labels" not in sample.gt_instances:
                     raise InputError(
@@ -106,8 +108,37 @@ class CheckLabelsHook(Hook):
                 if wrong:
                     raise InputError(_of_boxes(sample, wrong, self.boxes))
 
+    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
+        """Check a batch whose pixels will be measured: mmseg's metrics leave out those of no class, which raises the figures.
 
-def strangers(labels: Tensor, classes: int, ignored: int | None = None) -> list[int]:
+        Raises:
+            InputError: a label that the data have no class for.
+        """
+        self._check_measured(runner.val_loop.evaluator, data_batch)
+
+    def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
+        """Check a batch like `before_val_iter`."""
+        self._check_measured(runner.test_loop.evaluator, data_batch)
+
+    def _check_measured(self, evaluator: Evaluator, batch: Any) -> None:
+        classes = len((evaluator.dataset_meta or {}).get("classes") or ())
+        if self.pixels is None or not classes:
+            return
+        ignored = {self.ignored, *(metric.ignore_index for metric in evaluator.metrics if hasattr(metric, "ignore_index"))}
+        for sample in _samples(batch):
+            if "gt_sem_seg" in sample:
+                of_data = f"the data have {counted(classes, 'class')} (metainfo.classes), and a figure would leave them out"
+                _check_pixels(sample, max(classes, 2), of_data, *sorted(ignored))  # one class: background and foreground
+
+
+def _samples(batch: Any) -> Iterator[Any]:
+    """Yield the samples of a batch, and those of its views in test-time augmentation."""
+    found = batch.get("data_samples") if isinstance(batch, dict) else None
+    for sample in found if isinstance(found, Sequence) else ():
+        yield from sample if isinstance(sample, Sequence) else [sample]
+
+
+def strangers(labels: Tensor, classes: int, *ignored: int) -> list[int]:
     """Return the distinct labels that are neither below the number of classes nor ignored."""
     if not labels.numel():
         return []
@@ -118,8 +149,8 @@ def strangers(labels: Tensor, classes: int, ignored: int | None = None) -> list[
     if least >= 0 and most <= 255:
         values = values.astype(np.uint8)  # an eighth of the memory for what follows
     outside = (values < 0) | (values >= classes)
-    if ignored is not None:
-        outside &= values != ignored
+    for number in ignored:
+        outside &= values != number
     return np.unique(values[outside]).tolist() if outside.any() else []
 
 
@@ -143,15 +174,18 @@ def _box_classes(model: nn.Module) -> Iterator[int]:
             yield classes
 
 
-def _of_pixels(sample: Any, wrong: list[int], classes: int, ignored: int) -> str:
+def _check_pixels(sample: Any, classes: int, owner: str, *ignored: int) -> None:
+    wrong = strangers(sample.gt_sem_seg.data, classes, *ignored)
+    if not wrong:
+        return
     if sample.get("reduce_zero_label"):
         shift, remedy = " (in the file each is one more: reduce_zero_label)", "Correct"
     else:
         remedy = "Where 0 is no class in the files and 1 is the first, set reduce_zero_label=True for the dataset; else correct"
         shift = ""
-    return (
-        f"label map {sample.get('seg_map_path')} of image {sample.get('img_path')}: labels {wrong}{shift}, but the model has "
-        f"{classes} classes (model.decode_head.num_classes). Expected 0 to {classes - 1}, or {ignored} for what is ignored. "
+    raise InputError(
+        f"label map {sample.get('seg_map_path')} of image {sample.get('img_path')}: labels {wrong}{shift}, but {owner}. "
+        f"Expected 0 to {classes - 1}, or {' or '.join(map(str, ignored))} for what is ignored. "
         f"{remedy} the files, or the dataset's metainfo.classes and num_classes of all heads"
     )
 

@@ -44,20 +44,10 @@ def labelled_images(dataset: DatasetView) -> list[LabelledImage]:
     reader = dataset.label_map_reader()
     if reader is None:
         raise InputError(f"{dataset.key} is {dataset.type_name}: expected one of mmseg's, with its files on this machine")
-    images = [LabelledImage(entry["img_path"], entry) for entry in _chosen(reader.load_data_list(), dataset)]
+    images = [LabelledImage(entry["img_path"], entry) for entry in dataset.chosen(reader.load_data_list())]
     if not images:
         raise InputError(f"{dataset.key}: there are no images in {dataset.root}")
     return images
-
-
-def _chosen(images: list[Any], dataset: DatasetView) -> list[Any]:
-    """Return the images that mmengine's `indices` leave: the first, the last (a negative number), or those of a list."""
-    indices = dataset.config.get("indices")
-    if indices is None:
-        return images
-    if isinstance(indices, int):
-        return images[:indices] if indices >= 0 else images[indices:]
-    return [images[index] for index in indices]
 
 
 def annotated_objects(dataset: DatasetView, masks: bool, most: int | None = None) -> tuple[list[str], Objects, list[Size]]:
@@ -77,7 +67,7 @@ def annotated_objects(dataset: DatasetView, masks: bool, most: int | None = None
     table = table_of(content)
     assert table.columns is not None
     # Images in the evaluator's order, on which the figures depend where scores are equal; what is not wanted has place -1.
-    chosen = _chosen(list(range(len(table.ids))), dataset)[:most]
+    chosen = dataset.chosen(range(len(table.ids)))[:most]
     order = sorted(chosen, key=lambda at: (isinstance(table.ids[at], str), table.ids[at]))
     places = np.full(len(table.ids) + 1, -1)
     places[order] = range(len(order))

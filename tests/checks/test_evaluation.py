@@ -70,6 +70,20 @@ def test_an_evaluator_with_other_ids(tmp_path: Path) -> None:
     assert "it lacks 1 of the 2 images" in refused(evaluated(tmp_path, other), "val")
 
 
+def test_an_evaluation_of_some_images(cfg: Config) -> None:
+    """The evaluator's file has all: perfect boxes would not reach an AP of 1."""
+    cfg.val_dataloader.dataset.indices = [1]
+    told = refused(cfg, "val")
+    assert "val_dataloader.dataset.indices leaves out 1 of its 2 images, whose objects count as missed" in told
+    assert "set val_evaluator.ann_file=None" in told
+    cfg.val_evaluator.ann_file = None
+    check_start(cfg, ("val",))
+    cfg.test_dataloader.update(num_batch_per_epoch=1, batch_size=1)
+    assert "test_dataloader.num_batch_per_epoch leaves out 1 of its 2 images" in refused(cfg, "test")
+    cfg.test_dataloader.batch_size = 2
+    check_start(cfg, ("test",))
+
+
 def test_several_sets_with_one_evaluator(tmp_path: Path, cfg: Config) -> None:
     (tmp_path / "b.json").write_text(json.dumps(coco()))
     first = cfg.val_dataloader.dataset
@@ -122,7 +136,23 @@ def test_ignored_annotations_are_counted(tmp_path: Path) -> None:
         for text in texts(write(tmp_path, with_annotation(ignore=1)), ("train",), "doubtful")
         if "annotations with ignore=1" in text
     ]
+    assert "an evaluation by a file counts them as objects to find" in told
     assert "1 annotations (ids 7)" in told
+
+
+def test_pycocotools_counts_ignored_objects() -> None:
+    """What the message says is so: ignore is overwritten with iscrowd."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth = COCO()
+    truth.dataset = coco()
+    truth.dataset["annotations"][0]["ignore"] = 1
+    truth.createIndex()
+    evaluation = COCOeval(truth, truth.loadRes([{**truth.dataset["annotations"][1], "score": 0.9}]), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    assert evaluation.eval["precision"][0, :, 0, 0, -1].mean() < 0.6
 
 
 def test_several_sets_are_measured_as_the_message_says(tmp_path: Path, cfg: Config) -> None:

@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from PIL import Image
-from small_datasets import NAMES, coco, refused, texts, write
+from small_datasets import NAMES, coco, refused, segmenter, texts, write
 
 from mmvit.checks.table import check_start
 
@@ -119,3 +119,14 @@ def test_what_is_not_counted_is_said(cfg: Config, options: dict[str, Any], reaso
     cfg.train_dataloader.dataset.update(options)
     told = f"train_dataloader.dataset: what it gives to learn from: {reason}"
     assert told in texts(cfg, ("train",), "not checked")
+
+
+def test_datasets_that_cannot_be_built(tmp_path: Path) -> None:
+    """At which a run would stop with a traceback, after checks that could not look at them."""
+    cfg = segmenter(tmp_path)
+    cfg.model.decode_head.num_classes = 2
+    cfg.train_dataloader.dataset.metainfo = dict(classes=NAMES, palette=[[0, 0, 0]])
+    cfg.val_dataloader.dataset.metainfo = {}
+    told = refused(cfg, "train", "val")
+    assert "train_dataloader.dataset: BaseSegDataset cannot be built: ValueError: palette does not match classes" in told
+    assert "val_dataloader.dataset: BaseSegDataset cannot be built: AssertionError: dataset metainfo `classes` should" in told

@@ -12,7 +12,7 @@ from test_findings import found
 
 from mmvit.checks.doctor import examine
 from mmvit.checks.pipelines import check_views
-from mmvit.checks.settings import schedule_faults, vain_keys
+from mmvit.checks.settings import check_settings, schedule_faults, vain_keys
 from mmvit.checks.table import check_start
 from mmvit.config.parts import build
 from mmvit.demo.recipe import ROOT, apply
@@ -211,3 +211,16 @@ def test_what_the_default_runtime_has_may_be_missing(tmp_path: Path, way: str, n
     assert cfg.default_hooks.visualization.type.endswith("VisualizationHook")
     assert [hook.type for hook in cfg.custom_hooks][-3:] == ["mmvit.ProgressHook", "mmvit.PicturesHook", "mmvit.ResultsHook"]
     assert cfg.resume is False
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_half_precision_needs_a_gpu(monkeypatch: pytest.MonkeyPatch, inner: bool) -> None:
+    cfg, wrapper = own_config("retinanet_pvt_tiny_coco"), dict(type="AmpOptimWrapper", optimizer=dict(type="SGD", lr=0.01))
+    cfg.optim_wrapper = dict(constructor="Some", backbone=wrapper) if inner else wrapper
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    ((verdict, words),) = found(check_settings, cfg)
+    assert (verdict, words[:47]) == ("wrong", "optim_wrapper.type is AmpOptimWrapper, for whic")
+    assert "--amp auto" in words
+    assert found(check_settings, cfg, "test") == []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert found(check_settings, cfg) == []

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from small_datasets import NAMES, coco, detector, refused, with_annotation, write
 
 from mmvit.checks import survey as surveys
+from mmvit.checks.plan import Plan
 from mmvit.checks.survey import Reading, Survey, survey
 from mmvit.checks.table import check_start
 
@@ -109,6 +110,56 @@ def test_evaluation_needs_iscrowd(tmp_path: Path) -> None:
     assert f"{tmp_path}/ann.json (val_evaluator.ann_file): 1 annotations have no iscrowd (ids 7)" in told
     cfg.val_evaluator.ann_file = None  # mmdet makes one from the dataset
     check_start(cfg, ("train", "val"))
+
+
+def test_evaluation_needs_numbers_in_iscrowd(tmp_path: Path) -> None:
+    content = coco()
+    content["annotations"][1]["iscrowd"] = None
+    assert "1 annotations have no iscrowd (ids 12)" in refused(write(tmp_path, content), "val")
+
+
+@pytest.mark.parametrize("name", ["images", "categories"])
+def test_ids_of_numbers_and_text(tmp_path: Path, name: str) -> None:
+    content = coco()
+    content[name][1]["id"] = "2"
+    content["annotations"][1]["image_id" if name == "images" else "category_id"] = "2"
+    cfg = write(tmp_path, content)
+    check_start(cfg, ("train",))
+    assert f"some ids of its {name} are numbers and some text" in refused(cfg, "val")
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (dict(indices=2), ["a.png", "c.png"]),
+        (dict(indices=-1), ["d.png"]),
+        (dict(indices=[2, 0, 0]), ["a.png", "d.png"]),
+        (dict(indices=[-1, 1], test_mode=True), ["b.png", "d.png"]),
+        (dict(indices=1, filter_cfg=dict(min_size=65)), ["d.png"]),
+    ],
+)
+def test_images_that_a_dataset_takes(tmp_path: Path, options: dict[str, Any], names: list[str]) -> None:
+    """`indices` counts what the filter leaves: b has no object, and only d is large. The survey takes what mmdet takes."""
+    images = [dict(id=i, file_name=f"{name}.png", width=96, height=66 if name == "d" else 64) for i, name in enumerate("abcd")]
+    box = coco()["annotations"][0]
+    entries = [dict(box, id=10 + at, image_id=i) for at, i in enumerate((0, 2, 2, 3, 99))]
+    cfg = write(tmp_path, coco(images=images, annotations=entries))
+    cfg.train_dataloader.dataset.update({"filter_cfg": dict(filter_empty_gt=True), **options})
+    plan = Plan(cfg, ("train",))
+    (view,) = plan.datasets
+    found = plan.survey(view)
+    settings = {name: value for name, value in view.config.items() if name != "type"}
+    dataset = CocoDataset(**dict(settings, pipeline=[]))
+    assert {Path(entry["img_path"]).name for entry in dataset} == set(found.names)
+    assert found.names == names
+    assert found.targets == sum(dict(zip("abcd", (1, 0, 2, 1), strict=True))[name[0]] for name in names)
+
+
+def test_indices_of_no_image(cfg: Config) -> None:
+    cfg.train_dataloader.dataset.indices = [0, 2]
+    assert "indices has 2, and the dataset 2 images: expected 0 to 1" in refused(cfg)
+    cfg.train_dataloader.dataset.indices = 0
+    assert "indices=0 leaves no image of 2" in refused(cfg)
 
 
 def test_the_evaluators_file_must_be_there(tmp_path: Path, cfg: Config) -> None:

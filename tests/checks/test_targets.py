@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.registry import TRANSFORMS
 from PIL import Image
 from small_datasets import colour_image, label_map, refused, segmenter, texts
 from test_files import doctored
@@ -124,3 +125,38 @@ def test_a_validation_in_which_all_is_ignored(tmp_path: Path) -> None:
         label_map(tmp_path / "maps" / name, 255)
     (tmp_path / "maps" / "image of it.png").unlink()
     assert "all pixels are ignored (255): every figure is nan" in refused(cfg, "val")
+
+
+def test_labels_of_no_class_in_a_validation(tmp_path: Path) -> None:
+    """A validation may be hours away, and mmseg's figures would leave these pixels out."""
+    cfg = two_classes(tmp_path, [0, 1, 2, 254] * 10)
+    check_start(cfg, ("train",))  # its first batch tells
+    for split in ("val", "test"):
+        told = refused(cfg, split)
+        assert f"maps ({split}_dataloader.dataset.data_prefix.seg_map_path): labels 2, 254 are none of the 2 classes" in told
+        assert "or set reduce_zero_label=True where 0 is no class" in told
+    cfg.val_evaluator.ignore_index = 2
+    assert "labels 254 are" in refused(cfg, "val")
+    cfg.model.decode_head.ignore_index = 254
+    check_start(cfg, ("val",))
+    cfg.test_dataloader.dataset.reduce_zero_label = True
+    cfg.model.decode_head.ignore_index = 255
+    assert "labels 253 (in the files each is one more: reduce_zero_label)" in refused(cfg, "test")
+
+
+def test_labels_that_a_users_own_step_may_renumber(tmp_path: Path) -> None:
+    cfg = two_classes(tmp_path, [0, 1, 7, 7] * 10)
+    with TRANSFORMS.switch_scope_and_registry("mmseg") as registry:
+        registry.register_module(name="RenumberedByAUser", module=type("RenumberedByAUser", (), {}), force=True)
+    cfg.val_dataloader.dataset.pipeline = [*cfg.val_dataloader.dataset.pipeline, dict(type="RenumberedByAUser")]
+    assert any("labels 7 are none of the 2 classes" in text for text in texts(cfg, ("val",), "doubtful"))
+
+
+def test_a_step_that_moves_labels_in_another_way_than_its_dataset(tmp_path: Path) -> None:
+    cfg = two_classes(tmp_path)
+    (step,) = (step for step in cfg.train_dataloader.dataset.pipeline if step.type.endswith("LoadAnnotations"))
+    step.reduce_zero_label = True
+    told = refused(cfg)
+    assert "train_dataloader.dataset: LoadAnnotations has reduce_zero_label=True, its dataset False" in told
+    step.reduce_zero_label = False
+    check_start(cfg, ("train",))

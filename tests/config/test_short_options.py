@@ -10,6 +10,7 @@ import pytest
 import torch
 from makers import FEW, write_coco
 from mmengine.config import Config
+from mmengine.optim import MultiStepLR
 from mmengine.registry import HOOKS
 from small_datasets import refusal, segmenter
 
@@ -81,6 +82,41 @@ def test_epochs_of_a_training_that_counts_epochs(counted: None) -> None:
     assert (steps["milestones"], steps["end"]) == ([20, 28], 30)
     assert cfg.default_hooks.logger.interval == 7
     assert not list(schedule_faults(cfg, per_epoch=14))
+
+
+def test_late_points_stay_before_the_end() -> None:
+    """Rounded onto it, a second pipeline never comes, and a rate never falls."""
+    hook = dict(type="PipelineSwitchHook", switch_epoch=280)
+    steps = dict(type="MultiStepLR", milestones=[240, 297], gamma=0.1, begin=0, end=300)
+    loop = dict(max_epochs=300, val_interval=10, dynamic_intervals=[(285, 1)])
+    parts = dict(train_cfg=loop, custom_hooks=[hook], param_scheduler=[steps], default_hooks={}, train_dataloader={})
+    for epochs, milestones, switch in ((6, [5, 5], 5), (20, [16, 19], 19), (2, [1, 1], 1), (1, [1, 1], 1)):
+        cfg = changed(Config(parts), epochs=epochs)
+        assert cfg.param_scheduler[0]["milestones"] == milestones
+        assert (cfg.param_scheduler[0]["end"], cfg.custom_hooks[0].switch_epoch) == (epochs, switch)
+        assert cfg.train_cfg.dynamic_intervals[0][0] == switch
+    tail = [dict(type="CosineAnnealingLR", begin=0, end=285, T_max=285), dict(type="ConstantLR", begin=285, end=300)]
+    cosine, constant = changed(Config(dict(parts, param_scheduler=tail)), epochs=6).param_scheduler
+    assert (cosine["end"], constant["begin"], constant["end"]) == (5, 5, 6)
+
+
+def test_a_rate_that_falls_twice_at_one_place() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = MultiStepLR(optimizer, milestones=[2, 2], gamma=0.1)
+    optimizer.step()
+    rates = []
+    for _ in range(3):
+        schedule.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([1, 0.01, 0.01])
+
+
+def test_an_epoch_of_few_batches() -> None:
+    cfg = open_config("retinanet_pvt_tiny_coco")
+    cfg.train_dataloader.num_batch_per_epoch = 3
+    cfg.param_scheduler = [dict(type="CosineAnnealingLR", T_max=36, end=36, by_epoch=False)]
+    (cosine,) = changed(cfg, epochs=4).param_scheduler
+    assert (cosine["T_max"], cosine["end"]) == (12, 12)
 
 
 def test_a_rise_that_stays_below_the_rate_is_no_warm_up(counted: None) -> None:
@@ -209,6 +245,13 @@ def test_patience() -> None:
     (hook,) = [hook for hook in changed(cfg, patience=3).custom_hooks if hook["type"] == "EarlyStoppingHook"]
     assert hook["patience"] == 3
     assert "save_best=coco/bbox_mAP" in refused(stock("rtmdet"), patience=3)
+    several = dict(save_best=["loss", "mIoU"], rule=["less", "greater"])
+    cfg.default_hooks.checkpoint.update(several)
+    (hook,) = [hook for hook in changed(cfg, patience=3).custom_hooks if hook["type"] == "EarlyStoppingHook"]
+    assert (hook["monitor"], hook["rule"]) == ("loss", "less"), "of several, the first"
+    assert HOOKS.build(hook).rule == "less"
+    cfg.default_hooks.checkpoint = dict(save_best="miss", less_keys=["miss"])
+    assert changed(cfg, patience=3).custom_hooks[-1]["rule"] == "less", "as the best checkpoint's"
     cfg.val_dataloader = None
     assert "no validation" in refused(cfg, patience=3)
 

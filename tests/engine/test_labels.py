@@ -57,6 +57,29 @@ def test_labels_of_no_class_stop_a_segmenter(tmp_path: Path) -> None:
         assert "labels [6] (in the file each is one more: reduce_zero_label), but the model has 2 classes" in message
 
 
+@pytest.mark.parametrize("augmented", [False, True])
+def test_labels_of_no_class_stop_an_evaluation(tmp_path: Path, augmented: bool) -> None:
+    """mmseg's figures would leave their pixels out. Classes of the data count, and what a metric ignores."""
+    cfg = segmenter(tmp_path)
+    label_map(tmp_path / "maps" / "2.png", [0, 1, 255, 254, 2] * 8)
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    samples = [dataset[0]["data_samples"], dataset[1]["data_samples"]]
+    batch = dict(data_samples=[[sample, sample] for sample in samples] if augmented else samples)
+    metric = SimpleNamespace(ignore_index=254)
+    evaluator = SimpleNamespace(dataset_meta=dataset.metainfo, metrics=[metric, SimpleNamespace()])
+    loops = SimpleNamespace(val_loop=SimpleNamespace(evaluator=evaluator), test_loop=SimpleNamespace(evaluator=evaluator))
+    hook = of_model(decode_head=head(9))
+    for check in (hook.before_val_iter, hook.before_test_iter):
+        message = refusal(check, loops, 0, batch)
+        assert "maps/2.png" in message
+        assert "labels [2], but the data have 2 classes (metainfo.classes), and a figure would leave them out" in message
+        assert "Expected 0 to 1, or 254 or 255 for what is ignored" in message
+        evaluator.dataset_meta = dict(classes=("a", "b", "c"))
+        check(loops, 0, batch)
+        evaluator.dataset_meta = dataset.metainfo
+
+
 def test_labels_of_no_class_stop_a_detector(tmp_path: Path) -> None:
     content = coco()
     content["annotations"][1]["category_id"] = 2

@@ -1,13 +1,11 @@
 """Verdicts on detections, on cases that one can do by hand."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
+from mmvit.config.datasets import chosen
 from mmvit.look.detection import best_score, worst_images
 from mmvit.measure.coco import Evaluation
-from mmvit.measure.datasets import _chosen
 from mmvit.measure.errors import KINDS, RIGHT, SET_ASIDE, Judged, confusion, costs, counts, judge
 from mmvit.measure.objects import Objects, joined
 
@@ -111,4 +109,4 @@ def test_several_lists_of_images_are_one() -> None:
 
 @pytest.mark.parametrize(("indices", "left"), [(None, [0, 1, 2, 3]), (3, [0, 1, 2]), (-1, [3]), ([3, 0], [3, 0])])
 def test_several_ways_to_leave_images_out(indices: object, left: list[int]) -> None:
-    assert _chosen([0, 1, 2, 3], SimpleNamespace(config=dict(indices=indices))) == left  # type: ignore[arg-type]
+    assert chosen([0, 1, 2, 3], indices) == left
