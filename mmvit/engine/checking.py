@@ -74,6 +74,7 @@ class CheckLabelsHook(Hook):
     def __init__(self) -> None:
         self.pixels: int | None = None  # classes of a segmenter
         self.ignored: int = 255
+        self.warned = False  # in a validation
         self.boxes: int | None = None  # classes of a detector
 
     def before_train(self, runner: Runner) -> None:
@@ -109,15 +110,20 @@ class CheckLabelsHook(Hook):
                     raise InputError(_of_boxes(sample, wrong, self.boxes))
 
     def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
+        """Warn once of labels that the data have no class for; a training is not stopped for its figures."""
+        try:
+            self._check_measured(runner.val_loop.evaluator, data_batch)
+        except InputError as error:
+            if not self.warned:
+                require([doubtful("label maps", str(error))])
+            self.warned = True
+
+    def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         """Check a batch whose pixels will be measured: mmseg's metrics leave out those of no class, which raises the figures.
 
         Raises:
             InputError: a label that the data have no class for.
         """
-        self._check_measured(runner.val_loop.evaluator, data_batch)
-
-    def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
-        """Check a batch like `before_val_iter`."""
         self._check_measured(runner.test_loop.evaluator, data_batch)
 
     def _check_measured(self, evaluator: Evaluator, batch: Any) -> None:

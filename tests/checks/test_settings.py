@@ -218,9 +218,10 @@ def test_half_precision_needs_a_gpu(monkeypatch: pytest.MonkeyPatch, inner: bool
     cfg, wrapper = own_config("retinanet_pvt_tiny_coco"), dict(type="AmpOptimWrapper", optimizer=dict(type="SGD", lr=0.01))
     cfg.optim_wrapper = dict(constructor="Some", backbone=wrapper) if inner else wrapper
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    ((verdict, words),) = found(check_settings, cfg)
+    ((verdict, words),) = found(check_settings, cfg, "train", "val")
     assert (verdict, words[:47]) == ("wrong", "optim_wrapper.type is AmpOptimWrapper, for whic")
     assert "--amp auto" in words
     assert found(check_settings, cfg, "test") == []
+    assert found(check_settings, cfg)[0][0] == "doubtful"  # the doctor's, where no training may run
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert found(check_settings, cfg) == []

@@ -10,7 +10,6 @@ import pytest
 import torch
 from makers import FEW, write_coco
 from mmengine.config import Config
-from mmengine.optim import MultiStepLR
 from mmengine.registry import HOOKS
 from small_datasets import refusal, segmenter
 
@@ -98,17 +97,6 @@ def test_late_points_stay_before_the_end() -> None:
     tail = [dict(type="CosineAnnealingLR", begin=0, end=285, T_max=285), dict(type="ConstantLR", begin=285, end=300)]
     cosine, constant = changed(Config(dict(parts, param_scheduler=tail)), epochs=6).param_scheduler
     assert (cosine["end"], constant["begin"], constant["end"]) == (5, 5, 6)
-
-
-def test_a_rate_that_falls_twice_at_one_place() -> None:
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = MultiStepLR(optimizer, milestones=[2, 2], gamma=0.1)
-    optimizer.step()
-    rates = []
-    for _ in range(3):
-        schedule.step()
-        rates.append(optimizer.param_groups[0]["lr"])
-    assert rates == pytest.approx([1, 0.01, 0.01])
 
 
 def test_an_epoch_of_few_batches() -> None:

@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS, HOOKS, DefaultScope
 from small_datasets import CONFIGS, coco, label_map, refusal, segmenter, write
 from torch import nn
 
+from mmvit.engine import checking
 from mmvit.engine.checking import CheckLabelsHook, strangers
 from mmvit.engine.configuration import TrainOptions, train_config
 
@@ -58,7 +59,7 @@ def test_labels_of_no_class_stop_a_segmenter(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("augmented", [False, True])
-def test_labels_of_no_class_stop_an_evaluation(tmp_path: Path, augmented: bool) -> None:
+def test_labels_of_no_class_stop_a_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, augmented: bool) -> None:
     """mmseg's figures would leave their pixels out. Classes of the data count, and what a metric ignores."""
     cfg = segmenter(tmp_path)
     label_map(tmp_path / "maps" / "2.png", [0, 1, 255, 254, 2] * 8)
@@ -69,15 +70,17 @@ def test_labels_of_no_class_stop_an_evaluation(tmp_path: Path, augmented: bool) 
     metric = SimpleNamespace(ignore_index=254)
     evaluator = SimpleNamespace(dataset_meta=dataset.metainfo, metrics=[metric, SimpleNamespace()])
     loops = SimpleNamespace(val_loop=SimpleNamespace(evaluator=evaluator), test_loop=SimpleNamespace(evaluator=evaluator))
-    hook = of_model(decode_head=head(9))
-    for check in (hook.before_val_iter, hook.before_test_iter):
-        message = refusal(check, loops, 0, batch)
-        assert "maps/2.png" in message
-        assert "labels [2], but the data have 2 classes (metainfo.classes), and a figure would leave them out" in message
-        assert "Expected 0 to 1, or 254 or 255 for what is ignored" in message
-        evaluator.dataset_meta = dict(classes=("a", "b", "c"))
-        check(loops, 0, batch)
-        evaluator.dataset_meta = dataset.metainfo
+    hook, said = of_model(decode_head=head(9)), []
+    message = refusal(hook.before_test_iter, loops, 0, batch)
+    assert "maps/2.png" in message
+    assert "labels [2], but the data have 2 classes (metainfo.classes), and a figure would leave them out" in message
+    assert "Expected 0 to 1, or 254 or 255 for what is ignored" in message
+    monkeypatch.setattr(checking, "require", said.extend)
+    for _ in range(2):
+        hook.before_val_iter(loops, 0, batch)  # a training goes on
+    assert [(finding.verdict, finding.text) for finding in said] == [("doubtful", message)]
+    evaluator.dataset_meta = dict(classes=("a", "b", "c"))
+    hook.before_test_iter(loops, 0, batch)
 
 
 def test_labels_of_no_class_stop_a_detector(tmp_path: Path) -> None:
