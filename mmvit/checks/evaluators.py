@@ -52,7 +52,7 @@ def _some_images(plan: Plan, key: str, label: str, found: Survey, view: DatasetV
     missed = [number for number in found.ids if number not in images]
     if missed and (batches or view.config.get("indices") is not None):
         sentence = f"{label}: {option} leaves out {len(missed)} of its {len(found.ids)} images, whose objects count as missed"
-        yield wrong(sentence, f"Measure all, or set {key}.ann_file=None, for the objects of the images that are read")
+        yield doubtful(sentence, f"Measure all, or set {key}.ann_file=None, for the objects of the images that are read")
 
 
 def _uncounted(label: str, found: Survey) -> Iterator[Finding]:

@@ -73,15 +73,16 @@ def test_an_evaluator_with_other_ids(tmp_path: Path) -> None:
 def test_an_evaluation_of_some_images(cfg: Config) -> None:
     """The evaluator's file has all: perfect boxes would not reach an AP of 1."""
     cfg.val_dataloader.dataset.indices = [1]
-    told = refused(cfg, "val")
+    (told,) = texts(cfg, ("val",), "wrong", "doubtful")
     assert "val_dataloader.dataset.indices leaves out 1 of its 2 images, whose objects count as missed" in told
     assert "set val_evaluator.ann_file=None" in told
     cfg.val_evaluator.ann_file = None
-    check_start(cfg, ("val",))
+    assert texts(cfg, ("val",), "wrong", "doubtful") == []
     cfg.test_dataloader.update(num_batch_per_epoch=1, batch_size=1)
-    assert "test_dataloader.num_batch_per_epoch leaves out 1 of its 2 images" in refused(cfg, "test")
+    (told,) = texts(cfg, ("test",), "wrong", "doubtful")
+    assert "test_dataloader.num_batch_per_epoch leaves out 1 of its 2 images" in told
     cfg.test_dataloader.batch_size = 2
-    check_start(cfg, ("test",))
+    assert texts(cfg, ("test",), "wrong", "doubtful") == []
 
 
 def test_several_sets_with_one_evaluator(tmp_path: Path, cfg: Config) -> None:
