@@ -186,8 +186,12 @@ def datasets_of(cfg: Config, splits: Iterable[str]) -> Iterator[DatasetView]:
 
 def metainfo_of(dataset: Any) -> Mapping[str, Any]:
     """Return what a built dataset tells of its classes; of a ConcatDataset whose parts differ, what the first does."""
-    found = getattr(dataset, "metainfo", None) or {}
-    return found[0] if isinstance(found, list | tuple) else found
+    return first_meta(getattr(dataset, "metainfo", None))
+
+
+def first_meta(metainfo: Any) -> Mapping[str, Any]:
+    """Return the `metainfo` of a dataset or evaluator, of several the first."""
+    return (metainfo[0] if isinstance(metainfo, list | tuple) else metainfo) or {}
 
 
 def chosen(images: Sequence[Any], indices: int | Sequence[int] | None) -> Sequence[Any]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..checks.findings import Finding, doubtful, wrong
 from ..checks.settings import schedule_faults, vain_keys
 from ..checks.table import require
+from ..config.datasets import first_meta
 from ..errors import InputError, counted, nearest
 from ..registry import HOOKS
 from .models import unwrapped
@@ -127,7 +128,7 @@ class CheckLabelsHook(Hook):
         self._check_measured(runner.test_loop.evaluator, data_batch)
 
     def _check_measured(self, evaluator: Evaluator, batch: Any) -> None:
-        classes = len((evaluator.dataset_meta or {}).get("classes") or ())
+        classes = len(first_meta(evaluator.dataset_meta).get("classes") or ())
         if self.pixels is None or not classes:
             return
         ignored = {self.ignored, *(metric.ignore_index for metric in evaluator.metrics if hasattr(metric, "ignore_index"))}
