@@ -137,8 +137,9 @@ def require_real(tensors: Mapping[str, Tensor], path: Path, source: str | Path) 
     size = sum(file.stat().st_size for file in shards(path, source))
     for name, value in tensors.items():
         if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized or value.is_nested:
-            kind = "nested" if value.is_nested else value.dtype if value.is_quantized else value.layout
-            found = f"{name} is {kind} on {value.device}"
+            kind = value.dtype if value.is_quantized else value.layout
+            form = "is nested" if value.is_nested else f"{tuple(value.shape)} is {kind}"
+            found = f"{name} {form} on {value.device}"
             raise CheckpointError(f"{source}: {found}; expected dense tensors with numbers in the file")
         claimed = value.numel() * value.element_size()
         if claimed > size:

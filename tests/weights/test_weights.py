@@ -136,7 +136,7 @@ def test_float8_is_read_and_quantised_is_not(write: Callable) -> None:
     load_pretrained(FAMILIES[0].build(), write({name: value.to(torch.float8_e4m3fn) for name, value in state.items()}))
     name = next(name for name, value in state.items() if value.ndim == 4)
     quantised = torch.quantize_per_tensor(state[name], 0.1, 0, torch.qint8)
-    with pytest.raises(CheckpointError, match=rf"{name} is torch\.qint8 on cpu; expected dense tensors"):
+    with pytest.raises(CheckpointError, match=rf"{name} .* is torch\.qint8 on cpu; expected dense tensors"):
         load_pretrained(FAMILIES[0].build(), write(state | {name: quantised}))
 
 
