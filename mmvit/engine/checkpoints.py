@@ -183,7 +183,7 @@ def forget_other_best(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator
     before = plain_values(text_of(checkpoint) or "", ("default_hooks", "val_dataloader"))
     options = (before.get("default_hooks") or {}).get("checkpoint") or {}
     options = {key: options[key] for key in ("save_best", "rule", "greater_keys", "less_keys") if options.get(key)}
-    old = type(hook)(**options)
+    old = MMEngineCheckpointHook(**options)
     rules = dict(zip(old.key_indicators, old.rules, strict=True)) if old.save_best else {}
     same_set = "val_dataloader" not in before or _validated(Config(before)) == _validated(runner.cfg)
     steps = ("iter_", "epoch_", hook.filename_tmpl.partition("{")[0])  # with which the files' names go on
