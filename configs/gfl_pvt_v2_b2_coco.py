@@ -1,4 +1,4 @@
-# Recipe: PVTv2's authors (whai362/PVT, detection/configs/gfl_pvt_v2_*_fpn_3x_mstrain_fp16.py).
+# Recipe: PVTv2's authors (whai362/PVT, detection/configs/{atss,gfl}_pvt_v2_*_fpn_3x_mstrain_fp16.py).
 # Drop path: the authors' detection code (detection/pvt_v2.py).
 _base_ = [
     "_base_/heads/gfl.py",

@@ -110,9 +110,10 @@ RECIPES = {  # by family and dataset; the first that covers a leaf is used
             images=1,
         ),
         Recipe(("mask_rcnn",), f"PVTv2's authors ({PVT_CONFIGS}/mask_rcnn_pvt_v2_*_fpn_1x_coco.py). {MASK_RATE}"),
-        *(
-            Recipe((head,), f"PVTv2's authors ({PVT_CONFIGS}/{head}_pvt_v2_*_fpn_3x_mstrain_fp16.py)", archs=("b2_li", "b2"))
-            for head in ("atss", "gfl")
+        Recipe(
+            ("atss", "gfl"),
+            f"PVTv2's authors ({PVT_CONFIGS}/{{atss,gfl}}_pvt_v2_*_fpn_3x_mstrain_fp16.py)",
+            archs=("b2_li", "b2"),
         ),
     ],
     ("van", "coco"): [

@@ -95,10 +95,10 @@ class Head:
         title: its name on pages.
         kind: the type in configs that a model with this head has, or its head.
         metrics: what is measured, as pages call it.
-        runtime: base of the runs.
-        inputs: part of the model to the level whose channels it takes; None for all four.
         pace: of the demo.
         on: its pairings, by dataset.
+        runtime: base of the runs.
+        inputs: part of the model to the level whose channels it takes; None for all four.
         classifiers: parts that take num_classes.
         first: the first level that its neck takes.
         skips: whether the neck leaves out earlier levels by its start_level; False if the backbone must not return them.
@@ -108,10 +108,10 @@ class Head:
     title: str
     kind: str
     metrics: tuple[str, ...]
-    runtime: str
-    inputs: Mapping[str, int | None]
     pace: Pace
     on: Mapping[str, Pairing]
+    runtime: str = "runtime_detection"
+    inputs: Mapping[str, int | None] = field(default_factory=lambda: {"neck": None})
     classifiers: tuple[str, ...] = ()
     first: int = 0
     skips: bool = True
@@ -158,8 +158,6 @@ HEADS = {
         "RetinaNet",
         "RetinaHead",
         ("box AP",),
-        "runtime_detection",
-        {"neck": None},
         Pace(0.165, 3.5e-4, heads_lr_mult=0.4),
         {"coco": Pairing("coco_detection", "detection_1x", "PVT's for RetinaNet")},
         first=1,
@@ -168,8 +166,6 @@ HEADS = {
         "Mask R-CNN",
         "MaskRCNN",
         ("box AP", "mask AP"),
-        "runtime_detection",
-        {"neck": None},
         Pace(0.75, 3.5e-4, heads_lr_mult=0.4),
         {"coco": Pairing("coco_instance", "detection_1x", "PVT's for Mask R-CNN", lr="2e-4")},
     ),
@@ -177,8 +173,6 @@ HEADS = {
         "UperNet",
         "UPerHead",
         ("mIoU",),
-        "runtime_segmentation",
-        {"decode_head": None, "auxiliary_head": 2},
         Pace(1.4, 2e-3, millions=4),
         {
             "ade20k": Pairing("ade20k", "upernet_160k", "VAN's for UperNet", (512, 512)),
@@ -186,13 +180,13 @@ HEADS = {
             "binary": BINARY,
         },
         classifiers=("decode_head", "auxiliary_head"),
+        runtime="runtime_segmentation",
+        inputs={"decode_head": None, "auxiliary_head": 2},
     ),
     "segformer": Head(
         "SegFormer head",
         "SegformerHead",
         ("mIoU",),
-        "runtime_segmentation",
-        {"decode_head": None},
         Pace(0.1, 2e-3, millions=4),
         {
             "ade20k": Pairing("ade20k", "segformer_160k", MIT, (512, 512)),
@@ -207,13 +201,13 @@ HEADS = {
             "binary": BINARY,
         },
         classifiers=("decode_head",),
+        runtime="runtime_segmentation",
+        inputs={"decode_head": None},
     ),
     "fpn": Head(
         "Semantic FPN",
         "FPNHead",
         ("mIoU",),
-        "runtime_segmentation",
-        {"neck": None},
         Pace(0.22, 2e-3, millions=4),
         {
             "ade20k": Pairing("ade20k", "fpn_40k", "PVT's for Semantic FPN", (512, 512), images=4),
@@ -221,26 +215,28 @@ HEADS = {
             "binary": BINARY,
         },
         classifiers=("decode_head",),
+        runtime="runtime_segmentation",
     ),
-    **{
-        name: Head(
-            name.upper(),
-            name.upper(),
-            ("box AP",),
-            "runtime_detection",
-            {"neck": None},
-            Pace(0.165, 3.5e-4),
-            {"coco": Pairing("coco_detection_multiscale", "detection_3x", f"PVTv2's for {name.upper()}")},
-            first=1,
-        )
-        for name in ("atss", "gfl")
-    },
+    "atss": Head(
+        "ATSS",
+        "ATSS",
+        ("box AP",),
+        Pace(0.165, 3.5e-4),
+        {"coco": Pairing("coco_detection_multiscale", "detection_3x", "PVTv2's for ATSS")},
+        first=1,
+    ),
+    "gfl": Head(
+        "GFL",
+        "GFL",
+        ("box AP",),
+        Pace(0.165, 3.5e-4),
+        {"coco": Pairing("coco_detection_multiscale", "detection_3x", "PVTv2's for GFL")},
+        first=1,
+    ),
     "dino": Head(
         "DINO",
         "DINO",
         ("box AP",),
-        "runtime_detection",
-        {"neck": None},
         Pace(1.2, 2e-4),
         {"coco": Pairing("coco_detection", "detr_1x", "mmdet's for DINO")},
         first=1,
@@ -251,8 +247,6 @@ HEADS = {
         "Deformable DETR",
         "DeformableDETR",
         ("box AP",),
-        "runtime_detection",
-        {"neck": None},
         Pace(0.7, 2e-4),
         {"coco": Pairing("coco_detection", "deformable_detr_50e", "mmdet's for Deformable DETR", images=4)},
         first=1,
@@ -263,8 +257,6 @@ HEADS = {
         "RTMDet",
         "RTMDet",
         ("box AP",),
-        "runtime_detection",
-        {"neck": None},
         Pace(0.2, 1e-3),
         {
             "coco": Pairing(
@@ -278,22 +270,21 @@ HEADS = {
         "Mask2Former (instances)",
         "Mask2Former",
         ("box AP", "mask AP"),
-        "runtime_detection",
-        {"panoptic_head": None},
         Pace(1.0, 2e-4),
         {"coco": Pairing("coco_instance", "mask2former_50e", "mmdet's for Mask2Former, without its large-scale jitter")},
         demo={"panoptic_head.num_queries": 50, "train_cfg.num_points": 1024},
+        inputs={"panoptic_head": None},
     ),
     "mask2former_semantic": Head(
         "Mask2Former",
         "Mask2FormerHead",
         ("mIoU",),
-        "runtime_segmentation",
-        {"decode_head": None},
         Pace(1.0, 2e-4),
         {"ade20k": Pairing("ade20k", "mask2former_160k", "mmsegmentation's for Mask2Former", (512, 512))},
         classifiers=("decode_head",),
         demo={"decode_head.num_queries": 50, "decode_head.train_cfg.num_points": 1024},
+        runtime="runtime_segmentation",
+        inputs={"decode_head": None},
     ),
 }
 PAIRINGS = {(head, dataset): pairing for head, row in HEADS.items() for dataset, pairing in row.on.items()}
