@@ -38,13 +38,10 @@ CLOSED = ("mmengine.hooks.checkpoint_hook",)  # modules of classes whose `**kwar
 PASSED_ON = ("mmengine.runner", "mmengine.optim.scheduler", "mmvit.engine.loops", "mmvit.engine.checkpoints")
 DATA = ("mmdet.datasets", "mmseg.datasets")
 # Options of datasets, their types, and what messages say of these.
-TYPES: dict[str, tuple[type, str]] = {
-    "ann_file": (str, "one file. For several write a ConcatDataset with a dataset for each"),
-    "data_root": (str, "a folder"),
-    "data_prefix": (
-        Mapping,
-        "a dict of folders, such as dict(img='train/') or dict(img_path=..., seg_map_path=...)",
-    ),
+TYPES: dict[str, tuple[Any, str]] = {
+    "ann_file": ((str, Path), "one file. For several write a ConcatDataset with a dataset for each"),
+    "data_root": ((str, Path), "a folder"),
+    "data_prefix": (Mapping, "a dict of folders, such as dict(img='train/') or dict(img_path=..., seg_map_path=...)"),
     "metainfo": (Mapping, "a dict, such as dict(classes=(...))"),
 }
 # Options that are tuples of names: in a string each letter would count as a name, and every class name inside it.
@@ -146,7 +143,7 @@ def _types(view: DatasetView) -> Iterator[Finding]:
         return
     for name, (expected, words) in TYPES.items():
         value = view.config.get(name)
-        if value is not None and not isinstance(value, (expected, Path) if expected is str else expected):
+        if value is not None and not isinstance(value, expected):
             yield wrong("options", f"{view.key}.{name} is {value!r}, expected {words}")
     given = view.config.get("metainfo")
     if isinstance(given, Mapping) and "CLASSES" in given and "classes" not in given:

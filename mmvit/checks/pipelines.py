@@ -79,7 +79,7 @@ def crop_of(view: DatasetView) -> tuple[int, int] | None:
 
 def check_views(plan: Plan) -> Iterator[Finding]:
     """Report test-time augmentation with images all larger, or all smaller, than those that the model is validated on."""
-    used = "module" in (plan.config.get("model") or {}) or {"train", "test"} <= set(plan.splits)  # by test --tta; by the doctor
+    used = plan.only_asked or "module" in (plan.config.get("model") or {})  # by test --tta
     views = _long_sides(plan.config.get("tta_pipeline"))
     usual = _long_sides((plan.config.get("val_dataloader") or plan.config.get("test_dataloader") or {}).get("dataset"))
     if used and views and len(usual) == 1 and not views[0] <= usual[0] <= views[-1]:

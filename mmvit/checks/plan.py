@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..config.datasets import DatasetView, datasets_of, is_remote, name_of
-from ..config.parts import models_of, parts_of
+from ..config.parts import evaluators_of, models_of
 from ..errors import InputError
 from .survey import Reading, Survey, survey
 
@@ -41,6 +41,11 @@ class Plan:
         return tuple(models_of(self.config.get("model") or {}))
 
     @property
+    def only_asked(self) -> bool:
+        """Whether the doctor asks, often where nothing will run: only he looks at training and test at once."""
+        return {"train", "test"} <= set(self.splits)
+
+    @property
     def trained(self) -> list[DatasetView]:
         return [view for view in self.datasets if view.for_training]
 
@@ -53,12 +58,9 @@ class Plan:
         """Yield the evaluators of a split with their keys, and the datasets that each of them measures."""
         key, views = f"{split}_evaluator", [view for view in self.datasets if view.key.startswith(f"{split}_")]
         given = self.config.get(key)
-        if isinstance(given, Mapping) and given.get("metrics"):
-            apart = name_of(given.get("type")) == SEPARATE
-            for index, (part_key, part) in enumerate(parts_of(given, "metrics", key)):
-                yield part_key, part, views[index : index + 1] if apart else views
-        else:
-            yield from ((part_key, part, views) for part_key, part in parts_of(self.config, key, ""))
+        apart = isinstance(given, Mapping) and name_of(given.get("type")) == SEPARATE
+        for index, (part_key, part) in enumerate(evaluators_of(self.config, split)):
+            yield part_key, part, views[index : index + 1] if apart else views
 
     def coco_evaluators(self) -> Iterator[tuple[str, Mapping[str, Any], list[DatasetView]]]:
         """Yield the evaluators that read a COCO file of this machine, with those of their datasets that have boxes."""

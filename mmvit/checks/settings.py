@@ -81,8 +81,7 @@ def _rate(cfg: Config) -> Iterator[Finding]:
 def _precision(plan: Plan) -> Iterator[Finding]:
     wrappers = {name_of(part.get("type")) for part in mappings(plan.config.get("optim_wrapper"))}
     if "AmpOptimWrapper" in wrappers and not torch.cuda.is_available():
-        asked = "test" in plan.splits  # the doctor is, often where no training runs
-        yield (doubtful if asked else wrong)(
+        yield (doubtful if plan.only_asked else wrong)(
             "optim_wrapper.type is AmpOptimWrapper, for which mmengine needs a GPU, and there is none here",
             "Train with --amp auto: in bfloat16 where the processor has units for it, else in float32",
         )

@@ -1,6 +1,7 @@
 """Parts of a model's config: how to find them, and how to build them without loading files."""
 
 from collections.abc import Iterator, Mapping
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
@@ -80,6 +81,19 @@ def models_of(model: Mapping[str, Any], key: str = "model") -> Iterator[tuple[st
     for name, part in model.items():
         if isinstance(part, Mapping) and "backbone" in part:
             yield from models_of(part, f"{key}.{name}")
+
+
+def evaluators_of(cfg: Config, split: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the metrics of a split with their keys; its evaluator may be one, a list, or one that has them."""
+    key = f"{split}_evaluator"
+    given = cfg.get(key)
+    inside = isinstance(given, Mapping) and given.get("metrics")
+    return parts_of(given, "metrics", key) if inside else parts_of(cfg, key, "")
+
+
+def takes(kind: type | None, option: str) -> bool:
+    """Return whether a class, or one that it derives from, names an option."""
+    return any(option in signature(base.__init__).parameters for base in getattr(kind, "__mro__", ()))
 
 
 def class_of(part: Mapping[str, Any], registry: "Registry", scope: str | None = None) -> type | None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from mmengine.config import Config
 
 from ..errors import InputError
 from .datasets import name_of
-from .parts import class_of, entry_of, is_ours, listed, models_of
+from .parts import class_of, entry_of, is_ours, listed, models_of, takes
 from .schedules import set_epochs
 from .sizes import set_image_size
 
@@ -77,22 +76,16 @@ def set_frozen(cfg: Config, stages: int) -> str:
     parts = [(f"{key}.backbone", part["backbone"]) for key, part in models_of(cfg.get("model") or {}) if part.get("backbone")]
     if not parts:
         raise InputError(f"--freeze: {cfg.filename} has no model.backbone")
+    from mmengine.registry import MODELS  # torch, which --help does without
+
     for key, backbone in parts:
         ours = is_ours(backbone)
-        if not ours and not _takes(backbone, "frozen_stages", cfg.get("default_scope")):
+        if not ours and not takes(class_of(backbone, MODELS, cfg.get("default_scope")), "frozen_stages"):
             raise InputError(
                 f"--freeze: {backbone.get('type')} ({key}) has no frozen_stages, by which its stages stay as loaded"
             )
         backbone["frozen_stages"] = stages if ours or stages else -1  # 0 would freeze the stem of mmdet's and mmseg's
     return f"{' and '.join(key for key, _ in parts)}.frozen_stages {parts[0][1]['frozen_stages']}"
-
-
-def _takes(part: Any, name: str, scope: str | None) -> bool:
-    """Return whether the class of a part, or one that it derives from, names an option."""
-    from mmengine.registry import MODELS  # torch, which --help does without
-
-    kind = class_of(part, MODELS, scope)
-    return any(name in signature(base.__init__).parameters for base in getattr(kind, "__mro__", ()))
 
 
 def set_patience(cfg: Config, patience: int) -> str:

@@ -1,6 +1,5 @@
 """Tests on images without labels: they compute no metrics and write the files of a submission."""
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from mmengine.config import Config
 
 from ..errors import InputError
 from .datasets import LOADERS, datasets_of, name_of
-from .parts import class_of, parts_of
+from .parts import class_of, evaluators_of, takes
 
 
 def without_labels(cfg: Config, out: Path) -> None:
@@ -25,11 +24,11 @@ def without_labels(cfg: Config, out: Path) -> None:
         view.config.pipeline = without_annotations(view.config.pipeline)
         (view.config.get("data_prefix") or {}).pop("seg_map_path", None)
     where = dict(output_dir=str(out)) if cfg.get("default_scope") == "mmseg" else dict(outfile_prefix=str(out))
-    evaluators = evaluators_of(cfg)
+    evaluators = evaluators_of(cfg, "test")
     several = len(evaluators) > 1 and "outfile_prefix" in where  # which would write the same files
     names = cfg.test_evaluator.get("dataset_prefixes") if isinstance(cfg.test_evaluator, Mapping) else None
     for index, (key, evaluator) in enumerate(evaluators):
-        if not takes(evaluator, "format_only", cfg.get("default_scope")):
+        if _refuses(evaluator, "format_only", cfg.get("default_scope")):
             raise InputError(
                 f"--no-labels: {key} is {name_of(evaluator.get('type'))}, which cannot write results without measuring them. "
                 "Expected an evaluator with the option format_only, such as CocoMetric or IoUMetric: --cfg-options "
@@ -45,27 +44,18 @@ def with_label_maps(cfg: Config, out: Path) -> None:
     Raises:
         InputError: no evaluator writes them.
     """
-    writing = [part for _, part in evaluators_of(cfg) if takes(part, "output_dir", cfg.get("default_scope"))]
+    writing = [part for _, part in evaluators_of(cfg, "test") if not _refuses(part, "output_dir", cfg.get("default_scope"))]
     if not writing:
         raise InputError(f"--out {out}: no test_evaluator writes label maps; expected one with output_dir, such as IoUMetric")
-    writing[0].output_dir = str(out)
+    writing[0].update(output_dir=str(out))
 
 
-def evaluators_of(cfg: Config) -> list[tuple[str, Any]]:
-    """Return the metrics of `test_evaluator` with their keys; it may be one, a list, or an evaluator that has them."""
-    given = cfg.test_evaluator
-    if isinstance(given, Mapping) and given.get("metrics"):
-        return parts_of(given, "metrics", "test_evaluator")
-    return parts_of(cfg, "test_evaluator", "")
-
-
-def takes(evaluator: Mapping[str, Any], option: str, scope: str | None) -> bool:
-    """Return whether a metric has an option; of an unknown one, whose name the run refuses, True."""
+def _refuses(evaluator: Mapping[str, Any], option: str, scope: str | None) -> bool:
+    """Return whether a metric is known to lack an option; the run names an unknown one."""
     from mmengine.registry import METRICS  # torch, which --help does without
 
     kind = class_of(evaluator, METRICS, scope)
-    makers = [base.__init__ for base in getattr(kind, "__mro__", ()) if "__init__" in vars(base)]
-    return kind is None or any(option in inspect.signature(maker).parameters for maker in makers)
+    return kind is not None and not takes(kind, option)
 
 
 def without_annotations(steps: Any) -> Any:
