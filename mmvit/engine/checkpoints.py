@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path, PurePath, PureWindowsPath
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -16,9 +16,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from ..compat.systems import file_name
-from ..compat.texts import plain_values, text_of
 from ..config.datasets import datasets_of
-from ..config.parts import listed
 from ..config.work_dirs import LAST, beside, last_checkpoint
 from ..errors import CheckpointError
 from ..pyramid import Pyramid
@@ -29,6 +27,7 @@ from .models import unwrapped
 
 INTERRUPTED = "interrupted.pth"
 KEPT = "keep_ckpt_ids"  # mmengine's key in the message hub: steps of the checkpoints that are kept
+RANKED = "ranked_by"  # our key there: how each metric ranks the checkpoints, see `CheckpointHook.ranked`
 BEST, SCORE = "best_ckpt", "best_score"  # mmengine's keys there; with several metrics, each ends with _ and the metric
 OUTDATED = "outdated_best"  # our key there: best checkpoints that a better one is about to replace
 
@@ -55,8 +54,14 @@ class CheckpointHook(MMEngineCheckpointHook):
     def _init_rule(self, rules: list[str | None], key_indicators: list[str]) -> None:
         super()._init_rule(rules, [Metric(name) for name in key_indicators])
 
+    def ranked(self, cfg: Config) -> dict[str, list[Any]]:
+        """Return for each metric that chooses a best checkpoint its rule and the validation sets."""
+        rules = zip(self.key_indicators, self.rules, strict=True) if self.save_best else ()
+        return {str(metric): [rule, _validated(cfg)] for metric, rule in rules}
+
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
+        runner.message_hub.update_info(RANKED, self.ranked(runner.cfg))
         self._set_best({name: path and beside(path, self.out_dir) for name, path in self._best().items()})
         self._remove_outdated_best(runner)  # a run that was killed may have left some
         # Without it, mmengine would not save a best metric in it.
@@ -173,49 +178,42 @@ def forget_other_best(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator
     """Let a resumed run keep the best checkpoint so far only if metric, rule and validation set are still the same.
 
     mmengine keeps one score, whatever its metric is, and removes the file once another one is better. Change what is about to
-    be resumed, and yield what was forgotten, in words; the file stays.
+    be resumed, and yield what was forgotten, in words; the file stays. A checkpoint of mmengine's own hook is left as it is.
     """
     hub = checkpoint.get("message_hub") or {}
     info = hub.get("runtime_info") or {}
-    hook = next((hook for hook in runner.hooks if isinstance(hook, MMEngineCheckpointHook) and hook.save_best), None)
-    if hook is None:
+    hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best), None)
+    if hook is None or RANKED not in info:
         return
-    before = plain_values(text_of(checkpoint) or "", ("default_hooks", "val_dataloader"))
-    options = (before.get("default_hooks") or {}).get("checkpoint") or {}
-    options = {key: options[key] for key in ("save_best", "rule", "greater_keys", "less_keys") if options.get(key)}
-    old = MMEngineCheckpointHook(**options)
-    rules = dict(zip(old.key_indicators, old.rules, strict=True)) if old.save_best else {}
-    same_set = "val_dataloader" not in before or _validated(Config(before)) == _validated(runner.cfg)
-    steps = ("iter_", "epoch_", hook.filename_tmpl.partition("{")[0])  # with which the files' names go on
-    found = {key: (info.pop(key), info.pop(key.replace(BEST, SCORE), None)) for key in list(info) if key.startswith(BEST)}
-    for metric, rule in zip(hook.key_indicators, hook.rules, strict=True):
-        starts = tuple(f"best_{metric}_{step}".replace("/", "_") for step in steps)
-        for key, (path, score) in list(found.items()):
-            named = PureWindowsPath(str(path)).name.startswith(starts)
-            same = listed(options.get("save_best", "auto")) == ["auto"] if metric == "auto" else named
-            if same and same_set and rules.get(metric, rule) == rule:
-                end = f"_{metric}" if len(hook.key_indicators) > 1 else ""
-                for name, value in ((f"{BEST}{end}", path), (f"{SCORE}{end}", score)):
-                    info[name] = value
-                    hub.setdefault("resumed_keys", {})[name] = True
-                del found[key]
-    gone = [str(path) for path, _ in found.values() if path]
+    old, new, kept = info[RANKED], hook.ranked(runner.cfg), {}
+    for metric in (metric for metric, how in new.items() if old.get(metric) == how):
+        for name in (BEST, SCORE):
+            kept[_key(name, metric, new)] = info.get(_key(name, metric, old))
+    gone = [str(info[key]) for key in info if key.startswith(BEST) and info[key] and info[key] not in kept.values()]
+    for key in [key for key in info if key.startswith((BEST, SCORE))]:
+        del info[key]
+    info |= kept
+    hub.setdefault("resumed_keys", {}).update(dict.fromkeys(kept, True))
     if OUTDATED in info:
         info[OUTDATED] = [path for path in info[OUTDATED] if path not in gone]
     for path in gone:
         yield (
             f"{path} stays, but was the best by another save_best, rule or validation set than the config's: the best by "
-            f"{', '.join(hook.key_indicators)} is looked for among the validations to come"
+            f"{', '.join(new)} is looked for among the validations to come"
         )
 
 
-def _validated(cfg: Config) -> list[Any]:
+def _key(name: str, metric: str, ranked: Collection[str]) -> str:
+    """Return mmengine's key of a metric's best checkpoint or score."""
+    return f"{name}_{metric}" if len(ranked) > 1 else name
+
+
+def _validated(cfg: Config) -> list[list[str]]:
     """Return what the files of the validation sets are called, wherever they lie, and which part of them is read."""
     views = list(datasets_of(cfg, ("val",)))
-    named = [[view.config.get("ann_file"), *view.prefixes.values()] for view in views]
-    paths = [[PurePath(path) for path in paths if path] for paths in named]
-    names = [[path.name if path.is_absolute() else path.as_posix() for path in each] for each in paths]
-    return [(str(view.config.get("indices")), each) for view, each in zip(views, names, strict=True)]
+    named = [[PurePath(path) for path in (view.config.get("ann_file"), *view.prefixes.values()) if path] for view in views]
+    names = [[path.name if path.is_absolute() else path.as_posix() for path in paths] for paths in named]
+    return [[str(view.config.get("indices")), *each] for view, each in zip(views, names, strict=True)]
 
 
 def average_statistics(model: nn.Module) -> None:

@@ -172,11 +172,11 @@ def validating(ann_file: str, **more: Any) -> dict:
 )
 def test_the_best_by_another_metric_rule_or_set_is_no_longer_compared(options: dict, loader: dict, kept: list[str]) -> None:
     """mmengine has one score for whatever `save_best` names, and removes the file of the one before."""
-    old = Config(dict(default_hooks=dict(checkpoint=dict(save_best="mIoU")), val_dataloader=validating("val.json")))
     info = dict(best_ckpt="/run/best_mIoU_iter_2.pth", best_score=28.1, outdated_best=["/run/best_mIoU_iter_2.pth"])
+    info["ranked_by"] = CheckpointHook(save_best="mIoU").ranked(Config(dict(val_dataloader=validating("val.json"))))
     run = SimpleNamespace(hooks=[CheckpointHook(**options)], cfg=Config(dict(val_dataloader=loader)))
     hub: dict[str, Any] = dict(runtime_info=info, resumed_keys={})
-    said = list(forget_other_best(run, dict(meta=dict(cfg=old.pretty_text), message_hub=hub)))  # type: ignore[arg-type]
+    said = list(forget_other_best(run, dict(message_hub=hub)))  # type: ignore[arg-type]
     assert sorted(key for key in info if key.startswith("best_")) == kept
     assert sorted(hub["resumed_keys"]) == kept, "or mmengine would not save them"
     assert [line.partition(" but ")[0] for line in said] == ([] if kept else ["/run/best_mIoU_iter_2.pth stays,"])
