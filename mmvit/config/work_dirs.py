@@ -48,13 +48,15 @@ def best_checkpoint(work_dir: str | Path) -> str:
     """
     try:
         noted = json.loads(Path(work_dir, RESULTS).read_text(encoding="utf-8"))
-        named = [beside(noted[key], work_dir) for key in ("best", "checkpoint") if noted[key]]
+        best, last = noted["best"], noted["checkpoint"]
     except (OSError, ValueError, TypeError, KeyError):
-        named = []
-    if named and os.path.isfile(named[0]):
-        return named[0] if noted["best"] else last_checkpoint(work_dir) or named[0]
-    best = sorted(Path(work_dir).glob("best_*.pth"), key=lambda path: path.stat().st_mtime)
-    newest = str(best[-1]) if best else last_checkpoint(work_dir)
+        best = last = None
+    if best and os.path.isfile(found := beside(best, work_dir)):
+        return found
+    if last and not best and os.path.isfile(found := beside(last, work_dir)):
+        return last_checkpoint(work_dir) or found
+    files = sorted(Path(work_dir).glob("best_*.pth"), key=lambda path: path.stat().st_mtime)
+    newest = str(files[-1]) if files else last_checkpoint(work_dir)
     if newest is None:
         raise InputError(f"{work_dir}: no best_*.pth and no last_checkpoint in it; expected a work dir of a training")
     return newest
