@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..compat.systems import FULL
 from ..errors import InputError, message_of
 
-FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None))  # the last is none of Windows'
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 TAKEN = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)  # by a file where a folder is wanted, or by a folder
 USAGE_ERROR = 2  # exit status of errors that a user can mend, like argparse's

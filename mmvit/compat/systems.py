@@ -19,6 +19,7 @@ CHILD_ENDED: int | None = getattr(signal, "SIGCHLD", None)
 # What some system refuses in a file name: Windows these characters and devices, macOS what is not UTF-8.
 REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
 DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None))  # what a full disk says; the last is none of Windows'
 LONGEST = 180  # bytes of a name, of 255: suffixes follow it
 
 

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from mmengine.dist import get_world_size
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError
+from .models import largest
 
 
 class Position(NamedTuple):
@@ -149,6 +151,21 @@ def planned(loader: DataLoader) -> PlannedLoader:
     names = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context")
     options = {name: getattr(loader, name) for name in (*names, "prefetch_factor", "persistent_workers", "pin_memory_device")}
     return PlannedLoader(dataset, batch_sampler=Plan(loader.batch_sampler), **options)
+
+
+def require_even(loader: PlannedLoader) -> None:
+    """Check that all processes get as many batches in an epoch: those with more would wait for the others.
+
+    Raises:
+        InputError: they may get different numbers.
+    """
+    plan = loader.batch_sampler
+    by_shape = "AspectRatio" in type(plan.batches).__name__ and plan.drop_last and get_world_size() > 1
+    if by_shape or largest(len(plan)) != -largest(-len(plan)):
+        raise InputError(
+            "train_dataloader: the processes get different numbers of batches in an epoch. Expected a sampler with "
+            "round_up=True and, in several processes, a batch sampler by shape with drop_last=False"
+        )
 
 
 def _nothing() -> InputError:

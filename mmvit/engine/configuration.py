@@ -12,8 +12,9 @@ from mmengine.config import Config
 from ..arguments import initialisers
 from ..compat.systems import cores
 from ..compat.texts import plain_values, text_of
-from ..config.datasets import SPLITS, datasets_of
+from ..config.datasets import SPLITS, datasets_of, name_of
 from ..config.files import Variant, open_config
+from ..config.parts import mappings
 from ..config.roots import set_data_root
 from ..config.short_options import DataOptions, ShortOptions, apply_short
 from ..config.unlabelled import with_label_maps, without_labels
@@ -210,7 +211,7 @@ def tell_nobody(cfg: Config, *others: str) -> None:
 
 
 def _run_on_cpu(cfg: Config) -> None:
-    """Change a config for CPUs: several processes communicate through gloo, and DDP gets no device number.
+    """Change a config for CPUs: processes communicate through gloo, DDP gets no device number, and norms synchronise as mmcv's.
 
     Raises:
         InputError: mmengine supports the launcher only on GPUs.
@@ -225,6 +226,9 @@ def _run_on_cpu(cfg: Config) -> None:
             broadcast_buffers=False,
             find_unused_parameters=cfg.get("find_unused_parameters", False),
         )
+        if cfg.get("sync_bn") == "torch" or any(name_of(part.get("type")) == "SyncBN" for part in mappings(cfg.get("model"))):
+            cfg.sync_bn = "mmcv"
+            cfg.changed += ["torch's SyncBN runs on GPUs only: sync_bn='mmcv' synchronises all batch norms of the model"]
 
 
 def keep_amp(cfg: Config, checkpoint: Mapping[str, Any]) -> list[str]:

@@ -46,6 +46,7 @@ def train(options: TrainOptions) -> Results:
     """
     began = time.monotonic()
     with terminal(options.verbose) as shown:
+        require_alone(options.launcher)
         cfg = train_config(options)
         _start_processes(cfg)
         if options.variant is not None:
@@ -165,12 +166,27 @@ def _start_processes(cfg: Config) -> None:
     """
     if (cfg.get("randomness") or {}).get("deterministic"):
         os.environ.setdefault(*WORKSPACE)
+    if torch.distributed.is_initialized():  # by an earlier run of this process
+        return
     if cfg.launcher == "slurm" and not torch.cuda.is_available():
         os.environ.update(_slurm_tasks())
     require_launcher(cfg.launcher)
     if torch.cuda.is_available() or cfg.launcher == "none":
         return
     torch.distributed.init_process_group("gloo")
+
+
+def require_alone(launcher: str) -> None:
+    """Check that a training without a launcher is the only one that was started.
+
+    Raises:
+        InputError: torchrun or another launcher has started several, which would write over each other.
+    """
+    if launcher == "none" and "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise InputError(
+            f"{os.environ['WORLD_SIZE']} processes were started (RANK and WORLD_SIZE are set, as by torchrun), and without a "
+            "launcher each would train for itself in the same folder. Add --launcher pytorch, or unset RANK"
+        )
 
 
 def require_launcher(launcher: str) -> None:

@@ -25,7 +25,7 @@ from ..layers.forms import forms_in_training
 from ..layers.pooling import replace_pooling
 from ..registry import LOOPS
 from . import storage
-from .batches import PlannedLoader, Position, begin_streams, planned
+from .batches import PlannedLoader, Position, begin_streams, planned, require_even
 from .checkpoints import save_interrupted
 from .computing import whole_counts
 from .interruption import Interruption
@@ -122,6 +122,7 @@ class EpochBasedTrainLoop(Exact, EpochBased):
         """Train from the beginning or from the resumed checkpoint, and return the model."""
         self.runner.call_hook("before_train")
         self.begin()
+        require_even(self.dataloader)
         with Interruption() as self.interruption:
             self._validate_if_due()
             while self._epoch < self._max_epochs and not self.stop_training:

@@ -6,12 +6,14 @@ mmengine writes in place: a run that is killed while it saves leaves half a chec
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from mmengine.dist import get_rank
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.fileio.io import backend_instances
 
+from ..compat.systems import FULL
 from ..errors import CheckpointError
 
 PARTIAL = ".partial"
@@ -36,10 +38,13 @@ def write_whole(path: str | Path, content: bytes) -> None:
         partial.replace(target)
         _flush_names(target.parent)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
+        size, free = len(content) / 1e6, _free(target.parent) / 1e6
+        remedy = "free some space" if size >= free or error.errno in FULL else f"see to {target.parent}"
         raise CheckpointError(
-            f"{path} could not be written ({error.strerror}): {len(content) / 1e6:.1f} MB, where "
-            f"{_free(target.parent) / 1e6:.1f} MB are free. Earlier files are untouched: free some space and use --resume"
+            f"{path} could not be written ({error.strerror}): {size:.1f} MB, where {free:.1f} MB are free. "
+            f"Earlier files are untouched: {remedy} and use --resume"
         ) from error
 
 

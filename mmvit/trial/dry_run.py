@@ -153,11 +153,11 @@ def _last_batch(cfg: Config, loader: Mapping[str, Any]) -> Iterator[Finding]:
         return
     count = _samples(cfg, loader)
     if count % loader["batch_size"] == 1:
-        key = "batch_sampler.drop_last" if loader.get("batch_sampler") else "drop_last"
+        drop = "batch_sampler.drop_last=True (in one process)" if loader.get("batch_sampler") else "drop_last=True"
         yield wrong(
             "last batch",
             f"{count} samples in batches of {loader['batch_size']} leave one alone at the end of an epoch, with which a step "
-            f"fails: {error.splitlines()[0]}\nSet train_dataloader.{key}=True, or another batch_size",
+            f"fails: {error.splitlines()[0]}\nSet train_dataloader.{drop}, or another batch_size",
         )
 
 

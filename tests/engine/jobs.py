@@ -57,7 +57,7 @@ model = dict(
     data_preprocessor=dict(size=(64, 64)),
     backbone=backbone,
     neck=dict(in_channels=dims, out_channels=16),
-    decode_head=dict(in_channels=[16] * 4, channels=16, num_classes=3),
+    decode_head=dict(in_channels=[16] * 4, channels=16, num_classes=3, norm_cfg=dict(type="SyncBN")),
 )
 dataset = dict(
     _delete_=True,

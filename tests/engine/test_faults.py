@@ -24,7 +24,7 @@ from mmvit.config.work_dirs import LAST, best_checkpoint, last_checkpoint, read_
 from mmvit.engine import configuration  # whose names pytest would take for tests
 from mmvit.engine.checking import best_faults
 from mmvit.engine.checkpoints import CheckpointHook
-from mmvit.engine.launch import require_launcher
+from mmvit.engine.launch import require_alone, require_launcher
 from mmvit.engine.results import Results
 from mmvit.engine.start import Start
 from mmvit.errors import InputError
@@ -41,6 +41,18 @@ def test_a_launcher_that_started_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     require_launcher("none")
     with pytest.raises(InputError, match=r"MASTER_ADDR, MASTER_PORT not set, .* Start with torchrun"):
         require_launcher("pytorch")
+
+
+def test_processes_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in FOUND_BY:
+        monkeypatch.delenv(name, raising=False)
+    require_alone("none")
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as clusters export it for jobs of one process, too
+    require_alone("none")
+    monkeypatch.setenv("RANK", "1")
+    require_alone("pytorch")
+    with pytest.raises(InputError, match=r"^2 processes were started .* Add --launcher pytorch"):
+        mmvit.train("retinanet_pvt_tiny_coco")
 
 
 def test_a_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,12 @@ def test_all_processes_know_what_one_found(answers: dict[str, Any]) -> None:
     assert answers["agreed"] == (True, False, signal.SIGTERM)
 
 
+def test_different_numbers_of_batches_are_refused(answers: dict[str, Any]) -> None:
+    """In a training over epochs, where one process would wait for the other."""
+    expected = {"three and two": True, "one and one": False, "by shape": False, "by shape, whole": True}
+    assert answers["refused"] == expected
+
+
 @pytest.mark.parametrize(("name", "metric"), [("detector", "coco/bbox_mAP_50"), ("segmenter", "mIoU")])
 def test_metrics_of_two_are_those_of_one(name: str, metric: str, answers: dict[str, Any]) -> None:
     """Five images: one of the processes gets one twice, which must not count."""

@@ -134,6 +134,8 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
         signal.signal(signal.SIGXFSZ, handler)
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["iter_1.pth"]
+    with pytest.raises(CheckpointError, match=r"\(File exists\).*: see to .*iter_1\.pth and use --resume"):
+        write_whole(path / "iter_2.pth", b"new")
 
 
 @pytest.mark.parametrize("workers", [0, 2])

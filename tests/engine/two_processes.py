@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+from collections import UserList
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,21 +13,26 @@ from typing import Any
 import torch
 from families import FAMILIES, Family
 from makers import leave_unformatted
+from mmdet.datasets.samplers import AspectRatioBatchSampler
 from mmengine.config import Config
+from mmengine.dataset import DefaultSampler
 from mmengine.fileio import LocalBackend
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModel, MMDistributedDataParallel, convert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 from torch.distributed import destroy_process_group, init_process_group
+from torch.utils.data import BatchSampler, DataLoader
 
 from mmvit.commands.training import training
 from mmvit.compat.versions import NEEDS, SHARDING, TORCH
+from mmvit.engine.batches import planned, require_even
 from mmvit.engine.checkpoints import CheckpointHook, save_interrupted
 from mmvit.engine.configuration import TestOptions, TrainOptions, train_config
 from mmvit.engine.launch import test as evaluate
 from mmvit.engine.launch import train
 from mmvit.engine.models import largest
+from mmvit.errors import InputError
 
 BATCH = 2  # of one of two processes
 STEPS = 2  # DDP tells of parameters without a gradient when the next step begins
@@ -136,6 +142,17 @@ def kept_statistics(rank: int) -> dict[str, dict[str, Tensor]]:
     return found
 
 
+def refused(batch_sampler: Callable[..., Any], batch: int, **options: Any) -> bool:
+    """Whether a training over epochs refuses batches of five images, of which one process may get three."""
+    sampler = DefaultSampler(range(5), shuffle=False, round_up=options.pop("round_up", True))
+    loader = planned(DataLoader(UserList(range(5)), batch_sampler=batch_sampler(sampler, batch, **options)))
+    try:
+        require_even(loader)
+    except InputError as error:
+        return "round_up=True" in str(error)
+    return False
+
+
 def free_port() -> int:
     with socket.socket() as place:
         place.bind(("localhost", 0))
@@ -200,6 +217,12 @@ def as_one_of_two(rank: int, folder: Path, free: list[int]) -> None:
         answers["gradients"] = {case: difference(families[case[1]], case[0], rank, wrapper) for case in CASES}
         answers["statistics"] = statistics(rank)
         answers["agreed"] = largest(rank == 1), largest(False), largest(rank * signal.SIGTERM)  # a loss, and a signal
+        answers["refused"] = {
+            "three and two": refused(BatchSampler, 1, drop_last=False, round_up=False),
+            "one and one": refused(BatchSampler, 3, drop_last=False, round_up=False),
+            "by shape": refused(AspectRatioBatchSampler, 2),
+            "by shape, whole": refused(AspectRatioBatchSampler, 2, drop_last=True),
+        }
         torch.save(kept_statistics(rank), f"statistics_{rank}.pt")
 
     def test_options(name: str, launcher: str) -> TestOptions:
