@@ -3,10 +3,9 @@
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from .films import Film
 from .formats import FORMATS, LIBRARY, Format, label_names, pictures
 from .ids import Ids
 from .predictor import Predictor
+from .progress import progress
 from .results import Detections, LabelMap, Result
 from .sessions import needed
 from .shares import ALONE, PARTS, Share, joined
@@ -247,11 +247,19 @@ class Prediction:
         except InputError as error:
             self._failed(error)
             return
+        before = self.done
+
+        def lost(error: InputError) -> None:
+            if self.done == before:  # all frames have one size
+                raise InputError(f"video {path}: none of its frames is used; {message_of(error)}") from error
+            self._failed(error)
+
         try:
-            for number, (found, frame) in enumerate(self.predictor.with_pixels(film.read(), "bgr", self._failed)):
-                result = self._chosen(replace(found, source=f"{path} frame {number}"))
+            for found, frame in self.predictor.with_pixels(film.read(), failed=lost):
+                result = self._chosen(found)
                 if self.overlays:
                     film.add(self._drawn(frame, result))
+                number = int(found.source.rpartition(" ")[2])
                 numbered = dict(film=str(path), name=f"{name}_{number:06d}", **self._place(str(path)))
                 self.journal.add(result, self.ids.new(), self.ids.of_labels, **numbered)
                 self._count()
@@ -280,17 +288,3 @@ class Prediction:
 
     def _tell(self, remark: str) -> None:
         print(f"note: {remark}", file=sys.stderr)
-
-
-@contextmanager
-def progress(total: int | None) -> Iterator[Callable[[], object]]:
-    """Yield a function that advances a bar on a terminal; there is no bar where rich is not installed."""
-    try:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    except ImportError:
-        yield lambda: None
-        return
-    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        yield partial(bar.advance, bar.add_task("images", total=total))
