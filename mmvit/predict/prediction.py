@@ -37,7 +37,7 @@ class Options:
         overlays: whether to draw the results, on pictures and videos.
         boxes: whether to draw boxes around masks.
         recursive: whether to take the images of subfolders, too.
-        every_page: whether to take all pages of TIFF and GIF files.
+        every_page: whether to take all pages of TIFF files and animations.
         ann: file in COCO's format whose image and category ids the results shall have.
         format: tool for which the objects are written, too: a key of `FORMATS`, or coco, whose JSON is always written.
         resume: whether to go on with a run that was stopped.

@@ -3,7 +3,7 @@
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from io import BytesIO
@@ -20,7 +20,9 @@ Channels = Literal["rgb", "bgr"]
 Tell = Callable[[str], object]  # receives a remark for the user
 SUFFIXES = frozenset(".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())  # noqa: SIM905
 FILMS = frozenset(".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())  # noqa: SIM905
-PAGED = frozenset({".gif", ".tif", ".tiff"})
+PAGED = {".tif": b"", ".tiff": b"", ".gif": b"", ".png": b"acTL", ".webp": b"ANIM", ".avif": b"avis"}  # bytes in their head
+HEAD = 1 << 16  # bytes
+NEARLY_BLACK = 16  # of 255; twelve bits in a file of 16 come out below it
 HELP = {".heic": "convert it to JPEG", ".heif": "convert it to JPEG"} | dict.fromkeys(FILMS, "name a film to predict on it")
 
 
@@ -122,8 +124,8 @@ def tell_of(read: Any, tell: Tell) -> Tell:
 
 
 def pages(path: Path, every: bool, tell: Tell) -> Iterator[Source]:
-    """Yield an image file, or each page of a TIFF or GIF if `every` is true; otherwise tell that there are others."""
-    paged = path.suffix.lower() in PAGED and path.is_file()
+    """Yield an image file, or each page of a TIFF or animation if `every` is true; otherwise tell that there are others."""
+    paged = _may_have_pages(path)
     if paged and not opencv_takes(path):
         tell(f"{path}: its name is not UTF-8, so that OpenCV does not count its pages; the first is taken")
         paged = False
@@ -133,10 +135,31 @@ def pages(path: Path, every: bool, tell: Tell) -> Iterator[Source]:
             tell(f"{path}: the first of its {count} pages is taken; mmvit predict --pages all takes them all")
         yield Source(str(path))
         return
+    for number, page in enumerate(_decoded(path, count)):
+        name = f"{path} page {number}"
+        yield Source(name) if page is None else Source(name, np.ascontiguousarray(page[..., :3]))
+
+
+def _may_have_pages(path: Path) -> bool:
+    mark = PAGED.get(path.suffix.lower())
+    if mark is None or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return mark in file.read(HEAD)
+    except OSError:  # reading it tells
+        return False
+
+
+def _decoded(path: Path, count: int) -> Iterator[np.ndarray | None]:
+    """Yield the pixels of each page, None of one that cannot be read."""
+    if path.suffix.lower() not in (".tif", ".tiff"):  # a frame builds on those before it: OpenCV cannot begin later
+        frames: Sequence[np.ndarray] = cv2.imreadmulti(str(path), flags=cv2.IMREAD_COLOR)[1]
+        yield from (*frames, *[None] * (count - len(frames)))
+        return
     for number in range(count):
         good, images = cv2.imreadmulti(str(path), number, 1, flags=cv2.IMREAD_COLOR)
-        name = f"{path} page {number}"
-        yield Source(name, np.ascontiguousarray(images[0][..., :3])) if good else Source(name)
+        yield images[0] if good else None
 
 
 def is_a(value: Any, module: str, name: str) -> bool:

@@ -161,21 +161,27 @@ def test_what_a_folder_has_besides_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "suffix", ["tif", pytest.param("gif", marks=pytest.mark.skipif(not READS_GIF, reason="this OpenCV reads no GIF"))]
+    "suffix",
+    [
+        "tif",
+        pytest.param("gif", marks=pytest.mark.skipif(not READS_GIF, reason="this OpenCV reads no GIF")),
+        pytest.param("png", marks=ANIMATED),
+        pytest.param("webp", marks=ANIMATED),
+    ],
 )
 def test_pages(detector: Trained, tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"pages.{suffix}"
-    images = [colour() for _ in range(3)]
-    images[0].save(file, save_all=True, append_images=images[1:])
+    images = [Image.new("RGB", (60, 40), "blue") for _ in range(3)]
+    for number, image in enumerate(images):  # animations hold what has changed since the frame before
+        image.paste("red", (18 * number, 9, 18 * number + 20, 30))
+    images[0].save(file, save_all=True, append_images=images[1:], **(dict(lossless=True) if suffix == "webp" else {}))
     told: list[str] = []
     assert [source.name for source in pages(file, False, told.append)] == [str(file)]
     assert "first of its 3 pages" in told[0]
     assert detector.predict(file, out=tmp_path / "out", options="--pages all") == 0
     assert sorted(path.name for path in (tmp_path / "out/overlays").iterdir()) == ["pages.jpg", "pages_2.jpg", "pages_3.jpg"]
-    sources = list(pages(file, True, told.append))
-    if suffix == "tif":
-        for source, image in zip(sources, images, strict=True):
-            assert (source.pixels == np.asarray(image)[..., ::-1]).all()
+    for source, image in zip(pages(file, True, told.append), images, strict=True):
+        assert (source.pixels == np.asarray(image)[..., ::-1]).all()
 
 
 @pytest.mark.parametrize("tile", [[], ["--tile", "64"]])
