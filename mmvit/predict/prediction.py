@@ -1,5 +1,6 @@
 """Prediction on files: images and videos in, a folder of pictures and label maps and one JSON file out."""
 
+import os
 import shutil
 import sys
 import time
@@ -91,7 +92,11 @@ class Prediction:
         Raises:
             InputError: a folder or glob has no images, there are results already, or results cannot be written.
         """
-        files = [path for word in inputs for path in paths(word, self.options.recursive, self._tell_once)]
+        options = self.options
+        named = [path for word in inputs for path in paths(word, options.recursive, self._tell_once, options.out)]
+        files = list({os.path.abspath(path): path for path in reversed(named)}.values())[::-1]
+        if again := len(named) - len(files):
+            self._tell_once(f"{counted(again, 'file')} named again: each is taken once")
         films = [path for path in files if path.suffix.lower() in FILMS]
         images = [path for path in files if path.suffix.lower() not in FILMS]
         if self.options.format == "yolo":

@@ -1,5 +1,7 @@
 """Iteration over the images in paths, folders, globs, arrays and tensors."""
 
+import os
+import re
 import sys
 import warnings
 from collections import Counter
@@ -14,7 +16,7 @@ import cv2
 import numpy as np
 
 from ..data.files import opencv_takes
-from ..errors import InputError
+from ..errors import InputError, counted
 
 Channels = Literal["rgb", "bgr"]
 Tell = Callable[[str], object]  # receives a remark for the user
@@ -24,6 +26,8 @@ PAGED = {".tif": b"", ".tiff": b"", ".gif": b"", ".png": b"acTL", ".webp": b"ANI
 HEAD = 1 << 16  # bytes
 NEARLY_BLACK = 16  # of 255; twelve bits in a file of 16 come out below it
 HELP = {".heic": "convert it to JPEG", ".heif": "convert it to JPEG"} | dict.fromkeys(FILMS, "name a film to predict on it")
+HELP |= {"subfolder": "mmvit predict --recursive takes them", "linked folder": "name it to take its images"}
+HELP |= {"dead link": "its file is missing", "result folder": "mmvit predict wrote it"}
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,10 @@ def _has_pixels(image: Any) -> bool:
     return isinstance(image, np.ndarray) or is_a(image, "PIL.Image", "Image") or is_a(image, "torch", "Tensor")
 
 
-def paths(words: str | Path, recursive: bool = False, tell: Tell = warn) -> list[Path]:
+def paths(words: str | Path, recursive: bool = False, tell: Tell = warn, out: Path | None = None) -> list[Path]:
     """Return the files of a path, folder or glob; `recursive` takes the images of subfolders, too.
+
+    What `mmvit predict` drew or labelled, in `out` or an earlier run's folder, is taken only where it is named.
 
     Raises:
         InputError: a folder or glob has no images, or it is an address.
@@ -87,29 +93,66 @@ def paths(words: str | Path, recursive: bool = False, tell: Tell = warn) -> list
         raise InputError(f"{words}: an address, and only files are read. Download it, and name the file")
     path = Path(words)
     if path.is_dir():
-        return in_folder(path, recursive, tell)
+        return in_folder(path, recursive, tell, out)
     if path.is_file() or not has_magic(str(words)):
         return [path]  # reading it tells that it is missing
-    if not (found := [Path(file) for file in sorted(glob(str(words), recursive=True)) if Path(file).is_file()]):
-        raise InputError(f"{words}: no file matches. Quote a pattern that this command is to expand, or give a folder")
-    return found
-
-
-def in_folder(folder: Path, recursive: bool, tell: Tell) -> list[Path]:
-    """Return the images of a folder by name, and tell what else there is. Raise InputError if there is none."""
-    entries = sorted(entry for entry in (folder.rglob("*") if recursive else folder.iterdir()) if entry.name[0] != ".")
-    files = [entry for entry in entries if entry.is_file()]
-    taken = [file for file in files if is_image(file)]
-    left = Counter(file.suffix.lower() or "without a suffix" for file in files if not is_image(file))
-    aside = [f"{count} {suffix}" + (f" ({HELP[suffix]})" if suffix in HELP else "") for suffix, count in sorted(left.items())]
-    if not recursive and (inner := sum(entry.is_dir() for entry in entries)):
-        aside.append(f"{inner} {'subfolder' if inner == 1 else 'subfolders'} (mmvit predict --recursive takes them)")
+    found = [Path(file) for file in sorted(glob(str(words), recursive=True)) if Path(file).is_file()]
+    taken = [file for file in found if not any(of_results(at, out) and at.name not in path.parts for at in file.parents)]
+    if made := len(found) - len(taken):
+        tell(f"left aside of {words}: {counted(made, 'file')} that mmvit predict wrote")
     if not taken:
-        found = f"; it has {', '.join(aside)}" if aside else ""
-        raise InputError(f"folder {folder}: no images in it{found}. Expected files {', '.join(sorted(SUFFIXES))}")
-    if aside:
-        tell(f"left aside in {folder}: {', '.join(aside)}")
+        raise InputError(f"{words}: no file matches. Quote a pattern that this command is to expand, or give a folder")
     return taken
+
+
+def in_folder(folder: Path, recursive: bool, tell: Tell, out: Path | None) -> list[Path]:
+    """Return the images of a folder by name, and tell what else there is.
+
+    Raises:
+        InputError: there is none, or a folder cannot be read.
+    """
+    taken: list[Path] = []
+    suffixes, others = Counter[str](), Counter[str]()
+    for place, inner, names in os.walk(folder, onerror=_unreadable):
+        for file in (Path(place, name) for name in names if name[0] != "."):
+            if not file.is_file():
+                others["dead link"] += file.is_symlink()
+            elif is_image(file):
+                taken.append(file)
+            else:
+                suffixes[file.suffix.lower() or "without a suffix"] += 1
+        kinds = {name: _kind(Path(place, name), recursive, out) for name in inner if name[0] != "."}
+        others.update(filter(None, kinds.values()))
+        inner[:] = [name for name, kind in kinds.items() if kind is None]
+    aside = {suffix: f"{count} {suffix}" for suffix, count in sorted(suffixes.items())}
+    aside |= {kind: counted(count, kind) for kind, count in others.items() if count}
+    told = ", ".join(words + (f" ({HELP[kind]})" if kind in HELP else "") for kind, words in aside.items())
+    if not taken:
+        found = f"; it has {told}" if told else ""
+        raise InputError(f"folder {folder}: no images in it{found}. Expected files {', '.join(sorted(SUFFIXES))}")
+    if told:
+        tell(f"left aside in {folder}: {told}")
+    return sorted(taken)
+
+
+def _unreadable(error: OSError) -> None:
+    raise InputError(f"folder {error.filename} cannot be read: {error.strerror}") from error
+
+
+def _kind(folder: Path, recursive: bool, out: Path | None) -> str | None:
+    """Return as what a subfolder is left aside; None if it is entered."""
+    if not recursive:
+        return "subfolder"
+    return "linked folder" if folder.is_symlink() else "result folder" if of_results(folder, out) else None
+
+
+def of_results(folder: Path, out: Path | None) -> bool:
+    """Return whether `mmvit predict` wrote a folder of pictures, into `out` or in an earlier run."""
+    place = folder.parent
+    if folder.name not in ("overlays", "labels"):
+        return False
+    earlier = re.fullmatch(r"predictions(_\d+)?", place.name) or any(place.glob("predictions.json*"))
+    return bool(earlier) or (out is not None and os.path.abspath(out) == os.path.abspath(place))
 
 
 def is_image(file: Path) -> bool:

@@ -152,12 +152,41 @@ def test_what_a_folder_has_besides_is_said(tmp_path: Path) -> None:
     assert [path.name for path in paths(tmp_path, tell=told.append)] == ["a.jpg", "b.jfif", "c"]
     for part in ("1 .heic (convert it to JPEG)", "1 .mp4 (name a film", "1 .txt", "1 subfolder (mmvit predict --recursive"):
         assert part in told[0]
-    assert [path.name for path in paths(tmp_path, True, told.append)][-1] == "g.png"
+    for name in ("inner/.ipynb_checkpoints/g.png", "inner/deep/overlays/h.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        colour().save(tmp_path / name)
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "inner/linked").symlink_to(tmp_path / "inner")
+    assert [path.name for path in paths(tmp_path, True, told.append)][-2:] == ["h.png", "g.png"]
     assert "subfolder" not in told[1]
+    assert "1 dead link (its file is missing), 1 linked folder (name it" in told[1]
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty/x.heic").write_bytes(b"")
     with pytest.raises(InputError, match=r"it has 1 \.heic"):
         paths(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("out", ["results", "predictions_3", "earlier"])
+def test_what_a_prediction_drew_is_no_input(detector: Trained, tmp_path: Path, out: str, capsys: pytest.CaptureFixture) -> None:
+    for name in ("a/1.png", f"{out}/overlays/1.jpg", f"{out}/labels/1.png", "labels/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        colour().save(tmp_path / name)
+    if out == "earlier":
+        (tmp_path / out / "predictions.jsonl").touch()
+    told: list[str] = []
+    for words in (tmp_path, f"{tmp_path}/**/*.*g"):
+        found = paths(words, True, told.append, tmp_path / "results")
+        assert [str(file.relative_to(tmp_path)) for file in found] == ["a/1.png", "labels/2.png"]
+    assert "2 result folders (mmvit predict wrote it)" in told[0]
+    assert "2 files that mmvit predict wrote" in told[1]
+    for words in (tmp_path / out / "overlays", f"{tmp_path}/{out}/overlays/*"):
+        assert len(paths(words, True, told.append, tmp_path / "results")) == 1, "named, it is taken"
+    assert detector.predict(tmp_path / "a", tmp_path / "a/1.png", out=tmp_path / "out", options="--score 1") == 0
+    said = capsys.readouterr()
+    assert ("1 file named again: each is taken once" in said.err, said.out[:8]) == (True, "1 image,")
+
+
+ANIMATED = pytest.mark.skipif(not hasattr(cv2, "imreadanimation"), reason="this OpenCV reads no such animations")
 
 
 @pytest.mark.parametrize(
