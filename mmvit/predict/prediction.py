@@ -99,7 +99,8 @@ class Prediction:
             self._tell_once(f"{counted(again, 'file')} named again: each is taken once")
         films = [path for path in files if path.suffix.lower() in FILMS]
         images = [path for path in files if path.suffix.lower() not in FILMS]
-        if self.options.format == "yolo":
+        self.ids.claim(images)
+        if options.format == "yolo":
             self.label_names = label_names(images)
         self._open()
         began, earlier, journal = time.perf_counter(), len(self.journal.done), self.journal.path
@@ -158,9 +159,9 @@ class Prediction:
         self.journal.close()
         self.target.with_suffix(".jsonl").unlink(missing_ok=True)
         parts = {folder: lines_of(folder / "predictions.jsonl") for folder in sorted(self.parts.iterdir())}
-        self.journal, self.ids.last = Journal(self.target, self.journal.head), 0
+        self.journal, self.ids.last = Journal(self.target, self.journal.head), self.ids.highest
         for line in joined(parts, self.options.out, Names()):
-            if "image" in line and self.options.ann is None:
+            if "image" in line and (self.options.ann is None or "film" in line):
                 line["image"]["id"] = number = self.ids.new()
                 line["annotations"] = [dict(entry, image_id=number) for entry in line["annotations"]]
             self.journal.write(line)
@@ -198,7 +199,7 @@ class Prediction:
             resume = resume and target.with_suffix(".jsonl").is_file()
             self.share.all(None)  # nobody has looked for earlier results when somebody writes
         self.journal = Journal(target, head, resume, made)
-        self.ids.last = self.journal.last_id
+        self.ids.last = max(self.ids.last, self.journal.last_id)
         self.names.take(self.journal.done.values())
 
     def _sources(self, files: Sequence[Path]) -> Iterator[Source]:

@@ -274,6 +274,24 @@ def test_a_file_that_lacks_a_class_or_an_image_is_named(
     assert main(words_of(detector, tmp_path / "out", "--ann", str(ann))) == 1
     assert f"left out: image {detector.images / '1.png'}: --ann {ann} has no images of that name" in capsys.readouterr().err
     assert [image["id"] for image in read(tmp_path / "out")["images"]] == [5]
+    twice = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        twice.append(str(tmp_path / folder / "0.png"))
+        (tmp_path / folder / "0.png").write_bytes((detector.images / "0.png").read_bytes())
+    film = write_film(tmp_path / "film.avi", 2)
+    assert detector.predict(*twice, detector.images / "0.png", film, out=tmp_path / "twice", options=f"--ann {ann}") == 1
+    told = capsys.readouterr().err
+    assert told.count(f"0.png may be any of {', '.join(twice)}, {detector.images / '0.png'}. Give") == 3
+    assert [image["id"] for image in read(tmp_path / "twice")["images"]] == [6, 7], "those of frames are new"
+    images = [dict(id=number, file_name=name) for number, name in ((5, "../x/a/0.png"), (6, "0.png"), (7, "else/1.png"))]
+    ann.write_text(json.dumps(dict(images=images, annotations=[], categories=categories)))
+    (tmp_path / "x").symlink_to(tmp_path)
+    assert detector.predict(tmp_path / "x/a", tmp_path / "b", out=tmp_path / "folders", options=f"--ann {ann}") == 0
+    assert [image["id"] for image in read(tmp_path / "folders")["images"]] == [5, 6]
+    capsys.readouterr()
+    assert detector.predict(detector.images / "1.png", out=tmp_path / "else", options=f"--ann {ann}") == 1
+    assert "no images of that name; else/1.png is in another folder" in capsys.readouterr().err
     nameless = dict(images=[dict(id=5, file_name=None)], categories=categories)
     for wrong, told in (
         (dict(images=[], categories=categories[1:]), "no categories named 0"),
