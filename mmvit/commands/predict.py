@@ -77,7 +77,7 @@ def _predict(asked: Namespace) -> int:
         print(f"--precision auto: {predictor.precision} on {processor()}")
     same = {name: getattr(asked, name) for name in ("json", "classes", "recursive", "ann", "format", "resume")}
     shown = dict(overlays=not asked.no_overlays, boxes=asked.show_boxes, every_page=asked.pages == "all")
-    out = asked.out or share.same(numbered(Path("predictions"), asked.resume))
+    out = asked.out or share.same(numbered(Path("predictions"), asked.resume, asked.json))
     prediction = Prediction(predictor, Options(out, **same, **shown), share)
     if current_thread() is not main_thread():  # no place for a handler of signals
         return prediction.run(inputs)

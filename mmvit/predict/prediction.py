@@ -185,16 +185,16 @@ class Prediction:
     def _open(self) -> None:
         """Open the journal, once it is known that there are files."""
         settings, options = self.predictor.settings, self.options
-        files = dict(config=settings["config"], checkpoint=settings["checkpoint"], ann=options.ann)
-        head = settings | {name: content_of(file) for name, file in files.items()}
-        head |= dict(classes=options.classes, categories=self.ids.categories)
+        read = sha256(str(list(getattr(self.predictor.loaded, "config", {}).items())).encode()).hexdigest()  # with its bases
+        head = settings | dict(config=[settings["config"], read], checkpoint=content_of(settings["checkpoint"]))
+        head |= dict(ann=content_of(options.ann), classes=options.classes, categories=self.ids.categories)
+        head |= dict(out=str(options.out), pages=options.every_page)
         target, resume, made = self.target, options.resume, self._made()
+        self.share.require(self.parts, target.with_suffix(".jsonl"), resume)
         if self.share.processes > 1:
             head["processes"] = self.share.processes
             if not resume:
                 require_none(target, target.with_suffix(".jsonl"), *made)
-            elif not self.share.same(self.parts.is_dir()):
-                raise InputError(f"--resume: no {self.parts}, so several processes left nothing to go on with")
             target, made = self.out / "predictions.json", []
             resume = resume and target.with_suffix(".jsonl").is_file()
             self.share.all(None)  # nobody has looked for earlier results when somebody writes

@@ -110,24 +110,41 @@ def test_a_line_that_is_cut_and_a_film_that_is_not_whole_are_done_again(detector
         assert len(numbers) == len(set(numbers))
 
 
-@pytest.mark.parametrize("file", ["checkpoint", "ann"])
+@pytest.mark.parametrize("file", ["checkpoint", "ann", "config"])
 def test_a_run_of_another_file_of_the_same_name_does_not_go_on(
     detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture, file: str
 ) -> None:
     images = [dict(id=index, file_name=f"{index}.png") for index in range(4)]
-    files = dict(checkpoint=tmp_path / "model.pth", ann=tmp_path / "own.json")
+    files = dict(checkpoint=tmp_path / "model.pth", ann=tmp_path / "own.json", config=tmp_path / "base.py")
+    detector.cfg.dump(files["config"])
+    (tmp_path / "config.py").write_text('_base_ = "base.py"\n')
     files["checkpoint"].write_bytes(detector.checkpoint.read_bytes())
     categories = [dict(id=number, name=name) for number, name in enumerate(detector.classes)]
     files["ann"].write_text(json.dumps(dict(images=images, annotations=[], categories=categories)))
     words = words_of(detector, tmp_path / "out", "--ann", str(files["ann"]))
-    words[1] = str(files["checkpoint"])
+    words[1:2] = [str(tmp_path / "config.py"), str(files["checkpoint"])]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Predictor, "_predict", Mock(side_effect=KeyboardInterrupt))
         assert main(words) == 130
     with files[file].open("ab") as opened:
-        opened.write(b" ")
+        opened.write(b"\nauto_scale_lr = dict(base_batch_size=7)\n" if file == "config" else b" ")
     assert main([*words, "--resume"]) == 2
     assert f"was written with another {file}" in capsys.readouterr().err
+
+
+def test_a_run_with_its_own_json_goes_on_in_its_own_folder(
+    detector: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["predict", str(detector.checkpoint), str(detector.images), "--score", "0"]
+    monkeypatch.chdir(tmp_path)
+    for folder in ("predictions", "predictions_2"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "_predict", Mock(side_effect=KeyboardInterrupt))
+        assert main([*words, "--json", "x.json"]) == 130
+    assert main([*words, "--json", "x.json", "--resume"]) == 0
+    assert [len(list((tmp_path / f"predictions{end}").rglob("*.jpg"))) for end in ("", "_2", "_3")] == [0, 0, 4]
 
 
 def test_two_runs_do_not_write_to_one_place(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -174,12 +191,19 @@ def test_nothing_is_replaced(detector: Trained, tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize(
-    ("more", "told"), [(["--tta"], "another tta"), (["--classes", "1"], "another classes"), ([], "no run was stopped")]
+    ("more", "told"),
+    [
+        (["--tta"], "another tta"),
+        (["--classes", "1"], "another classes"),
+        (["--pages", "all"], "another pages"),
+        (["--out", "other"], "another out"),
+        ([], "no run was stopped"),
+    ],
 )
 def test_a_run_of_other_options_does_not_go_on(
     detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture, more: list[str], told: str
 ) -> None:
-    words = words_of(detector, tmp_path)
+    words = words_of(detector, tmp_path, "--json", str(tmp_path / "x.json"))
     if more:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Predictor, "_predict", Mock(side_effect=KeyboardInterrupt))
@@ -223,6 +247,10 @@ def test_folders_are_numbered(tmp_path: Path) -> None:
     assert numbered(first).name == "predictions_2"
     (first / "predictions.jsonl").write_text("{}")
     assert numbered(first, resume=True) == first
+    parts = tmp_path / "predictions_4/.parts/1"  # of several processes
+    parts.mkdir(parents=True)
+    (parts / "predictions.jsonl").touch()
+    assert numbered(first, resume=True).name == "predictions_4"
 
 
 def test_a_disk_that_is_full_at_the_end(

@@ -86,6 +86,12 @@ def test_two_processes_leave_what_one_leaves(
         with monkeypatch.context() as patch:
             patch.setattr(Prediction, "_film", Mock(side_effect=KeyboardInterrupt))
             assert as_two(patch, words) == [130, 130], "each stops at its video, after its images"
+        with monkeypatch.context() as patch:
+            patch.setattr(shares, "start", lambda: shares.ALONE)
+            patch.setattr(Share, "all", lambda share, value: [value])
+            for more in ([], ["--resume"]):
+                assert main([*words, *more]) == 2
+                assert "several processes were stopped. Go on with torchrun" in capsys.readouterr().err
         assert as_two(monkeypatch, [*words, "--resume"]) == [1, 1]
         assert "4 images, 4 done before, " in capsys.readouterr().out
     assert left(tmp_path / "two") == wanted
