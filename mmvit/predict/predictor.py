@@ -238,8 +238,8 @@ class Predictor:
             if len(images) > 1:
                 return [result for image in images for result in self._tried([image], failed)]
             (image,) = images
-            reason = "too many for the memory; cut it with --tile, or give smaller ones"
-            if "memory" not in f"{type(error)} {error}".lower():
+            reason = "too many for the model or the memory; cut it with --tile, or give smaller ones"
+            if not any(part in f"{type(error)} {error}".lower() for part in ("memory", "alloc", "int32 index")):
                 if not isinstance(error, InputError) and not isinstance(self.loaded, Runner):
                     raise
                 reason = f"not what the exported model takes: {(str(error).splitlines() or [type(error).__name__])[0]}"
