@@ -156,7 +156,8 @@ class Predictor:
             return image.pixels
         if windows := getattr(self.loaded.read, "windows", None):
             return windows(image.name)
-        return self.loaded.read.transform(dict(img_path=image.name))["img"]
+        read = self.loaded.read
+        return getattr(read, "unchecked", read.transform)(dict(img_path=image.name))["img"]  # of any shape, tiles are cut of it
 
     def read(self, path: str) -> np.ndarray:
         """Return the pixels (H, W, 3), BGR, uint8, of an image file as the model's training reads it; of many bands, three.
