@@ -22,7 +22,7 @@ from ..config.sizes import other_sizes
 from ..config.unlabelled import without_annotations
 from ..data.bands import LoadBands
 from ..data.images import LoadImage
-from ..errors import CheckpointError, InputError
+from ..errors import CheckpointError, InputError, counted
 from ..weights.archives import implausible, read_checkpoint
 from ..weights.downloads import fetch
 from ..weights.loading import require_match
@@ -69,6 +69,13 @@ class Loaded(NamedTuple):
     palette: tuple[tuple[int, int, int], ...] | None
     category_ids: tuple[int, ...] | None
     config: Config
+
+    def require_channels(self, name: str, inputs: Any) -> None:
+        """Raise InputError if an image (C, h, w), or a list of its views, has other channels than the backbone takes."""
+        found = len(inputs[0] if isinstance(inputs, list) else inputs)
+        wanted = self.config.model.get("backbone", {}).get("in_channels", 3)
+        if found != wanted:
+            raise InputError(f"image {name}: {counted(found, 'channel')}. Expected {wanted}, as the model was trained with")
 
 
 def load(config: str | Path | Config | None, checkpoint: str | Path, device: torch.device, tta: bool = False) -> Loaded:

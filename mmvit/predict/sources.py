@@ -32,10 +32,11 @@ HELP |= {"dead link": "its file is missing", "result folder": "mmvit predict wro
 
 @dataclass(frozen=True)
 class Source:
-    """One image: its name, and its pixels (H, W, 3) uint8 in BGR if it is not a file."""
+    """One image: its name, and its pixels if it is no file: (H, W, 3) uint8 in BGR, or, if `read`, as a model reads files."""
 
     name: str
     pixels: np.ndarray | None = None
+    read: bool = False
 
 
 def warn(remark: str) -> None:
@@ -164,6 +165,29 @@ def is_image(file: Path) -> bool:
 def tell_of(read: Any, tell: Tell) -> Tell:
     """Return what receives remarks on the pages of a file: nothing, if a model's reading step takes them for bands."""
     return (lambda remark: None) if hasattr(read, "windows") else tell
+
+
+def as_read(image: Source, read: Any) -> np.ndarray:
+    """Return pixels as a model's reading step would have read them from a file. Raise InputError for a model of bands."""
+    assert image.pixels is not None
+    if image.read:
+        return image.pixels
+    if hasattr(read, "windows"):
+        raise InputError(
+            f"{image.name}: the model normalises the bands of TIFF files, and this is no file. Give it files alone"
+        )
+    grey = getattr(read, "color_type", "color").startswith("grayscale")
+    return cv2.cvtColor(image.pixels, cv2.COLOR_BGR2GRAY) if grey else image.pixels
+
+
+def dark(name: str, pixels: np.ndarray) -> str | None:
+    """Return a remark on an image file whose pixels came out nearly black."""
+    if pixels.dtype != np.uint8 or pixels.max() >= NEARLY_BLACK:
+        return None
+    whole = cv2.imdecode(np.fromfile(name, np.uint8), cv2.IMREAD_UNCHANGED)
+    deep = whole is not None and whole.dtype == np.uint16
+    advice = ". Of its 16 bits the upper 8 are read: if it holds ten or twelve, scale it to 8 bits" if deep else ""
+    return f"image {name}: nearly black, the brightest value is {pixels.max()} of 255{advice}"
 
 
 def pages(path: Path, every: bool, tell: Tell) -> Iterator[Source]:
