@@ -245,6 +245,7 @@ def pixels(image: Any, channels: Channels | None, name: str) -> np.ndarray:
         return of_pil(image, name)
     if is_a(image, "torch", "Tensor"):
         image = image.detach().cpu()
+        image = image.float() if image.is_floating_point() and image.element_size() < 4 else image  # NumPy has no bfloat16
         array = (image.permute(1, 2, 0) if image.ndim == 3 else image).numpy()
     else:
         array = image
