@@ -74,9 +74,7 @@ class Prediction:
             raise InputError(f"--json {self.target}: expected the name of a file that ends in .json")
         read = predictor.loaded.read
         if options.every_page and (hasattr(read, "windows") or getattr(read, "color_type", "color") == "unchanged"):
-            raise InputError(
-                "--pages all: pages become 8-bit BGR, and the model reads bands or files as they are; leave it out"
-            )
+            raise InputError("--pages all: pages become 8-bit BGR, and the model reads files as they are; leave it out")
         if share.processes > 1:
             self.out = self.parts / str(share.rank)
         self.overlays = options.overlays and can_draw()

@@ -1,6 +1,5 @@
 """Inputs that are damaged, too large, of other kinds, or left aside: each is named, and the rest goes on."""
 
-import json
 import os
 import re
 import sys
@@ -10,19 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
-from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
 from trained import Trained, write_film
 
 from mmvit.__main__ import main
 from mmvit.data.orientation import ORIENTATION
-from mmvit.data.tiff import ReadBands, picture_of
+from mmvit.data.tiff import picture_of
 from mmvit.errors import InputError
 from mmvit.export.models import from_config
-from mmvit.predict.films import Film
-from mmvit.predict.prediction import Options, Prediction
-from mmvit.predict.predictor import Predictor
 from mmvit.predict.runner import Read, Runner
 from mmvit.predict.sessions import Session, by_name
 from mmvit.predict.sources import pages, paths, pixels
@@ -288,101 +282,6 @@ def test_a_picture_beyond_the_limits_of_a_runtime_may_be_cut(detector: Trained) 
     assert [f"{number}.png: " in str(error) and "cut it with --tile" in str(error) for number, error in enumerate(told)] == [
         True
     ] * 4
-
-
-def test_small_floats_are_taken() -> None:
-    for kind in (torch.bfloat16, torch.float16, torch.float8_e5m2):
-        assert (pixels(torch.full((3, 4, 5), 0.5).to(kind), "rgb", "a") == 128).all()
-
-
-def test_a_model_of_bands_takes_files_alone(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """Anything else would reach it without its normalisation."""
-    film = write_film(tmp_path / "film.avi", 3)
-    for options in (dict(), dict(tile=48)):
-        predictor = detector.predictor(**options)
-        predictor.loaded = predictor.loaded._replace(read=ReadBands([0.0] * 3, [1.0] * 3))
-        for image in (np.zeros((64, 96, 3), np.uint8), colour()):
-            with pytest.raises(InputError, match="image 0: the model normalises the bands of TIFF files"):
-                list(predictor(image, "bgr"))
-        assert Prediction(predictor, Options(tmp_path / f"out{len(options)}")).run([str(film)]) == 1
-        told = capsys.readouterr().err.strip()
-        assert (told.count("\n"), f"video {film}: none of its frames is used" in told) == (0, True), "one line a film"
-        with pytest.raises(InputError, match="--pages all: pages become 8-bit BGR"):
-            Prediction(predictor, Options(tmp_path, every_page=True))
-
-
-def test_a_picture_of_other_channels_is_left_out(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """Among pictures that the reading step leaves unchanged."""
-    cfg = detector.cfg.copy()
-    cfg.test_dataloader.dataset.pipeline[0].color_type = "unchanged"
-    cfg.dump(tmp_path / "config.py")
-    for mode in ("RGB", "RGBA", "L"):
-        colour().convert(mode).save(tmp_path / f"{mode}.png")
-    words = [str(tmp_path / "config.py"), str(detector.checkpoint), str(tmp_path / "*.png"), "--out", str(tmp_path / "out")]
-    assert main(["predict", *words]) == 1
-    told = capsys.readouterr()
-    assert told.out.startswith("1 image, ")
-    for name, count in (("RGBA", "4 channels"), ("L", "1 channel")):
-        assert f"left out: image {tmp_path / name}.png: {count}. Expected 3" in told.err
-
-
-def test_a_grey_model_takes_all_kinds_of_pictures(model_of: Callable[[str], Trained], tmp_path: Path) -> None:
-    cfg = model_of("fpn").cfg.copy()
-    cfg.model.backbone.in_channels = 1
-    cfg.model.data_preprocessor.update(mean=[128.0], std=[64.0], bgr_to_rgb=False)
-    cfg.test_dataloader.dataset.pipeline[0].color_type = "grayscale"
-    with DefaultScope.overwrite_default_scope("mmseg"):
-        torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), tmp_path / "model.pth")
-    grey = np.repeat(np.asarray(deep())[..., None] >> 8, 3, axis=2).astype(np.uint8)
-    cv2.imwrite(str(tmp_path / "a.png"), grey)
-    Image.fromarray(grey).save(tmp_path / "b.tif", save_all=True, append_images=[deep().convert("RGB")])
-    film = write_film(tmp_path / "film.avi", 2)
-    for tile in (None, 24):
-        predictor = Predictor(cfg, tmp_path / "model.pth", tile=tile)
-        by_file, by_array = next(predictor(tmp_path / "a.png")), next(predictor(grey, "bgr"))
-        assert (by_file.labels == by_array.labels).all()
-        options = Options(tmp_path / f"out{tile}", every_page=True)
-        assert Prediction(predictor, options).run([str(tmp_path / "a.png"), str(tmp_path / "b.tif"), str(film)]) == 0
-        drawn = {path.name for path in (options.out / "overlays").iterdir()}
-        assert drawn == {"a.jpg", "b.jpg", "b_2.jpg", "film.mp4"}
-
-
-def test_frames_keep_their_numbers(detector: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    predictor, predict = detector.predictor(), Predictor._predict
-
-    def lacking(self: Predictor, images: list) -> list:
-        if any(image.name.endswith(" 1") for image in images):
-            raise MemoryError
-        return predict(self, images)
-
-    monkeypatch.setattr(Predictor, "_predict", lacking)
-    film = write_film(tmp_path / "film.avi", 3)
-    assert Prediction(predictor, Options(tmp_path)).run([str(film)]) == 1
-    images = json.loads((tmp_path / "predictions.json").read_text())["images"]
-    assert [image["file_name"] for image in images] == [f"{film} frame 0", f"{film} frame 2"]
-
-
-def test_a_damaged_film_is_said(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    film = write_film(tmp_path / "film.avi", 12)
-    content = film.read_bytes()
-    film.write_bytes(content[: len(content) // 2])
-    assert detector.predict(film, out=tmp_path / "cut", options="--score 0.9") == 1
-    assert "of 12 frames could be read; it is damaged or cut short" in capsys.readouterr().err
-    assert (tmp_path / "cut/overlays/film.mp4").is_file()
-    film.write_bytes(content)
-    assert detector.predict(film, out=tmp_path / "whole", options="--score 0.9") == 0
-
-
-def test_films_of_one_name_and_of_names_that_windows_refuses(detector: Trained, tmp_path: Path) -> None:
-    (tmp_path / "later").mkdir()
-    for name in ("a.avi", "con: ?.avi", "later/A.avi"):
-        write_film(tmp_path / name, 2)
-    films = (tmp_path / "*.avi", tmp_path / "later/*.avi")
-    assert detector.predict(*films, out=tmp_path / "out", options="--format yolo --score 0.9") == 0
-    assert sorted(path.name for path in (tmp_path / "out/overlays").iterdir()) == ["A_2.mp4", "a.mp4", "con_ _.mp4"]
-    assert len(list((tmp_path / "out/labels").iterdir())) == 3 * 2  # a file for each frame
-    with pytest.raises(InputError, match="no such file"):
-        Film(tmp_path / "none.ts", None)
 
 
 def test_without_what_draws_there_are_data(
