@@ -1,8 +1,10 @@
 """Building a model for prediction from a config and a checkpoint."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from copy import deepcopy
+from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -69,6 +71,11 @@ class Loaded(NamedTuple):
     palette: tuple[tuple[int, int, int], ...] | None
     category_ids: tuple[int, ...] | None
     config: Config
+
+    @property
+    def digest(self) -> str:
+        """The digest of the config with its bases, without the addresses of functions in it."""
+        return sha256(re.sub(" at 0x[0-9a-fA-F]+", "", str(list(self.config.items()))).encode()).hexdigest()
 
     def require_channels(self, name: str, inputs: Any) -> None:
         """Raise InputError if an image (C, h, w), or a list of its views, has other channels than the backbone takes."""

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -188,8 +187,8 @@ class Prediction:
     def _open(self) -> None:
         """Open the journal, once it is known that there are files."""
         settings, options = self.predictor.settings, self.options
-        read = sha256(str(list(getattr(self.predictor.loaded, "config", {}).items())).encode()).hexdigest()  # with its bases
-        head = settings | dict(config=[settings["config"], read], checkpoint=content_of(settings["checkpoint"]))
+        config = [settings["config"], getattr(self.predictor.loaded, "digest", None)]
+        head = settings | dict(config=config, checkpoint=content_of(settings["checkpoint"]))
         head |= dict(ann=content_of(options.ann), classes=options.classes, categories=self.ids.categories)
         head |= dict(out=str(options.out), pages=options.every_page)
         target, resume, made = self.target, options.resume, self._made()
