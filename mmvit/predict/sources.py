@@ -168,10 +168,16 @@ def tell_of(read: Any, tell: Tell) -> Tell:
 
 
 def as_read(image: Source, read: Any) -> np.ndarray:
-    """Return pixels as a model's reading step would have read them from a file. Raise InputError for a model of bands."""
+    """Return pixels as a model's reading step would have read them from a file.
+
+    Raises:
+        InputError: a page that cannot be decoded, or a model of bands.
+    """
     assert image.pixels is not None
     if image.read:
         return image.pixels
+    if not image.pixels.size:
+        raise InputError(f"image {image.name}: it cannot be decoded. Replace the file, or leave out --pages all")
     if hasattr(read, "windows"):
         raise InputError(
             f"{image.name}: the model normalises the bands of TIFF files, and this is no file. Give it files alone"
@@ -204,7 +210,7 @@ def pages(path: Path, every: bool, tell: Tell) -> Iterator[Source]:
         return
     for number, page in enumerate(_decoded(path, count)):
         name = f"{path} page {number}"
-        yield Source(name) if page is None else Source(name, np.ascontiguousarray(page[..., :3]))
+        yield Source(name, np.empty((0, 0, 3), np.uint8) if page is None else np.ascontiguousarray(page[..., :3]))
 
 
 def _may_have_pages(path: Path) -> bool:

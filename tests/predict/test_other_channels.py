@@ -1,6 +1,7 @@
 """Models that read other channels than three of eight bits, and pictures that have them."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import cv2
@@ -47,7 +48,7 @@ def test_a_model_of_bands_takes_files_alone(detector: Trained, tmp_path: Path, c
 
 def test_a_picture_of_other_channels_is_left_out(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Among pictures that the reading step leaves unchanged."""
-    cfg = detector.cfg.copy()
+    cfg = deepcopy(detector.cfg)
     cfg.test_dataloader.dataset.pipeline[0].color_type = "unchanged"
     cfg.dump(tmp_path / "config.py")
     for mode in ("RGB", "RGBA", "L"):
@@ -61,7 +62,7 @@ def test_a_picture_of_other_channels_is_left_out(detector: Trained, tmp_path: Pa
 
 
 def test_a_grey_model_takes_all_kinds_of_pictures(model_of: Callable[[str], Trained], tmp_path: Path) -> None:
-    cfg = model_of("fpn").cfg.copy()
+    cfg = deepcopy(model_of("fpn").cfg)
     cfg.model.backbone.in_channels = 1
     cfg.model.data_preprocessor.update(mean=[128.0], std=[64.0], bgr_to_rgb=False)
     cfg.test_dataloader.dataset.pipeline[0].color_type = "grayscale"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from makers import HOME
 from trained import Trained, write_film
@@ -17,7 +18,7 @@ from trained import Trained, write_film
 from mmvit.__main__ import main
 from mmvit.predict import formats, writing
 from mmvit.predict.predictor import Predictor
-from mmvit.predict.writing import numbered
+from mmvit.predict.writing import numbered, write_image
 
 pytestmark = pytest.mark.stack
 
@@ -255,3 +256,17 @@ def test_a_disk_that_is_full_at_the_end(
     assert f"{tmp_path} cannot be written: No space left on device. The results of 4 images are in" in told
     assert main([*words, "--resume"]) == 0
     assert len(list((tmp_path / "labels").iterdir())) == 4
+
+
+def test_a_side_too_long_for_jpeg_becomes_a_png(tmp_path: Path) -> None:
+    write_image(tmp_path / "long.jpg", np.zeros((8, 66000, 3), np.uint8))
+    assert [path.name for path in tmp_path.iterdir()] == ["long.png"]
+
+
+def test_without_what_draws_there_are_data(
+    detector: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    assert detector.predict(detector.images, out=tmp_path) == 0
+    assert "mmvit[draw]" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.json"]
