@@ -46,7 +46,7 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--recursive", action="store_true", help="take the images of subfolders, too")
     parser.add_argument(
-        "--pages", choices=("first", "all"), default="first", help="of TIFF and GIF files (default: %(default)s)"
+        "--pages", choices=("first", "all"), default="first", help="of TIFF files and animations (default: %(default)s)"
     )
     parser.add_argument("--show-boxes", action="store_true", help="draw boxes around masks, too")
     parser.add_argument("--no-overlays", action="store_true", help="write no pictures")
@@ -77,7 +77,7 @@ def _predict(asked: Namespace) -> int:
         print(f"--precision auto: {predictor.precision} on {processor()}")
     same = {name: getattr(asked, name) for name in ("json", "classes", "recursive", "ann", "format", "resume")}
     shown = dict(overlays=not asked.no_overlays, boxes=asked.show_boxes, every_page=asked.pages == "all")
-    out = asked.out or share.same(numbered(Path("predictions"), asked.resume))
+    out = asked.out or share.same(numbered(Path("predictions"), asked.resume, asked.json))
     prediction = Prediction(predictor, Options(out, **same, **shown), share)
     if current_thread() is not main_thread():  # no place for a handler of signals
         return prediction.run(inputs)

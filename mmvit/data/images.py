@@ -26,18 +26,22 @@ class LoadImage(LoadImageFromFile):
             InputError: the file is missing, empty, truncated, or no image; its size is not the `height` and `width` that the
                 dataset gave; one side is more than 400 times the other.
         """
+        loaded = self.unchecked(results)
+        if loaded is not None:
+            check_size(loaded)
+        return loaded
+
+    def unchecked(self, results: dict) -> dict | None:
+        """Do what `transform` does, with an image of any size. Raise InputError if the file cannot be read."""
         path = results["img_path"]
         try:
-            loaded = super().transform(results)
+            return super().transform(results)
         except Exception as error:
             reason = "no such file" if isinstance(error, FileNotFoundError) else "it cannot be decoded as an image"
             raise InputError(
                 f"image {path}: {reason}. Expected a JPEG, PNG or other image that OpenCV reads; "
                 "replace the file or remove it from the annotations"
             ) from error
-        if loaded is not None:
-            check_size(loaded)
-        return loaded
 
 
 def check_size(results: dict) -> None:

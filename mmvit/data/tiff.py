@@ -224,11 +224,17 @@ def is_banded(path: str | Path) -> bool:
 
 
 def visible(pixels: np.ndarray) -> np.ndarray:
-    """Return a picture (H, W, 3), BGR, uint8, to draw on: the first three of normalised bands as red, green and blue."""
+    """Return a picture (H, W, 3), BGR, uint8, to draw on, of what a model reads.
+
+    That is BGR, with or without transparency, grey (H, W), of 16 bits the upper 8, or normalised bands (H, W, C), floats, of
+    which the first three are red, green and blue.
+    """
+    count = pixels.shape[2] if pixels.ndim == 3 else 1
+    whole = pixels.dtype.kind != "f"
+    chosen = np.atleast_3d(pixels)[..., (0, 0, 0) if count < 3 else (0, 1, 2) if whole else (2, 1, 0)]
     if pixels.dtype == np.uint8:
-        return pixels
-    bands = pixels[..., (2, 1, 0) if pixels.shape[2] >= 3 else (0, 0, 0)]
-    return np.clip(bands * 64 + 128, 0, 255).astype(np.uint8)
+        return np.ascontiguousarray(chosen) if count != 3 else pixels
+    return (chosen >> 8 if whole else np.clip(chosen * 64 + 128, 0, 255)).astype(np.uint8)
 
 
 def picture_of(path: str) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..data.files import opencv_takes
 from ..errors import InputError
+from .sources import Source
 
 
 class Film:
@@ -32,14 +33,14 @@ class Film:
         if not path.is_file() or not self.capture.isOpened():
             raise InputError(f"video {path}: {'OpenCV cannot read it' if path.is_file() else 'no such file'}")
 
-    def read(self) -> Iterator[np.ndarray]:
-        """Yield the frames (H, W, 3), BGR."""
+    def read(self) -> Iterator[Source]:
+        """Yield the frames, with names that end in their numbers, from 0."""
         while True:
             good, frame = self.capture.read()
             if not good:
                 return
+            yield Source(f"{self.path} frame {self.frames}", frame)
             self.frames += 1
-            yield frame
 
     def require_whole(self) -> None:
         """Raise InputError if fewer frames were read than the header says; headers may be wrong by one in a hundred."""

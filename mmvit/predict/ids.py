@@ -1,8 +1,9 @@
 """Ids of the images and categories in the results."""
 
 import json
+import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,18 @@ class Ids:
 
     def __init__(self, predictor: Predictor, ann: Path | None) -> None:
         classes = predictor.classes
-        self.last = 0
+        self.highest = 0  # of the file
+        self.owners: dict[Any, list[Path]] = defaultdict(list)
         self.images: dict[str, list[tuple[str, Any]]] | None = None  # paths and ids by the last part of the path
         numbers: Sequence[int] = predictor.loaded.category_ids or range(1, len(classes) + 1)
         if ann is not None:
             content = read_coco(ann)
             self.images = defaultdict(list)
             for image in content["images"]:
-                path = Path(image["file_name"])
+                path = Path(*(part for part in Path(os.path.normpath(image["file_name"])).parts if part != ".."))
                 self.images[path.name].append((path.as_posix(), image["id"]))
+            numbers_of_images = [image["id"] for image in content["images"] if isinstance(image["id"], int)]
+            self.highest = max([0, *numbers_of_images])
             known = {category["name"]: category["id"] for category in content["categories"]}
             if lacking := [name for name in classes if name not in known]:
                 raise InputError(f"--ann {ann}: no categories named {first_few(lacking)}; it has {first_few(list(known))}")
@@ -36,25 +40,43 @@ class Ids:
         self.categories: list[dict[str, Any]] = [
             dict(id=number, name=name) for number, name in zip(numbers, classes, strict=True)
         ]
-        self.file = ann
+        self.file, self.last = ann, self.highest
 
     def new(self) -> int:
         self.last += 1
         return self.last
 
+    def claim(self, files: Iterable[Path]) -> None:
+        """Note which files a run takes: those that fit one entry get no id."""
+        for file in files:
+            for _, number in self._fitting(str(file)):
+                self.owners[number].append(file)
+
     def of(self, source: str) -> Any:
         """Return the id of an image.
 
         Raises:
-            InputError: the file has no image of that name, or several.
+            InputError: the file has no image of that name, or several, or its entry fits another image, too.
         """
         if self.images is None:
             return self.new()
-        path, named = Path(source).as_posix(), self.images.get(Path(source).name, [])
-        fitting = [entry for entry in named if path == entry[0] or path.endswith(f"/{entry[0]}")] or named
+        fitting = self._fitting(source)
         if len(fitting) != 1:
-            raise InputError(f"--ann {self.file} has {len(fitting) or 'no'} images of that name; its id is not known")
-        return fitting[0][1]
+            others = [entry for entry, _ in self.images.get(Path(source).name, [])]
+            known = f"; {first_few(others)} is in another folder" if others and not fitting else ""
+            raise InputError(f"--ann {self.file} has {len(fitting) or 'no'} images of that name{known}. Its id is not known")
+        ((entry, number),) = fitting
+        if len(owners := self.owners[number]) > 1:
+            raise InputError(f"--ann {self.file}: {entry} may be any of {first_few(owners)}. Give the folder of one of them")
+        return number
+
+    def _fitting(self, source: str) -> list[tuple[str, Any]]:
+        """Return the entries whose path ends that of an image, those with the most folders alone."""
+        path = Path(os.path.abspath(source)).as_posix()
+        named = (self.images or {}).get(Path(source).name, [])
+        found = [entry for entry in named if path.endswith(f"/{entry[0].lstrip('/')}")]
+        longest = max((len(entry) for entry, _ in found), default=0)
+        return [(entry, number) for entry, number in found if len(entry) == longest]
 
 
 def read_coco(path: Path) -> Mapping[str, Any]:

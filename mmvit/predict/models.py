@@ -1,8 +1,10 @@
 """Building a model for prediction from a config and a checkpoint."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from copy import deepcopy
+from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -22,7 +24,7 @@ from ..config.sizes import other_sizes
 from ..config.unlabelled import without_annotations
 from ..data.bands import LoadBands
 from ..data.images import LoadImage
-from ..errors import CheckpointError, InputError
+from ..errors import CheckpointError, InputError, counted
 from ..weights.archives import implausible, read_checkpoint
 from ..weights.downloads import fetch
 from ..weights.loading import require_match
@@ -69,6 +71,18 @@ class Loaded(NamedTuple):
     palette: tuple[tuple[int, int, int], ...] | None
     category_ids: tuple[int, ...] | None
     config: Config
+
+    @property
+    def digest(self) -> str:
+        """The digest of the config with its bases, without the addresses of functions in it."""
+        return sha256(re.sub(" at 0x[0-9a-fA-F]+", "", str(list(self.config.items()))).encode()).hexdigest()
+
+    def require_channels(self, name: str, inputs: Any) -> None:
+        """Raise InputError if an image (C, h, w), or a list of its views, has other channels than the backbone takes."""
+        found = len(inputs[0] if isinstance(inputs, list) else inputs)
+        wanted = self.config.model.get("backbone", {}).get("in_channels", 3)
+        if found != wanted:
+            raise InputError(f"image {name}: {counted(found, 'channel')}. Expected {wanted}, as the model was trained with")
 
 
 def load(config: str | Path | Config | None, checkpoint: str | Path, device: torch.device, tta: bool = False) -> Loaded:

@@ -1,12 +1,11 @@
 """Prediction on files: images and videos in, a folder of pictures and label maps and one JSON file out."""
 
+import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from .films import Film
 from .formats import FORMATS, LIBRARY, Format, label_names, pictures
 from .ids import Ids
 from .predictor import Predictor
+from .progress import progress
 from .results import Detections, LabelMap, Result
 from .sessions import needed
 from .shares import ALONE, PARTS, Share, joined
@@ -37,7 +37,7 @@ class Options:
         overlays: whether to draw the results, on pictures and videos.
         boxes: whether to draw boxes around masks.
         recursive: whether to take the images of subfolders, too.
-        every_page: whether to take all pages of TIFF and GIF files.
+        every_page: whether to take all pages of TIFF files and animations.
         ann: file in COCO's format whose image and category ids the results shall have.
         format: tool for which the objects are written, too: a key of `FORMATS`, or coco, whose JSON is always written.
         resume: whether to go on with a run that was stopped.
@@ -71,6 +71,9 @@ class Prediction:
         self.target = options.json or options.out / "predictions.json"
         if self.target.suffix != ".json":  # any other may be that of the journal, or of a file of --format
             raise InputError(f"--json {self.target}: expected the name of a file that ends in .json")
+        read = predictor.loaded.read
+        if options.every_page and (hasattr(read, "windows") or getattr(read, "color_type", "color") == "unchanged"):
+            raise InputError("--pages all: pages become 8-bit BGR, and the model reads files as they are; leave it out")
         if share.processes > 1:
             self.out = self.parts / str(share.rank)
         self.overlays = options.overlays and can_draw()
@@ -91,10 +94,15 @@ class Prediction:
         Raises:
             InputError: a folder or glob has no images, there are results already, or results cannot be written.
         """
-        files = [path for word in inputs for path in paths(word, self.options.recursive, self._tell_once)]
+        options = self.options
+        named = [path for word in inputs for path in paths(word, options.recursive, self._tell_once, options.out)]
+        files = list({os.path.abspath(path): path for path in reversed(named)}.values())[::-1]
+        if again := len(named) - len(files):
+            self._tell_once(f"{counted(again, 'file')} named again: each is taken once")
         films = [path for path in files if path.suffix.lower() in FILMS]
         images = [path for path in files if path.suffix.lower() not in FILMS]
-        if self.options.format == "yolo":
+        self.ids.claim(images)
+        if options.format == "yolo":
             self.label_names = label_names(images)
         self._open()
         began, earlier, journal = time.perf_counter(), len(self.journal.done), self.journal.path
@@ -153,9 +161,9 @@ class Prediction:
         self.journal.close()
         self.target.with_suffix(".jsonl").unlink(missing_ok=True)
         parts = {folder: lines_of(folder / "predictions.jsonl") for folder in sorted(self.parts.iterdir())}
-        self.journal, self.ids.last = Journal(self.target, self.journal.head), 0
+        self.journal, self.ids.last = Journal(self.target, self.journal.head), self.ids.highest
         for line in joined(parts, self.options.out, Names()):
-            if "image" in line and self.options.ann is None:
+            if "image" in line and (self.options.ann is None or "film" in line):
                 line["image"]["id"] = number = self.ids.new()
                 line["annotations"] = [dict(entry, image_id=number) for entry in line["annotations"]]
             self.journal.write(line)
@@ -179,21 +187,21 @@ class Prediction:
     def _open(self) -> None:
         """Open the journal, once it is known that there are files."""
         settings, options = self.predictor.settings, self.options
-        files = dict(config=settings["config"], checkpoint=settings["checkpoint"], ann=options.ann)
-        head = settings | {name: content_of(file) for name, file in files.items()}
-        head |= dict(classes=options.classes, categories=self.ids.categories)
+        config = [settings["config"], getattr(self.predictor.loaded, "digest", None)]
+        head = settings | dict(config=config, checkpoint=content_of(settings["checkpoint"]))
+        head |= dict(ann=content_of(options.ann), classes=options.classes, categories=self.ids.categories)
+        head |= dict(out=str(options.out), pages=options.every_page)
         target, resume, made = self.target, options.resume, self._made()
+        self.share.require(self.parts, target.with_suffix(".jsonl"), resume)
         if self.share.processes > 1:
             head["processes"] = self.share.processes
             if not resume:
                 require_none(target, target.with_suffix(".jsonl"), *made)
-            elif not self.share.same(self.parts.is_dir()):
-                raise InputError(f"--resume: no {self.parts}, so several processes left nothing to go on with")
             target, made = self.out / "predictions.json", []
             resume = resume and target.with_suffix(".jsonl").is_file()
             self.share.all(None)  # nobody has looked for earlier results when somebody writes
         self.journal = Journal(target, head, resume, made)
-        self.ids.last = self.journal.last_id
+        self.ids.last = max(self.ids.last, self.journal.last_id)
         self.names.take(self.journal.done.values())
 
     def _sources(self, files: Sequence[Path]) -> Iterator[Source]:
@@ -247,11 +255,19 @@ class Prediction:
         except InputError as error:
             self._failed(error)
             return
+        before = self.done
+
+        def lost(error: InputError) -> None:
+            if self.done == before:  # all frames have one size
+                raise InputError(f"video {path}: none of its frames is used; {message_of(error)}") from error
+            self._failed(error)
+
         try:
-            for number, (found, frame) in enumerate(self.predictor.with_pixels(film.read(), "bgr", self._failed)):
-                result = self._chosen(replace(found, source=f"{path} frame {number}"))
+            for found, frame in self.predictor.with_pixels(film.read(), failed=lost):
+                result = self._chosen(found)
                 if self.overlays:
                     film.add(self._drawn(frame, result))
+                number = int(found.source.rpartition(" ")[2])
                 numbered = dict(film=str(path), name=f"{name}_{number:06d}", **self._place(str(path)))
                 self.journal.add(result, self.ids.new(), self.ids.of_labels, **numbered)
                 self._count()
@@ -280,17 +296,3 @@ class Prediction:
 
     def _tell(self, remark: str) -> None:
         print(f"note: {remark}", file=sys.stderr)
-
-
-@contextmanager
-def progress(total: int | None) -> Iterator[Callable[[], object]]:
-    """Yield a function that advances a bar on a terminal; there is no bar where rich is not installed."""
-    try:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    except ImportError:
-        yield lambda: None
-        return
-    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        yield partial(bar.advance, bar.add_task("images", total=total))

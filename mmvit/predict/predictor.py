@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from ..data.tiff import visible
@@ -16,9 +15,8 @@ from ..errors import InputError
 from .results import Detections, LabelMap, Result
 from .runner import SUFFIXES, Runner, require_score
 from .sessions import PRECISIONS
-from .sources import Channels, Source, Tell, sources, tell_of, warn
+from .sources import Channels, Source, Tell, as_read, dark, sources, tell_of, warn
 
-NEARLY_BLACK = 16  # of 255; twelve bits in a file of 16 come out below it
 WINDOW = 4  # number of batches in which images of the same size are searched
 
 if TYPE_CHECKING:  # imported where a checkpoint is opened: exported models do without it
@@ -140,7 +138,7 @@ class Predictor:
             try:
                 whole = self._opened(image)
                 places = tiles(size := whole.shape[:2], side, self.overlap)
-                cut = (Source(image.name, np.ascontiguousarray(place.of(whole))) for place in places)
+                cut = (Source(image.name, np.ascontiguousarray(place.of(whole)), True) for place in places)
                 pixels, parts = np.empty((*size, 3), np.uint8), []
                 for place, (part, seen) in zip(places, self._stream(cut, None), strict=True):
                     place.of(pixels)[:] = seen
@@ -153,10 +151,11 @@ class Predictor:
     def _opened(self, image: Source) -> Any:
         """Return the pixels of an image as the model's training reads it; those of many bands are read when they are sliced."""
         if image.pixels is not None:
-            return image.pixels
+            return as_read(image, self.loaded.read)
         if windows := getattr(self.loaded.read, "windows", None):
             return windows(image.name)
-        return self.loaded.read.transform(dict(img_path=image.name))["img"]
+        read = self.loaded.read
+        return getattr(read, "unchecked", read.transform)(dict(img_path=image.name))["img"]  # of any shape, tiles are cut of it
 
     def read(self, path: str) -> np.ndarray:
         """Return the pixels (H, W, 3), BGR, uint8, of an image file as the model's training reads it; of many bands, three.
@@ -192,12 +191,15 @@ class Predictor:
         try:
             if image.pixels is None:
                 data = self.loaded.read.transform(data)
-                self._tell_if_dark(image.name, data["img"])
+                if remark := dark(image.name, data["img"]):
+                    self.tell(remark)
             else:
                 size = image.pixels.shape[:2]
-                data.update(img=image.pixels, img_shape=size, ori_shape=size)
+                data.update(img=as_read(image, self.loaded.read), img_shape=size, ori_shape=size)
             pixels = visible(data["img"])
             data = self.loaded.prepare(data)
+            if not isinstance(self.loaded, Runner):
+                self.loaded.require_channels(image.name, data["inputs"])
         except Exception as error:
             if isinstance(error, InputError) and image.name in str(error):
                 raise
@@ -208,14 +210,6 @@ class Predictor:
                 f"image {image.name}{size}: it cannot be read, or the test pipeline fails on it: {kind}{said}"
             ) from error
         return Prepared(image.name, pixels, data["inputs"], data["data_samples"])
-
-    def _tell_if_dark(self, name: str, pixels: np.ndarray) -> None:
-        if pixels.dtype != np.uint8 or pixels.max() >= NEARLY_BLACK:
-            return
-        whole = cv2.imdecode(np.fromfile(name, np.uint8), cv2.IMREAD_UNCHANGED)
-        deep = whole is not None and whole.dtype == np.uint16
-        advice = ". Of its 16 bits the upper 8 are read: if it holds ten or twelve, scale it to 8 bits" if deep else ""
-        self.tell(f"image {name}: nearly black, the brightest value is {pixels.max()} of 255{advice}")
 
     def _window(self, images: list[Prepared], failed: Failed | None) -> Iterator[tuple[Result, np.ndarray]]:
         groups: dict[tuple, list[int]] = {}
@@ -238,8 +232,8 @@ class Predictor:
             if len(images) > 1:
                 return [result for image in images for result in self._tried([image], failed)]
             (image,) = images
-            reason = "too many for the memory; cut it with --tile, or give smaller ones"
-            if "memory" not in f"{type(error)} {error}".lower():
+            reason = "too many for the model or the memory; cut it with --tile, or give smaller ones"
+            if not any(part in f"{type(error)} {error}".lower() for part in ("memory", "alloc", "int32 index")):
                 if not isinstance(error, InputError) and not isinstance(self.loaded, Runner):
                     raise
                 reason = f"not what the exported model takes: {(str(error).splitlines() or [type(error).__name__])[0]}"

@@ -129,7 +129,14 @@ def open_onnx(file: Path, device: str, precision: str | None, streams: int) -> t
         options.intra_op_num_threads = max(cores() // shares, 1)
     session = runtime.InferenceSession(str(file), options, providers=wanted[device])
     text = session.get_modelmeta().custom_metadata_map.get(FIELD)
-    return lambda feed: session.run(None, feed), text, require_own(precision, text, "onnxruntime")
+
+    def run(feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        try:
+            return session.run(None, feed)
+        except Exception as error:  # of classes of its own; the other runtimes raise RuntimeError
+            raise RuntimeError(str(error)) from error
+
+    return run, text, require_own(precision, text, "onnxruntime")
 
 
 def open_openvino(file: Path, device: str, precision: str | None, streams: int) -> tuple[Run, str | None, str]:

@@ -56,6 +56,16 @@ class Share(NamedTuple):
             raise InputError(f"process {self.rank}: another process has ended; its error is above") from error
         return found
 
+    def require(self, parts: Path, journal: Path, resume: bool) -> None:
+        """Raise InputError if one process left results where several begin or go on, or the other way round."""
+        several = self.same(parts.is_dir())
+        if several and self.processes == 1:
+            advice = "Go on with torchrun, as many processes and --resume, or name another place with --out"
+            raise InputError(f"{parts}: several processes were stopped. {advice}")
+        if resume and not several and self.processes > 1:
+            one = f"; one process left {journal}: go on without torchrun" if journal.is_file() else ""
+            raise InputError(f"--resume: no {parts}, so several processes left nothing to go on with{one}")
+
 
 ALONE = Share()
 

@@ -1,9 +1,11 @@
 """Iteration over the images in paths, folders, globs, arrays and tensors."""
 
+import os
+import re
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from io import BytesIO
@@ -14,22 +16,27 @@ import cv2
 import numpy as np
 
 from ..data.files import opencv_takes
-from ..errors import InputError
+from ..errors import InputError, counted
 
 Channels = Literal["rgb", "bgr"]
 Tell = Callable[[str], object]  # receives a remark for the user
 SUFFIXES = frozenset(".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())  # noqa: SIM905
 FILMS = frozenset(".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())  # noqa: SIM905
-PAGED = frozenset({".gif", ".tif", ".tiff"})
+PAGED = {".tif": b"", ".tiff": b"", ".gif": b"", ".png": b"acTL", ".webp": b"ANIM", ".avif": b"avis"}  # bytes in their head
+HEAD = 1 << 16  # bytes
+NEARLY_BLACK = 16  # of 255; twelve bits in a file of 16 come out below it
 HELP = {".heic": "convert it to JPEG", ".heif": "convert it to JPEG"} | dict.fromkeys(FILMS, "name a film to predict on it")
+HELP |= {"subfolder": "mmvit predict --recursive takes them", "linked folder": "name it to take its images"}
+HELP |= {"dead link": "its file is missing", "result folder": "mmvit predict wrote it"}
 
 
 @dataclass(frozen=True)
 class Source:
-    """One image: its name, and its pixels (H, W, 3) uint8 in BGR if it is not a file."""
+    """One image: its name, and its pixels if it is no file: (H, W, 3) uint8 in BGR, or, if `read`, as a model reads files."""
 
     name: str
     pixels: np.ndarray | None = None
+    read: bool = False
 
 
 def warn(remark: str) -> None:
@@ -75,8 +82,10 @@ def _has_pixels(image: Any) -> bool:
     return isinstance(image, np.ndarray) or is_a(image, "PIL.Image", "Image") or is_a(image, "torch", "Tensor")
 
 
-def paths(words: str | Path, recursive: bool = False, tell: Tell = warn) -> list[Path]:
+def paths(words: str | Path, recursive: bool = False, tell: Tell = warn, out: Path | None = None) -> list[Path]:
     """Return the files of a path, folder or glob; `recursive` takes the images of subfolders, too.
+
+    What `mmvit predict` drew or labelled, in `out` or an earlier run's folder, is taken only where it is named.
 
     Raises:
         InputError: a folder or glob has no images, or it is an address.
@@ -85,29 +94,66 @@ def paths(words: str | Path, recursive: bool = False, tell: Tell = warn) -> list
         raise InputError(f"{words}: an address, and only files are read. Download it, and name the file")
     path = Path(words)
     if path.is_dir():
-        return in_folder(path, recursive, tell)
+        return in_folder(path, recursive, tell, out)
     if path.is_file() or not has_magic(str(words)):
         return [path]  # reading it tells that it is missing
-    if not (found := [Path(file) for file in sorted(glob(str(words), recursive=True)) if Path(file).is_file()]):
-        raise InputError(f"{words}: no file matches. Quote a pattern that this command is to expand, or give a folder")
-    return found
-
-
-def in_folder(folder: Path, recursive: bool, tell: Tell) -> list[Path]:
-    """Return the images of a folder by name, and tell what else there is. Raise InputError if there is none."""
-    entries = sorted(entry for entry in (folder.rglob("*") if recursive else folder.iterdir()) if entry.name[0] != ".")
-    files = [entry for entry in entries if entry.is_file()]
-    taken = [file for file in files if is_image(file)]
-    left = Counter(file.suffix.lower() or "without a suffix" for file in files if not is_image(file))
-    aside = [f"{count} {suffix}" + (f" ({HELP[suffix]})" if suffix in HELP else "") for suffix, count in sorted(left.items())]
-    if not recursive and (inner := sum(entry.is_dir() for entry in entries)):
-        aside.append(f"{inner} {'subfolder' if inner == 1 else 'subfolders'} (mmvit predict --recursive takes them)")
+    found = [Path(file) for file in sorted(glob(str(words), recursive=True)) if Path(file).is_file()]
+    taken = [file for file in found if not any(of_results(at, out) and at.name not in path.parts for at in file.parents)]
+    if made := len(found) - len(taken):
+        tell(f"left aside of {words}: {counted(made, 'file')} that mmvit predict wrote")
     if not taken:
-        found = f"; it has {', '.join(aside)}" if aside else ""
-        raise InputError(f"folder {folder}: no images in it{found}. Expected files {', '.join(sorted(SUFFIXES))}")
-    if aside:
-        tell(f"left aside in {folder}: {', '.join(aside)}")
+        raise InputError(f"{words}: no file matches. Quote a pattern that this command is to expand, or give a folder")
     return taken
+
+
+def in_folder(folder: Path, recursive: bool, tell: Tell, out: Path | None) -> list[Path]:
+    """Return the images of a folder by name, and tell what else there is.
+
+    Raises:
+        InputError: there is none, or a folder cannot be read.
+    """
+    taken: list[Path] = []
+    suffixes, others = Counter[str](), Counter[str]()
+    for place, inner, names in os.walk(folder, onerror=_unreadable):
+        for file in (Path(place, name) for name in names if name[0] != "."):
+            if not file.is_file():
+                others["dead link"] += file.is_symlink()
+            elif is_image(file):
+                taken.append(file)
+            else:
+                suffixes[file.suffix.lower() or "without a suffix"] += 1
+        kinds = {name: _kind(Path(place, name), recursive, out) for name in inner if name[0] != "."}
+        others.update(filter(None, kinds.values()))
+        inner[:] = [name for name, kind in kinds.items() if kind is None]
+    aside = {suffix: f"{count} {suffix}" for suffix, count in sorted(suffixes.items())}
+    aside |= {kind: counted(count, kind) for kind, count in others.items() if count}
+    told = ", ".join(words + (f" ({HELP[kind]})" if kind in HELP else "") for kind, words in aside.items())
+    if not taken:
+        found = f"; it has {told}" if told else ""
+        raise InputError(f"folder {folder}: no images in it{found}. Expected files {', '.join(sorted(SUFFIXES))}")
+    if told:
+        tell(f"left aside in {folder}: {told}")
+    return sorted(taken)
+
+
+def _unreadable(error: OSError) -> None:
+    raise InputError(f"folder {error.filename} cannot be read: {error.strerror}") from error
+
+
+def _kind(folder: Path, recursive: bool, out: Path | None) -> str | None:
+    """Return as what a subfolder is left aside; None if it is entered."""
+    if not recursive:
+        return "subfolder"
+    return "linked folder" if folder.is_symlink() else "result folder" if of_results(folder, out) else None
+
+
+def of_results(folder: Path, out: Path | None) -> bool:
+    """Return whether `mmvit predict` wrote a folder of pictures, into `out` or in an earlier run."""
+    place = folder.parent
+    if folder.name not in ("overlays", "labels"):
+        return False
+    earlier = re.fullmatch(r"predictions(_\d+)?", place.name) or any(place.glob("predictions.json*"))
+    return bool(earlier) or (out is not None and os.path.abspath(out) == os.path.abspath(place))
 
 
 def is_image(file: Path) -> bool:
@@ -121,9 +167,38 @@ def tell_of(read: Any, tell: Tell) -> Tell:
     return (lambda remark: None) if hasattr(read, "windows") else tell
 
 
+def as_read(image: Source, read: Any) -> np.ndarray:
+    """Return pixels as a model's reading step would have read them from a file.
+
+    Raises:
+        InputError: a page that cannot be decoded, or a model of bands.
+    """
+    assert image.pixels is not None
+    if image.read:
+        return image.pixels
+    if not image.pixels.size:
+        raise InputError(f"image {image.name}: it cannot be decoded. Replace the file, or leave out --pages all")
+    if hasattr(read, "windows"):
+        raise InputError(
+            f"{image.name}: the model normalises the bands of TIFF files, and this is no file. Give it files alone"
+        )
+    grey = getattr(read, "color_type", "color").startswith("grayscale")
+    return cv2.cvtColor(image.pixels, cv2.COLOR_BGR2GRAY) if grey else image.pixels
+
+
+def dark(name: str, pixels: np.ndarray) -> str | None:
+    """Return a remark on an image file whose pixels came out nearly black."""
+    if pixels.dtype != np.uint8 or pixels.max() >= NEARLY_BLACK:
+        return None
+    whole = cv2.imdecode(np.fromfile(name, np.uint8), cv2.IMREAD_UNCHANGED)
+    deep = whole is not None and whole.dtype == np.uint16
+    advice = ". Of its 16 bits the upper 8 are read: if it holds ten or twelve, scale it to 8 bits" if deep else ""
+    return f"image {name}: nearly black, the brightest value is {pixels.max()} of 255{advice}"
+
+
 def pages(path: Path, every: bool, tell: Tell) -> Iterator[Source]:
-    """Yield an image file, or each page of a TIFF or GIF if `every` is true; otherwise tell that there are others."""
-    paged = path.suffix.lower() in PAGED and path.is_file()
+    """Yield an image file, or each page of a TIFF or animation if `every` is true; otherwise tell that there are others."""
+    paged = _may_have_pages(path)
     if paged and not opencv_takes(path):
         tell(f"{path}: its name is not UTF-8, so that OpenCV does not count its pages; the first is taken")
         paged = False
@@ -133,10 +208,31 @@ def pages(path: Path, every: bool, tell: Tell) -> Iterator[Source]:
             tell(f"{path}: the first of its {count} pages is taken; mmvit predict --pages all takes them all")
         yield Source(str(path))
         return
+    for number, page in enumerate(_decoded(path, count)):
+        name = f"{path} page {number}"
+        yield Source(name, np.empty((0, 0, 3), np.uint8) if page is None else np.ascontiguousarray(page[..., :3]))
+
+
+def _may_have_pages(path: Path) -> bool:
+    mark = PAGED.get(path.suffix.lower())
+    if mark is None or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return mark in file.read(HEAD)
+    except OSError:  # reading it tells
+        return False
+
+
+def _decoded(path: Path, count: int) -> Iterator[np.ndarray | None]:
+    """Yield the pixels of each page, None of one that cannot be read."""
+    if path.suffix.lower() not in (".tif", ".tiff"):  # a frame builds on those before it: OpenCV cannot begin later
+        frames: Sequence[np.ndarray] = cv2.imreadmulti(str(path), flags=cv2.IMREAD_COLOR)[1]
+        yield from (*frames, *[None] * (count - len(frames)))
+        return
     for number in range(count):
         good, images = cv2.imreadmulti(str(path), number, 1, flags=cv2.IMREAD_COLOR)
-        name = f"{path} page {number}"
-        yield Source(name, np.ascontiguousarray(images[0][..., :3])) if good else Source(name)
+        yield images[0] if good else None
 
 
 def is_a(value: Any, module: str, name: str) -> bool:
@@ -155,6 +251,7 @@ def pixels(image: Any, channels: Channels | None, name: str) -> np.ndarray:
         return of_pil(image, name)
     if is_a(image, "torch", "Tensor"):
         image = image.detach().cpu()
+        image = image.float() if image.is_floating_point() and image.element_size() < 4 else image  # NumPy has no bfloat16
         array = (image.permute(1, 2, 0) if image.ndim == 3 else image).numpy()
     else:
         array = image

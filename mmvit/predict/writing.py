@@ -202,10 +202,15 @@ def _list(write: Callable[[str], object], key: str, entries: Iterator[Any]) -> N
     write("\n]")
 
 
-def numbered(folder: Path, resume: bool = False) -> Path:
-    """Return a folder, or FOLDER_2 and so on: the first without results; to resume, the last with results of a stopped run."""
+def numbered(folder: Path, resume: bool = False, target: Path | None = None) -> Path:
+    """Return a folder, or FOLDER_2 and so on: the first without results.
+
+    To resume, it is the one that the journal beside `target` names, or else the last with results of a stopped run.
+    """
+    if resume and target is not None and (journal := target.with_suffix(".jsonl")).is_file():
+        return Path(next(lines_of(journal), {}).get("head", {}).get("out", folder))
     names = [folder, *(folder.with_name(f"{folder.name}_{number}") for number in range(2, 1000))]
     if resume:
-        stopped = [name for name in names if any(name.glob("*.jsonl"))]
+        stopped = [name for name in names if any(name.glob("*.jsonl")) or any(name.glob(".parts/*/*.jsonl"))]
         return stopped[-1] if stopped else folder
     return next(name for name in names if not name.exists() or (name.is_dir() and not any(name.iterdir())))

@@ -64,6 +64,15 @@ def test_pixels_without_data_are_the_mean(tmp_path: Path) -> None:
     assert found[0, 0].tolist() == [0] * 4
     assert found[1, 1].tolist() == [1, 1, 0, 1]
     assert visible(found)[5, 5].tolist() == [192] * 3
+    for pixels, wanted in (
+        (np.full((4, 5), 9, np.uint8), [9] * 3),
+        (np.full((4, 5, 1), 2560, np.uint16), [10] * 3),
+        (np.array([[[1, 2, 3, 4]]], np.uint8), [1, 2, 3]),
+        (np.array([[[256, 512, 768]]], np.uint16), [1, 2, 3]),
+        (np.full((4, 5, 2), 1, np.float32), [192] * 3),
+    ):
+        picture = visible(pixels)
+        assert (picture.dtype, picture.shape, picture[0, 0].tolist()) == (np.uint8, (*pixels.shape[:2], 3), wanted)
 
 
 def test_statistics_are_those_of_all_pixels(tmp_path: Path) -> None:

@@ -6,27 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
-from io import StringIO
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
-import torch
 from makers import HOME
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from trained import Trained, write_film
 
 from mmvit.__main__ import main
-from mmvit.engine.checkpoints import category_ids
 from mmvit.predict import formats, writing
 from mmvit.predict.predictor import Predictor
-from mmvit.predict.writing import numbered
+from mmvit.predict.writing import numbered, write_image
 
 pytestmark = pytest.mark.stack
 
@@ -110,24 +102,41 @@ def test_a_line_that_is_cut_and_a_film_that_is_not_whole_are_done_again(detector
         assert len(numbers) == len(set(numbers))
 
 
-@pytest.mark.parametrize("file", ["checkpoint", "ann"])
+@pytest.mark.parametrize("file", ["checkpoint", "ann", "config"])
 def test_a_run_of_another_file_of_the_same_name_does_not_go_on(
     detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture, file: str
 ) -> None:
     images = [dict(id=index, file_name=f"{index}.png") for index in range(4)]
-    files = dict(checkpoint=tmp_path / "model.pth", ann=tmp_path / "own.json")
+    files = dict(checkpoint=tmp_path / "model.pth", ann=tmp_path / "own.json", config=tmp_path / "base.py")
+    detector.cfg.dump(files["config"])
+    (tmp_path / "config.py").write_text('_base_ = "base.py"\n')
     files["checkpoint"].write_bytes(detector.checkpoint.read_bytes())
     categories = [dict(id=number, name=name) for number, name in enumerate(detector.classes)]
     files["ann"].write_text(json.dumps(dict(images=images, annotations=[], categories=categories)))
     words = words_of(detector, tmp_path / "out", "--ann", str(files["ann"]))
-    words[1] = str(files["checkpoint"])
+    words[1:2] = [str(tmp_path / "config.py"), str(files["checkpoint"])]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Predictor, "_predict", Mock(side_effect=KeyboardInterrupt))
         assert main(words) == 130
     with files[file].open("ab") as opened:
-        opened.write(b" ")
+        opened.write(b"\nauto_scale_lr = dict(base_batch_size=7)\n" if file == "config" else b" ")
     assert main([*words, "--resume"]) == 2
     assert f"was written with another {file}" in capsys.readouterr().err
+
+
+def test_a_run_with_its_own_json_goes_on_in_its_own_folder(
+    detector: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["predict", str(detector.checkpoint), str(detector.images), "--score", "0"]
+    monkeypatch.chdir(tmp_path)
+    for folder in ("predictions", "predictions_2"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "_predict", Mock(side_effect=KeyboardInterrupt))
+        assert main([*words, "--json", "x.json"]) == 130
+    assert main([*words, "--json", "x.json", "--resume"]) == 0
+    assert [len(list((tmp_path / f"predictions{end}").rglob("*.jpg"))) for end in ("", "_2", "_3")] == [0, 0, 4]
 
 
 def test_two_runs_do_not_write_to_one_place(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -174,12 +183,19 @@ def test_nothing_is_replaced(detector: Trained, tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize(
-    ("more", "told"), [(["--tta"], "another tta"), (["--classes", "1"], "another classes"), ([], "no run was stopped")]
+    ("more", "told"),
+    [
+        (["--tta"], "another tta"),
+        (["--classes", "1"], "another classes"),
+        (["--pages", "all"], "another pages"),
+        (["--out", "other"], "another out"),
+        ([], "no run was stopped"),
+    ],
 )
 def test_a_run_of_other_options_does_not_go_on(
     detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture, more: list[str], told: str
 ) -> None:
-    words = words_of(detector, tmp_path)
+    words = words_of(detector, tmp_path, "--json", str(tmp_path / "x.json"))
     if more:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Predictor, "_predict", Mock(side_effect=KeyboardInterrupt))
@@ -223,6 +239,10 @@ def test_folders_are_numbered(tmp_path: Path) -> None:
     assert numbered(first).name == "predictions_2"
     (first / "predictions.jsonl").write_text("{}")
     assert numbered(first, resume=True) == first
+    parts = tmp_path / "predictions_4/.parts/1"  # of several processes
+    parts.mkdir(parents=True)
+    (parts / "predictions.jsonl").touch()
+    assert numbered(first, resume=True).name == "predictions_4"
 
 
 def test_a_disk_that_is_full_at_the_end(
@@ -238,61 +258,15 @@ def test_a_disk_that_is_full_at_the_end(
     assert len(list((tmp_path / "labels").iterdir())) == 4
 
 
-@pytest.mark.parametrize("head", ["retinanet", "mask_rcnn", "fpn"])
-def test_others_read_the_results(head: str, model_of: Callable[[str], Trained], tmp_path: Path) -> None:
-    """Perfect objects come to AP 1.0 against the user's own file: with its ids of images and categories, in its order."""
-    trained = model_of(head)
-    categories = [dict(id=3 * number + 7, name=name) for number, name in reversed(list(enumerate(trained.classes)))]
-    images = [dict(id=100 - index, file_name=f"{index}.png", height=64, width=96) for index in range(4)]
-    ann = tmp_path / "own.json"
-    ann.write_text(json.dumps(dict(images=images, annotations=[], categories=categories)))
-    assert main(words_of(trained, tmp_path / "out", "--ann", str(ann))) == 0
-    content = read(tmp_path / "out")
-    assert {entry["id"] for entry in content["images"]} == {100, 99, 98, 97}
-    assert {(one["id"], one["name"]) for one in content["categories"]} == {(one["id"], one["name"]) for one in categories}
-    if trained.segments:
-        return
-    ann.write_text(json.dumps(dict(images=images, annotations=content["annotations"], categories=categories, info={})))
-    with redirect_stdout(StringIO()):
-        truth, again = COCO(str(ann)), COCO(str(tmp_path / "out/predictions.json"))
-        assert len(again.anns) == len(content["annotations"]) > 0
-        for kind in ("bbox", "segm") if head == "mask_rcnn" else ("bbox",):
-            evaluation = COCOeval(truth, truth.loadRes(content["annotations"]), kind)
-            evaluation.params.maxDets = [1, 10, 1000]
-            evaluation.evaluate()
-            evaluation.accumulate()
-            precision = evaluation.eval["precision"][..., 0, -1]
-            assert precision[precision > -1].min() == pytest.approx(1)
+def test_a_side_too_long_for_jpeg_becomes_a_png(tmp_path: Path) -> None:
+    write_image(tmp_path / "long.jpg", np.zeros((8, 66000, 3), np.uint8))
+    assert [path.name for path in tmp_path.iterdir()] == ["long.png"]
 
 
-def test_a_file_that_lacks_a_class_or_an_image_is_named(
-    detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture
+def test_without_what_draws_there_are_data(
+    detector: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    ann = tmp_path / "own.json"
-    categories = [dict(id=number, name=name) for number, name in enumerate(detector.classes)]
-    ann.write_text(json.dumps(dict(images=[dict(id=5, file_name="0.png")], annotations=[], categories=categories)))
-    assert main(words_of(detector, tmp_path / "out", "--ann", str(ann))) == 1
-    assert f"left out: image {detector.images / '1.png'}: --ann {ann} has no images of that name" in capsys.readouterr().err
-    assert [image["id"] for image in read(tmp_path / "out")["images"]] == [5]
-    nameless = dict(images=[dict(id=5, file_name=None)], categories=categories)
-    for wrong, told in (
-        (dict(images=[], categories=categories[1:]), "no categories named 0"),
-        ([], "expected a JSON file"),
-        (nameless, "an entry of images has None as its file_name"),
-    ):
-        ann.write_text(json.dumps(wrong))
-        assert main(words_of(detector, tmp_path / "other", "--ann", str(ann))) == 2
-        assert told in capsys.readouterr().err
-
-
-def test_the_ids_of_the_training_are_kept(detector: Trained, tmp_path: Path) -> None:
-    content = torch.load(detector.checkpoint, weights_only=False)
-    numbers = [9 * number for number in range(1, 11)]
-    content["meta"]["dataset_meta"]["category_ids"] = numbers
-    file = tmp_path / "noted.pth"
-    torch.save(content, file)
-    assert list(Predictor(None, file).loaded.category_ids) == numbers
-    assert list(detector.predictor().loaded.category_ids) == list(range(1, 11))  # of the annotation file of its config
-    data = SimpleNamespace(cat_ids=np.array(numbers))
-    assert category_ids(SimpleNamespace(datasets=[SimpleNamespace(dataset=data)])) == numbers
-    assert category_ids(SimpleNamespace()) == []
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    assert detector.predict(detector.images, out=tmp_path) == 0
+    assert "mmvit[draw]" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.json"]

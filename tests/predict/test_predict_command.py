@@ -41,8 +41,9 @@ def test_a_folder(trained: Trained, tmp_path: Path) -> None:
 def test_bad_images_are_counted(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")
-    good = trained.images / "0.png"
-    words = [str(trained.config), str(trained.checkpoint), str(bad), str(good), str(good), "--out", str(tmp_path / "out")]
+    good, same = trained.images / "0.png", tmp_path / "0.png"
+    same.write_bytes(good.read_bytes())
+    words = [str(trained.config), str(trained.checkpoint), str(bad), str(good), str(same), "--out", str(tmp_path / "out")]
     assert main(["predict", *words]) == 1
     told = capsys.readouterr()
     assert f"left out: image {bad}" in told.err

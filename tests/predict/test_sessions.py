@@ -56,6 +56,15 @@ def onnx_file(tmp_path: Path) -> Path:
     return tmp_path / "model.onnx"
 
 
+def test_an_error_of_onnxruntime_is_one_that_python_knows(onnx_file: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    session = open_session(onnx_file)
+    assert session.run(dict(x=np.eye(8, dtype=np.float32)))[0].sum() == 8
+    for wrong in (np.eye(7, dtype=np.float32), np.eye(8)):
+        with pytest.raises(RuntimeError, match="INVALID_ARGUMENT"):
+            session.run(dict(x=wrong))
+
+
 class Core:
     """OpenVINO on a processor that computes in some types only; it says nothing when it takes another than was asked for."""
 

@@ -62,7 +62,12 @@ def as_two(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> list[int]:
 def test_two_processes_leave_what_one_leaves(
     head: str, model_of: Any, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    words = words_of(model_of(head), inputs, *(["--format", "yolo"] if head == "retinanet" else []))
+    words = words_of(model_of(head), inputs)
+    if head == "retinanet":
+        images = [dict(id=number, file_name=f"{name}.png") for name, number in (("a/0", 9), ("b/0", 2), ("b/1", 7), ("c/0", 1))]
+        categories = [dict(id=number, name=name) for number, name in enumerate(model_of(head).classes)]
+        (tmp_path / "ann.json").write_text(json.dumps(dict(images=images, categories=categories)))
+        words += ["--format", "yolo", "--ann", str(tmp_path / "ann.json")]
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "one")
@@ -81,6 +86,12 @@ def test_two_processes_leave_what_one_leaves(
         with monkeypatch.context() as patch:
             patch.setattr(Prediction, "_film", Mock(side_effect=KeyboardInterrupt))
             assert as_two(patch, words) == [130, 130], "each stops at its video, after its images"
+        with monkeypatch.context() as patch:
+            patch.setattr(shares, "start", lambda: shares.ALONE)
+            patch.setattr(Share, "all", lambda share, value: [value])
+            for more in ([], ["--resume"]):
+                assert main([*words, *more]) == 2
+                assert "several processes were stopped. Go on with torchrun" in capsys.readouterr().err
         assert as_two(monkeypatch, [*words, "--resume"]) == [1, 1]
         assert "4 images, 4 done before, " in capsys.readouterr().out
     assert left(tmp_path / "two") == wanted

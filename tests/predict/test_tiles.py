@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from trained import Trained
 
 from mmvit.errors import InputError
@@ -125,6 +126,16 @@ def test_a_model_on_tiles(trained: Trained, tmp_path: Path) -> None:
         assert len(found) > 0
         assert found.masks.shape[1:] == (64, 96)
         assert (np.abs(found.boxes[:, None] - corner.boxes).max(-1) < 1e-3).any()
+
+
+def test_tiles_of_a_strip(trained: Trained, tmp_path: Path) -> None:
+    """It is too long for one pass, and may be cut."""
+    file = tmp_path / "strip.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (3, 1300, 3), dtype=np.uint8)).save(file)
+    (found,) = trained.predictor(tile=100)(file)
+    assert found.size == (3, 1300)
+    with pytest.raises(InputError, match="at most 400 to 1"):
+        list(trained.predictor()(file))
 
 
 def test_tiles_that_overlap_wholly_are_refused(detector: Trained, tmp_path: Path) -> None:
