@@ -129,3 +129,20 @@ def test_two_networks_in_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "found several: mmvit pvt under 'left.', mmvit pvt under 'right.'" in capsys.readouterr().err
     assert main([*words, "--prefix", "right."]) == 0
     assert tensors(tmp_path / "out.pth").keys() == layouts.layout_of("pvt", "authors").from_ours(state).tensors.keys()
+
+
+@each_family
+def test_a_part_of_a_network_is_not_taken_for_it(family: Family, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Such as one file of several. Later levels need not be there: a backbone does not build what nobody asks for."""
+    state = list(family.build(**family.bare).state_dict().items())
+    third = len(state) // 3
+    for number, part in enumerate((state[:-third], state[third:], state[:third] + state[2 * third :])):
+        torch.save(under("backbone.", dict(part)), tmp_path / f"{number}.pth")
+        assert main(["convert", str(tmp_path / f"{number}.pth"), "--to", "authors", "--out", str(tmp_path / "out.pth")]) == 2
+        told = capsys.readouterr().err
+        assert f"{number}.pth" in told
+        assert "tensors of the network are not in the file" in told or "expected one backbone in a known layout" in told
+    assert not (tmp_path / "out.pth").exists()
+    torch.save(family.build(**family.bare, out_indices=(0, 1)).state_dict(), tmp_path / "early.pth")
+    assert main(["convert", str(tmp_path / "early.pth"), "--to", "authors", "--out", str(tmp_path / "out.pth")]) == 0
+    assert "not in the file, as of a backbone of which no later level is asked for: " in capsys.readouterr().out
