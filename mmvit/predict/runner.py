@@ -102,7 +102,7 @@ class Runner:
         return Runner, self.opened
 
     def __call__(self, image: str | Path | bytes | np.ndarray) -> Result:
-        """Return what the model finds in a file, in its content, or in an array in BGR as OpenCV reads it; see `sources.pixels`.
+        """Return what the model finds in a file, in its content, or in an array in BGR; see `sources.pixels`.
 
         Raises:
             InputError: the image cannot be read, has another size than a model of one size takes, or is no file of bands.
