@@ -56,12 +56,12 @@ def open_session(file: str | Path, device: str = "auto", precision: str | None =
     if streams < 1:
         raise InputError(f"streams {streams}: expected a whole number from 1")
     file = Path(file)
-    if file.suffix not in SESSIONS:
+    if file.suffix.lower() not in SESSIONS:
         raise InputError(f"{file}: expected an exported file that ends in {', '.join(SESSIONS)}")
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     try:
-        run, text, computes_in = SESSIONS[file.suffix](file, device, precision, streams)
+        run, text, computes_in = SESSIONS[file.suffix.lower()](file, device, precision, streams)
     except InputError:
         raise
     except Exception as error:

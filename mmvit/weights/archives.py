@@ -44,6 +44,11 @@ def read_checkpoint(path: Path, source: str | Path | None = None) -> Any:
     try:
         if path.name.endswith(INDEX):
             return _read_shards(path, source)
+        if path.name.endswith(".index.json"):
+            raise CheckpointError(
+                f"{source}: the index of several files, and only those that end in {INDEX} are read. Load its files in Python "
+                "yourself, and save their tensors in one"
+            )
         if path.suffix == ".safetensors":
             _check_digest(path, source)
             return _read_safetensors(path)

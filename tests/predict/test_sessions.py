@@ -137,6 +137,8 @@ def test_an_openvino_file_runs_in_several_threads(tmp_path: Path) -> None:
 def test_onnxruntime_computes_in_the_precision_of_the_file(onnx_file: Path) -> None:
     for precision in (None, "auto", "float32"):
         assert open_session(onnx_file, precision=precision).precision == "float32"
+    onnx_file = onnx_file.rename(onnx_file.with_suffix(".ONNX"))
+    assert open_session(onnx_file).precision == "float32"
     with pytest.raises(InputError, match=r"precision bfloat16: onnxruntime computes in .* float32; .* --to openvino"):
         open_session(onnx_file, precision="bfloat16")
 
