@@ -27,6 +27,7 @@ ENTRIES = dict(
 Run = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
 SHORT = dict(float32="f32", bfloat16="bf16", float16="f16")  # OpenVINO's names
 PRECISIONS = ("auto", *SHORT)
+PLACES = ("Exception from ", "Check '")  # lines of OpenVINO's errors about its own source
 
 
 class Session(NamedTuple):
@@ -65,7 +66,10 @@ def open_session(file: str | Path, device: str = "auto", precision: str | None =
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{file} cannot be opened: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+        lines = [line for line in str(error).splitlines() if not line.startswith(PLACES)]
+        reason = next(iter(lines), "").rstrip(" .:!")
+        weights = f". Its weights are {file.stem}.bin beside it: get both again" * (file.suffix.lower() == ".xml")
+        raise InputError(f"{file} cannot be opened: {type(error).__name__}: {reason}{weights}") from error
     if text is None:
         raise InputError(f"{file} has no metadata of mmvit; expected a file that `mmvit export` wrote")
     return Session(run, metadata_of(file, text), computes_in)

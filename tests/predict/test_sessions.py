@@ -112,6 +112,23 @@ def test_what_the_processor_lacks_is_refused(openvino_file: Path) -> None:
             open_session(openvino_file, precision="bfloat16")
 
 
+@pytest.mark.parametrize("left", [0, 100, None])
+def test_an_openvino_file_without_its_weights_is_named(openvino_file: Path, left: int | None) -> None:
+    """What OpenVINO says of them begins with lines about its own source."""
+    openvino = pytest.importorskip("openvino")
+    given = openvino.opset11.parameter([8, 8], np.float32)
+    kernel = openvino.opset11.constant(np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32))
+    model = openvino.Model([openvino.opset11.matmul(given, kernel, False, False)], [given])
+    openvino.save_model(model, str(openvino_file), compress_to_fp16=False)
+    weights = openvino_file.with_suffix(".bin")
+    content = weights.read_bytes()
+    weights.unlink()
+    if left is not None:
+        weights.write_bytes(content[:left])
+    with pytest.raises(InputError, match=r"model\.xml cannot be opened: \w+: .*weights.* Its weights are model\.bin beside it"):
+        open_session(openvino_file)
+
+
 @pytest.mark.skipif(CHILD_ENDED is None, reason="a system without this signal")
 def test_a_signal_is_survived_after_files_were_opened_and_closed(openvino_file: Path) -> None:
     """In the order in which a server replaces its model; torch's loaders have a handler for the end of their workers, too."""
