@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..compat.python import sha256_of
 from ..compat.systems import cores, inference_core
 from ..errors import InputError
 from .programs import require_harmless
 
 FIELD = "mmvit"  # entry of the file's metadata that holds everything else as JSON
+WEIGHTS = "mmvit_weights"  # entry of OpenVINO files: sha256 of the file of weights
 
 IMAGES = ("inputs", "size", "batch", "scale", "classes", "palette")
 ENTRIES = dict(
@@ -143,6 +145,9 @@ def open_openvino(file: Path, device: str, precision: str | None, streams: int) 
     core = inference_core()
     model = core.read_model(str(file))
     text = model.get_rt_info([FIELD]).astype(str) if model.has_rt_info([FIELD]) else None
+    weights = file.with_suffix(".bin")
+    if model.has_rt_info([WEIGHTS]) and model.get_rt_info([WEIGHTS]).astype(str) != sha256_of(weights):
+        raise InputError(f"{file}: {weights.name} beside it has other weights than were written with it. Get both again")
     wanted = precision or ("float32" if own_precision(text) == "float32" else "auto")
     settings: dict[str, Any] = {} if wanted == "auto" else dict(INFERENCE_PRECISION_HINT=SHORT[wanted])
     if streams > 1:

@@ -15,6 +15,7 @@ import pytest
 from mmvit import InputError
 from mmvit.__main__ import main
 from mmvit.compat.systems import CHILD_ENDED, inference_core
+from mmvit.export.integers import save_openvino
 from mmvit.predict import sessions
 from mmvit.predict.sessions import FIELD, open_session
 
@@ -64,7 +65,7 @@ class Core:
 
     def read_model(self, file: str) -> Any:
         return SimpleNamespace(
-            has_rt_info=lambda key: True, get_rt_info=lambda key: SimpleNamespace(astype=lambda kind: self.text)
+            has_rt_info=lambda key: key == [FIELD], get_rt_info=lambda key: SimpleNamespace(astype=lambda kind: self.text)
         )
 
     def compile_model(self, model: Any, device: str, settings: dict[str, Any]) -> Any:
@@ -122,6 +123,12 @@ def test_an_openvino_file_without_its_weights_is_named(openvino_file: Path, left
     openvino.save_model(model, str(openvino_file), compress_to_fp16=False)
     weights = openvino_file.with_suffix(".bin")
     content = weights.read_bytes()
+    save_openvino(model, openvino_file, json.dumps(BACKBONE))
+    assert weights.read_bytes() == content
+    open_session(openvino_file)
+    weights.write_bytes(content[::-1])
+    with pytest.raises(InputError, match=r"model\.xml: model\.bin beside it has other weights than were written with it"):
+        open_session(openvino_file)
     weights.unlink()
     if left is not None:
         weights.write_bytes(content[:left])
