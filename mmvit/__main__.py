@@ -39,7 +39,8 @@ COMMANDS = {
     "doctor": Command("mmvit.commands.doctor", "check this installation, and a config's files"),
 }
 
-STACK = ("torch", "torchvision", "timm", "mmengine", "mmcv", "mmdet", "mmseg")
+STACK = ("torch", "torchvision", "timm", "mmengine", "mmcv", "mmdet", "mmseg", "msgspec")
+BROUGHT = ("ftfy", "matplotlib", "prettytable", "pycocotools", "regex", "scipy", "shapely", "terminaltables")  # by the stack
 REMEDY = (
     "Exported models (.onnx, .xml) run without it; everything else needs one of two stacks: pip install 'mmvit[openmmlab]' "
     "(official) or pip install 'mmvit[onedl]' (maintained forks)"
@@ -84,9 +85,12 @@ def answered(name: str, command: Callable[[], int]) -> int:
     try:
         status = command()
         sys.stdout.flush()
-    except ModuleNotFoundError as error:
-        package = str(error.name).partition(".")[0]
-        if package not in STACK:
+    except ImportError as error:
+        missing: BaseException | None = error
+        while missing is not None and not isinstance(missing, ModuleNotFoundError):
+            missing = missing.__context__  # mmengine's error says only which module it was importing
+        package = getattr(missing, "name", None)
+        if package not in (*STACK, *BROUGHT):
             raise
         print(f"error: mmvit {name} needs {package}, which is not installed. {REMEDY}", file=sys.stderr)
         return 1

@@ -95,10 +95,14 @@ def parts(words: Sequence[str]) -> tuple[str | None, str | None, Sequence[str]]:
         InputError: words are lacking.
     """
     rest = list(words)
-    config = None if "://" in rest[0] or rest[0].endswith(CHECKPOINTS) else rest.pop(0)
-    named = bool(rest) and (rest[0].endswith(CHECKPOINTS) or "://" in rest[0])
+    config = None if _is_checkpoint(rest[0]) else rest.pop(0)
+    named = bool(rest) and _is_checkpoint(rest[0])
     checkpoint = None if config is not None and not named and Path(config).is_dir() else next(iter(rest), None)
     inputs = rest if checkpoint is None else rest[1:]
     if not inputs:
         raise InputError(f"expected [CONFIG] CHECKPOINT INPUT..., got {' '.join(words)}")
     return config, checkpoint, inputs
+
+
+def _is_checkpoint(word: str) -> bool:
+    return "://" in word or word.lower().endswith(CHECKPOINTS)

@@ -20,7 +20,7 @@ from ..compat.versions import EXPORTING, HEADS, PROGRAMS, require
 from ..errors import InputError
 from ..predict.sessions import FIELD, needed, open_session
 from .feeds import images_of
-from .integers import QUANTIZE, require_faster
+from .integers import QUANTIZE, require_faster, save_openvino
 from .models import Exportable
 from .precision import halved
 from .verify import SIZES, pictures, require_agreement, verify
@@ -215,8 +215,7 @@ def write_openvino(exportable: Exportable, traced: Any, file: Path, metadata: st
     model = openvino.convert_model(str(between))
     between.unlink()
     keep_order_of_equals(model)
-    model.set_rt_info(metadata, [FIELD])
-    openvino.save_model(model, str(file), compress_to_fp16=json.loads(metadata)["precision"] == "float16")
+    save_openvino(model, file, metadata, halved=json.loads(metadata)["precision"] == "float16")
 
 
 def keep_order_of_equals(model: Any) -> None:

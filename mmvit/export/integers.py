@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from ..compat.python import sha256_of
 from ..compat.systems import inference_core, processor
 from ..errors import InputError
-from ..predict.sessions import FIELD, needed, open_session
+from ..predict.sessions import FIELD, WEIGHTS, needed, open_session
 from .feeds import feed_of, images_of
 from .timing import in_turns
 from .verify import shared
@@ -67,7 +68,7 @@ def quantize_openvino(source: Path, file: Path, metadata: dict[str, Any], folder
         InputError: a missing package, no images, or one that cannot be read.
     """
     os.environ.setdefault("NNCF_CI", "1")  # otherwise it sends statistics of use to its makers
-    openvino, nncf, core = needed("openvino", "openvino"), needed("nncf", "int8"), inference_core()  # before NNCF makes its own
+    nncf, core = needed("nncf", "int8"), inference_core()  # before NNCF makes its own
     nncf.set_log_level(40)  # errors
     feeds = [feed_of(metadata, image) for image in images_of(folder, metadata)]
     run = open_session(source, "cpu").run
@@ -84,8 +85,15 @@ def quantize_openvino(source: Path, file: Path, metadata: dict[str, Any], folder
             max_num_iterations=GROUPS, ranking_subset_size=RANKED
         ),
     )
-    model.set_rt_info(json.dumps(metadata), [FIELD])
-    openvino.save_model(model, str(file), compress_to_fp16=False)
+    save_openvino(model, file, json.dumps(metadata))
+
+
+def save_openvino(model: Any, file: Path, metadata: str, halved: bool = False) -> None:
+    """Write an OpenVINO model with its metadata and the digest of its weights, which are in a file beside it."""
+    model.set_rt_info(metadata, [FIELD])
+    for _ in range(2):  # the digest is known once the weights are written
+        needed("openvino", "openvino").save_model(model, str(file), compress_to_fp16=halved)
+        model.set_rt_info(sha256_of(file.with_suffix(".bin")), [WEIGHTS])
 
 
 def unchanged(kind: str, compiled: Any, judged: Sequence[tuple[Feed, list[np.ndarray]]]) -> tuple[float, list[float]]:

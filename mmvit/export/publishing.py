@@ -97,8 +97,8 @@ def publish(source: str | Path, out: Path, hub: str | None = None, name: str | N
         raise InputError(f"{checkpoint}: no state_dict in it; expected a training's checkpoint")
     name = file_name(name or (folder or path.parent).resolve().name)
     log = read_scalars(folder or path.parent)
+    safetensors = _named_by_digest(out / f"{name}.safetensors", tensors, meta)  # first: not all metadata can be JSON
     weights = _named_by_digest(out / f"{name}.pth", tensors, meta)
-    safetensors = _named_by_digest(out / f"{name}.safetensors", tensors, meta)
     card = out / "README.md"
     write_whole(card, _card(name, meta, log, (weights, safetensors), hub).encode())
     written = [weights, safetensors, card]

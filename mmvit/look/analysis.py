@@ -20,6 +20,7 @@ from ..predict.drawing import require_drawing
 from ..predict.models import Loaded
 from ..predict.predictor import Predictor
 from ..predict.runner import require_score
+from ..weights.downloads import require_no_export
 from . import detection, page, segmentation
 from .seeing import class_names, give
 
@@ -46,6 +47,7 @@ def analyze(
     Raises:
         InputError: the annotations of the dataset cannot be read here, or see `Predictor`.
     """
+    require_no_export(checkpoint)
     require_score(score)
     require_drawing()
     sets = named_datasets(cfg, split)

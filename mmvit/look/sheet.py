@@ -11,6 +11,7 @@ from ..predict.drawing import require_drawing
 from ..predict.predictor import Predictor
 from ..predict.results import LabelMap, Result
 from ..predict.writing import Names
+from ..weights.downloads import require_no_export
 from .pictures import drawn, figure_of
 from .seeing import (
     attention,
@@ -43,6 +44,7 @@ def look(predictor: Predictor, paths: list[str], out: Path, point: Point | None,
     Raises:
         InputError: a file is not an image, the point is outside an image, or the model does not have the class.
     """
+    require_no_export(predictor.settings["checkpoint"])
     require_drawing()
     backbone_of(predictor.loaded)
     classes = class_names(predictor.loaded)

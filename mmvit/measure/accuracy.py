@@ -39,7 +39,7 @@ class Validation:
         Raises:
             InputError: an image or its annotations cannot be used.
         """
-        if not self.dataset.is_coco:
+        if self.dataset.scope == "mmseg":
             return dict(mIoU=self._mean_iou(results) / 100)
         found = found_objects(of_annotated(results, self.annotated))
         _, truth, _ = annotated_objects(self.dataset, found.masks is not None, len(self.paths))
@@ -61,16 +61,16 @@ def validation(config: Config, most: int | None = None) -> Validation:
     """Return the first `most` images of a config's test dataset.
 
     Raises:
-        InputError: there is no such dataset, it is neither COCO's nor mmseg's, or its files are missing.
+        InputError: there is no such dataset, a detector's is not COCO's or a segmenter's not mmseg's, or its files are missing.
     """
     dataset = next(datasets_of(config, ("test",)), None)
     if dataset is None:
         raise InputError("the config has no test dataset")
     sizes: list[Size] = []
-    if dataset.is_coco:
-        paths, _, sizes = annotated_objects(dataset, False, most)
-    else:
+    if dataset.scope == "mmseg":
         paths = [image.path for image in labelled_images(dataset)[:most]]
+    else:
+        paths, _, sizes = annotated_objects(dataset, False, most)
     if not Path(paths[0]).is_file():
         raise InputError(f"{dataset.key}: no image {paths[0]}")
     return Validation(dataset, paths, sizes, ignored_of(config.get("test_evaluator")))

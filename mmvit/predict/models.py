@@ -1,5 +1,6 @@
 """Building a model for prediction from a config and a checkpoint."""
 
+import json
 import re
 import warnings
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from ..config.unlabelled import without_annotations
 from ..data.bands import LoadBands
 from ..data.images import LoadImage
 from ..errors import CheckpointError, InputError, counted
-from ..weights.archives import implausible, read_checkpoint
+from ..weights.archives import implausible, plain, read_checkpoint
 from ..weights.downloads import fetch
 from ..weights.loading import require_match
 from ..weights.published import config_of
@@ -193,10 +194,17 @@ def ids_of_categories(noted: Mapping[str, Any], classes: tuple[str, ...], datase
 
 
 def dataset_meta(content: Any) -> dict[str, Any]:
-    """Return what a checkpoint notes about its dataset, with keys in small letters."""
+    """Return what a checkpoint notes about its dataset, with keys in small letters and without arrays and tensors."""
     meta = content.get("meta") if isinstance(content, Mapping) else None  # mmengine's files have it
     noted = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
-    return {str(key).lower(): value for key, value in noted.items()} if isinstance(noted, Mapping) else {}
+    return {str(key).lower(): _listed(value) for key, value in noted.items()} if isinstance(noted, Mapping) else {}
+
+
+def _listed(value: Any) -> Any:
+    try:
+        return json.loads(json.dumps(value, default=plain))
+    except (TypeError, ValueError, RecursionError):  # nothing that this package reads
+        return None
 
 
 def torch_device(name: str) -> torch.device:

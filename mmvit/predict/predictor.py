@@ -88,7 +88,7 @@ class Predictor:
         self.tell: Tell = warn  # receives remarks on what is left aside or nearly black
         self.score, self.batch_size = score, batch_size
         self.loaded: Any
-        if str(checkpoint).endswith(SUFFIXES):
+        if str(checkpoint).lower().endswith(SUFFIXES):
             if tta:
                 raise InputError(f"{checkpoint}: an exported model has no tta; leave it out")
             self.loaded = Runner(checkpoint, score, device, precision)

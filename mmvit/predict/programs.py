@@ -37,8 +37,11 @@ def require_harmless(file: Path) -> None:
 
     Raises:
         InputError: it holds anything else; the message names the entry or the text.
+        zipfile.BadZipFile: it is cut short.
     """
     with zipfile.ZipFile(file) as archive:
+        if min((entry.header_offset for entry in archive.infolist()), default=0):  # the list of an archive inside is the last
+            raise zipfile.BadZipFile("it is cut short, get it again")
         names = [name for name in archive.namelist() if not name.endswith("/")]
         entries = {name.partition("/")[2]: name for name in names}
         for entry in entries:

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import InputError
 from .results import Detections, LabelMap, Result
 from .sessions import SESSIONS, Session, open_session
+from .sources import pixels
 
 SUFFIXES = tuple(SESSIONS)
 
@@ -101,17 +102,16 @@ class Runner:
         return Runner, self.opened
 
     def __call__(self, image: str | Path | bytes | np.ndarray) -> Result:
-        """Return what the model finds in a file, in its content, or in an array (H, W, 3), uint8, BGR as OpenCV reads it.
+        """Return what the model finds in a file, in its content, or in an array in BGR; see `sources.pixels`.
 
         Raises:
-            InputError: the image cannot be read, or has another size than a model of one size takes.
+            InputError: the image cannot be read, has another size than a model of one size takes, or is no file of bands.
         """
-        if isinstance(image, bytes) and isinstance(self.read, Read):
-            image = decoded(image, "image")
-        if isinstance(image, np.ndarray):
-            return self.find("image", self.prepare(dict(img=image))["inputs"], image.shape[:2])
+        if isinstance(self.read, Read) and isinstance(image, bytes | np.ndarray):
+            taken = decoded(image, "image") if isinstance(image, bytes) else pixels(image, "bgr", "image")
+            return self.find("image", self.prepare(dict(img=taken))["inputs"], taken.shape[:2])
         if not isinstance(image, str | Path):
-            bands = " A model of bands reads no bytes." * isinstance(image, bytes)
+            bands = " A model of bands reads no bytes and no arrays." * isinstance(image, bytes | np.ndarray)
             raise InputError(f"image: {type(image).__name__}. Expected a path, the bytes of a file, or an array.{bands}")
         data = self.read.transform(dict(img_path=str(image)))
         return self.find(str(image), self.prepare(data)["inputs"], data["ori_shape"])

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..compat.python import sha256_of
 from ..compat.systems import cores, inference_core
 from ..errors import InputError
 from .programs import require_harmless
 
 FIELD = "mmvit"  # entry of the file's metadata that holds everything else as JSON
+WEIGHTS = "mmvit_weights"  # entry of OpenVINO files: sha256 of the file of weights
 
 IMAGES = ("inputs", "size", "batch", "scale", "classes", "palette")
 ENTRIES = dict(
@@ -27,6 +29,7 @@ ENTRIES = dict(
 Run = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
 SHORT = dict(float32="f32", bfloat16="bf16", float16="f16")  # OpenVINO's names
 PRECISIONS = ("auto", *SHORT)
+PLACES = ("Exception from ", "Check '")  # lines of OpenVINO's errors about its own source
 
 
 class Session(NamedTuple):
@@ -56,16 +59,19 @@ def open_session(file: str | Path, device: str = "auto", precision: str | None =
     if streams < 1:
         raise InputError(f"streams {streams}: expected a whole number from 1")
     file = Path(file)
-    if file.suffix not in SESSIONS:
+    if file.suffix.lower() not in SESSIONS:
         raise InputError(f"{file}: expected an exported file that ends in {', '.join(SESSIONS)}")
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     try:
-        run, text, computes_in = SESSIONS[file.suffix](file, device, precision, streams)
+        run, text, computes_in = SESSIONS[file.suffix.lower()](file, device, precision, streams)
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{file} cannot be opened: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+        lines = [line for line in str(error).splitlines() if not line.startswith(PLACES)]
+        reason = next(iter(lines), "").rstrip(" .:!")
+        weights = f". Its weights are {file.stem}.bin beside it: get both again" * (file.suffix.lower() == ".xml")
+        raise InputError(f"{file} cannot be opened: {type(error).__name__}: {reason}{weights}") from error
     if text is None:
         raise InputError(f"{file} has no metadata of mmvit; expected a file that `mmvit export` wrote")
     return Session(run, metadata_of(file, text), computes_in)
@@ -146,6 +152,9 @@ def open_openvino(file: Path, device: str, precision: str | None, streams: int) 
     core = inference_core()
     model = core.read_model(str(file))
     text = model.get_rt_info([FIELD]).astype(str) if model.has_rt_info([FIELD]) else None
+    weights = file.with_suffix(".bin")
+    if model.has_rt_info([WEIGHTS]) and model.get_rt_info([WEIGHTS]).astype(str) != sha256_of(weights):
+        raise InputError(f"{file}: {weights.name} beside it has other weights than were written with it. Get both again")
     wanted = precision or ("float32" if own_precision(text) == "float32" else "auto")
     settings: dict[str, Any] = {} if wanted == "auto" else dict(INFERENCE_PRECISION_HINT=SHORT[wanted])
     if streams > 1:

@@ -10,7 +10,7 @@ counting of classes, in which 0 is the background.
 """
 
 from collections.abc import Callable, Mapping
-from inspect import signature
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,9 +71,10 @@ class PyramidWithFPN(nn.Module):
 
 
 def _options_of(kind: type) -> list[str]:
-    """Return the names of the options of a detector, of the classes it derives from, and of its resizing."""
-    owners = (GeneralizedRCNNTransform, *kind.__mro__)
-    return [name for owner in owners if owner.__module__.startswith("torchvision") for name in signature(owner).parameters]
+    """Return the names of the options of a detector, of the detector it derives from, and of its resizing."""
+    owners = (GeneralizedRCNNTransform, *(owner for owner in kind.__mro__ if owner in [head.build for head in HEADS.values()]))
+    parameters = [parameter for owner in owners for parameter in signature(owner).parameters.values()]
+    return list(dict.fromkeys(each.name for each in parameters if each.kind is not Parameter.VAR_KEYWORD))
 
 
 def detector(

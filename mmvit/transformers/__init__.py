@@ -71,7 +71,7 @@ def detector(head: str, name: str, num_classes: int, checkpoint: str | Path | No
             id2label, freeze_backbone_batch_norms.
 
     Raises:
-        InputError: no such backbone or head.
+        InputError: no such backbone, head or option.
         CheckpointError: weights are not available, or do not fit exactly.
     """
     return _build(DETECTORS, head, name, num_classes, checkpoint, **options)
@@ -95,6 +95,13 @@ def _build(
     if head not in heads:
         raise InputError(f"{head!r} of transformers: {REFUSED.get(head) or nearest(head, list(heads))}")
     row = heads[head]
+    config_class = getattr(transformers, f"{row.name}Config")
+    known = config_class()
+    if unknown := [name for name in options if not hasattr(known, name) and not hasattr(known, f"_{name}")]:
+        raise InputError(
+            f"{head} has no option {unknown[0]}, which transformers would pass over; "
+            f"{nearest(unknown[0], vars(known), otherwise='see its ' + config_class.__name__)}"
+        )
     body = create(name, checkpoint, out_indices=row.levels, in_channels=in_channels)
     if body.norm_eps is not None:
         raise CheckpointError(
@@ -102,7 +109,6 @@ def _build(
             "authors' file, such as mmvit://" + name
         )
     backbone = TimmBackboneConfig(backbone=PREFIX + name, out_indices=list(row.levels), num_channels=in_channels)
-    config_class = getattr(transformers, f"{row.name}Config")
     own = {**_channels(body, config_class, options.get("image_size", 384)), "num_channels": in_channels}
     own = {key: value for key, value in own.items() if hasattr(config_class, key)}
     config = config_class(**{**own, **row.options, **options}, backbone_config=backbone, num_labels=num_classes)

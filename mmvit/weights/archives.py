@@ -14,6 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +27,7 @@ INDEX = ".safetensors.index.json"  # end of the name of a file that lists the fi
 META = "mmvit_meta"  # key in the header of our safetensors files: the metadata, as JSON
 DIGEST = re.compile(r"[-.]([0-9a-f]{64})(?=\.)|-((?=\d*[a-f])[0-9a-f]{8})\.\w+$")  # in a name; of eight digits torch.hub's form
 SUMS = ("SHA256SUMS", "sha256sums.txt")  # lists beside the files of a release
+MANY = 100_000  # numbers, more than any metadata hold
 BEYOND = 1e6  # larger than weights and running statistics of trained networks
 ZIP = b"PK\x03\x04"  # first bytes of torch's archives; its files from before 1.6 have others
 
@@ -44,6 +46,11 @@ def read_checkpoint(path: Path, source: str | Path | None = None) -> Any:
     try:
         if path.name.endswith(INDEX):
             return _read_shards(path, source)
+        if path.name.endswith(".index.json"):
+            raise CheckpointError(
+                f"{source}: the index of several files, and only those that end in {INDEX} are read. Load its files in Python "
+                "yourself, and save their tensors in one"
+            )
         if path.suffix == ".safetensors":
             _check_digest(path, source)
             return _read_safetensors(path)
@@ -84,17 +91,37 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, 
 
     Args:
         meta: plain values to write as metadata; None writes the tensors alone.
+
+    Raises:
+        CheckpointError: the metadata of a `.safetensors` file cannot be JSON.
     """
     own = {name: value.detach().clone().contiguous() for name, value in tensors.items()}  # a view would write all of its base
     if path.suffix == ".safetensors":
         from safetensors.torch import save
 
-        content = save(own, metadata=None if meta is None else {META: json.dumps(meta)})
+        try:
+            text = None if meta is None else {META: json.dumps(meta, default=plain)}
+        except (TypeError, ValueError, RecursionError) as error:
+            raise CheckpointError(
+                f"{path} cannot be written: the checkpoint's metadata cannot be JSON, {error}. Expected text, numbers and "
+                "lists; write a file that ends in .pth, or save the checkpoint again without them"
+            ) from error
+        content = save(own, metadata=text)
     else:
         buffer = BytesIO()
         torch.save(own if meta is None else dict(meta=dict(meta), state_dict=own), buffer)
         content = buffer.getvalue()
     write_whole(path, content)
+
+
+def plain(value: Any) -> Any:
+    """Return a set, an array or a tensor as a list, and a number of NumPy as Python's. Raise TypeError for anything else."""
+    if isinstance(value, set | frozenset):
+        return list(value)
+    there = isinstance(value, Tensor) and value.layout == torch.strided and value.is_cpu and value.numel() <= MANY
+    if there or isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} in it")
 
 
 def shards(path: Path, source: str | Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """Conversion of checkpoints into the names of the authors, mmdet, timm, or this package, without loss."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from .whole import KEPT
 
 TARGETS = ("authors", "mmdet", "timm", "mmvit", "safetensors")
 INSIDE = "backbone."
+BLOCK = re.compile(r"(.*?blocks\.)(\d+)(\..+)")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def convert(source: str | Path, to: str, out: Path, prefix: str | None = None, f
 
     Raises:
         InputError: `out` exists, or the toolkit has no such network.
-        CheckpointError: the file is unreadable, or in no layout of `LAYOUTS`.
+        CheckpointError: the file is unreadable, in no layout of `LAYOUTS`, or lacks some of the network.
     """
     if to not in TARGETS:
         raise InputError(f"--to {to}: expected one of {', '.join(TARGETS)}")
@@ -79,6 +80,13 @@ def _convert(contents: Contents, to: str, prefix: str | None) -> Converted:
         theirs = target.from_ours(ours.tensors)
     except ValueError as error:
         raise CheckpointError(f"{contents.source}, as {layout}: {error}") from error
+    missing = lacking(layout.family, ours.tensors)
+    unbuilt = [name for name in missing if _may_be_unbuilt(name, ours.tensors)]
+    if broken := [name for name in missing if name not in unbuilt]:
+        raise CheckpointError(
+            f"{contents.source}, as {layout}: {len(broken)} tensors of the network are not in the file: {first_few(broken)} "
+            "(mmvit's names). If it is one of several, name their index, such as model.safetensors.index.json"
+        )
     left_out = [*ours.unknown, *(ours.origin.get(name, name) for name in theirs.unknown)]
     root = start.removesuffix(INSIDE)
     around = {name: value for name, value in contents.below(root).items() if not name.startswith(INSIDE)}
@@ -89,6 +97,8 @@ def _convert(contents: Contents, to: str, prefix: str | None) -> Converted:
     elif start.endswith(INSIDE):
         left_out += around
     remarks = [f"from {layout} under {start!r} to {target}"]
+    if unbuilt:
+        remarks.append(f"not in the file, as of a backbone of which no later level is asked for: {first_few(unbuilt)}")
     if layout.eps != target.eps:
         remarks.append(f"eps of the layer norms: {_eps(layout)} in {layout.toolkit}, {_eps(target)} in {target.toolkit}")
     return Converted(tensors, whole, tuple(left_out), tuple(remarks))
@@ -135,6 +145,40 @@ def recognise(contents: Contents, prefix: str | None = None) -> tuple[Layout, st
 def vocabulary(family: str) -> frozenset[str]:
     """Return our names of all tensors of a family's archs, with `#` for each number."""
     return frozenset(_outline(name) for arch, model in networks() if model.record.name == family for name in model.state_dict())
+
+
+def lacking(family: str, found: Collection[str]) -> list[str]:
+    """Return what a file with the tensors `found`, by our names, lacks of the family's arch that it lacks least of.
+
+    Sizes may be the file's own: it has as many blocks as it numbers, and a part of blocks that not all stages of the arch have,
+    such as a reduction of keys, may be in none of a stage's.
+    """
+    depths: dict[str, int] = {}
+    for match in filter(None, map(BLOCK.fullmatch, found)):
+        depths[match[1]] = max(depths.get(match[1], 0), int(match[2]) + 1)
+    missing = []
+    for _, model in networks():
+        if model.record.name != family:
+            continue
+        expected = [name for name in model.state_dict() if not model.is_fresh(name)]
+        blocks: dict[str, dict[str, list[str]]] = {}
+        for match in filter(None, map(BLOCK.fullmatch, expected)):
+            blocks.setdefault(match[1], {}).setdefault(match[2], []).append(match[3])
+        alike = {start: each["0"] for start, each in blocks.items() if all(parts == each["0"] for parts in each.values())}
+        expected = [name for name in expected if not name.startswith(tuple(alike))]
+        for start, parts in alike.items():
+            for part in parts:
+                names = [f"{start}{number}{part}" for number in range(depths.get(start, 1))]
+                if all(part in others for others in alike.values()) or any(name in found for name in names):
+                    expected += names
+        missing.append([name for name in expected if name not in found])
+    return min(missing, key=len)
+
+
+def _may_be_unbuilt(name: str, found: Collection[str]) -> bool:
+    """Return whether a tensor belongs to a level after all that a file has."""
+    start, number, *_ = name.split(".")
+    return start == "taps" or (start == "stages" and not any(other.startswith(f"stages.{number}.") for other in found))
 
 
 def _outline(name: str) -> str:

@@ -34,6 +34,7 @@ from .released import SCHEME
 
 REMOTE = ("http://", "https://", "file://")
 OWN_SCHEMES = (SCHEME, hub.SCHEME)
+EXPORTED = (".onnx", ".xml", ".pt2")  # ends of the names of exported models
 AGENT = {"User-Agent": "mmvit"}  # some servers refuse Python's default
 TIMEOUT = 30  # seconds without an answer
 BLOCK = 1 << 20  # bytes
@@ -77,9 +78,12 @@ def fetch(source: str | Path, sha256: str | None = None) -> Path:
     Raises:
         CheckpointError: there is no such file, no address answers, the digest differs, or the file is no checkpoint.
     """
+    require_no_export(source)
     text = str(source)
     if "://" not in text:
         path = Path(text).expanduser()
+        if path.is_dir():
+            raise CheckpointError(f"checkpoint {source}: a folder. Name a file in it")
         if not path.is_file():
             raise CheckpointError(f"checkpoint {source}: no such file (looked in {path.resolve().parent})")
         _check_digest(path, sha256)
@@ -93,6 +97,14 @@ def fetch(source: str | Path, sha256: str | None = None) -> Path:
         _obtain(text, known)
     torch.distributed.barrier()  # the other processes of this machine wait for the first one's download
     return next(there for place, _ in known if (there := _present(place)))
+
+
+def require_no_export(source: str | Path) -> None:
+    """Raise CheckpointError if a file is an exported model by its name: what looks into a network needs its checkpoint."""
+    if str(source).lower().endswith(EXPORTED):
+        raise CheckpointError(
+            f"{source}: an exported model, which mmvit predict and mmvit inspect take. Expected the checkpoint that it is from"
+        )
 
 
 def _obtain(source: str, known: Sequence[Address]) -> Path:

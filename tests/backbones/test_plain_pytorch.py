@@ -129,6 +129,19 @@ def test_without_mmengine_it_says_what_to_install(package: str) -> None:
     assert "mmvit[onedl]" in told
 
 
+@pytest.mark.stack
+@pytest.mark.parametrize("package", ["mmdet", "scipy", "my_losses"])
+def test_a_command_says_what_its_stack_lacks(package: str) -> None:
+    """Also what mmdet imports, of which mmengine's error does not speak; a config's own module is the user's."""
+    command = "lambda: import_modules_from_strings([NAMES[0] if NAMES[0] == 'my_losses' else 'mmdet.models'])"
+    code = f"import mmvit\nfrom mmengine.utils import import_modules_from_strings\nprint(answered('predict', {command}))"
+    lines = f"NAMES = ({package!r},)\n{BLOCKED}\nfrom mmvit.__main__ import answered\n{code}"
+    own = package == "my_losses"
+    done = run_python("-c", lines, status=1 if own else 0)
+    assert ("ImportError: Failed to import my_losses" if own else f"error: mmvit predict needs {package}, which") in done.stderr
+    assert ("pip install 'mmvit[openmmlab]'" in done.stderr) is not own
+
+
 @pytest.mark.parametrize("family", tiers(FAMILIES, lambda family: family.name == "VAN", lambda family: family.name))
 @needs_compiling
 def test_compiles_without_graph_breaks(family: Family) -> None:

@@ -155,3 +155,9 @@ def test_the_page_names_what_is_no_model(photographs: Path, tmp_path: Path) -> N
     found = dropped(broken, photographs / "0.png", tmp_path / "page.png")
     assert found["said"] == ["broken.onnx: it is cut short, or no ONNX file", "0.png: drop a model, too"]
     assert found["errors"] == []
+    image = np.full((8, 9, 4), 255, np.uint8)
+    for alpha, words in ((255, "drop a model, too"), (254, "it is transparent in places, where a browser loses the colours")):
+        image[5, 7] = 50, 100, 200, alpha
+        cv2.imwrite(str(tmp_path / "alpha.png"), image)
+        found = dropped(broken, tmp_path / "alpha.png", tmp_path / "page.png")
+        assert found["said"][1].startswith(f"alpha.png: {words}")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from makers import needs_heads
+from mmengine.config import Config
 from tiny import WIDE, write_checkpoint, write_config, write_model
 
 import mmvit
@@ -19,6 +20,7 @@ from mmvit.demo.dataset import DemoSpec, build
 from mmvit.export import integers
 from mmvit.export.accuracy import loss
 from mmvit.export.models import from_config
+from mmvit.measure.accuracy import validation
 from mmvit.predict.sessions import Session, open_session
 
 INT8 = ["--int8", "--force", "--calibration"]  # a busy machine times tiny models by chance
@@ -77,6 +79,9 @@ def test_without_data_the_loss_is_not_known(tmp_path: Path, capsys: pytest.Captu
     words = [*map(str, write_model(tmp_path)), "--half", "--to", "pt2", "--size", "64x96"]
     assert export.main([*words, "--out", str(tmp_path / "model.pt2")]) == 0
     assert "its loss of accuracy is not known, because there are no test data" in capsys.readouterr().out
+    for head, told in (("retinanet", "expected CocoDataset with a local ann_file"), ("fpn", "expected one of mmseg's")):
+        with pytest.raises(InputError, match=rf"test_dataloader\.dataset is .*: {told}"):
+            validation(Config.fromfile(write_config(tmp_path, head, "PVT")))
 
 
 def test_images_of_another_size_are_not_no_data(demo: Path, tmp_path: Path) -> None:

@@ -126,6 +126,8 @@ def test_errors_are_told(trained: Trained, tmp_path: Path, capsys: pytest.Captur
     words = ["analyze", str(trained.config), str(tmp_path / "none.pth")]
     assert main(words) == 2
     assert "none.pth" in capsys.readouterr().err
+    assert main(["analyze", str(trained.config), "model.onnx"]) == 2
+    assert "model.onnx: an exported model" in capsys.readouterr().err
     for score in ("50", "nan"):
         assert main(["analyze", str(trained.config), str(trained.checkpoint), "--score", score]) == 2
         assert "expected a number from 0 to 1" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from math import ceil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,6 +39,7 @@ from mmvit.look.seeing import (
     receptive_field,
     recorded,
 )
+from mmvit.look.sheet import look
 from mmvit.predict.models import Loaded
 
 pytestmark = pytest.mark.stack
@@ -240,6 +242,9 @@ def test_mistakes_are_told(trained: Trained, tmp_path: Path, capsys: pytest.Capt
     with pytest.raises(SystemExit):
         main([*words, "--at", "20"])
     assert "such as 120,80" in capsys.readouterr().err
+    exported: Any = SimpleNamespace(settings=dict(checkpoint="model.onnx"))
+    with pytest.raises(InputError, match=r"model\.onnx: an exported model, .* Expected the checkpoint"):
+        look(exported, [], tmp_path, None, None)
 
 
 def test_the_families_are_all_here() -> None:

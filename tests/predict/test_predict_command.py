@@ -62,6 +62,7 @@ def test_a_video(trained: Trained, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (["X.ONNX", "a.png"], "X.ONNX: no such file"),
         (["x.pth"], "expected [CONFIG] CHECKPOINT INPUT"),
         (["retinanet_pvt_smal_coco", "x.pth", "a.png"], "x.pth"),
     ],

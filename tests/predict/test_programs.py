@@ -46,6 +46,11 @@ def test_an_exported_program_is_harmless(program: Path) -> None:
     require_harmless(program)
     graph = json.loads(zipfile.ZipFile(program).read("good/models/model.json"))
     assert "expr_str" in json.dumps(graph)  # there was something to look at
+    cut = program.with_name("cut.pt2")
+    for share in (0.5, 0.8, 0.99):  # also behind an archive inside, the example inputs
+        cut.write_bytes(program.read_bytes()[: int(program.stat().st_size * share)])
+        with pytest.raises(zipfile.BadZipFile):
+            require_harmless(cut)
 
 
 @pytest.mark.parametrize(

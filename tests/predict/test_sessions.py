@@ -15,6 +15,7 @@ import pytest
 from mmvit import InputError
 from mmvit.__main__ import main
 from mmvit.compat.systems import CHILD_ENDED, inference_core
+from mmvit.export.integers import save_openvino
 from mmvit.predict import sessions
 from mmvit.predict.sessions import FIELD, open_session
 
@@ -73,7 +74,7 @@ class Core:
 
     def read_model(self, file: str) -> Any:
         return SimpleNamespace(
-            has_rt_info=lambda key: True, get_rt_info=lambda key: SimpleNamespace(astype=lambda kind: self.text)
+            has_rt_info=lambda key: key == [FIELD], get_rt_info=lambda key: SimpleNamespace(astype=lambda kind: self.text)
         )
 
     def compile_model(self, model: Any, device: str, settings: dict[str, Any]) -> Any:
@@ -121,6 +122,29 @@ def test_what_the_processor_lacks_is_refused(openvino_file: Path) -> None:
             open_session(openvino_file, precision="bfloat16")
 
 
+@pytest.mark.parametrize("left", [0, 100, None])
+def test_an_openvino_file_without_its_weights_is_named(openvino_file: Path, left: int | None) -> None:
+    """What OpenVINO says of them begins with lines about its own source."""
+    openvino = pytest.importorskip("openvino")
+    given = openvino.opset11.parameter([8, 8], np.float32)
+    kernel = openvino.opset11.constant(np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32))
+    model = openvino.Model([openvino.opset11.matmul(given, kernel, False, False)], [given])
+    openvino.save_model(model, str(openvino_file), compress_to_fp16=False)
+    weights = openvino_file.with_suffix(".bin")
+    content = weights.read_bytes()
+    save_openvino(model, openvino_file, json.dumps(BACKBONE))
+    assert weights.read_bytes() == content
+    open_session(openvino_file)
+    weights.write_bytes(content[::-1])
+    with pytest.raises(InputError, match=r"model\.xml: model\.bin beside it has other weights than were written with it"):
+        open_session(openvino_file)
+    weights.unlink()
+    if left is not None:
+        weights.write_bytes(content[:left])
+    with pytest.raises(InputError, match=r"model\.xml cannot be opened: \w+: .*weights.* Its weights are model\.bin beside it"):
+        open_session(openvino_file)
+
+
 @pytest.mark.skipif(CHILD_ENDED is None, reason="a system without this signal")
 def test_a_signal_is_survived_after_files_were_opened_and_closed(openvino_file: Path) -> None:
     """In the order in which a server replaces its model; torch's loaders have a handler for the end of their workers, too."""
@@ -146,6 +170,8 @@ def test_an_openvino_file_runs_in_several_threads(tmp_path: Path) -> None:
 def test_onnxruntime_computes_in_the_precision_of_the_file(onnx_file: Path) -> None:
     for precision in (None, "auto", "float32"):
         assert open_session(onnx_file, precision=precision).precision == "float32"
+    onnx_file = onnx_file.rename(onnx_file.with_suffix(".ONNX"))
+    assert open_session(onnx_file).precision == "float32"
     with pytest.raises(InputError, match=r"precision bfloat16: onnxruntime computes in .* float32; .* --to openvino"):
         open_session(onnx_file, precision="bfloat16")
 

@@ -103,7 +103,11 @@ def test_what_cannot_be(name: str, head: str, backbone: dict, message: str) -> N
         detector(name, head, num_classes=2, backbone=backbone)
 
 
-@pytest.mark.parametrize(("option", "hint"), [("pretrained", "checkpoint="), ("score_tresh", "score_thresh")])
-def test_options_that_torchvision_passes_over(option: str, hint: str) -> None:
-    with pytest.raises(InputError, match=f"retinanet has no option {option}, .*{hint}"):
-        detector("van_b0", "retinanet", num_classes=2, **{option: True})
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("option", ["pretrained", "score_tresh", "kwargs", "self", "rpn"])
+def test_options_that_torchvision_passes_over(head: str, option: str) -> None:
+    hint = {"pretrained": "checkpoint=", "score_tresh": "score_thresh"}.get(option, "")
+    with pytest.raises(InputError, match=f"{head} has no option {option}, .*{hint}") as told:
+        detector("van_b0", head, 2, **{option: True})
+    hints = str(told.value).partition("did you mean ")[2].partition("?")[0].split(" or ")
+    assert len(set(hints) - {"kwargs", "self"}) == len(hints)

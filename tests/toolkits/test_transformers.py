@@ -141,3 +141,12 @@ def test_channels_and_levels():
 def test_what_cannot_be(head, name, message):
     with pytest.raises(InputError, match=message):
         detector(head, name, num_classes=3)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_options_that_transformers_passes_over(head):
+    """Its configs keep any. `attn_implementation` is no field of a config, and is taken."""
+    for option, hint in (("hiden_size", ""), ("id2lable", "did you mean id2label")):
+        with pytest.raises(InputError, match=f"{head} has no option {option}, which transformers would pass over; .*{hint}"):
+            build(head, **{option: 1})
+    assert build(head, attn_implementation="eager").config.num_labels == 3

@@ -129,13 +129,16 @@ def test_broken_and_misnamed_files(tmp_path: Path, write: Write) -> None:
         ("half.safetensors", b"\x10\0\0\0", "cannot be read as a checkpoint"),
         ("archive.safetensors", whole, r"looks like a file of torch\.save: give it the suffix \.pth"),
         ("safe.pth", save({"weight": torch.ones(2)}), r"looks like a safetensors file: give it the suffix \.safetensors"),
+        ("model.bin.index.json", b'{"weight_map": {}}', "the index of several files, and only those"),
+        ("model.onnx", whole, "an exported model, which mmvit predict and mmvit inspect take"),
+        ("Model.PT2", whole, "an exported model"),
         ("page.pth", b"\n<!DOCTYPE html><title>Sign in</title>", "looks like a web page"),
     ):
         (tmp_path / name).write_bytes(content)
         refused(tmp_path / name, told)
     (tmp_path / "folder.pth").mkdir()
-    for name in ("folder.pth", "absent.pth"):
-        refused(tmp_path / name, "no such file")
+    refused(tmp_path / "folder.pth", "a folder. Name a file in it")
+    refused(tmp_path / "absent.pth", "no such file")
 
 
 def write_shards(folder: Path, names: tuple[str, str] = ("model-1.safetensors", "model-2.safetensors")) -> Path:

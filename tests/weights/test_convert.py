@@ -1,7 +1,9 @@
 """The way back: from each family's files to other names and back again, tensor for tensor."""
 
+from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from families import FAMILIES, Family, released_state
@@ -11,7 +13,9 @@ from states import BY_NAME, mmdet_sizes, under
 from torch import Tensor
 
 from mmvit.__main__ import main
+from mmvit.predict.models import dataset_meta
 from mmvit.weights import layouts
+from mmvit.weights.archives import read_checkpoint
 from mmvit.weights.contents import read_contents
 from mmvit.weights.convert import recognise
 from mmvit.weights.loading import load_pretrained
@@ -102,6 +106,27 @@ def test_whole_models_keep_their_heads(tmp_path: Path, capsys: pytest.CaptureFix
     assert "left out: bbox_head.retina_cls.bias" in capsys.readouterr().out
 
 
+@pytest.mark.stack
+def test_metadata_of_other_tools_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Arrays, tensors, numbers of NumPy and sets; of what JSON cannot hold, nothing is written."""
+    state = under("backbone.", BY_NAME["VAN"].build().state_dict()) | {"head.bias": torch.ones(3)}
+    palette = [[1, 2, 3], [4, 5, 6]]
+    noted = dict(classes=("a", "b"), palette=torch.tensor(palette), category_ids=[np.int64(7), np.int64(9)], ignored={255})
+    file, out = tmp_path / "numpy.pth", tmp_path / "out.safetensors"
+    torch.save(dict(state_dict=state, meta=dict(iter=np.int64(5), dataset_meta=noted | dict(ratio=np.ones(2)))), file)
+    assert main(["convert", str(file), "--to", "safetensors", "--out", str(out)]) == 0
+    content = read_checkpoint(out)
+    assert content["meta"]["iter"] == 5
+    wanted = dict(classes=["a", "b"], palette=palette, category_ids=[7, 9], ignored=[255], ratio=[1, 1])
+    assert content["meta"]["dataset_meta"] == dataset_meta(content) == dataset_meta(read_checkpoint(file)) == wanted
+    torch.save(dict(state_dict=state, meta=dict(dataset_meta=noted | dict(other=Namespace(a=1)))), file)
+    assert main(["convert", str(file), "--to", "safetensors", "--out", str(tmp_path / "none.safetensors")]) == 2
+    assert "none.safetensors cannot be written: the checkpoint's metadata cannot be JSON" in capsys.readouterr().err
+    assert not (tmp_path / "none.safetensors").exists()
+    for harm in (Namespace(a=1), torch.zeros(1).expand(2**40)):
+        assert dataset_meta(dict(meta=dict(dataset_meta=dict(classes=("a",), other=harm)))) == dict(classes=["a"], other=None)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -129,3 +154,20 @@ def test_two_networks_in_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "found several: mmvit pvt under 'left.', mmvit pvt under 'right.'" in capsys.readouterr().err
     assert main([*words, "--prefix", "right."]) == 0
     assert tensors(tmp_path / "out.pth").keys() == layouts.layout_of("pvt", "authors").from_ours(state).tensors.keys()
+
+
+@each_family
+def test_a_part_of_a_network_is_not_taken_for_it(family: Family, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Such as one file of several. Later levels need not be there: a backbone does not build what nobody asks for."""
+    state = list(family.build(**family.bare).state_dict().items())
+    third = len(state) // 3
+    for number, part in enumerate((state[:-third], state[third:], state[:third] + state[2 * third :])):
+        torch.save(under("backbone.", dict(part)), tmp_path / f"{number}.pth")
+        assert main(["convert", str(tmp_path / f"{number}.pth"), "--to", "authors", "--out", str(tmp_path / "out.pth")]) == 2
+        told = capsys.readouterr().err
+        assert f"{number}.pth" in told
+        assert "tensors of the network are not in the file" in told or "expected one backbone in a known layout" in told
+    assert not (tmp_path / "out.pth").exists()
+    torch.save(family.build(**family.bare, out_indices=(0, 1)).state_dict(), tmp_path / "early.pth")
+    assert main(["convert", str(tmp_path / "early.pth"), "--to", "authors", "--out", str(tmp_path / "out.pth")]) == 0
+    assert "not in the file, as of a backbone of which no later level is asked for: " in capsys.readouterr().out

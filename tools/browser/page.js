@@ -46,7 +46,7 @@ async function readingOf({ file, data }) {
   return readBands(await file.arrayBuffer(), bands);
 }
 
-/** Return the pixels of an image file, turned as EXIF says, without a conversion of colours, as OpenCV reads it. */
+/** Return the pixels of an opaque image file, turned as EXIF says, without a conversion of colours, as OpenCV reads it. */
 async function pixelsOf(file) {
   let bitmap;
   try {
@@ -56,7 +56,11 @@ async function pixelsOf(file) {
   }
   const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
   context.drawImage(bitmap, 0, 0);
-  return context.getImageData(0, 0, bitmap.width, bitmap.height);
+  const pixels = context.getImageData(0, 0, bitmap.width, bitmap.height);
+  for (let alpha = 3; alpha < pixels.data.length; alpha += 4)
+    if (pixels.data[alpha] < 255) // a canvas keeps colours multiplied by alpha
+      throw new Error("it is transparent in places, where a browser loses the colours that the model is to see. Save it without transparency");
+  return pixels;
 }
 
 async function show() {
