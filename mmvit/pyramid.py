@@ -23,7 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 from typing_extensions import Self
 
-from .arguments import check_indices, check_options, initialisers
+from .arguments import check_indices, check_options, initialisers, is_pretrained
 from .errors import InputError
 from .registry import MODELS
 from .weights import loading
@@ -286,7 +286,7 @@ class Pyramid(BaseModule):
             return
         self.init_parts()
         listed = initialisers(self.init_cfg)
-        pretrained = [cfg for cfg in listed if cfg["type"] == "Pretrained"]
+        pretrained = [cfg for cfg in listed if is_pretrained(cfg)]
         initialize(self, [cfg for cfg in listed if cfg not in pretrained])
         for cfg in pretrained:
             options = {key: value for key, value in cfg.items() if key != "type"}

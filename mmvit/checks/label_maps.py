@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from mmengine.registry import TRANSFORMS
 
-from ..config.datasets import LOADERS, DatasetView, name_of
+from ..arguments import name_of
+from ..config.datasets import LOADERS, DatasetView
 from ..config.parts import class_of, mappings
 from ..data.label_maps import IGNORED, LoadLabelMap
 from ..errors import counted, first_few

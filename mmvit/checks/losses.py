@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.registry import MODELS
 
-from ..config.datasets import name_of
+from ..arguments import name_of
 from ..config.parts import parts_of
 from .findings import Finding, brief
 from .plan import Plan

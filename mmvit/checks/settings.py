@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
-from ..config.datasets import name_of
+from ..arguments import is_pretrained, name_of
 from ..config.parts import build, class_of, entry_of, is_ours, mappings, parts_of
 from ..config.schedules import ENDLESS, WARM_UPS
 from ..errors import nearest
@@ -167,7 +167,7 @@ def _normalisation(plan: Plan) -> Iterator[Finding]:
 
 def _frozen(cfg: Config) -> Iterator[Finding]:
     backbone = entry_of(cfg, "model.backbone") or {}
-    loaded = any(name_of(entry.get("type")) == "Pretrained" for _, entry in parts_of(backbone, "init_cfg"))
+    loaded = any(is_pretrained(entry) for _, entry in parts_of(backbone, "init_cfg"))
     loaded |= any(entry_of(cfg, key) for key in ("load_from", "resume", "model.pretrained", "model.backbone.pretrained"))
     frozen = backbone.get("frozen_stages")
     if loaded or not isinstance(frozen, int) or frozen <= 0:

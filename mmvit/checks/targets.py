@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..config.datasets import DatasetView, name_of
+from ..arguments import name_of
+from ..config.datasets import DatasetView
 from ..data.label_maps import IGNORED
 from ..errors import InputError, first_few
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from ..arguments import name_of
 from ..errors import InputError, first_few
 from .parts import class_of, entry_of, mappings, parts_of
 
@@ -209,11 +210,6 @@ def chosen(images: Sequence[Any], indices: int | Sequence[int] | None) -> Sequen
             f"indices has {first_few(beyond)}, and the dataset {len(images)} images: expected 0 to {len(images) - 1}"
         )
     return [images[index] for index in indices]
-
-
-def name_of(kind: Any) -> str:
-    """Return a type's name without its scope."""
-    return getattr(kind, "__name__", str(kind)).rpartition(".")[2]
 
 
 def is_remote(path: Path) -> bool:

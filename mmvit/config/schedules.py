@@ -9,8 +9,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..arguments import name_of
 from ..errors import InputError
-from .datasets import name_of
 from .parts import mappings, replaced
 
 WARM_UPS = ("LinearLR", "ConstantLR", "LinearMomentum", "ConstantMomentum", "QuadraticWarmupLR")

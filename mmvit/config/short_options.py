@@ -8,8 +8,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..arguments import name_of
 from ..errors import InputError
-from .datasets import name_of
 from .parts import class_of, entry_of, is_ours, listed, models_of, takes
 from .schedules import set_epochs
 from .sizes import set_image_size
@@ -106,7 +106,7 @@ def set_patience(cfg: Config, patience: int) -> str:
     keys = {name: saving[name] for name in ("greater_keys", "less_keys") if name in saving}
     with suppress(ValueError):  # nobody knows which is better, and the checks of a run name the checkpoint's rule
         hook["rule"] = CheckpointHook(save_best=metric, rule=rule, **keys).rules[0]
-    others = [other for other in cfg.get("custom_hooks") or () if other.get("type") != "EarlyStoppingHook"]
+    others = [other for other in cfg.get("custom_hooks") or () if name_of(other.get("type")) != "EarlyStoppingHook"]
     cfg.custom_hooks = [*others, hook]
     return f"EarlyStoppingHook ends the training after {patience} validations without a better {metric}"
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..arguments import name_of
 from ..errors import InputError
-from .datasets import LOADERS, datasets_of, name_of
+from .datasets import LOADERS, datasets_of
 from .parts import class_of, evaluators_of, takes
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from mmengine.config import Config
 
-from ..arguments import initialisers
+from ..arguments import initialisers, is_pretrained
 from ..compat.systems import cores
 from ..compat.texts import plain_values, text_of
 from ..config.datasets import SPLITS, datasets_of
@@ -288,4 +288,4 @@ def without_pretrained(cfg: Config) -> None:
     """Remove the pretrained file of the backbone, because the checkpoint holds the whole model."""
     for part in cfg.model.values():
         if isinstance(part, dict) and part.get("init_cfg"):
-            part["init_cfg"] = [entry for entry in initialisers(part["init_cfg"]) if entry.get("type") != "Pretrained"] or None
+            part["init_cfg"] = [entry for entry in initialisers(part["init_cfg"]) if not is_pretrained(entry)] or None

@@ -16,10 +16,10 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 
+from ..arguments import name_of
 from ..checks.findings import doubtful
 from ..checks.table import require
 from ..compat.texts import plain_values, text_of
-from ..config.datasets import name_of
 from ..errors import InputError
 from ..layers.forms import forms_in_training
 from ..registry import HOOKS

@@ -22,10 +22,11 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..arguments import name_of
 from ..checks.advice import describe
 from ..checks.findings import Finding, not_checked, ok, wrong
 from ..checks.settings import schedule_faults
-from ..config.datasets import datasets_of, name_of
+from ..config.datasets import datasets_of
 from ..config.parts import mappings, parts_of
 from ..config.work_dirs import last_checkpoint
 from ..engine.configuration import TrainOptions, tell_nobody, train_config, without_pretrained
