@@ -149,7 +149,7 @@ class DatasetView:
         classes = list(given)
         if numbers := [name for name in classes if not isinstance(name, str)]:
             raise InputError(
-                f"metainfo.classes of {self.config.type} has {first_few(numbers)} ({type(numbers[0]).__name__}), expected "
+                f"metainfo.classes of {self.type_name} has {first_few(numbers)} ({type(numbers[0]).__name__}), expected "
                 "names. Write them in quotes, in a config of your own: --cfg-options turns digits into numbers"
             )
         return classes

@@ -82,7 +82,7 @@ def set_frozen(cfg: Config, stages: int) -> str:
         ours = is_ours(backbone)
         if not ours and not takes(class_of(backbone, MODELS, cfg.get("default_scope")), "frozen_stages"):
             raise InputError(
-                f"--freeze: {backbone.get('type')} ({key}) has no frozen_stages, by which its stages stay as loaded"
+                f"--freeze: {name_of(backbone.get('type'))} ({key}) has no frozen_stages, by which its stages stay as loaded"
             )
         backbone["frozen_stages"] = stages if ours or stages else -1  # 0 would freeze the stem of mmdet's and mmseg's
     return f"{' and '.join(key for key, _ in parts)}.frozen_stages {parts[0][1]['frozen_stages']}"

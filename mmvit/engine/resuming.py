@@ -149,7 +149,7 @@ def _settings(part: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(part, list | tuple) and any(isinstance(entry, Mapping) for entry in part):
         for index, entry in enumerate(part):
             yield from _settings(entry, f"{key}.{index}")
-    elif key == OPTIMIZER_TYPE:
+    elif key in (OPTIMIZER_TYPE, GROUPING[0]):  # a pure-Python config has the class, its text a path
         yield key, name_of(part)
     elif key.startswith(GROUPING) or (key.startswith("model.") and FROZEN.search(key)):
         yield key, part
