@@ -165,6 +165,31 @@ def test_a_balance_of_classes_that_a_dataset_cannot_tell(tmp_path: Path, cfg: Co
     assert "around a BaseSegDataset, which does not tell" in refused(maps)
 
 
+@pytest.mark.parametrize("key", ["val_dataloader.drop_last", "test_dataloader.batch_sampler.drop_last"])
+def test_images_that_a_loader_drops(key: str) -> None:
+    loader = key.partition(".")[0]
+    sampler = dict(type="mmdet.AspectRatioBatchSampler", drop_last=False)
+    cfg = own_config(**{f"{loader}.batch_sampler": sampler, f"{loader}.batch_size": 4, "train_dataloader.drop_last": True})
+    assert found(check_settings, cfg) == []
+    cfg.merge_from_dict({key: True})
+    ((verdict, words),) = found(check_settings, cfg)
+    assert (verdict, words.partition(" ")[0]) == ("wrong", key)
+    assert found(check_settings, cfg, "train") == [], "what does not run"
+    cfg.merge_from_dict({f"{loader}.batch_size": 1})
+    assert found(check_settings, cfg) == [], "each batch is full"
+
+
+@pytest.mark.parametrize("kind", ["InfiniteSampler", "mmdet.GroupMultiSourceSampler"])
+def test_samplers_that_never_end_an_epoch(kind: str) -> None:
+    cfg = own_config(**{f"{split}_dataloader.sampler": dict(_delete_=True, type=kind) for split in ("train", "val")})
+    (training, words), (validation, other) = found(check_settings, cfg)
+    assert (training, validation) == ("wrong", "wrong")
+    assert words.startswith(f"train_dataloader.sampler is {kind.removeprefix('mmdet.')}, which yields images without end: no")
+    assert other.startswith("val_dataloader.sampler is ")
+    cfg.train_cfg = ITERATIONS
+    assert "train_dataloader.sampler" not in str(found(check_settings, cfg)), "which counts iterations"
+
+
 def test_label_maps_that_mean_something_else_in_validation(tmp_path: Path) -> None:
     cfg = segmenter(tmp_path, [0, 1] * 20)
     cfg.model.decode_head.num_classes = 2
