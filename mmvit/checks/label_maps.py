@@ -1,6 +1,7 @@
 """Checks of datasets of label maps: pairs of files, what their numbers mean, and pixels to learn from."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from .plan import Plan
 from .targets import Labels, count_pixels, labels_of, pixel_fault, reader_of, sampled
 
 IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+OTHER_LOADERS = re.compile("Annotation|LoadLabelMap|LoadBiomedicalData")  # of labels, in the names of steps
 JPEG = b"\xff\xd8"  # first bytes
 
 
@@ -28,6 +30,7 @@ def check_label_maps(plan: Plan) -> Iterator[Finding]:
         # mmseg's PascalVOCDataset and others assert that their folders are there.
         reader = view.label_map_reader() if all(path.exists() for _, path in view.paths()) else None
         if reader is None:
+            yield from _unlabelled(plan, view)
             continue
         meanings[view.key] = labels_of(reader)
         yield from _shifted(view, reader)
@@ -38,6 +41,30 @@ def check_label_maps(plan: Plan) -> Iterator[Finding]:
             yield from _pixels(view, reader, meanings[view.key], ignored_by(plan))
         yield from _left_aside(view, reader)
     yield from _disagreement(meanings)
+
+
+def _unlabelled(plan: Plan, view: DatasetView) -> Iterator[Finding]:
+    """Yield a finding for a pipeline of mmseg that loads no label maps, although a loss or a metric compares with them."""
+    from mmseg.datasets import BaseSegDataset
+
+    names = {name_of(step.get("type")) for step in view.steps()}
+    if any(OTHER_LOADERS.search(name) for name in names) or not (issubclass(view.kind, BaseSegDataset) and _stock(view)):
+        return
+    split = view.key.partition("_")[0]
+    metrics = [] if view.for_training else plan.evaluators(split)
+    needing = [key for key, part, views in metrics if view in views and needs_labels(part)]
+    if view.for_training or needing:
+        what = f"{needing[0]} compares with them" if needing else "nothing to learn from"
+        yield (doubtful if split == "test" and plan.only_asked else wrong)(
+            "label maps",
+            f"{view.key}.pipeline loads no label maps: {what}",
+            f"Add dict(type='LoadAnnotations'){'; for images without labels: --no-labels --out DIR' * (split == 'test')}",
+        )
+
+
+def needs_labels(evaluator: Mapping[str, Any]) -> bool:
+    """Return whether a metric compares with label maps that the pipeline loads."""
+    return name_of(evaluator.get("type")) in ("IoUMetric", "BinaryMetric") and not evaluator.get("format_only")
 
 
 def _pixels(view: DatasetView, reader: Any, labels: Labels, ignored: set[int]) -> Iterator[Finding]:
