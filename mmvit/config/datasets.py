@@ -173,16 +173,21 @@ class DatasetView:
 
 def datasets_of(cfg: Config, splits: Iterable[str]) -> Iterator[DatasetView]:
     """Yield the datasets of the splits; of wrappers (RepeatDataset, ConcatDataset, ...) the datasets inside."""
+    for key, dataset, wraps in wrapped_datasets(cfg, splits):
+        if not wraps:
+            yield DatasetView(key, dataset, cfg.get("default_scope"))
+
+
+def wrapped_datasets(cfg: Config, splits: Iterable[str]) -> Iterator[tuple[str, ConfigDict, bool]]:
+    """Yield the keys and parts of all datasets of the splits, wrappers before those inside, and whether each is a wrapper."""
     pending = [
         entry for split in splits for entry in parts_of(cfg.get(f"{split}_dataloader") or {}, "dataset", f"{split}_dataloader")
     ]
     while pending:
         key, dataset = pending.pop(0)
         inner = parts_of(dataset, "dataset", key) + parts_of(dataset, "datasets", key)
-        if inner:
-            pending = inner + pending
-        else:
-            yield DatasetView(key, dataset, cfg.get("default_scope"))
+        yield key, dataset, bool(inner)
+        pending = inner + pending
 
 
 def metainfo_of(dataset: Any) -> Mapping[str, Any]:
