@@ -1,26 +1,23 @@
 """Checks of datasets of label maps: pairs of files, what their numbers mean, and pixels to learn from."""
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.registry import TRANSFORMS
 
 from ..arguments import name_of
 from ..config.datasets import LOADERS, DatasetView
-from ..config.parts import class_of, mappings
+from ..config.parts import mappings
 from ..data.label_maps import IGNORED, LoadLabelMap
 from ..errors import counted, first_few
 from .annotations import files_below
 from .findings import Finding, doubtful, wrong
 from .paths import layout_of
 from .plan import Plan
-from .targets import Labels, count_pixels, labels_of, pixel_fault, reader_of, sampled
+from .targets import Labels, count_pixels, labels_of, may_load_labels, pixel_fault, reader_of, sampled, stock
 
 IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
-OTHER_LOADERS = re.compile("Annotation|LoadLabelMap|LoadBiomedicalData")  # of labels, in the names of steps
 JPEG = b"\xff\xd8"  # first bytes
 
 
@@ -47,8 +44,7 @@ def _unlabelled(plan: Plan, view: DatasetView) -> Iterator[Finding]:
     """Yield a finding for a pipeline of mmseg that loads no label maps, although a loss or a metric compares with them."""
     from mmseg.datasets import BaseSegDataset
 
-    names = {name_of(step.get("type")) for step in view.steps()}
-    if any(OTHER_LOADERS.search(name) for name in names) or not (issubclass(view.kind, BaseSegDataset) and _stock(view)):
+    if not issubclass(view.kind, BaseSegDataset) or may_load_labels(view):
         return
     split = view.key.partition("_")[0]
     metrics = [] if view.for_training else plan.evaluators(split)
@@ -89,7 +85,7 @@ def _pixels(view: DatasetView, reader: Any, labels: Labels, ignored: set[int]) -
     if strange and labels.classes and not view.for_training:
         shift = " (in the files each is one more: reduce_zero_label)" if labels.reduced else ""
         remedy = "" if labels.reduced else ", or set reduce_zero_label=True where 0 is no class"
-        yield (wrong if _stock(view) else doubtful)(
+        yield (wrong if stock(view) else doubtful)(
             "label maps",
             f"{where}: labels {first_few(strange)}{shift} are none of the {counted(len(labels.classes), 'class')}, which are 0 "
             f"to {len(labels.classes) - 1}: a figure would leave their pixels out",
@@ -114,12 +110,6 @@ def ignored_by(plan: Plan) -> set[int]:
     heads = [part for _, model in plan.models for part in mappings(model)]
     metrics = [part for split in plan.splits for _, part, _ in plan.evaluators(split)]
     return {IGNORED, *(part["ignore_index"] for part in (*heads, *metrics) if isinstance(part.get("ignore_index"), int))}
-
-
-def _stock(view: DatasetView) -> bool:
-    """Return whether all steps of a pipeline are known to leave the numbers of classes as they are."""
-    kinds = [class_of(step, TRANSFORMS, view.scope) for step in view.steps() if "type" in step]
-    return all(kind is not None and kind.__module__.startswith(("mmcv.", "mmdet.", "mmseg.", "mmvit.")) for kind in kinds)
 
 
 def is_lossy(path: str) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 from PIL import Image
-from small_datasets import colour_image, label_map, refused, segmenter, texts
+from small_datasets import coco, colour_image, label_map, refused, segmenter, texts, write
 from test_files import doctored
 
 from mmvit.checks.plan import Plan
@@ -95,6 +95,17 @@ def test_pipelines_that_load_no_labels(tmp_path: Path, split: str) -> None:
         assert (told in str(texts(cfg, (split,), "wrong"))) == (split == "train")
     cfg[f"{split}_dataloader"].dataset.pipeline = [bare[0], dict(type="LoadBiomedicalAnnotation"), *bare[1:]]
     assert told not in str(texts(cfg, (split,), "wrong")), "another step that loads them"
+
+
+def test_a_training_of_a_detector_that_loads_no_labels(tmp_path: Path) -> None:
+    cfg = write(tmp_path, coco())
+    data = cfg.train_dataloader.dataset
+    bare = dict(data, pipeline=[step for step in data.pipeline if "LoadAnnotations" not in step.type])
+    cfg.train_dataloader.dataset = dict(type="ConcatDataset", datasets=[data, bare])
+    assert texts(cfg, ("train",), "wrong") == [], "a part without labels, as in a semi-supervised training"
+    cfg.train_dataloader.dataset = bare
+    (told,) = texts(cfg, ("train",), "wrong")
+    assert told.startswith("train_dataloader.dataset.pipeline loads no annotations: nothing to learn from")
 
 
 def test_a_file_of_classes_that_ends_in_a_line_break(tmp_path: Path, cfg: Config) -> None:
