@@ -1,4 +1,4 @@
-"""Checks of the arguments of backbones: sizes, names of options, and levels."""
+"""Arguments of backbones and their checks: sizes, names of options, levels, and types in configs."""
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,9 +24,19 @@ class UnknownOptionError(InputError, TypeError):
     """Unknown keyword of a backbone: a TypeError for Python code, and an error that a user can mend for the command line."""
 
 
+def name_of(kind: Any) -> str:
+    """Return the name of a type without scope and modules; a config may give a name, a dotted path or the class itself."""
+    return getattr(kind, "__name__", str(kind)).rpartition(".")[2]
+
+
 def initialisers(init_cfg: Any) -> list[Any]:
     """Return the entries of an `init_cfg`, which may be None, one or a list."""
     return [init_cfg] if isinstance(init_cfg, Mapping) else list(init_cfg or ())
+
+
+def is_pretrained(entry: Mapping[str, Any]) -> bool:
+    """Return whether an entry of an `init_cfg` loads a file."""
+    return name_of(entry.get("type")) in ("Pretrained", "PretrainedInit")  # the registered name, and that of the class
 
 
 def resolve_arch(family: str, arch: str | Mapping[str, Any] | Sizes, table: Mapping[str, Sizes]) -> Sizes:

@@ -11,7 +11,7 @@ at one stride (VOLO, T2T-ViT) is *tapped* four times, and each tap is brought to
 layers that this adds are fresh: no released file has them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypedDict, cast
 
 import torch
@@ -20,11 +20,11 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModule, initialize
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 from typing_extensions import Self
 
-from .arguments import check_indices, check_options, initialisers
+from .arguments import check_indices, check_options, initialisers, is_pretrained
 from .errors import InputError
+from .layers.parts import checkpointed
 from .registry import MODELS
 from .weights import loading
 from .weights.released import BACKBONES, Record, register
@@ -222,10 +222,10 @@ class Pyramid(BaseModule):
         (last,) = self.forward(images)
         return self.head(last.mean(dim=(2, 3)))
 
-    def run_block(self, block: Callable[..., Tensor], features: Tensor, *extra: Any) -> Tensor:
+    def run_block(self, block: nn.Module, features: Tensor, *extra: Any) -> Tensor:
         """Return `block(features, *extra)`; under `with_cp`, the backward pass computes its activations again."""
         if self.with_cp and self.training and torch.is_grad_enabled():
-            return checkpoint(block, features, *extra, use_reentrant=False)
+            return checkpointed(block, features, *extra)
         return block(features, *extra)
 
     def frozen_parts(self) -> Iterable[nn.Module]:
@@ -286,7 +286,7 @@ class Pyramid(BaseModule):
             return
         self.init_parts()
         listed = initialisers(self.init_cfg)
-        pretrained = [cfg for cfg in listed if cfg["type"] == "Pretrained"]
+        pretrained = [cfg for cfg in listed if is_pretrained(cfg)]
         initialize(self, [cfg for cfg in listed if cfg not in pretrained])
         for cfg in pretrained:
             options = {key: value for key, value in cfg.items() if key != "type"}

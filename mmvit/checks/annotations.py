@@ -11,6 +11,7 @@ from ..errors import InputError, counted, first_few
 from .findings import Finding, doubtful, ok, wrong
 from .plan import Plan
 from .survey import Survey
+from .targets import may_load_labels
 
 
 def check_annotations(plan: Plan) -> Iterator[Finding]:
@@ -102,7 +103,11 @@ def _boxes(view: DatasetView, found: Survey) -> Iterator[Finding]:
 
 def check_targets(plan: Plan) -> Iterator[Finding]:
     """Report training data of which nothing remains when mmdet has read it."""
-    views = [view for view in plan.coco if view.for_training and view.reads_boxes and view.loads_annotations]
+    training = [view for view in plan.coco if view.for_training and view.reads_boxes]
+    if training and not any(map(may_load_labels, training)):
+        words = f"{training[0].key}.pipeline loads no annotations: nothing to learn from"
+        yield wrong("annotations", words, "Add dict(type='LoadAnnotations', with_bbox=True)")
+    views = [view for view in training if view.loads_annotations]
     surveys = {view.label: found for view in views if (found := plan.surveyed(view)) is not None}
     if not surveys or any(found.targets for found in surveys.values()):
         return

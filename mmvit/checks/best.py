@@ -9,7 +9,8 @@ from typing import Any
 
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 
-from ..config.datasets import DatasetView, name_of
+from ..arguments import name_of
+from ..config.datasets import DatasetView
 from ..config.parts import entry_of, listed, parts_of
 from ..errors import nearest
 from .findings import Finding

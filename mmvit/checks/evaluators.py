@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from ..config.datasets import DatasetView, name_of
+from ..arguments import name_of
+from ..config.datasets import DatasetView
 from ..config.parts import entry_of, listed, mappings, parts_of
 from ..errors import InputError, first_few, nearest
 from .best import COCO_METRICS, IOU, SAVING

@@ -81,7 +81,7 @@ def check_files(plan: Plan) -> Iterator[Finding]:
         label = ", ".join(view.key for view in views)
         source = source_of(first, found)
         if source is None:
-            how = f"this check does not know how {first.config.type} reads its files"
+            how = f"this check does not know how {first.type_name} reads its files"
             yield not_checked("images", f"{label}: not opened; {how}")
         else:
             yield from findings(label, source, open_all(source, label))

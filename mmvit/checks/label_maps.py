@@ -1,21 +1,21 @@
 """Checks of datasets of label maps: pairs of files, what their numbers mean, and pixels to learn from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.registry import TRANSFORMS
 
-from ..config.datasets import LOADERS, DatasetView, name_of
-from ..config.parts import class_of, mappings
+from ..arguments import name_of
+from ..config.datasets import LOADERS, DatasetView
+from ..config.parts import mappings
 from ..data.label_maps import IGNORED, LoadLabelMap
 from ..errors import counted, first_few
 from .annotations import files_below
 from .findings import Finding, doubtful, wrong
 from .paths import layout_of
 from .plan import Plan
-from .targets import Labels, count_pixels, labels_of, pixel_fault, reader_of, sampled
+from .targets import Labels, count_pixels, labels_of, may_load_labels, pixel_fault, reader_of, sampled, stock
 
 IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 JPEG = b"\xff\xd8"  # first bytes
@@ -27,6 +27,7 @@ def check_label_maps(plan: Plan) -> Iterator[Finding]:
         # mmseg's PascalVOCDataset and others assert that their folders are there.
         reader = view.label_map_reader() if all(path.exists() for _, path in view.paths()) else None
         if reader is None:
+            yield from _unlabelled(plan, view)
             continue
         meanings[view.key] = labels_of(reader)
         yield from _shifted(view, reader)
@@ -37,6 +38,29 @@ def check_label_maps(plan: Plan) -> Iterator[Finding]:
             yield from _pixels(view, reader, meanings[view.key], ignored_by(plan))
         yield from _left_aside(view, reader)
     yield from _disagreement(meanings)
+
+
+def _unlabelled(plan: Plan, view: DatasetView) -> Iterator[Finding]:
+    """Yield a finding for a pipeline of mmseg that loads no label maps, although a loss or a metric compares with them."""
+    from mmseg.datasets import BaseSegDataset
+
+    if not issubclass(view.kind, BaseSegDataset) or may_load_labels(view):
+        return
+    split = view.key.partition("_")[0]
+    metrics = [] if view.for_training else plan.evaluators(split)
+    needing = [key for key, part, views in metrics if view in views and needs_labels(part)]
+    if view.for_training or needing:
+        what = f"{needing[0]} compares with them" if needing else "nothing to learn from"
+        yield (doubtful if split == "test" and plan.only_asked else wrong)(
+            "label maps",
+            f"{view.key}.pipeline loads no label maps: {what}",
+            f"Add dict(type='LoadAnnotations'){'; for images without labels: --no-labels --out DIR' * (split == 'test')}",
+        )
+
+
+def needs_labels(evaluator: Mapping[str, Any]) -> bool:
+    """Return whether a metric compares with label maps that the pipeline loads."""
+    return name_of(evaluator.get("type")) in ("IoUMetric", "BinaryMetric") and not evaluator.get("format_only")
 
 
 def _pixels(view: DatasetView, reader: Any, labels: Labels, ignored: set[int]) -> Iterator[Finding]:
@@ -61,7 +85,7 @@ def _pixels(view: DatasetView, reader: Any, labels: Labels, ignored: set[int]) -
     if strange and labels.classes and not view.for_training:
         shift = " (in the files each is one more: reduce_zero_label)" if labels.reduced else ""
         remedy = "" if labels.reduced else ", or set reduce_zero_label=True where 0 is no class"
-        yield (wrong if _stock(view) else doubtful)(
+        yield (wrong if stock(view) else doubtful)(
             "label maps",
             f"{where}: labels {first_few(strange)}{shift} are none of the {counted(len(labels.classes), 'class')}, which are 0 "
             f"to {len(labels.classes) - 1}: a figure would leave their pixels out",
@@ -86,12 +110,6 @@ def ignored_by(plan: Plan) -> set[int]:
     heads = [part for _, model in plan.models for part in mappings(model)]
     metrics = [part for split in plan.splits for _, part, _ in plan.evaluators(split)]
     return {IGNORED, *(part["ignore_index"] for part in (*heads, *metrics) if isinstance(part.get("ignore_index"), int))}
-
-
-def _stock(view: DatasetView) -> bool:
-    """Return whether all steps of a pipeline are known to leave the numbers of classes as they are."""
-    kinds = [class_of(step, TRANSFORMS, view.scope) for step in view.steps() if "type" in step]
-    return all(kind is not None and kind.__module__.startswith(("mmcv.", "mmdet.", "mmseg.", "mmvit.")) for kind in kinds)
 
 
 def is_lossy(path: str) -> bool:

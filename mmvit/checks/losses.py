@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from math import ceil, isfinite, sqrt
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from mmengine.registry import MODELS
 
-from ..config.datasets import name_of
+from ..arguments import name_of
 from ..config.parts import parts_of
 from .findings import Finding, brief
 from .plan import Plan
@@ -98,7 +99,7 @@ def _tried(head_key: str, head: Mapping[str, Any], loss_key: str, loss: dict[str
         sentence = f"{head_key} has one channel, and {loss_key} has no use_sigmoid: a softmax of one number is 1"
         yield wrong(sentence, f"Set {loss_key}.use_sigmoid=True, or num_classes=2 and out_channels=2")
         return
-    ignored = head.get("ignore_index", 255)
+    ignored, name = head.get("ignore_index", 255), name_of(loss.get("type"))
     try:
         right, opposite = costs(loss, channels, None)
     except Exception as error:
@@ -107,23 +108,44 @@ def _tried(head_key: str, head: Mapping[str, Any], loss_key: str, loss: dict[str
     try:
         right, opposite = costs(loss, channels, ignored)
     except Exception as error:
-        yield doubtful(f"{loss_key} ({name_of(loss.get('type'))}) fails where a pixel is ignored ({ignored}): {brief(error)}")
+        yield doubtful(f"{loss_key} ({name}) fails where a pixel is ignored ({ignored}): {brief(error)}")
+    else:
+        yield from _sampled(f"{head_key}.sampler", head.get("sampler"), loss, channels, ignored)
     if not (isfinite(right) and isfinite(opposite)):
         yield not_checked(f"{loss_key}: whether it rewards what is right was not checked: it costs {right:g} and {opposite:g}")
     elif right >= opposite - 1e-6 * abs(opposite):
-        count = "one channel" if channels == 1 else f"{channels} channels"
         yield wrong(
-            f"{loss_key} ({name_of(loss.get('type'))}) with {count} costs {right:.3f} for a perfect prediction and "
+            f"{loss_key} ({name}) with {_counted(channels)} costs {right:.3f} for a perfect prediction and "
             f"{opposite:.3f} for the inverted one: "
             + ("it teaches nothing" if right <= opposite else "it teaches the wrong one"),
             f"Take it out, or {ONE_CHANNEL if channels == 1 else 'use another loss'}",
         )
 
 
-def costs(loss: dict[str, Any], channels: int, ignored: int | None) -> tuple[float, float]:
+def _sampled(
+    key: str, sampler: Mapping[str, Any] | None, loss: dict[str, Any], channels: int, ignored: int
+) -> Iterator[Finding]:
+    """Yield a finding for a sampler of pixels that fails with a loss."""
+    if sampler is None:
+        return
+    try:
+        costs(loss, channels, ignored, sampler)
+    except Exception as error:
+        names = f"{name_of(sampler.get('type'))} fails with {name_of(loss.get('type'))} and {_counted(channels)}"
+        yield wrong(f"{key}: {names}: {brief(error)}", f"Set {key}=None, or use another loss")
+
+
+def _counted(channels: int) -> str:
+    return "one channel" if channels == 1 else f"{channels} channels"
+
+
+def costs(
+    loss: dict[str, Any], channels: int, ignored: int | None, sampler: Mapping[str, Any] | None = None
+) -> tuple[float, float]:
     """Return what a loss of mmseg costs for a perfect and for an inverted prediction of all classes.
 
-    A single channel is the logit of class 1. Pixels with the label `ignored`, if it is given, are ignored.
+    A single channel is the logit of class 1. Pixels with the label `ignored`, if it is given, are ignored; of the others, those
+    count that a head's `sampler` chooses.
     """
     side = max(16, ceil(sqrt(2 * channels)))
     labels = torch.arange(side * side).view(side, side).expand(2, side, side) % max(channels, 2)
@@ -134,6 +156,11 @@ def costs(loss: dict[str, Any], channels: int, ignored: int | None) -> tuple[flo
         labels = labels.masked_fill(torch.arange(side) == 0, ignored)  # a column
         options["ignore_index"] = ignored
     built = MODELS.build(dict(loss))
+    if sampler is not None:
+        from mmseg.structures import build_pixel_sampler
+
+        context = SimpleNamespace(ignore_index=ignored, loss_decode=built)
+        options["weight"] = build_pixel_sampler(dict(sampler), context=context).sample(logits, labels[:, None])
     with torch.no_grad():
         right, opposite = (float(built(sign * logits, labels, **options).sum()) for sign in (1, -1))
     return right, opposite

@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from ..arguments import name_of
 from ..config.costs import pass_through
 from ..config.parts import build, entry_of, without_init
 from ..errors import first_few
@@ -59,7 +60,7 @@ def check_forward(plan: Plan) -> Iterator[Finding]:
             continue
         backbone = our_backbone(model, key)
         if backbone is None:
-            yield not_checked("channels", f"{entry_of(model, 'backbone.type')} is not one of mmvit's backbones")
+            yield not_checked("channels", f"{name_of(entry_of(model, 'backbone.type'))} is not one of mmvit's backbones")
         elif not any(channel_faults(model, backbone, key)):
             maps = f"{key}: {backbone.out_channels} at strides {backbone.out_strides}"
             yield from _forward(model, maps, backbone.in_channels, plan.config.get("default_scope", "mmdet"))

@@ -26,7 +26,7 @@ from mmengine.registry import (
 )
 from torch.utils.data import DataLoader
 
-from ..config.datasets import SPLITS, DatasetView, datasets_of
+from ..config.datasets import SPLITS, DatasetView, datasets_of, wrapped_datasets
 from ..config.parts import class_of, is_ours, parts_of
 from ..errors import nearest
 from .findings import Finding, wrong
@@ -56,6 +56,8 @@ def check_options(plan: Plan) -> Iterator[Finding]:
         yield from _unknown(key, part, registry)
     for view in datasets_of(cfg, SPLITS):
         yield from _types(view)
+    for key, part, wraps in wrapped_datasets(cfg, SPLITS):
+        yield from _wrapper(key, part) if wraps else ()
     yield from _loaders(cfg)
     yield from _strings(dict(cfg.items()))
     yield from _pretrained(cfg.get("model"))
@@ -84,9 +86,9 @@ def _built_of_data(cfg: Config) -> Built:
         yield from ((key, part, METRICS) for key, part in parts_of(cfg, f"{split}_evaluator", ""))
         loader = cfg.get(f"{split}_dataloader") or {}
         yield from ((key, part, DATA_SAMPLERS) for key, part in parts_of(loader, "sampler", f"{split}_dataloader"))
-    for view in datasets_of(cfg, SPLITS):
-        yield view.key, view.config, DATASETS
-        yield from ((key, step, TRANSFORMS) for key, step in parts_of(view.config, "pipeline", view.key))
+    for key, dataset, _ in wrapped_datasets(cfg, SPLITS):
+        yield key, dataset, DATASETS
+        yield from ((step_key, step, TRANSFORMS) for step_key, step in parts_of(dataset, "pipeline", key))
 
 
 def _built_of_model(model: Mapping[str, Any], at: str) -> Built:
@@ -148,6 +150,20 @@ def _types(view: DatasetView) -> Iterator[Finding]:
     given = view.config.get("metainfo")
     if isinstance(given, Mapping) and "CLASSES" in given and "classes" not in given:
         yield wrong("options", f"{view.key}.metainfo has CLASSES, which mmdet and mmseg no longer read", "Write classes=(...)")
+
+
+def _wrapper(key: str, part: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield a finding for each option that a dataset around others lacks, or that has a value of another type."""
+    if (kind := class_of(part, DATASETS)) is None:
+        return
+    for entry in inspect.signature(kind).parameters.values():
+        if entry.kind is entry.POSITIONAL_OR_KEYWORD and entry.default is entry.empty and entry.name not in part:
+            yield wrong("options", f"{key}: {kind.__name__} needs {entry.name}")
+    times, share = part.get("times", 1), part.get("oversample_thr", 1)
+    if kind.__name__ == "RepeatDataset" and not (isinstance(times, int) and times > 0):
+        yield wrong("options", f"{key}.times is {times!r}, expected a whole number from 1")
+    if kind.__name__ == "ClassBalancedDataset" and not isinstance(share, int | float):
+        yield wrong("options", f"{key}.oversample_thr is {share!r}, expected a share of the images, such as 0.01")
 
 
 def _loaders(cfg: Config) -> Iterator[Finding]:

@@ -5,7 +5,8 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from ..config.datasets import DatasetView, name_of
+from ..arguments import name_of
+from ..config.datasets import DatasetView
 from ..config.parts import entry_of, mappings, parts_of
 from ..errors import first_few
 from .findings import Finding

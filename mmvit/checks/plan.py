@@ -8,7 +8,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..config.datasets import DatasetView, datasets_of, is_remote, name_of
+from ..arguments import name_of
+from ..config.datasets import DatasetView, datasets_of, is_remote
 from ..config.parts import evaluators_of, models_of
 from ..errors import InputError
 from .survey import Reading, Survey, survey

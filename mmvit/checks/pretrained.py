@@ -8,10 +8,10 @@ from urllib.error import HTTPError
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from ..arguments import is_pretrained, name_of
 from ..config.parts import is_ours, parts_of, without_init
 from ..errors import CheckpointError, InputError
 from ..pyramid import Pyramid, families
-from ..registry import SCOPE
 from ..weights import loading as weights
 from ..weights.downloads import fetch, locate, size_of
 from .findings import Finding, guarded, ok, wrong
@@ -23,7 +23,7 @@ def pretrained_of(plan: Plan) -> Iterator[tuple[str, Mapping[str, Any], Mapping[
     for model_key, model in plan.models:
         for backbone_key, backbone in parts_of(model, "backbone", model_key):
             for key, setting in parts_of(backbone, "init_cfg", backbone_key):
-                if setting.get("type") == "Pretrained":
+                if is_pretrained(setting):
                     yield key, backbone, setting
 
 
@@ -113,7 +113,7 @@ def missing_checkpoint(key: str, source: str, part: Mapping[str, Any]) -> str:
     """Return a message about a missing local checkpoint, with the address of the authors' file."""
     path = Path(source).expanduser()
     lines = [f"checkpoint {source}: no such file ({key}.checkpoint, looked in {path.resolve().parent})"]
-    family = next((family for family in families() if f"{SCOPE}.{family.__name__}" == part.get("type")), None)
+    family = next((family for family in families() if family.__name__ == name_of(part.get("type"))), None)
     rows = family.record.released.values() if family else ()
     for row in rows:
         if row.arch == part.get("arch") and row.url:

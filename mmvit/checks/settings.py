@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from mmengine.registry import DATASETS
+from mmengine.registry import DATA_SAMPLERS, DATASETS
 
-from ..config.datasets import name_of
+from ..arguments import is_pretrained, name_of
 from ..config.parts import build, class_of, entry_of, is_ours, mappings, parts_of
 from ..config.schedules import ENDLESS, WARM_UPS
 from ..errors import nearest
@@ -21,6 +21,7 @@ from .findings import Finding
 from .plan import Plan
 
 RANDOM = ("PhotoMetricDistortion", "Mosaic", "CachedMosaic", "MixUp", "CachedMixUp", "CutOut", "YOLOXHSVRandomAug")
+ENDLESS_SAMPLERS = ("InfiniteSampler", "MultiSourceSampler")  # and those that derive from them
 COUNTS = {  # the least that each may be
     "train_cfg.max_epochs": 1,
     "train_cfg.max_iters": 1,
@@ -39,7 +40,7 @@ doubtful = partial(Finding, "doubtful", "settings")
 
 def check_settings(plan: Plan) -> Iterator[Finding]:
     """Report settings at which a run stops, or that do not do what they say."""
-    for check in (_impossible, _chance, _filters, _balance, _normalisation):
+    for check in (_impossible, _chance, _filters, _left_out, _endless, _balance, _normalisation):
         yield from check(plan)
     if "train" not in plan.splits:
         return
@@ -167,7 +168,7 @@ def _normalisation(plan: Plan) -> Iterator[Finding]:
 
 def _frozen(cfg: Config) -> Iterator[Finding]:
     backbone = entry_of(cfg, "model.backbone") or {}
-    loaded = any(name_of(entry.get("type")) == "Pretrained" for _, entry in parts_of(backbone, "init_cfg"))
+    loaded = any(is_pretrained(entry) for _, entry in parts_of(backbone, "init_cfg"))
     loaded |= any(entry_of(cfg, key) for key in ("load_from", "resume", "model.pretrained", "model.backbone.pretrained"))
     frozen = backbone.get("frozen_stages")
     if loaded or not isinstance(frozen, int) or frozen <= 0:
@@ -211,6 +212,38 @@ def _filters(plan: Plan) -> Iterator[Finding]:
             yield wrong(
                 f"{view.key} leaves out images (filter_cfg), because test_mode is not set: their objects count as missed",
                 "Set test_mode=True",
+            )
+
+
+def _left_out(plan: Plan) -> Iterator[Finding]:
+    """Yield a finding for each loader of a validation or test that drops images of its last batch."""
+    for key in (f"{split}_dataloader" for split in plan.splits if split != "train"):
+        loader = plan.config.get(key) or {}
+        for part_key, part in [(key, loader), *parts_of(loader, "batch_sampler", key)]:
+            if part.get("drop_last") and loader.get("batch_size", 1) != 1:
+                yield wrong(
+                    f"{part_key}.drop_last leaves out images where the last batch is not full: figures are not of all images",
+                    "Set it to False",
+                )
+
+
+def never_ends(loader: Mapping[str, Any], scope: str | None) -> bool:
+    """Return whether a loader's sampler yields images without end."""
+    kind = class_of(loader.get("sampler") or {}, DATA_SAMPLERS, scope)
+    return any(base.__name__ in ENDLESS_SAMPLERS for base in getattr(kind, "__mro__", ()))
+
+
+def _endless(plan: Plan) -> Iterator[Finding]:
+    """Yield a finding for each pass over the images that never ends."""
+    for split in plan.splits:
+        key, training = f"{split}_dataloader", split == "train"
+        loader = plan.config.get(key) or {}
+        if training and not entry_of(plan.config, "train_cfg.max_epochs"):
+            continue
+        if never_ends(loader, plan.config.get("default_scope")):
+            yield wrong(
+                f"{key}.sampler is {name_of(loader['sampler']['type'])}, which yields images without end: no epoch ends",
+                f"Take DefaultSampler{', or train_cfg with type IterBasedTrainLoop and max_iters' if training else ''}",
             )
 
 

@@ -1,17 +1,22 @@
 """The pixels of each class that label maps leave to learn from, after the dataset's rules are applied."""
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
+from mmengine.registry import TRANSFORMS
 
-from ..config.datasets import DatasetView, name_of
+from ..arguments import name_of
+from ..config.datasets import DatasetView
+from ..config.parts import class_of
 from ..data.label_maps import IGNORED
 from ..errors import InputError, first_few
 
 SAMPLED = 16  # maps that are read before a run; if these leave next to nothing, all are read
 NOTICEABLE = 0.001  # share of pixels
+LABELS = re.compile("Annotation|LoadLabelMap|LoadBiomedicalData")  # in the names of steps that load any
 # options that our reading steps share with the stock ones
 SHARED = ("color_type", "imdecode_backend", "backend_args", "mean", "std")
 
@@ -58,6 +63,17 @@ def reader_of(view: DatasetView, kind: type, names: Sequence[str]) -> Any:
         if name_of(step.get("type")) in names:
             return kind(**{name: value for name, value in step.items() if name in SHARED})
     return None
+
+
+def stock(view: DatasetView) -> bool:
+    """Return whether all steps of a pipeline are known to leave the numbers of classes as they are."""
+    kinds = [class_of(step, TRANSFORMS, view.scope) for step in view.steps() if "type" in step]
+    return all(kind is not None and kind.__module__.startswith(("mmcv.", "mmdet.", "mmseg.", "mmvit.")) for kind in kinds)
+
+
+def may_load_labels(view: DatasetView) -> bool:
+    """Return whether a step loads labels, or is one that nobody knows here."""
+    return not stock(view) or any(LABELS.search(name_of(step.get("type"))) for step in view.steps())
 
 
 def pixels(labels: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Configs that checkpoints contain as text, read as data.
 
 mmengine runs such a text as Python, and it may be a stranger's. Here only literals, `dict(...)`, `list(...)` and `tuple(...)`
-are read, and a `type` may only name a class of the toolkits, because mmengine would import and call any dotted path. Once
-`install` was called, the stock inferencers read it the same way if they are called without a config.
+are read, and a `type` may only name a class of the toolkits, because mmengine would import and call any dotted path. A path as
+pure-Python configs have it (`mmseg.models.FPNHead`) is read as scope and name, which the registries know. Once `install` was
+called, the stock inferencers read it the same way if they are called without a config.
 """
 
 import ast
@@ -17,9 +18,11 @@ from ..errors import CheckpointError
 from .imports import when_imported
 
 SCOPES = ("mmcv", "mmdet", "mmengine", "mmpretrain", "mmseg", "mmvit")
-TYPE = re.compile(rf"(?:(?:{'|'.join(SCOPES)})\.)?[A-Z]\w*", re.ASCII)
 FUNCTIONS = ("nms", "soft_nms", "nms_rotated", "deconv", "nearest", "bilinear", "pixel_shuffle", "carafe")  # types, too
+PATH = re.compile(rf"({'|'.join(SCOPES)})\.(?:[a-z_]\w*\.)+([A-Z]\w*|{'|'.join(FUNCTIONS)})", re.ASCII)
+TYPE = re.compile(rf"(?:(?:{'|'.join(SCOPES)})\.)?[A-Z]\w*", re.ASCII)
 TAKEN = ("model", "default_scope", "test_dataloader", "test_pipeline", "tta_model", "tta_pipeline")
+REMEDY = "mmvit predict takes a config as a file: mmvit predict CONFIG CHECKPOINT ..."
 STOCK = (*TAKEN, "train_dataloader", "visualizer")  # SAHI asks the training data whether there are masks
 
 
@@ -74,20 +77,17 @@ def read_config(text: str, source: str, names: tuple[str, ...] = TAKEN) -> Confi
     except _RefusedError as error:
         raise CheckpointError(
             f"{source}: its config was not read: line {error.line} has {error.what}. Expected NAME = value with literals, "
-            "dict(...), list(...) and tuple(...) only, because a stranger's config could run code. "
-            "Give the config as a file: mmvit predict CONFIG CHECKPOINT ..."
+            f"dict(...), list(...) and tuple(...) only, because a stranger's config could run code. {REMEDY}"
         ) from None
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise CheckpointError(f"{source}: its config is no Python text: {error}. Give the config as a file") from error
+        raise CheckpointError(f"{source}: its config is no Python text: {error}. {REMEDY}") from error
     taken = {name: values[name] for name in names if name in values}
     for name, value in taken.items():
-        _check_types(value, name, source)
+        _settle_types(value, name, source)
     if lacking := [name for name in ("model", "test_dataloader") if not isinstance(taken.get(name), dict)]:
-        raise CheckpointError(f"{source}: its config has no {' and no '.join(lacking)}. Give the config as a file")
+        raise CheckpointError(f"{source}: its config has no {' and no '.join(lacking)}. {REMEDY}")
     if taken.get("default_scope") not in SCOPES:
-        raise CheckpointError(
-            f"{source}: its config has default_scope {taken.get('default_scope')!r}. Give the config as a file"
-        )
+        raise CheckpointError(f"{source}: its config has default_scope {taken.get('default_scope')!r}. {REMEDY}")
     return Config(taken)
 
 
@@ -135,18 +135,21 @@ def _value(node: ast.expr) -> Any:
     raise _RefusedError(node, ast.unparse(node)[:60])
 
 
-def _check_types(value: Any, key: str, source: str) -> None:
-    if isinstance(value, Mapping):
+def _settle_types(value: Any, key: str, source: str) -> None:
+    if isinstance(value, dict):
+        if path := PATH.fullmatch(str(value.get("type"))):
+            scope, name = path.groups()
+            value["type"] = name if name in FUNCTIONS else f"{scope}.{name}"
         for name in ("type", "_scope_"):
             kind = value.get(name)
             known = kind in SCOPES if name == "_scope_" else kind in FUNCTIONS or bool(TYPE.fullmatch(str(kind)))
             if kind is not None and not known:
                 raise CheckpointError(
                     f"{source}: its config was not used: {key}.{name} is {kind!r}. Expected the name of a class of "
-                    f"{', '.join(SCOPES)}: mmengine would import and call anything else. Give the config as a file"
+                    f"{', '.join(SCOPES)}: mmengine would import and call anything else. {REMEDY}"
                 )
         for name, part in value.items():
-            _check_types(part, f"{key}.{name}", source)
+            _settle_types(part, f"{key}.{name}", source)
     elif isinstance(value, list | tuple):
         for index, part in enumerate(value):
-            _check_types(part, f"{key}.{index}", source)
+            _settle_types(part, f"{key}.{index}", source)

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from ..arguments import name_of
 from ..errors import InputError, first_few
 from .parts import class_of, entry_of, mappings, parts_of
 
@@ -148,7 +149,7 @@ class DatasetView:
         classes = list(given)
         if numbers := [name for name in classes if not isinstance(name, str)]:
             raise InputError(
-                f"metainfo.classes of {self.config.type} has {first_few(numbers)} ({type(numbers[0]).__name__}), expected "
+                f"metainfo.classes of {self.type_name} has {first_few(numbers)} ({type(numbers[0]).__name__}), expected "
                 "names. Write them in quotes, in a config of your own: --cfg-options turns digits into numbers"
             )
         return classes
@@ -172,16 +173,21 @@ class DatasetView:
 
 def datasets_of(cfg: Config, splits: Iterable[str]) -> Iterator[DatasetView]:
     """Yield the datasets of the splits; of wrappers (RepeatDataset, ConcatDataset, ...) the datasets inside."""
+    for key, dataset, wraps in wrapped_datasets(cfg, splits):
+        if not wraps:
+            yield DatasetView(key, dataset, cfg.get("default_scope"))
+
+
+def wrapped_datasets(cfg: Config, splits: Iterable[str]) -> Iterator[tuple[str, ConfigDict, bool]]:
+    """Yield the keys and parts of all datasets of the splits, wrappers before those inside, and whether each is a wrapper."""
     pending = [
         entry for split in splits for entry in parts_of(cfg.get(f"{split}_dataloader") or {}, "dataset", f"{split}_dataloader")
     ]
     while pending:
         key, dataset = pending.pop(0)
         inner = parts_of(dataset, "dataset", key) + parts_of(dataset, "datasets", key)
-        if inner:
-            pending = inner + pending
-        else:
-            yield DatasetView(key, dataset, cfg.get("default_scope"))
+        yield key, dataset, bool(inner)
+        pending = inner + pending
 
 
 def metainfo_of(dataset: Any) -> Mapping[str, Any]:
@@ -209,11 +215,6 @@ def chosen(images: Sequence[Any], indices: int | Sequence[int] | None) -> Sequen
             f"indices has {first_few(beyond)}, and the dataset {len(images)} images: expected 0 to {len(images) - 1}"
         )
     return [images[index] for index in indices]
-
-
-def name_of(kind: Any) -> str:
-    """Return a type's name without its scope."""
-    return getattr(kind, "__name__", str(kind)).rpartition(".")[2]
 
 
 def is_remote(path: Path) -> bool:

@@ -53,7 +53,8 @@ def entry_of(part: Any, key: str) -> Any:
 
 def is_ours(part: Mapping[str, Any]) -> bool:
     """Return whether a part's type is one of this package."""
-    return str(part.get("type")).startswith("mmvit.")
+    kind = part.get("type")
+    return (kind.__module__ if isinstance(kind, type) else str(kind)).startswith("mmvit.")
 
 
 def mappings(part: Any) -> Iterator[Mapping[str, Any]]:

@@ -3,14 +3,15 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
+from copy import copy
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import Any
 
 from mmengine.config import Config
 
+from ..arguments import name_of
 from ..errors import InputError
-from .datasets import name_of
 from .parts import mappings, replaced
 
 WARM_UPS = ("LinearLR", "ConstantLR", "LinearMomentum", "ConstantMomentum", "QuadraticWarmupLR")
@@ -143,7 +144,8 @@ def _stretched(part: Any, axes: Mapping[bool, Axis]) -> Any:
         changes["milestones"] = sorted(max(1, axis.point(old)) for old in part["milestones"])
     if "periods" in part:
         changes["periods"] = [axis.duration(old) for old in part["periods"]]
-    new = {**part, **changes}
+    new: Any = copy(part)  # the types of pure-Python configs stay names, which can be written out
+    new.update(changes)
     return None if new.get("end", ENDLESS) <= new.get("begin", 0) else new
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..arguments import name_of
 from ..errors import InputError
-from .datasets import name_of
 from .parts import class_of, entry_of, is_ours, listed, models_of, takes
 from .schedules import set_epochs
 from .sizes import set_image_size
@@ -82,7 +82,7 @@ def set_frozen(cfg: Config, stages: int) -> str:
         ours = is_ours(backbone)
         if not ours and not takes(class_of(backbone, MODELS, cfg.get("default_scope")), "frozen_stages"):
             raise InputError(
-                f"--freeze: {backbone.get('type')} ({key}) has no frozen_stages, by which its stages stay as loaded"
+                f"--freeze: {name_of(backbone.get('type'))} ({key}) has no frozen_stages, by which its stages stay as loaded"
             )
         backbone["frozen_stages"] = stages if ours or stages else -1  # 0 would freeze the stem of mmdet's and mmseg's
     return f"{' and '.join(key for key, _ in parts)}.frozen_stages {parts[0][1]['frozen_stages']}"
@@ -106,7 +106,7 @@ def set_patience(cfg: Config, patience: int) -> str:
     keys = {name: saving[name] for name in ("greater_keys", "less_keys") if name in saving}
     with suppress(ValueError):  # nobody knows which is better, and the checks of a run name the checkpoint's rule
         hook["rule"] = CheckpointHook(save_best=metric, rule=rule, **keys).rules[0]
-    others = [other for other in cfg.get("custom_hooks") or () if other.get("type") != "EarlyStoppingHook"]
+    others = [other for other in cfg.get("custom_hooks") or () if name_of(other.get("type")) != "EarlyStoppingHook"]
     cfg.custom_hooks = [*others, hook]
     return f"EarlyStoppingHook ends the training after {patience} validations without a better {metric}"
 

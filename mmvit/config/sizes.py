@@ -6,8 +6,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..arguments import name_of
 from ..errors import InputError, first_few
-from .datasets import SPLITS, name_of
+from .datasets import SPLITS
 from .parts import entry_of, mappings, models_of, plain
 
 STEP_SIZES = ("scale", "scales", "img_scale", "img_scales", "crop_size", "size", "max_size", "border")

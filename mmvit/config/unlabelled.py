@@ -1,13 +1,15 @@
 """Tests on images without labels: they compute no metrics and write the files of a submission."""
 
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from ..arguments import name_of
 from ..errors import InputError
-from .datasets import LOADERS, datasets_of, name_of
+from .datasets import LOADERS, datasets_of
 from .parts import class_of, evaluators_of, takes
 
 
@@ -61,8 +63,11 @@ def _refuses(evaluator: Mapping[str, Any], option: str, scope: str | None) -> bo
 def without_annotations(steps: Any) -> Any:
     """Return a pipeline without the steps that read annotations, and without views that consist of nothing else."""
     if isinstance(steps, Mapping):
-        return {key: without_annotations(value) if key == "transforms" else value for key, value in steps.items()}
+        kept: Any = copy(steps)  # the types of pure-Python configs stay names, which can be written out
+        if "transforms" in kept:
+            kept["transforms"] = without_annotations(kept["transforms"])
+        return kept
     if not isinstance(steps, list | tuple):
         return steps
-    kept = [step for step in steps if not (isinstance(step, Mapping) and name_of(step.get("type")) in LOADERS)]
-    return [inner for step in kept if (inner := without_annotations(step)) != []]
+    images = [step for step in steps if not (isinstance(step, Mapping) and name_of(step.get("type")) in LOADERS)]
+    return [inner for step in images if (inner := without_annotations(step)) != []]

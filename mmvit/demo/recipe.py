@@ -14,6 +14,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS
 
+from ..arguments import name_of
 from ..compat.versions import FUSED
 from ..config.datasets import SPLITS
 from ..config.files import Variant
@@ -52,16 +53,16 @@ def apply(cfg: Config, root: Path, from_file: bool = False) -> None:
     Raises:
         InputError: a model or a dataset that the demo does not support.
     """
-    kind = cfg.train_dataloader.dataset.get("type")
+    kind = name_of(cfg.train_dataloader.dataset.get("type"))
     if cfg.model.get("decode_head", {}).get("out_channels") == 1:
         kind = ONE_CHANNEL
-    parts = [cfg.model.get(part, {}).get("type") for part in ("bbox_head", "decode_head")]
-    name = next((name for name in (cfg.model.type, *parts) if name in KINDS), None)
+    parts = [name_of(cfg.model[part].get("type")) for part in ("bbox_head", "decode_head") if part in cfg.model]
+    name = next((name for name in (name_of(cfg.model.type), *parts) if name in KINDS), None)
     fits = kind in SEGMENTATION if "decode_head" in cfg.model else kind == "CocoDataset"
     if name is None or not fits:
         raise InputError(
             f"--demo: expected a model with one of {', '.join(KINDS)} on CocoDataset, {' or '.join(SEGMENTATION)}, "
-            f"got {cfg.model.type} with {' and '.join(filter(None, parts)) or 'another head'} on {kind}"
+            f"got {name_of(cfg.model.type)} with {' and '.join(parts) or 'another head'} on {kind}"
         )
     if not from_file:
         cfg.model.backbone.init_cfg = None
@@ -94,7 +95,7 @@ def _detector(model: ConfigDict) -> None:
         model.panoptic_head.loss_cls.class_weight = [*[1.0] * len(CLASSES), 0.1]
         return
     model.bbox_head.num_classes = len(CLASSES)
-    if model.bbox_head.type != "RetinaHead":
+    if name_of(model.bbox_head.type) != "RetinaHead":
         return
     outputs = [
         dict(type="Normal", name="retina_cls", std=0.01, bias_prob=0.01),

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
-from ..arguments import initialisers
+from ..arguments import initialisers, is_pretrained, name_of
 from ..compat.systems import cores
 from ..compat.texts import plain_values, text_of
-from ..config.datasets import SPLITS, datasets_of, name_of
+from ..config.datasets import SPLITS, datasets_of
 from ..config.files import Variant, open_config
-from ..config.parts import mappings
+from ..config.parts import is_ours, mappings
 from ..config.roots import set_data_root
 from ..config.short_options import DataOptions, ShortOptions, apply_short
 from ..config.unlabelled import with_label_maps, without_labels
@@ -108,7 +108,7 @@ def train_config(options: TrainOptions) -> Config:
     if options.variant is not None and options.epochs is not None:
         options.variant.prepare()  # its images are counted
     cfg.changed += apply_short(cfg, options)
-    others = [hook for hook in cfg.custom_hooks if hook.get("type") not in CLOSING]  # which a config of a work dir has
+    others = _without(cfg.custom_hooks, *CLOSING)  # which a config of a work dir has
     last = (*CLOSING, *(options.variant.hooks if options.variant else ()))
     cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *others, *(dict(type=kind) for kind in last)]
     track(cfg, options.track, Path(cfg.filename).stem, Path(cfg.work_dir).name)
@@ -128,7 +128,7 @@ def test_config(options: TestOptions) -> Config:
     cfg.load_from = checkpoint
     cfg.resume = False
     without_pretrained(cfg)
-    if cfg.get("runner_type") == "mmvit.FSDPRunner":  # it saves whole models, which are evaluated without sharding
+    if name_of(cfg.get("runner_type")) == "FSDPRunner":  # it saves whole models, which are evaluated without sharding
         cfg.pop("runner_type")
     if options.compile:
         _use_compile(cfg)
@@ -145,7 +145,7 @@ def test_config(options: TestOptions) -> Config:
             raise InputError(f"--tta: {options.config} has no tta_model and tta_pipeline")
         for view in datasets_of(cfg, ("test",)):  # several in a ConcatDataset
             view.config.pipeline = cfg.tta_pipeline
-        cfg.model = dict(cfg.tta_model, module=cfg.model)
+        cfg.model = ConfigDict(cfg.tta_model, module=cfg.model)  # a dict would hold classes of pure-Python configs
     if options.no_labels:
         if options.out is None:
             raise InputError("--no-labels: without labels nothing is measured. Say where the results go with --out")
@@ -204,9 +204,14 @@ def _fill_in(cfg: Config) -> None:
         cfg.visualizer.vis_backends = [dict(type="LocalVisBackend")]
 
 
+def _without(hooks: Sequence[Mapping[str, Any]], *ours: str) -> list[Mapping[str, Any]]:
+    names = [name_of(kind) for kind in ours]
+    return [hook for hook in hooks if not (is_ours(hook) and name_of(hook.get("type")) in names)]
+
+
 def tell_nobody(cfg: Config, *others: str) -> None:
     """Remove from the config of a trial the hooks that tell of a run, and `others`; send its figures nowhere."""
-    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.get("type") not in (*TELLING, *others)]
+    cfg.custom_hooks = _without(cfg.custom_hooks, *TELLING, *others)
     cfg.visualizer.vis_backends = [dict(type="LocalVisBackend")]
 
 
@@ -256,7 +261,7 @@ def _set_amp(cfg: Config, amp: str) -> None:
     if amp == "float16" and not on_gpu:
         raise InputError("--amp float16: expected a GPU, and there is none here; on a CPU use --amp bfloat16")
     wrapper = cfg.optim_wrapper.get("type", "OptimWrapper")
-    if wrapper not in ("OptimWrapper", "AmpOptimWrapper", BFLOAT16):
+    if name_of(wrapper) not in ("OptimWrapper", "AmpOptimWrapper", name_of(BFLOAT16)):
         raise InputError(f"--amp: expected optim_wrapper.type OptimWrapper, the config has {wrapper}")
     for key in ("loss_scale", "dtype", "use_fsdp"):  # AmpOptimWrapper's own
         cfg.optim_wrapper.pop(key, None)
@@ -267,7 +272,7 @@ def _set_amp(cfg: Config, amp: str) -> None:
 
 
 def _use_compile(cfg: Config) -> None:
-    if cfg.get("runner_type") == "mmvit.FSDPRunner":
+    if name_of(cfg.get("runner_type")) == "FSDPRunner":
         raise InputError("--compile: not together with runner_type mmvit.FSDPRunner, which has not been tried; leave one out")
     cfg.custom_hooks = [*cfg.custom_hooks, dict(type="mmvit.CompileHook")]
 
@@ -292,4 +297,4 @@ def without_pretrained(cfg: Config) -> None:
     """Remove the pretrained file of the backbone, because the checkpoint holds the whole model."""
     for part in cfg.model.values():
         if isinstance(part, dict) and part.get("init_cfg"):
-            part["init_cfg"] = [entry for entry in initialisers(part["init_cfg"]) if entry.get("type") != "Pretrained"] or None
+            part["init_cfg"] = [entry for entry in initialisers(part["init_cfg"]) if not is_pretrained(entry)] or None

@@ -10,8 +10,8 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from ..arguments import initialisers
-from ..config.datasets import metainfo_of, name_of
+from ..arguments import initialisers, name_of
+from ..config.datasets import metainfo_of
 from ..config.parts import models_of
 from ..errors import counted
 from ..registry import HOOKS

@@ -16,10 +16,10 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 
+from ..arguments import name_of
 from ..checks.findings import doubtful
 from ..checks.table import require
 from ..compat.texts import plain_values, text_of
-from ..config.datasets import name_of
 from ..errors import InputError
 from ..layers.forms import forms_in_training
 from ..registry import HOOKS
@@ -149,7 +149,7 @@ def _settings(part: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(part, list | tuple) and any(isinstance(entry, Mapping) for entry in part):
         for index, entry in enumerate(part):
             yield from _settings(entry, f"{key}.{index}")
-    elif key == OPTIMIZER_TYPE:
+    elif key in (OPTIMIZER_TYPE, GROUPING[0]):  # a pure-Python config has the class, its text a path
         yield key, name_of(part)
     elif key.startswith(GROUPING) or (key.startswith("model.") and FROZEN.search(key)):
         yield key, part

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
+from ..arguments import name_of
 from ..errors import InputError
 
 
@@ -38,5 +39,5 @@ def track(cfg: Config, names: Iterable[str], project: str, run: str) -> None:
             import_module(name)
         except ImportError as error:
             raise InputError(f"--{name}: {error}. Get it with pip install {name}") from error
-        others = [backend for backend in cfg.visualizer.vis_backends if backend.get("type") != tracker.backend]
+        others = [backend for backend in cfg.visualizer.vis_backends if name_of(backend.get("type")) != tracker.backend]
         cfg.visualizer.vis_backends = [*others, dict(type=tracker.backend, **tracker.settings(project, run))]

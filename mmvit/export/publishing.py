@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..arguments import initialisers, is_pretrained, name_of
 from ..compat.python import sha256_of
 from ..compat.systems import file_name
 from ..compat.texts import plain_values, read_config, text_of
@@ -125,15 +126,15 @@ def _card(name: str, meta: Mapping[str, Any], log: list[dict], files: tuple[Path
         task=TASKS.get(cfg.default_scope, "image-feature-extraction"),
         licence=(licence or "other").lower(),
         scope=cfg.default_scope,
-        family=str(backbone.get("type", "")).removeprefix("mmvit."),
+        family=name_of(backbone.get("type", "")),
         arch=backbone.get("arch") if isinstance(backbone.get("arch"), str) else "of its own sizes",
-        model=cfg.model.get("type"),
+        model=name_of(cfg.model.get("type")),
         mmvit=f"[mmvit]({REPOSITORY})" if REPOSITORY else "mmvit",
         version=__version__,
         progress=f"{meta['iter']} iterations" if meta.get("iter") else "a training",
         place=f"hf://{hub}" if hub else files[0].name,
         figures=_figures(_unit(plain_values(meta["cfg"], ("default_hooks",))), meta, log),
-        data=f"{dataset.get('type')}, {dataset.get('ann_file') or dataset.get('data_root') or 'unknown place'}",
+        data=f"{name_of(dataset.get('type'))}, {dataset.get('ann_file') or dataset.get('data_root') or 'unknown place'}",
         count=len(classes),
         classes=", ".join(classes),
         chain=chain,
@@ -160,7 +161,7 @@ def _figures(unit: str, meta: Mapping[str, Any], log: list[dict]) -> str:
 
 def _licence(backbone: Mapping[str, Any]) -> tuple[str | None, str]:
     """Return the licence of the weights that a training started from, and a description of their origin."""
-    begun = (backbone.get("init_cfg") or {}).get("checkpoint")
+    begun = next((entry["checkpoint"] for entry in initialisers(backbone.get("init_cfg")) if is_pretrained(entry)), None)
     if begun is None:
         return None, "Trained from random weights. Choose a licence, and write it here."
     row = row_of(str(begun))

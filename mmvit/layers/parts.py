@@ -3,7 +3,8 @@
 Layouts: tokens are (B, N, C), row-major over their grid (h, w); maps are (B, C, h, w).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from math import sqrt
 from typing import Any, cast
 
@@ -12,9 +13,10 @@ import torch.nn.functional as F
 from timm.layers import LayerNorm2d, trunc_normal_
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 from ..errors import InputError
-from .forms import is_compiled_inference
+from .forms import is_compiled_inference, is_compiling
 
 Grid = tuple[int, int]
 
@@ -160,6 +162,27 @@ def init_convolution(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=sqrt(2 / fan_out))
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def checkpointed(block: nn.Module, *inputs: Any) -> Tensor:
+    """Return `block(*inputs)`, whose activations the backward pass computes again, without counting the batch twice."""
+    if is_compiling():  # a program changes the statistics once
+        return checkpoint(block, *inputs, use_reentrant=False)
+    return checkpoint(block, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(block)))
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    """Let batch norms normalise as in training, and keep their running statistics."""
+    norms = [module for module in block.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm, _, count in before:
+        norm.momentum, norm.num_batches_tracked = 0.0, cast("Tensor", count).clone()
+    try:
+        yield
+    finally:
+        for norm, momentum, count in before:
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 BATCH_NORMS = {"BN": nn.BatchNorm2d, "SyncBN": nn.SyncBatchNorm}

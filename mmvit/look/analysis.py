@@ -10,7 +10,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from ..config.datasets import DatasetView, datasets_of, name_of
+from ..arguments import name_of
+from ..config.datasets import DatasetView, datasets_of
 from ..config.parts import mappings
 from ..errors import InputError, first_few
 from ..measure.datasets import annotated_objects, labelled_images, of_annotated

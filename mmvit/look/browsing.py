@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
+from ..arguments import name_of
 from ..data.label_maps import IGNORED
 from ..measure.coco import mean
 from ..predict.drawing import require_drawing
@@ -68,7 +69,7 @@ def browse(cfg: Config, out: Path, split: str = "train", most: int = 200) -> str
         samples.append(Sample.of(fed, anchors))
         if number_of in shown:
             tiles += page.shown([([picture(fed, feed)], words_on(fed))])
-    steps = [str(step.get("type")) for step in cfg[f"{split}_dataloader"].dataset.get("pipeline") or ()]
+    steps = [name_of(step.get("type")) for step in cfg[f"{split}_dataloader"].dataset.get("pipeline") or ()]
     content = dict(total=len(feed), count=len(samples), steps=steps, **_inputs(samples), tiles=tiles)
     content |= _pixels(feed.classes, samples) if feed.scope == "mmseg" else _objects(feed.classes, samples, anchors)
     lines = (f"config {cfg.filename}", f"{split}_dataloader")

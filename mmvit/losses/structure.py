@@ -45,16 +45,22 @@ class StructureLoss(nn.Module):
         self.loss_name = loss_name  # losses are the parts whose names begin with `loss`
 
     def forward(
-        self, cls_score: Tensor, label: Tensor, weight: Tensor | None = None, ignore_index: int = 255, **unused: object
+        self,
+        cls_score: Tensor,
+        label: Tensor,
+        weight: Tensor | None = None,
+        ignore_index: int = 255,
+        reduction_override: str | None = None,
     ) -> Tensor:
         """Return the loss of logits (B, 1, H, W) and labels (B, H, W).
 
         Raises:
-            ValueError: several channels, or weights of a pixel sampler, which the loss would forget.
+            ValueError: several channels, weights of a pixel sampler, which the loss would forget, or its question for the loss
+                of each pixel.
         """
         if cls_score.shape[1] != 1:
             raise ValueError(f"StructureLoss: {cls_score.shape[1]} channels, expected one: num_classes=2, out_channels=1")
-        if weight is not None:
-            raise ValueError("StructureLoss weighs pixels itself and takes no weights of a sampler")
+        if weight is not None or reduction_override is not None:
+            raise ValueError("StructureLoss weighs pixels itself and works with no sampler")
         with torch.autocast(cls_score.device.type, enabled=False):  # sums over an image exceed float16
             return self.loss_weight * structure_loss(cls_score.float(), label, ignore_index)

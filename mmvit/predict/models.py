@@ -17,9 +17,10 @@ from mmengine.dataset import Compose
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import import_modules_from_strings
 
+from ..arguments import name_of
 from ..compat.systems import fastest_device
 from ..compat.texts import plain_values, read_config, text_of
-from ..config.datasets import DatasetView, datasets_of, name_of
+from ..config.datasets import DatasetView, datasets_of
 from ..config.files import open_config
 from ..config.sizes import other_sizes
 from ..config.unlabelled import without_annotations

@@ -24,8 +24,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..checks.advice import describe
 from ..checks.findings import Finding, not_checked, ok, wrong
-from ..checks.settings import schedule_faults
-from ..config.datasets import datasets_of, name_of
+from ..checks.settings import never_ends, schedule_faults
+from ..config.datasets import datasets_of
 from ..config.parts import mappings, parts_of
 from ..config.work_dirs import last_checkpoint
 from ..engine.configuration import TrainOptions, tell_nobody, train_config, without_pretrained
@@ -111,7 +111,7 @@ def dry_run(config: str | Path, options: Mapping[str, Any], root: str | None = N
             else:
                 yield from _first_step(watch, cfg)
         yield from _schedule(cfg, loader)
-        if watch.normed and leaves_a_rest(loader):
+        if watch.normed and leaves_a_rest(loader, cfg.get("default_scope")):
             _name(cfg, folder, 2)
             yield from _last_batch(cfg, loader)
 
@@ -136,11 +136,10 @@ def _schedule(cfg: Config, loader: Mapping[str, Any]) -> Iterator[Finding]:
         yield from (finding for finding in schedule_faults(cfg, per_epoch) if finding not in before)
 
 
-def leaves_a_rest(loader: Mapping[str, Any]) -> bool:
+def leaves_a_rest(loader: Mapping[str, Any], scope: str | None) -> bool:
     """Return whether the last batch of an epoch may be smaller than the others."""
-    endless = "Infinite" in name_of((loader.get("sampler") or {}).get("type"))
     dropped = loader.get("drop_last") or (loader.get("batch_sampler") or {}).get("drop_last")
-    return (loader.get("batch_size") or 1) > 1 and not endless and not dropped
+    return (loader.get("batch_size") or 1) > 1 and not dropped and not never_ends(loader, scope)
 
 
 def _last_batch(cfg: Config, loader: Mapping[str, Any]) -> Iterator[Finding]:

@@ -188,6 +188,9 @@ def test_checkpointing_changes_memory_only(family: Family) -> None:
         loss.backward()
     for (name, one), other in zip(plain.named_parameters(), saving.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, msg=name)
+    for (name, one), other in zip(plain.named_buffers(), saving.buffers(), strict=True):
+        torch.testing.assert_close(one, other, msg=name)  # the statistics of batch norms
+    assert all(module.momentum == 0.1 for module in saving.modules() if isinstance(module, _BatchNorm))
     assert kept[1] < 0.5 * kept[0]
 
 

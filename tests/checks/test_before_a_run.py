@@ -9,6 +9,7 @@ import pytest
 import torch
 from makers import HOME, write_coco
 from mmengine.config import Config
+from mmengine.model import PretrainedInit
 from small_datasets import refusal, refused
 
 from mmvit.checks.pretrained import fetch_pretrained
@@ -16,7 +17,7 @@ from mmvit.checks.table import check_start
 from mmvit.config.files import load_config
 from mmvit.config.work_dirs import LAST
 from mmvit.demo.recipe import DEMO
-from mmvit.engine.configuration import TestOptions, TrainOptions, test_config, train_config
+from mmvit.engine.configuration import TestOptions, TrainOptions, test_config, train_config, without_pretrained
 from mmvit.errors import InputError
 from mmvit.zoo import create
 
@@ -184,9 +185,12 @@ def test_advice_fits_the_door() -> None:
         assert hint in refusal(lambda option=option: create("van_b0", **{option: True}))
 
 
-def test_missing_checkpoint_in_a_list(cfg: Config) -> None:
-    cfg.model.backbone.init_cfg = [dict(type="Normal", layer="Conv2d"), dict(type="Pretrained", checkpoint="nowhere/x.pth")]
+@pytest.mark.parametrize("kind", ["Pretrained", "mmengine.Pretrained", PretrainedInit])
+def test_missing_checkpoint_in_a_list(cfg: Config, kind: Any) -> None:
+    cfg.model.backbone.init_cfg = [dict(type="Normal", layer="Conv2d"), dict(type=kind, checkpoint="nowhere/x.pth")]
     assert "nowhere/x.pth: no such file (model.backbone.init_cfg.1.checkpoint" in refusal(check_start, cfg, ())
+    without_pretrained(cfg)
+    assert [part["type"] for part in cfg.model.backbone.init_cfg] == ["Normal"], "as a checkpoint of the whole model resumes"
 
 
 def test_resuming_from_where_the_last_checkpoint_is(tmp_path: Path) -> None:

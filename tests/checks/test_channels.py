@@ -201,6 +201,8 @@ def binary(loss: Any, head: str = "decode_head", leaf: str = "fpn_van_b0_ade20k"
 
 
 DICE, SIGMOID = dict(type="DiceLoss"), dict(type="CrossEntropyLoss", use_sigmoid=True)
+STRUCTURE = dict(type="mmvit.StructureLoss")
+OHEM = dict(type="OHEMPixelSampler", thresh=0.7, min_kept=100)
 
 
 REWARDS: dict[str, tuple[Config, str | None, str]] = {
@@ -243,7 +245,14 @@ REWARDS: dict[str, tuple[Config, str | None, str]] = {
         "model.decode_head.loss_decode: whether it rewards",
     ),
     "two channels": (binary([CE, DICE, dict(type="TverskyLoss")], out_channels=2), None, ""),
-    "one channel": (binary([SIGMOID, dict(type="mmvit.StructureLoss")]), None, ""),
+    "one channel": (binary([SIGMOID, STRUCTURE]), None, ""),
+    "a sampler of one channel": (
+        binary(SIGMOID, sampler=OHEM),
+        "wrong",
+        "model.decode_head.sampler: OHEMPixelSampler fails with",
+    ),
+    "a sampler of one number": (binary(STRUCTURE, sampler=dict(OHEM, thresh=None)), "wrong", "model.decode_head.sampler: OHEM"),
+    "a sampler of two": (binary(CE, out_channels=2, sampler=OHEM), None, ""),
     "150 channels": (own_config("upernet_van_b0_ade20k"), None, ""),
 }
 

@@ -72,6 +72,7 @@ def test_only_label_maps_that_are_read_must_be_there(segmentation: tuple[Config,
     assert "test_dataloader" in refused(cfg, "test")
     steps = cfg.tta_pipeline[1].transforms if augmented else cfg.test_dataloader.dataset.pipeline
     steps.pop(2)
+    cfg.test_evaluator.format_only = True
     check_start(cfg, ("test",))
 
 

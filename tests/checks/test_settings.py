@@ -11,6 +11,7 @@ from small_datasets import NAMES, coco, label_map, own_config, refused, segmente
 from test_findings import found
 
 from mmvit.checks.doctor import examine
+from mmvit.checks.options import check_options
 from mmvit.checks.pipelines import check_views
 from mmvit.checks.settings import check_settings, schedule_faults, vain_keys
 from mmvit.checks.table import check_start
@@ -163,6 +164,60 @@ def test_a_balance_of_classes_that_a_dataset_cannot_tell(tmp_path: Path, cfg: Co
     maps.model.decode_head.num_classes = 2
     maps.train_dataloader.dataset = dict(balanced, dataset=maps.train_dataloader.dataset)
     assert "around a BaseSegDataset, which does not tell" in refused(maps)
+
+
+@pytest.mark.parametrize("key", ["val_dataloader.drop_last", "test_dataloader.batch_sampler.drop_last"])
+def test_images_that_a_loader_drops(key: str) -> None:
+    loader = key.partition(".")[0]
+    sampler = dict(type="mmdet.AspectRatioBatchSampler", drop_last=False)
+    cfg = own_config(**{f"{loader}.batch_sampler": sampler, f"{loader}.batch_size": 4, "train_dataloader.drop_last": True})
+    assert found(check_settings, cfg) == []
+    cfg.merge_from_dict({key: True})
+    ((verdict, words),) = found(check_settings, cfg)
+    assert (verdict, words.partition(" ")[0]) == ("wrong", key)
+    assert found(check_settings, cfg, "train") == [], "what does not run"
+    cfg.merge_from_dict({f"{loader}.batch_size": 1})
+    assert found(check_settings, cfg) == [], "each batch is full"
+
+
+@pytest.mark.parametrize("kind", ["InfiniteSampler", "mmdet.GroupMultiSourceSampler"])
+def test_samplers_that_never_end_an_epoch(kind: str) -> None:
+    cfg = own_config(**{f"{split}_dataloader.sampler": dict(_delete_=True, type=kind) for split in ("train", "val")})
+    (training, words), (validation, other) = found(check_settings, cfg)
+    assert (training, validation) == ("wrong", "wrong")
+    assert words.startswith(f"train_dataloader.sampler is {kind.removeprefix('mmdet.')}, which yields images without end: no")
+    assert other.startswith("val_dataloader.sampler is ")
+    cfg.train_cfg = ITERATIONS
+    assert "train_dataloader.sampler" not in str(found(check_settings, cfg)), "which counts iterations"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (dict(type="RepeatDataset", times=2), None),
+        (dict(type="RepeatDataset", times=1.5), ".times is 1.5, expected a whole number from 1"),
+        (dict(type="RepeatDataset", times=0), ".times is 0, expected a whole number from 1"),
+        (dict(type="mmengine.RepeatDataset"), ": RepeatDataset needs times"),
+        (dict(type="ClassBalancedDataset", oversample_thr="0.1"), ".oversample_thr is '0.1', expected a share of the images"),
+        (
+            dict(type="ClassBalancedDataset", oversample_thr=0.1, indices=4),
+            ".indices: ClassBalancedDataset takes no such option",
+        ),
+        (
+            dict(type="MultiImageMixDataset", pipeline=[dict(type="RandomFlip", prop=0.5)]),
+            ".pipeline.0.prop: RandomFlip takes no",
+        ),
+    ],
+)
+def test_datasets_around_others(options: dict[str, Any], told: str | None) -> None:
+    cfg = own_config()
+    inner = dict(options, dataset=cfg.train_dataloader.dataset)
+    cfg.train_dataloader.dataset = dict(type="ConcatDataset", datasets=[inner])
+    verdicts = [
+        (verdict, words.startswith(f"train_dataloader.dataset.datasets.0{told}"))
+        for verdict, words in found(check_options, cfg)
+    ]
+    assert verdicts == ([] if told is None else [("wrong", True)])
 
 
 def test_label_maps_that_mean_something_else_in_validation(tmp_path: Path) -> None:

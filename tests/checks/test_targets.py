@@ -8,11 +8,13 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 from PIL import Image
-from small_datasets import colour_image, label_map, refused, segmenter, texts
+from small_datasets import coco, colour_image, label_map, refused, segmenter, texts, write
 from test_files import doctored
 
-from mmvit.checks.table import check_start
+from mmvit.checks.plan import Plan
+from mmvit.checks.table import check_start, examine
 from mmvit.checks.targets import Labels, absent_classes, count_pixels, pixel_fault
+from mmvit.config.unlabelled import without_labels
 
 pytestmark = pytest.mark.stack
 
@@ -75,9 +77,35 @@ def test_images_without_labels_need_no_folder_of_labels(tmp_path: Path) -> None:
     assert "absent   (test_dataloader.dataset.data_prefix.seg_map_path)" in told
     assert "Images without label maps: --no-labels --out DIR" in told
     assert "ln -s" not in told, "whose data these are, nobody knows"
-    steps = cfg.test_dataloader.dataset.pipeline
-    cfg.test_dataloader.dataset.pipeline = [step for step in steps if step.type != "LoadAnnotations"]
+    without_labels(cfg, tmp_path)
     check_start(cfg, ("test",))
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_pipelines_that_load_no_labels(tmp_path: Path, split: str) -> None:
+    cfg = two_classes(tmp_path)
+    steps = list(cfg[f"{split}_dataloader"].dataset.pipeline)
+    cfg[f"{split}_dataloader"].dataset.pipeline = bare = [step for step in steps if step.type != "LoadAnnotations"]
+    told = f"{split}_dataloader.dataset.pipeline loads no label maps"
+    assert told in refused(cfg, split)
+    verdicts = [finding.verdict for finding in examine(Plan(cfg, ("train", "val", "test"))) if told in finding.text]
+    assert verdicts == ["doubtful" if split == "test" else "wrong"], "images without labels are tested with --no-labels"
+    for measured in (dict(format_only=True, output_dir=str(tmp_path)), dict(type="CityscapesMetric", output_dir=str(tmp_path))):
+        cfg[f"{split}_evaluator"] = {**cfg.val_evaluator, **measured}
+        assert (told in str(texts(cfg, (split,), "wrong"))) == (split == "train")
+    cfg[f"{split}_dataloader"].dataset.pipeline = [bare[0], dict(type="LoadBiomedicalAnnotation"), *bare[1:]]
+    assert told not in str(texts(cfg, (split,), "wrong")), "another step that loads them"
+
+
+def test_a_training_of_a_detector_that_loads_no_labels(tmp_path: Path) -> None:
+    cfg = write(tmp_path, coco())
+    data = cfg.train_dataloader.dataset
+    bare = dict(data, pipeline=[step for step in data.pipeline if "LoadAnnotations" not in step.type])
+    cfg.train_dataloader.dataset = dict(type="ConcatDataset", datasets=[data, bare])
+    assert texts(cfg, ("train",), "wrong") == [], "a part without labels, as in a semi-supervised training"
+    cfg.train_dataloader.dataset = bare
+    (told,) = texts(cfg, ("train",), "wrong")
+    assert told.startswith("train_dataloader.dataset.pipeline loads no annotations: nothing to learn from")
 
 
 def test_a_file_of_classes_that_ends_in_a_line_break(tmp_path: Path, cfg: Config) -> None:

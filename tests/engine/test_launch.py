@@ -81,7 +81,7 @@ CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"optim_wrapper.constructor": "DefaultOptimWrapperConstructor"},
         [
             "its optimiser has ",
-            "optim_wrapper.constructor: DefaultOptimWrapperConstructor in the config, mmvit.LayerDecay in the checkpoint",
+            "optim_wrapper.constructor: DefaultOptimWrapperConstructor in the config, LayerDecay in the checkpoint",
         ],
     ),
     "options of the constructor": (

@@ -71,3 +71,6 @@ def test_a_config_finds_it_and_wrong_heads_are_told() -> None:
     )
     with pytest.raises(ValueError, match="2 channels, expected one: num_classes=2, out_channels=1"):
         loss(logits.repeat(1, 2, 1, 1), labels)
+    for options in (dict(weight=torch.ones(1, 8, 8)), dict(reduction_override="none")):
+        with pytest.raises(ValueError, match="weighs pixels itself and works with no sampler"):
+            loss(logits, labels, **options)
