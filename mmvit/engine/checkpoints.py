@@ -3,6 +3,7 @@
 `storage` writes each file completely or not at all.
 """
 
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
@@ -117,7 +118,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         names = [*(self.filename_tmpl.format(old) for old in outdated), INTERRUPTED]
         self._remove([self.file_backend.join_path(self.out_dir, name) for name in names])
         if self.max_keep_ckpts > 0:
-            self.keep_ckpt_ids.extend(there)  # a deque that drops the outdated ones
+            self.keep_ckpt_ids = deque(there, self.max_keep_ckpts)  # which drops the outdated ones
             runner.message_hub.update_info(KEPT, list(self.keep_ckpt_ids))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
