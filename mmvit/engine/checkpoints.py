@@ -12,8 +12,8 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import all_reduce_params, is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
-from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from ..compat.systems import file_name
@@ -69,7 +69,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         self.last_ckpt = runner.message_hub.runtime_info.get("last_ckpt")
 
     def before_val(self, runner: Runner) -> None:
-        average_statistics(runner.model)
+        average_statistics(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse weights that are not finite, and note the backbone's eps and the chosen threshold.
@@ -94,7 +94,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             checkpoint["meta"].setdefault("dataset_meta", {})["category_ids"] = ids
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        average_statistics(runner.model)
+        average_statistics(runner)
         before = self.keep_ckpt_ids if self.max_keep_ckpts > 0 else ()
         there = [*(other for other in before if other != step), step]
         outdated = there[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
@@ -167,7 +167,7 @@ def save_interrupted(runner: Runner) -> None:
     hook = next((hook for hook in runner.hooks if isinstance(hook, MMEngineCheckpointHook)), None)
     folder = (hook and hook.out_dir) or runner.work_dir
     place = dict(backend_args=hook.backend_args) if hook else {}
-    average_statistics(runner.model)
+    average_statistics(runner)
     meta = dict(epoch=runner.epoch, iter=runner.iter)
     runner.save_checkpoint(folder, INTERRUPTED, meta=meta, by_epoch=False, **place)
     path = f"{str(folder).rstrip('/')}/{INTERRUPTED}"
@@ -217,15 +217,16 @@ def _validated(cfg: Config) -> list[list[str]]:
     return [[str(view.config.get("indices")), *each] for view, each in zip(views, names, strict=True)]
 
 
-def average_statistics(model: nn.Module) -> None:
-    """Give the batch norms of all processes the means of their statistics; all processes must call it.
+def average_statistics(runner: Runner) -> None:
+    """Give the batch norms of all processes the means of their statistics, in the model and in the average that EMAHook keeps.
 
-    Each process has seen other images. Without it, the processes validate different models, and none of them the one that the
-    first process saves.
+    All processes must call it. Each has seen other images. Without it, the processes validate different models, and none of
+    them the one that the first process saves.
     """
-    norms = [module for module in model.modules() if isinstance(module, _NormBase) and module.track_running_stats]
-    statistics = [value for norm in norms for value in (norm.running_mean, norm.running_var) if value is not None]
-    all_reduce_params(statistics, op="mean")  # does nothing in a process alone
+    for model in (runner.model, *(hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook))):
+        norms = [module for module in model.modules() if isinstance(module, _NormBase) and module.track_running_stats]
+        statistics = [value for norm in norms for value in (norm.running_mean, norm.running_var) if value is not None]
+        all_reduce_params(statistics, op="mean")  # does nothing in a process alone
 
 
 def publish(runner: Runner, checkpoint: str) -> None:
