@@ -48,6 +48,8 @@ class CheckpointHook(MMEngineCheckpointHook):
     the best checkpoint. A checkpoint whose weights are not finite is not saved.
     """
 
+    saved: int | None = None  # iterations that the newest checkpoint of this run has
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         storage.install()
@@ -70,6 +72,13 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def before_val(self, runner: Runner) -> None:
         average_statistics(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Save the last state of a training that another hook, such as EarlyStoppingHook, has ended before its length."""
+        if self.save_last and getattr(runner.train_loop, "stop_training", False) and self.saved != runner.iter:
+            step = runner.epoch if self.by_epoch else runner.iter
+            self._save_checkpoint_with_step(runner, step, dict(epoch=runner.epoch, iter=runner.iter))
+        super().after_train(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse weights that are not finite, and note the backbone's eps and the chosen threshold.
@@ -95,6 +104,7 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         average_statistics(runner)
+        self.saved = meta["iter"]
         before = self.keep_ckpt_ids if self.max_keep_ckpts > 0 else ()
         there = [*(other for other in before if other != step), step]
         outdated = there[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []

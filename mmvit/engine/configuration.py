@@ -10,6 +10,8 @@ import torch
 from mmengine.config import Config
 
 from ..arguments import initialisers
+from ..checks.findings import doubtful
+from ..checks.table import require
 from ..compat.systems import cores
 from ..compat.texts import plain_values, text_of
 from ..config.datasets import SPLITS, datasets_of
@@ -20,6 +22,7 @@ from ..config.unlabelled import with_label_maps, without_labels
 from ..config.work_dirs import best_checkpoint, last_checkpoint, work_dir_of
 from ..errors import InputError
 from ..layers.forms import fastest_precision
+from .results import read_results
 from .trackers import track
 
 Amp = Literal["auto", "float16", "bfloat16"]  # auto: see `fastest_precision`
@@ -275,6 +278,9 @@ def _resume(cfg: Config, resume: str) -> None:
             named = f"{cfg.work_dir}/last_checkpoint names {checkpoint}"
             raise InputError(f"--resume: {named}, which does not exist. Give one with --resume PATH")
         raise InputError(f"--resume {resume}: no such file. Give a checkpoint, or nothing to take the newest of {cfg.work_dir}")
+    if checkpoint is None and (before := read_results(cfg.work_dir)) and before.validations:
+        told = f"{cfg.work_dir} has the results of a training and no checkpoint to resume from: this training begins anew"
+        require([doubtful("resume", told)])
     if checkpoint is None and cfg.load_from:
         cfg.resume = False  # nothing to resume yet: mmengine would forget load_from
         return
