@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 from ..checks.pretrained import fetch_pretrained
 from ..checks.table import check_start
 from ..compat.python import add_note
+from ..config.work_dirs import JOINED, joined
 from ..errors import InputError
 from ..weights.whole import use_threshold
 from . import minutes
@@ -53,8 +54,10 @@ def train(options: TrainOptions) -> Results:
         check_start(cfg, ("train", "val") if cfg.get("val_dataloader") else ("train",))
         fetch_pretrained(cfg)
         start = start_of(cfg)
+        cfg.pop(JOINED, None)  # which a config of a work dir may have
         if start is not None and cfg.get("resume"):
             cfg.changed += keep_amp(cfg, start.content)
+            cfg[JOINED] = joined(cfg, start.source, start.content)
         _set_minutes(cfg, options, start, began, shown)
         runner = _runner(cfg)
         _tell(runner)

@@ -7,10 +7,12 @@ import sys
 import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import VISBACKENDS
 from small_run import kill, resumed, runner, train
 
@@ -65,6 +67,16 @@ def test_another_training_in_the_folder_begins_anew(tmp_path: Path) -> None:
     kill(runner(tmp_path, hooks=[HOOK, dict(type="KillHook", at=5)]))
     results = read_results(tmp_path)
     assert [entry.iteration for entry in results.validations] == [4]
+
+
+@pytest.mark.parametrize(("last", "kept"), [(0, []), (6, [4])])
+def test_a_run_that_resumes_another_folder_begins_anew(tmp_path: Path, last: int, kept: list[int]) -> None:
+    entries = [Validation(iteration, None, 0.5, {"score": 9.0}) for iteration in (4, 8)]
+    Results(str(tmp_path), "x.py", validations=entries).write()
+    other: Any = SimpleNamespace(iter=7, cfg=Config(dict(joined=dict(loss=last))), work_dir=str(tmp_path), val_loop=None)
+    other.val_evaluator, other.timestamp, hook = None, "1", ResultsHook()
+    hook.before_train(other)
+    assert [entry.iteration for entry in hook.results.validations] == kept
 
 
 def test_figures_of_classes() -> None:

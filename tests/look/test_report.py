@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import matplotlib.axes
@@ -9,9 +10,10 @@ import matplotlib.figure
 import numpy as np
 import pytest
 import torch
+from mmengine.hooks import EMAHook
 from PIL import Image
 
-from mmvit.look.report import draw_contact_sheet, draw_curves
+from mmvit.look.report import draw_contact_sheet, draw_curves, predictions
 
 pytestmark = pytest.mark.stack
 
@@ -39,6 +41,30 @@ def test_the_axis_and_the_best_of_curves(
     log += [{"step": n if by_epoch else 10 * n, "error": value} for n, value in ((1, 0.6), (2, 0.2))]
     draw_curves(log, "error", rule, tmp_path / "curves.png")
     assert drawn == ["iterations", "epochs" if by_epoch else "iterations", best]
+
+
+class Constant(torch.nn.Linear):
+    """A model that predicts its own weight, and knows no picture 3."""
+
+    def val_step(self, batch: list[int]) -> list[float]:
+        assert batch != [3], "broken picture"
+        return [float(self.weight)] * len(batch)
+
+
+def test_the_sheet_has_the_averaged_weights() -> None:
+    """As validations and checkpoints have; the training's own come back, also where a picture cannot be read."""
+    model, hook = Constant(1, 1), EMAHook(momentum=0.5)
+    loader = SimpleNamespace(dataset=range(3), collate_fn=list)
+    runner: Any = SimpleNamespace(model=model, hooks=[hook], val_loop=True, val_dataloader=loader)
+    model.weight.data.fill_(4.0)
+    hook.before_run(runner)
+    hook.ema_model.module.weight.data.fill_(2.0)
+    assert predictions(runner, 12) == [2.0] * 3
+    assert model.weight.item() == 4.0
+    loader.dataset = range(4)
+    with pytest.raises(AssertionError, match="broken picture"):
+        predictions(runner, 12)
+    assert model.weight.item() == 4.0
 
 
 class Sample(SimpleNamespace):
