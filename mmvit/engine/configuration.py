@@ -17,7 +17,7 @@ from ..compat.texts import plain_values, text_of
 from ..config.datasets import SPLITS, datasets_of
 from ..config.files import Variant, open_config
 from ..config.roots import set_data_root
-from ..config.short_options import DataOptions, ShortOptions, apply_short
+from ..config.short_options import DataOptions, ShortOptions, apply_short, scale_rate
 from ..config.unlabelled import with_label_maps, without_labels
 from ..config.work_dirs import best_checkpoint, last_checkpoint, work_dir_of
 from ..errors import InputError
@@ -92,10 +92,9 @@ def train_config(options: TrainOptions) -> Config:
         _use_amp(cfg, options.amp)
     if options.compile:
         _use_compile(cfg)
-    if options.auto_scale_lr:
-        if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
-            raise InputError(f"--auto-scale-lr: {options.config} has no auto_scale_lr.base_batch_size to scale from")
-        cfg.auto_scale_lr.enable = True
+    based = bool(cfg.auto_scale_lr.get("base_batch_size"))
+    if options.auto_scale_lr and not based:
+        raise InputError(f"--auto-scale-lr: {options.config} has no auto_scale_lr.base_batch_size to scale from")
     resume = options.resume
     if resume is None and cfg.resume:  # mmengine resumes from load_from, or else from the newest checkpoint of the work dir
         resume = str(cfg.load_from or "auto")
@@ -110,6 +109,8 @@ def train_config(options: TrainOptions) -> Config:
     if options.variant is not None and options.epochs is not None:
         options.variant.prepare()  # its images are counted
     cfg.changed += apply_short(cfg, options)
+    if based and (options.auto_scale_lr or cfg.auto_scale_lr.get("enable")):
+        cfg.changed += [scale_rate(cfg)]
     others = [hook for hook in cfg.custom_hooks if hook.get("type") not in CLOSING]  # which a config of a work dir has
     last = (*CLOSING, *(options.variant.hooks if options.variant else ()))
     cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *others, *(dict(type=kind) for kind in last)]

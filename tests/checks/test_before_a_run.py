@@ -117,8 +117,7 @@ def test_options_reach_the_config(monkeypatch: pytest.MonkeyPatch) -> None:
     options = dict(auto_scale_lr=True, track=["tensorboard"], cfg_options={"optim_wrapper.optimizer.lr": 0.5})
     cfg = train_config(TrainOptions(LEAF, **options))
     assert cfg.work_dir == "work_dirs/retinanet_pvt_tiny_coco"
-    assert cfg.auto_scale_lr.enable
-    assert cfg.optim_wrapper.optimizer.lr == 0.5
+    assert cfg.optim_wrapper.optimizer.lr == 0.5 * 2 / 16
     assert [backend.type for backend in cfg.visualizer.vis_backends] == ["LocalVisBackend", "TensorboardVisBackend"]
     assert cfg.resume is False
     assert train_config(TrainOptions(LEAF, resume="auto")).resume is True
