@@ -74,10 +74,11 @@ def train(options: TrainOptions) -> Results:
 def _set_minutes(cfg: Config, options: TrainOptions, start: Start | None, began: float, shown: Terminal) -> None:
     """Give a run the length that was chosen for it when it began, or else, if asked for, one that fits into a time."""
     line, _ = None, cfg.pop(minutes.KEY, None)
-    if start is not None and cfg.get("resume") and not options.new_schedule and options.epochs is None:
-        line = minutes.keep(cfg, start.content)
+    content = start.content if start is not None and cfg.get("resume") else None
+    if content is not None and not options.new_schedule and options.epochs is None:
+        line = minutes.keep(cfg, content)
     if options.minutes is not None and minutes.KEY not in cfg:
-        line = minutes.fit(cfg, options.minutes, began, _runner, shown)
+        line = minutes.fit(cfg, options.minutes, began, _runner, shown, content)
     cfg.changed += [line] if line else []
 
 
