@@ -48,6 +48,7 @@ class CheckpointHook(MMEngineCheckpointHook):
     the best checkpoint. A checkpoint whose weights are not finite is not saved.
     """
 
+    keep_ckpt_ids: deque[int]  # mmengine's
     saved: int | None = None  # iterations that the newest checkpoint of this run has
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
