@@ -17,7 +17,6 @@ from mmvit.config.files import load_config
 from mmvit.config.work_dirs import LAST
 from mmvit.demo.recipe import DEMO
 from mmvit.engine.configuration import TestOptions, TrainOptions, test_config, train_config
-from mmvit.engine.results import Results, Validation
 from mmvit.errors import InputError
 from mmvit.zoo import create
 
@@ -198,12 +197,3 @@ def test_resuming_from_where_the_last_checkpoint_is(tmp_path: Path) -> None:
     named.write_text("absent/epoch_1.pth")
     with pytest.raises(InputError, match=r"last_checkpoint names absent/epoch_1\.pth, which does not exist"):
         train_config(TrainOptions(LEAF, tmp_path, resume="auto"))
-
-
-def test_resuming_where_a_training_left_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    Results(str(tmp_path), "x.py", tests={"x.pth": {"score": 9.0}}).write()
-    assert train_config(TrainOptions(LEAF, tmp_path, resume="auto")).load_from is None
-    assert "resume" not in capsys.readouterr().out, "only a test has written the results"
-    Results(str(tmp_path), "x.py", validations=[Validation(1, 1, 0.5, {"score": 9.0})]).write()
-    train_config(TrainOptions(LEAF, tmp_path, resume="auto"))
-    assert "no checkpoint to resume from: this training begins anew" in capsys.readouterr().out

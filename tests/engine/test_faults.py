@@ -25,7 +25,7 @@ from mmvit.engine import configuration  # whose names pytest would take for test
 from mmvit.engine.checking import best_faults
 from mmvit.engine.checkpoints import CheckpointHook
 from mmvit.engine.launch import require_launcher
-from mmvit.engine.results import Results
+from mmvit.engine.results import Results, Validation
 from mmvit.engine.start import Start
 from mmvit.errors import InputError
 from mmvit.weights.archives import implausible, read_checkpoint
@@ -184,6 +184,17 @@ def heard() -> Iterator[list[LogRecord]]:
         yield handler.buffer
     finally:
         logger.removeHandler(handler)
+
+
+def test_resuming_where_a_training_left_no_checkpoint(tmp_path: Path) -> None:
+    options = configuration.TrainOptions("fpn_van_b0_ade20k", tmp_path, resume="auto")
+    results = Results(str(tmp_path), "x.py", tests={"x.pth": {"score": 9.0}})
+    for validations, count in (([], 0), ([Validation(1, 1, 0.5, {"score": 9.0})], 1)):  # at first, only a test has written
+        results.validations = validations
+        results.write()
+        with heard() as said:
+            assert configuration.train_config(options).load_from is None
+        assert ["no checkpoint to resume from: this" in str(record.msg) for record in said] == [True] * count
 
 
 def checkpoint_of(folder: Path, *classes: str) -> Start:

@@ -150,7 +150,7 @@ def test_boxes_and_masks_of_a_class_are_told_apart(tmp_path: Path) -> None:
     metric = CocoMetric(str(tmp_path / "a.json"), metric=["bbox", "segm"], classwise=True)
     metric.dataset_meta = dict(classes=("nut",))
     evaluating = SimpleNamespace(metrics=[metric])
-    cfg = SimpleNamespace(filename="c.py")
+    cfg = SimpleNamespace(filename="c.py", get=lambda _: None)
     run = SimpleNamespace(work_dir=str(tmp_path), cfg=cfg, iter=0, val_loop=evaluating, val_evaluator=evaluating)
     hook = ResultsHook()
     hook.before_train(run)  # type: ignore[arg-type]
