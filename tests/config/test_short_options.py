@@ -21,7 +21,6 @@ from mmvit.engine.configuration import TestOptions as EvaluationOptions
 from mmvit.engine.configuration import TrainOptions, train_config
 from mmvit.engine.configuration import test_config as evaluation_config
 from mmvit.engine.start import Start
-from mmvit.errors import InputError
 
 pytestmark = [pytest.mark.stack, pytest.mark.once]
 STOCK = {
@@ -213,22 +212,6 @@ def test_rate_moves_what_is_measured_against_it() -> None:
     assert cfg.param_scheduler[1].eta_min == pytest.approx(5e-5), "the twentieth part, as before"
     cfg.optim_wrapper = dict(constructor="OptimWrapperDict")
     assert "--lr: " in refused(cfg, lr=1e-3)
-
-
-def test_rates_of_a_larger_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of several processes and accumulated steps; the config of the work dir scales from what the first run had."""
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    decay = dict(type="CosineAnnealingLR", eta_min=1e-3, T_max=10)
-    changes = {"optim_wrapper.optimizer.lr": 0.01, "optim_wrapper.accumulative_counts": 2, "param_scheduler": [decay]}
-    options = dict(batch_size=8, auto_scale_lr=True, launcher="pytorch")
-    cfg = train_config(TrainOptions("retinanet_pvt_tiny_coco", cfg_options=changes, **options))
-    assert (cfg.optim_wrapper.optimizer.lr, cfg.param_scheduler[0].eta_min) == (0.04, 4e-3)
-    assert cfg.auto_scale_lr == dict(enable=False, base_batch_size=64)
-    assert cfg.changed[-1].startswith("--auto-scale-lr: from 16 images a step to 64 = 8 x 4 x 2: optim_wrapper.optimizer.lr ")
-    on = {"auto_scale_lr.enable": True, "optim_wrapper.optimizer.lr": 0.01}
-    assert train_config(TrainOptions("retinanet_pvt_tiny_coco", cfg_options=on)).optim_wrapper.optimizer.lr == 0.01 / 8
-    with pytest.raises(InputError, match=r"--auto-scale-lr: .* has no optim_wrapper.optimizer.lr"):
-        train_config(TrainOptions("retinanet_pvt_tiny_coco", cfg_options={"optim_wrapper.optimizer": None}, **options))
 
 
 def test_frozen_stages() -> None:

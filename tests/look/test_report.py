@@ -10,9 +10,11 @@ import matplotlib.figure
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from PIL import Image
 
+from mmvit.config.work_dirs import LAST, joined, read_scalars
 from mmvit.look.report import draw_contact_sheet, draw_curves, predictions
 
 pytestmark = pytest.mark.stack
@@ -41,6 +43,42 @@ def test_the_axis_and_the_best_of_curves(
     log += [{"step": n if by_epoch else 10 * n, "error": value} for n, value in ((1, 0.6), (2, 0.2))]
     draw_curves(log, "error", rule, tmp_path / "curves.png")
     assert drawn == ["iterations", "epochs" if by_epoch else "iterations", best]
+
+
+@pytest.mark.parametrize(
+    ("config", "steps"),
+    [
+        ("resume = True\n", [1, 1, 2, 2, 3, 3, 4]),
+        ("resume = True\njoined = dict(metric=1, loss=2)\n", [1, 1, 2, 4]),  # from iteration 2, the end of the first epoch
+        ("resume = True\njoined = dict(metric=0, loss=0)\n", [4]),
+        ("resume = False\n", [4]),
+    ],
+)
+def test_curves_of_another_training_are_left_out(tmp_path: Path, config: str, steps: list[int]) -> None:
+    for name, entries, begun in (
+        ("2026_1", (1, 2, 3), "resume = False\nload_from = None\n"),
+        ("2026_2", (4,), f"{config}load_from = 'x/iter_2.pth'\n"),
+    ):
+        folder = tmp_path / name / "vis_data"
+        folder.mkdir(parents=True)
+        kinds = ("loss", "mAP") if name == "2026_1" else ("loss",)
+        lines = [f'{{"{kind}": 1.0, "step": {step}}}\n' for step in entries for kind in kinds]
+        (folder / "scalars.json").write_text("".join(lines))
+        (folder / "config.py").write_text(begun)
+    assert [entry["step"] for entry in read_scalars(tmp_path)] == steps
+
+
+def test_what_a_resumed_run_goes_on_with(tmp_path: Path) -> None:
+    """Of its own folder, which may have its checkpoints elsewhere; nothing of another training's."""
+    cfg = Config(dict(work_dir=str(tmp_path / "own"), default_hooks=dict(logger=None)))
+    content = dict(meta=dict(iter=10, epoch=2))
+    Path(cfg.work_dir).mkdir()
+    assert joined(cfg, f"{tmp_path}/x/../own/epoch_2.pth", content) == dict(loss=10, metric=2)
+    cfg.default_hooks.logger = dict(log_metric_by_epoch=False)
+    assert joined(cfg, f"{cfg.work_dir}/epoch_2.pth", content) == dict(loss=10, metric=10)
+    assert joined(cfg, f"{tmp_path}/other/epoch_2.pth", content) == dict(loss=0, metric=0)
+    Path(cfg.work_dir, LAST).write_text(f"{tmp_path}/other/epoch_6.pth")
+    assert joined(cfg, f"{tmp_path}/other/epoch_2.pth", content) == dict(loss=10, metric=10)
 
 
 class Constant(torch.nn.Linear):
