@@ -142,7 +142,7 @@ def kept_statistics(rank: int) -> dict[str, dict[str, Tensor]]:
             hook.before_val(runner)
             noted()
         elif way == "saved":
-            hook._save_checkpoint_with_step(runner, 1, {})
+            hook._save_checkpoint_with_step(runner, 1, dict(iter=1))
         else:
             save_interrupted(runner)
     return found
