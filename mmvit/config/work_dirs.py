@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -15,6 +16,7 @@ from .parts import entry_of
 RESULTS = "results.json"  # what a training of ours leaves, see `engine.results`
 JOINED = "joined"  # in the config of a resumed run: see `joined`
 KINDS = ("metric", "loss")  # of what is logged
+STAMP = re.compile(r"\d{8}_\d{6}$")  # of a run, in mmengine's name for it and of the folder of its logs
 LAST = "last_checkpoint"  # file of the work dir that names the checkpoint to resume from
 
 
@@ -72,14 +74,13 @@ def beside(path: str, folder: str | Path) -> str:
     return local if os.path.isfile(local) else path
 
 
-def joined(cfg: Config, checkpoint: str, content: Any) -> dict[str, int]:
+def joined(cfg: Config, content: Any) -> dict[str, int]:
     """Return the last steps of the losses and metrics in a work dir that are those of the training of a checkpoint.
 
-    They are 0 if it is a training of another folder.
+    They are 0 if it is another training: the folder has no logs of the run that wrote the checkpoint.
     """
-    named = last_checkpoint(cfg.work_dir)  # possibly in a folder for checkpoints alone
-    homes = [os.path.realpath(cfg.work_dir), *([os.path.dirname(os.path.realpath(named))] if named else [])]
-    if os.path.dirname(os.path.realpath(checkpoint)) not in homes:
+    run = STAMP.search(str(entry_of(content, "meta.experiment_name")))
+    if run and not Path(cfg.work_dir, run[0]).is_dir():
         return dict.fromkeys(KINDS, 0)
     by_epoch = entry_of(cfg, "default_hooks.logger.log_metric_by_epoch") is not False  # mmengine's default
     units = dict(metric="epoch" if by_epoch else "iter", loss="iter")

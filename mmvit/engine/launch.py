@@ -57,7 +57,7 @@ def train(options: TrainOptions) -> Results:
         cfg.pop(JOINED, None)  # which a config of a work dir may have
         if start is not None and cfg.get("resume"):
             cfg.changed += keep_amp(cfg, start.content)
-            cfg[JOINED] = joined(cfg, start.source, start.content)
+            cfg[JOINED] = joined(cfg, start.content)
         _set_minutes(cfg, options, start, began, shown)
         runner = _runner(cfg)
         _tell(runner)

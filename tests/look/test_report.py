@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from PIL import Image
 
-from mmvit.config.work_dirs import LAST, joined, read_scalars
+from mmvit.config.work_dirs import joined, read_scalars
 from mmvit.look.report import draw_contact_sheet, draw_curves, predictions
 
 pytestmark = pytest.mark.stack
@@ -69,16 +69,16 @@ def test_curves_of_another_training_are_left_out(tmp_path: Path, config: str, st
 
 
 def test_what_a_resumed_run_goes_on_with(tmp_path: Path) -> None:
-    """Of its own folder, which may have its checkpoints elsewhere; nothing of another training's."""
-    cfg = Config(dict(work_dir=str(tmp_path / "own"), default_hooks=dict(logger=None)))
-    content = dict(meta=dict(iter=10, epoch=2))
-    Path(cfg.work_dir).mkdir()
-    assert joined(cfg, f"{tmp_path}/x/../own/epoch_2.pth", content) == dict(loss=10, metric=2)
+    """Figures of its own training, wherever its checkpoint lies now; nothing of another that the folder has."""
+    cfg = Config(dict(work_dir=str(tmp_path), default_hooks=dict(logger=None)))
+    content = dict(meta=dict(iter=10, epoch=2, experiment_name="x_1_20261130_101010"))
+    (tmp_path / "20261130_090909").mkdir()
+    assert joined(cfg, content) == dict(loss=0, metric=0)
+    (tmp_path / "20261130_101010").mkdir()
+    assert joined(cfg, content) == dict(loss=10, metric=2)
     cfg.default_hooks.logger = dict(log_metric_by_epoch=False)
-    assert joined(cfg, f"{cfg.work_dir}/epoch_2.pth", content) == dict(loss=10, metric=10)
-    assert joined(cfg, f"{tmp_path}/other/epoch_2.pth", content) == dict(loss=0, metric=0)
-    Path(cfg.work_dir, LAST).write_text(f"{tmp_path}/other/epoch_6.pth")
-    assert joined(cfg, f"{tmp_path}/other/epoch_2.pth", content) == dict(loss=10, metric=10)
+    assert joined(cfg, content) == dict(loss=10, metric=10)
+    assert joined(cfg, dict(meta=dict(iter=10))) == dict(loss=10, metric=10), "of a runner without a name"
 
 
 class Constant(torch.nn.Linear):
