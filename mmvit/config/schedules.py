@@ -198,6 +198,10 @@ def _steps_an_epoch(cfg: Config) -> tuple[int | None, str]:
             images = len(registry.build(replaced(loader.dataset, "pipeline", [])))
     except Exception as error:  # the checks of a run name what is missing in words of their own
         return None, str(error)
+    return max(1, (floor if loader.get("drop_last") else ceil)(images / (loader.batch_size * processes_of(cfg)))), ""
+
+
+def processes_of(cfg: Config) -> int:
+    """Return the number of processes that the launcher of a config has started."""
     launched = cfg.get("launcher", "none") != "none"
-    count = next((int(os.environ[name]) for name in PROCESSES if launched and name in os.environ), 1)
-    return max(1, (floor if loader.get("drop_last") else ceil)(images / (loader.batch_size * count))), ""
+    return next((int(os.environ[name]) for name in PROCESSES if launched and name in os.environ), 1)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from mmengine.config import Config
 from ..arguments import name_of
 from ..errors import InputError
 from .parts import class_of, entry_of, is_ours, listed, models_of, takes
-from .schedules import set_epochs
+from .schedules import processes_of, set_epochs
 from .sizes import set_image_size
 
 STAGES = 4
@@ -53,12 +54,12 @@ def set_batch_size(cfg: Config, size: int) -> str:
     return f"train_dataloader.batch_size {old} -> {size}; the learning rate stays (--auto-scale-lr scales it)"
 
 
-def set_rate(cfg: Config, rate: float) -> str:
+def set_rate(cfg: Config, rate: float, option: str = "--lr") -> str:
     optimizer = entry_of(cfg, "optim_wrapper.optimizer") or {}
     old = optimizer.get("lr")
     if not isinstance(old, int | float):
         raise InputError(
-            f"--lr: {cfg.filename} has no optim_wrapper.optimizer.lr to change; name its optimizers' with --cfg-options"
+            f"{option}: {cfg.filename} has no optim_wrapper.optimizer.lr to change; name its optimizers' with --cfg-options"
         )
     optimizer["lr"] = rate
     said = [f"optim_wrapper.optimizer.lr {old:g} -> {rate:g}"]
@@ -68,6 +69,21 @@ def set_rate(cfg: Config, rate: float) -> str:
                 part[name] *= rate / old
                 said.append(f"{name_of(part['type'])}.{name} {part[name]:g}")
     return "; ".join(said)
+
+
+def scale_rate(cfg: Config) -> str:
+    """Scale the rates from `auto_scale_lr.base_batch_size` to the images of a step of all processes, and note that batch there.
+
+    mmengine, which does it where `auto_scale_lr.enable` is set, leaves the schedules' rates and does not count accumulation.
+    """
+    name, base, batch = "--auto-scale-lr", cfg.auto_scale_lr.base_batch_size, entry_of(cfg, "train_dataloader.batch_size")
+    if not isinstance(batch, int):
+        raise InputError(f"{name}: {cfg.filename} has no train_dataloader.batch_size to scale to")
+    counts = batch, processes_of(cfg), entry_of(cfg, "optim_wrapper.accumulative_counts") or 1
+    total = prod(counts)
+    said = set_rate(cfg, (entry_of(cfg, "optim_wrapper.optimizer.lr") or 0) * total / base, name)
+    cfg.auto_scale_lr.update(enable=False, base_batch_size=total)
+    return f"{name}: from {base} images a step to {total} = {' x '.join(map(str, counts))}: {said}"
 
 
 def set_frozen(cfg: Config, stages: int) -> str:

@@ -2,15 +2,21 @@
 
 import json
 import os
+import re
 from pathlib import Path, PureWindowsPath
+from typing import Any
 
 from mmengine.config import Config
 
 from ..compat.texts import plain_values
 from ..errors import InputError
 from .files import open_config
+from .parts import entry_of
 
 RESULTS = "results.json"  # what a training of ours leaves, see `engine.results`
+JOINED = "joined"  # in the config of a resumed run: see `joined`
+KINDS = ("metric", "loss")  # of what is logged
+STAMP = re.compile(r"\d{8}_\d{6}$")  # of a run, in mmengine's name for it and of the folder of its logs
 LAST = "last_checkpoint"  # file of the work dir that names the checkpoint to resume from
 
 
@@ -68,17 +74,32 @@ def beside(path: str, folder: str | Path) -> str:
     return local if os.path.isfile(local) else path
 
 
+def joined(cfg: Config, content: Any) -> dict[str, int]:
+    """Return the last steps of the losses and metrics in a work dir that are those of the training of a checkpoint.
+
+    They are 0 if it is another training: the folder has no logs of the run that wrote the checkpoint.
+    """
+    run = STAMP.search(str(entry_of(content, "meta.experiment_name")))
+    if run and not Path(cfg.work_dir, run[0]).is_dir():
+        return dict.fromkeys(KINDS, 0)
+    by_epoch = entry_of(cfg, "default_hooks.logger.log_metric_by_epoch") is not False  # mmengine's default
+    units = dict(metric="epoch" if by_epoch else "iter", loss="iter")
+    return {kind: entry_of(content, f"meta.{units[kind]}") or 0 for kind in KINDS}
+
+
 def read_scalars(work_dir: Path) -> list[dict[str, float]]:
     """Return the entries that mmengine logged, one for each step and kind (loss or metric), with resumed runs joined.
 
-    A training that began anew in the folder leaves out those before it.
+    A training that began anew in the folder leaves out those before it, and one that resumed leaves out those after that step.
     """
     entries: dict[tuple[int, bool], dict[str, float]] = {}
     for file in sorted(work_dir.glob("*/vis_data/scalars.json")):
         copy = file.with_name("config.py")  # mmengine's, of the run
-        begun = plain_values(copy.read_text(encoding="utf-8"), ("resume", "load_from")) if copy.is_file() else {}
+        begun = plain_values(copy.read_text(encoding="utf-8"), ("resume", "load_from", JOINED)) if copy.is_file() else {}
         if "resume" in begun and not (begun["resume"] and begun.get("load_from")):
             entries.clear()
+        elif most := begun.get(JOINED):
+            entries = {(step, is_loss): entry for (step, is_loss), entry in entries.items() if step <= most[KINDS[is_loss]]}
         for line in file.read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
             entries[entry["step"], "loss" in entry] = entry

@@ -3,6 +3,7 @@
 `storage` writes each file completely or not at all.
 """
 
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
@@ -11,8 +12,8 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import all_reduce_params, is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
-from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from ..compat.systems import file_name
@@ -47,6 +48,9 @@ class CheckpointHook(MMEngineCheckpointHook):
     the best checkpoint. A checkpoint whose weights are not finite is not saved.
     """
 
+    keep_ckpt_ids: deque[int]  # mmengine's
+    saved: int | None = None  # iterations that the newest checkpoint of this run has
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         storage.install()
@@ -68,7 +72,14 @@ class CheckpointHook(MMEngineCheckpointHook):
         self.last_ckpt = runner.message_hub.runtime_info.get("last_ckpt")
 
     def before_val(self, runner: Runner) -> None:
-        average_statistics(runner.model)
+        average_statistics(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Save the last state of a training that another hook, such as EarlyStoppingHook, has ended before its length."""
+        if self.save_last and getattr(runner.train_loop, "stop_training", False) and self.saved != runner.iter:
+            step = runner.epoch if self.by_epoch else runner.iter
+            self._save_checkpoint_with_step(runner, step, dict(epoch=runner.epoch, iter=runner.iter))
+        super().after_train(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse weights that are not finite, and note the backbone's eps and the chosen threshold.
@@ -93,7 +104,8 @@ class CheckpointHook(MMEngineCheckpointHook):
             checkpoint["meta"].setdefault("dataset_meta", {})["category_ids"] = ids
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        average_statistics(runner.model)
+        average_statistics(runner)
+        self.saved = meta["iter"]
         before = self.keep_ckpt_ids if self.max_keep_ckpts > 0 else ()
         there = [*(other for other in before if other != step), step]
         outdated = there[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
@@ -117,7 +129,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         names = [*(self.filename_tmpl.format(old) for old in outdated), INTERRUPTED]
         self._remove([self.file_backend.join_path(self.out_dir, name) for name in names])
         if self.max_keep_ckpts > 0:
-            self.keep_ckpt_ids.extend(there)  # a deque that drops the outdated ones
+            self.keep_ckpt_ids = deque(there, self.max_keep_ckpts)  # which drops the outdated ones
             runner.message_hub.update_info(KEPT, list(self.keep_ckpt_ids))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
@@ -166,7 +178,7 @@ def save_interrupted(runner: Runner) -> None:
     hook = next((hook for hook in runner.hooks if isinstance(hook, MMEngineCheckpointHook)), None)
     folder = (hook and hook.out_dir) or runner.work_dir
     place = dict(backend_args=hook.backend_args) if hook else {}
-    average_statistics(runner.model)
+    average_statistics(runner)
     meta = dict(epoch=runner.epoch, iter=runner.iter)
     runner.save_checkpoint(folder, INTERRUPTED, meta=meta, by_epoch=False, **place)
     path = f"{str(folder).rstrip('/')}/{INTERRUPTED}"
@@ -216,15 +228,16 @@ def _validated(cfg: Config) -> list[list[str]]:
     return [[str(view.config.get("indices")), *each] for view, each in zip(views, names, strict=True)]
 
 
-def average_statistics(model: nn.Module) -> None:
-    """Give the batch norms of all processes the means of their statistics; all processes must call it.
+def average_statistics(runner: Runner) -> None:
+    """Give the batch norms of all processes the means of their statistics, in the model and in the average that EMAHook keeps.
 
-    Each process has seen other images. Without it, the processes validate different models, and none of them the one that the
-    first process saves.
+    All processes must call it. Each has seen other images. Without it, the processes validate different models, and none of
+    them the one that the first process saves.
     """
-    norms = [module for module in model.modules() if isinstance(module, _NormBase) and module.track_running_stats]
-    statistics = [value for norm in norms for value in (norm.running_mean, norm.running_var) if value is not None]
-    all_reduce_params(statistics, op="mean")  # does nothing in a process alone
+    for model in (runner.model, *(hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook))):
+        norms = [module for module in model.modules() if isinstance(module, _NormBase) and module.track_running_stats]
+        statistics = [value for norm in norms for value in (norm.running_mean, norm.running_var) if value is not None]
+        all_reduce_params(statistics, op="mean")  # does nothing in a process alone
 
 
 def publish(runner: Runner, checkpoint: str) -> None:

@@ -10,22 +10,21 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 from ..arguments import initialisers, is_pretrained, name_of
+from ..checks.findings import doubtful
+from ..checks.table import require
 from ..compat.systems import cores
-from ..compat.texts import plain_values, text_of
 from ..config.datasets import SPLITS, datasets_of
 from ..config.files import Variant, open_config
 from ..config.parts import is_ours, mappings
 from ..config.roots import set_data_root
-from ..config.short_options import DataOptions, ShortOptions, apply_short
+from ..config.short_options import DataOptions, ShortOptions, apply_short, scale_rate
 from ..config.unlabelled import with_label_maps, without_labels
 from ..config.work_dirs import best_checkpoint, last_checkpoint, work_dir_of
 from ..errors import InputError
-from ..layers.forms import fastest_precision
+from .precision import Amp, use_amp
+from .results import read_results
 from .trackers import track
 
-Amp = Literal["auto", "float16", "bfloat16"]  # auto: see `fastest_precision`
-AMP = "amp"  # in the config: what auto came to
-BFLOAT16 = "mmvit.BFloat16OptimWrapper"
 RUNTIME: dict[str, Any] = {
     "custom_hooks": [],
     "default_hooks": {},
@@ -87,13 +86,12 @@ def train_config(options: TrainOptions) -> Config:
     """
     cfg = _prepare(options)
     if options.amp is not None:
-        _use_amp(cfg, options.amp)
+        use_amp(cfg, options.amp)
     if options.compile:
         _use_compile(cfg)
-    if options.auto_scale_lr:
-        if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
-            raise InputError(f"--auto-scale-lr: {options.config} has no auto_scale_lr.base_batch_size to scale from")
-        cfg.auto_scale_lr.enable = True
+    based = bool(cfg.auto_scale_lr.get("base_batch_size"))
+    if options.auto_scale_lr and not based:
+        raise InputError(f"--auto-scale-lr: {options.config} has no auto_scale_lr.base_batch_size to scale from")
     resume = options.resume
     if resume is None and cfg.resume:  # mmengine resumes from load_from, or else from the newest checkpoint of the work dir
         resume = str(cfg.load_from or "auto")
@@ -108,6 +106,8 @@ def train_config(options: TrainOptions) -> Config:
     if options.variant is not None and options.epochs is not None:
         options.variant.prepare()  # its images are counted
     cfg.changed += apply_short(cfg, options)
+    if based and (options.auto_scale_lr or cfg.auto_scale_lr.get("enable")):
+        cfg.changed += [scale_rate(cfg)]
     others = _without(cfg.custom_hooks, *CLOSING)  # which a config of a work dir has
     last = (*CLOSING, *(options.variant.hooks if options.variant else ()))
     cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *others, *(dict(type=kind) for kind in last)]
@@ -236,41 +236,6 @@ def _run_on_cpu(cfg: Config) -> None:
             cfg.changed += ["torch's SyncBN runs on GPUs only: sync_bn='mmcv' synchronises all batch norms of the model"]
 
 
-def keep_amp(cfg: Config, checkpoint: Mapping[str, Any]) -> list[str]:
-    """Give a run with `--amp` that is resumed the precision that it began with; return what was changed, in words."""
-    before, now = plain_values(text_of(checkpoint) or "", (AMP,)).get(AMP), cfg.get(AMP)
-    if now is None or before == now or before not in ("float32", "bfloat16"):
-        return []
-    cfg[AMP] = before
-    _set_amp(cfg, before)
-    return [f"--amp: {before}, in which the training began, instead of {now}"]
-
-
-def _use_amp(cfg: Config, amp: Amp) -> None:
-    cfg.pop(AMP, None)
-    precision: str = amp
-    if amp == "auto":
-        precision = cfg[AMP] = fastest_precision("cuda" if torch.cuda.is_available() else "cpu", training=True)
-        why = ", because this processor has no units for bfloat16; --amp bfloat16 computes in it anyway"
-        cfg.changed += [f"--amp: {precision}{why if precision == 'float32' else ''}"]
-    _set_amp(cfg, precision)
-
-
-def _set_amp(cfg: Config, amp: str) -> None:
-    on_gpu = torch.cuda.is_available()
-    if amp == "float16" and not on_gpu:
-        raise InputError("--amp float16: expected a GPU, and there is none here; on a CPU use --amp bfloat16")
-    wrapper = cfg.optim_wrapper.get("type", "OptimWrapper")
-    if name_of(wrapper) not in ("OptimWrapper", "AmpOptimWrapper", name_of(BFLOAT16)):
-        raise InputError(f"--amp: expected optim_wrapper.type OptimWrapper, the config has {wrapper}")
-    for key in ("loss_scale", "dtype", "use_fsdp"):  # AmpOptimWrapper's own
-        cfg.optim_wrapper.pop(key, None)
-    if amp != "float16":
-        cfg.optim_wrapper.type = BFLOAT16 if amp == "bfloat16" else "OptimWrapper"
-    else:
-        cfg.optim_wrapper.update(type="AmpOptimWrapper", loss_scale="dynamic", dtype="float16")
-
-
 def _use_compile(cfg: Config) -> None:
     if name_of(cfg.get("runner_type")) == "FSDPRunner":
         raise InputError("--compile: not together with runner_type mmvit.FSDPRunner, which has not been tried; leave one out")
@@ -284,6 +249,9 @@ def _resume(cfg: Config, resume: str) -> None:
             named = f"{cfg.work_dir}/last_checkpoint names {checkpoint}"
             raise InputError(f"--resume: {named}, which does not exist. Give one with --resume PATH")
         raise InputError(f"--resume {resume}: no such file. Give a checkpoint, or nothing to take the newest of {cfg.work_dir}")
+    if checkpoint is None and (before := read_results(cfg.work_dir)) and before.validations:
+        told = f"{cfg.work_dir} has the results of a training and no checkpoint to resume from: this training begins anew"
+        require([doubtful("resume", told)])
     if checkpoint is None and cfg.load_from:
         cfg.resume = False  # nothing to resume yet: mmengine would forget load_from
         return

@@ -23,9 +23,10 @@ from .models import largest, unwrapped
 class FiniteLossHook(Hook):
     """Hook that skips a training step whose loss is NaN or infinite on any process, and stops the run after several in a row.
 
-    Such a step changes no weight. The run stops at once if going on could not help: a weight or a statistic of a batch norm
-    is no longer finite, or gradients are not although the loss is. Under mixed precision, gradients that are not finite are
-    left to the scaler, which skips such a step.
+    Such a step changes no weight. Where gradients are accumulated, the other batches of the update count, unless its last one
+    is skipped. The run stops at once if going on could not help: a weight or a statistic of a batch norm is no longer finite,
+    or gradients are not although the loss is. Under mixed precision, gradients that are not finite are left to the scaler,
+    which skips such a step.
 
     Args:
         patience: number of steps in a row that may be skipped; the run stops at the next.
@@ -63,6 +64,10 @@ class FiniteLossHook(Hook):
         if self.left_out > self.patience:
             raise InputError(f"{what}, for {self.left_out} steps in a row. {source}. {advice(self.runner.work_dir)}")
         self.runner.logger.warning(f"{what}; this step is skipped ({self.left_out} of {self.patience} in a row). {source}")
+        wrapper = self.runner.optim_wrapper
+        wrapper._inner_count += 1  # where gradients are accumulated, the other steps stay where they were
+        if wrapper.should_update():
+            wrapper.zero_grad()  # processes would have exchanged those before in the backward pass that is left out
 
     def _check_gradients(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         if getattr(optimizer, "found_inf", None) is not None:

@@ -18,11 +18,13 @@ from mmengine.runner import Runner
 from ..checks.pretrained import fetch_pretrained
 from ..checks.table import check_start
 from ..compat.python import add_note
+from ..config.work_dirs import JOINED, joined
 from ..errors import InputError
 from ..weights.whole import use_threshold
 from . import minutes
 from .computing import whole_counts
-from .configuration import TestOptions, TrainOptions, keep_amp, test_config, train_config
+from .configuration import TestOptions, TrainOptions, test_config, train_config
+from .precision import keep_amp
 from .progress import ProgressHook
 from .results import Results, ResultsHook, note_test
 from .start import Start, start_of
@@ -54,8 +56,10 @@ def train(options: TrainOptions) -> Results:
         check_start(cfg, ("train", "val") if cfg.get("val_dataloader") else ("train",))
         fetch_pretrained(cfg)
         start = start_of(cfg)
+        cfg.pop(JOINED, None)  # which a config of a work dir may have
         if start is not None and cfg.get("resume"):
             cfg.changed += keep_amp(cfg, start.content)
+            cfg[JOINED] = joined(cfg, start.content)
         _set_minutes(cfg, options, start, began, shown)
         runner = _runner(cfg)
         _tell(runner)
@@ -72,10 +76,11 @@ def train(options: TrainOptions) -> Results:
 def _set_minutes(cfg: Config, options: TrainOptions, start: Start | None, began: float, shown: Terminal) -> None:
     """Give a run the length that was chosen for it when it began, or else, if asked for, one that fits into a time."""
     line, _ = None, cfg.pop(minutes.KEY, None)
-    if start is not None and cfg.get("resume") and not options.new_schedule and options.epochs is None:
-        line = minutes.keep(cfg, start.content)
+    content = start.content if start is not None and cfg.get("resume") else None
+    if content is not None and not options.new_schedule and options.epochs is None:
+        line = minutes.keep(cfg, content)
     if options.minutes is not None and minutes.KEY not in cfg:
-        line = minutes.fit(cfg, options.minutes, began, _runner, shown)
+        line = minutes.fit(cfg, options.minutes, began, _runner, shown, content)
     cfg.changed += [line] if line else []
 
 

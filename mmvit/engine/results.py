@@ -16,7 +16,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 
 from ..config.datasets import metainfo_of
-from ..config.work_dirs import RESULTS
+from ..config.work_dirs import JOINED, RESULTS
 from ..registry import HOOKS
 from .storage import write_whole
 from .terminal import near
@@ -153,9 +153,10 @@ class ResultsHook(Hook):
     def before_train(self, runner: Runner) -> None:
         folder = Path(runner.work_dir)
         self.results = Results(str(folder), str(folder / Path(runner.cfg.filename or f"{runner.timestamp}.py").name))
-        before = read_results(folder) if runner.iter else None
+        last = (runner.cfg.get(JOINED) or {}).get("loss", runner.iter)
+        before = read_results(folder) if last else None
         if before is not None:  # this run resumes it, possibly from before its end
-            self.results.validations = [entry for entry in before.validations if entry.iteration <= runner.iter]
+            self.results.validations = [entry for entry in before.validations if entry.iteration <= last]
             self.results.tests = before.tests
         self.tables: dict[str, Sequence[float]] = {}
         metrics = runner.val_evaluator.metrics if runner.val_loop is not None else ()

@@ -30,6 +30,8 @@ MOVING = ("betas", "momentum")  # options that a scheduler of momenta changes as
 OPTIMIZER_TYPE = "optim_wrapper.optimizer.type"
 GROUPING = ("optim_wrapper.constructor", "optim_wrapper.paramwise_cfg")
 FROZEN = re.compile(r"froz|freeze")  # frozen_stages, freeze, frozen_exclude, ...
+# Options of `optim_wrapper` that are the config's in any case, with their defaults:
+WRAPPER: dict[str, Any] = dict(type="OptimWrapper", accumulative_counts=1, clip_grad=None)
 AVERAGES = ("exp_avg", "momentum_buffer", "square_avg")  # these have the shape of the parameter; others need not
 # Options that make an optimiser what it is; later versions of torch add others to all of them.
 OWN = ("alpha", "amsgrad", "betas", "centered", "dampening", "eps", "etas", "lambd", "momentum", "nesterov", "rho")
@@ -155,6 +157,19 @@ def _settings(part: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, part
 
 
+def _of_wrapper(cfg: Mapping[str, Any], text: str | None) -> Iterator[Difference]:
+    """Yield the options of `WRAPPER` that differ between a config and the text of a checkpoint's config."""
+    before, now = plain_values(text or "", ("optim_wrapper",)).get("optim_wrapper"), cfg.get("optim_wrapper")
+    if not isinstance(before, Mapping) or not isinstance(now, Mapping):
+        return
+    for name, default in WRAPPER.items():
+        mine, other = now.get(name, default), before.get(name, default)
+        if name == "type":
+            mine, other = name_of(mine), name_of(other)
+        if mine != other:
+            yield Difference(f"optim_wrapper.{name}", mine, other)
+
+
 def _first_misfit(ours: Sequence[Group], theirs: Mapping[str, Any]) -> int | None:
     """Return the position of the first parameter whose averages in the checkpoint have another shape."""
     numbers = [number for group in theirs["param_groups"] for number in group["params"]]
@@ -250,6 +265,8 @@ def _others(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[str]:
     for entry in _of_configs(runner.cfg, text_of(checkpoint)):
         if entry.key.startswith("model."):  # the optimiser has their parameters in any case, frozen or not
             yield f"{entry}. {entry.config} holds. --cfg-options load_from={runner._load_from} starts a new training with it"
+    for entry in _of_wrapper(runner.cfg, text_of(checkpoint)):
+        yield f"{entry}. {entry.config} counts. To go on as it began, give its --amp or --cfg-options again"
     noted = checkpoint["message_hub"].get("runtime_info") or {}
     before, forms = noted.get(BATCHES), noted.get(FORMS)
     ours = forms_in_training(next(runner.model.parameters()).device.type)

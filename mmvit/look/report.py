@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 from mmengine.dist import is_main_process
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.runner import Runner
 from torchvision.ops import nms
 
@@ -75,10 +75,17 @@ def predictions(runner: Runner, count: int) -> list[Any]:
     if runner.val_loop is None:
         return []
     loader, samples = runner.val_dataloader, []
+    averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
     runner.model.eval()
-    for index in np.unique(np.linspace(0, len(loader.dataset) - 1, count).astype(int)).tolist():
-        with torch.no_grad():
-            samples += runner.model.val_step(loader.collate_fn([loader.dataset[index]]))
+    for hook in averages:
+        hook.before_val_epoch(runner)  # puts the averaged weights into the model, as for a validation
+    try:
+        for index in np.unique(np.linspace(0, len(loader.dataset) - 1, count).astype(int)).tolist():
+            with torch.no_grad():
+                samples += runner.model.val_step(loader.collate_fn([loader.dataset[index]]))
+    finally:
+        for hook in averages:
+            hook.after_val_epoch(runner)
     return samples
 
 

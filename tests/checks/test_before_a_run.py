@@ -112,13 +112,28 @@ def test_options_that_cannot_be() -> None:
             train_config(TrainOptions(LEAF, launcher="mpi"))
 
 
+def test_rates_of_a_larger_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several processes and accumulated steps; the config of the work dir scales from what the first run had."""
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    decay = dict(type="CosineAnnealingLR", eta_min=1e-3, T_max=10)
+    changes = {"optim_wrapper.optimizer.lr": 0.01, "optim_wrapper.accumulative_counts": 2, "param_scheduler": [decay]}
+    options = dict(batch_size=8, auto_scale_lr=True, launcher="pytorch")
+    cfg = train_config(TrainOptions("retinanet_pvt_tiny_coco", cfg_options=changes, **options))
+    assert (cfg.optim_wrapper.optimizer.lr, cfg.param_scheduler[0].eta_min) == (0.04, 4e-3)
+    assert cfg.auto_scale_lr == dict(enable=False, base_batch_size=64)
+    assert cfg.changed[-1].startswith("--auto-scale-lr: from 16 images a step to 64 = 8 x 4 x 2: optim_wrapper.optimizer.lr ")
+    on = {"auto_scale_lr.enable": True, "optim_wrapper.optimizer.lr": 0.01}
+    assert train_config(TrainOptions("retinanet_pvt_tiny_coco", cfg_options=on)).optim_wrapper.optimizer.lr == 0.01 / 8
+    with pytest.raises(InputError, match=r"--auto-scale-lr: .* has no optim_wrapper.optimizer.lr"):
+        train_config(TrainOptions("retinanet_pvt_tiny_coco", cfg_options={"optim_wrapper.optimizer": None}, **options))
+
+
 @pytest.mark.usefixtures("folder")
 def test_options_reach_the_config(monkeypatch: pytest.MonkeyPatch) -> None:
     options = dict(auto_scale_lr=True, track=["tensorboard"], cfg_options={"optim_wrapper.optimizer.lr": 0.5})
     cfg = train_config(TrainOptions(LEAF, **options))
     assert cfg.work_dir == "work_dirs/retinanet_pvt_tiny_coco"
-    assert cfg.auto_scale_lr.enable
-    assert cfg.optim_wrapper.optimizer.lr == 0.5
+    assert cfg.optim_wrapper.optimizer.lr == 0.5 * 2 / 16
     assert [backend.type for backend in cfg.visualizer.vis_backends] == ["LocalVisBackend", "TensorboardVisBackend"]
     assert cfg.resume is False
     assert train_config(TrainOptions(LEAF, resume="auto")).resume is True

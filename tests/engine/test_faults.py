@@ -20,12 +20,12 @@ from safetensors.torch import save_file
 import mmvit
 from mmvit.compat.python import sha256_of
 from mmvit.config.files import open_config
-from mmvit.config.work_dirs import LAST, best_checkpoint, last_checkpoint, read_scalars
+from mmvit.config.work_dirs import LAST, best_checkpoint, last_checkpoint
 from mmvit.engine import configuration  # whose names pytest would take for tests
 from mmvit.engine.checking import best_faults
 from mmvit.engine.checkpoints import CheckpointHook
 from mmvit.engine.launch import require_alone, require_launcher
-from mmvit.engine.results import Results
+from mmvit.engine.results import Results, Validation
 from mmvit.engine.start import Start
 from mmvit.errors import InputError
 from mmvit.weights.archives import implausible, read_checkpoint
@@ -151,19 +151,6 @@ def test_the_best_checkpoint_is_that_of_the_results(tmp_path: Path) -> None:
     assert best_checkpoint(tmp_path) == str(tmp_path / "best_s_early_iter_2.pth"), "only tests wrote the results"
 
 
-@pytest.mark.parametrize(("resumed", "steps"), [(True, [1, 2, 3]), (False, [1])])
-def test_curves_of_a_training_before_are_left_out(tmp_path: Path, resumed: bool, steps: list[int]) -> None:
-    for name, entries, config in (
-        ("2026_1", (1, 2, 3), "resume = False\nload_from = None\n"),
-        ("2026_2", (1,), f"resume = {resumed}\nload_from = 'x/iter_3.pth'\n"),
-    ):
-        folder = tmp_path / name / "vis_data"
-        folder.mkdir(parents=True)
-        (folder / "scalars.json").write_text("".join(f'{{"loss": 1.0, "step": {step}}}\n' for step in entries))
-        (folder / "config.py").write_text(config)
-    assert [entry["step"] for entry in read_scalars(tmp_path)] == steps
-
-
 @contextmanager
 def heard() -> Iterator[list[LogRecord]]:
     """What is logged meanwhile; mmengine's loggers hand nothing on."""
@@ -173,6 +160,17 @@ def heard() -> Iterator[list[LogRecord]]:
         yield handler.buffer
     finally:
         logger.removeHandler(handler)
+
+
+def test_resuming_where_a_training_left_no_checkpoint(tmp_path: Path) -> None:
+    options = configuration.TrainOptions("fpn_van_b0_ade20k", tmp_path, resume="auto")
+    results = Results(str(tmp_path), "x.py", tests={"x.pth": {"score": 9.0}})
+    for validations, count in (([], 0), ([Validation(1, 1, 0.5, {"score": 9.0})], 1)):  # at first, only a test has written
+        results.validations = validations
+        results.write()
+        with heard() as said:
+            assert configuration.train_config(options).load_from is None
+        assert ["no checkpoint to resume from: this" in str(record.msg) for record in said] == [True] * count
 
 
 def checkpoint_of(folder: Path, *classes: str) -> Start:

@@ -36,6 +36,18 @@ def test_a_loss_that_is_not_finite_is_left_out(tmp_path: Path, capsys: pytest.Ca
     assert "iteration 3: the loss is inf; this step is skipped (1 of 3 in a row)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("poison", "updates"), [(2, [4, 8, 12]), (4, [8, 12]), (12, [4, 8])])
+def test_accumulated_gradients_are_applied_where_they_were(tmp_path: Path, poison: int, updates: list[int]) -> None:
+    """Weights change after the same iterations, so that checkpoints between them lose nothing; the last update is not lost."""
+    wrapper = dict(optimizer=dict(type="AdamW", lr=1e-2), accumulative_counts=4)
+    run = runner(tmp_path, [dict(type="mmvit.FiniteLossHook")], poison=poison, optim_wrapper=wrapper)
+    kept = [run.model.head[1].weight.detach().clone()]
+    run.register_hook(Watch(kept))
+    run.train()
+    assert [number for number, pair in enumerate(pairwise(kept), 1) if not torch.equal(*pair)] == updates
+    assert run.model.head[1].weight.grad is None
+
+
 class Watch(Hook):
     def __init__(self, kept: list[Tensor]) -> None:
         self.kept = kept

@@ -20,6 +20,7 @@ from mmvit.commands.training import amp_of, training
 from mmvit.engine import configuration
 from mmvit.engine.computing import compile_parts
 from mmvit.engine.configuration import TrainOptions, train_config
+from mmvit.engine.precision import Amp, keep_amp
 from mmvit.errors import InputError
 from mmvit.layers.forms import AUTO_BFLOAT16
 
@@ -97,7 +98,7 @@ def test_sizes_do_not_compile_anew() -> None:
 def test_amp_reaches_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
-    def wrapper(amp: configuration.Amp, gpu: bool, **options: Any) -> Config:
+    def wrapper(amp: Amp, gpu: bool, **options: Any) -> Config:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
         return train_config(TrainOptions(LEAF, amp=amp, cfg_options=options)).optim_wrapper
 
@@ -119,7 +120,7 @@ def test_amp_is_what_the_processor_computes_in(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
 
-    def config(amx: bool, amp: configuration.Amp = "auto") -> Config:
+    def config(amx: bool, amp: Amp = "auto") -> Config:
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
         return train_config(TrainOptions(LEAF, amp=amp, cfg_options={"optim_wrapper.type": "AmpOptimWrapper"}))
 
@@ -128,10 +129,10 @@ def test_amp_is_what_the_processor_computes_in(tmp_path: Path, monkeypatch: pyte
     assert "--amp: bfloat16" in there.changed
     assert any(line.startswith("--amp: float32, because this processor has no units for bfloat16") for line in here.changed)
     began = dict(meta=dict(cfg=there.pretty_text))
-    assert configuration.keep_amp(here, began) == ["--amp: bfloat16, in which the training began, instead of float32"]
+    assert keep_amp(here, began) == ["--amp: bfloat16, in which the training began, instead of float32"]
     assert (here.optim_wrapper.type, here.amp) == (BFLOAT16["type"], "bfloat16")
-    assert configuration.keep_amp(here, began) == []
-    assert configuration.keep_amp(config(amx=True, amp="bfloat16"), dict(meta=dict(cfg='amp = "float32"'))) == []
+    assert keep_amp(here, began) == []
+    assert keep_amp(config(amx=True, amp="bfloat16"), dict(meta=dict(cfg='amp = "float32"'))) == []
 
 
 @needs_compiling

@@ -7,10 +7,12 @@ import sys
 import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import VISBACKENDS
 from small_run import kill, resumed, runner, train
 
@@ -65,6 +67,16 @@ def test_another_training_in_the_folder_begins_anew(tmp_path: Path) -> None:
     kill(runner(tmp_path, hooks=[HOOK, dict(type="KillHook", at=5)]))
     results = read_results(tmp_path)
     assert [entry.iteration for entry in results.validations] == [4]
+
+
+@pytest.mark.parametrize(("last", "kept"), [(0, []), (6, [4])])
+def test_a_run_that_resumes_another_folder_begins_anew(tmp_path: Path, last: int, kept: list[int]) -> None:
+    entries = [Validation(iteration, None, 0.5, {"score": 9.0}) for iteration in (4, 8)]
+    Results(str(tmp_path), "x.py", validations=entries).write()
+    other: Any = SimpleNamespace(iter=7, cfg=Config(dict(joined=dict(loss=last))), work_dir=str(tmp_path), val_loop=None)
+    other.val_evaluator, other.timestamp, hook = None, "1", ResultsHook()
+    hook.before_train(other)
+    assert [entry.iteration for entry in hook.results.validations] == kept
 
 
 def test_figures_of_classes() -> None:
@@ -138,7 +150,7 @@ def test_boxes_and_masks_of_a_class_are_told_apart(tmp_path: Path) -> None:
     metric = CocoMetric(str(tmp_path / "a.json"), metric=["bbox", "segm"], classwise=True)
     metric.dataset_meta = dict(classes=("nut",))
     evaluating = SimpleNamespace(metrics=[metric])
-    cfg = SimpleNamespace(filename="c.py")
+    cfg = SimpleNamespace(filename="c.py", get=lambda _: None)
     run = SimpleNamespace(work_dir=str(tmp_path), cfg=cfg, iter=0, val_loop=evaluating, val_evaluator=evaluating)
     hook = ResultsHook()
     hook.before_train(run)  # type: ignore[arg-type]
@@ -189,6 +201,20 @@ def test_the_longest_that_fits(old: int, by_epoch: bool, interval: int, seconds:
     assert fitting(Pace(1.0, 2.0, 10), old, by_epoch, interval, seconds) == length
 
 
+@pytest.mark.parametrize(
+    ("by_epoch", "interval", "seconds", "length"),
+    [
+        (True, 1, 120.0, 30),  # 20 epochs are done
+        (True, 7, 24.0, 22),  # two validations
+        (True, 1, 11.9, 20),
+        (True, 1, 1e6, 50),
+        (False, 10, 16.0, 30),  # three validations
+    ],
+)
+def test_the_longest_rest_that_fits(by_epoch: bool, interval: int, seconds: float, length: int) -> None:
+    assert fitting(Pace(1.0, 2.0, 10), 50, by_epoch, interval, seconds, done=20) == length
+
+
 def test_the_schedule_ends_with_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minutes, "measured", lambda *_: Pace(0.5, 1.0, 10))
     options = TrainOptions("fpn_van_b0_ade20k", tmp_path)
@@ -198,10 +224,18 @@ def test_the_schedule_ends_with_the_training(tmp_path: Path, monkeypatch: pytest
     assert 1000 < length <= 1060, "0.9 x 600 s less ten validations, at 0.5 s an iteration"
     assert "train_cfg.max_iters 40000 -> " in said
     assert max(part["end"] for part in cfg.param_scheduler) == length
-    assert cfg[minutes.KEY] == dict(minutes=10, length=length)
+    assert cfg[minutes.KEY] == dict(minutes=10, length=length, instead_of=40000)
     assert "as chosen before" in (keep(again, dict(meta=dict(cfg=cfg.pretty_text))) or "")
     assert again.train_cfg == cfg.train_cfg
     assert again.param_scheduler == cfg.param_scheduler
+    for iterations in (length, length + 5):  # the work dir's config, and a longer training
+        longer = train_config(TrainOptions("fpn_van_b0_ade20k", tmp_path, cfg_options={"train_cfg.max_iters": iterations}))
+        assert keep(longer, dict(meta=dict(cfg=cfg.pretty_text))) is None
+        assert longer.train_cfg.max_iters == iterations
+    rest = train_config(options)
+    fit(rest, 10, time.monotonic(), None, terminal, dict(meta=dict(iter=30000)))  # type: ignore[arg-type]
+    assert 31000 < rest.train_cfg.max_iters <= 31080
+    assert fit(rest, 10, time.monotonic(), None, terminal, dict(meta=dict(iter=40000))) is None  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"--minutes 0\.001: too short for its validations"):
         fit(train_config(options), 0.001, time.monotonic(), None, terminal)  # type: ignore[arg-type]
 
@@ -215,6 +249,17 @@ def test_the_first_iterations_are_timed(tmp_path: Path, monkeypatch: pytest.Monk
         run.train()
     assert (hook.count, hook.pace.steps) == (count, 4)
     assert hook.pace.step > 0
+
+
+@pytest.mark.parametrize("iterations", [1, 3, 7])
+def test_a_training_shorter_than_the_measurement_is_timed(tmp_path: Path, iterations: int) -> None:
+    loop = dict(type="mmvit.IterBasedTrainLoop", max_iters=iterations, val_interval=10)
+    run, hook = runner(tmp_path, train_cfg=loop, param_scheduler=None), PaceHook(100.0)
+    run.register_hook(hook)
+    train(run)
+    assert hook.count == iterations
+    assert hook.pace.step < 10
+    assert hook.pace.validation > 0
 
 
 NAMED = {

@@ -101,6 +101,28 @@ def test_one_checkpoint_at_least_at_any_moment(tmp_path: Path, monkeypatch: pyte
         assert files(folder) == files(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("most", [4, 20])
+def test_as_many_checkpoints_stay_as_asked_for(tmp_path: Path, most: int) -> None:
+    """Through a resumed run, too; mmengine removes by the list of them in the checkpoint as it begins."""
+    options: dict[str, Any] = dict(checkpoint=dict(max_keep_ckpts=most, save_best=None, rule=None))
+    kill(runner(tmp_path, [dict(type="KillHook", at=4)], **options))
+    assert sorted(int(path.stem[5:]) for path in tmp_path.glob("iter_*.pth")) == [1, 2, 3, 4]
+    train(resumed(tmp_path, **options))
+    assert sorted(int(path.stem[5:]) for path in tmp_path.glob("iter_*.pth")) == list(range(1, 13))[-most:]
+
+
+@pytest.mark.parametrize(("by_epoch", "name"), [(True, "epoch_2.pth"), (False, "iter_8.pth")])
+def test_a_training_that_ends_early_can_go_on(tmp_path: Path, by_epoch: bool, name: str) -> None:
+    """It ends after two validations, before the first regular checkpoint is due."""
+    options = dict(by_epoch=by_epoch, checkpoint=dict(by_epoch=by_epoch, interval=100, save_best=None))
+    ending = dict(type="EarlyStoppingHook", monitor="score", rule="greater", patience=1, min_delta=1e9)
+    train(runner(tmp_path, [ending], **options))
+    assert Path(find_latest_checkpoint(str(tmp_path))).name == name
+    train(runner(tmp_path / "whole", **options))
+    train(resumed(tmp_path, **options))
+    assert differing(outcome(tmp_path / "whole"), outcome(tmp_path)) == []
+
+
 def killing(function: Callable, at: int) -> Callable:
     """The function, except that its call number `at` is killed before it does anything."""
     calls = iter(range(1, at + 1))

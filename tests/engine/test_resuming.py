@@ -11,11 +11,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from small_run import kill, resumed, runner, train
 
 from mmvit.compat.checkpoints import safe_load
 from mmvit.engine.checkpoints import CheckpointHook, forget_other_best
+from mmvit.engine.resuming import _of_wrapper
 from mmvit.errors import InputError
 from mmvit.layers.forms import BANDS
 
@@ -103,6 +105,17 @@ def test_other_schedules_and_what_else_differs(killed: Path, monkeypatch: pytest
     assert f"{RESUME}the checkpoint has averaged weights, the config no EMAHook" in message
     assert f"set in the environment: {BANDS.variable}={before}\n" in f"{message}\n"
     assert f"{RESUME}train_dataloader.batch_size: 2 now, 3 in the checkpoint. 2 counts" in message
+
+
+def test_an_option_that_is_not_given_again_is_told() -> None:
+    """`--amp` and accumulation, of which a type may be a class, and the text of it a path."""
+    text = "optim_wrapper = dict(type='mmvit.BFloat16OptimWrapper', accumulative_counts=5, clip_grad=dict(max_norm=1))"
+    now = Config(dict(optim_wrapper=dict(type=OptimWrapper, clip_grad=dict(max_norm=1))))
+    assert list(map(str, _of_wrapper(now, text))) == [
+        "optim_wrapper.type: OptimWrapper in the config, BFloat16OptimWrapper in the checkpoint",
+        "optim_wrapper.accumulative_counts: 1 in the config, 5 in the checkpoint",
+    ]
+    assert not list(_of_wrapper(now, "optim_wrapper = dict(type='mmengine.optim.OptimWrapper', clip_grad=dict(max_norm=1))"))
 
 
 @pytest.mark.parametrize("by_epoch", [True, False])

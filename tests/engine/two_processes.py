@@ -17,6 +17,7 @@ from mmdet.datasets.samplers import AspectRatioBatchSampler
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
 from mmengine.fileio import LocalBackend
+from mmengine.hooks import EMAHook
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModel, MMDistributedDataParallel, convert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
@@ -118,25 +119,36 @@ def statistics(rank: int) -> dict[str, float]:
 
 
 def kept_statistics(rank: int) -> dict[str, dict[str, Tensor]]:
-    """Running statistics of a norm whose images differ between the processes, as a validation or a file has them."""
+    """Running statistics of a norm whose images differ between the processes, as a validation or a file has them.
+
+    So has the average that EMAHook keeps, with the norm's own or with averages of them.
+    """
     found: dict[str, dict[str, Tensor]] = {}
     for way in WAYS:
         model = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm1d(2, track_running_stats=False))
+        averages = [EMAHook(momentum=0.5, update_buffers=update) for update in (False, True)]
+        for average in averages:
+            average.before_run(SimpleNamespace(model=model))
+            average.ema_model.update_parameters(model)  # the first one copies
         model[0](torch.full((2, 3, 2, 2), float(rank)))
+        for average in averages:
+            average.ema_model.update_parameters(model)
+        models = nn.ModuleList([model, *(average.ema_model.module for average in averages)])
 
-        def noted(*_: Any, model: nn.Module = model, way: str = way, **__: Any) -> None:
-            found[way] = {name: value.clone() for name, value in model.state_dict().items()}
+        def noted(*_: Any, models: nn.Module = models, way: str = way, **__: Any) -> None:
+            found[way] = {name: value.clone() for name, value in models.state_dict().items()}
 
         hub, hook = MessageHub.get_instance(f"{way}{rank}"), CheckpointHook(interval=1)
         hook.out_dir, hook.file_backend = ".", LocalBackend()
-        runner: Any = SimpleNamespace(model=model, work_dir=".", message_hub=hub, save_checkpoint=noted, hooks=[hook])
+        runner: Any = SimpleNamespace(model=model, work_dir=".", message_hub=hub, save_checkpoint=noted)
+        runner.hooks = [*averages, hook]
         runner.epoch = runner.iter = 1
         runner.logger = SimpleNamespace(warning=lambda text: None)
         if way == "validated":
             hook.before_val(runner)
             noted()
         elif way == "saved":
-            hook._save_checkpoint_with_step(runner, 1, {})
+            hook._save_checkpoint_with_step(runner, 1, dict(iter=1))
         else:
             save_interrupted(runner)
     return found

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import matplotlib.axes
@@ -9,9 +10,12 @@ import matplotlib.figure
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.hooks import EMAHook
 from PIL import Image
 
-from mmvit.look.report import draw_contact_sheet, draw_curves
+from mmvit.config.work_dirs import joined, read_scalars
+from mmvit.look.report import draw_contact_sheet, draw_curves, predictions
 
 pytestmark = pytest.mark.stack
 
@@ -39,6 +43,66 @@ def test_the_axis_and_the_best_of_curves(
     log += [{"step": n if by_epoch else 10 * n, "error": value} for n, value in ((1, 0.6), (2, 0.2))]
     draw_curves(log, "error", rule, tmp_path / "curves.png")
     assert drawn == ["iterations", "epochs" if by_epoch else "iterations", best]
+
+
+@pytest.mark.parametrize(
+    ("config", "steps"),
+    [
+        ("resume = True\n", [1, 1, 2, 2, 3, 3, 4]),
+        ("resume = True\njoined = dict(metric=1, loss=2)\n", [1, 1, 2, 4]),  # from iteration 2, the end of the first epoch
+        ("resume = True\njoined = dict(metric=0, loss=0)\n", [4]),
+        ("resume = False\n", [4]),
+    ],
+)
+def test_curves_of_another_training_are_left_out(tmp_path: Path, config: str, steps: list[int]) -> None:
+    for name, entries, begun in (
+        ("2026_1", (1, 2, 3), "resume = False\nload_from = None\n"),
+        ("2026_2", (4,), f"{config}load_from = 'x/iter_2.pth'\n"),
+    ):
+        folder = tmp_path / name / "vis_data"
+        folder.mkdir(parents=True)
+        kinds = ("loss", "mAP") if name == "2026_1" else ("loss",)
+        lines = [f'{{"{kind}": 1.0, "step": {step}}}\n' for step in entries for kind in kinds]
+        (folder / "scalars.json").write_text("".join(lines))
+        (folder / "config.py").write_text(begun)
+    assert [entry["step"] for entry in read_scalars(tmp_path)] == steps
+
+
+def test_what_a_resumed_run_goes_on_with(tmp_path: Path) -> None:
+    """Figures of its own training, wherever its checkpoint lies now; nothing of another that the folder has."""
+    cfg = Config(dict(work_dir=str(tmp_path), default_hooks=dict(logger=None)))
+    content = dict(meta=dict(iter=10, epoch=2, experiment_name="x_1_20261130_101010"))
+    (tmp_path / "20261130_090909").mkdir()
+    assert joined(cfg, content) == dict(loss=0, metric=0)
+    (tmp_path / "20261130_101010").mkdir()
+    assert joined(cfg, content) == dict(loss=10, metric=2)
+    cfg.default_hooks.logger = dict(log_metric_by_epoch=False)
+    assert joined(cfg, content) == dict(loss=10, metric=10)
+    assert joined(cfg, dict(meta=dict(iter=10))) == dict(loss=10, metric=10), "of a runner without a name"
+
+
+class Constant(torch.nn.Linear):
+    """A model that predicts its own weight, and knows no picture 3."""
+
+    def val_step(self, batch: list[int]) -> list[float]:
+        assert batch != [3], "broken picture"
+        return [float(self.weight)] * len(batch)
+
+
+def test_the_sheet_has_the_averaged_weights() -> None:
+    """As validations and checkpoints have; the training's own come back, also where a picture cannot be read."""
+    model, hook = Constant(1, 1), EMAHook(momentum=0.5)
+    loader = SimpleNamespace(dataset=range(3), collate_fn=list)
+    runner: Any = SimpleNamespace(model=model, hooks=[hook], val_loop=True, val_dataloader=loader)
+    model.weight.data.fill_(4.0)
+    hook.before_run(runner)
+    hook.ema_model.module.weight.data.fill_(2.0)
+    assert predictions(runner, 12) == [2.0] * 3
+    assert model.weight.item() == 4.0
+    loader.dataset = range(4)
+    with pytest.raises(AssertionError, match="broken picture"):
+        predictions(runner, 12)
+    assert model.weight.item() == 4.0
 
 
 class Sample(SimpleNamespace):
