@@ -122,34 +122,6 @@ def test_an_address_is_refused(detector: Trained, tmp_path: Path, capsys: pytest
     assert "http://localhost:1/a.jpg: an address, and only files are read. Download it" in capsys.readouterr().err
 
 
-def test_a_runner_takes_what_a_client_sent(tmp_path: Path) -> None:
-    colour().save(tmp_path / "a.png")
-    found = np.zeros((1, 4), np.float32), np.ones(1, np.float32), np.zeros(1, np.int64)
-    about = dict(kind="detector", classes=["a"], palette=None, inputs=["image"], size=None, scale=None, score_threshold=0.05)
-    seen: list[np.ndarray] = []
-    run = Runner(Session(lambda feed: [seen.append(feed["image"]), *found][1:], about, "float32"))
-    assert run((tmp_path / "a.png").read_bytes()).size == (40, 60)
-    for sent in (b"", b"garbage"):
-        with pytest.raises(InputError, match="image: it cannot be decoded as an image"):
-            run(sent)
-    with pytest.raises(InputError, match=r"image: NoneType\. Expected a path, the bytes of a file, or an array"):
-        run(None)  # type: ignore[arg-type]
-    given = cv2.imread(str(tmp_path / "a.png"))
-    for array in (given, given / 255):
-        assert run(array).size == (40, 60)
-        assert seen[-1].dtype == np.uint8
-        assert (seen[-1] == given).all()
-    assert run(given[..., 1]).size == (40, 60)
-    assert (seen[-1] == given[..., 1:2]).all()
-    for wrong in (given * 257.0, given.astype(np.uint16), given[None], given[:0], np.dstack([given, given[..., 0]])):
-        with pytest.raises(InputError, match=r"image: (shape|numbers).* Expected"):
-            run(wrong)
-    about["bands"] = dict(mean=[0.0], std=[1.0])
-    for sent in (b"garbage", given):
-        with pytest.raises(InputError, match="A model of bands reads no bytes and no arrays"):
-            Runner(Session(lambda feed: list(found), about, "float32"))(sent)
-
-
 def test_what_a_folder_has_besides_is_said(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jfif", "c", "d.heic", "e.mp4", "f.txt", "inner/g.png", ".hidden.png"):
         file = tmp_path / name
