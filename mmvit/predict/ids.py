@@ -28,7 +28,9 @@ class Ids:
             content = read_coco(ann)
             self.images = defaultdict(list)
             for image in content["images"]:
-                path = Path(*(part for part in Path(os.path.normpath(image["file_name"])).parts if part != ".."))
+                path = Path(
+                    *(part for part in Path(os.path.normpath(image["file_name"].replace("\\", "/"))).parts if part != "..")
+                )
                 self.images[path.name].append((path.as_posix(), image["id"]))
             numbers_of_images = [image["id"] for image in content["images"] if isinstance(image["id"], int)]
             self.highest = max([0, *numbers_of_images])
@@ -46,11 +48,19 @@ class Ids:
         self.last += 1
         return self.last
 
-    def claim(self, files: Iterable[Path]) -> None:
-        """Note which files a run takes: those that fit one entry get no id."""
+    def claim(self, files: Iterable[Path]) -> int:
+        """Note which files of a run fit each entry: by folder, or else by name alone. Return how many the latter are."""
+        loose = []
         for file in files:
-            for _, number in self._fitting(str(file)):
+            fitting = self._fitting(str(file))
+            loose += [file] * (not fitting)
+            for _, number in fitting:
                 self.owners[number].append(file)
+        alone = [(file, named[0][1]) for file in loose if len(named := self._named(file)) == 1]
+        alone = [(file, number) for file, number in alone if number not in self.owners]
+        for file, number in alone:
+            self.owners[number].append(file)
+        return len(alone)
 
     def of(self, source: str) -> Any:
         """Return the id of an image.
@@ -60,21 +70,23 @@ class Ids:
         """
         if self.images is None:
             return self.new()
-        fitting = self._fitting(source)
+        named = self._named(Path(source))
+        fitting = self._fitting(source) or [entry for entry in named if Path(source) in self.owners[entry[1]]]
         if len(fitting) != 1:
-            others = [entry for entry, _ in self.images.get(Path(source).name, [])]
-            known = f"; {first_few(others)} is in another folder" if others and not fitting else ""
+            known = f"; {first_few([entry for entry, _ in named])} is in another folder" if named and not fitting else ""
             raise InputError(f"--ann {self.file} has {len(fitting) or 'no'} images of that name{known}. Its id is not known")
         ((entry, number),) = fitting
         if len(owners := self.owners[number]) > 1:
             raise InputError(f"--ann {self.file}: {entry} may be any of {first_few(owners)}. Give the folder of one of them")
         return number
 
+    def _named(self, file: Path) -> list[tuple[str, Any]]:
+        return (self.images or {}).get(file.name, [])
+
     def _fitting(self, source: str) -> list[tuple[str, Any]]:
         """Return the entries whose path ends that of an image, those with the most folders alone."""
         path = Path(os.path.abspath(source)).as_posix()
-        named = (self.images or {}).get(Path(source).name, [])
-        found = [entry for entry in named if path.endswith(f"/{entry[0].lstrip('/')}")]
+        found = [entry for entry in self._named(Path(source)) if path.endswith(f"/{entry[0].lstrip('/')}")]
         longest = max((len(entry) for entry, _ in found), default=0)
         return [(entry, number) for entry, number in found if len(entry) == longest]
 

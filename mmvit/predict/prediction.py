@@ -101,7 +101,8 @@ class Prediction:
             self._tell_once(f"{counted(again, 'file')} named again: each is taken once")
         films = [path for path in files if path.suffix.lower() in FILMS]
         images = [path for path in files if path.suffix.lower() not in FILMS]
-        self.ids.claim(images)
+        if moved := self.ids.claim(images):
+            self._tell_once(f"{counted(moved, 'image')} found in --ann by name alone: it has other folders")
         if options.format == "yolo":
             self.label_names = label_names(images)
         self._open()

@@ -68,14 +68,23 @@ def test_a_file_that_lacks_a_class_or_an_image_is_named(
     told = capsys.readouterr().err
     assert told.count(f"0.png may be any of {', '.join(twice)}, {detector.images / '0.png'}. Give") == 3
     assert [image["id"] for image in read(tmp_path / "twice")["images"]] == [6, 7], "those of frames are new"
-    images = [dict(id=number, file_name=name) for number, name in ((5, "../x/a/0.png"), (6, "0.png"), (7, "else/1.png"))]
+    images = [dict(id=number, file_name=name) for number, name in ((5, "../x/a/0.png"), (6, "0.png"), (7, "else\\1.png"))]
     ann.write_text(json.dumps(dict(images=images, annotations=[], categories=categories)))
     (tmp_path / "x").symlink_to(tmp_path)
     assert detector.predict(tmp_path / "x/a", tmp_path / "b", out=tmp_path / "folders", options=f"--ann {ann}") == 0
     assert [image["id"] for image in read(tmp_path / "folders")["images"]] == [5, 6]
     capsys.readouterr()
-    assert detector.predict(detector.images / "1.png", out=tmp_path / "else", options=f"--ann {ann}") == 1
-    assert "no images of that name; else/1.png is in another folder" in capsys.readouterr().err
+    for folder in ("moved", "else"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.png").write_bytes((detector.images / "1.png").read_bytes())
+    assert detector.predict(tmp_path / "moved", out=tmp_path / "alone", options=f"--ann {ann}") == 0
+    assert [image["id"] for image in read(tmp_path / "alone")["images"]] == [7]
+    assert "1 image found in --ann by name alone: it has other folders" in capsys.readouterr().err
+    both = tmp_path / "moved", tmp_path / "else"
+    assert detector.predict(*both, out=tmp_path / "both", options=f"--ann {ann}") == 1
+    assert "moved/1.png: --ann " in (told := capsys.readouterr().err)
+    assert "no images of that name; else/1.png is in another folder" in told
+    assert [image["file_name"] for image in read(tmp_path / "both")["images"]] == [str(tmp_path / "else/1.png")]
     nameless = dict(images=[dict(id=5, file_name=None)], categories=categories)
     for wrong, told in (
         (dict(images=[], categories=categories[1:]), "no categories named 0"),
