@@ -89,7 +89,7 @@ def answered(name: str, command: Callable[[], int]) -> int:
         missing: BaseException | None = error
         while missing is not None and not isinstance(missing, ModuleNotFoundError):
             missing = missing.__context__  # mmengine's error says only which module it was importing
-        package = getattr(missing, "name", None)
+        package = str(getattr(missing, "name", None)).partition(".")[0]
         if package not in (*STACK, *BROUGHT):
             raise
         print(f"error: mmvit {name} needs {package}, which is not installed. {REMEDY}", file=sys.stderr)
