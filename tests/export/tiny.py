@@ -125,6 +125,8 @@ def write_checkpoint(config: Path, wide: Mapping[str, float] = WIDE) -> Path:
         for name, parameter in model.named_parameters():
             if name.removesuffix(".weight").endswith(SPREAD):
                 parameter.normal_(std=next((std for part, std in wide.items() if part in name), 0.3))
+                if "conv_seg.weight" in name:  # without what all features have in common, for which one class would win
+                    parameter -= parameter.mean(dim=1, keepdim=True)
     file = config.with_suffix(".pth")
     torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=tuple("abcde")))), file)
     return file
