@@ -22,8 +22,8 @@ Channels = Literal["rgb", "bgr"]
 Tell = Callable[[str], object]  # receives a remark for the user
 SUFFIXES = frozenset(".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())  # noqa: SIM905
 FILMS = frozenset(".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())  # noqa: SIM905
-PAGED = {".tif": b"", ".tiff": b"", ".gif": b"", ".png": b"acTL", ".webp": b"ANIM", ".avif": b"avis"}  # bytes in their head
-HEAD = 1 << 16  # bytes
+TIFF = frozenset({".tif", ".tiff"})
+PAGED = TIFF | {".avif", ".gif", ".png", ".webp"}
 NEARLY_BLACK = 16  # of 255; twelve bits in a file of 16 come out below it
 HELP = {".heic": "convert it to JPEG", ".heif": "convert it to JPEG"} | dict.fromkeys(FILMS, "name a film to predict on it")
 HELP |= {"subfolder": "mmvit predict --recursive takes them", "linked folder": "name it to take its images"}
@@ -198,7 +198,7 @@ def dark(name: str, pixels: np.ndarray) -> str | None:
 
 def pages(path: Path, every: bool, tell: Tell) -> Iterator[Source]:
     """Yield an image file, or each page of a TIFF or animation if `every` is true; otherwise tell that there are others."""
-    paged = _may_have_pages(path)
+    paged = path.suffix.lower() in PAGED and path.is_file()
     if paged and not opencv_takes(path):
         tell(f"{path}: its name is not UTF-8, so that OpenCV does not count its pages; the first is taken")
         paged = False
@@ -213,20 +213,9 @@ def pages(path: Path, every: bool, tell: Tell) -> Iterator[Source]:
         yield Source(name, np.empty((0, 0, 3), np.uint8) if page is None else np.ascontiguousarray(page[..., :3]))
 
 
-def _may_have_pages(path: Path) -> bool:
-    mark = PAGED.get(path.suffix.lower())
-    if mark is None or not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file:
-            return mark in file.read(HEAD)
-    except OSError:  # reading it tells
-        return False
-
-
 def _decoded(path: Path, count: int) -> Iterator[np.ndarray | None]:
     """Yield the pixels of each page, None of one that cannot be read."""
-    if path.suffix.lower() not in (".tif", ".tiff"):  # a frame builds on those before it: OpenCV cannot begin later
+    if path.suffix.lower() not in TIFF:  # a frame builds on those before it: OpenCV cannot begin later
         frames: Sequence[np.ndarray] = cv2.imreadmulti(str(path), flags=cv2.IMREAD_COLOR)[1]
         yield from (*frames, *[None] * (count - len(frames)))
         return
