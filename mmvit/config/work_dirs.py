@@ -77,10 +77,11 @@ def beside(path: str, folder: str | Path) -> str:
 def joined(cfg: Config, content: Any) -> dict[str, int]:
     """Return the last steps of the losses and metrics in a work dir that are those of the training of a checkpoint.
 
-    They are 0 if it is another training: the folder has no logs of the run that wrote the checkpoint.
+    They are 0 if it is another training: the folder has logs, and none of the run that wrote the checkpoint.
     """
     run = STAMP.search(str(entry_of(content, "meta.experiment_name")))
-    if run and not Path(cfg.work_dir, run[0]).is_dir():
+    runs = {path.name for path in Path(cfg.work_dir).glob("*") if STAMP.fullmatch(path.name)}
+    if run and runs and run[0] not in runs:
         return dict.fromkeys(KINDS, 0)
     by_epoch = entry_of(cfg, "default_hooks.logger.log_metric_by_epoch") is not False  # mmengine's default
     units = dict(metric="epoch" if by_epoch else "iter", loss="iter")

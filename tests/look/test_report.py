@@ -72,6 +72,7 @@ def test_what_a_resumed_run_goes_on_with(tmp_path: Path) -> None:
     """Figures of its own training, wherever its checkpoint lies now; nothing of another that the folder has."""
     cfg = Config(dict(work_dir=str(tmp_path), default_hooks=dict(logger=None)))
     content = dict(meta=dict(iter=10, epoch=2, experiment_name="x_1_20261130_101010"))
+    assert joined(cfg, content) == dict(loss=10, metric=2), "where all logs were deleted, the results remain"
     (tmp_path / "20261130_090909").mkdir()
     assert joined(cfg, content) == dict(loss=0, metric=0)
     (tmp_path / "20261130_101010").mkdir()
