@@ -22,6 +22,7 @@ from ..compat.systems import fastest_device
 from ..compat.texts import plain_values, read_config, text_of
 from ..config.datasets import DatasetView, datasets_of
 from ..config.files import open_config
+from ..config.parts import is_ours
 from ..config.sizes import other_sizes
 from ..config.unlabelled import without_annotations
 from ..data.bands import LoadBands
@@ -80,9 +81,10 @@ class Loaded(NamedTuple):
         return sha256(re.sub(" at 0x[0-9a-fA-F]+", "", str(list(self.config.items()))).encode()).hexdigest()
 
     def require_channels(self, name: str, inputs: Any) -> None:
-        """Raise InputError if an image (C, h, w), or a list of its views, has other channels than the backbone takes."""
+        """Raise InputError if an image (C, h, w), or a list of its views, has other channels than the backbone says."""
         found = len(inputs[0] if isinstance(inputs, list) else inputs)
-        wanted = self.config.model.get("backbone", {}).get("in_channels", 3)
+        backbone = self.config.model.get("backbone", {})
+        wanted = backbone.get("in_channels", 3 if is_ours(backbone) else found)
         if found != wanted:
             raise InputError(f"image {name}: {counted(found, 'channel')}. Expected {wanted}, as the model was trained with")
 
