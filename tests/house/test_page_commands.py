@@ -28,6 +28,7 @@ MENTIONED = [
     if re.match(r"(python -m )?mmvit [a-z]", text)
     for words in [text.replace("|", "-or-").split()]
 ]
+ELSEWHERE = re.compile(r"[A-Z]+$|\.\.\.$|(?!(\./)?configs/).*(/|\.pth$|\.onnx$)")  # no config of this checkout is meant
 NAMED = re.compile(r"(?:-m |`|[Ss]ee |^ +)mmvit (\w+)", re.MULTILINE)
 PROGRAMS = (HOME / "mmvit", HOME / "benchmarks", HOME / "tools", HOME / "docs" / "notebooks", HOME / "docker")
 
@@ -56,7 +57,7 @@ def check(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         start(words, monkeypatch)
     except Parsed as parsed:
         config = vars(parsed.asked).get("config")
-        if isinstance(config, str) and not re.match(r"[A-Z]+$|\.\.\.$|.*(/|://|\.pth$|\.onnx$)", config) and config not in MADE:
+        if isinstance(config, str) and not ELSEWHERE.match(config) and config not in MADE:
             assert config_file(config).is_file(), words
     except SystemExit as refused:
         pytest.fail(f"{' '.join(words)}: exit status {refused.code}")
@@ -124,6 +125,7 @@ def test_commands_in_sentences_parse(words: list[str], monkeypatch: pytest.Monke
         "python -m mmvit train --resum",
         "mmvit predict a.pth --scores 1",
         "make tset",
+        "mmvit train configs/retinanet_pvt_smal_coco.py",
         "mmvit doctor retina",
     ],
 )
