@@ -83,17 +83,12 @@ def publish(source: str | Path, out: Path, hub: str | None = None, name: str | N
         raise InputError(
             f"{checkpoint}: there is no config in it, so that nobody could use it; expected a training's checkpoint"
         )
-    noted = content.get("meta")
-    noted = noted if isinstance(noted, Mapping) else {}
-    meta: dict[str, Any] = {key: noted[key] for key in KEPT if key in noted} | {"cfg": PRIVATE.sub("", text)}
-    if isinstance(noted.get("dataset_meta"), Mapping):
-        meta["dataset_meta"] = {
-            key: noted["dataset_meta"][key] for key in ("classes", "palette", "category_ids") if key in noted["dataset_meta"]
-        }
     contents = contents_of(content, path, checkpoint)
-    tensors = {
-        key.removeprefix("state_dict."): value for key, value in contents.tensors.items() if key.startswith("state_dict.")
-    }
+    noted, data = contents.meta, contents.meta.get("dataset_meta")
+    meta: dict[str, Any] = {key: noted[key] for key in KEPT if key in noted} | {"cfg": PRIVATE.sub("", text)}
+    if isinstance(data, Mapping):
+        meta["dataset_meta"] = {key: data[key] for key in ("classes", "palette", "category_ids") if key in data}
+    tensors = contents.below("state_dict.")
     if not tensors:
         raise InputError(f"{checkpoint}: no state_dict in it; expected a training's checkpoint")
     name = file_name(name or (folder or path.parent).resolve().name)
