@@ -1,12 +1,17 @@
 """What labelling tools write: a file a format, a row of `FORMATS` each."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...errors import InputError, first_few, nearest
 from ..description import Collection
 from ..folder import Folder
 from . import coco, cvat, label_maps, label_studio, labelme, masks, objects, voc, yolo
+
+
+def in_files(suffix: str, is_ours: Callable[[Any], bool]) -> Callable[[Folder], bool]:
+    """Return what recognises a format by the content of the first files that end in a suffix."""
+    return lambda folder: any(is_ours(folder.content(file)) for file in folder.of(suffix)[:5])
 
 
 class Format(NamedTuple):
@@ -27,11 +32,11 @@ class Format(NamedTuple):
 
 FORMATS = {  # what comes first wins where tools leave several: a COCO file beside the label maps that were drawn from it
     "coco": Format("COCO JSON", coco.recognise, coco.read),
-    "label-studio": Format("Label Studio JSON", label_studio.recognise, label_studio.read),
-    "cvat": Format("CVAT for images XML", cvat.recognise, cvat.read),
+    "label-studio": Format("Label Studio JSON", in_files(".json", label_studio.is_ours), label_studio.read),
+    "cvat": Format("CVAT for images XML", in_files(".xml", cvat.is_ours), cvat.read),
     "yolo": Format("YOLO text", yolo.recognise, yolo.read),
-    "voc": Format("Pascal VOC XML", voc.recognise, voc.read),
-    "labelme": Format("LabelMe JSON", labelme.recognise, labelme.read),
+    "voc": Format("Pascal VOC XML", in_files(".xml", voc.is_ours), voc.read),
+    "labelme": Format("LabelMe JSON", in_files(".json", labelme.is_ours), labelme.read),
     "masks": Format("one mask an object", masks.recognise, masks.read),
     "maps": Format("label maps", label_maps.recognise, label_maps.read, maps=True),
     "objects": Format("maps of classes and objects", objects.recognise, objects.read_objects),

@@ -12,14 +12,10 @@ from .shapes import ellipse, from_corners, from_polygons, turned
 NO_AREA_KINDS = ("points", "polyline", "tag", "skeleton", "cuboid")
 
 
-def recognise(folder: Folder) -> bool:
-    return any(_is_ours(folder.content(file)) for file in folder.of(".xml")[:5])
-
-
 def read(folder: Folder) -> Collection:
     gathering = Gathering(folder)
     names: dict[str, None] = {}
-    for file, root in gathering.files(".xml", _is_ours, "XML files that are not CVAT's"):
+    for file, root in gathering.files(".xml", is_ours, "XML files that are not CVAT's"):
         names |= dict.fromkeys(name for label in root.iter("label") if (name := label.findtext("name")))
         for track in root.iter("track"):
             gathering.note("tracks of a video: export the task as CVAT for images", f"{file} ({track.get('label')})")
@@ -35,7 +31,7 @@ def read(folder: Folder) -> Collection:
     return collection
 
 
-def _is_ours(root: Element | None) -> bool:
+def is_ours(root: Element | None) -> bool:
     return root is not None and root.tag == "annotations" and (root.find("image") is not None or root.find("track") is not None)
 
 

@@ -19,13 +19,9 @@ from .shapes import ellipse, from_polygons, turned
 SEVERAL = "tasks with several annotations, of which the first is read"
 
 
-def recognise(folder: Folder) -> bool:
-    return any(_is_ours(folder.content(file)) for file in folder.of(".json")[:5])
-
-
 def read(folder: Folder) -> Collection:
     gathering = Gathering(folder)
-    for file, content in gathering.files(".json", _is_ours, "JSON files that are not Label Studio's"):
+    for file, content in gathering.files(".json", is_ours, "JSON files that are not Label Studio's"):
         for task in content:
             named = _image_of(task) if isinstance(task, dict) else None
             if named is None:
@@ -37,7 +33,7 @@ def read(folder: Folder) -> Collection:
     return gathering.finish()
 
 
-def _is_ours(content: Any) -> bool:
+def is_ours(content: Any) -> bool:
     if not isinstance(content, list) or not content or not isinstance(content[0], dict):
         return False
     first = content[0]

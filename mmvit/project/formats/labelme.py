@@ -18,13 +18,9 @@ from .shapes import ellipse, from_corners, from_polygons
 NO_AREA_KINDS = ("point", "points", "line", "linestrip")
 
 
-def recognise(folder: Folder) -> bool:
-    return any(_is_ours(folder.content(file)) for file in folder.of(".json")[:5])
-
-
 def read(folder: Folder) -> Collection:
     gathering = Gathering(folder)
-    files = dict(gathering.files(".json", _is_ours, "JSON files that are not LabelMe's"))
+    files = dict(gathering.files(".json", is_ours, "JSON files that are not LabelMe's"))
     paths = {file: str(content["imagePath"] or file.stem) for file, content in files.items()}
     for file, named in gathering.named(paths).items():
         content = files[file]
@@ -35,7 +31,7 @@ def read(folder: Folder) -> Collection:
     return gathering.finish()
 
 
-def _is_ours(content: Any) -> bool:
+def is_ours(content: Any) -> bool:
     return isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
 
 

@@ -12,14 +12,10 @@ from ..gather import Gathering
 from .shapes import from_corners, from_polygons
 
 
-def recognise(folder: Folder) -> bool:
-    return any(_is_ours(folder.content(file)) for file in folder.of(".xml")[:5])
-
-
 def read(folder: Folder) -> Collection:
     lists = listed_splits(folder, "Main")
     gathering = Gathering(folder)
-    files = dict(gathering.files(".xml", _is_ours, "XML files that are not Pascal VOC"))
+    files = dict(gathering.files(".xml", is_ours, "XML files that are not Pascal VOC"))
     for file, named in gathering.named({file: _said(root) for file, root in files.items()}).items():
         root = files[file]
         said = (root.findtext("size/width"), root.findtext("size/height"))
@@ -33,7 +29,7 @@ def read(folder: Folder) -> Collection:
     return collection
 
 
-def _is_ours(root: Element | None) -> bool:
+def is_ours(root: Element | None) -> bool:
     return root is not None and root.tag == "annotation" and root.find("filename") is not None
 
 
