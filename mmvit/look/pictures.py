@@ -94,9 +94,7 @@ def error_picture(image: np.ndarray, truth: np.ndarray, found: np.ndarray) -> np
 
 def figure_of(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, np.ndarray]:
     """Return a figure of matplotlib of a width and height in inches, and its axes (rows, columns)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws to files, with or without a display
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # not by pyplot, which asks for a display
 
     figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False)

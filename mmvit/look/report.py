@@ -29,6 +29,7 @@ from ..predict.drawing import colour_of, drawable, require_drawing
 from ..predict.fonts import font_file
 from ..predict.results import Detections
 from ..registry import HOOKS
+from .charts import BLUE, QUIET
 from .pictures import LEGEND, SIDE, error_picture, figure_of, fitted, judged_pictures
 
 CURVES, PREDICTIONS = "curves.png", "predictions.png"
@@ -38,7 +39,6 @@ LEAST_SCORE = 0.3  # lowest score of a drawn prediction
 MOST_OVERLAP = 0.5  # largest IoU of two drawn predictions
 METRICS = ("coco/bbox_mAP", "coco/segm_mAP", "mIoU", "mAcc", "aAcc")  # where no metric chooses the best checkpoint
 SHEET, DPI = 17.0, 100  # width of a sheet of pictures in inches, pixels of an inch
-BLUE, QUIET = "#1763b6", "#7d8894"
 
 
 @HOOKS.register_module()
