@@ -122,27 +122,21 @@ def _allow() -> None:
 
 def _make_safe() -> None:
     import mmengine.runner.checkpoint as loaders
+    import torch
 
     from .versions import SIZED
 
     loaders.load_url = _load_url
     if not SIZED:
-        loaders.torch = _SafeTorch("torch")
-    if hasattr(loaders, "_safe_torch_load"):
-        loaders._safe_torch_load = _load_for_forks
+        loaders.torch = ModuleType("torch")
+        vars(loaders.torch).update(vars(torch), load=_load)
+    if hasattr(loaders, "_safe_torch_load"):  # of the forks, which falls back to unsafe loading
+        loaders._safe_torch_load = _load
 
 
-class _SafeTorch(ModuleType):
-    """torch, as mmengine's loaders see it: `load` is safe."""
-
-    def __getattr__(self, name: str) -> Any:
-        import torch
-
-        return getattr(torch, name)
-
-    @staticmethod
-    def load(file: Any, map_location: Any = None) -> Any:
-        return safe_load(file, map_location)
+def _load(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
+    """Load safely, whatever the options say."""
+    return safe_load(file, map_location)
 
 
 def _load_url(url: str, model_dir: str | None = None, map_location: Any = None, **options: Any) -> Any:
@@ -159,9 +153,4 @@ def _load_url(url: str, model_dir: str | None = None, map_location: Any = None, 
         file.parent.mkdir(parents=True, exist_ok=True)
         expected = re.search(r"-([a-f0-9]*)\.", name) if options.get("check_hash") else None
         torch.hub.download_url_to_file(url, str(file), expected and expected[1], options.get("progress", True))
-    return safe_load(file, map_location)
-
-
-def _load_for_forks(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
-    """Replace the forks' loader, which falls back to unsafe loading; load safely, whatever the options say."""
     return safe_load(file, map_location)
