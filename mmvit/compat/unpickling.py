@@ -11,7 +11,7 @@ import tarfile
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -29,10 +29,11 @@ LATER: dict[str, Any] = {
     "torch.device": torch.device,
     **{str(dtype): dtype for dtype in (torch.bfloat16, torch.bool, torch.uint8)},
 }
-# Those of protocol 2, which torch writes, without the ones that import or call.
+# Those of protocol 2, which torch writes. What the last line's import, call or change, `Unpickler` checks.
 OPCODES = """
 MARK STOP POP NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINSTRING EMPTY_TUPLE TUPLE TUPLE1
 TUPLE2 TUPLE3 EMPTY_LIST EMPTY_DICT EMPTY_SET BINGET LONG_BINGET BINPUT LONG_BINPUT PROTO
+GLOBAL REDUCE NEWOBJ BUILD APPEND APPENDS SETITEM SETITEMS BINPERSID
 """
 
 
@@ -82,10 +83,6 @@ _Python: Any = pickle._Unpickler  # type: ignore[attr-defined]  # its unpickler 
 class Unpickler(_Python):
     """Python's unpickler, which imports, calls and changes nothing that was not allowed."""
 
-    dispatch: dict[int, Callable[..., None]] = _Dispatch(
-        {getattr(pickle, name)[0]: _Python.dispatch[getattr(pickle, name)[0]] for name in OPCODES.split()}
-    )
-
     def find_class(self, module: str, name: str) -> Any:
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))  # protocol 2 has Python 2's
         found = allowed().get(f"{module}.{name}")
@@ -131,19 +128,9 @@ class Unpickler(_Python):
         _require_size(self.stack[-1])
         super().load_binpersid()
 
-    dispatch.update(
-        {
-            pickle.GLOBAL[0]: _Python.load_global,
-            pickle.REDUCE[0]: load_reduce,
-            pickle.NEWOBJ[0]: load_newobj,
-            pickle.BUILD[0]: load_build,
-            pickle.APPEND[0]: load_append,
-            pickle.APPENDS[0]: load_appends,
-            pickle.SETITEM[0]: load_setitem,
-            pickle.SETITEMS[0]: load_setitems,
-            pickle.BINPERSID[0]: load_binpersid,
-        }
-    )
+
+CODES = [getattr(pickle, name)[0] for name in OPCODES.split()]
+Unpickler.dispatch = _Dispatch({code: getattr(Unpickler, _Python.dispatch[code].__name__) for code in CODES})
 
 
 class _Sized(torch._weights_only_unpickler.Unpickler):
