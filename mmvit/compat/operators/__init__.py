@@ -127,19 +127,11 @@ class _Loader(Loader):
             functions = importlib.import_module(f"{__name__}.{file}")
             for name in names:
                 setattr(module, name, getattr(functions, name))
-        vars(module).update(get_compiler_version=_compiler_version, get_compiling_cuda_version=_compiling_cuda_version)
+        import torchvision
 
-
-def _compiler_version() -> str:
-    """Return what mmcv's environment report prints as its compiler."""
-    import torchvision
-
-    return f"not compiled: mmvit's stand-in on torchvision {torchvision.__version__}"
-
-
-def _compiling_cuda_version() -> str:
-    """Return mmcv's word for a build without CUDA."""
-    return "not available"
+        compiler = f"not compiled: mmvit's stand-in on torchvision {torchvision.__version__}"  # for mmcv's environment report
+        cuda = "not available"  # mmcv's word for a build without CUDA
+        vars(module).update(get_compiler_version=lambda: compiler, get_compiling_cuda_version=lambda: cuda)
 
 
 def _not_supplied(name: str) -> Callable:
