@@ -64,7 +64,7 @@ def open_session(file: str | Path, device: str = "auto", precision: str | None =
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     try:
-        run, text, computes_in = SESSIONS[file.suffix.lower()](file, device, precision, streams)
+        return SESSIONS[file.suffix.lower()](file, device, precision, streams)
     except InputError:
         raise
     except Exception as error:
@@ -72,17 +72,16 @@ def open_session(file: str | Path, device: str = "auto", precision: str | None =
         reason = next(iter(lines), "").rstrip(" .:!")
         weights = f". Its weights are {file.stem}.bin beside it: get both again" * (file.suffix.lower() == ".xml")
         raise InputError(f"{file} cannot be opened: {type(error).__name__}: {reason}{weights}") from error
-    if text is None:
-        raise InputError(f"{file} has no metadata of mmvit; expected a file that `mmvit export` wrote")
-    return Session(run, metadata_of(file, text), computes_in)
 
 
-def metadata_of(file: Path, text: str) -> dict[str, Any]:
+def metadata_of(file: Path, text: str | None) -> dict[str, Any]:
     """Return what a file tells about itself.
 
     Raises:
-        InputError: no JSON, a kind of model that is not known, or an entry is missing.
+        InputError: it tells nothing, no JSON, a kind of model that is not known, or an entry is missing.
     """
+    if not text:
+        raise InputError(f"{file} has no metadata of mmvit; expected a file that `mmvit export` wrote")
     try:
         metadata = json.loads(text)
     except ValueError as error:
@@ -100,19 +99,13 @@ def processes() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
 
-def own_precision(text: str | None) -> str:
-    """Return the precision that a file was exported in, from its metadata."""
-    content = json.loads(text) if text else {}
-    return str(content.get("precision", "float32")) if isinstance(content, dict) else "float32"
-
-
-def require_own(precision: str | None, text: str | None, runtime: str) -> str:
+def require_own(precision: str | None, metadata: dict[str, Any], runtime: str) -> str:
     """Return the precision of a file that computes in no other.
 
     Raises:
         InputError: another one is asked for.
     """
-    own = own_precision(text)
+    own = str(metadata.get("precision", "float32"))
     if precision not in (None, "auto", own):
         raise InputError(
             f"precision {precision}: {runtime} computes in the precision of the file, {own}; leave it out, or export with --to "
@@ -121,7 +114,7 @@ def require_own(precision: str | None, text: str | None, runtime: str) -> str:
     return own
 
 
-def open_onnx(file: Path, device: str, precision: str | None, streams: int) -> tuple[Run, str | None, str]:
+def open_onnx(file: Path, device: str, precision: str | None, streams: int) -> Session:
     runtime = needed("onnxruntime", "export")
     available = runtime.get_available_providers()
     wanted = dict(auto=available, cpu=["CPUExecutionProvider"], cuda=["CUDAExecutionProvider", "CPUExecutionProvider"])
@@ -134,7 +127,7 @@ def open_onnx(file: Path, device: str, precision: str | None, streams: int) -> t
     if (shares := streams * processes()) > 1:
         options.intra_op_num_threads = max(cores() // shares, 1)
     session = runtime.InferenceSession(str(file), options, providers=wanted[device])
-    text = session.get_modelmeta().custom_metadata_map.get(FIELD)
+    metadata = metadata_of(file, session.get_modelmeta().custom_metadata_map.get(FIELD))
 
     def run(feed: dict[str, np.ndarray]) -> list[np.ndarray]:
         try:
@@ -142,20 +135,20 @@ def open_onnx(file: Path, device: str, precision: str | None, streams: int) -> t
         except Exception as error:  # of classes of its own; the other runtimes raise RuntimeError
             raise RuntimeError(str(error)) from error
 
-    return run, text, require_own(precision, text, "onnxruntime")
+    return Session(run, metadata, require_own(precision, metadata, "onnxruntime"))
 
 
-def open_openvino(file: Path, device: str, precision: str | None, streams: int) -> tuple[Run, str | None, str]:
+def open_openvino(file: Path, device: str, precision: str | None, streams: int) -> Session:
     if device not in ("auto", "cpu"):
         raise InputError(f"device {device}: an OpenVINO file runs on the CPU here; leave the device out")
     needed("openvino", "openvino")
     core = inference_core()
     model = core.read_model(str(file))
-    text = model.get_rt_info([FIELD]).astype(str) if model.has_rt_info([FIELD]) else None
+    metadata = metadata_of(file, model.get_rt_info([FIELD]).astype(str) if model.has_rt_info([FIELD]) else None)
     weights = file.with_suffix(".bin")
     if model.has_rt_info([WEIGHTS]) and model.get_rt_info([WEIGHTS]).astype(str) != sha256_of(weights):
         raise InputError(f"{file}: {weights.name} beside it has other weights than were written with it. Get both again")
-    wanted = precision or ("float32" if own_precision(text) == "float32" else "auto")
+    wanted = precision or ("float32" if metadata.get("precision", "float32") == "float32" else "auto")
     settings: dict[str, Any] = {} if wanted == "auto" else dict(INFERENCE_PRECISION_HINT=SHORT[wanted])
     if streams > 1:
         settings |= dict(PERFORMANCE_HINT="THROUGHPUT", NUM_STREAMS=streams)
@@ -173,10 +166,10 @@ def open_openvino(file: Path, device: str, precision: str | None, streams: int) 
             of_thread.request = compiled.create_infer_request()
         return [np.array(found) for found in of_thread.request.infer(feed).to_tuple()]
 
-    return run, text, computes_in
+    return Session(run, metadata, computes_in)
 
 
-def open_pt2(file: Path, device: str, precision: str | None, streams: int) -> tuple[Run, str | None, str]:
+def open_pt2(file: Path, device: str, precision: str | None, streams: int) -> Session:
     """Open torch's exported program, after checking it, because torch's reader would run code from the file."""
     torch = needed("torch", "openmmlab")
     needed("torchvision", "openmmlab")  # registers NMS and RoIAlign
@@ -190,8 +183,8 @@ def open_pt2(file: Path, device: str, precision: str | None, streams: int) -> tu
     require_harmless(file)
     extra = {FIELD: ""}
     program = torch.export.load(file, extra_files=extra).module(check_guards=False)
-    names = json.loads(extra[FIELD])["inputs"] if extra[FIELD] else []
-    return by_name(program, names), extra[FIELD] or None, require_own(precision, extra[FIELD], "a .pt2 file")
+    metadata = metadata_of(file, extra[FIELD])
+    return Session(by_name(program, metadata["inputs"]), metadata, require_own(precision, metadata, "a .pt2 file"))
 
 
 def by_name(program: Callable[..., Any], names: Sequence[str]) -> Run:
