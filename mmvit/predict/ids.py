@@ -22,6 +22,7 @@ class Ids:
         classes = predictor.classes
         self.highest = 0  # of the file
         self.owners: dict[Any, list[Path]] = defaultdict(list)
+        self.fitting: dict[str, list[tuple[str, Any]]] = {}  # entries of each file of a run
         self.images: dict[str, list[tuple[str, Any]]] | None = None  # paths and ids by the last part of the path
         numbers: Sequence[int] = predictor.loaded.category_ids or range(1, len(classes) + 1)
         if ann is not None:
@@ -50,29 +51,27 @@ class Ids:
 
     def claim(self, files: Iterable[Path]) -> int:
         """Note which files of a run fit each entry: by folder, or else by name alone. Return how many the latter are."""
-        loose = []
-        for file in files:
-            fitting = self._fitting(str(file))
-            loose += [file] * (not fitting)
+        by_folder = {file: self._in_folder(file) for file in files}
+        taken = {number for fitting in by_folder.values() for _, number in fitting}
+        loose = {file: self._named(file) for file, fitting in by_folder.items() if not fitting}
+        alone = {file: named for file, named in loose.items() if len(named) == 1 and named[0][1] not in taken}
+        for file, fitting in (by_folder | alone).items():
+            self.fitting[str(file)] = fitting
             for _, number in fitting:
                 self.owners[number].append(file)
-        alone = [(file, named[0][1]) for file in loose if len(named := self._named(file)) == 1]
-        alone = [(file, number) for file, number in alone if number not in self.owners]
-        for file, number in alone:
-            self.owners[number].append(file)
         return len(alone)
 
     def of(self, source: str) -> Any:
-        """Return the id of an image.
+        """Return the id of an image, one of the files that `claim` was given.
 
         Raises:
             InputError: the file has no image of that name, or several, or its entry fits another image, too.
         """
         if self.images is None:
             return self.new()
-        named = self._named(Path(source))
-        fitting = self._fitting(source) or [entry for entry in named if Path(source) in self.owners[entry[1]]]
+        fitting = self.fitting.get(source, [])
         if len(fitting) != 1:
+            named = self._named(Path(source))
             known = f"; {first_few([entry for entry, _ in named])} is in another folder" if named and not fitting else ""
             raise InputError(f"--ann {self.file} has {len(fitting) or 'no'} images of that name{known}. Its id is not known")
         ((entry, number),) = fitting
@@ -83,10 +82,10 @@ class Ids:
     def _named(self, file: Path) -> list[tuple[str, Any]]:
         return (self.images or {}).get(file.name, [])
 
-    def _fitting(self, source: str) -> list[tuple[str, Any]]:
+    def _in_folder(self, file: Path) -> list[tuple[str, Any]]:
         """Return the entries whose path ends that of an image, those with the most folders alone."""
-        path = Path(os.path.abspath(source)).as_posix()
-        found = [entry for entry in self._named(Path(source)) if path.endswith(f"/{entry[0].lstrip('/')}")]
+        path = Path(os.path.abspath(file)).as_posix()
+        found = [entry for entry in self._named(file) if path.endswith(f"/{entry[0].lstrip('/')}")]
         longest = max((len(entry) for entry, _ in found), default=0)
         return [(entry, number) for entry, number in found if len(entry) == longest]
 
