@@ -36,6 +36,8 @@ from ..layers.parts import Grid, Taps, check_strides, drop_path_rates, init_conv
 from ..layers.transformer import TransformerBlock
 from ..pyramid import LAST, STRIDES, Layer, Pyramid, PyramidOptions
 from ..registry import MODELS
+from ..weights.layouts import authors
+from ..weights.layouts.rules import renamer
 from ..weights.released import Record, Released
 from .t2t_designs import CheapOperation, GhostAttention, GhostMlp, SqueezeExcitedAttention, Transition
 from .t2t_tokens import FEATURES, STRIDE, TOKEN_DIM, ClassAndPosition, Performer, sinusoids, token_module
@@ -129,12 +131,6 @@ RELEASED = {  # names and accuracies: the authors' README, section 2
 }
 
 
-def our_name(released: str) -> str:
-    if released in ("cls_token", "pos_embed"):
-        return f"embedding.{released}"
-    return f"taps.{LAST}.{released}" if released.startswith("norm.") else released
-
-
 @MODELS.register_module()
 class T2TViT(Pyramid):
     """T2T-ViT as a pyramid.
@@ -168,7 +164,7 @@ class T2TViT(Pyramid):
         archs=ARCHS,
         released=RELEASED,
         small="14",
-        our_name=our_name,
+        our_name=renamer(authors.T2T),
         input_tensors=(
             "tokens_to_token.attention1.norm1.weight",
             "tokens_to_token.attention1.norm1.bias",

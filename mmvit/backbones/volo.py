@@ -40,6 +40,8 @@ from ..layers.parts import (
 from ..layers.transformer import TransformerBlock
 from ..pyramid import LAST, STRIDES, Layer, Pyramid, PyramidOptions, StageBase
 from ..registry import MODELS
+from ..weights.layouts import authors
+from ..weights.layouts.rules import renamer
 from ..weights.released import Record, Released
 from .volo_class import ClassBlock
 from .volo_outlook import STRIDE as OUTLOOK_STRIDE
@@ -161,21 +163,6 @@ RELEASED = {  # names and accuracies: the authors' README, section 2
 }
 
 
-def our_name(released: str) -> str:
-    """Return our name: `network.0` is stage 0, `network.1` stage 1's downsampling, `network.{2,3,4}` are stages 1 to 3."""
-    first, _, rest = released.partition(".")
-    if first == "pos_embed":
-        return "stages.1.downsample.pos_embed"
-    if first == "norm":
-        return f"taps.{LAST}.norm.{rest}"
-    if first != "network":
-        return released
-    number, _, rest = rest.partition(".")
-    if number == "1":
-        return f"stages.1.downsample.{rest}"
-    return f"stages.{max(int(number) - 1, 0)}.blocks.{rest}"
-
-
 @MODELS.register_module()
 class VOLO(Pyramid):
     """VOLO as a pyramid.
@@ -207,7 +194,7 @@ class VOLO(Pyramid):
         archs=ARCHS,
         released=RELEASED,
         small="d1",
-        our_name=our_name,
+        our_name=renamer(authors.VOLO),
         input_tensors=("patch_embed.conv.0.weight",),
         classifier=("cls_token", "post_network", "head", "aux_head"),
         table_mode="bicubic",

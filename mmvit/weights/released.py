@@ -3,12 +3,17 @@
 A backbone holds its record, and is registered here when its class is created (`Pyramid.__init_subclass__`).
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .layouts.authors import STAGES
+from .layouts.rules import renamer
+
 SCHEME = "mmvit://"
+stage_name = renamer(
+    STAGES
+)  # where authors number the stages: block3.0.mlp.dwconv.dwconv.weight, stages.2.blocks.0.mlp.dwconv.weight
 
 
 @dataclass(frozen=True)
@@ -53,19 +58,6 @@ class WholeModelFile:
     folder: str | None = None
     copies: tuple[str, ...] = ()
     remark: str = ""
-
-
-def stage_name(released: str) -> str:
-    """Return our name of a tensor of the authors' that numbers its stages; our own names are returned unchanged.
-
-    `block3.0.mlp.dwconv.dwconv.weight` becomes `stages.2.blocks.0.mlp.dwconv.weight`.
-    """
-    found = re.match(r"(patch_embed|pos_embed|block|norm)([1-4])(?![^.])(.*)", released)
-    if not found:
-        return released
-    part, stage, rest = found.groups()
-    name = f"stages.{int(stage) - 1}.{'blocks' if part == 'block' else part}{rest}"
-    return name.replace(".dwconv.dwconv.", ".dwconv.")
 
 
 @dataclass(frozen=True, kw_only=True)

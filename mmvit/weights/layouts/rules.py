@@ -5,9 +5,9 @@ braces stands for a number, `{b+1}` for a number that counts from 1 instead of 0
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from math import isqrt
 
 import torch
@@ -106,6 +106,20 @@ def _recut(values: list[Tensor], shares: Mapping[str, int]) -> list[Tensor]:
 def _without_class_row(table: Tensor) -> Tensor:
     rows = table.shape[1]
     return table[:, 1:] if table.ndim == 3 and isqrt(rows) ** 2 != rows and isqrt(rows - 1) ** 2 == rows - 1 else table
+
+
+def renamer(rules: Iterable[Rule]) -> Callable[[str], str]:
+    """Return what gives our name for theirs, by the first rule that matches, each of one template; other names stay."""
+    pairs = [(theirs, ours) for rule in rules for theirs, ours in zip(*rule.templates, strict=True)]
+
+    @cache
+    def our_name(name: str) -> str:
+        for theirs, ours in pairs:
+            if (fields := theirs.read(name)) is not None:
+                return ours.write(fields)
+        return name
+
+    return our_name
 
 
 @dataclass(frozen=True)
