@@ -11,9 +11,7 @@ from .layouts.authors import STAGES
 from .layouts.rules import renamer
 
 SCHEME = "mmvit://"
-stage_name = renamer(
-    STAGES
-)  # where authors number the stages: block3.0.mlp.dwconv.dwconv.weight, stages.2.blocks.0.mlp.dwconv.weight
+stage_name = renamer(STAGES)  # where authors number the stages: block3.0.norm1.weight becomes stages.2.blocks.0.norm1.weight
 
 
 @dataclass(frozen=True)

@@ -208,12 +208,12 @@ def _decide(contents: Contents, target: Target, equal: list[Taken]) -> Taken:
             f"{contents.source} holds different weights of this network under {prefixes}; "
             f"choose one, such as {target.how_to_choose(contents.source, first.choice.prefix)}"
         )
-    left = [taken.choice.prefix for taken in equal if taken not in candidates]
-    if not left:
+    raw = [taken.choice.prefix for taken in equal if taken not in candidates]
+    if not raw:
         return first
-    kind = "averaged weights" if averaged else "weights"
-    others = target.how_to_choose(contents.source, left[0])
-    return replace(first, remarks=(f"took the {kind} under {first.choice.prefix!r}; the others are there with {others}",))
+    others = target.how_to_choose(contents.source, raw[0])
+    told = f"took the averaged weights under {first.choice.prefix!r}; the others are there with {others}"
+    return replace(first, remarks=(told,))
 
 
 def _same(one: Taken, other: Taken) -> bool:
