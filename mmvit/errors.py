@@ -21,6 +21,11 @@ def message_of(error: InputError) -> str:
     return str(error).rpartition(f"{type(error).__name__}: ")[2].strip()
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error of others says; empty if it says nothing."""
+    return next(iter(str(error).strip().splitlines()), "")
+
+
 def nearest(name: str, names: Iterable[str], most: int = 3, cutoff: float = 0.4, otherwise: str | None = None) -> str:
     """Return a hint for an unknown name: the names most like it, or `otherwise`, by default all names, if none is like it."""
     known = list(names)

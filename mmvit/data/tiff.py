@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 
 MOST = 32  # bands
 SUFFIXES = (".tif", ".tiff")
@@ -56,7 +56,7 @@ class Bands:
             return "no such file"
         if "imagecodecs" in str(error):
             return f"{error}: pip install 'mmvit[bands]'"
-        return f"it cannot be decoded ({type(error).__name__}: {(str(error).splitlines() or [''])[0]})"
+        return f"it cannot be decoded ({type(error).__name__}: {first_line(error)})"
 
     def __enter__(self) -> "Bands":
         return self

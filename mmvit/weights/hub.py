@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import CheckpointError, first_few
+from ..errors import CheckpointError, first_few, first_line
 
 SCHEME = "hf://"
 FORM = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:/(?P<file>[^@\\]+))?(?:@(?P<revision>[\w./-]+))?")
@@ -83,8 +83,8 @@ def download(address: str) -> Path:
         raise
     except Exception as error:  # several libraries raise their own
         raise CheckpointError(
-            f"{address} could not be downloaded ({_first_line(error)}). Set HF_ENDPOINT for another host, or HF_TOKEN for a "
-            "private repository; or download the file elsewhere and name its path"
+            f"{address} could not be downloaded ({type(error).__name__}: {first_line(error)}). Set HF_ENDPOINT for another "
+            "host, or HF_TOKEN for a private repository; or download the file elsewhere and name its path"
         ) from error
 
 
@@ -93,11 +93,6 @@ def web_address(address: str) -> str:
     place = parse(address)
     host = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
     return f"{host}/{place.repo}" + (f"/resolve/{place.revision or 'main'}/{place.file}" if place.file else "")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"
 
 
 def _only_file(place: Place, endpoint: str | None) -> str:
@@ -130,6 +125,6 @@ def upload(folder: Path, repo: str, names: Sequence[str]) -> None:
         api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=list(names), commit_message="Published with mmvit")
     except Exception as error:  # several libraries raise their own
         raise CheckpointError(
-            f"--hub {repo}: not uploaded ({_first_line(error)}). Log in with `hf auth login`, or set HF_TOKEN to a token that "
-            f"may write there. The files are in {folder}"
+            f"--hub {repo}: not uploaded ({type(error).__name__}: {first_line(error)}). Log in with `hf auth login`, or set "
+            f"HF_TOKEN to a token that may write there. The files are in {folder}"
         ) from error

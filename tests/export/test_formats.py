@@ -21,6 +21,7 @@ from mmvit.config.files import open_config
 from mmvit.config.parts import build
 from mmvit.data.images import LoadImage
 from mmvit.errors import InputError
+from mmvit.export import formats
 from mmvit.export.models import from_config, program_of, scale_rule
 from mmvit.export.preprocessing import Preprocessing
 from mmvit.export.verify import pictures, require_nothing, trained
@@ -210,6 +211,18 @@ def test_a_program_that_takes_objects_for_granted_is_refused() -> None:
     with pytest.raises(InputError, match="1 detections have a score above 1"):
         require_nothing(stub, lambda feed: [np.zeros((1, 4))], image)
     require_nothing(stub, lambda feed: [np.zeros((0, 4))], image)
+
+
+def test_an_error_without_words_is_named_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a bare assertion inside of torch's exporter."""
+    stub: Any = SimpleNamespace(kind="detector", model=None, program=None)
+
+    def asserting(*arguments: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(formats, "exported", asserting)
+    with pytest.raises(InputError, match=r"NoneType cannot be exported, .*: AssertionError: "):
+        formats.trace(stub, None)
 
 
 @pytest.mark.parametrize(
