@@ -1,6 +1,8 @@
 """Writing of files that are complete or do not exist."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -9,12 +11,19 @@ def opencv_takes(path: Path) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in str(path))
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file completely or not at all: beside its place, then renamed. Folders are made."""
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield the name under which a file is written: beside its place, then renamed, or removed. Folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(content)  # by Python, which says when a disk is full
+        yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file completely or not at all."""
+    with whole(path) as partial:
+        partial.write_bytes(content)  # by Python, which says when a disk is full

@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 import cv2
 import numpy as np
 
-from ..data.files import write_whole
+from ..data.files import whole, write_whole
 from ..errors import InputError
 from .results import Detections, run_lengths
 from .sessions import needed
@@ -114,14 +114,9 @@ def outlines(mask: np.ndarray | None) -> list[np.ndarray]:
 
 def write_csv(found: Iterable[Picture], names: list[str], out: Path) -> None:
     """Write `predictions.csv`, a row for each object: its box, the number and name of its class, its score, its image."""
-    partial = out / ".predictions.csv.partial"
-    try:
-        with needed(*LIBRARY).CSVSink(str(partial)) as sink:
-            for _, objects in found:
-                sink.append(objects.to_supervision(), dict(file_name=objects.source))
-        partial.replace(out / "predictions.csv")
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(out / "predictions.csv") as partial, needed(*LIBRARY).CSVSink(str(partial)) as sink:
+        for _, objects in found:
+            sink.append(objects.to_supervision(), dict(file_name=objects.source))
 
 
 def write_cvat(found: Iterable[Picture], names: list[str], out: Path) -> None:

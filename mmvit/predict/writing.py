@@ -12,7 +12,7 @@ import numpy as np
 
 from ..compat.python import sha256_of
 from ..compat.systems import file_name, lock
-from ..data.files import write_whole
+from ..data.files import whole, write_whole
 from ..data.tiff import georeference, label_file
 from ..errors import InputError, first_few
 from .results import LabelMap, Result
@@ -131,18 +131,13 @@ class Journal:
     def join(self, categories: list[dict[str, Any]], keep: bool = False) -> None:
         """Write the one file of all results; `keep` leaves the journal, for a run that goes on later."""
         self.file.close()
-        partial = self.target.with_name(f".{self.target.name}.partial")
         numbers = count(1)
         images = (line["image"] for line in lines_of(self.path) if "image" in line)
         entries = (dict(entry, id=next(numbers)) for line in lines_of(self.path) for entry in line.get("annotations", ()))
-        try:
-            with partial.open("w", encoding="utf-8") as file:
-                _list(file.write, '{"annotations": ', entries)
-                _list(file.write, ',\n"images": ', images)
-                file.write(f',\n"categories": {json.dumps(categories)}}}\n')
-            partial.replace(self.target)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole(self.target) as partial, partial.open("w", encoding="utf-8") as file:
+            _list(file.write, '{"annotations": ', entries)
+            _list(file.write, ',\n"images": ', images)
+            file.write(f',\n"categories": {json.dumps(categories)}}}\n')
         if not keep:
             self.path.unlink()
         self.close()
