@@ -157,7 +157,6 @@ def _name_values(folder: Folder, collection: Collection) -> None:
     colours = _listed_colours(folder)
     found = [_counts(folder, picture.maps[0]) for picture in collection.pictures]
     coloured = {value for counts in found for value in counts if isinstance(value, tuple)}
-    values = sorted({value for counts in found for value in counts if isinstance(value, int)})
     if coloured:
         if colours is None:
             raise InputError(
@@ -169,18 +168,15 @@ def _name_values(folder: Folder, collection: Collection) -> None:
             for colour in sorted(value for value in counts if isinstance(value, tuple) and value not in colours.values()):
                 share = f"{counts[colour] / counts.total():.1%} of the pixels"
                 collection.aside["colours that the list does not have"].append(f"{picture.maps[0]} {colour}: {share}")
-        if values:  # maps that happen to be grey all over
-            found = [
-                Counter({value if isinstance(value, tuple) else (value,) * 3: count for value, count in counts.items()})
-                for counts in found
-            ]
     else:
-        _by_number(folder, collection, values)
+        _by_number(folder, collection, sorted({value for counts in found for value in counts}))
     if len(collection.classes) > MOST:
         raise InputError(
             f"{folder.root}: {len(collection.classes)} classes. Expected {MOST} at most, which a label map can have"
         )
     names = dict(zip(collection.values, collection.classes, strict=True))
+    if coloured:  # maps that happen to be grey all over have numbers
+        names |= {red: name for (red, green, blue), name in names.items() if red == green == blue}
     for picture, counts in zip(collection.pictures, found, strict=True):
         picture.pixels = Counter({names[value]: count for value, count in counts.items() if value in names})
 
