@@ -22,7 +22,7 @@ from ..compat.systems import fastest_device
 from ..compat.texts import plain_values, read_config, text_of
 from ..config.datasets import DatasetView, datasets_of
 from ..config.files import open_config
-from ..config.parts import is_ours
+from ..config.parts import entry_of, is_ours
 from ..config.sizes import other_sizes
 from ..config.unlabelled import without_annotations
 from ..data.bands import LoadBands
@@ -198,8 +198,7 @@ def ids_of_categories(noted: Mapping[str, Any], classes: tuple[str, ...], datase
 
 def dataset_meta(content: Any) -> dict[str, Any]:
     """Return what a checkpoint notes about its dataset, with keys in small letters and without arrays and tensors."""
-    meta = content.get("meta") if isinstance(content, Mapping) else None  # mmengine's files have it
-    noted = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
+    noted = entry_of(content, "meta.dataset_meta")  # mmengine's files have it
     return {str(key).lower(): _listed(value) for key, value in noted.items()} if isinstance(noted, Mapping) else {}
 
 
