@@ -1,12 +1,12 @@
 """Splits by picture: classes in proportion, and pictures that belong together in one split."""
 
-import hashlib
 import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ..compat.python import sha256_of
 from ..errors import InputError, counted, first_few
 from .description import Collection, Picture
 from .folder import Folder
@@ -20,7 +20,7 @@ def doubled(folder: Folder, files: Iterable[Path]) -> list[list[Path]]:
     by_content: dict[str, list[Path]] = defaultdict(list)
     for alike in by_size.values():
         for file in alike if len(alike) > 1 else ():
-            by_content[hashlib.sha256((folder.root / file).read_bytes()).hexdigest()].append(file)
+            by_content[sha256_of(folder.root / file)].append(file)
     return [same for same in by_content.values() if len(same) > 1]
 
 
