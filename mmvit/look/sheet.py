@@ -1,5 +1,6 @@
 """`mmvit look`: what a model sees in an image, on one contact sheet in print quality."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from .seeing import (
 CELL = 2.1  # inches
 DPI = 200
 VEIL = 0.55  # share of a heat map's colours over the image
+ATTENTION = "attention of the point"
 
 
 Point = tuple[float, float]  # x and y in pixels of an image
@@ -74,33 +76,30 @@ def sheet(predictor: Predictor, path: str, result: Result, point: Point | None, 
     asked = name is not None or has_activation(loaded)  # a class that is asked for by name ends in an error otherwise
     label = _label(result, (x, y), classes, name) if asked else None
     strides = backbone_of(loaded).out_strides
-    attended = attention(loaded, given, (x, y))
-    activations = [None] * len(strides) if label is None else class_activation(loaded, given, label)
-    fields = receptive_field(loaded, given, (x, y))
-    columns = ["principal components", "norm"] + ["attention of the point"] * bool(attended)
-    columns += [f"activation of {classes[label]}"] if label is not None else []
-    columns += ["receptive field"]
-    figure, cells = _cells(len(strides), 1 + len(columns), height / width)
+    levels, fields = maps(loaded, given), receptive_field(loaded, given, (x, y))
+    heats: dict[str, Sequence[np.ndarray | None]] = {"norm": [np.linalg.norm(level, axis=2) for level in levels]}
+    if attended := attention(loaded, given, (x, y)):
+        heats[ATTENTION] = [attended.get(stride) for stride in strides]
+    if label is not None:
+        heats[f"activation of {classes[label]}"] = class_activation(loaded, given, label)
+    heats["receptive field"] = [np.power(field, 0.25) for field in fields]  # a few of its pixels are far above the rest
+    figure, cells = _cells(len(strides), 2 + len(heats), height / width)
     cells[0, 0].imshow(pixels[..., ::-1])
     cells[0, 0].plot([x], [y], "+", color="red", markersize=8)
-    cells[0, 0].set_title("image and point", fontsize=8)
     cells[1, 0].imshow(drawn(pixels, result, loaded.palette)[..., ::-1])
-    cells[1, 0].set_title("prediction", fontsize=8)
-    for row, (level, stride) in enumerate(zip(maps(loaded, given), strides, strict=True)):
-        heats = [np.linalg.norm(level, axis=2)]
-        heats += [attended.get(stride)] if attended else []
-        heats += [activations[row]] if label is not None else []
-        heats += [np.power(fields[row], 0.25)]  # a few of its pixels are far above the rest
+    for row, (level, stride) in enumerate(zip(levels, strides, strict=True)):
         cells[row, 1].imshow(cv2.resize(colours(level), (width, height), interpolation=cv2.INTER_NEAREST))
-        for column, heat in enumerate(heats, 2):
-            if heat is not None:
-                cells[row, column].imshow(heated(pixels, heat)[..., ::-1])
         cells[row, 1].set_ylabel(f"stride {stride}", fontsize=8)
         side = half_side(fields[row], given.place((x, y)))
         cells[row, -1].set_xlabel(f"half within {side} px", fontsize=7, labelpad=2)
-        if attended and stride in attended:
-            cells[row, 3].plot([x], [y], "+", color="red", markersize=8)
-    for column, title in enumerate(columns, 1):
+    for column, (title, by_level) in enumerate(heats.items(), 2):
+        for row, heat in enumerate(by_level):
+            if heat is not None:
+                cells[row, column].imshow(heated(pixels, heat)[..., ::-1])
+                if title == ATTENTION:
+                    cells[row, column].plot([x], [y], "+", color="red", markersize=8)
+    cells[1, 0].set_title("prediction", fontsize=8)
+    for column, title in enumerate(("image and point", "principal components", *heats)):
         cells[0, column].set_title(title, fontsize=8)
     return figure
 
