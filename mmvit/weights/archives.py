@@ -44,16 +44,13 @@ def read_checkpoint(path: Path, source: str | Path | None = None) -> Any:
     """
     source = source or path
     try:
-        if path.name.endswith(INDEX):
+        if path.name.endswith((".safetensors", INDEX)):
             return _read_shards(path, source)
         if path.name.endswith(".index.json"):
             raise CheckpointError(
                 f"{source}: the index of several files, and only those that end in {INDEX} are read. Load its files in Python "
                 "yourself, and save their tensors in one"
             )
-        if path.suffix == ".safetensors":
-            _check_digest(path, source)
-            return _read_safetensors(path)
         _check_archive(path, source)
         return safe_load(path)
     except CheckpointError:
@@ -145,12 +142,12 @@ def shards(path: Path, source: str | Path) -> list[Path]:
 
 
 def _read_shards(path: Path, source: str | Path) -> dict[str, Any]:
-    """Return the tensors of all files that an index names."""
-    tensors: dict[str, Any] = {}
+    """Return the content of a safetensors file, or of all that an index names."""
+    content: dict[str, Any] = {}
     for file in shards(path, source):
         _check_digest(file, source)
-        tensors |= _read_safetensors(file)
-    return tensors
+        content |= _read_safetensors(file)
+    return content
 
 
 def require_real(tensors: Mapping[str, Tensor], path: Path, source: str | Path) -> None:
