@@ -125,28 +125,18 @@ def roi_align_backward(
 ) -> None:
     """Add to `grad_input` (B, C, H, W) the gradient of the samples' pixels, from `grad_output`, shaped like the output."""
     grad, boxes = wide(grad_output).contiguous(), wide(rois).to(wide(grad_output))
-    if pool_mode == 1 and grad.is_cuda and torch.are_deterministic_algorithms_enabled():
-        size = (aligned_height, aligned_width)
-        grad_input.add_(mean_gradient(grad, boxes, grad_input.shape, size, spatial_scale, sampling_ratio, aligned))
-        return
-    if pool_mode == 1:
-        added = torch.ops.torchvision._roi_align_backward(
-            grad,
-            boxes,
-            single(spatial_scale),
-            aligned_height,
-            aligned_width,
-            *grad_input.shape,
-            sampling_ratio,
-            aligned,
-        )
-        grad_input.add_(added)
-        return
-    y, x = wide(argmax_y).to(grad), wide(argmax_x).to(grad)
-    added = torch.zeros_like(grad_input, dtype=grad.dtype).flatten()
-    around = corners(y, x, _planes(boxes, grad_input.shape), *grad_input.shape[2:])
-    _add_to_planes(added, around, torch.where(y == -1, 0, grad))
-    grad_input.add_(added.view_as(grad_input))
+    shape, size = grad_input.shape, (aligned_height, aligned_width)
+    if pool_mode != 1:
+        y, x = wide(argmax_y).to(grad), wide(argmax_x).to(grad)
+        added = torch.zeros_like(grad_input, dtype=grad.dtype).flatten()
+        _add_to_planes(added, corners(y, x, _planes(boxes, shape), *shape[2:]), torch.where(y == -1, 0, grad))
+        added = added.view(shape)
+    elif grad.is_cuda and torch.are_deterministic_algorithms_enabled():
+        added = mean_gradient(grad, boxes, shape, size, spatial_scale, sampling_ratio, aligned)
+    else:
+        backward = torch.ops.torchvision._roi_align_backward
+        added = backward(grad, boxes, single(spatial_scale), *size, *shape, sampling_ratio, aligned)
+    grad_input.add_(added)
 
 
 def mean_gradient(
