@@ -16,6 +16,7 @@ from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 NAME = "mmcv._ext"
 
@@ -82,14 +83,10 @@ def is_supplied() -> bool:
     return spec is not None and isinstance(spec.loader, _Loader)
 
 
-def _first_spec(finders: Sequence[object], path: Sequence[str] | None) -> ModuleSpec | None:
+def _first_spec(finders: Sequence[Any], path: Sequence[str] | None) -> ModuleSpec | None:
     """Return the spec of `mmcv._ext` from the first of `finders` that knows it; finders of the oldest protocol do not count."""
-    for finder in finders:
-        find = getattr(finder, "find_spec", None)
-        spec = find(NAME, path) if find is not None else None
-        if spec is not None:
-            return spec
-    return None
+    found = (finder.find_spec(NAME, path) for finder in finders if hasattr(finder, "find_spec"))
+    return next(filter(None, found), None)
 
 
 class _Module(ModuleType):
