@@ -70,10 +70,6 @@ def spelt(version: Version) -> str:
 is_compiling: Callable[[], bool] = (torch.compiler if hasattr(torch.compiler, "is_compiling") else torch._utils).is_compiling
 
 
-def _exporting_by_flag() -> bool:
-    return torch.compiler._is_exporting_flag
-
-
 def _exporting() -> Callable[[], bool]:
     """Return the question whether a program is being exported, in the form that also holds inside of `torch.compile`.
 
@@ -82,7 +78,7 @@ def _exporting() -> Callable[[], bool]:
     """
     if TORCH >= (2, 12):
         return torch.compiler.is_exporting
-    return _exporting_by_flag if hasattr(torch.compiler, "_is_exporting_flag") else is_compiling
+    return (lambda: torch.compiler._is_exporting_flag) if hasattr(torch.compiler, "_is_exporting_flag") else is_compiling
 
 
 is_exporting = _exporting()
