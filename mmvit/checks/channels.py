@@ -62,9 +62,9 @@ def channel_faults(model: Mapping[str, Any], backbone: Pyramid, key: str = "mode
             if _run(part, maps)[1]:
                 _, error = _run(right, maps)
                 if error:
-                    yield not_checked("channels", f"{suspects[name]}; not tried out: {error}")
+                    yield not_checked(f"{suspects[name]}; not tried out: {error}")
                 else:
-                    yield wrong("channels", str(suspects[name]))
+                    yield wrong(str(suspects[name]))
         if name.startswith(f"{key}.neck"):
             maps, _ = _run(right, maps)
 

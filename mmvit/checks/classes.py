@@ -23,7 +23,7 @@ def check_classes(plan: Plan) -> Iterator[Finding]:
     for view in plan.datasets:
         names = known_classes(view.config) or []
         if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-            yield wrong("classes", f"{view.key}.metainfo.classes has {first_few(twice)} more than once")
+            yield wrong(f"{view.key}.metainfo.classes has {first_few(twice)} more than once")
     for key, model in plan.models:
         yield from class_faults(model, plan.trained, key)
 
@@ -67,14 +67,12 @@ def class_faults(model: Mapping[str, Any], datasets: Iterable[DatasetView], at: 
         for key, head in _classifiers(model, at):
             if _is_binary(head) and len(classes) != 2:
                 yield doubtful(
-                    "classes",
                     f"{key} has one channel, which tells background from foreground, but {about}: no figure is the class's IoU",
                     f"Name two in {view.key}.metainfo.classes, such as ('background', {classes[-1]!r}), or give the head more",
                 )
         for key, head in heads:
             if head["num_classes"] != len(classes):
                 yield wrong(
-                    "classes",
                     f"{key}.num_classes is {head['num_classes']}, but {about}",
                     f"Set it to {len(classes)}, or name other classes in {view.key}.metainfo.classes",
                 )
@@ -97,7 +95,7 @@ def _weight_faults(key: str, head: Mapping[str, Any], count: int) -> Iterator[Fi
                 sentence = (
                     f"{loss_key}.class_weight has {len(weights)} numbers, expected {count + extra}: one for each of {text}"
                 )
-                yield wrong("classes", sentence)
+                yield wrong(sentence)
 
 
 def _panoptic_faults(key: str, part: Mapping[str, Any], views: Iterable[DatasetView]) -> Iterator[Finding]:
@@ -113,7 +111,7 @@ def _panoptic_faults(key: str, part: Mapping[str, Any], views: Iterable[DatasetV
             classes = right[name]
             if isinstance(classes, list | tuple) and isinstance(count, int) and count != len(classes):
                 text = f"{view.key} ({_name(view.config.get('type'))}) has {len(classes)} classes of {name}"
-                yield wrong("classes", f"{key}.num_{name}_classes is {count}, but {text}", f"Set it to {len(classes)}")
+                yield wrong(f"{key}.num_{name}_classes is {count}, but {text}", f"Set it to {len(classes)}")
 
 
 def known_classes(dataset: Mapping[str, Any]) -> list[str] | None:

@@ -1,7 +1,6 @@
 """Checks that an evaluation measures what its dataset predicts, and gives a figure."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 from ..arguments import name_of
@@ -9,14 +8,11 @@ from ..config.datasets import DatasetView
 from ..config.parts import entry_of, listed, mappings, parts_of
 from ..errors import InputError, first_few, nearest
 from .best import COCO_METRICS, IOU, SAVING
-from .findings import Finding
+from .findings import Finding, doubtful, wrong
 from .plan import SEPARATE, Plan
 from .survey import Survey
 
 COUNTED = 100  # detections of an image that pycocotools counts for AP
-
-wrong = partial(Finding, "wrong", "evaluator")
-doubtful = partial(Finding, "doubtful", "evaluator")
 
 
 def check_evaluators(plan: Plan) -> Iterator[Finding]:

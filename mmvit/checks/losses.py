@@ -1,7 +1,6 @@
 """Checks of the losses of a config: what is trained, with which weights, and whether it rewards the right prediction."""
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from math import ceil, isfinite, sqrt
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +11,8 @@ from mmengine.registry import MODELS
 
 from ..arguments import name_of
 from ..config.parts import parts_of
-from .findings import Finding, brief
+from .findings import Finding, brief, doubtful, not_checked, wrong
 from .plan import Plan
-
-wrong = partial(Finding, "wrong", "losses")
-doubtful = partial(Finding, "doubtful", "losses")
-not_checked = partial(Finding, "not checked", "losses")
 
 CERTAIN = 15.0  # logit of a pixel without doubt
 ONE_CHANNEL = "use CrossEntropyLoss with use_sigmoid=True or mmvit.StructureLoss"

@@ -117,7 +117,7 @@ def _unknown(key: str, part: Mapping[str, Any], registry: Registry) -> Iterator[
     extra = ("convert_to_iter_based",) if registry is PARAM_SCHEDULERS else ()
     for name in part:
         if name not in (*MARKS, *TAKEN_OUT) and name not in taken and name not in extra:
-            yield wrong("options", f"{key}.{name}: {kind.__name__} takes no such option; {nearest(str(name), taken)}")
+            yield wrong(f"{key}.{name}: {kind.__name__} takes no such option; {nearest(str(name), taken)}")
 
 
 def options_of(kind: type) -> list[str] | None:
@@ -146,10 +146,10 @@ def _types(view: DatasetView) -> Iterator[Finding]:
     for name, (expected, words) in TYPES.items():
         value = view.config.get(name)
         if value is not None and not isinstance(value, expected):
-            yield wrong("options", f"{view.key}.{name} is {value!r}, expected {words}")
+            yield wrong(f"{view.key}.{name} is {value!r}, expected {words}")
     given = view.config.get("metainfo")
     if isinstance(given, Mapping) and "CLASSES" in given and "classes" not in given:
-        yield wrong("options", f"{view.key}.metainfo has CLASSES, which mmdet and mmseg no longer read", "Write classes=(...)")
+        yield wrong(f"{view.key}.metainfo has CLASSES, which mmdet and mmseg no longer read", "Write classes=(...)")
 
 
 def _wrapper(key: str, part: Mapping[str, Any]) -> Iterator[Finding]:
@@ -158,12 +158,12 @@ def _wrapper(key: str, part: Mapping[str, Any]) -> Iterator[Finding]:
         return
     for entry in inspect.signature(kind).parameters.values():
         if entry.kind is entry.POSITIONAL_OR_KEYWORD and entry.default is entry.empty and entry.name not in part:
-            yield wrong("options", f"{key}: {kind.__name__} needs {entry.name}")
+            yield wrong(f"{key}: {kind.__name__} needs {entry.name}")
     times, share = part.get("times", 1), part.get("oversample_thr", 1)
     if kind.__name__ == "RepeatDataset" and not (isinstance(times, int) and times > 0):
-        yield wrong("options", f"{key}.times is {times!r}, expected a whole number from 1")
+        yield wrong(f"{key}.times is {times!r}, expected a whole number from 1")
     if kind.__name__ == "ClassBalancedDataset" and not isinstance(share, int | float):
-        yield wrong("options", f"{key}.oversample_thr is {share!r}, expected a share of the images, such as 0.01")
+        yield wrong(f"{key}.oversample_thr is {share!r}, expected a share of the images, such as 0.01")
 
 
 def _loaders(cfg: Config) -> Iterator[Finding]:
@@ -172,14 +172,13 @@ def _loaders(cfg: Config) -> Iterator[Finding]:
         for name in cfg.get(f"{split}_dataloader") or ():
             if name not in taken:
                 hint = nearest(str(name), taken)
-                yield wrong("options", f"{split}_dataloader.{name}: a data loader takes no such option; {hint}")
+                yield wrong(f"{split}_dataloader.{name}: a data loader takes no such option; {hint}")
 
 
 def _pretrained(model: Any) -> Iterator[Finding]:
     backbone = model.get("backbone") if isinstance(model, Mapping) else None
     if isinstance(backbone, Mapping) and is_ours(backbone) and model.get("pretrained") is not None:
         yield wrong(
-            "options",
             f"model.pretrained is {model['pretrained']!r}, which mmseg hands to the backbone; ours load weights with "
             "init_cfg=dict(type='Pretrained', checkpoint=...)",
             "Write model=dict(pretrained=None, ...)",
@@ -193,6 +192,6 @@ def _strings(part: Any, key: str = "") -> Iterator[Finding]:
         inner = f"{key}.{name}" if key else str(name)
         if name in TUPLES and isinstance(value, str) and not Path(value).suffix and not Path(value).is_file():
             sentence = f"{inner} is the string {value!r}, where a tuple is meant"
-            yield wrong("options", sentence, f"Write {name}=({value!r},) with a comma")
+            yield wrong(sentence, f"Write {name}=({value!r},) with a comma")
         else:
             yield from _strings(value, inner)

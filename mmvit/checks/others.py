@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
-from functools import partial
 from glob import escape
 from io import StringIO
 from pathlib import Path
@@ -15,18 +14,13 @@ from mmengine.registry import DATASETS
 
 from ..config.datasets import DatasetView, is_remote
 from ..errors import counted, first_few, nearest
-from .findings import Finding, brief
+from .findings import Finding, brief, doubtful, not_checked, ok, wrong
 from .plan import Plan
 
 PICKLES = (".pkl", ".pickle")
 TOOLKITS = ("mmdet.", "mmseg.", "mmengine.")
 SLOW = ("CrowdHumanDataset", "WIDERFaceDataset")
 SEARCHED = 20  # XML files in which unknown names are looked for
-
-ok = partial(Finding, "ok", "annotations")
-wrong = partial(Finding, "wrong", "annotations")
-doubtful = partial(Finding, "doubtful", "annotations")
-not_checked = partial(Finding, "not checked", "annotations")
 
 
 def check_datasets(plan: Plan) -> Iterator[Finding]:

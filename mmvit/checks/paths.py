@@ -23,11 +23,11 @@ def check_paths(plan: Plan) -> Iterator[Finding]:
     if lost:
         lines = [f"dataset not found: {len(lost)} paths of this config are missing"]
         lines += [f"  {path}   ({', '.join(names)})" for path, names in lost.items()]
-        yield wrong("data", "\n".join([*lines, *layout_of(affected[0]), *_remedies(lost, affected[0])]))
+        yield wrong("\n".join([*lines, *layout_of(affected[0]), *_remedies(lost, affected[0])]))
     elif plan.splits:
-        yield ok("data", f"all files of {', '.join(plan.splits)} are there")
+        yield ok(f"all files of {', '.join(plan.splits)} are there")
     else:
-        yield ok("data", "the config has no datasets")
+        yield ok("the config has no datasets")
 
 
 def _remedies(lost: dict[Path, list[str]], view: DatasetView) -> Iterator[str]:

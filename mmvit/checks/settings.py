@@ -5,7 +5,6 @@ random weights, a mean for pixels from 0 to 1 with pixels from 0 to 255, random 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from ..arguments import is_pretrained, name_of
 from ..config.parts import build, class_of, entry_of, is_ours, mappings, parts_of
 from ..config.schedules import ENDLESS, WARM_UPS
 from ..errors import nearest
-from .findings import Finding
+from .findings import Finding, doubtful, wrong
 from .plan import Plan
 
 RANDOM = ("PhotoMetricDistortion", "Mosaic", "CachedMosaic", "MixUp", "CachedMixUp", "CutOut", "YOLOXHSVRandomAug")
@@ -33,9 +32,6 @@ COUNTS = {  # the least that each may be
 }
 CUSTOM_KEYS = "optim_wrapper.paramwise_cfg.custom_keys"
 ALIKE = 0.75  # least similarity of two names, from 0 to 1
-
-wrong = partial(Finding, "wrong", "settings")
-doubtful = partial(Finding, "doubtful", "settings")
 
 
 def check_settings(plan: Plan) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..checks.findings import Finding, doubtful, wrong
 from ..checks.settings import schedule_faults, vain_keys
-from ..checks.table import require
+from ..checks.table import require, warn
 from ..config.datasets import first_meta
 from ..errors import InputError, counted, nearest
 from ..registry import HOOKS
@@ -36,7 +36,7 @@ class CheckSettingsHook(Hook):
         per_epoch = len(runner.train_loop.dataloader) if runner.cfg.train_cfg.get("max_epochs") else None
         names = (name for name, _ in unwrapped(runner.model).named_parameters())
         found = [*schedule_faults(runner.cfg, per_epoch), *vain_keys(runner.cfg, names)]
-        require(finding for finding in found if finding not in before)
+        require((finding for finding in found if finding not in before), "settings")
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, Any] | None = None) -> None:
         """Check the metric that selects the best checkpoint.
@@ -47,21 +47,19 @@ class CheckSettingsHook(Hook):
         for hook in runner.hooks:
             wanted = getattr(hook, "save_best", None) if isinstance(hook, CheckpointHook) else None
             for name in [wanted] if isinstance(wanted, str) else wanted or ():
-                require(best_faults(next(iter(metrics or ()), "") if name == "auto" else name, metrics or {}))
+                require(best_faults(next(iter(metrics or ()), "") if name == "auto" else name, metrics or {}), "best")
 
 
 def best_faults(name: str, metrics: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield a finding if the metric of the best checkpoint is not there, or is no figure that ranks."""
     key = "default_hooks.checkpoint.save_best"
     if metrics and name not in metrics:
-        yield wrong("best", f"{key} is {name!r}, and the evaluation gives no such metric; {nearest(name, metrics)}")
+        yield wrong(f"{key} is {name!r}, and the evaluation gives no such metric; {nearest(name, metrics)}")
     elif metrics and (number := number_of(metrics[name])) is None and metrics[name] is not None:
-        yield wrong(
-            "best", f"{key} is {name!r}, which is a {type(metrics[name]).__name__}; expected a metric that is one number"
-        )
+        yield wrong(f"{key} is {name!r}, which is a {type(metrics[name]).__name__}; expected a metric that is one number")
     elif metrics and (number is None or not isfinite(number) or number == -1):
         sentence = f"{name} is {metrics[name]}, by which no checkpoint is the best ({key}): the validation data have no object"
-        yield doubtful("best", sentence, "Validate on data with objects")
+        yield doubtful(sentence, "Validate on data with objects")
 
 
 @HOOKS.register_module()
@@ -116,7 +114,7 @@ class CheckLabelsHook(Hook):
             self._check_measured(runner.val_loop.evaluator, data_batch)
         except InputError as error:
             if not self.warned:
-                require([doubtful("label maps", str(error))])
+                warn("label maps", str(error))
             self.warned = True
 
     def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:

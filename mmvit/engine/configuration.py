@@ -10,8 +10,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 from ..arguments import initialisers, is_pretrained, name_of
-from ..checks.findings import doubtful
-from ..checks.table import require
+from ..checks.table import warn
 from ..compat.systems import cores
 from ..config.datasets import SPLITS, datasets_of
 from ..config.files import Variant, open_config
@@ -251,7 +250,7 @@ def _resume(cfg: Config, resume: str) -> None:
         raise InputError(f"--resume {resume}: no such file. Give a checkpoint, or nothing to take the newest of {cfg.work_dir}")
     if checkpoint is None and (before := read_results(cfg.work_dir)) and before.validations:
         told = f"{cfg.work_dir} has the results of a training and no checkpoint to resume from: this training begins anew"
-        require([doubtful("resume", told)])
+        warn("resume", told)
     if checkpoint is None and cfg.load_from:
         cfg.resume = False  # nothing to resume yet: mmengine would forget load_from
         return

@@ -17,8 +17,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 
 from ..arguments import name_of
-from ..checks.findings import doubtful
-from ..checks.table import require
+from ..checks.table import warn
 from ..compat.texts import plain_values, text_of
 from ..errors import InputError
 from ..layers.forms import forms_in_training
@@ -74,7 +73,8 @@ class ResumeHook(Hook):
         """
         if not getattr(runner, "_resume", False) or "optimizer" not in checkpoint:
             return
-        require(doubtful("resume", line) for line in forget_other_best(runner, checkpoint))
+        for line in forget_other_best(runner, checkpoint):
+            warn("resume", line)
         wrapper, theirs = runner.optim_wrapper, checkpoint["optimizer"]
         if not isinstance(wrapper, OptimWrapper) or not _is_plain(theirs):
             if self.new_schedule:
@@ -93,9 +93,9 @@ class ResumeHook(Hook):
             lines = "\n  ".join(map(str, found))
             side = "the config's count (--new-schedule)" if self.new_schedule else "the checkpoint's count"
             remedy = "" if self.new_schedule else "\nTo take the config's: --resume --new-schedule"
-            told = f"the config has other settings than the checkpoint, and {side}:\n  {lines}{remedy}"
-            require([doubtful("resume", told)])
-        require(doubtful("resume", line) for line in _others(runner, checkpoint))
+            warn("resume", f"the config has other settings than the checkpoint, and {side}:\n  {lines}{remedy}")
+        for line in _others(runner, checkpoint):
+            warn("resume", line)
 
 
 def _is_plain(state: Any) -> bool:

@@ -14,8 +14,7 @@ from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.runner import Runner
 from torchvision.ops import nms
 
-from ..checks.findings import doubtful
-from ..checks.table import require
+from ..checks.table import warn
 from ..config.datasets import metainfo_of
 from ..config.work_dirs import read_scalars
 from ..data.colours import GREY, Colour
@@ -50,7 +49,7 @@ class PicturesHook(Hook):
         try:
             require_drawing()
         except InputError as error:
-            require([doubtful("pictures", f"there will be no {PREDICTIONS}: {error}")])
+            warn("pictures", f"there will be no {PREDICTIONS}: {error}")
 
     def after_train(self, runner: Runner) -> None:
         folder = Path(runner.work_dir)
