@@ -85,8 +85,7 @@ def _boxes(view: DatasetView, found: Survey) -> Iterator[Finding]:
     for sentence in found.odd:
         yield doubtful(f"{label}: {sentence}")
     for reason, (count, ids) in found.left_out.items():
-        more = f"{first_few(ids[:5])}{f' and {count - 5} more' if count > 5 else ''}"
-        sentence = f"{label}: mmdet leaves out {reason}: {count} annotations (ids {more})"
+        sentence = f"{label}: mmdet leaves out {reason}: {count} annotations (ids {first_few(ids, total=count)})"
         yield ok(sentence) if reason == OTHER else doubtful(sentence)
     if view.for_training and found.targets:
         never = [name for name, count in found.boxes.items() if not count]

@@ -55,15 +55,15 @@ def _some_images(plan: Plan, key: str, label: str, found: Survey, view: DatasetV
 def _uncounted(label: str, found: Survey) -> Iterator[Finding]:
     count, ids = found.without_crowd
     if count:
-        sentence = f"{label}: {count} annotations have no iscrowd (ids {first_few(ids)}), which evaluation needs"
+        sentence = f"{label}: {count} annotations have no iscrowd (ids {first_few(ids, total=count)}), which evaluation needs"
         yield wrong(f"{sentence} and training does not", 'Write "iscrowd": 0 into each')
     for name in found.mixed:
         yield wrong(f"{label}: some ids of its {name} are numbers and some text, which evaluation cannot sort", "Write numbers")
     count, ids = found.uncounted
     if count:
         yield wrong(
-            f"{label}: {count} annotations have an id of 0, or of text (ids {first_few(ids)}). pycocotools takes 0 for "
-            "'not found', so that these objects count as missed even if they are found",
+            f"{label}: {count} annotations have an id of 0, or of text (ids {first_few(ids, total=count)}). pycocotools takes "
+            "0 for 'not found', so that these objects count as missed even if they are found",
             "Number the annotations from 1",
         )
 

@@ -22,7 +22,7 @@ from .plausible import contradictions
 PARTIAL_MASKS = "polygons of fewer than three points or with an odd count of numbers"
 LOST_MASKS = "masks of which nothing can be drawn: RLEs without size or counts, or no polygon of three points"
 CACHED_FROM = 8 << 20  # bytes; smaller files are read as fast as a cache
-LISTED = 6  # ids that are kept of a long list, one more than a message shows
+LISTED = 5  # ids that are kept of a long list, as many as a message shows
 KEPT = 32  # surveys in the cache
 LEFT_OUT = -2  # place of an image that is not taken
 FORMAT = 5  # of a cached survey; raise it when what a survey says changes
