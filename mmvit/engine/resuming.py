@@ -133,7 +133,7 @@ def _require_same_parameters(runner: Runner, wrapper: OptimWrapper, checkpoint: 
 
 def _of_configs(cfg: Mapping[str, Any], text: str | None) -> Iterator[Difference]:
     """Yield the settings of parameter groups that differ between a config and the text of a checkpoint's config."""
-    before = plain_values(text or "", ("optim_wrapper", "model"))
+    before = plain_values(text, ("optim_wrapper", "model"))
     if not before:
         return
     ours, theirs = (dict(_settings({name: part.get(name) for name in before})) for part in (cfg, before))
@@ -159,7 +159,7 @@ def _settings(part: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 def _of_wrapper(cfg: Mapping[str, Any], text: str | None) -> Iterator[Difference]:
     """Yield the options of `WRAPPER` that differ between a config and the text of a checkpoint's config."""
-    before, now = plain_values(text or "", ("optim_wrapper",)).get("optim_wrapper"), cfg.get("optim_wrapper")
+    before, now = plain_values(text, ("optim_wrapper",)).get("optim_wrapper"), cfg.get("optim_wrapper")
     if not isinstance(before, Mapping) or not isinstance(now, Mapping):
         return
     for name, default in WRAPPER.items():

@@ -107,7 +107,7 @@ class Start:
 
     def compare_sizes(self, cfg: Config) -> None:
         """Report that images have other sizes than in the training."""
-        if others := other_sizes(cfg, plain_values(text_of(self.content) or "", ("test_dataloader",))):
+        if others := other_sizes(cfg, plain_values(text_of(self.content), ("test_dataloader",))):
             own = self.path.parent / Path(cfg.filename or "").name
             warn("checkpoint", others, f"{near(str(own))} has the training's" if own.is_file() else "")
 
