@@ -8,9 +8,9 @@ from typing import Any
 
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 
-from ..arguments import name_of
+from ..arguments import listed, name_of
 from ..config.datasets import DatasetView
-from ..config.parts import entry_of, listed, parts_of
+from ..config.parts import entry_of, parts_of
 from ..errors import nearest
 from .findings import Finding, doubtful, wrong
 from .plan import SEPARATE, Plan

@@ -78,9 +78,8 @@ def class_faults(model: Mapping[str, Any], datasets: Iterable[DatasetView], at: 
                 )
     for key, head in heads:
         yield from _weight_faults(key, head, head["num_classes"])
-    for name in ("panoptic_head", "panoptic_fusion_head", "semantic_head"):
-        for key, part in parts_of(model, name, at):
-            yield from _panoptic_faults(key, part, views)
+    for key, part in parts_of(model, ("panoptic_head", "panoptic_fusion_head", "semantic_head"), at):
+        yield from _panoptic_faults(key, part, views)
 
 
 def _weight_faults(key: str, head: Mapping[str, Any], count: int) -> Iterator[Finding]:
@@ -104,8 +103,7 @@ def _panoptic_faults(key: str, part: Mapping[str, Any], views: Iterable[DatasetV
     if len(counts) == 2 and all(isinstance(count, int) for count in counts.values()):
         yield from _weight_faults(key, part, sum(counts.values()))
     for view in list(views)[:1]:
-        kind = class_of(view.config, DATASETS)
-        info = {**(getattr(kind, "METAINFO", None) or {}), **(view.config.get("metainfo") or {})}
+        info = _metainfo(view.config)
         right = {"things": info.get("thing_classes") or info.get("classes"), "stuff": info.get("stuff_classes") or ()}
         for name, count in counts.items():
             classes = right[name]
@@ -119,20 +117,21 @@ def known_classes(dataset: Mapping[str, Any]) -> list[str] | None:
 
     Panoptic datasets give None, too: their things and stuff belong to different heads.
     """
-    kind = class_of(dataset, DATASETS)
-    info = {**(getattr(kind, "METAINFO", None) or {}), **(dataset.get("metainfo") or {})}
+    info = _metainfo(dataset)
     classes = info.get("classes")
     if "thing_classes" in info or not isinstance(classes, list | tuple) or not classes:
         return None
     return list(map(str, classes))
 
 
+def _metainfo(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    return {**(getattr(class_of(dataset, DATASETS), "METAINFO", None) or {}), **(dataset.get("metainfo") or {})}
+
+
 def _classifiers(model: Mapping[str, Any], at: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name in ("bbox_head", "decode_head", "auxiliary_head"):
-        yield from parts_of(model, name, at)
+    yield from parts_of(model, ("bbox_head", "decode_head", "auxiliary_head"), at)
     for key, part in parts_of(model, "roi_head", at):
-        for name in ("bbox_head", "mask_head"):
-            yield from parts_of(part, name, key)
+        yield from parts_of(part, ("bbox_head", "mask_head"), key)
 
 
 def _counts_classes(head: Mapping[str, Any]) -> bool:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..arguments import name_of
+from ..arguments import listed, name_of
 from ..config.datasets import DatasetView
-from ..config.parts import entry_of, listed, mappings, parts_of
+from ..config.parts import entry_of, mappings, parts_of
 from ..errors import InputError, first_few, nearest
 from .best import COCO_METRICS, IOU, SAVING
 from .findings import Finding, doubtful, wrong
@@ -120,7 +120,7 @@ def check_figures(plan: Plan) -> Iterator[Finding]:
         if view.for_training or not view.reads_boxes or (found := plan.surveyed(view)) is None:
             continue
         if not view.loads_annotations or not found.annotations:
-            if view.key.startswith("val_"):
+            if view.split == "val":
                 yield from _nothing(plan, view, "no object to find")
             continue
         if not found.targets:
@@ -139,7 +139,7 @@ def check_figures(plan: Plan) -> Iterator[Finding]:
 
 def _nothing(plan: Plan, view: DatasetView, what: str) -> Iterator[Finding]:
     ranks = entry_of(plan.config, f"{SAVING}.save_best")
-    best = f"the best checkpoint (save_best={ranks!r}) would be the first" if ranks and view.key.startswith("val_") else ""
+    best = f"the best checkpoint (save_best={ranks!r}) would be the first" if ranks and view.split == "val" else ""
     sentence = f"{view.label}: {what}: every figure is -1 or nan" + (f", and {best}" if best else "")
     yield (wrong if best else doubtful)(sentence, "Give it images with objects, or validate on other data")
 

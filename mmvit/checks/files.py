@@ -71,7 +71,7 @@ def check_files(plan: Plan) -> Iterator[Finding]:
     """Open all files of the datasets, once if splits share a dataset."""
     shared: dict[str, list[DatasetView]] = {}
     for view in plan.datasets:
-        if all(path.exists() for name, path in view.paths() if view.loads_annotations or not name.endswith(".seg_map_path")):
+        if not any(view.absent()):
             shared.setdefault(str(sorted((name, str(value)) for name, value in view.config.items())), []).append(view)
     for views in shared.values():
         first = views[0]

@@ -25,7 +25,7 @@ def check_label_maps(plan: Plan) -> Iterator[Finding]:
     meanings: dict[str, Labels] = {}
     for view in plan.datasets:
         # mmseg's PascalVOCDataset and others assert that their folders are there.
-        reader = view.label_map_reader() if all(path.exists() for _, path in view.paths()) else None
+        reader = None if any(view.absent()) else view.label_map_reader()
         if reader is None:
             yield from _unlabelled(plan, view)
             continue
@@ -46,14 +46,13 @@ def _unlabelled(plan: Plan, view: DatasetView) -> Iterator[Finding]:
 
     if not issubclass(view.kind, BaseSegDataset) or may_load_labels(view):
         return
-    split = view.key.partition("_")[0]
-    metrics = [] if view.for_training else plan.evaluators(split)
+    metrics = [] if view.for_training else plan.evaluators(view.split)
     needing = [key for key, part, views in metrics if view in views and needs_labels(part)]
     if view.for_training or needing:
         what = f"{needing[0]} compares with them" if needing else "nothing to learn from"
-        yield (doubtful if split == "test" and plan.only_asked else wrong)(
+        yield (doubtful if view.split == "test" and plan.only_asked else wrong)(
             f"{view.key}.pipeline loads no label maps: {what}",
-            f"Add dict(type='LoadAnnotations'){'; for images without labels: --no-labels --out DIR' * (split == 'test')}",
+            f"Add dict(type='LoadAnnotations'){'; for images without labels: --no-labels --out DIR' * (view.split == 'test')}",
         )
 
 

@@ -80,10 +80,9 @@ def _weights_of_second_heads(key: str, model: Mapping[str, Any]) -> Iterator[Fin
 def check_rewards(plan: Plan) -> Iterator[Finding]:
     """Report losses of mmseg's heads that cost no less for a perfect prediction than for an inverted one."""
     for key, model in plan.models:
-        for name in ("decode_head", "auxiliary_head"):
-            for head_key, head in parts_of(model, name, key):
-                for loss_key, loss in parts_of(head, "loss_decode", head_key):
-                    yield from _tried(head_key, head, loss_key, loss)
+        for head_key, head in parts_of(model, ("decode_head", "auxiliary_head"), key):
+            for loss_key, loss in parts_of(head, "loss_decode", head_key):
+                yield from _tried(head_key, head, loss_key, loss)
 
 
 def _tried(head_key: str, head: Mapping[str, Any], loss_key: str, loss: dict[str, Any]) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ from mmengine.registry import (
 )
 from torch.utils.data import DataLoader
 
-from ..config.datasets import SPLITS, DatasetView, datasets_of, wrapped_datasets
+from ..config.datasets import SPLITS, DatasetView, datasets_of, loaders_of, wrapped_datasets
 from ..config.parts import class_of, is_ours, parts_of
 from ..errors import nearest
 from .findings import Finding, wrong
@@ -71,8 +71,8 @@ def _built_of_run(cfg: Config) -> Built:
         if isinstance(part := cfg.get(f"{split}_cfg"), Mapping) and part:
             yield f"{split}_cfg", _with_loop_type(part, split), LOOPS
     hooks = cfg.get("default_hooks") or {}
-    yield from ((key, hook, HOOKS) for name in hooks for key, hook in parts_of(hooks, name, "default_hooks"))
-    yield from ((key, hook, HOOKS) for key, hook in parts_of(cfg, "custom_hooks", ""))
+    for key, hook in parts_of(hooks, hooks, "default_hooks") + parts_of(cfg, "custom_hooks", ""):
+        yield key, hook, HOOKS
     yield from ((key, part, PARAM_SCHEDULERS) for key, part in parts_of(cfg, "param_scheduler", ""))
     if isinstance(wrapper := cfg.get("optim_wrapper"), Mapping) and isinstance(wrapper.get("optimizer"), Mapping):
         yield "optim_wrapper.optimizer", wrapper["optimizer"], OPTIMIZERS
@@ -93,12 +93,10 @@ def _built_of_data(cfg: Config) -> Built:
 
 def _built_of_model(model: Mapping[str, Any], at: str) -> Built:
     yield at, model, MODELS
-    for name in model:
-        if name in ("backbone", "neck", "data_preprocessor") or name.endswith("_head"):
-            for key, part in parts_of(model, name, at):
-                yield key, part, MODELS
-                for loss in (inner for inner in part if str(inner).startswith("loss_")):
-                    yield from ((inner, entry, MODELS) for inner, entry in parts_of(part, loss, key))
+    names = [name for name in model if name in ("backbone", "neck", "data_preprocessor") or name.endswith("_head")]
+    for key, part in parts_of(model, names, at):
+        losses = [name for name in part if str(name).startswith("loss_")]
+        yield from ((at, entry, MODELS) for at, entry in [(key, part), *parts_of(part, losses, key)])
 
 
 def _with_loop_type(part: Mapping[str, Any], split: str) -> Mapping[str, Any]:
@@ -168,11 +166,10 @@ def _wrapper(key: str, part: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _loaders(cfg: Config) -> Iterator[Finding]:
     taken = [*inspect.signature(DataLoader).parameters, "num_batch_per_epoch"]
-    for split in SPLITS:
-        for name in cfg.get(f"{split}_dataloader") or ():
+    for key, loader in loaders_of(cfg, SPLITS):
+        for name in loader:
             if name not in taken:
-                hint = nearest(str(name), taken)
-                yield wrong(f"{split}_dataloader.{name}: a data loader takes no such option; {hint}")
+                yield wrong(f"{key}.{name}: a data loader takes no such option; {nearest(str(name), taken)}")
 
 
 def _pretrained(model: Any) -> Iterator[Finding]:

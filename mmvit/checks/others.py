@@ -10,7 +10,6 @@ from typing import Any
 
 from defusedxml import ElementTree
 from mmengine.dataset import BaseDataset
-from mmengine.registry import DATASETS
 
 from ..config.datasets import DatasetView, is_remote
 from ..errors import counted, first_few, nearest
@@ -31,12 +30,12 @@ def check_datasets(plan: Plan) -> Iterator[Finding]:
             continue  # it may read files as soon as it is built
         try:
             with redirect_stdout(StringIO()):
-                DATASETS.build(dict(view.config, pipeline=[], lazy_init=True))
+                view.built()
         except ImportError:
             continue  # the check of packages has it
         except Exception as error:
             told = "unexpected keyword argument" in str(error)  # by the check of options, and of missing paths by theirs
-            if not told and all(path.exists() for _, path in view.paths()):
+            if not told and not any(view.absent()):
                 yield wrong(f"{view.key}: {view.type_name} cannot be built: {brief(error)}")
 
 
@@ -49,7 +48,7 @@ def check_other_data(plan: Plan) -> Iterator[Finding]:
             continue  # the check of label maps counts them
         if reason := _unread(view):
             yield not_checked(f"{view.key}: what it gives to learn from: {reason}")
-        elif all(path.exists() for _, path in view.paths()):
+        elif not any(view.absent()):
             yield from _read(view)
 
 
@@ -68,10 +67,9 @@ def _unread(view: DatasetView) -> str | None:
 
 
 def _read(view: DatasetView) -> Iterator[Finding]:
-    settings = {name: value for name, value in view.config.items() if name != "pipeline"}
     try:
         with redirect_stdout(StringIO()):  # pycocotools, and bars
-            dataset = DATASETS.build(dict(settings, pipeline=[], lazy_init=True))
+            dataset = view.built()
             entries = view.chosen(dataset.load_data_list())
     except ImportError as error:
         yield not_checked(f"{view.key}: {brief(error)}")  # the check of packages has it

@@ -15,9 +15,8 @@ def check_paths(plan: Plan) -> Iterator[Finding]:
     lost: dict[Path, list[str]] = {}
     affected = []
     for view in plan.datasets:
-        for name, path in view.paths():
-            unread = name.endswith(".seg_map_path") and not view.loads_annotations
-            if not is_remote(path) and not path.exists() and not unread:
+        for name, path in view.absent():
+            if not is_remote(path):
                 lost.setdefault(path, []).append(name)
                 affected.append(view)
     if lost:

@@ -57,7 +57,7 @@ class Plan:
 
     def evaluators(self, split: str) -> Iterator[tuple[str, Mapping[str, Any], list[DatasetView]]]:
         """Yield the evaluators of a split with their keys, and the datasets that each of them measures."""
-        key, views = f"{split}_evaluator", [view for view in self.datasets if view.key.startswith(f"{split}_")]
+        key, views = f"{split}_evaluator", [view for view in self.datasets if view.split == split]
         given = self.config.get(key)
         apart = isinstance(given, Mapping) and name_of(given.get("type")) == SEPARATE
         for index, (part_key, part) in enumerate(evaluators_of(self.config, split)):
@@ -84,7 +84,7 @@ class Plan:
             classes=tuple(view.classes()),
             boxes=view.reads_boxes,
             masks=view.reads_masks,
-            annotated=view.loads_annotations and not view.key.startswith("test_"),
+            annotated=view.loads_annotations and view.split != "test",
             least_side=view.least_side,
             full=view.leaves_out_empty,
             indices=indices if indices is None or isinstance(indices, int) else tuple(indices),

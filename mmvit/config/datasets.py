@@ -36,8 +36,12 @@ class DatasetView:
         return f"{self.ann_file} ({self.key}.ann_file)"
 
     @property
+    def split(self) -> str:
+        return self.key.partition("_")[0]
+
+    @property
     def for_training(self) -> bool:
-        return self.key.startswith("train_")
+        return self.split == "train"
 
     @property
     def type_name(self) -> str:
@@ -123,8 +127,10 @@ class DatasetView:
             return None
         from mmseg.datasets import BaseSegDataset
 
-        if not issubclass(self.kind, BaseSegDataset):
-            return None
+        return self.built() if issubclass(self.kind, BaseSegDataset) else None
+
+    def built(self) -> Any:
+        """Return the dataset without a pipeline, and without reading its data."""
         settings = {name: value for name, value in self.config.items() if name not in ("type", "_scope_")}
         return self.kind(**{**settings, "pipeline": [], "lazy_init": True})
 
@@ -170,6 +176,17 @@ class DatasetView:
             if folder is not None and (self.root or folder):
                 yield f"{self.key}.data_prefix.{name}", Path(self.root, folder)
 
+    def absent(self) -> Iterator[tuple[str, Path]]:
+        """Yield config keys and paths that a run would read and that are not there."""
+        for name, path in self.paths():
+            if not path.exists() and (self.loads_annotations or not name.endswith(".seg_map_path")):
+                yield name, path
+
+
+def loaders_of(cfg: Config, splits: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the data loaders of the splits with their keys."""
+    return parts_of(cfg, [f"{split}_dataloader" for split in splits], "")
+
 
 def datasets_of(cfg: Config, splits: Iterable[str]) -> Iterator[DatasetView]:
     """Yield the datasets of the splits; of wrappers (RepeatDataset, ConcatDataset, ...) the datasets inside."""
@@ -180,12 +197,10 @@ def datasets_of(cfg: Config, splits: Iterable[str]) -> Iterator[DatasetView]:
 
 def wrapped_datasets(cfg: Config, splits: Iterable[str]) -> Iterator[tuple[str, ConfigDict, bool]]:
     """Yield the keys and parts of all datasets of the splits, wrappers before those inside, and whether each is a wrapper."""
-    pending = [
-        entry for split in splits for entry in parts_of(cfg.get(f"{split}_dataloader") or {}, "dataset", f"{split}_dataloader")
-    ]
+    pending = [entry for key, loader in loaders_of(cfg, splits) for entry in parts_of(loader, "dataset", key)]
     while pending:
         key, dataset = pending.pop(0)
-        inner = parts_of(dataset, "dataset", key) + parts_of(dataset, "datasets", key)
+        inner = parts_of(dataset, ("dataset", "datasets"), key)
         yield key, dataset, bool(inner)
         pending = inner + pending
 

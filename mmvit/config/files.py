@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from ..errors import InputError, first_few, nearest
-from .datasets import SPLITS
+from .datasets import SPLITS, loaders_of
 from .parts import mappings
 
 PACKAGE = Path(__file__).parent.parent
@@ -61,7 +61,7 @@ def _colour(cfg: Config) -> None:
     """Give classes that a config names without a palette colours of their own: datasets would keep those of other classes."""
     from ..data.colours import palette_of  # OpenCV, not before it is needed
 
-    for part in mappings({split: cfg.get(f"{split}_dataloader") for split in SPLITS}):
+    for part in mappings([loader for _, loader in loaders_of(cfg, SPLITS)]):
         metainfo: Any = part.get("metainfo")
         if isinstance(metainfo, dict) and isinstance(metainfo.get("classes"), list | tuple) and "palette" not in metainfo:
             metainfo["palette"] = palette_of(metainfo["classes"])

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import torch
 from mmengine.config import Config, ConfigDict
 
-from ..arguments import initialisers, is_pretrained, name_of
+from ..arguments import is_pretrained, listed, name_of
 from ..checks.table import warn
 from ..compat.systems import cores
-from ..config.datasets import SPLITS, datasets_of
+from ..config.datasets import SPLITS, datasets_of, loaders_of
 from ..config.files import Variant, open_config
 from ..config.parts import is_ours, mappings
 from ..config.roots import set_data_root
@@ -177,8 +177,7 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
 def _fit_workers(cfg: Config) -> list[str]:
     """Give each loader at most a worker a core: more take memory and save no time. Return what was changed, in words."""
     changed, most = [], cores()
-    for name in (f"{split}_dataloader" for split in SPLITS):
-        loader = cfg.get(name) or {}
+    for name, loader in loaders_of(cfg, SPLITS):
         if not loader.get("num_workers"):
             loader.update(persistent_workers=False)  # torch refuses both without workers
             loader.pop("prefetch_factor", None)
@@ -264,4 +263,4 @@ def without_pretrained(cfg: Config) -> None:
     """Remove the pretrained file of the backbone, because the checkpoint holds the whole model."""
     for part in cfg.model.values():
         if isinstance(part, dict) and part.get("init_cfg"):
-            part["init_cfg"] = [entry for entry in initialisers(part["init_cfg"]) if not is_pretrained(entry)] or None
+            part["init_cfg"] = [entry for entry in listed(part["init_cfg"]) if not is_pretrained(entry)] or None

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 from mmengine.dist import is_main_process
-from mmengine.hooks import CheckpointHook, EMAHook, Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 from torchvision.ops import nms
 
@@ -20,6 +20,7 @@ from ..config.work_dirs import read_scalars
 from ..data.colours import GREY, Colour
 from ..data.label_maps import IGNORED
 from ..data.tiff import picture_of
+from ..engine.checkpoints import best_hook
 from ..errors import InputError
 from ..measure.coco import Evaluation
 from ..measure.errors import judge
@@ -65,7 +66,7 @@ class PicturesHook(Hook):
 
 def _metric(runner: Runner) -> tuple[str | None, str | None]:
     """Return the metric that chooses the best checkpoint, and its rule."""
-    saving = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best), None)
+    saving = best_hook(runner)
     return (None, None) if saving is None else (saving.key_indicators[0], saving.rules[0])
 
 
