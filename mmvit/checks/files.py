@@ -44,17 +44,11 @@ Entry = tuple[dict[str, Any], dict[Hashable, Any]]
 
 @dataclass
 class Opened:
-    """Findings in an image, its label map and its masks.
+    """Findings in an image, its label map and its masks."""
 
-    Attributes:
-        traits: peculiarities that training handles.
-        pixels: (256,), number of pixels of each label in the label map, as training gets them.
-        faults: faults to mend, by kind.
-    """
-
-    traits: list[str] = field(default_factory=list)
-    pixels: np.ndarray | None = None
-    faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    traits: list[str] = field(default_factory=list)  # peculiarities that training handles
+    pixels: np.ndarray | None = None  # (256,), number of pixels of each label in the label map, as training gets them
+    faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # to mend, by kind
 
 
 @dataclass(frozen=True)

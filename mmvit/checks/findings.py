@@ -7,25 +7,19 @@ from typing import Any, Literal
 
 from ..errors import InputError
 
+# Wrong: the run cannot begin, or its result cannot be what the config says. Doubtful: that may be meant. Not checked: nothing
+# is known.
 Verdict = Literal["ok", "wrong", "doubtful", "not checked"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Result of a check.
-
-    Attributes:
-        verdict: `wrong` if the run cannot begin, or its result cannot be what the config says; `doubtful` if that may be meant;
-            `not checked` if nothing is known.
-        sentence: the facts, the problem, or the reason why it was not checked.
-        remedy: what to do.
-        subject: what was checked, in a word or two; a check leaves it to `guarded` unless it is another than its own.
-    """
+    """Result of a check."""
 
     verdict: Verdict
-    sentence: str
-    remedy: str = ""
-    subject: str = ""
+    sentence: str  # the facts, the problem, or the reason why it was not checked
+    remedy: str = ""  # what to do
+    subject: str = ""  # what was checked, in a word or two; a check leaves it to `guarded` unless it is another than its own
 
     @property
     def text(self) -> str:

@@ -25,8 +25,7 @@ SEARCHED = 20  # XML files in which unknown names are looked for
 def check_datasets(plan: Plan) -> Iterator[Finding]:
     """Build the datasets of mmdet and mmseg without reading data; report those that cannot be built."""
     for view in plan.datasets:
-        first = next((base for base in getattr(view.kind, "__mro__", ()) if "__init__" in vars(base)), object)
-        if not issubclass(view.kind, BaseDataset) or not first.__module__.startswith(TOOLKITS):
+        if not issubclass(view.kind, BaseDataset) or not view.kind.__init__.__module__.startswith(TOOLKITS):
             continue  # it may read files as soon as it is built
         try:
             with redirect_stdout(StringIO()):

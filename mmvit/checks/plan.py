@@ -19,17 +19,11 @@ SEPARATE = "MultiDatasetsEvaluator"  # mmdet's evaluator with a metric for each 
 
 @dataclass
 class Plan:
-    """A run that is about to begin.
-
-    Attributes:
-        config: its config.
-        splits: the parts of the data that it reads: train, val, test.
-        found: surveys by file and reading, or the error of a file that cannot be used.
-    """
+    """A run that is about to begin."""
 
     config: Config
-    splits: tuple[str, ...]
-    found: dict[tuple[Path, Reading], Survey | InputError] = field(default_factory=dict)
+    splits: tuple[str, ...]  # the parts of the data that it reads: train, val, test
+    found: dict[tuple[Path, Reading], Survey | InputError] = field(default_factory=dict)  # or why a file cannot be used
 
     @cached_property
     def datasets(self) -> tuple[DatasetView, ...]:

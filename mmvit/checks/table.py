@@ -31,16 +31,10 @@ START, DOCTOR, DATA = range(3)  # before each run; when the doctor is asked; whe
 
 
 class Check(NamedTuple):
-    """A check.
-
-    Attributes:
-        subject: what it looks at.
-        find: yields findings about a plan, and neither prints nor raises what is one.
-        depth: how thorough a command must be to run it.
-    """
+    """A check: what it looks at, and how thorough a command must be to run it."""
 
     subject: str
-    find: Callable[[Plan], Iterable[Finding]]
+    find: Callable[[Plan], Iterable[Finding]]  # it neither prints nor raises what is a finding
     depth: int = START
 
 

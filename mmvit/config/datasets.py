@@ -18,17 +18,11 @@ LOADERS = ("LoadAnnotations", "LoadLabelMap")
 
 @dataclass(frozen=True)
 class DatasetView:
-    """A dataset's config, and the questions that the checks ask of it.
+    """A dataset's part of a config, and the questions that the checks ask of it."""
 
-    Attributes:
-        key: its key in the whole config, such as `train_dataloader.dataset`.
-        config: the dataset's part.
-        scope: default_scope of the whole config.
-    """
-
-    key: str
+    key: str  # in the whole config, such as `train_dataloader.dataset`
     config: ConfigDict
-    scope: str | None = None
+    scope: str | None = None  # default_scope of the whole config
 
     @property
     def label(self) -> str:

@@ -20,19 +20,12 @@ OURS = "mmvit::"  # prefix of the name of a config of this package
 
 
 class Variant(NamedTuple):
-    """A change of any config, such as the demo.
+    """A change of any config, such as the demo."""
 
-    Attributes:
-        name: last part of the work dir's name.
-        change: changes a config in place before the user's options are applied; it receives the keys of these options.
-        prepare: makes the data.
-        hooks: hooks that a training has in addition to the config's.
-    """
-
-    name: str
-    change: Callable[[Config, Collection[str]], None]
-    prepare: Callable[[], object]
-    hooks: tuple[str, ...] = ()
+    name: str  # last part of the work dir's name
+    change: Callable[[Config, Collection[str]], None]  # in place, before the user's options, whose keys it receives
+    prepare: Callable[[], object]  # makes the data
+    hooks: tuple[str, ...] = ()  # that a training has in addition to the config's
 
 
 def open_config(source: str | Path, options: Mapping[str, Any] | None = None, variant: Variant | None = None) -> Config:

@@ -30,10 +30,7 @@ from .terminal import near
 
 
 class Start:
-    """The checkpoint in a config's `load_from`.
-
-    Attributes:
-        source: its path or URL in the config.
+    """The checkpoint in a config's `load_from`, whose path or URL there is `source`.
 
     Raises:
         CheckpointError: it is missing, not available, or no checkpoint.
