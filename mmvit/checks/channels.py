@@ -103,7 +103,7 @@ def misfits(model: Mapping[str, Any], channels: tuple[int, ...], at: str = "mode
             wanted = given[-1]  # necks of one map take the last
         if None not in (expected, given) and expected != wanted:
             yield _other_channels(key, neck, expected, wanted)
-        given = neck.get("out_channels")
+        given = plain(neck.get("out_channels"))
     for key, head in parts_of(model, _heads(model), at):
         if "in_channels" in head and given is not None:
             yield from _misfit_of_head(key, head, given, bool(parts_of(model, "neck")))
@@ -115,20 +115,18 @@ def _misfit_of_head(key: str, head: Mapping[str, Any], given: Any, after_neck: b
     if isinstance(given, int):  # the same channels on every level of the neck
         wanted: Any = [given] * len(expected) if isinstance(expected, list) else given
     elif index is None and not isinstance(expected, list):
-        wanted = plain(given)[-1] if not after_neck else expected  # mmseg's heads take the last map by default
+        wanted = expected if after_neck else given[-1]  # mmseg's heads take the last map by default
     else:
-        levels = plain(given)
-        chosen = range(len(levels)) if index is None else index if isinstance(index, list) else [index]
-        inside = [level for level in chosen if -len(levels) <= level < len(levels)] or [len(levels) - 1]
-        wanted = [levels[level] for level in inside]
-        if index is not None and inside != [*chosen]:
-            right = (inside, wanted) if isinstance(expected, list) else (inside[0], wanted[0])
-            text = f"{key}.in_index is {index}, but there are {len(levels)} maps: {levels}"
-            given_types = (head.get("in_index"), head["in_channels"])
-            right = tuple(_like(value, like) for value, like in zip(right, given_types, strict=True))
-            yield Misfit(key, text, dict(zip(("in_index", "in_channels"), right, strict=True)))
+        chosen = range(len(given)) if index is None else index if isinstance(index, list) else [index]
+        inside: Any = [level for level in chosen if -len(given) <= level < len(given)] or [len(given) - 1]
+        wanted, outside = [given[level] for level in inside], index is not None and inside != [*chosen]
+        if not isinstance(expected, list):
+            inside, wanted = inside[0], wanted[0]
+        if outside:
+            text = f"{key}.in_index is {index}, but there are {len(given)} maps: {given}"
+            right = dict(in_index=_like(inside, head["in_index"]), in_channels=_like(wanted, head["in_channels"]))
+            yield Misfit(key, text, right)
             return
-        wanted = wanted if isinstance(expected, list) else wanted[0]
     if expected != wanted:
         yield _other_channels(key, head, expected, wanted)
 

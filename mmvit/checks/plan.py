@@ -79,8 +79,8 @@ class Plan:
             boxes=view.reads_boxes,
             masks=view.reads_masks,
             annotated=view.loads_annotations and view.split != "test",
-            least_side=view.least_side,
-            full=view.leaves_out_empty,
+            least_side=view.filter.get("min_size") or 0,
+            full=bool(view.filter.get("filter_empty_gt")),
             indices=indices if indices is None or isinstance(indices, int) else tuple(indices),
         )
         key = (file.resolve(), reading)

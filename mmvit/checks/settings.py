@@ -204,7 +204,7 @@ def _chance(plan: Plan) -> Iterator[Finding]:
 
 def _filters(plan: Plan) -> Iterator[Finding]:
     for view in plan.datasets:
-        if not view.for_training and view.is_coco and view.config.get("filter_cfg") and not view.config.get("test_mode"):
+        if not view.for_training and view.is_coco and view.filter:
             yield wrong(
                 f"{view.key} leaves out images (filter_cfg), because test_mode is not set: their objects count as missed",
                 "Set test_mode=True",

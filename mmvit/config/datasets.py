@@ -59,14 +59,9 @@ class DatasetView:
         return Path(self.root, self.prefixes.get("img") or "")
 
     @property
-    def least_side(self) -> float:
-        """The length in pixels that the shorter side of an image needs, or mmdet leaves it out in training."""
-        return 0 if self.config.get("test_mode") else entry_of(self.config, "filter_cfg.min_size") or 0
-
-    @property
-    def leaves_out_empty(self) -> bool:
-        """Whether mmdet leaves out images without objects in training."""
-        return not self.config.get("test_mode") and bool(entry_of(self.config, "filter_cfg.filter_empty_gt"))
+    def filter(self) -> Mapping[str, Any]:
+        """The rules by which mmdet leaves out images: `filter_cfg`, unless `test_mode` is set."""
+        return {} if self.config.get("test_mode") else self.config.get("filter_cfg") or {}
 
     @cached_property
     def kind(self) -> Any:
