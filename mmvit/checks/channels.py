@@ -12,7 +12,7 @@ import torch
 from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
 
-from ..config.parts import build, parts_of, plain, without_init
+from ..config.parts import build, like, parts_of, plain, without_init
 from ..pyramid import Pyramid
 from .classes import our_backbone
 from .findings import Finding, brief, not_checked, wrong
@@ -124,18 +124,13 @@ def _misfit_of_head(key: str, head: Mapping[str, Any], given: Any, after_neck: b
             inside, wanted = inside[0], wanted[0]
         if outside:
             text = f"{key}.in_index is {index}, but there are {len(given)} maps: {given}"
-            right = dict(in_index=_like(inside, head["in_index"]), in_channels=_like(wanted, head["in_channels"]))
+            right = dict(in_index=like(inside, head["in_index"]), in_channels=like(wanted, head["in_channels"]))
             yield Misfit(key, text, right)
             return
     if expected != wanted:
         yield _other_channels(key, head, expected, wanted)
 
 
-def _like(value: Any, given: Any) -> Any:
-    """Return a list as a tuple if the config has a tuple, which some parts insist on."""
-    return tuple(value) if isinstance(value, list) and isinstance(given, tuple) else value
-
-
 def _other_channels(key: str, part: Mapping[str, Any], expected: Any, wanted: Any) -> Misfit:
     text = f"{key}.in_channels is {expected}, but what comes before it gives {wanted}"
-    return Misfit(key, text, dict(in_channels=_like(wanted, part["in_channels"])))
+    return Misfit(key, text, dict(in_channels=like(wanted, part["in_channels"])))

@@ -1,6 +1,6 @@
 """Checks of the losses of a config: what is trained, with which weights, and whether it rewards the right prediction."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil, isfinite, sqrt
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,7 +38,7 @@ def check_losses(plan: Plan) -> Iterator[Finding]:
             yield wrong(f"{key}: every loss has loss_weight=0: nothing learns")
         elif idle:
             yield doubtful(f"{', '.join(idle)}: loss_weight is 0: it is logged, and nothing learns from it")
-        yield from _weights_of_second_heads(key, model)
+        yield from _weights_of_second_heads(losses, model)
 
 
 def losses_of(part: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -54,9 +54,9 @@ def losses_of(part: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield from losses_of(entry, f"{key}.{index}")
 
 
-def _weights_of_second_heads(key: str, model: Mapping[str, Any]) -> Iterator[Finding]:
+def _weights_of_second_heads(losses: Sequence[tuple[str, Mapping[str, Any]]], model: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield a finding for each list of class weights of a head that has no classes, or counts them in its own way."""
-    for loss_key, loss in losses_of(model, key):
+    for loss_key, loss in losses:
         weights = loss.get("class_weight")
         if not isinstance(weights, list | tuple):
             continue

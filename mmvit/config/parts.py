@@ -74,6 +74,11 @@ def plain(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else value
 
 
+def like(value: Any, other: Any) -> Any:
+    """Return a list as a tuple if `other` is one: configs have tuples where checkpoints have lists."""
+    return tuple(value) if isinstance(value, list) and isinstance(other, tuple) else value
+
+
 def models_of(model: Mapping[str, Any], key: str = "model") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield a model and those inside it (of teachers, distillers, test-time augmentation) that have a backbone or heads."""
     if "backbone" in model or any(str(name).endswith("_head") for name in model):

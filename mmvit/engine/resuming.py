@@ -19,6 +19,7 @@ from torch import Tensor
 from ..arguments import name_of
 from ..checks.table import warn
 from ..compat.texts import plain_values, text_of
+from ..config.parts import like
 from ..errors import InputError
 from ..layers.forms import forms_in_training
 from ..registry import HOOKS
@@ -139,7 +140,7 @@ def _of_configs(cfg: Mapping[str, Any], text: str | None) -> Iterator[Difference
     ours, theirs = (dict(_settings({name: part.get(name) for name in before})) for part in (cfg, before))
     for key in sorted(ours.keys() | theirs.keys(), key=lambda key: (key != OPTIMIZER_TYPE, key)):
         mine, other = ours.get(key, NOTHING), theirs.get(key, NOTHING)
-        if mine != _like(other, mine):
+        if mine != like(other, mine):
             yield Difference(key, mine, other)
 
 
@@ -189,7 +190,7 @@ def _of_optimizer(ours: Sequence[Group], theirs: Sequence[Group]) -> Iterator[Di
         for name in mine:
             if name == "params" or name in moving or (name == "lr" and "initial_lr" in mine) or name not in other:
                 continue
-            if mine[name] != _like(other[name], mine[name]):
+            if mine[name] != like(other[name], mine[name]):
                 key = f"optim_wrapper.optimizer.{name.removeprefix('initial_')}"
                 found.setdefault(key, []).append(Difference(key, mine[name], other[name]))
     for entries in found.values():
@@ -203,7 +204,7 @@ def _of_schedulers(ours: Sequence[Any], theirs: Sequence[Mapping[str, Any]]) -> 
     for index, (scheduler, other) in enumerate(zip(ours, theirs, strict=False)):
         mine = scheduler.state_dict()
         for name in _options_of(scheduler):
-            if name in mine and mine[name] != _like(other.get(name, NOTHING), mine[name]):
+            if name in mine and mine[name] != like(other.get(name, NOTHING), mine[name]):
                 yield Difference(f"param_scheduler.{index}.{name}", _short(mine[name]), _short(other.get(name, NOTHING)))
 
 
@@ -211,11 +212,6 @@ def _options_of(scheduler: Any) -> list[str]:
     kinds = [kind for kind in type(scheduler).__mro__ if "__init__" in vars(kind)]
     names = [name for kind in kinds for name in inspect.signature(kind).parameters]
     return list(dict.fromkeys(name for name in names if name not in COUNTERS))
-
-
-def _like(value: Any, other: Any) -> Any:
-    """A value of a checkpoint as one of a config, where lists stand for tuples."""
-    return type(other)(value) if isinstance(value, list) and isinstance(other, tuple) else value
 
 
 def _short(value: Any) -> Any:
