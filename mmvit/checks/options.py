@@ -96,7 +96,7 @@ def _built_of_model(model: Mapping[str, Any], at: str) -> Built:
     names = [name for name in model if name in ("backbone", "neck", "data_preprocessor") or name.endswith("_head")]
     for key, part in parts_of(model, names, at):
         losses = [name for name in part if str(name).startswith("loss_")]
-        yield from ((at, entry, MODELS) for at, entry in [(key, part), *parts_of(part, losses, key)])
+        yield from ((place, entry, MODELS) for place, entry in [(key, part), *parts_of(part, losses, key)])
 
 
 def _with_loop_type(part: Mapping[str, Any], split: str) -> Mapping[str, Any]:

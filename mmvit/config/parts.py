@@ -75,7 +75,7 @@ def plain(value: Any) -> Any:
 
 
 def like(value: Any, other: Any) -> Any:
-    """Return a list as a tuple if `other` is one: configs have tuples where checkpoints have lists."""
+    """Return a list as a tuple if `other` is one: some parts insist on tuples, for which checkpoints have lists."""
     return tuple(value) if isinstance(value, list) and isinstance(other, tuple) else value
 
 
