@@ -29,9 +29,9 @@ def name_of(kind: Any) -> str:
     return getattr(kind, "__name__", str(kind)).rpartition(".")[2]
 
 
-def initialisers(init_cfg: Any) -> list[Any]:
-    """Return the entries of an `init_cfg`, which may be None, one or a list."""
-    return [init_cfg] if isinstance(init_cfg, Mapping) else list(init_cfg or ())
+def listed(value: Any) -> list[Any]:
+    """Return the entries of an option that may be None, one or a list."""
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
 def is_pretrained(entry: Mapping[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """Cost of a network, counted on the meta device: nothing is computed, so any size is quick."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +22,12 @@ def complexity(model: nn.Module, height: int, width: int, channels: int = 3) -> 
 
     Matrix products, attention and convolutions are counted; norms, activations and sums are not, as is usual.
     """
+    return counted(model, lambda: model(torch.empty(1, channels, height, width, device="meta")))
+
+
+def counted(model: nn.Module, forward: Callable[[], object]) -> Complexity:
+    """Return the cost of a model in what `forward` computes with it."""
     model.eval()
     with torch.no_grad(), flop_counter(model) as counter:
-        model(torch.empty(1, channels, height, width, device="meta"))
+        forward()
     return Complexity(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops() // 2)

@@ -35,9 +35,10 @@ def nearest(name: str, names: Iterable[str], most: int = 3, cutoff: float = 0.4,
     return f"there are {', '.join(known)}" if otherwise is None else otherwise
 
 
-def first_few(names: Sequence[Any], most: int = 5) -> str:
-    """Return the first few of many names, and how many more there are."""
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
+def first_few(names: Sequence[Any], most: int = 5, total: int | None = None) -> str:
+    """Return the first few of many names, and how many more there are; `total`, if `names` are not all of them."""
+    total = len(names) if total is None else total
+    rest = f" and {total - most} more" if total > most else ""
     return ", ".join(map(str, names[:most])) + rest
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from typing_extensions import Self
 
-from .arguments import check_indices, check_options, initialisers, is_pretrained
+from .arguments import check_indices, check_options, is_pretrained, listed
 from .errors import InputError
 from .layers.parts import checkpointed
 from .registry import MODELS
@@ -86,7 +86,7 @@ class Pyramid(BaseModule):
         norm_eps: epsilon of all layer norms; None keeps the authors'. mmdet and transformers have 1e-6 throughout, and loading
             a file of theirs sets it.
         init_cfg: `dict(type='Pretrained', checkpoint=PATH_OR_URL)` loads a released file exactly (see `weights.loading`);
-            other types are mmengine's initialisers.
+            other types are mmengine's listed.
 
     Attributes:
         out_channels, out_strides: channels and stride of each returned map, aligned with `out_indices`.
@@ -285,9 +285,9 @@ class Pyramid(BaseModule):
         if self._is_init:
             return
         self.init_parts()
-        listed = initialisers(self.init_cfg)
-        pretrained = [cfg for cfg in listed if is_pretrained(cfg)]
-        initialize(self, [cfg for cfg in listed if cfg not in pretrained])
+        entries = listed(self.init_cfg)
+        pretrained = [cfg for cfg in entries if is_pretrained(cfg)]
+        initialize(self, [cfg for cfg in entries if cfg not in pretrained])
         for cfg in pretrained:
             options = {key: value for key, value in cfg.items() if key != "type"}
             MMLogger.get_current_instance().info(str(loading.load_pretrained(self, **options)), extra={"first_line": "weights"})

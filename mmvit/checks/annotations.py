@@ -20,7 +20,7 @@ def check_annotations(plan: Plan) -> Iterator[Finding]:
         try:
             found = plan.survey(view)
         except InputError as error:
-            yield wrong("annotations", str(error))
+            yield wrong(str(error))
             continue
         if view.loads_annotations or not view.for_training:  # a semi-supervised training has images without labels
             yield from _classes(view, found)
@@ -47,14 +47,12 @@ def _classes(view: DatasetView, found: Survey) -> Iterator[Finding]:
     )
     if classes and not there:
         yield wrong(
-            "annotations",
             f"{view.label}: none of its categories ({first_few(sorted(known))}) is a class of {view.type_name} "
             f"({first_few(classes)})",
             f"Name yours with {view.key}.metainfo.classes=(...), and set model.bbox_head.num_classes",
         )
     elif view.reads_boxes and there != ordered:
         yield wrong(
-            "annotations",
             f"{view.label}: its categories are in the order {first_few(there)}, the classes of {view.type_name} "
             f"in the order {first_few(ordered)}. mmdet numbers them in the file's order, so "
             "results would get the wrong names",
@@ -62,13 +60,11 @@ def _classes(view: DatasetView, found: Survey) -> Iterator[Finding]:
         )
     elif lacking and view.reads_boxes and there != classes[: len(there)]:
         yield wrong(
-            "annotations",
             f"{absent}. mmdet numbers the others without them, so {there[-1]!r} would be called {classes[len(there) - 1]!r}",
             "Complete the file's categories, empty ones will do, or name only your classes in metainfo.classes",
         )
     elif lacking:
         yield doubtful(
-            "annotations",
             f"{absent}. mmdet's evaluation fails once such a class is predicted",
             "Complete the file's categories, empty ones will do, or name your classes in metainfo.classes",
         )
@@ -85,20 +81,19 @@ def _boxes(view: DatasetView, found: Survey) -> Iterator[Finding]:
     if not view.reads_boxes:
         return
     for sentence in found.wrong:
-        yield wrong("annotations", f"{label}: {sentence}")
+        yield wrong(f"{label}: {sentence}")
     for sentence in found.odd:
-        yield doubtful("annotations", f"{label}: {sentence}")
+        yield doubtful(f"{label}: {sentence}")
     for reason, (count, ids) in found.left_out.items():
-        more = f"{first_few(ids[:5])}{f' and {count - 5} more' if count > 5 else ''}"
-        sentence = f"{label}: mmdet leaves out {reason}: {count} annotations (ids {more})"
-        yield ok("annotations", sentence) if reason == OTHER else doubtful("annotations", sentence)
+        sentence = f"{label}: mmdet leaves out {reason}: {count} annotations (ids {first_few(ids, total=count)})"
+        yield ok(sentence) if reason == OTHER else doubtful(sentence)
     if view.for_training and found.targets:
         never = [name for name, count in found.boxes.items() if not count]
         boxes = f"{counted(found.targets, 'box')} in {counted(found.images, 'image')} to learn from"
-        yield ok("annotations", f"{label}: {boxes}, {counted(found.crowds, 'crowd')} to ignore")
+        yield ok(f"{label}: {boxes}, {counted(found.crowds, 'crowd')} to ignore")
         if never:
             sentence = f"{label}: {len(never)} of {len(found.boxes)} classes have no box to learn from: {first_few(never)}"
-            yield doubtful("annotations", sentence)
+            yield doubtful(sentence)
 
 
 def check_targets(plan: Plan) -> Iterator[Finding]:
@@ -106,7 +101,7 @@ def check_targets(plan: Plan) -> Iterator[Finding]:
     training = [view for view in plan.coco if view.for_training and view.reads_boxes]
     if training and not any(map(may_load_labels, training)):
         words = f"{training[0].key}.pipeline loads no annotations: nothing to learn from"
-        yield wrong("annotations", words, "Add dict(type='LoadAnnotations', with_bbox=True)")
+        yield wrong(words, "Add dict(type='LoadAnnotations', with_bbox=True)")
     views = [view for view in training if view.loads_annotations]
     surveys = {view.label: found for view in views if (found := plan.surveyed(view)) is not None}
     if not surveys or any(found.targets for found in surveys.values()):
@@ -120,7 +115,7 @@ def check_targets(plan: Plan) -> Iterator[Finding]:
                 f"    {found.crowds} iscrowd=1, which are regions to ignore. A converter that marks every RLE as a "
                 "crowd is wrong: write iscrowd=0 for single objects"
             )
-    yield wrong("annotations", "\n".join(lines))
+    yield wrong("\n".join(lines))
 
 
 def check_same_classes(plan: Plan) -> Iterator[Finding]:
@@ -145,10 +140,9 @@ def _differing(first: str, names: list[str], key: str, others: list[str]) -> Fin
     if only := sorted({*names} ^ {*others}):
         sentence = f"{first} and {key} have different categories ({first_few(only)} in one of them only)"
         remedy = "Give both annotation files the same categories"
-        return wrong("annotations", f"{sentence}, so labels would mean different classes", remedy)
+        return wrong(f"{sentence}, so labels would mean different classes", remedy)
     place = next(place for place, pair in enumerate(zip(names, others, strict=True)) if len({*pair}) > 1)
     return wrong(
-        "annotations",
         f"{first} and {key} have the same categories in different orders (number {place + 1} is {names[place]!r} and "
         f"{others[place]!r}). mmdet numbers classes as each file lists them, so labels would mean different classes",
         "Write the list of categories in the same order into all files",
@@ -164,7 +158,6 @@ def _missing(view: DatasetView, prefix: str, names: list[str]) -> Iterator[Findi
         alike = next((name for name in present if _letters(name) == _letters(lost[0])), None)
         hint = f" The folder has {alike!a}: other capitals or another Unicode form than {lost[0]!a}." if alike else ""
         yield wrong(
-            "annotations",
             f"{view.label} names {len(lost)} images (of {len(names)}) that are not in {folder} ({key}): "
             f"{first_few(lost)}.{hint} Complete the folder, or take them out of the annotations",
         )

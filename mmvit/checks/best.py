@@ -4,16 +4,15 @@ mmengine looks for the figure after the first validation, which may be hours int
 """
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 
-from ..arguments import name_of
+from ..arguments import listed, name_of
 from ..config.datasets import DatasetView
-from ..config.parts import entry_of, listed, parts_of
+from ..config.parts import entry_of, parts_of
 from ..errors import nearest
-from .findings import Finding
+from .findings import Finding, doubtful, wrong
 from .plan import SEPARATE, Plan
 
 COCO = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
@@ -22,9 +21,6 @@ COCO_METRICS = {"bbox": (COCO, "bbox_"), "segm": (COCO, "segm_"), "proposal": (P
 IOU = {"mIoU": ("mIoU", "mAcc"), "mDice": ("mDice", "mAcc"), "mFscore": ("mFscore", "mPrecision", "mRecall")}
 PREFIXES = {"CocoMetric": "coco", "CocoPanopticMetric": "coco_panoptic", "VOCMetric": "pascal_voc", "IoUMetric": ""}
 SAVING = "default_hooks.checkpoint"
-
-wrong = partial(Finding, "wrong", "best")
-doubtful = partial(Finding, "doubtful", "best")
 
 
 def check_best(plan: Plan) -> Iterator[Finding]:

@@ -6,14 +6,13 @@ and runs with the expected ones. If it runs with neither, the check cannot tell.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
 
-from ..config.parts import build, parts_of, plain, without_init
+from ..config.parts import build, like, parts_of, plain, without_init
 from ..pyramid import Pyramid
 from .classes import our_backbone
 from .findings import Finding, brief, not_checked, wrong
@@ -30,49 +29,37 @@ def check_channels(plan: Plan) -> Iterator[Finding]:
             yield from channel_faults(model, backbone, key)
 
 
-@dataclass(frozen=True)
-class Misfit:
-    """Options of a part that do not match the maps it gets.
+class Misfit(NamedTuple):
+    """Options of a part that do not match the maps it gets."""
 
-    Attributes:
-        key: config key of the part, such as `model.neck`.
-        text: the option, its value and what the part gets.
-        right: options that match.
-    """
-
-    key: str
-    text: str
-    right: Mapping[str, Any]
-
-    def __str__(self) -> str:
-        return f"{self.key}.{self.text}"
+    part: str  # its config key, such as `model.neck`
+    text: str  # the key of the option, its value, and what the part gets
+    right: Mapping[str, Any]  # options that match
 
 
 def channel_faults(model: Mapping[str, Any], backbone: Pyramid, key: str = "model") -> Iterator[Finding]:
     """Compare the channels that each part expects with those that it gets, and run the parts that look wrong."""
-    suspects = {misfit.key: misfit for misfit in misfits(model, backbone.out_channels, key)}
+    suspects = {misfit.part: misfit for misfit in misfits(model, backbone.out_channels, key)}
     if not suspects:
         return
     with torch.device("meta"):
         maps = backbone.eval()(torch.empty(1, backbone.in_channels, SIDE, SIDE))
-    for name, part in _in_order(model, key):
+    for name, part in parts_of(model, ("neck", *_heads(model)), key):
         right = part
         if name in suspects:
             right = type(part)({**part, **suspects[name].right})
             if _run(part, maps)[1]:
                 _, error = _run(right, maps)
                 if error:
-                    yield not_checked("channels", f"{suspects[name]}; not tried out: {error}")
+                    yield not_checked(f"{suspects[name].text}; not tried out: {error}")
                 else:
-                    yield wrong("channels", str(suspects[name]))
+                    yield wrong(suspects[name].text)
         if name.startswith(f"{key}.neck"):
             maps, _ = _run(right, maps)
 
 
-def _in_order(model: Mapping[str, Any], key: str) -> list[tuple[str, dict[str, Any]]]:
-    """Return the necks, then the heads, with their keys."""
-    names = ["neck", *(name for name in model if name.endswith("_head"))]
-    return [entry for name in names for entry in parts_of(model, name, key)]
+def _heads(model: Mapping[str, Any]) -> list[str]:
+    return [name for name in model if name.endswith("_head")]
 
 
 def _run(part: dict[str, Any], maps: Any) -> tuple[Any, str]:
@@ -115,12 +102,11 @@ def misfits(model: Mapping[str, Any], channels: tuple[int, ...], at: str = "mode
         if isinstance(given, list) and isinstance(expected, int):
             wanted = given[-1]  # necks of one map take the last
         if None not in (expected, given) and expected != wanted:
-            yield Misfit(key, _mismatch(expected, wanted), dict(in_channels=_like(wanted, neck["in_channels"])))
-        given = neck.get("out_channels")
-    for name in model:
-        for key, head in parts_of(model, name, at) if name.endswith("_head") else ():
-            if "in_channels" in head and given is not None:
-                yield from _misfit_of_head(key, head, given, bool(parts_of(model, "neck")))
+            yield _other_channels(key, neck, expected, wanted)
+        given = plain(neck.get("out_channels"))
+    for key, head in parts_of(model, _heads(model), at):
+        if "in_channels" in head and given is not None:
+            yield from _misfit_of_head(key, head, given, bool(parts_of(model, "neck")))
 
 
 def _misfit_of_head(key: str, head: Mapping[str, Any], given: Any, after_neck: bool) -> Iterator[Misfit]:
@@ -129,28 +115,22 @@ def _misfit_of_head(key: str, head: Mapping[str, Any], given: Any, after_neck: b
     if isinstance(given, int):  # the same channels on every level of the neck
         wanted: Any = [given] * len(expected) if isinstance(expected, list) else given
     elif index is None and not isinstance(expected, list):
-        wanted = plain(given)[-1] if not after_neck else expected  # mmseg's heads take the last map by default
+        wanted = expected if after_neck else given[-1]  # mmseg's heads take the last map by default
     else:
-        levels = plain(given)
-        chosen = range(len(levels)) if index is None else index if isinstance(index, list) else [index]
-        inside = [level for level in chosen if -len(levels) <= level < len(levels)] or [len(levels) - 1]
-        wanted = [levels[level] for level in inside]
-        if index is not None and inside != [*chosen]:
-            right = (inside, wanted) if isinstance(expected, list) else (inside[0], wanted[0])
-            text = f"in_index is {index}, but there are {len(levels)} maps: {levels}"
-            given_types = (head.get("in_index"), head["in_channels"])
-            right = tuple(_like(value, like) for value, like in zip(right, given_types, strict=True))
-            yield Misfit(key, text, dict(zip(("in_index", "in_channels"), right, strict=True)))
+        chosen = range(len(given)) if index is None else index if isinstance(index, list) else [index]
+        inside: Any = [level for level in chosen if -len(given) <= level < len(given)] or [len(given) - 1]
+        wanted, outside = [given[level] for level in inside], index is not None and inside != [*chosen]
+        if not isinstance(expected, list):
+            inside, wanted = inside[0], wanted[0]
+        if outside:
+            text = f"{key}.in_index is {index}, but there are {len(given)} maps: {given}"
+            right = dict(in_index=like(inside, head["in_index"]), in_channels=like(wanted, head["in_channels"]))
+            yield Misfit(key, text, right)
             return
-        wanted = wanted if isinstance(expected, list) else wanted[0]
     if expected != wanted:
-        yield Misfit(key, _mismatch(expected, wanted), dict(in_channels=_like(wanted, head["in_channels"])))
+        yield _other_channels(key, head, expected, wanted)
 
 
-def _like(value: Any, given: Any) -> Any:
-    """Return a list as a tuple if the config has a tuple, which some parts insist on."""
-    return tuple(value) if isinstance(value, list) and isinstance(given, tuple) else value
-
-
-def _mismatch(expected: Any, wanted: Any) -> str:
-    return f"in_channels is {expected}, but what comes before it gives {wanted}"
+def _other_channels(key: str, part: Mapping[str, Any], expected: Any, wanted: Any) -> Misfit:
+    text = f"{key}.in_channels is {expected}, but what comes before it gives {wanted}"
+    return Misfit(key, text, dict(in_channels=like(wanted, part["in_channels"])))

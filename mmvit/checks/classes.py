@@ -23,7 +23,7 @@ def check_classes(plan: Plan) -> Iterator[Finding]:
     for view in plan.datasets:
         names = known_classes(view.config) or []
         if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-            yield wrong("classes", f"{view.key}.metainfo.classes has {first_few(twice)} more than once")
+            yield wrong(f"{view.key}.metainfo.classes has {first_few(twice)} more than once")
     for key, model in plan.models:
         yield from class_faults(model, plan.trained, key)
 
@@ -67,22 +67,19 @@ def class_faults(model: Mapping[str, Any], datasets: Iterable[DatasetView], at: 
         for key, head in _classifiers(model, at):
             if _is_binary(head) and len(classes) != 2:
                 yield doubtful(
-                    "classes",
                     f"{key} has one channel, which tells background from foreground, but {about}: no figure is the class's IoU",
                     f"Name two in {view.key}.metainfo.classes, such as ('background', {classes[-1]!r}), or give the head more",
                 )
         for key, head in heads:
             if head["num_classes"] != len(classes):
                 yield wrong(
-                    "classes",
                     f"{key}.num_classes is {head['num_classes']}, but {about}",
                     f"Set it to {len(classes)}, or name other classes in {view.key}.metainfo.classes",
                 )
     for key, head in heads:
         yield from _weight_faults(key, head, head["num_classes"])
-    for name in ("panoptic_head", "panoptic_fusion_head", "semantic_head"):
-        for key, part in parts_of(model, name, at):
-            yield from _panoptic_faults(key, part, views)
+    for key, part in parts_of(model, ("panoptic_head", "panoptic_fusion_head", "semantic_head"), at):
+        yield from _panoptic_faults(key, part, views)
 
 
 def _weight_faults(key: str, head: Mapping[str, Any], count: int) -> Iterator[Finding]:
@@ -97,7 +94,7 @@ def _weight_faults(key: str, head: Mapping[str, Any], count: int) -> Iterator[Fi
                 sentence = (
                     f"{loss_key}.class_weight has {len(weights)} numbers, expected {count + extra}: one for each of {text}"
                 )
-                yield wrong("classes", sentence)
+                yield wrong(sentence)
 
 
 def _panoptic_faults(key: str, part: Mapping[str, Any], views: Iterable[DatasetView]) -> Iterator[Finding]:
@@ -106,14 +103,13 @@ def _panoptic_faults(key: str, part: Mapping[str, Any], views: Iterable[DatasetV
     if len(counts) == 2 and all(isinstance(count, int) for count in counts.values()):
         yield from _weight_faults(key, part, sum(counts.values()))
     for view in list(views)[:1]:
-        kind = class_of(view.config, DATASETS)
-        info = {**(getattr(kind, "METAINFO", None) or {}), **(view.config.get("metainfo") or {})}
+        info = _metainfo(view.config)
         right = {"things": info.get("thing_classes") or info.get("classes"), "stuff": info.get("stuff_classes") or ()}
         for name, count in counts.items():
             classes = right[name]
             if isinstance(classes, list | tuple) and isinstance(count, int) and count != len(classes):
                 text = f"{view.key} ({_name(view.config.get('type'))}) has {len(classes)} classes of {name}"
-                yield wrong("classes", f"{key}.num_{name}_classes is {count}, but {text}", f"Set it to {len(classes)}")
+                yield wrong(f"{key}.num_{name}_classes is {count}, but {text}", f"Set it to {len(classes)}")
 
 
 def known_classes(dataset: Mapping[str, Any]) -> list[str] | None:
@@ -121,20 +117,21 @@ def known_classes(dataset: Mapping[str, Any]) -> list[str] | None:
 
     Panoptic datasets give None, too: their things and stuff belong to different heads.
     """
-    kind = class_of(dataset, DATASETS)
-    info = {**(getattr(kind, "METAINFO", None) or {}), **(dataset.get("metainfo") or {})}
+    info = _metainfo(dataset)
     classes = info.get("classes")
     if "thing_classes" in info or not isinstance(classes, list | tuple) or not classes:
         return None
     return list(map(str, classes))
 
 
+def _metainfo(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    return {**(getattr(class_of(dataset, DATASETS), "METAINFO", None) or {}), **(dataset.get("metainfo") or {})}
+
+
 def _classifiers(model: Mapping[str, Any], at: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name in ("bbox_head", "decode_head", "auxiliary_head"):
-        yield from parts_of(model, name, at)
+    yield from parts_of(model, ("bbox_head", "decode_head", "auxiliary_head"), at)
     for key, part in parts_of(model, "roi_head", at):
-        for name in ("bbox_head", "mask_head"):
-            yield from parts_of(part, name, key)
+        yield from parts_of(part, ("bbox_head", "mask_head"), key)
 
 
 def _counts_classes(head: Mapping[str, Any]) -> bool:

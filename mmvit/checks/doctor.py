@@ -57,11 +57,11 @@ def examine_config(config: str, options: Mapping[str, Any], data: bool, root: st
 
     cfg = open_config(config, options)
     if root is not None:
-        yield ok("data", set_data_root(cfg, root))
+        yield ok(set_data_root(cfg, root), subject="data")
     if not isinstance(cfg.get("model"), dict):
-        yield wrong("config", f"{cfg.filename} has no model", "Name a complete config, not one of its bases")
+        yield wrong(f"{cfg.filename} has no model", "Name a complete config, not one of its bases")
         return
-    yield ok("config", cfg.filename)
+    yield ok(cfg.filename)
     splits = tuple(split for split in SPLITS if cfg.get(f"{split}_dataloader"))
     yield from table.examine(Plan(cfg, splits), table.DATA if data else table.DOCTOR)
 
@@ -84,14 +84,14 @@ def installed(distributions: Sequence[str]) -> dict[str, str]:
 
 
 def check_python() -> Iterator[Finding]:
-    yield ok("python", sys.version.split()[0])
+    yield ok(sys.version.split()[0])
 
 
 def check_torch() -> Iterator[Finding]:
     """Check that torchvision's operators work: its build has to match the build of torch."""
     least = ".".join(map(str, LEAST_TORCH))
     if numbers_of(torch.__version__) < LEAST_TORCH:
-        yield wrong("torch", f"{torch.__version__}; mmvit needs {least} or later: pip install -U torch torchvision")
+        yield wrong(f"{torch.__version__}; mmvit needs {least} or later: pip install -U torch torchvision")
         return
     try:
         import torchvision
@@ -99,11 +99,11 @@ def check_torch() -> Iterator[Finding]:
         torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
     except Exception as error:
         advice = "torch and torchvision do not belong together: install both from the same place, pip install torch torchvision"
-        yield wrong("torch", f"{torch.__version__}, torchvision {version('torchvision')}: {brief(error)}; {advice}")
+        yield wrong(f"{torch.__version__}, torchvision {version('torchvision')}: {brief(error)}; {advice}")
         return
-    yield ok("torch", f"{torch.__version__}, torchvision {torchvision.__version__}")
+    yield ok(f"{torch.__version__}, torchvision {torchvision.__version__}")
     if absent := lacking():
-        yield ok("torch", f"not in this version: {', '.join(absent)}")
+        yield ok(f"not in this version: {', '.join(absent)}")
 
 
 def check_stack() -> Iterator[Finding]:
@@ -122,10 +122,10 @@ def check_stack() -> Iterator[Finding]:
     else:
         lacking = [name for name in ("mmdet", "mmseg") if not any(name in distribution for distribution in found)]
         without = f"; without {lacking[0]}, whose configs will not run" if lacking else ""
-        yield ok("stack", f"{'maintained forks' if forks else 'official'}: {listed}{without}")
+        yield ok(f"{'maintained forks' if forks else 'official'}: {listed}{without}")
         yield from check_imports(["mmcv", *(name for name in ("mmdet", "mmseg") if name not in lacking)])
         return
-    yield wrong("stack", text)
+    yield wrong(text)
 
 
 def check_imports(packages: Iterable[str]) -> Iterator[Finding]:
@@ -143,7 +143,7 @@ def check_imports(packages: Iterable[str]) -> Iterator[Finding]:
                 text += f"; {about_mmpretrain()}"
             elif isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("mm"):
                 text += f"; install what has it, pip install {error.name.partition('.')[0]} if it is called so"
-            yield wrong(package, text)
+            yield wrong(text, subject=package)
 
 
 def raised_in(error: BaseException) -> set[str]:
@@ -173,39 +173,39 @@ def check_timm() -> Iterator[Finding]:
     found = version("timm")
     if found is None or numbers_of(found) < LEAST_TIMM:
         least = ".".join(map(str, LEAST_TIMM))
-        yield wrong("timm", f"{found}; mmvit needs {least} or later: pip install -U timm")
+        yield wrong(f"{found}; mmvit needs {least} or later: pip install -U timm")
         return
     import_module("timm.layers")
-    yield ok("timm", found)
+    yield ok(found)
 
 
 def check_compat() -> Iterator[Finding]:
     setting = os.environ.get(compat.SWITCH)
     if setting == "0":
         text = "resuming mmengine's checkpoints fails, and operators are not supplied"
-        yield wrong("compat", f"switched off by {compat.SWITCH}=0: {text}; unset it, unless you mean it")
+        yield wrong(f"switched off by {compat.SWITCH}=0: {text}; unset it, unless you mean it")
     else:
-        yield ok("compat", "on")
+        yield ok("on")
 
 
 def check_operators() -> Iterator[Finding]:
     """Report which `mmcv._ext` is in use."""
     if operators.is_supplied():
-        yield ok("operators", "supplied by mmvit, from torchvision and plain torch; mmcv is not compiled")
+        yield ok("supplied by mmvit, from torchvision and plain torch; mmcv is not compiled")
         return
     spec = util.find_spec(operators.NAME)
     if spec is None:
         text = f"mmcv is not compiled, and nothing stands for it; unset {compat.SWITCH}, or install a compiled mmcv"
-        yield wrong("operators", text)
+        yield wrong(text)
     else:
         import_module(operators.NAME)
-        yield ok("operators", f"compiled: {spec.origin}")
+        yield ok(f"compiled: {spec.origin}")
 
 
 def check_device() -> Iterator[Finding]:
     if not torch.cuda.is_available():
         threads = f"{counted(cores(), 'core')}, of which torch uses {torch.get_num_threads()}"
-        yield ok("device", f"{processor()}, {threads}; no GPU that torch can use")
+        yield ok(f"{processor()}, {threads}; no GPU that torch can use")
         return
     for index in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(index)
@@ -214,9 +214,9 @@ def check_device() -> Iterator[Finding]:
             torch.ones(1, device=f"cuda:{index}").add(1).item()
         except RuntimeError as error:
             text += f" cannot compute: {brief(error)}; install the torch that was built for this GPU and its driver"
-            yield wrong("device", text)
+            yield wrong(text)
         else:
-            yield ok("device", text)
+            yield ok(text)
 
 
 def check_forms() -> Iterator[Finding]:
@@ -225,7 +225,7 @@ def check_forms() -> Iterator[Finding]:
     inference, training = [row.form for row in rows if row.inference], [row.form for row in rows if row.training]
     fixed = [row.reason for row in rows if row.reason.startswith(row.variable)]
     text = f"in inference {', '.join(inference) or 'plain ones'}; in training {', '.join(training) or 'plain ones'}"
-    yield ok("forms", f"{text}{'; fixed by ' if fixed else ''}{', '.join(fixed)}")
+    yield ok(f"{text}{'; fixed by ' if fixed else ''}{', '.join(fixed)}")
 
 
 def check_precision() -> Iterator[Finding]:
@@ -235,7 +235,7 @@ def check_precision() -> Iterator[Finding]:
     if util.find_spec("openvino"):
         types = inference_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         text += f"; OpenVINO computes in {', '.join(OPENVINO[name] for name in types if name in OPENVINO)}"
-    yield ok("precision", text)
+    yield ok(text)
 
 
 CHECKS: dict[str, Callable[[], Iterable[Finding]]] = {

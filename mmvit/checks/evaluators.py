@@ -1,22 +1,18 @@
 """Checks that an evaluation measures what its dataset predicts, and gives a figure."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
-from ..arguments import name_of
+from ..arguments import listed, name_of
 from ..config.datasets import DatasetView
-from ..config.parts import entry_of, listed, mappings, parts_of
+from ..config.parts import entry_of, mappings, parts_of
 from ..errors import InputError, first_few, nearest
 from .best import COCO_METRICS, IOU, SAVING
-from .findings import Finding
+from .findings import Finding, doubtful, wrong
 from .plan import SEPARATE, Plan
 from .survey import Survey
 
 COUNTED = 100  # detections of an image that pycocotools counts for AP
-
-wrong = partial(Finding, "wrong", "evaluator")
-doubtful = partial(Finding, "doubtful", "evaluator")
 
 
 def check_evaluators(plan: Plan) -> Iterator[Finding]:
@@ -59,15 +55,15 @@ def _some_images(plan: Plan, key: str, label: str, found: Survey, view: DatasetV
 def _uncounted(label: str, found: Survey) -> Iterator[Finding]:
     count, ids = found.without_crowd
     if count:
-        sentence = f"{label}: {count} annotations have no iscrowd (ids {first_few(ids)}), which evaluation needs"
+        sentence = f"{label}: {count} annotations have no iscrowd (ids {first_few(ids, total=count)}), which evaluation needs"
         yield wrong(f"{sentence} and training does not", 'Write "iscrowd": 0 into each')
     for name in found.mixed:
         yield wrong(f"{label}: some ids of its {name} are numbers and some text, which evaluation cannot sort", "Write numbers")
     count, ids = found.uncounted
     if count:
         yield wrong(
-            f"{label}: {count} annotations have an id of 0, or of text (ids {first_few(ids)}). pycocotools takes 0 for "
-            "'not found', so that these objects count as missed even if they are found",
+            f"{label}: {count} annotations have an id of 0, or of text (ids {first_few(ids, total=count)}). pycocotools takes "
+            "0 for 'not found', so that these objects count as missed even if they are found",
             "Number the annotations from 1",
         )
 
@@ -124,7 +120,7 @@ def check_figures(plan: Plan) -> Iterator[Finding]:
         if view.for_training or not view.reads_boxes or (found := plan.surveyed(view)) is None:
             continue
         if not view.loads_annotations or not found.annotations:
-            if view.key.startswith("val_"):
+            if view.split == "val":
                 yield from _nothing(plan, view, "no object to find")
             continue
         if not found.targets:
@@ -143,7 +139,7 @@ def check_figures(plan: Plan) -> Iterator[Finding]:
 
 def _nothing(plan: Plan, view: DatasetView, what: str) -> Iterator[Finding]:
     ranks = entry_of(plan.config, f"{SAVING}.save_best")
-    best = f"the best checkpoint (save_best={ranks!r}) would be the first" if ranks and view.key.startswith("val_") else ""
+    best = f"the best checkpoint (save_best={ranks!r}) would be the first" if ranks and view.split == "val" else ""
     sentence = f"{view.label}: {what}: every figure is -1 or nan" + (f", and {best}" if best else "")
     yield (wrong if best else doubtful)(sentence, "Give it images with objects, or validate on other data")
 

@@ -44,17 +44,11 @@ Entry = tuple[dict[str, Any], dict[Hashable, Any]]
 
 @dataclass
 class Opened:
-    """Findings in an image, its label map and its masks.
+    """Findings in an image, its label map and its masks."""
 
-    Attributes:
-        traits: peculiarities that training handles.
-        pixels: (256,), number of pixels of each label in the label map, as training gets them.
-        faults: faults to mend, by kind.
-    """
-
-    traits: list[str] = field(default_factory=list)
-    pixels: np.ndarray | None = None
-    faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    traits: list[str] = field(default_factory=list)  # peculiarities that training handles
+    pixels: np.ndarray | None = None  # (256,), number of pixels of each label in the label map, as training gets them
+    faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # to mend, by kind
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ def check_files(plan: Plan) -> Iterator[Finding]:
     """Open all files of the datasets, once if splits share a dataset."""
     shared: dict[str, list[DatasetView]] = {}
     for view in plan.datasets:
-        if all(path.exists() for name, path in view.paths() if view.loads_annotations or not name.endswith(".seg_map_path")):
+        if not any(view.absent()):
             shared.setdefault(str(sorted((name, str(value)) for name, value in view.config.items())), []).append(view)
     for views in shared.values():
         first = views[0]
@@ -82,7 +76,7 @@ def check_files(plan: Plan) -> Iterator[Finding]:
         source = source_of(first, found)
         if source is None:
             how = f"this check does not know how {first.type_name} reads its files"
-            yield not_checked("images", f"{label}: not opened; {how}")
+            yield not_checked(f"{label}: not opened; {how}")
         else:
             yield from findings(label, source, open_all(source, label))
 
@@ -237,18 +231,19 @@ def findings(label: str, source: Source, opened: Sequence[Opened]) -> Iterator[F
             items[trait].append(results["img_path"])
     handled = [f"{len(paths)} {trait} ({first_few(paths, LINES)})" for trait, paths in items.items()]
     lines = [f"{label}: {len(opened)} opened" + ("; handled, as mmvit.LoadImage says:" if handled else ""), *handled]
-    yield ok("images", "\n".join(lines))
+    yield ok("\n".join(lines))
     if source.labels is None:
-        yield ok("annotations", f"{label}: {source.summary}")
+        yield ok(f"{label}: {source.summary}", subject="annotations")
     else:
-        yield label_finding(label, source.labels, [seen.pixels for seen in opened if seen.pixels is not None])
+        maps = [seen.pixels for seen in opened if seen.pixels is not None]
+        yield label_finding(label, source.labels, maps).about("label maps")
     faults: dict[str, list[str]] = defaultdict(list)
     for seen in opened:
         for kind, found in seen.faults.items():
             faults[kind] += found
     for kind, found in faults.items():
         more = [f"and {len(found) - LINES} more"] if len(found) > LINES else []
-        yield wrong("files", "\n".join([f"{label}: {len(found)} {kind}", *found[:LINES], *more]))
+        yield wrong("\n".join([f"{label}: {len(found)} {kind}", *found[:LINES], *more]), subject="files")
 
 
 def label_finding(label: str, labels: Labels, maps: Sequence[np.ndarray]) -> Finding:
@@ -256,9 +251,9 @@ def label_finding(label: str, labels: Labels, maps: Sequence[np.ndarray]) -> Fin
     counts = np.sum([np.zeros(IGNORED + 1, np.int64), *maps], axis=0)
     opened = f"{label}: {len(maps)} opened"
     if fault := pixel_fault(counts, labels):
-        return wrong("label maps", f"{opened}; {fault}")
+        return wrong(f"{opened}; {fault}")
     if fault := absent_classes(counts, labels):
-        return (doubtful if label.startswith("train_") else ok)("label maps", f"{opened}; {fault}")
+        return (doubtful if label.startswith("train_") else ok)(f"{opened}; {fault}")
     least = int(counts[: len(labels.classes)].argmin())
     share = counts[least] / counts.sum()
-    return ok("label maps", f"{opened}; every class occurs, {labels.classes[least]!r} least ({share:.2%} of the pixels)")
+    return ok(f"{opened}; every class occurs, {labels.classes[least]!r} least ({share:.2%} of the pixels)")

@@ -25,7 +25,7 @@ def check_label_maps(plan: Plan) -> Iterator[Finding]:
     meanings: dict[str, Labels] = {}
     for view in plan.datasets:
         # mmseg's PascalVOCDataset and others assert that their folders are there.
-        reader = view.label_map_reader() if all(path.exists() for _, path in view.paths()) else None
+        reader = None if any(view.absent()) else view.label_map_reader()
         if reader is None:
             yield from _unlabelled(plan, view)
             continue
@@ -33,7 +33,7 @@ def check_label_maps(plan: Plan) -> Iterator[Finding]:
         yield from _shifted(view, reader)
         layout = layout_of(view)
         if fault := _unpaired(reader, view.key, known=bool(layout)):
-            yield wrong("label maps", "\n".join([fault, *layout]))
+            yield wrong("\n".join([fault, *layout]))
         else:
             yield from _pixels(view, reader, meanings[view.key], ignored_by(plan))
         yield from _left_aside(view, reader)
@@ -46,15 +46,13 @@ def _unlabelled(plan: Plan, view: DatasetView) -> Iterator[Finding]:
 
     if not issubclass(view.kind, BaseSegDataset) or may_load_labels(view):
         return
-    split = view.key.partition("_")[0]
-    metrics = [] if view.for_training else plan.evaluators(split)
+    metrics = [] if view.for_training else plan.evaluators(view.split)
     needing = [key for key, part, views in metrics if view in views and needs_labels(part)]
     if view.for_training or needing:
         what = f"{needing[0]} compares with them" if needing else "nothing to learn from"
-        yield (doubtful if split == "test" and plan.only_asked else wrong)(
-            "label maps",
+        yield (doubtful if view.split == "test" and plan.only_asked else wrong)(
             f"{view.key}.pipeline loads no label maps: {what}",
-            f"Add dict(type='LoadAnnotations'){'; for images without labels: --no-labels --out DIR' * (split == 'test')}",
+            f"Add dict(type='LoadAnnotations'){'; for images without labels: --no-labels --out DIR' * (view.split == 'test')}",
         )
 
 
@@ -68,7 +66,6 @@ def _pixels(view: DatasetView, reader: Any, labels: Labels, ignored: set[int]) -
     where = f"label maps of {Path(reader.data_prefix['seg_map_path'])} ({view.key}.data_prefix.seg_map_path)"
     if lossy := next((entry["seg_map_path"] for entry in sampled(entries) if is_lossy(entry["seg_map_path"])), None):
         yield wrong(
-            "label maps",
             f"{where}: {lossy} is a JPEG, which changes the numbers of pixels: classes become others along every border",
             "Create them again as PNG",
         )
@@ -78,7 +75,7 @@ def _pixels(view: DatasetView, reader: Any, labels: Labels, ignored: set[int]) -
     else:
         fault = None if counts[:IGNORED].any() else "all pixels are ignored (255): every figure is nan, and none is the best"
     if fault and counts.any():
-        yield wrong("label maps", f"{where}: {fault}")
+        yield wrong(f"{where}: {fault}")
     # Before a training the first batches tell; a validation may be hours away.
     classes = max(len(labels.classes), 2)  # one class: background and foreground
     strange = [label for label in np.flatnonzero(counts).tolist() if label >= classes and label not in ignored]
@@ -86,7 +83,6 @@ def _pixels(view: DatasetView, reader: Any, labels: Labels, ignored: set[int]) -
         shift = " (in the files each is one more: reduce_zero_label)" if labels.reduced else ""
         remedy = "" if labels.reduced else ", or set reduce_zero_label=True where 0 is no class"
         yield (wrong if stock(view) else doubtful)(
-            "label maps",
             f"{where}: labels {first_few(strange)}{shift} are none of the {counted(len(labels.classes), 'class')}, which are 0 "
             f"to {len(labels.classes) - 1}: a figure would leave their pixels out",
             f"Correct the files or metainfo.classes{remedy}",
@@ -99,7 +95,6 @@ def _shifted(view: DatasetView, reader: Any) -> Iterator[Finding]:
         given = step.get("reduce_zero_label")
         if name_of(step.get("type")) == "LoadAnnotations" and given not in (None, reader.reduce_zero_label):
             yield wrong(
-                "label maps",
                 f"{view.key}: LoadAnnotations has reduce_zero_label={given}, its dataset {reader.reduce_zero_label}",
                 f"Leave it out of the step, and set {view.key}.reduce_zero_label",
             )
@@ -131,7 +126,6 @@ def _left_aside(view: DatasetView, reader: Any) -> Iterator[Finding]:
         others = [file for file in there if Path(file).suffix.lower() in IMAGES and not file.endswith(end)]
         if others:
             yield doubtful(
-                "label maps",
                 f"{len(others)} of {len(there)} files of {folder} ({view.key}.data_prefix.{name}) are left aside, because "
                 f"{option} is {suffix!r}: {first_few(sorted(others))}",
                 "Give all the same suffix, capitals included",
@@ -145,14 +139,12 @@ def _disagreement(found: dict[str, Labels]) -> Iterator[Finding]:
         if labels.classes != found[first].classes:
             ours = found[first].classes
             yield wrong(
-                "label maps",
                 f"{first} has {len(ours)} classes ({first_few(ours)}), {key} has {len(labels.classes)} "
                 f"({first_few(labels.classes) or 'none'}): the numbers in label maps would mean different classes",
                 "Give both the same metainfo.classes in the same order",
             )
         elif labels.reduced != found[first].reduced:
             yield wrong(
-                "label maps",
                 f"{first} has reduce_zero_label={found[first].reduced}, {key} has {labels.reduced}: the numbers in label maps "
                 "would mean different classes",
                 "Give both the same",

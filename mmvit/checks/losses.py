@@ -1,7 +1,6 @@
 """Checks of the losses of a config: what is trained, with which weights, and whether it rewards the right prediction."""
 
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil, isfinite, sqrt
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +11,8 @@ from mmengine.registry import MODELS
 
 from ..arguments import name_of
 from ..config.parts import parts_of
-from .findings import Finding, brief
+from .findings import Finding, brief, doubtful, not_checked, wrong
 from .plan import Plan
-
-wrong = partial(Finding, "wrong", "losses")
-doubtful = partial(Finding, "doubtful", "losses")
-not_checked = partial(Finding, "not checked", "losses")
 
 CERTAIN = 15.0  # logit of a pixel without doubt
 ONE_CHANNEL = "use CrossEntropyLoss with use_sigmoid=True or mmvit.StructureLoss"
@@ -43,7 +38,7 @@ def check_losses(plan: Plan) -> Iterator[Finding]:
             yield wrong(f"{key}: every loss has loss_weight=0: nothing learns")
         elif idle:
             yield doubtful(f"{', '.join(idle)}: loss_weight is 0: it is logged, and nothing learns from it")
-        yield from _weights_of_second_heads(key, model)
+        yield from _weights_of_second_heads(losses, model)
 
 
 def losses_of(part: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -59,9 +54,9 @@ def losses_of(part: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield from losses_of(entry, f"{key}.{index}")
 
 
-def _weights_of_second_heads(key: str, model: Mapping[str, Any]) -> Iterator[Finding]:
+def _weights_of_second_heads(losses: Sequence[tuple[str, Mapping[str, Any]]], model: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield a finding for each list of class weights of a head that has no classes, or counts them in its own way."""
-    for loss_key, loss in losses_of(model, key):
+    for loss_key, loss in losses:
         weights = loss.get("class_weight")
         if not isinstance(weights, list | tuple):
             continue
@@ -85,10 +80,9 @@ def _weights_of_second_heads(key: str, model: Mapping[str, Any]) -> Iterator[Fin
 def check_rewards(plan: Plan) -> Iterator[Finding]:
     """Report losses of mmseg's heads that cost no less for a perfect prediction than for an inverted one."""
     for key, model in plan.models:
-        for name in ("decode_head", "auxiliary_head"):
-            for head_key, head in parts_of(model, name, key):
-                for loss_key, loss in parts_of(head, "loss_decode", head_key):
-                    yield from _tried(head_key, head, loss_key, loss)
+        for head_key, head in parts_of(model, ("decode_head", "auxiliary_head"), key):
+            for loss_key, loss in parts_of(head, "loss_decode", head_key):
+                yield from _tried(head_key, head, loss_key, loss)
 
 
 def _tried(head_key: str, head: Mapping[str, Any], loss_key: str, loss: dict[str, Any]) -> Iterator[Finding]:

@@ -46,11 +46,11 @@ def check_model(plan: Plan) -> Iterator[Finding]:
     try:
         model = build(plan.config.model)
     except Exception as error:
-        yield wrong("model", describe(error))
+        yield wrong(describe(error))
         return
     count = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     backbone = getattr(model, "backbone", None)
-    yield ok("model", f"{type(model).__name__} with {type(backbone).__name__}, {count:.1f} M parameters")
+    yield ok(f"{type(model).__name__} with {type(backbone).__name__}, {count:.1f} M parameters")
 
 
 def check_forward(plan: Plan) -> Iterator[Finding]:
@@ -60,7 +60,7 @@ def check_forward(plan: Plan) -> Iterator[Finding]:
             continue
         backbone = our_backbone(model, key)
         if backbone is None:
-            yield not_checked("channels", f"{name_of(entry_of(model, 'backbone.type'))} is not one of mmvit's backbones")
+            yield not_checked(f"{name_of(entry_of(model, 'backbone.type'))} is not one of mmvit's backbones")
         elif not any(channel_faults(model, backbone, key)):
             maps = f"{key}: {backbone.out_channels} at strides {backbone.out_strides}"
             yield from _forward(model, maps, backbone.in_channels, plan.config.get("default_scope", "mmdet"))
@@ -79,15 +79,15 @@ def _forward(model: Mapping[str, Any], maps: str, channels: int, scope: str) -> 
         except Exception as error:
             said = describe(error, net)
             if OTHER_CHANNELS.search(said):
-                yield wrong("channels", f"{maps} do not fit what follows: {said}")
+                yield wrong(f"{maps} do not fit what follows: {said}")
                 return
             if LAYOUT in said:
-                yield wrong("layout", said)
+                yield wrong(said, subject="layout")
                 return
         else:
-            yield ok("channels", f"{maps} fit what follows; images passed through {first_few(heads)}")
+            yield ok(f"{maps} fit what follows; images passed through {first_few(heads)}")
             return
-    yield not_checked("channels", f"{maps}: whether they fit what follows was not checked: {said}")
+    yield not_checked(f"{maps}: whether they fit what follows was not checked: {said}")
 
 
 def _pass(net: nn.Module, images: torch.Tensor, scope: str) -> list[str]:

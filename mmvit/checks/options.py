@@ -26,7 +26,7 @@ from mmengine.registry import (
 )
 from torch.utils.data import DataLoader
 
-from ..config.datasets import SPLITS, DatasetView, datasets_of, wrapped_datasets
+from ..config.datasets import SPLITS, DatasetView, datasets_of, loaders_of, wrapped_datasets
 from ..config.parts import class_of, is_ours, parts_of
 from ..errors import nearest
 from .findings import Finding, wrong
@@ -71,8 +71,8 @@ def _built_of_run(cfg: Config) -> Built:
         if isinstance(part := cfg.get(f"{split}_cfg"), Mapping) and part:
             yield f"{split}_cfg", _with_loop_type(part, split), LOOPS
     hooks = cfg.get("default_hooks") or {}
-    yield from ((key, hook, HOOKS) for name in hooks for key, hook in parts_of(hooks, name, "default_hooks"))
-    yield from ((key, hook, HOOKS) for key, hook in parts_of(cfg, "custom_hooks", ""))
+    for key, hook in parts_of(hooks, hooks, "default_hooks") + parts_of(cfg, "custom_hooks", ""):
+        yield key, hook, HOOKS
     yield from ((key, part, PARAM_SCHEDULERS) for key, part in parts_of(cfg, "param_scheduler", ""))
     if isinstance(wrapper := cfg.get("optim_wrapper"), Mapping) and isinstance(wrapper.get("optimizer"), Mapping):
         yield "optim_wrapper.optimizer", wrapper["optimizer"], OPTIMIZERS
@@ -93,12 +93,10 @@ def _built_of_data(cfg: Config) -> Built:
 
 def _built_of_model(model: Mapping[str, Any], at: str) -> Built:
     yield at, model, MODELS
-    for name in model:
-        if name in ("backbone", "neck", "data_preprocessor") or name.endswith("_head"):
-            for key, part in parts_of(model, name, at):
-                yield key, part, MODELS
-                for loss in (inner for inner in part if str(inner).startswith("loss_")):
-                    yield from ((inner, entry, MODELS) for inner, entry in parts_of(part, loss, key))
+    names = [name for name in model if name in ("backbone", "neck", "data_preprocessor") or name.endswith("_head")]
+    for key, part in parts_of(model, names, at):
+        losses = [name for name in part if str(name).startswith("loss_")]
+        yield from ((place, entry, MODELS) for place, entry in [(key, part), *parts_of(part, losses, key)])
 
 
 def _with_loop_type(part: Mapping[str, Any], split: str) -> Mapping[str, Any]:
@@ -117,7 +115,7 @@ def _unknown(key: str, part: Mapping[str, Any], registry: Registry) -> Iterator[
     extra = ("convert_to_iter_based",) if registry is PARAM_SCHEDULERS else ()
     for name in part:
         if name not in (*MARKS, *TAKEN_OUT) and name not in taken and name not in extra:
-            yield wrong("options", f"{key}.{name}: {kind.__name__} takes no such option; {nearest(str(name), taken)}")
+            yield wrong(f"{key}.{name}: {kind.__name__} takes no such option; {nearest(str(name), taken)}")
 
 
 def options_of(kind: type) -> list[str] | None:
@@ -146,10 +144,10 @@ def _types(view: DatasetView) -> Iterator[Finding]:
     for name, (expected, words) in TYPES.items():
         value = view.config.get(name)
         if value is not None and not isinstance(value, expected):
-            yield wrong("options", f"{view.key}.{name} is {value!r}, expected {words}")
+            yield wrong(f"{view.key}.{name} is {value!r}, expected {words}")
     given = view.config.get("metainfo")
     if isinstance(given, Mapping) and "CLASSES" in given and "classes" not in given:
-        yield wrong("options", f"{view.key}.metainfo has CLASSES, which mmdet and mmseg no longer read", "Write classes=(...)")
+        yield wrong(f"{view.key}.metainfo has CLASSES, which mmdet and mmseg no longer read", "Write classes=(...)")
 
 
 def _wrapper(key: str, part: Mapping[str, Any]) -> Iterator[Finding]:
@@ -158,28 +156,26 @@ def _wrapper(key: str, part: Mapping[str, Any]) -> Iterator[Finding]:
         return
     for entry in inspect.signature(kind).parameters.values():
         if entry.kind is entry.POSITIONAL_OR_KEYWORD and entry.default is entry.empty and entry.name not in part:
-            yield wrong("options", f"{key}: {kind.__name__} needs {entry.name}")
+            yield wrong(f"{key}: {kind.__name__} needs {entry.name}")
     times, share = part.get("times", 1), part.get("oversample_thr", 1)
     if kind.__name__ == "RepeatDataset" and not (isinstance(times, int) and times > 0):
-        yield wrong("options", f"{key}.times is {times!r}, expected a whole number from 1")
+        yield wrong(f"{key}.times is {times!r}, expected a whole number from 1")
     if kind.__name__ == "ClassBalancedDataset" and not isinstance(share, int | float):
-        yield wrong("options", f"{key}.oversample_thr is {share!r}, expected a share of the images, such as 0.01")
+        yield wrong(f"{key}.oversample_thr is {share!r}, expected a share of the images, such as 0.01")
 
 
 def _loaders(cfg: Config) -> Iterator[Finding]:
     taken = [*inspect.signature(DataLoader).parameters, "num_batch_per_epoch"]
-    for split in SPLITS:
-        for name in cfg.get(f"{split}_dataloader") or ():
+    for key, loader in loaders_of(cfg, SPLITS):
+        for name in loader:
             if name not in taken:
-                hint = nearest(str(name), taken)
-                yield wrong("options", f"{split}_dataloader.{name}: a data loader takes no such option; {hint}")
+                yield wrong(f"{key}.{name}: a data loader takes no such option; {nearest(str(name), taken)}")
 
 
 def _pretrained(model: Any) -> Iterator[Finding]:
     backbone = model.get("backbone") if isinstance(model, Mapping) else None
     if isinstance(backbone, Mapping) and is_ours(backbone) and model.get("pretrained") is not None:
         yield wrong(
-            "options",
             f"model.pretrained is {model['pretrained']!r}, which mmseg hands to the backbone; ours load weights with "
             "init_cfg=dict(type='Pretrained', checkpoint=...)",
             "Write model=dict(pretrained=None, ...)",
@@ -193,6 +189,6 @@ def _strings(part: Any, key: str = "") -> Iterator[Finding]:
         inner = f"{key}.{name}" if key else str(name)
         if name in TUPLES and isinstance(value, str) and not Path(value).suffix and not Path(value).is_file():
             sentence = f"{inner} is the string {value!r}, where a tuple is meant"
-            yield wrong("options", sentence, f"Write {name}=({value!r},) with a comma")
+            yield wrong(sentence, f"Write {name}=({value!r},) with a comma")
         else:
             yield from _strings(value, inner)

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
-from functools import partial
 from glob import escape
 from io import StringIO
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any
 
 from defusedxml import ElementTree
 from mmengine.dataset import BaseDataset
-from mmengine.registry import DATASETS
 
 from ..config.datasets import DatasetView, is_remote
 from ..errors import counted, first_few, nearest
-from .findings import Finding, brief
+from .findings import Finding, brief, doubtful, not_checked, ok, wrong
 from .plan import Plan
 
 PICKLES = (".pkl", ".pickle")
@@ -23,26 +21,20 @@ TOOLKITS = ("mmdet.", "mmseg.", "mmengine.")
 SLOW = ("CrowdHumanDataset", "WIDERFaceDataset")
 SEARCHED = 20  # XML files in which unknown names are looked for
 
-ok = partial(Finding, "ok", "annotations")
-wrong = partial(Finding, "wrong", "annotations")
-doubtful = partial(Finding, "doubtful", "annotations")
-not_checked = partial(Finding, "not checked", "annotations")
-
 
 def check_datasets(plan: Plan) -> Iterator[Finding]:
     """Build the datasets of mmdet and mmseg without reading data; report those that cannot be built."""
     for view in plan.datasets:
-        first = next((base for base in getattr(view.kind, "__mro__", ()) if "__init__" in vars(base)), object)
-        if not issubclass(view.kind, BaseDataset) or not first.__module__.startswith(TOOLKITS):
+        if not issubclass(view.kind, BaseDataset) or not view.kind.__init__.__module__.startswith(TOOLKITS):
             continue  # it may read files as soon as it is built
         try:
             with redirect_stdout(StringIO()):
-                DATASETS.build(dict(view.config, pipeline=[], lazy_init=True))
+                view.built()
         except ImportError:
             continue  # the check of packages has it
         except Exception as error:
             told = "unexpected keyword argument" in str(error)  # by the check of options, and of missing paths by theirs
-            if not told and all(path.exists() for _, path in view.paths()):
+            if not told and not any(view.absent()):
                 yield wrong(f"{view.key}: {view.type_name} cannot be built: {brief(error)}")
 
 
@@ -55,7 +47,7 @@ def check_other_data(plan: Plan) -> Iterator[Finding]:
             continue  # the check of label maps counts them
         if reason := _unread(view):
             yield not_checked(f"{view.key}: what it gives to learn from: {reason}")
-        elif all(path.exists() for _, path in view.paths()):
+        elif not any(view.absent()):
             yield from _read(view)
 
 
@@ -74,10 +66,9 @@ def _unread(view: DatasetView) -> str | None:
 
 
 def _read(view: DatasetView) -> Iterator[Finding]:
-    settings = {name: value for name, value in view.config.items() if name != "pipeline"}
     try:
         with redirect_stdout(StringIO()):  # pycocotools, and bars
-            dataset = DATASETS.build(dict(settings, pipeline=[], lazy_init=True))
+            dataset = view.built()
             entries = view.chosen(dataset.load_data_list())
     except ImportError as error:
         yield not_checked(f"{view.key}: {brief(error)}")  # the check of packages has it

@@ -15,19 +15,18 @@ def check_paths(plan: Plan) -> Iterator[Finding]:
     lost: dict[Path, list[str]] = {}
     affected = []
     for view in plan.datasets:
-        for name, path in view.paths():
-            unread = name.endswith(".seg_map_path") and not view.loads_annotations
-            if not is_remote(path) and not path.exists() and not unread:
+        for name, path in view.absent():
+            if not is_remote(path):
                 lost.setdefault(path, []).append(name)
                 affected.append(view)
     if lost:
         lines = [f"dataset not found: {len(lost)} paths of this config are missing"]
         lines += [f"  {path}   ({', '.join(names)})" for path, names in lost.items()]
-        yield wrong("data", "\n".join([*lines, *layout_of(affected[0]), *_remedies(lost, affected[0])]))
+        yield wrong("\n".join([*lines, *layout_of(affected[0]), *_remedies(lost, affected[0])]))
     elif plan.splits:
-        yield ok("data", f"all files of {', '.join(plan.splits)} are there")
+        yield ok(f"all files of {', '.join(plan.splits)} are there")
     else:
-        yield ok("data", "the config has no datasets")
+        yield ok("the config has no datasets")
 
 
 def _remedies(lost: dict[Path, list[str]], view: DatasetView) -> Iterator[str]:

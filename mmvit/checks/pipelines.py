@@ -1,7 +1,6 @@
 """Checks of what reaches the model: sizes of crops and batches, and packages that steps and metrics need."""
 
 from collections.abc import Iterator
-from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -9,7 +8,7 @@ from ..arguments import name_of
 from ..config.datasets import DatasetView
 from ..config.parts import entry_of, mappings, parts_of
 from ..errors import first_few
-from .findings import Finding
+from .findings import Finding, doubtful, wrong
 from .plan import Plan
 
 LEAST_FILLED = 0.5  # share of a batch's pixels that come from images
@@ -36,9 +35,6 @@ NEEDS = {
     "DVCLiveVisBackend": ("dvclive", "dvclive"),
     "AimVisBackend": ("aim", "aim"),
 }
-
-wrong = partial(Finding, "wrong", "pipeline")
-doubtful = partial(Finding, "doubtful", "pipeline")
 
 
 def check_sizes(plan: Plan) -> Iterator[Finding]:

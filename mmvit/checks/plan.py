@@ -19,17 +19,11 @@ SEPARATE = "MultiDatasetsEvaluator"  # mmdet's evaluator with a metric for each 
 
 @dataclass
 class Plan:
-    """A run that is about to begin.
-
-    Attributes:
-        config: its config.
-        splits: the parts of the data that it reads: train, val, test.
-        found: surveys by file and reading, or the error of a file that cannot be used.
-    """
+    """A run that is about to begin."""
 
     config: Config
-    splits: tuple[str, ...]
-    found: dict[tuple[Path, Reading], Survey | InputError] = field(default_factory=dict)
+    splits: tuple[str, ...]  # the parts of the data that it reads: train, val, test
+    found: dict[tuple[Path, Reading], Survey | InputError] = field(default_factory=dict)  # or why a file cannot be used
 
     @cached_property
     def datasets(self) -> tuple[DatasetView, ...]:
@@ -57,7 +51,7 @@ class Plan:
 
     def evaluators(self, split: str) -> Iterator[tuple[str, Mapping[str, Any], list[DatasetView]]]:
         """Yield the evaluators of a split with their keys, and the datasets that each of them measures."""
-        key, views = f"{split}_evaluator", [view for view in self.datasets if view.key.startswith(f"{split}_")]
+        key, views = f"{split}_evaluator", [view for view in self.datasets if view.split == split]
         given = self.config.get(key)
         apart = isinstance(given, Mapping) and name_of(given.get("type")) == SEPARATE
         for index, (part_key, part) in enumerate(evaluators_of(self.config, split)):
@@ -84,9 +78,9 @@ class Plan:
             classes=tuple(view.classes()),
             boxes=view.reads_boxes,
             masks=view.reads_masks,
-            annotated=view.loads_annotations and not view.key.startswith("test_"),
-            least_side=view.least_side,
-            full=view.leaves_out_empty,
+            annotated=view.loads_annotations and view.split != "test",
+            least_side=view.filter.get("min_size") or 0,
+            full=bool(view.filter.get("filter_empty_gt")),
             indices=indices if indices is None or isinstance(indices, int) else tuple(indices),
         )
         key = (file.resolve(), reading)

@@ -32,7 +32,7 @@ def check_files_of_weights(plan: Plan) -> Iterator[Finding]:
     for key, part, setting in pretrained_of(plan):
         source = str(setting["checkpoint"])
         if is_ours(part) and "://" not in source and not Path(source).expanduser().is_file():
-            yield wrong("checkpoint", missing_checkpoint(key, source, part))
+            yield wrong(missing_checkpoint(key, source, part))
 
 
 def fetch_pretrained(cfg: Config) -> None:
@@ -63,7 +63,7 @@ def check_checkpoints(plan: Plan) -> Iterator[Finding]:
         yield from guarded("checkpoint", _backbone_file, *entry, unforeseen="wrong")
     if plan.config.get("load_from"):
         source = str(plan.config.load_from)
-        yield from guarded("load_from", lambda: [ok("load_from", whereabouts(source, "load_from"))], unforeseen="wrong")
+        yield from guarded("load_from", lambda: [ok(whereabouts(source, "load_from"))], unforeseen="wrong")
 
 
 def _backbone_file(key: str, part: Mapping[str, Any], setting: Mapping[str, Any]) -> Iterator[Finding]:
@@ -76,15 +76,15 @@ def _backbone_file(key: str, part: Mapping[str, Any], setting: Mapping[str, Any]
     url, where = locate(source)
     if not where.is_file():
         if url is not None or not is_ours(part):
-            yield ok("checkpoint", whereabouts(source, f"{key}.checkpoint"))
+            yield ok(whereabouts(source, f"{key}.checkpoint"))
         return  # `check_files_of_weights` reports a missing file
     backbone = MODELS.build(without_init(part))
     if not isinstance(backbone, Pyramid):
-        yield ok("checkpoint", f"{where} is there; not checked, because the backbone is a {type(backbone).__name__}")
+        yield ok(f"{where} is there; not checked, because the backbone is a {type(backbone).__name__}")
         return
     options = {key: value for key, value in setting.items() if key not in ("type", "checkpoint")}
     report = weights.load_pretrained(backbone, where, **options)
-    yield ok("checkpoint", f"{report}".splitlines()[0])
+    yield ok(f"{report}".splitlines()[0])
 
 
 def whereabouts(source: str, key: str) -> str:

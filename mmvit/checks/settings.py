@@ -5,7 +5,6 @@ random weights, a mean for pixels from 0 to 1 with pixels from 0 to 255, random 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,10 +13,11 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATA_SAMPLERS, DATASETS
 
 from ..arguments import is_pretrained, name_of
+from ..config.datasets import loaders_of
 from ..config.parts import build, class_of, entry_of, is_ours, mappings, parts_of
 from ..config.schedules import ENDLESS, WARM_UPS
 from ..errors import nearest
-from .findings import Finding
+from .findings import Finding, doubtful, wrong
 from .plan import Plan
 
 RANDOM = ("PhotoMetricDistortion", "Mosaic", "CachedMosaic", "MixUp", "CachedMixUp", "CutOut", "YOLOXHSVRandomAug")
@@ -33,9 +33,6 @@ COUNTS = {  # the least that each may be
 }
 CUSTOM_KEYS = "optim_wrapper.paramwise_cfg.custom_keys"
 ALIKE = 0.75  # least similarity of two names, from 0 to 1
-
-wrong = partial(Finding, "wrong", "settings")
-doubtful = partial(Finding, "doubtful", "settings")
 
 
 def check_settings(plan: Plan) -> Iterator[Finding]:
@@ -183,14 +180,13 @@ def _frozen(cfg: Config) -> Iterator[Finding]:
 def _ignored(cfg: Config) -> Iterator[Finding]:
     """Yield a finding for each head that ignores one of its classes."""
     model = cfg.get("model") or {}
-    for name in ("decode_head", "auxiliary_head"):
-        for key, head in parts_of(model, name):
-            ignored, classes = head.get("ignore_index", 255), head.get("num_classes")
-            if isinstance(classes, int) and isinstance(ignored, int) and 0 <= ignored < classes:
-                yield doubtful(
-                    f"{key}.ignore_index is {ignored}, one of its {classes} classes: the head learns no pixel of it",
-                    "Choose a number that no class has, in the label maps, too",
-                )
+    for key, head in parts_of(model, ("decode_head", "auxiliary_head")):
+        ignored, classes = head.get("ignore_index", 255), head.get("num_classes")
+        if isinstance(classes, int) and isinstance(ignored, int) and 0 <= ignored < classes:
+            yield doubtful(
+                f"{key}.ignore_index is {ignored}, one of its {classes} classes: the head learns no pixel of it",
+                "Choose a number that no class has, in the label maps, too",
+            )
 
 
 def _chance(plan: Plan) -> Iterator[Finding]:
@@ -208,7 +204,7 @@ def _chance(plan: Plan) -> Iterator[Finding]:
 
 def _filters(plan: Plan) -> Iterator[Finding]:
     for view in plan.datasets:
-        if not view.for_training and view.is_coco and view.config.get("filter_cfg") and not view.config.get("test_mode"):
+        if not view.for_training and view.is_coco and view.filter:
             yield wrong(
                 f"{view.key} leaves out images (filter_cfg), because test_mode is not set: their objects count as missed",
                 "Set test_mode=True",
@@ -217,8 +213,7 @@ def _filters(plan: Plan) -> Iterator[Finding]:
 
 def _left_out(plan: Plan) -> Iterator[Finding]:
     """Yield a finding for each loader of a validation or test that drops images of its last batch."""
-    for key in (f"{split}_dataloader" for split in plan.splits if split != "train"):
-        loader = plan.config.get(key) or {}
+    for key, loader in loaders_of(plan.config, [split for split in plan.splits if split != "train"]):
         for part_key, part in [(key, loader), *parts_of(loader, "batch_sampler", key)]:
             if part.get("drop_last") and loader.get("batch_size", 1) != 1:
                 yield wrong(
@@ -235,9 +230,8 @@ def never_ends(loader: Mapping[str, Any], scope: str | None) -> bool:
 
 def _endless(plan: Plan) -> Iterator[Finding]:
     """Yield a finding for each pass over the images that never ends."""
-    for split in plan.splits:
-        key, training = f"{split}_dataloader", split == "train"
-        loader = plan.config.get(key) or {}
+    for key, loader in loaders_of(plan.config, plan.splits):
+        training = key.startswith("train")
         if training and not entry_of(plan.config, "train_cfg.max_epochs"):
             continue
         if never_ends(loader, plan.config.get("default_scope")):
@@ -249,13 +243,13 @@ def _endless(plan: Plan) -> Iterator[Finding]:
 
 def _balance(plan: Plan) -> Iterator[Finding]:
     """Yield a finding for each dataset that shall be balanced by class, and cannot say which classes an image has."""
-    for split in plan.splits:
-        for part in mappings(plan.config.get(f"{split}_dataloader")):
+    for key, loader in loaders_of(plan.config, plan.splits):
+        for part in mappings(loader):
             inner = part.get("dataset") if name_of(part.get("type")) == "ClassBalancedDataset" else None
             kind = class_of(inner, DATASETS) if isinstance(inner, Mapping) else None
             if kind is not None and getattr(kind, "get_cat_ids", None) in (None, BaseDataset.get_cat_ids):
                 yield wrong(
-                    f"{split}_dataloader has a ClassBalancedDataset around a {kind.__name__}, which does not tell which "
+                    f"{key} has a ClassBalancedDataset around a {kind.__name__}, which does not tell which "
                     "classes an image has (get_cat_ids)",
                     "Put it around a dataset of boxes, such as CocoDataset; of several, around each",
                 )
@@ -269,7 +263,7 @@ def _same_data(plan: Plan) -> Iterator[Finding]:
 
     trained = {place_of(view): view.key for view in plan.trained}
     for view in plan.datasets:
-        if view.key.startswith("val_") and (place := place_of(view)) and place in trained:
+        if view.split == "val" and (place := place_of(view)) and place in trained:
             sentence = f"{view.key} reads the data of {trained[place]} ({place[0]}): its results say nothing about other images"
             yield doubtful(sentence)
 

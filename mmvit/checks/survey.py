@@ -22,43 +22,33 @@ from .plausible import contradictions
 PARTIAL_MASKS = "polygons of fewer than three points or with an odd count of numbers"
 LOST_MASKS = "masks of which nothing can be drawn: RLEs without size or counts, or no polygon of three points"
 CACHED_FROM = 8 << 20  # bytes; smaller files are read as fast as a cache
-LISTED = 6  # ids that are kept of a long list, one more than a message shows
+LISTED = 5  # ids that are kept of a long list, as many as a message shows
 KEPT = 32  # surveys in the cache
 LEFT_OUT = -2  # place of an image that is not taken
 FORMAT = 5  # of a cached survey; raise it when what a survey says changes
 
 
+Some = tuple[int, list[str]]  # a number of annotations, and the first ids
+
+
 @dataclass
 class Survey:
-    """Content of a file without faults: names and ids of its images, names of its categories, number of its annotations.
+    """Content of a file without faults."""
 
-    Attributes:
-        left_out: for each reason why mmdet skips annotations, their number and the first ids.
-        boxes: number of boxes to learn from, by class.
-        images: number of images with a box to learn from.
-        crowds: number of regions to ignore (`iscrowd`).
-        without_crowd: number of annotations without `iscrowd`, and the first ids.
-        uncounted: number of annotations whose id pycocotools takes for "not found", and the first ids.
-        crowded: the largest number of objects in an image, and its name.
-        odd: sentences about values that are implausible together.
-        wrong: sentences about values that are certainly wrong.
-        mixed: lists (images, categories) of which some ids are numbers and others text.
-    """
-
-    names: list[str]
+    names: list[str]  # of images, as `ids`
     ids: list[Any]
     categories: list[str]
     annotations: int = 0
-    left_out: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
-    boxes: dict[str, int] = field(default_factory=dict)
-    images: int = 0
-    crowds: int = 0
-    without_crowd: tuple[int, list[str]] = (0, [])
-    uncounted: tuple[int, list[str]] = (0, [])
-    crowded: tuple[int, str] = (0, "")
-    odd: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-    mixed: list[str] = field(default_factory=list)
+    left_out: dict[str, Some] = field(default_factory=dict)  # by the reason why mmdet skips them
+    boxes: dict[str, int] = field(default_factory=dict)  # to learn from, by class
+    images: int = 0  # with a box to learn from
+    crowds: int = 0  # regions to ignore (`iscrowd`)
+    without_crowd: Some = (0, [])
+    uncounted: Some = (0, [])  # whose id pycocotools takes for "not found"
+    crowded: tuple[int, str] = (0, "")  # the largest number of objects in an image, and its name
+    odd: list[str] = field(default_factory=list)  # sentences about values that are implausible together
+    wrong: list[str] = field(default_factory=list)  # sentences about values that are certainly wrong
+    mixed: list[str] = field(default_factory=list)  # lists (images, categories) of which some ids are numbers and others text
 
     @property
     def targets(self) -> int:
@@ -67,25 +57,15 @@ class Survey:
 
 @dataclass(frozen=True)
 class Reading:
-    """Options with which a dataset reads a file.
+    """Options with which a dataset reads a file."""
 
-    Attributes:
-        classes: names of the classes to train.
-        boxes: whether it reads annotations like `CocoDataset`.
-        masks: whether the pipeline loads masks.
-        annotated: whether the file must have annotations.
-        least_side: length in pixels that the shorter side of an image needs, or the image is left out.
-        full: whether images without objects of the classes are left out.
-        indices: which of these images are taken; None for all.
-    """
-
-    classes: Sequence[str]
-    boxes: bool
-    masks: bool
-    annotated: bool
-    least_side: float = 0
-    full: bool = False
-    indices: int | tuple[int, ...] | None = None
+    classes: Sequence[str]  # to train
+    boxes: bool  # whether it reads annotations like `CocoDataset`
+    masks: bool  # whether the pipeline loads them
+    annotated: bool  # whether the file must have annotations
+    least_side: float = 0  # length in pixels that the shorter side of an image needs, or the image is left out
+    full: bool = False  # whether images without objects of the classes are left out
+    indices: int | tuple[int, ...] | None = None  # which of these images are taken; None for all
 
 
 def survey(path: Path, label: str, reading: Reading) -> Survey:
@@ -186,7 +166,7 @@ def _summary(table: Table, reading: Reading) -> Survey:
     return found
 
 
-def _some(columns: Columns, which: Any) -> tuple[int, list[str]]:
+def _some(columns: Columns, which: Any) -> Some:
     """Return the number of annotations for which `which` (N,) is true, and their first ids."""
     places = np.flatnonzero(which)
     return len(places), [str(columns.ids[place]) for place in places[:LISTED]]

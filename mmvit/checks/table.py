@@ -1,6 +1,5 @@
 """The one list of checks of a run, and what a command does with their findings."""
 
-import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from .channels import check_channels
 from .classes import check_classes
 from .evaluators import check_evaluators, check_figures, check_metrics
 from .files import check_files
-from .findings import Finding, guarded
+from .findings import Finding, doubtful, guarded
 from .label_maps import check_label_maps
 from .losses import check_losses, check_rewards
 from .model import check_forward, check_model
@@ -32,16 +31,10 @@ START, DOCTOR, DATA = range(3)  # before each run; when the doctor is asked; whe
 
 
 class Check(NamedTuple):
-    """A check.
-
-    Attributes:
-        subject: what it looks at, for findings about the check itself.
-        find: yields findings about a plan, and neither prints nor raises what is one.
-        depth: how thorough a command must be to run it.
-    """
+    """A check: what it looks at, and how thorough a command must be to run it."""
 
     subject: str
-    find: Callable[[Plan], Iterable[Finding]]
+    find: Callable[[Plan], Iterable[Finding]]  # it neither prints nor raises what is a finding
     depth: int = START
 
 
@@ -97,21 +90,26 @@ def check_start(cfg: Config, splits: tuple[str, ...]) -> None:
         require(examine(Plan(cfg, splits)))
 
 
-def require(findings: Iterable[Finding]) -> None:
-    """Log findings, those that are doubtful as warnings, and stop at wrong ones.
+def warn(subject: str, sentence: str, remedy: str = "") -> None:
+    """Log what is doubtful; the first lines of the run have it, too."""
+    require([doubtful(sentence, remedy)], subject)
+
+
+def require(findings: Iterable[Finding], subject: str = "") -> None:
+    """Log findings, those that are doubtful as warnings, and stop at wrong ones; `subject` is that of findings without one.
 
     Raises:
         InputError: there are wrong ones; the message has all of them.
     """
     wrong = []
-    for finding in findings:
+    for finding in (entry.about(subject) for entry in findings):
         if finding.verdict == "wrong":
             wrong.append(finding.text)
+        elif finding.verdict == "doubtful":
+            shown = {"first_line": "doubtful", "text": f"{finding.subject}: {finding.text}"}
+            MMLogger.get_current_instance().warning(str(finding), extra=shown)
         else:
-            doubtful = finding.verdict == "doubtful"
-            shown = {"first_line": "doubtful", "text": f"{finding.subject}: {finding.text}"} if doubtful else {}
-            level = logging.WARNING if doubtful else logging.INFO
-            MMLogger.get_current_instance().log(level, str(finding), extra=shown)
+            MMLogger.get_current_instance().info(str(finding))
     if len(wrong) == 1:
         raise InputError(wrong[0])
     if wrong:

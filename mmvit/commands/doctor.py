@@ -50,7 +50,7 @@ def _findings(asked: Namespace) -> "Iterator[Finding]":
     if not asked.dry_run:
         return
     if wrong:
-        yield not_checked("dry run", "not tried: mend what is wrong first")
+        yield not_checked("not tried: mend what is wrong first", subject="dry run")
         return
     from ..trial.dry_run import dry_run  # whose imports fail where the installation does
 

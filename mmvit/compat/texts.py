@@ -91,10 +91,10 @@ def read_config(text: str, source: str, names: tuple[str, ...] = TAKEN) -> Confi
     return Config(taken)
 
 
-def plain_values(text: str, names: Sequence[str]) -> dict[str, Any]:
+def plain_values(text: str | None, names: Sequence[str]) -> dict[str, Any]:
     """Return those of `names` that a checkpoint's config assigns, as data; an empty dict if the text cannot be read."""
     try:
-        return {name: value for name, value in map(_assignment, ast.parse(text).body) if name in names}
+        return {name: value for name, value in map(_assignment, ast.parse(text or "").body) if name in names}
     except (_RefusedError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return {}
 

@@ -8,8 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
-from ..compat.versions import flop_counter
-from ..complexity import Complexity, complexity
+from ..complexity import Complexity, complexity, counted
 from ..errors import InputError
 from ..pyramid import SMALLEST
 from .files import open_config
@@ -40,17 +39,16 @@ def costs_of_config(file: str | Path, height: int, width: int) -> dict[str, Comp
 
 def whole_model(model_cfg: Any, scope: str, height: int, width: int) -> Complexity:
     """Return the cost of a detector or segmenter, counted on the meta device if possible."""
+
+    def cost() -> Complexity:
+        model = MODELS.build(model_cfg)
+        return counted(model, lambda: pass_through(model, scope, torch.zeros(1, 3, height, width)))
+
     try:
         with torch.device("meta"):
-            return counted(MODELS.build(model_cfg), scope, torch.empty(1, 3, height, width, device="meta"))
+            return cost()
     except (RuntimeError, NotImplementedError):  # values, which meta tensors do not have
-        return counted(MODELS.build(model_cfg), scope, torch.zeros(1, 3, height, width))
-
-
-def counted(model: nn.Module, scope: str, images: Tensor) -> Complexity:
-    with flop_counter(model) as counter:
-        pass_through(model.eval(), scope, images)
-    return Complexity(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops() // 2)
+        return cost()
 
 
 @torch.no_grad()

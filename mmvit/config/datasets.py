@@ -18,17 +18,11 @@ LOADERS = ("LoadAnnotations", "LoadLabelMap")
 
 @dataclass(frozen=True)
 class DatasetView:
-    """A dataset's config, and the questions that the checks ask of it.
+    """A dataset's part of a config, and the questions that the checks ask of it."""
 
-    Attributes:
-        key: its key in the whole config, such as `train_dataloader.dataset`.
-        config: the dataset's part.
-        scope: default_scope of the whole config.
-    """
-
-    key: str
+    key: str  # in the whole config, such as `train_dataloader.dataset`
     config: ConfigDict
-    scope: str | None = None
+    scope: str | None = None  # default_scope of the whole config
 
     @property
     def label(self) -> str:
@@ -36,8 +30,12 @@ class DatasetView:
         return f"{self.ann_file} ({self.key}.ann_file)"
 
     @property
+    def split(self) -> str:
+        return self.key.partition("_")[0]
+
+    @property
     def for_training(self) -> bool:
-        return self.key.startswith("train_")
+        return self.split == "train"
 
     @property
     def type_name(self) -> str:
@@ -61,14 +59,9 @@ class DatasetView:
         return Path(self.root, self.prefixes.get("img") or "")
 
     @property
-    def least_side(self) -> float:
-        """The length in pixels that the shorter side of an image needs, or mmdet leaves it out in training."""
-        return 0 if self.config.get("test_mode") else entry_of(self.config, "filter_cfg.min_size") or 0
-
-    @property
-    def leaves_out_empty(self) -> bool:
-        """Whether mmdet leaves out images without objects in training."""
-        return not self.config.get("test_mode") and bool(entry_of(self.config, "filter_cfg.filter_empty_gt"))
+    def filter(self) -> Mapping[str, Any]:
+        """The rules by which mmdet leaves out images: `filter_cfg`, unless `test_mode` is set."""
+        return {} if self.config.get("test_mode") else self.config.get("filter_cfg") or {}
 
     @cached_property
     def kind(self) -> Any:
@@ -123,8 +116,10 @@ class DatasetView:
             return None
         from mmseg.datasets import BaseSegDataset
 
-        if not issubclass(self.kind, BaseSegDataset):
-            return None
+        return self.built() if issubclass(self.kind, BaseSegDataset) else None
+
+    def built(self) -> Any:
+        """Return the dataset without a pipeline, and without reading its data."""
         settings = {name: value for name, value in self.config.items() if name not in ("type", "_scope_")}
         return self.kind(**{**settings, "pipeline": [], "lazy_init": True})
 
@@ -170,6 +165,17 @@ class DatasetView:
             if folder is not None and (self.root or folder):
                 yield f"{self.key}.data_prefix.{name}", Path(self.root, folder)
 
+    def absent(self) -> Iterator[tuple[str, Path]]:
+        """Yield config keys and paths that a run would read and that are not there."""
+        for name, path in self.paths():
+            if not path.exists() and (self.loads_annotations or not name.endswith(".seg_map_path")):
+                yield name, path
+
+
+def loaders_of(cfg: Config, splits: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the data loaders of the splits with their keys."""
+    return parts_of(cfg, [f"{split}_dataloader" for split in splits], "")
+
 
 def datasets_of(cfg: Config, splits: Iterable[str]) -> Iterator[DatasetView]:
     """Yield the datasets of the splits; of wrappers (RepeatDataset, ConcatDataset, ...) the datasets inside."""
@@ -180,12 +186,10 @@ def datasets_of(cfg: Config, splits: Iterable[str]) -> Iterator[DatasetView]:
 
 def wrapped_datasets(cfg: Config, splits: Iterable[str]) -> Iterator[tuple[str, ConfigDict, bool]]:
     """Yield the keys and parts of all datasets of the splits, wrappers before those inside, and whether each is a wrapper."""
-    pending = [
-        entry for split in splits for entry in parts_of(cfg.get(f"{split}_dataloader") or {}, "dataset", f"{split}_dataloader")
-    ]
+    pending = [entry for key, loader in loaders_of(cfg, splits) for entry in parts_of(loader, "dataset", key)]
     while pending:
         key, dataset = pending.pop(0)
-        inner = parts_of(dataset, "dataset", key) + parts_of(dataset, "datasets", key)
+        inner = parts_of(dataset, ("dataset", "datasets"), key)
         yield key, dataset, bool(inner)
         pending = inner + pending
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from ..errors import InputError, first_few, nearest
-from .datasets import SPLITS
+from .datasets import SPLITS, loaders_of
 from .parts import mappings
 
 PACKAGE = Path(__file__).parent.parent
@@ -20,19 +20,12 @@ OURS = "mmvit::"  # prefix of the name of a config of this package
 
 
 class Variant(NamedTuple):
-    """A change of any config, such as the demo.
+    """A change of any config, such as the demo."""
 
-    Attributes:
-        name: last part of the work dir's name.
-        change: changes a config in place before the user's options are applied; it receives the keys of these options.
-        prepare: makes the data.
-        hooks: hooks that a training has in addition to the config's.
-    """
-
-    name: str
-    change: Callable[[Config, Collection[str]], None]
-    prepare: Callable[[], object]
-    hooks: tuple[str, ...] = ()
+    name: str  # last part of the work dir's name
+    change: Callable[[Config, Collection[str]], None]  # in place, before the user's options, whose keys it receives
+    prepare: Callable[[], object]  # makes the data
+    hooks: tuple[str, ...] = ()  # that a training has in addition to the config's
 
 
 def open_config(source: str | Path, options: Mapping[str, Any] | None = None, variant: Variant | None = None) -> Config:
@@ -61,7 +54,7 @@ def _colour(cfg: Config) -> None:
     """Give classes that a config names without a palette colours of their own: datasets would keep those of other classes."""
     from ..data.colours import palette_of  # OpenCV, not before it is needed
 
-    for part in mappings({split: cfg.get(f"{split}_dataloader") for split in SPLITS}):
+    for part in mappings([loader for _, loader in loaders_of(cfg, SPLITS)]):
         metainfo: Any = part.get("metainfo")
         if isinstance(metainfo, dict) and isinstance(metainfo.get("classes"), list | tuple) and "palette" not in metainfo:
             metainfo["palette"] = palette_of(metainfo["classes"])

@@ -1,6 +1,6 @@
 """Parts of a model's config: how to find them, and how to build them without loading files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +36,16 @@ def replaced(part: Any, name: str, value: Any) -> Any:
     return part
 
 
-def parts_of(model: Mapping[str, Any], name: str, key: str = "model") -> list[tuple[str, dict[str, Any]]]:
-    """Return the configs under a name, which may hold one or a list, each with its full key; `key` is empty at the top."""
-    part, full = model.get(name), f"{key}.{name}" if key else name
-    if isinstance(part, list | tuple):
-        return [(f"{full}.{index}", entry) for index, entry in enumerate(part) if isinstance(entry, dict)]
-    return [(full, part)] if isinstance(part, dict) else []
+def parts_of(model: Mapping[str, Any], names: str | Iterable[str], key: str = "model") -> list[tuple[str, dict[str, Any]]]:
+    """Return the configs under names, each of which may hold one or a list, with their full keys; `key` is empty at the top."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    for name in [names] if isinstance(names, str) else names:
+        part, full = model.get(name), f"{key}.{name}" if key else name
+        if isinstance(part, dict):
+            found.append((full, part))
+        elif isinstance(part, list | tuple):
+            found += [(f"{full}.{index}", entry) for index, entry in enumerate(part) if isinstance(entry, dict)]
+    return found
 
 
 def entry_of(part: Any, key: str) -> Any:
@@ -70,9 +74,9 @@ def plain(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else value
 
 
-def listed(value: Any) -> list[Any]:
-    """Return the entries of an option that may be None, one or a list."""
-    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+def like(value: Any, other: Any) -> Any:
+    """Return a list as a tuple if `other` is one: some parts insist on tuples, for which checkpoints have lists."""
+    return tuple(value) if isinstance(value, list) and isinstance(other, tuple) else value
 
 
 def models_of(model: Mapping[str, Any], key: str = "model") -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -26,16 +26,11 @@ PROCESSES = ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")  # of torchru
 
 @dataclass(frozen=True)
 class Axis:
-    """Old positions of a training, counted in epochs or iterations, and what they become in the new one.
+    """Old positions of a training, counted in epochs or iterations, and what they become in the new one."""
 
-    Attributes:
-        old, new: lengths of the training; `old` is None if the config does not tell.
-        warm, new_warm: lengths of its warm-up.
-    """
-
-    old: float | None
+    old: float | None  # length of the training; None if the config does not tell
     new: int
-    warm: int = 0
+    warm: int = 0  # length of its warm-up
     new_warm: int = 0
 
     @property

@@ -9,9 +9,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..arguments import name_of
+from ..arguments import listed, name_of
 from ..errors import InputError
-from .parts import class_of, entry_of, is_ours, listed, models_of, takes
+from .parts import class_of, entry_of, is_ours, models_of, takes
 from .schedules import processes_of, set_epochs
 from .sizes import set_image_size
 

@@ -22,27 +22,17 @@ WHOLE, PARTIAL, LOST = range(3)  # how much of a mask mmdet reads
 
 @dataclass
 class Columns:
-    """The annotations of a file, N of them.
-
-    Attributes:
-        image: (N,), position of each annotation's image in the list of images; -1 for an id that no image has.
-        category: (N,), position in the list of categories; -1 for a category that the file does not have.
-        bbox: (N, 4), x, y, width, height in pixels.
-        area: (N,), square pixels.
-        crowd, ignore: (N,), booleans.
-        bare: (N,), whether `iscrowd` is missing or null.
-        mask: (N,), WHOLE, PARTIAL or LOST; WHOLE where masks are not read.
-    """
+    """The annotations of a file, N of them."""
 
     ids: Sequence[Hashable]
-    image: np.ndarray
-    category: np.ndarray
-    bbox: np.ndarray
-    area: np.ndarray
-    crowd: np.ndarray
-    ignore: np.ndarray
-    bare: np.ndarray
-    mask: np.ndarray
+    image: np.ndarray  # (N,), position of each annotation's image in the list of images; -1 for an id that no image has
+    category: np.ndarray  # (N,), position in the list of categories; -1 for a category that the file does not have
+    bbox: np.ndarray  # (N, 4), x, y, width, height in pixels
+    area: np.ndarray  # (N,), square pixels
+    crowd: np.ndarray  # (N,), booleans
+    ignore: np.ndarray  # (N,), booleans
+    bare: np.ndarray  # (N,), whether `iscrowd` is missing or null
+    mask: np.ndarray  # (N,), WHOLE, PARTIAL or LOST; WHOLE where masks are not read
 
 
 @dataclass(frozen=True)

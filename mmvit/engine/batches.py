@@ -58,20 +58,14 @@ def load_batch(dataset: Dataset, batch: Sequence[Draw | int]) -> list[Any]:
 
 
 class Plan:
-    """Batches of a batch sampler as lists of `Draw`, from any iteration on.
-
-    Attributes:
-        seed, rank: of the run; see `Position`.
-        epoch: epoch that the sampler is at.
-        first: iteration of that epoch's first batch.
-        start: iteration of the first batch to load; those before are only counted.
-        endless: whether further epochs follow.
-    """
+    """Batches of a batch sampler as lists of `Draw`, from any iteration on."""
 
     def __init__(self, batches: Any) -> None:
         self.batches = batches
-        self.seed = self.rank = self.epoch = self.first = self.start = 0
-        self.endless = False
+        self.seed = self.rank = 0  # of the run; see `Position`
+        self.epoch = self.first = 0  # that the sampler is at, and the iteration of its first batch
+        self.start = 0  # iteration of the first batch to load; those before are only counted
+        self.endless = False  # whether further epochs follow
         self.sampler: Any = getattr(batches, "sampler", None)
 
     def __len__(self) -> int:

@@ -3,22 +3,24 @@
 Labels without a class are found before they reach a GPU and fail there in a device-side assert.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
 import numpy as np
 from mmengine.evaluator import Evaluator
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from ..arguments import listed
 from ..checks.findings import Finding, doubtful, wrong
 from ..checks.settings import schedule_faults, vain_keys
-from ..checks.table import require
+from ..checks.table import require, warn
 from ..config.datasets import first_meta
 from ..errors import InputError, counted, nearest
 from ..registry import HOOKS
+from .checkpoints import best_hook
 from .models import unwrapped
 from .results import number_of
 
@@ -36,7 +38,7 @@ class CheckSettingsHook(Hook):
         per_epoch = len(runner.train_loop.dataloader) if runner.cfg.train_cfg.get("max_epochs") else None
         names = (name for name, _ in unwrapped(runner.model).named_parameters())
         found = [*schedule_faults(runner.cfg, per_epoch), *vain_keys(runner.cfg, names)]
-        require(finding for finding in found if finding not in before)
+        require((finding for finding in found if finding not in before), "settings")
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, Any] | None = None) -> None:
         """Check the metric that selects the best checkpoint.
@@ -44,24 +46,21 @@ class CheckSettingsHook(Hook):
         Raises:
             InputError: the evaluation does not give this metric.
         """
-        for hook in runner.hooks:
-            wanted = getattr(hook, "save_best", None) if isinstance(hook, CheckpointHook) else None
-            for name in [wanted] if isinstance(wanted, str) else wanted or ():
-                require(best_faults(next(iter(metrics or ()), "") if name == "auto" else name, metrics or {}))
+        saving = best_hook(runner)
+        for name in listed(saving.save_best) if saving else ():
+            require(best_faults(next(iter(metrics or ()), "") if name == "auto" else name, metrics or {}), "best")
 
 
 def best_faults(name: str, metrics: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield a finding if the metric of the best checkpoint is not there, or is no figure that ranks."""
     key = "default_hooks.checkpoint.save_best"
     if metrics and name not in metrics:
-        yield wrong("best", f"{key} is {name!r}, and the evaluation gives no such metric; {nearest(name, metrics)}")
+        yield wrong(f"{key} is {name!r}, and the evaluation gives no such metric; {nearest(name, metrics)}")
     elif metrics and (number := number_of(metrics[name])) is None and metrics[name] is not None:
-        yield wrong(
-            "best", f"{key} is {name!r}, which is a {type(metrics[name]).__name__}; expected a metric that is one number"
-        )
+        yield wrong(f"{key} is {name!r}, which is a {type(metrics[name]).__name__}; expected a metric that is one number")
     elif metrics and (number is None or not isfinite(number) or number == -1):
         sentence = f"{name} is {metrics[name]}, by which no checkpoint is the best ({key}): the validation data have no object"
-        yield doubtful("best", sentence, "Validate on data with objects")
+        yield doubtful(sentence, "Validate on data with objects")
 
 
 @HOOKS.register_module()
@@ -80,7 +79,7 @@ class CheckLabelsHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         model = unwrapped(runner.model)
-        heads = list(_modules(model, ["decode_head"]))
+        heads = list(_modules(model, "decode_head"))
         if heads:
             self.pixels, self.ignored = heads[-1].num_classes, heads[-1].ignore_index
             if getattr(heads[-1], "out_channels", None) == 1:  # background and foreground, which mmseg also calls one class
@@ -106,9 +105,12 @@ class CheckLabelsHook(Hook):
                         f"image {sample.get('img_path')}: it has no boxes. Expected LoadAnnotations with with_bbox=True in "
                         "train_dataloader.dataset.pipeline, before PackDetInputs"
                     )
-                wrong = strangers(sample.gt_instances.labels, self.boxes)
-                if wrong:
-                    raise InputError(_of_boxes(sample, wrong, self.boxes))
+                if wrong := strangers(sample.gt_instances.labels, self.boxes):
+                    raise InputError(
+                        f"image {sample.get('img_path')}: boxes with labels {wrong}, but the model has {self.boxes} classes. "
+                        f"Expected 0 to {self.boxes - 1}. Set num_classes of the model's heads to the number of the dataset's "
+                        "classes (metainfo.classes)"
+                    )
 
     def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         """Warn once of labels that the data have no class for; a training is not stopped for its figures."""
@@ -116,7 +118,7 @@ class CheckLabelsHook(Hook):
             self._check_measured(runner.val_loop.evaluator, data_batch)
         except InputError as error:
             if not self.warned:
-                require([doubtful("label maps", str(error))])
+                warn("label maps", str(error))
             self.warned = True
 
     def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
@@ -161,7 +163,7 @@ def strangers(labels: Tensor, classes: int, *ignored: int) -> list[int]:
     return np.unique(values[outside]).tolist() if outside.any() else []
 
 
-def _modules(model: nn.Module, names: Iterable[str]) -> Iterator[Any]:
+def _modules(model: nn.Module, *names: str) -> Iterator[Any]:
     """Yield parts of a model by their names, and the entries of parts that are lists."""
     for name in names:
         part = getattr(model, name, None)
@@ -173,9 +175,9 @@ def _modules(model: nn.Module, names: Iterable[str]) -> Iterator[Any]:
 
 def _box_classes(model: nn.Module) -> Iterator[int]:
     """Yield the number of classes of each head that is trained with the boxes' labels."""
-    heads = list(_modules(model, ["bbox_head"])) or list(_modules(model, ["mask_head"]))
+    heads = list(_modules(model, "bbox_head")) or list(_modules(model, "mask_head"))
     if (second := getattr(model, "roi_head", None)) is not None:
-        heads += _modules(second, ["bbox_head", "mask_head"])
+        heads += _modules(second, "bbox_head", "mask_head")
     for head in heads:
         if isinstance(classes := getattr(head, "num_classes", None), int) and not getattr(head, "class_agnostic", False):
             yield classes
@@ -194,11 +196,4 @@ def _check_pixels(sample: Any, classes: int, owner: str, *ignored: int) -> None:
         f"label map {sample.get('seg_map_path')} of image {sample.get('img_path')}: labels {wrong}{shift}, but {owner}. "
         f"Expected 0 to {classes - 1}, or {' or '.join(map(str, ignored))} for what is ignored. "
         f"{remedy} the files, or the dataset's metainfo.classes and num_classes of all heads"
-    )
-
-
-def _of_boxes(sample: Any, wrong: list[int], classes: int) -> str:
-    return (
-        f"image {sample.get('img_path')}: boxes with labels {wrong}, but the model has {classes} classes. Expected 0 to "
-        f"{classes - 1}. Set num_classes of the model's heads to the number of the dataset's classes (metainfo.classes)"
     )

@@ -186,6 +186,11 @@ def save_interrupted(runner: Runner) -> None:
     runner.logger.warning(f"stopped after {runner.iter} iterations; saved {path}, continue with --resume")
 
 
+def best_hook(runner: Runner) -> MMEngineCheckpointHook | None:
+    """Return the hook that keeps the best checkpoint of a run; None if there is none."""
+    return next((hook for hook in runner.hooks if isinstance(hook, MMEngineCheckpointHook) and hook.save_best), None)
+
+
 def forget_other_best(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[str]:
     """Let a resumed run keep the best checkpoint so far only if metric, rule and validation set are still the same.
 
@@ -194,8 +199,8 @@ def forget_other_best(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator
     """
     hub = checkpoint.get("message_hub") or {}
     info = hub.get("runtime_info") or {}
-    hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best), None)
-    if hook is None or RANKED not in info:
+    hook = best_hook(runner)
+    if not isinstance(hook, CheckpointHook) or RANKED not in info:
         return
     old, new, kept = info[RANKED], hook.ranked(runner.cfg), {}
     for metric in (metric for metric, how in new.items() if old.get(metric) == how):

@@ -9,11 +9,10 @@ from typing import Any, Literal
 import torch
 from mmengine.config import Config, ConfigDict
 
-from ..arguments import initialisers, is_pretrained, name_of
-from ..checks.findings import doubtful
-from ..checks.table import require
+from ..arguments import is_pretrained, listed, name_of
+from ..checks.table import warn
 from ..compat.systems import cores
-from ..config.datasets import SPLITS, datasets_of
+from ..config.datasets import SPLITS, datasets_of, loaders_of
 from ..config.files import Variant, open_config
 from ..config.parts import is_ours, mappings
 from ..config.roots import set_data_root
@@ -178,8 +177,7 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
 def _fit_workers(cfg: Config) -> list[str]:
     """Give each loader at most a worker a core: more take memory and save no time. Return what was changed, in words."""
     changed, most = [], cores()
-    for name in (f"{split}_dataloader" for split in SPLITS):
-        loader = cfg.get(name) or {}
+    for name, loader in loaders_of(cfg, SPLITS):
         if not loader.get("num_workers"):
             loader.update(persistent_workers=False)  # torch refuses both without workers
             loader.pop("prefetch_factor", None)
@@ -251,7 +249,7 @@ def _resume(cfg: Config, resume: str) -> None:
         raise InputError(f"--resume {resume}: no such file. Give a checkpoint, or nothing to take the newest of {cfg.work_dir}")
     if checkpoint is None and (before := read_results(cfg.work_dir)) and before.validations:
         told = f"{cfg.work_dir} has the results of a training and no checkpoint to resume from: this training begins anew"
-        require([doubtful("resume", told)])
+        warn("resume", told)
     if checkpoint is None and cfg.load_from:
         cfg.resume = False  # nothing to resume yet: mmengine would forget load_from
         return
@@ -265,4 +263,4 @@ def without_pretrained(cfg: Config) -> None:
     """Remove the pretrained file of the backbone, because the checkpoint holds the whole model."""
     for part in cfg.model.values():
         if isinstance(part, dict) and part.get("init_cfg"):
-            part["init_cfg"] = [entry for entry in initialisers(part["init_cfg"]) if not is_pretrained(entry)] or None
+            part["init_cfg"] = [entry for entry in listed(part["init_cfg"]) if not is_pretrained(entry)] or None

@@ -42,17 +42,11 @@ NAMES_SHOWN = 2
 
 @dataclass
 class Group:
-    """Parameters that share a learning rate and a weight decay.
+    """Parameters that share a learning rate and a weight decay."""
 
-    Attributes:
-        below: number of layers between them and the top; the exponent of the decay rate.
-        lr_mult: further factor of the learning rate.
-        decay_mult: factor of the optimiser's weight decay.
-    """
-
-    below: int
-    lr_mult: float
-    decay_mult: float
+    below: int  # number of layers between them and the top; the exponent of the decay rate
+    lr_mult: float  # further factor of the learning rate
+    decay_mult: float  # factor of the optimiser's weight decay
     names: list[str] = field(default_factory=list)
     parameters: list[nn.Parameter] = field(default_factory=list)
 

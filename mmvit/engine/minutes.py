@@ -167,7 +167,7 @@ def keep(cfg: Config, checkpoint: Mapping[str, Any]) -> str | None:
 
     Return what was changed, in words, None if nothing was.
     """
-    chosen = plain_values(text_of(checkpoint) or "", (KEY,)).get(KEY)
+    chosen = plain_values(text_of(checkpoint), (KEY,)).get(KEY)
     if not isinstance(chosen, Mapping) or not isinstance(chosen.get("length"), int):
         return None
     old, _ = length_of(cfg, "--minutes")

@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from ..arguments import initialisers, name_of
+from ..arguments import listed, name_of
 from ..config.datasets import metainfo_of
 from ..config.parts import models_of
 from ..errors import counted
 from ..registry import HOOKS
+from .checkpoints import best_hook
 from .models import unwrapped
 from .terminal import FOR_TERMINAL, near, terminal_of
 
@@ -96,7 +97,7 @@ def weights(runner: Runner) -> str:
     if source := cfg.get("load_from"):
         place = source if "://" in source else near(source)
         return f"resumed from {place} at iteration {runner.iter:,}" if cfg.get("resume") else place
-    known = [part for _, model in models_of(cfg.model) for part in initialisers(model.get("backbone", {}).get("init_cfg"))]
+    known = [part for _, model in models_of(cfg.model) for part in listed(model.get("backbone", {}).get("init_cfg"))]
     return next((str(part["checkpoint"]) for part in known if part.get("checkpoint")), "random, as no file is named")
 
 
@@ -122,8 +123,8 @@ def schedule(runner: Runner) -> str:
         said.append(f"{name_of(optimizer.get('type'))} at {optimizer['lr']:g}")
     if runner.val_loop is not None:
         said.append(f"validation every {counted(loop.val_interval, unit)}")
-    best = next((hook.save_best for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best), None)
-    said += [f"best by {best if isinstance(best, str) else ', '.join(best)}"] if best else []
+    if hook := best_hook(runner):
+        said.append(f"best by {', '.join(listed(hook.save_best))}")
     return ", ".join(said)
 
 

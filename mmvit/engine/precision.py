@@ -18,7 +18,7 @@ BFLOAT16 = "mmvit.BFloat16OptimWrapper"
 
 def keep_amp(cfg: Config, checkpoint: Mapping[str, Any]) -> list[str]:
     """Give a run with `--amp` that is resumed the precision that it began with; return what was changed, in words."""
-    before, now = plain_values(text_of(checkpoint) or "", (AMP,)).get(AMP), cfg.get(AMP)
+    before, now = plain_values(text_of(checkpoint), (AMP,)).get(AMP), cfg.get(AMP)
     if now is None or before == now or before not in ("float32", "bfloat16"):
         return []
     cfg[AMP] = before

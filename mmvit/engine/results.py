@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 
 from ..config.datasets import metainfo_of
 from ..config.work_dirs import JOINED, RESULTS
 from ..registry import HOOKS
+from .checkpoints import best_hook
 from .storage import write_whole
 from .terminal import near
 
@@ -212,9 +213,8 @@ class ResultsHook(Hook):
         return one_by_one
 
     def _write(self, runner: Runner) -> None:
-        saving = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best), None)
         self.results.iterations = runner.iter
-        if saving is not None:
+        if (saving := best_hook(runner)) is not None:
             metric = saving.key_indicators[0]
             several = len(saving.key_indicators) > 1
             best = saving.best_ckpt_path_dict.get(metric) if several else saving.best_ckpt_path

@@ -17,9 +17,9 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 
 from ..arguments import name_of
-from ..checks.findings import doubtful
-from ..checks.table import require
+from ..checks.table import warn
 from ..compat.texts import plain_values, text_of
+from ..config.parts import like
 from ..errors import InputError
 from ..layers.forms import forms_in_training
 from ..registry import HOOKS
@@ -74,7 +74,8 @@ class ResumeHook(Hook):
         """
         if not getattr(runner, "_resume", False) or "optimizer" not in checkpoint:
             return
-        require(doubtful("resume", line) for line in forget_other_best(runner, checkpoint))
+        for line in forget_other_best(runner, checkpoint):
+            warn("resume", line)
         wrapper, theirs = runner.optim_wrapper, checkpoint["optimizer"]
         if not isinstance(wrapper, OptimWrapper) or not _is_plain(theirs):
             if self.new_schedule:
@@ -93,9 +94,9 @@ class ResumeHook(Hook):
             lines = "\n  ".join(map(str, found))
             side = "the config's count (--new-schedule)" if self.new_schedule else "the checkpoint's count"
             remedy = "" if self.new_schedule else "\nTo take the config's: --resume --new-schedule"
-            told = f"the config has other settings than the checkpoint, and {side}:\n  {lines}{remedy}"
-            require([doubtful("resume", told)])
-        require(doubtful("resume", line) for line in _others(runner, checkpoint))
+            warn("resume", f"the config has other settings than the checkpoint, and {side}:\n  {lines}{remedy}")
+        for line in _others(runner, checkpoint):
+            warn("resume", line)
 
 
 def _is_plain(state: Any) -> bool:
@@ -133,13 +134,13 @@ def _require_same_parameters(runner: Runner, wrapper: OptimWrapper, checkpoint: 
 
 def _of_configs(cfg: Mapping[str, Any], text: str | None) -> Iterator[Difference]:
     """Yield the settings of parameter groups that differ between a config and the text of a checkpoint's config."""
-    before = plain_values(text or "", ("optim_wrapper", "model"))
+    before = plain_values(text, ("optim_wrapper", "model"))
     if not before:
         return
     ours, theirs = (dict(_settings({name: part.get(name) for name in before})) for part in (cfg, before))
     for key in sorted(ours.keys() | theirs.keys(), key=lambda key: (key != OPTIMIZER_TYPE, key)):
         mine, other = ours.get(key, NOTHING), theirs.get(key, NOTHING)
-        if mine != _like(other, mine):
+        if mine != like(other, mine):
             yield Difference(key, mine, other)
 
 
@@ -159,7 +160,7 @@ def _settings(part: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 def _of_wrapper(cfg: Mapping[str, Any], text: str | None) -> Iterator[Difference]:
     """Yield the options of `WRAPPER` that differ between a config and the text of a checkpoint's config."""
-    before, now = plain_values(text or "", ("optim_wrapper",)).get("optim_wrapper"), cfg.get("optim_wrapper")
+    before, now = plain_values(text, ("optim_wrapper",)).get("optim_wrapper"), cfg.get("optim_wrapper")
     if not isinstance(before, Mapping) or not isinstance(now, Mapping):
         return
     for name, default in WRAPPER.items():
@@ -189,7 +190,7 @@ def _of_optimizer(ours: Sequence[Group], theirs: Sequence[Group]) -> Iterator[Di
         for name in mine:
             if name == "params" or name in moving or (name == "lr" and "initial_lr" in mine) or name not in other:
                 continue
-            if mine[name] != _like(other[name], mine[name]):
+            if mine[name] != like(other[name], mine[name]):
                 key = f"optim_wrapper.optimizer.{name.removeprefix('initial_')}"
                 found.setdefault(key, []).append(Difference(key, mine[name], other[name]))
     for entries in found.values():
@@ -203,7 +204,7 @@ def _of_schedulers(ours: Sequence[Any], theirs: Sequence[Mapping[str, Any]]) -> 
     for index, (scheduler, other) in enumerate(zip(ours, theirs, strict=False)):
         mine = scheduler.state_dict()
         for name in _options_of(scheduler):
-            if name in mine and mine[name] != _like(other.get(name, NOTHING), mine[name]):
+            if name in mine and mine[name] != like(other.get(name, NOTHING), mine[name]):
                 yield Difference(f"param_scheduler.{index}.{name}", _short(mine[name]), _short(other.get(name, NOTHING)))
 
 
@@ -211,11 +212,6 @@ def _options_of(scheduler: Any) -> list[str]:
     kinds = [kind for kind in type(scheduler).__mro__ if "__init__" in vars(kind)]
     names = [name for kind in kinds for name in inspect.signature(kind).parameters]
     return list(dict.fromkeys(name for name in names if name not in COUNTERS))
-
-
-def _like(value: Any, other: Any) -> Any:
-    """A value of a checkpoint as one of a config, where lists stand for tuples."""
-    return type(other)(value) if isinstance(value, list) and isinstance(other, tuple) else value
 
 
 def _short(value: Any) -> Any:

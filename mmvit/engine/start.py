@@ -15,8 +15,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 from mmengine.runner import CheckpointLoader, Runner
 
-from ..checks.findings import doubtful
-from ..checks.table import require
+from ..checks.table import warn
 from ..compat.texts import plain_values, text_of
 from ..config.datasets import datasets_of
 from ..config.sizes import other_sizes
@@ -31,10 +30,7 @@ from .terminal import near
 
 
 class Start:
-    """The checkpoint in a config's `load_from`.
-
-    Attributes:
-        source: its path or URL in the config.
+    """The checkpoint in a config's `load_from`, whose path or URL there is `source`.
 
     Raises:
         CheckpointError: it is missing, not available, or no checkpoint.
@@ -62,7 +58,7 @@ class Start:
                 model = MODELS.build(deepcopy(runner.model))
         whole = whole_of(self.content, self.path, self.source, model)
         if fault := implausible(whole.state, self.source):
-            require([doubtful("checkpoint", fault)])
+            warn("checkpoint", fault)
         if exactly:
             require_match(model, whole.state, self.source)
             self.compare_sizes(runner.cfg)
@@ -99,22 +95,18 @@ class Start:
             )
             remedy = f"Write {view.key}.metainfo.classes in the checkpoint's order: {first_few(theirs)}"
             if sorted(ours) != sorted(theirs):
-                require(
-                    [doubtful("classes", told, "If they are other classes, and not only other names, figures mean nothing")]
-                )
+                warn("classes", told, "If they are other classes, and not only other names, figures mean nothing")
             elif split == "test" or cfg.get("resume"):
                 raise InputError(f"{told}: the same names in another order. {remedy}")
             else:
-                require(
-                    [doubtful("classes", f"{told}: the same names in another order, for which the head is not trained", remedy)]
-                )
+                warn("classes", f"{told}: the same names in another order, for which the head is not trained", remedy)
             return
 
     def compare_sizes(self, cfg: Config) -> None:
         """Report that images have other sizes than in the training."""
-        if others := other_sizes(cfg, plain_values(text_of(self.content) or "", ("test_dataloader",))):
+        if others := other_sizes(cfg, plain_values(text_of(self.content), ("test_dataloader",))):
             own = self.path.parent / Path(cfg.filename or "").name
-            require([doubtful("checkpoint", others, f"{near(str(own))} has the training's" if own.is_file() else "")])
+            warn("checkpoint", others, f"{near(str(own))} has the training's" if own.is_file() else "")
 
     def require_progress(self) -> None:
         """Check that training can continue from it; mmengine would raise a KeyError or start again.

@@ -28,17 +28,12 @@ class Plain(MMFormatter):
 
 
 class Terminal(logging.Filter):
-    """Filter that holds back everything but errors and our own lines, until a run has begun.
-
-    Attributes:
-        begun: whether everything is shown.
-        first: what records want to be in the first lines (attribute `first_line`), each with its label.
-    """
+    """Filter that holds back everything but errors and our own lines, until a run has begun."""
 
     def __init__(self, begun: bool) -> None:
         super().__init__()
-        self.begun = begun
-        self.first: list[tuple[str, str]] = []
+        self.begun = begun  # whether everything is shown
+        self.first: list[tuple[str, str]] = []  # what records want to be in the first lines (`first_line`), with its label
         self.early: list[logging.LogRecord] | None = []  # of the time before there was a log file
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..arguments import initialisers, is_pretrained, name_of
+from ..arguments import is_pretrained, listed, name_of
 from ..compat.python import sha256_of
 from ..compat.systems import file_name
 from ..compat.texts import plain_values, read_config, text_of
@@ -156,7 +156,7 @@ def _figures(unit: str, meta: Mapping[str, Any], log: list[dict]) -> str:
 
 def _licence(backbone: Mapping[str, Any]) -> tuple[str | None, str]:
     """Return the licence of the weights that a training started from, and a description of their origin."""
-    begun = next((entry["checkpoint"] for entry in initialisers(backbone.get("init_cfg")) if is_pretrained(entry)), None)
+    begun = next((entry["checkpoint"] for entry in listed(backbone.get("init_cfg")) if is_pretrained(entry)), None)
     if begun is None:
         return None, "Trained from random weights. Choose a licence, and write it here."
     row = row_of(str(begun))

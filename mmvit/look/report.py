@@ -10,17 +10,17 @@ import cv2
 import numpy as np
 import torch
 from mmengine.dist import is_main_process
-from mmengine.hooks import CheckpointHook, EMAHook, Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 from torchvision.ops import nms
 
-from ..checks.findings import doubtful
-from ..checks.table import require
+from ..checks.table import warn
 from ..config.datasets import metainfo_of
 from ..config.work_dirs import read_scalars
 from ..data.colours import GREY, Colour
 from ..data.label_maps import IGNORED
 from ..data.tiff import picture_of
+from ..engine.checkpoints import best_hook
 from ..errors import InputError
 from ..measure.coco import Evaluation
 from ..measure.errors import judge
@@ -50,7 +50,7 @@ class PicturesHook(Hook):
         try:
             require_drawing()
         except InputError as error:
-            require([doubtful("pictures", f"there will be no {PREDICTIONS}: {error}")])
+            warn("pictures", f"there will be no {PREDICTIONS}: {error}")
 
     def after_train(self, runner: Runner) -> None:
         folder = Path(runner.work_dir)
@@ -66,7 +66,7 @@ class PicturesHook(Hook):
 
 def _metric(runner: Runner) -> tuple[str | None, str | None]:
     """Return the metric that chooses the best checkpoint, and its rule."""
-    saving = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best), None)
+    saving = best_hook(runner)
     return (None, None) if saving is None else (saving.key_indicators[0], saving.rules[0])
 
 

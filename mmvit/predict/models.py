@@ -118,7 +118,7 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
         use_threshold(model, whole.meta)
         if fault := implausible(whole.state, checkpoint):
             warn(fault)
-        if others := other_sizes(cfg, plain_values(text_of(content) or "", ("test_dataloader",))):
+        if others := other_sizes(cfg, plain_values(text_of(content), ("test_dataloader",))):
             warn(f"{checkpoint}: {others}. Without a config before it, the checkpoint's own is used")
         if tta:
             model = MODELS.build(dict(deepcopy(cfg.tta_model), module=model))

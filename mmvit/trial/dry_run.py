@@ -100,14 +100,14 @@ def dry_run(config: str | Path, options: Mapping[str, Any], root: str | None = N
             if resume:
                 cfg.load_from, cfg.resume = last_checkpoint(folder), True
                 if cfg.load_from is None:
-                    yield not_checked("resume", "not checked: this config's hooks saved no checkpoint")
+                    yield not_checked("not checked: this config's hooks saved no checkpoint", subject="resume")
                     return
             error = _train(cfg, watch)
             if error is not None:
-                yield wrong("dry run", ("resuming: " if resume else "") + error)
+                yield wrong(("resuming: " if resume else "") + error, subject="dry run")
                 return
             if resume:
-                yield ok("resume", "a checkpoint was written, read, and training went on from it")
+                yield ok("a checkpoint was written, read, and training went on from it", subject="resume")
             else:
                 yield from _first_step(watch, cfg)
         yield from _schedule(cfg, loader)
@@ -133,7 +133,7 @@ def _schedule(cfg: Config, loader: Mapping[str, Any]) -> Iterator[Finding]:
     if mixed and cfg.train_cfg.get("max_epochs"):
         per_epoch = ceil(_samples(cfg, loader) / (loader.get("batch_size") or 1))
         before = set(schedule_faults(cfg))
-        yield from (finding for finding in schedule_faults(cfg, per_epoch) if finding not in before)
+        yield from (finding.about("settings") for finding in schedule_faults(cfg, per_epoch) if finding not in before)
 
 
 def leaves_a_rest(loader: Mapping[str, Any], scope: str | None) -> bool:
@@ -154,9 +154,9 @@ def _last_batch(cfg: Config, loader: Mapping[str, Any]) -> Iterator[Finding]:
     if count % loader["batch_size"] == 1:
         drop = "batch_sampler.drop_last=True (in one process)" if loader.get("batch_sampler") else "drop_last=True"
         yield wrong(
-            "last batch",
             f"{count} samples in batches of {loader['batch_size']} leave one alone at the end of an epoch, with which a step "
             f"fails: {error.splitlines()[0]}\nSet train_dataloader.{drop}, or another batch_size",
+            subject="last batch",
         )
 
 
@@ -179,16 +179,16 @@ def _train(cfg: Config, watch: Watch) -> str | None:
 
 def _first_step(watch: Watch, cfg: Config) -> Iterator[Finding]:
     losses = ", ".join(f"{name} {value:.4g}" for name, value in watch.loss.items())
-    yield ok("train step", losses)
+    yield ok(losses, subject="train step")
     if watch.without:
-        yield wrong("gradients", without_gradient(watch.without, watch.used, cfg))
+        yield wrong(without_gradient(watch.without, watch.used, cfg), subject="gradients")
     if not cfg.get("val_dataloader"):
-        yield not_checked("val step", "not checked: the config has no val_dataloader")
+        yield not_checked("not checked: the config has no val_dataloader", subject="val step")
     else:
         figures = ", ".join(f"{name} {value:.4g}" for name, value in watch.metrics.items() if isinstance(value, Real))
-        yield ok("val step", f"evaluated: {figures or 'no figures'} (of an untrained model)")
+        yield ok(f"evaluated: {figures or 'no figures'} (of an untrained model)", subject="val step")
     if watch.saved:
-        yield ok("checkpoint", "saved")
+        yield ok("saved", subject="checkpoint")
 
 
 def without_gradient(names: list[str], used: set[int], cfg: Config) -> str:

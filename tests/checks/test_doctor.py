@@ -17,7 +17,7 @@ from makers import run_python, write_coco
 
 from mmvit.checks import doctor
 from mmvit.checks.doctor import check_stack, check_timm, examine
-from mmvit.checks.findings import Finding
+from mmvit.checks.findings import Finding, guarded
 from mmvit.commands.doctor import main
 from mmvit.compat.systems import processor
 from mmvit.errors import InputError
@@ -166,7 +166,7 @@ def test_the_doctor_says_what_auto_comes_to(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_doctor_says_which_forms_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMVIT_BANDS", "0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    (found,) = doctor.check_forms()
+    (found,) = guarded("forms", doctor.CHECKS["forms"])
     assert (found.verdict, found.subject) == ("ok", "forms")
     assert "dilated convolutions by phases; in training" in found.sentence
     assert "MLPs in bands of rows" not in found.sentence

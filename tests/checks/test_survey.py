@@ -118,6 +118,13 @@ def test_evaluation_needs_numbers_in_iscrowd(tmp_path: Path) -> None:
     assert "1 annotations have no iscrowd (ids 12)" in refused(write(tmp_path, content), "val")
 
 
+def test_a_message_counts_the_ids_that_it_does_not_name(tmp_path: Path) -> None:
+    content = coco()
+    content["annotations"] = [{**content["annotations"][0], "id": number, "iscrowd": None} for number in range(1, 21)]
+    told = refused(write(tmp_path, content), "val")
+    assert "20 annotations have no iscrowd (ids 1, 2, 3, 4, 5 and 15 more)" in told
+
+
 @pytest.mark.parametrize("name", ["images", "categories"])
 def test_ids_of_numbers_and_text(tmp_path: Path, name: str) -> None:
     content = coco()

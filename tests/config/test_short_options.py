@@ -125,7 +125,7 @@ def test_a_test_at_other_sizes_than_the_training_says_so(tmp_path: Path, monkeyp
     """The options of a training are not in the project's config, with which one tests; they are in the checkpoint's."""
     cfg, said = open_config("fpn_pvt_v2_b2_binary"), []
     torch.save(dict(meta=dict(cfg=changed(cfg, image_size=64).pretty_text), state_dict={}), tmp_path / "iter_9.pth")
-    monkeypatch.setattr("mmvit.engine.start.require", said.extend)
+    monkeypatch.setattr("mmvit.checks.table.require", lambda findings, _: said.extend(findings))
     start = Start(str(tmp_path / "iter_9.pth"))
     start.compare_sizes(cfg)
     assert not said

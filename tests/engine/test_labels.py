@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS, HOOKS, DefaultScope
 from small_datasets import CONFIGS, coco, label_map, refusal, segmenter, write
 from torch import nn
 
-from mmvit.engine import checking
+from mmvit.checks import table
 from mmvit.engine.checking import CheckLabelsHook, strangers
 from mmvit.engine.configuration import TrainOptions, train_config
 
@@ -75,7 +75,7 @@ def test_labels_of_no_class_stop_a_test(tmp_path: Path, monkeypatch: pytest.Monk
     assert "maps/2.png" in message
     assert "labels [2], but the data have 2 classes (metainfo.classes), and a figure would leave them out" in message
     assert "Expected 0 to 1, or 254 or 255 for what is ignored" in message
-    monkeypatch.setattr(checking, "require", said.extend)
+    monkeypatch.setattr(table, "require", lambda findings, _: said.extend(findings))
     for _ in range(2):
         hook.before_val_iter(loops, 0, batch)  # a training goes on
     assert [(finding.verdict, finding.text) for finding in said] == [("doubtful", message)]
