@@ -219,7 +219,7 @@ def test_the_command_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureFi
     assert re.search(r"splits +20% of the pictures for validation", told)
     assert "Doctor: all is well" in told
     assert re.search(r"mmvit train projects/data$", told, re.MULTILINE)
-    assert re.search(r"mmvit predict projects/data data/images/val/\w+\.jpg$", told, re.MULTILINE)
+    assert re.search(r"mmvit predict projects/data 'data/images/train/a b.jpg'$", told, re.MULTILINE)
     assert main([str(tmp_path / "data")]) == 2
     assert "projects/data exists; nothing was written" in capsys.readouterr().err
 
