@@ -88,7 +88,7 @@ def _several(key: str, surveys: list[tuple[DatasetView, Survey]]) -> Iterator[Fi
 
 def _other_file(label: str, found: Survey, view: DatasetView, predicted: Survey) -> Iterator[Finding]:
     """Compare an evaluator's file with the dataset's: by its ids, which is how pycocotools finds an image's objects."""
-    known, ids = set(found.ids), dict(zip(predicted.names, predicted.ids, strict=True))
+    known, ids = dict(zip(found.ids, found.names, strict=True)), dict(zip(predicted.names, predicted.ids, strict=True))
     other = dict(zip(found.names, found.ids, strict=True))
     moved = [name for name, number in ids.items() if name in other and other[name] != number]
     unknown = [f"{name} ({number!r})" for name, number in ids.items() if number not in known]
@@ -103,6 +103,13 @@ def _other_file(label: str, found: Survey, view: DatasetView, predicted: Survey)
         yield wrong(
             f"{label}: it lacks {len(unknown)} of the {len(ids)} images of {view.label} ({first_few(unknown)}), at which "
             "pycocotools stops",
+            "Name the dataset's file in both",
+        )
+    elif strangers := [name for name, number in ids.items() if Path(known[number]).name != Path(name).name]:
+        number = ids[strangers[0]]
+        yield wrong(
+            f"{label}: {len(strangers)} of its images have the ids of others in {view.label}: {number!r} is {known[number]} "
+            f"and {strangers[0]}. Predictions would be compared with the objects of other images",
             "Name the dataset's file in both",
         )
     else:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..config.datasets import DatasetView, is_remote
+from ..config.datasets import DatasetView, first_meta, is_remote
+from ..errors import counted
 from ..recipes.tables import DATASETS
 from .findings import Finding, ok, wrong
 from .plan import Plan
 
-KNOWN = {row.kind: row for row in DATASETS.values() if row.published}
+PUBLISHED = {row.kind: row for row in DATASETS.values() if row.published}
 
 
 def check_paths(plan: Plan) -> Iterator[Finding]:
@@ -20,7 +21,7 @@ def check_paths(plan: Plan) -> Iterator[Finding]:
                 lost.setdefault(path, []).append(name)
                 affected.append(view)
     if lost:
-        lines = [f"dataset not found: {len(lost)} paths of this config are missing"]
+        lines = [f"dataset not found: {counted(len(lost), 'path')} of this config missing"]
         lines += [f"  {path}   ({', '.join(names)})" for path, names in lost.items()]
         yield wrong("\n".join([*lines, *layout_of(affected[0]), *_remedies(lost, affected[0])]))
     elif plan.splits:
@@ -33,7 +34,7 @@ def _remedies(lost: dict[Path, list[str]], view: DatasetView) -> Iterator[str]:
     root = view.root or "."
     if all(name.startswith("test_") and name.endswith("seg_map_path") for names in lost.values() for name in names):
         yield "Images without label maps: --no-labels --out DIR, which writes label maps instead of measuring."
-    if view.type_name in KNOWN:
+    if layout_of(view):
         yield (
             f"Put or link it there (ln -s /where/it/is {str(root).rstrip('/')}), or change the keys above in a config of your "
             "own or with --cfg-options."
@@ -44,8 +45,8 @@ def _remedies(lost: dict[Path, list[str]], view: DatasetView) -> Iterator[str]:
 
 
 def layout_of(view: DatasetView) -> list[str]:
-    """Return a line on the folders of a known dataset and one on its download; no lines for another dataset."""
-    if view.type_name not in KNOWN:
+    """Return a line on the folders of a published dataset and one on its download; no lines for one with classes of its own."""
+    known = PUBLISHED.get(view.type_name)
+    if known is None or first_meta(view.config.get("metainfo")).get("classes"):
         return []
-    known = KNOWN[view.type_name]
     return [f"Expected under {view.root or '.'} (data_root): {known.layout}", f"Download {known.download}."]

@@ -156,7 +156,7 @@ def _normalisation(plan: Plan) -> Iterator[Finding]:
     elif with_step and without:
         sentence = f"{with_step[0]}.pipeline has Normalize, {without[0]}.pipeline has not: the model sees other pixels there"
         yield wrong(sentence, "Give both the same steps, or model.data_preprocessor mean and std")
-    elif not mean and steps and is_ours(model.get("backbone") or {}):
+    elif not mean and without and is_ours(model.get("backbone") or {}):
         sentence = "model.data_preprocessor has no mean and std: pixels from 0 to 255 reach the backbone as they are"
         yield doubtful(
             sentence, "For the released weights: mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True"

@@ -13,7 +13,7 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit look") -> int:
         prog,
         description="Shows what a model sees: maps of each level, attention, class activation and receptive fields of a point.",
     )
-    parser.add_argument("config", help="a file, or the name of one of mmvit's configs")
+    parser.add_argument("config", help="a file, the name of one of mmvit's configs, or a project's folder")
     parser.add_argument("checkpoint", help="file of a training")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders, globs")
     parser.add_argument("--out", type=Path, default=Path("look"), metavar="DIR", help="where to (default: %(default)s)")

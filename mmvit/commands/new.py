@@ -53,7 +53,7 @@ def _new(asked: Namespace) -> int:
     tell.decided(console, found, planned, written)
     status = _examine(console, config)
     name = shlex.quote(str(config.parent))
-    picture = found.folder.root / (found.collection.of("val") + found.collection.pictures)[0].file
+    picture = options.data / (found.collection.of("val") + found.collection.pictures)[0].file
     tell.commands(
         console,
         [f"mmvit train {name}", f"mmvit predict {name} {shlex.quote(str(picture))}"],

@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from ..compat.systems import file_name
 from ..config.datasets import datasets_of
 from ..config.work_dirs import LAST, beside, last_checkpoint
-from ..errors import CheckpointError
+from ..errors import CheckpointError, counted
 from ..pyramid import Pyramid
 from ..registry import HOOKS
 from ..weights.whole import NORM_EPS, THRESHOLD
@@ -183,7 +183,7 @@ def save_interrupted(runner: Runner) -> None:
     runner.save_checkpoint(folder, INTERRUPTED, meta=meta, by_epoch=False, **place)
     path = f"{str(folder).rstrip('/')}/{INTERRUPTED}"
     publish(runner, path)
-    runner.logger.warning(f"stopped after {runner.iter} iterations; saved {path}, continue with --resume")
+    runner.logger.warning(f"stopped after {counted(runner.iter, 'iteration')}; saved {path}, continue with --resume")
 
 
 def best_hook(runner: Runner) -> MMEngineCheckpointHook | None:

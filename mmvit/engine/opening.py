@@ -79,6 +79,7 @@ def laid_out(lines: Sequence[tuple[str, str]], doubtful: Sequence[tuple[str, str
 
 def model_line(runner: Runner) -> str:
     model, settings = unwrapped(runner.model), runner.cfg.model
+    settings = settings.get("module", settings)  # without test-time augmentation
     parts = [part for _, part in models_of(settings)]
     backbone: Mapping[str, Any] = next((part["backbone"] for part in parts if part.get("backbone")), {})
     head = next((part["decode_head"] for part in parts if isinstance(part.get("decode_head"), Mapping)), None)

@@ -20,6 +20,7 @@ from rich.progress import (
 )
 
 from ..compat.systems import peak_memory
+from ..errors import counted
 from ..registry import HOOKS
 from .results import number_of
 
@@ -101,7 +102,7 @@ class ProgressHook(Hook):
             shown = {name: number_of(value) for name, value in (metrics or {}).items()}
             self.progress.remove_task(self.tasks.pop(task))
             figures = "  ".join(f"{name} {number:.3f}" for name, number in shown.items() if number is not None)
-            self.progress.print(f"{task} after {runner.iter} iterations: {figures}")
+            self.progress.print(f"{task} after {counted(runner.iter, 'iteration')}: {figures}")
 
 
 def _figures(runner: Runner) -> str:

@@ -36,7 +36,7 @@ tags: [mmvit, {scope}, {family}]
 
 {model} with the backbone {family} {arch}, trained with {mmvit} {version} after {progress}.
 
-    mmvit predict {place} photo.jpg
+    mmvit predict {file} photo.jpg
 
 ## Figures
 
@@ -62,7 +62,7 @@ tags: [mmvit, {scope}, {family}]
 def publish(source: str | Path, out: Path, hub: str | None = None, name: str | None = None) -> list[Path]:
     """Write a checkpoint of a training, without what only training needs, as `.pth` and `.safetensors`, with a model card.
 
-    Return these three files.
+    Return these three files. A card that is there already may have been edited, and is kept.
 
     Args:
         source: a checkpoint; or a work dir, whose best checkpoint is taken, or else the newest.
@@ -71,7 +71,7 @@ def publish(source: str | Path, out: Path, hub: str | None = None, name: str | N
         name: first part of the files' names; None for the work dir's name.
 
     Raises:
-        InputError: there is no checkpoint, or it lacks the config of its training.
+        InputError: there is no checkpoint, it lacks the config of its training, or the folder has the card of another model.
         CheckpointError: it is unreadable, or the hub refuses.
     """
     folder = Path(source) if Path(source).is_dir() else None
@@ -96,7 +96,12 @@ def publish(source: str | Path, out: Path, hub: str | None = None, name: str | N
     safetensors = _named_by_digest(out / f"{name}.safetensors", tensors, meta)  # first: not all metadata can be JSON
     weights = _named_by_digest(out / f"{name}.pth", tensors, meta)
     card = out / "README.md"
-    write_whole(card, _card(name, meta, log, (weights, safetensors), hub).encode())
+    told = card.read_text(encoding="utf-8") if card.exists() else _card(name, meta, log, (weights, safetensors))
+    if weights.name not in told:
+        raise InputError(f"{card} is of another model, and is not replaced. Give another folder with --out DIR")
+    if hub is not None:
+        told = told.replace(f"mmvit predict {weights.name} ", f"mmvit predict hf://{hub} ")
+    write_whole(card, told.encode())
     written = [weights, safetensors, card]
     if hub is not None:
         upload(out, hub, [path.name for path in written])
@@ -109,7 +114,7 @@ def _named_by_digest(path: Path, tensors: Mapping[str, Any], meta: Mapping[str, 
     return path.replace(path.with_name(f"{path.stem}-{sha256_of(path)[:DIGITS]}{path.suffix}"))
 
 
-def _card(name: str, meta: Mapping[str, Any], log: list[dict], files: tuple[Path, ...], hub: str | None) -> str:
+def _card(name: str, meta: Mapping[str, Any], log: list[dict], files: tuple[Path, ...]) -> str:
     parts = ("model", "default_scope", "train_dataloader", "test_dataloader")
     cfg = read_config(meta["cfg"], name, parts)
     backbone = cfg.model.get("backbone", {})
@@ -127,7 +132,6 @@ def _card(name: str, meta: Mapping[str, Any], log: list[dict], files: tuple[Path
         mmvit=f"[mmvit]({REPOSITORY})" if REPOSITORY else "mmvit",
         version=__version__,
         progress=f"{meta['iter']} iterations" if meta.get("iter") else "a training",
-        place=f"hf://{hub}" if hub else files[0].name,
         figures=_figures(_unit(plain_values(meta["cfg"], ("default_hooks",))), meta, log),
         data=f"{name_of(dataset.get('type'))}, {dataset.get('ann_file') or dataset.get('data_root') or 'unknown place'}",
         count=len(classes),

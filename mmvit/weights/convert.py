@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..errors import CheckpointError, InputError, first_few
+from ..errors import CheckpointError, InputError, counted, first_few
 from .archives import write_tensors
 from .contents import Contents, cuts, read_contents
 from .layouts import LAYOUTS, layout_of
@@ -38,7 +38,7 @@ class Converted:
     remarks: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = [f"{len(self.tensors)} tensors", *(f"  {remark}" for remark in self.remarks)]
+        lines = [counted(len(self.tensors), "tensor"), *(f"  {remark}" for remark in self.remarks)]
         return "\n".join([*lines, f"  left out: {', '.join(self.left_out)}"] if self.left_out else lines)
 
 
@@ -73,7 +73,7 @@ def _convert(contents: Contents, to: str, prefix: str | None) -> Converted:
     layout, start = recognise(contents, prefix)
     target = layout_of(layout.family, to)
     if target is None:
-        there = ", ".join(dict.fromkeys(entry.toolkit for entry in LAYOUTS if entry.family == layout.family))
+        there = ", ".join(name for name in TARGETS[:-1] if layout_of(layout.family, name))
         raise InputError(f"--to {to}: mmvit knows no names of {layout.family} in {to}; there are {there}")
     try:
         ours = layout.to_ours(contents.below(start))

@@ -89,7 +89,10 @@ def test_missing_data_and_file() -> None:
     assert found["model"].verdict == "ok"
     assert found["data"].text.startswith("dataset not found: 4 paths")
     assert "data/coco/annotations/instances_train2017.json" in str(found["data"])
+    assert "cocodataset.org" in str(found["data"])
     assert found["checkpoint"].text.startswith("checkpoint absent.pth: no such file")
+    own = findings(model__bbox_head__num_classes=1, train_dataloader__dataset__metainfo__classes=("cat",))["data"]
+    assert "cocodataset.org" not in str(own), "own data are not to be downloaded"
 
 
 def test_models_that_do_not_build() -> None:

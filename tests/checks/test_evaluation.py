@@ -68,6 +68,14 @@ def test_an_evaluator_with_other_ids(tmp_path: Path) -> None:
     assert "1.png is '1' and 1" in refused(evaluated(tmp_path, text), "val")
     other = coco(images=[dict(id=1, file_name="9.png", width=96, height=64)], annotations=coco()["annotations"][:1])
     assert "it lacks 1 of the 2 images" in refused(evaluated(tmp_path, other), "val")
+    for entry in (swapped := coco())["images"]:
+        entry["file_name"] = f"other/{entry['file_name']}"
+    assert texts(evaluated(tmp_path, swapped), ("val",), "wrong") == [], "names with other folders"
+    for entry in swapped["images"]:
+        entry["file_name"] = f"of_training_{entry['id']}.png"
+    told = refused(evaluated(tmp_path, swapped), "val")
+    assert "2 of its images have the ids of others in" in told
+    assert "1 is of_training_1.png and 1.png" in told
 
 
 def test_an_evaluation_of_some_images(cfg: Config) -> None:

@@ -115,6 +115,8 @@ def test_views_are_merged_dumped_and_shown(folder: Path, trained: Callable[[str]
     drawn = folder / f"{name}_shown"
     words = [f"work_dirs/{name}_demo/iter_2.pth", "--tta", "--out", out, "--show-dir", drawn, *paired(name)]
     said = command(folder, "test", name, *words)
+    assert re.search(r"^model +\w+ on ", said, re.MULTILINE)
+    assert "TTAModel" not in said
     assert all(0 <= figure <= 100 for figure in reported(said, name))
     if "mask_rcnn" in name:
         with out.open("rb") as file:

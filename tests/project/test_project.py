@@ -212,13 +212,14 @@ def test_nothing_is_overwritten_or_left_half_written(tmp_path: Path, monkeypatch
 def test_the_command_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     yolo(tmp_path / "data")
     picture(tmp_path / "data" / "images" / "val" / "alone.jpg")
-    assert main([str(tmp_path / "data"), "--seed", "0"]) == 0
+    assert main(["data", "--seed", "0"]) == 0
     told = capsys.readouterr().out
     assert "data: YOLO text, 3 pictures, 3 objects, 2 classes" in told
     assert re.search(r"1 +pictures without labels, left aside: images/val/alone.jpg", told)
     assert re.search(r"splits +20% of the pictures for validation", told)
     assert "Doctor: all is well" in told
     assert re.search(r"mmvit train projects/data$", told, re.MULTILINE)
+    assert re.search(r"mmvit predict projects/data 'data/images/train/a b.jpg'$", told, re.MULTILINE)
     assert main([str(tmp_path / "data")]) == 2
     assert "projects/data exists; nothing was written" in capsys.readouterr().err
 

@@ -131,7 +131,7 @@ def test_metadata_of_other_tools_are_written(tmp_path: Path, capsys: pytest.Capt
     ("words", "told"),
     [
         (["--to", "keras"], "--to keras: expected one of authors, mmdet, timm, mmvit, safetensors"),
-        (["--to", "timm"], "--to timm: mmvit knows no names of van in timm; there are mmvit, authors"),
+        (["--to", "timm"], "--to timm: mmvit knows no names of van in timm; there are authors, mmvit\n"),
         (["--to", "safetensors", "--out", "{}/x.pth"], "expected a name that ends in .safetensors"),
         (["--to", "authors", "--out", "{}/van.pth"], "the file exists; name another, or give --force"),
         (["--to", "authors", "--prefix", "x."], "expected one backbone in a known layout, found none"),

@@ -131,6 +131,20 @@ def test_to_a_hub_and_back(work_dir: Path, tmp_path: Path, host: type[Hub], monk
     assert (predict("hf://me/net") == predict(work_dir / "iter_40.pth")).all()
 
 
+def test_an_edited_card_is_kept(work_dir: Path, tmp_path: Path, host: type[Hub], capsys: pytest.CaptureFixture[str]) -> None:
+    """Its writer has to add a licence; what it says of the place follows, and that of another model stays."""
+    words = ["publish", str(work_dir), "--out", str(tmp_path), "--name"]
+    assert main([*words, "net"]) == 0
+    card = tmp_path / "README.md"
+    card.write_text(f"{card.read_text()}\nOurs: MIT.\n")
+    assert main([*words, "net", "--hub", "me/net"]) == 0
+    assert host.repos["me/net"]["README.md"].endswith(b"Ours: MIT.\n")
+    assert b"mmvit predict hf://me/net photo.jpg" in host.repos["me/net"]["README.md"]
+    assert main([*words, "other"]) == 2
+    assert "README.md is of another model, and is not replaced" in capsys.readouterr().err
+    assert card.read_text().endswith("Ours: MIT.\n")
+
+
 def test_a_hub_that_refuses(work_dir: Path, tmp_path: Path, host: type[Hub], capsys: pytest.CaptureFixture[str]) -> None:
     host.do_POST = lambda self: self.answer(403, b"", {})  # type: ignore[method-assign]
     assert main(["publish", str(work_dir), "--out", str(tmp_path / "out"), "--hub", "me/net"]) == 2
