@@ -17,6 +17,7 @@ from .classes import check_classes
 from .evaluators import check_evaluators, check_figures, check_metrics
 from .files import check_files
 from .findings import Finding, guarded
+from .first_images import check_first_images
 from .label_maps import check_label_maps
 from .losses import check_losses, check_rewards
 from .model import check_forward, check_model
@@ -65,6 +66,7 @@ CHECKS = (
     Check("annotations", check_targets),
     Check("annotations", check_other_data),
     Check("label maps", check_label_maps),
+    Check("settings", check_first_images),
     Check("evaluator", check_evaluators),
     Check("evaluator", check_figures),
     Check("evaluator", check_metrics),
