@@ -18,6 +18,7 @@ from .evaluators import check_evaluators, check_figures, check_metrics
 from .files import check_files
 from .findings import Finding, guarded
 from .first_images import check_first_images
+from .ignored import check_ignored
 from .label_maps import check_label_maps
 from .losses import check_losses, check_rewards
 from .model import check_forward, check_model
@@ -55,6 +56,7 @@ CHECKS = (
     Check("losses", check_losses),
     Check("losses", check_rewards),
     Check("settings", check_settings),
+    Check("settings", check_ignored),
     Check("settings", check_keys, DOCTOR),
     Check("pipeline", check_packages),
     Check("pipeline", check_sizes),
