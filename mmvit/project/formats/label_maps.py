@@ -153,8 +153,8 @@ def _name_values(folder: Folder, collection: Collection, found: list[Counter[Any
     else:
         _by_number(folder, collection, values)
         if IGNORED in values and IGNORED not in collection.values:
-            share = sum(counts[IGNORED] for counts in found) / sum(counts.total() for counts in found)
-            told = f"label maps with 255 (65535 of 16 bits): 255 is no class, and {share:.1%} of all pixels are left out"
+            left_out = sum(counts[IGNORED] for counts in found) / sum(counts.total() for counts in found)
+            told = f"label maps with 255 (65535 of 16 bits): 255 is no class, and {left_out:.1%} of all pixels are left out"
             collection.doubts[f"{told}; if it is one, a line such as 255 car in classes.txt names it"] = [
                 str(picture.maps[0]) for picture, counts in zip(collection.pictures, found, strict=True) if counts[IGNORED]
             ]
