@@ -6,6 +6,7 @@ from pathlib import Path
 from ..arguments import listed, name_of
 from ..config.datasets import DatasetView
 from ..config.parts import entry_of, mappings, parts_of
+from ..config.schedules import processes_of
 from ..errors import InputError, first_few, nearest
 from .best import COCO_METRICS, IOU, SAVING
 from .findings import Finding, doubtful, wrong
@@ -45,7 +46,8 @@ def _some_images(plan: Plan, key: str, label: str, found: Survey, view: DatasetV
     loader = view.key.partition(".")[0]
     batches = entry_of(plan.config, f"{loader}.num_batch_per_epoch")
     option = f"{view.key}.indices" if view.config.get("indices") is not None else f"{loader}.num_batch_per_epoch"
-    images = set(predicted.ids[: batches * (entry_of(plan.config, f"{loader}.batch_size") or 1)] if batches else predicted.ids)
+    size = (entry_of(plan.config, f"{loader}.batch_size") or 1) * processes_of(plan.config)
+    images = set(predicted.ids[: batches * size] if batches else predicted.ids)
     missed = [number for number in found.ids if number not in images]
     if missed and (batches or view.config.get("indices") is not None):
         sentence = f"{label}: {option} leaves out {len(missed)} of its {len(found.ids)} images, whose objects count as missed"

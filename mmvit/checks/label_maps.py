@@ -15,7 +15,7 @@ from .annotations import files_below
 from .findings import Finding, doubtful, wrong
 from .paths import layout_of
 from .plan import Plan
-from .targets import Labels, count_pixels, labels_of, may_load_labels, pixel_fault, reader_of, sampled, stock
+from .targets import Labels, count_pixels, labels_of, may_load_labels, pixel_fault, reader_of, sampled, shifted_classes, stock
 
 IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 JPEG = b"\xff\xd8"  # first bytes
@@ -76,6 +76,8 @@ def _pixels(view: DatasetView, reader: Any, labels: Labels, ignored: set[int]) -
         fault = None if counts[:IGNORED].any() else "all pixels are ignored (255): every figure is nan, and none is the best"
     if fault and counts.any():
         yield wrong(f"{where}: {fault}")
+    elif view.for_training and (shift := shifted_classes(counts, labels)):
+        yield doubtful(f"{where}: {shift}")
     # Before a training the first batches tell; a validation may be hours away.
     classes = max(len(labels.classes), 2)  # one class: background and foreground
     strange = [label for label in np.flatnonzero(counts).tolist() if label >= classes and label not in ignored]

@@ -41,7 +41,7 @@ def check_settings(plan: Plan) -> Iterator[Finding]:
         yield from check(plan)
     if "train" not in plan.splits:
         return
-    for check_config in (_rate, schedule_faults, _saving, _frozen, _ignored):
+    for check_config in (_rate, schedule_faults, _saving, _frozen):
         yield from check_config(plan.config)
     yield from _precision(plan)
     yield from _same_data(plan)
@@ -175,18 +175,6 @@ def _frozen(cfg: Config) -> Iterator[Finding]:
         "are",
         "Give it init_cfg=dict(type='Pretrained', checkpoint=...), or set load_from, or frozen_stages=0",
     )
-
-
-def _ignored(cfg: Config) -> Iterator[Finding]:
-    """Yield a finding for each head that ignores one of its classes."""
-    model = cfg.get("model") or {}
-    for key, head in parts_of(model, ("decode_head", "auxiliary_head")):
-        ignored, classes = head.get("ignore_index", 255), head.get("num_classes")
-        if isinstance(classes, int) and isinstance(ignored, int) and 0 <= ignored < classes:
-            yield doubtful(
-                f"{key}.ignore_index is {ignored}, one of its {classes} classes: the head learns no pixel of it",
-                "Choose a number that no class has, in the label maps, too",
-            )
 
 
 def _chance(plan: Plan) -> Iterator[Finding]:

@@ -16,6 +16,8 @@ from .classes import check_classes
 from .evaluators import check_evaluators, check_figures, check_metrics
 from .files import check_files
 from .findings import Finding, doubtful, guarded
+from .first_images import check_first_images
+from .ignored import check_ignored
 from .label_maps import check_label_maps
 from .losses import check_losses, check_rewards
 from .model import check_forward, check_model
@@ -47,6 +49,7 @@ CHECKS = (
     Check("losses", check_losses),
     Check("losses", check_rewards),
     Check("settings", check_settings),
+    Check("settings", check_ignored),
     Check("settings", check_keys, DOCTOR),
     Check("pipeline", check_packages),
     Check("pipeline", check_sizes),
@@ -58,6 +61,7 @@ CHECKS = (
     Check("annotations", check_targets),
     Check("annotations", check_other_data),
     Check("label maps", check_label_maps),
+    Check("settings", check_first_images),
     Check("evaluator", check_evaluators),
     Check("evaluator", check_figures),
     Check("evaluator", check_metrics),

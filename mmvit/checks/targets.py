@@ -107,9 +107,20 @@ def absent_classes(counts: np.ndarray, labels: Labels) -> str | None:
     if not never:
         return None
     text = f"{len(never)} of {len(classes)} classes never occur: {first_few(never)}"
-    if labels.reduced and never == [classes[-1]] and counts[IGNORED]:
-        text += (
-            f". reduce_zero_label=True ignores 0 and makes {len(classes) - 1} of {len(classes)}, which no map has: where 0 is "
-            "the first class, set it to False"
-        )
-    return text
+    shift = shifted_classes(counts, labels)
+    return f"{text}. {shift}" if shift else text
+
+
+def shifted_classes(counts: np.ndarray, labels: Labels) -> str | None:
+    """Return a sentence on `reduce_zero_label`, if it seems to take the first class away and to shift the others."""
+    classes = labels.classes
+    if (
+        not labels.reduced
+        or not counts[IGNORED]
+        or [name for number, name in enumerate(classes) if not counts[number]] != [classes[-1]]
+    ):
+        return None
+    return (
+        f"reduce_zero_label=True ignores 0 and makes {len(classes) - 1} of {len(classes)}, which no map has: where 0 is the "
+        "first class, set it to False"
+    )

@@ -130,11 +130,14 @@ def load_config(path: Path) -> Config:
             f"config {path}: no such file; {nearest(path.name, names, cutoff=0.6, otherwise=f'see {path.parent}/')}"
         )
     try:
-        return Config.fromfile(path)
+        cfg = Config.fromfile(path)
     except Exception as error:
         if isinstance(error, ImportError) and "custom_imports" in path.read_text(encoding="utf-8"):
             raise InputError(f"config {path}: {_import_fault(error)}") from error
         raise InputError(f"config {path} does not parse: {type(error).__name__}: {error}") from error
+    for part in mappings(cfg._cfg_dict):  # mmengine leaves it in lists, such as the datasets of a ConcatDataset
+        part.pop("_delete_", None)  # type: ignore[attr-defined]
+    return cfg
 
 
 def _import_fault(error: BaseException) -> str:

@@ -40,6 +40,15 @@ WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS's, without which it
 SLURM = {"RANK": "PROCID", "WORLD_SIZE": "NTASKS", "LOCAL_RANK": "LOCALID"}  # torch's names to srun's
 
 
+class EvaluationRunner(Runner):
+    """mmengine's runner, which leaves the config of a training in the work dir; that of a test stands beside its log."""
+
+    def dump_config(self) -> None:
+        """Write the config of a test, if the work dir has none."""
+        if not Path(self.work_dir, Path(self.cfg.filename or "").name).exists():
+            super().dump_config()
+
+
 def train(options: TrainOptions) -> Results:
     """Train with `options` and return the results; checkpoints, logs and the config go to the work dir.
 
@@ -99,7 +108,7 @@ def test(options: TestOptions) -> Mapping[str, float]:
         if options.out is not None and cfg.get("default_scope") == "mmseg":
             options.out.mkdir(parents=True, exist_ok=True)  # in mmseg the first process makes it; others may already write
         start = Start(cfg.load_from)
-        runner = _runner(cfg)
+        runner = _runner(cfg, EvaluationRunner)
         _tell(runner)
         start.compare_classes(cfg, "test")
         start.fit(runner, exactly=True)
@@ -128,12 +137,12 @@ def _other_figures(options: TestOptions) -> Iterator[str]:
         yield f"{key}={value}"
 
 
-def _runner(cfg: Config) -> Runner:
+def _runner(cfg: Config, kind: type[Runner] = Runner) -> Runner:
     if number := next(RUNS):  # mmengine keeps loggers and visualizers by name: a second run would write where the first did
         cfg.visualizer.name = f"{cfg.visualizer.get('name', 'visualizer')}_{number}"
         cfg.experiment_name = f"{cfg.get('experiment_name') or Path(cfg.filename).stem}_{number}"
     try:
-        return Runner.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)
+        return kind.from_cfg(cfg) if "runner_type" not in cfg else RUNNERS.build(cfg)
     except Exception as error:
         if not isinstance(error, InputError):
             add_note(error, OFFER)

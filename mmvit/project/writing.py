@@ -12,7 +12,7 @@ from ..config.datasets import SPLITS
 from ..errors import InputError
 from .description import IGNORED, Collection, Picture, Thing, area_of
 from .folder import Folder, agreeing
-from .formats.label_maps import flat, numbers_of
+from .formats.label_pixels import flat, numbers_of
 
 
 def write_coco(collection: Collection, out: Path) -> dict[str, Path]:

@@ -235,11 +235,6 @@ ROWS: dict[Check, list[Row]] = {
             "wrong test_cfg and test_evaluator missing or None, but test_dataloader given",
         ),
         (DETECTOR, {"auto_scale_lr.enable": True, "auto_scale_lr.base_batch_size": None}, "wrong auto_scale_lr.enable is on"),
-        (
-            SEGMENTER,
-            {"model.decode_head.ignore_index": 0},
-            "doubtful model.decode_head.ignore_index is 0, one of its 150 classes",
-        ),
         (SEGMENTER, {"default_hooks.checkpoint.by_epoch": True}, "doubtful default_hooks.checkpoint counts epochs"),
     ],
     check_options: [

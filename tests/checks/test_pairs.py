@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-from small_datasets import refused
+from small_datasets import refused, texts
 from test_before_a_run import LEAF
 
 from mmvit.checks.table import check_start
@@ -115,3 +115,15 @@ def test_label_maps_of_a_users_own_dataset() -> None:
     Path("own/list.txt").write_text("b\n")
     cfg.train_dataloader.dataset.ann_file = "list.txt"
     check_start(cfg, ("train",))
+
+
+def test_the_first_images_alone(segmentation: tuple[Config, dict[str, Path]]) -> None:
+    """A validation of 1 of 2 images gave figures without a word, and a training never saw the other."""
+    cfg, _ = segmentation
+    for split in ("train", "val"):
+        cfg[f"{split}_dataloader"].update(num_batch_per_epoch=1, batch_size=1)
+    for_training, for_validation = [text for text in texts(cfg, ("train", "val"), "doubtful") if "num_batch_per_epoch" in text]
+    assert "train_dataloader.num_batch_per_epoch is 1, which takes the first 1 of 2 images: nothing is learned" in for_training
+    assert "the figures are of these alone" in for_validation
+    cfg.train_dataloader.batch_size = cfg.val_dataloader.batch_size = 2
+    assert not [text for text in texts(cfg, ("train", "val"), "doubtful") if "num_batch_per_epoch" in text]

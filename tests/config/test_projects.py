@@ -59,3 +59,13 @@ def test_a_dataset_is_known_by_the_scope_of_its_config() -> None:
     cfg = Config(dict(default_scope="mmdet", val_dataloader=dict(dataset=dict(type="CityscapesDataset", ann_file="a.json"))))
     (view,) = datasets_of(cfg, ("val",))
     assert view.is_coco
+
+
+def test_a_dataset_that_stands_in_a_list(tmp_path: Path) -> None:
+    """Projects of label maps write `_delete_=True` into their datasets; mmengine leaves it in lists, and none takes it."""
+    (tmp_path / "a.py").write_text("val = dict(_delete_=True, type='A')\nloader = dict(dataset=dict(type='B', x=1))\n")
+    (tmp_path / "b.py").write_text(
+        "_base_ = 'a.py'\nloader = dict(dataset=dict(_delete_=True, type='C', datasets=[_base_.val, dict(_base_.val, x=2)]))\n"
+    )
+    cfg = open_config(tmp_path / "b.py")
+    assert cfg.loader.to_dict() == dict(dataset=dict(type="C", datasets=[dict(type="A"), dict(type="A", x=2)]))

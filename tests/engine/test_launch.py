@@ -114,6 +114,15 @@ def test_what_the_message_advises_works(there: Path) -> None:
     assert results.metrics["coco/bbox_mAP"] == mmvit.evaluate("detector.py", results.checkpoint)["coco/bbox_mAP"]
 
 
+def test_a_test_leaves_the_config_of_the_training(there: Path) -> None:
+    """The closing lines of a training name it for the next commands."""
+    trained = Path("layers/detector.py").read_bytes()
+    mmvit.evaluate("detector.py", "layers/iter_2.pth", work_dir="layers", cfg_options={"test_dataloader.batch_size": 3})
+    assert Path("layers/detector.py").read_bytes() == trained
+    copies = sorted(Path("layers").glob("*/vis_data/config.py"))
+    assert "batch_size=3" in copies[-1].read_text(), "what was tested is beside the log of the test"
+
+
 def test_several_datasets_whose_metainfo_differs(there: Path) -> None:
     """mmdet's ConcatDataset then has a list of them; MultiDatasetsEvaluator asks one metric a dataset, and no other."""
     cfg = Config.fromfile("detector.py")

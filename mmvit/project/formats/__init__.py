@@ -65,6 +65,8 @@ def read(folder: Folder, name: str | None = None, pixels: bool | None = None) ->
         if yolo.looks_like(folder):
             yolo.names_of(folder)  # which says that nothing names the classes
         broken = f" Broken: {first_few(list(folder.broken.values()))}." if folder.broken else ""
+        if lossy := label_maps.lossy_of(folder):
+            broken += f" {first_few(lossy, 2)}: perhaps {label_maps.CHANGED}."
         raise InputError(
             f"{folder.root}: labels were not recognised. Expected one of {titles}; found files {kinds}.{broken} "
             "Export the labels again in one of these formats"

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ...errors import InputError, first_few
 from ..description import BACKGROUND, FOREGROUND, IGNORED, Collection, Picture
-from ..folder import NO_IMAGE, Folder, folder_split, in_common, listed_splits, plain
+from ..folder import Folder, folder_split, in_common, listed_splits, plain
 from ..gather import NO_LABELS, NO_PICTURE, OTHER_SIZE, UNREADABLE
+from .label_pixels import LOSSLESS, LOSSY, counts_of, read_map
 
 MAP_FOLDERS = re.compile(r"mask|label|annot|gt|truth|segment", re.IGNORECASE)
 MAP_NAMES = re.compile(
@@ -28,10 +28,7 @@ TINTS = ("classes.csv", "colors.csv", "label_colors.txt", "colormap.csv", "class
 SPARE = "further label maps of the same pictures, such as those of single objects"
 NUMBERED = re.compile(r"(\d+)[\s,;:=.)]+([^\d\s,;:][^,;:\t]*?)\s*([,;:\t].*|(\s\d+){3,4})?")  # value, name, perhaps a colour
 MOST = 255
-EIGHT_BITS = ("P", "L", "1")
-WIDE = ("I", "I;16")
-LOSSLESS = (".png", ".bmp", ".tif", ".tiff")
-LOSSY = (".jpg", ".jpeg")  # black and white masks survive these: Kvasir-SEG has such
+CHANGED = "label maps saved as JPEG, which changes the numbers of classes (save them as PNG)"
 
 
 def recognise(folder: Folder) -> bool:
@@ -51,6 +48,7 @@ def read(folder: Folder) -> Collection:
     lists = listed_splits(folder, "Segmentation")
     collection = Collection([], splits="ImageSets" if lists else "folders")
     shared = {label for label, count in Counter(pairs.values()).items() if count > 1}
+    found = []
     for file, label in pairs.items():
         if label in shared:
             collection.aside["pictures that have one label map together"].append(f"{file} ({label})")
@@ -60,14 +58,18 @@ def read(folder: Folder) -> Collection:
             collection.aside[UNREADABLE].append(str(label if size else file))
         elif size != other:
             collection.aside[OTHER_SIZE].append(f"{file} ({size[0]} x {size[1]}, label map: {other[0]} x {other[1]})")
+        elif not (counts := counts_of(folder, label)):
+            collection.aside[CHANGED if label.suffix.lower() in LOSSY else UNREADABLE].append(str(label))
         else:
+            found.append(counts)
             split = lists.get(plain(file.stem)) or folder_split(file)
             collection.pictures.append(Picture(file, *size, maps=(label,), split=split))
     for file in sorted(spare):
         collection.aside[SPARE].append(str(file))
     for file in sorted(set(folder.pictures) - set(pairs) - set(pairs.values()) - spare):
         collection.aside[NO_LABELS if file.suffix.lower() in LOSSY or _in_pictures(file) else NO_PICTURE].append(str(file))
-    _name_values(folder, collection)
+    if found:
+        _name_values(folder, collection, found)
     return collection
 
 
@@ -78,6 +80,12 @@ def pairs_of(folder: Folder) -> tuple[dict[Path, Path], set[Path]]:
     """
     pairs, spare = _paired(folder, LOSSLESS)
     return (pairs, spare) if pairs else _paired(folder, LOSSY)
+
+
+def lossy_of(folder: Folder) -> list[Path]:
+    """Return the files that would be label maps, were they no JPEG."""
+    pairs, _ = pairs_of(folder)
+    return [label for label in pairs.values() if label.suffix.lower() in LOSSY]
 
 
 def _paired(folder: Folder, suffixes: Sequence[str]) -> tuple[dict[Path, Path], set[Path]]:
@@ -117,45 +125,13 @@ def _likely(file: Path, label: Path) -> tuple[int, bool, bool, str]:
     return in_common(file, label), not single, "TrainIds" in label.stem, label.as_posix()
 
 
-def read_map(folder: Folder, label: Path, void: int = IGNORED) -> np.ndarray | None:
-    """Return the values of a map (H, W), or its colours (H, W, 3); None if it cannot be read.
-
-    A palette's image has values; a grey image in three channels, too. Of a JPEG, black and white is read alone.
+def _name_values(folder: Folder, collection: Collection, found: list[Counter[Any]]) -> None:
+    """Set the collection's classes, the value or colour of each, and each picture's number of pixels of each class.
 
     Args:
-        void: what becomes of pixels whose bits are all set: 255, or 65535 of 16 bits.
+        found: of each picture, the number of pixels of each value or colour.
     """
-    try:
-        with Image.open(folder.root / label) as image:
-            if image.format == "JPEG":
-                grey = np.array(image.convert("L"))
-                clear = (grey < 64) | (grey > 191)
-                return np.where(grey > 127, IGNORED, 0) if clear.mean() > 0.97 else None
-            if image.mode in (*EIGHT_BITS, *WIDE):
-                values = np.array(image).astype(np.int64)
-                return np.where(values == (65535 if image.mode in WIDE else IGNORED), void, values)
-            pixels = np.array(image.convert("RGB"))
-    except NO_IMAGE:
-        return None
-    grey = (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all()
-    return np.where(pixels[..., 0] == IGNORED, void, pixels[..., 0].astype(np.int64)) if grey else pixels
-
-
-def numbers_of(folder: Folder, values: Sequence[Any], label: Path) -> np.ndarray:
-    """Return the number of each pixel's class (H, W), uint8, in the order of the classes' values or colours; 255 is none."""
-    pixels = read_map(folder, label)
-    assert pixels is not None  # it was read before
-    labels = np.full(pixels.shape[:2], IGNORED, np.uint8)
-    for number, value in enumerate(values):  # a map that is grey all over has one channel, among colours, too
-        same = pixels[..., None] == value if pixels.ndim == 2 else pixels == value
-        labels[same.all(2)] = number
-    return labels
-
-
-def _name_values(folder: Folder, collection: Collection) -> None:
-    """Set the collection's classes, the value or colour of each, and each picture's number of pixels of each class."""
     colours = _listed_colours(folder)
-    found = [_counts(folder, picture.maps[0]) for picture in collection.pictures]
     coloured = {value for counts in found for value in counts if isinstance(value, tuple)}
     if coloured:
         if colours is None:
@@ -169,7 +145,14 @@ def _name_values(folder: Folder, collection: Collection) -> None:
                 share = f"{counts[colour] / counts.total():.1%} of the pixels"
                 collection.aside["colours that the list does not have"].append(f"{picture.maps[0]} {colour}: {share}")
     else:
-        _by_number(folder, collection, sorted({value for counts in found for value in counts}))
+        values = sorted({value for counts in found for value in counts})
+        _by_number(folder, collection, values)
+        if IGNORED in values and IGNORED not in collection.values:
+            left_out = sum(counts[IGNORED] for counts in found) / sum(counts.total() for counts in found)
+            told = f"label maps with 255 (65535 of 16 bits): 255 is no class, and {left_out:.1%} of all pixels are left out"
+            collection.doubts[f"{told}; if it is one, a line such as 255 car in classes.txt names it"] = [
+                str(picture.maps[0]) for picture, counts in zip(collection.pictures, found, strict=True) if counts[IGNORED]
+            ]
     if len(collection.classes) > MOST:
         raise InputError(
             f"{folder.root}: {len(collection.classes)} classes. Expected {MOST} at most, which a label map can have"
@@ -181,34 +164,24 @@ def _name_values(folder: Folder, collection: Collection) -> None:
         picture.pixels = Counter({names[value]: count for value, count in counts.items() if value in names})
 
 
-def _counts(folder: Folder, label: Path) -> Counter[Any]:
-    """Return the number of pixels of each value or colour of a map."""
-    array = read_map(folder, label)
-    if array is None:
-        return Counter()
-    values, counts = np.unique(packed(array), return_counts=True)
-    keys = [value if array.ndim == 2 else (value >> 16, value >> 8 & 255, value & 255) for value in values.tolist()]
-    return Counter(dict(zip(keys, counts.tolist(), strict=True)))
-
-
-def packed(array: np.ndarray) -> np.ndarray:
-    """Return the values of a map (H, W), or of colours (H, W, 3) a number each, as 0xRRGGBB."""
-    return array if array.ndim == 2 else array.astype(np.int64) @ np.array([65536, 256, 1])
-
-
-def flat(folder: Folder, label: Path) -> bool:
-    """Return whether a map has one channel of eight bits, as mmseg needs it."""
-    with Image.open(folder.root / label) as image:
-        return image.mode in EIGHT_BITS
-
-
 def _by_number(folder: Folder, collection: Collection, values: list[int]) -> None:
     names = _listed_names(folder)
     if set(values) <= {0, IGNORED} and IGNORED not in names and (IGNORED in values or len(names) <= 2):
         names = _pair(folder, names)
+    if len(values) < 2:
+        raise InputError(
+            f"{folder.root}: every pixel of its label maps is {values[0]}. Expected two values at least, and PNG for the "
+            "numbers of classes, which JPEG changes"
+        )
     if names and 0 in values and BACKGROUND not in names.values():
         names = {0: BACKGROUND, **names}  # of a list that begins at 1
-    values = [value for value in values if value != IGNORED or value in names]
+    if _are_greys(values) and not {*values} - {IGNORED} <= {*names}:
+        listed = ", ".join(map(str, values))
+        collection.notes.append(
+            f"the values {listed} are greys, evenly spread, each of which is taken for a class, 255 included"
+        )
+    else:
+        values = [value for value in values if value != IGNORED or value in names]
     if len(values) > MOST or (values and (values[0] < 0 or values[-1] > 65535)):
         raise InputError(
             f"{folder.root}: label maps with {len(values)} values, from {values[0]} to {values[-1]}. Expected classes"
@@ -225,6 +198,12 @@ def _by_number(folder: Folder, collection: Collection, values: list[int]) -> Non
     if names or values != [0, 1]:
         why = f"a list names {len(names)} classes, and others occur" if names else "nothing names the classes"
         collection.notes.append(f"{why}: they are called by their values; classes.txt or --classes a,b,c names them")
+
+
+def _are_greys(values: Sequence[int]) -> bool:
+    """Return whether values are more than two greys that a person can tell apart, such as 0, 128 and 255."""
+    evenly = np.linspace(0, IGNORED, len(values))
+    return 2 < len(values) < IGNORED // 2 and bool(np.abs(evenly - values).max() <= 1)
 
 
 def _pair(folder: Folder, names: dict[int, str]) -> dict[int, str]:

@@ -10,7 +10,8 @@ import numpy as np
 from ..description import IGNORED, Collection, Thing, thing_of_mask
 from ..folder import Folder
 from ..gather import OTHER_SIZE
-from .label_maps import OBJECTS, SPARE, numbers_of, packed, pairs_of, read, read_map
+from .label_maps import OBJECTS, SPARE, pairs_of, read
+from .label_pixels import numbers_of, packed, read_map
 
 VOID = 0xE0E0C0  # the colour of 255 in Pascal VOC's palette
 
