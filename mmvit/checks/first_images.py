@@ -31,7 +31,7 @@ def _images(plan: Plan, view: DatasetView) -> int | None:
     if view.is_coco:
         found = plan.surveyed(view)
         return None if found is None else len(found.ids)
-    if view.scope != "mmseg" or view.absent:
+    if view.scope != "mmseg" or any(view.absent()):
         return None
     reader = view.label_map_reader()
     return None if reader is None else len(view.chosen(reader.load_data_list()))
