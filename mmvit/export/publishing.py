@@ -98,7 +98,8 @@ def publish(source: str | Path, out: Path, hub: str | None = None, name: str | N
     card = out / "README.md"
     told = card.read_text(encoding="utf-8") if card.exists() else _card(name, meta, log, (weights, safetensors))
     if weights.name not in told:
-        raise InputError(f"{card} is of another model, and is not replaced. Give another folder with --out DIR")
+        told = f"{card} is of another model, and is not replaced; the weights are beside it"
+        raise InputError(f"{told}. Give another folder with --out DIR")
     if hub is not None:
         told = told.replace(f"mmvit predict {weights.name} ", f"mmvit predict hf://{hub} ")
     write_whole(card, told.encode())
