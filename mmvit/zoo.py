@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from .errors import InputError, nearest
 from .pyramid import LAST, Pyramid, families
-from .weights.released import FILES, SCHEME
+from .weights.published import SCHEME
+from .weights.released import FILES
 
 CLASSES = 1000  # of ImageNet
 OF_TIMM = {  # options of timm.create_model, and what stands for them here

@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Iterator, Sequence
 
-from ..weights.published import WHOLE_MODELS
-from ..weights.released import FILES, WholeModelFile
+from ..weights.published import WHOLE_MODELS, WholeModelFile
+from ..weights.released import FILES
 from .configs import committed, recipe_of
 from .published_results import PUBLISHED, Published
 from .tables import DATASETS, GPUS, HEADS, PAIRINGS, Leaf

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..pyramid import STRIDES, Pyramid
-from ..weights.released import FILES, SCHEME
+from ..weights.published import SCHEME
+from ..weights.released import FILES
 from ..zoo import CLASSES, Classifier, create, find, list_archs
 
 PREFIX = "mmvit_"

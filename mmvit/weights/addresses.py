@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from ..errors import CheckpointError, nearest
 from ..registry import MODELS
-from .published import WHOLE_MODELS
-from .released import FILES, SCHEME, Released, WholeModelFile
+from .published import SCHEME, WHOLE_MODELS, WholeModelFile
+from .released import FILES, Released
 
 
 class Address(NamedTuple):

@@ -30,7 +30,7 @@ from ..errors import CheckpointError
 from . import hub
 from .addresses import Address, addresses
 from .archives import read_checkpoint
-from .released import SCHEME
+from .published import SCHEME
 
 REMOTE = ("http://", "https://", "file://")
 OWN_SCHEMES = (SCHEME, hub.SCHEME)

@@ -1,7 +1,8 @@
 """Published detectors and segmenters with these backbones; `mmvit://NAME` uses the names of our configs."""
 
-from .released import SCHEME, WholeModelFile
+from dataclasses import dataclass
 
+SCHEME = "mmvit://"
 MMDET = "https://download.openmmlab.com/mmdetection/v2.0/pvt/retinanet_{0}_fpn_1x_coco/retinanet_{0}_fpn_1x_coco_{1}.pth"
 MMSEG = (
     "https://download.openmmlab.com/mmsegmentation/v0.5/van_3rdparty/van-{0}kpre_{1}_3rdparty_512x512-ade20k_20230522-{2}.pth"
@@ -11,6 +12,28 @@ RESIZED = (
     "projects/van enlarges test images to multiples of 32, which these configs do not; for its figures put "
     "`dict(type='ResizeToMultiple', size_divisor=32)` behind `Resize` in the test pipeline"
 )
+
+
+@dataclass(frozen=True)
+class WholeModelFile:
+    """A detector or segmenter that somebody published: a row of `WHOLE_MODELS`.
+
+    Attributes:
+        config: name of our config for the same model.
+        figure: result of its source: box AP on COCO, or mean IoU on ADE20K, in percent.
+        source: toolkit or repository that published it.
+        licence, url, folder, copies: see `released.Released`.
+        remark: difference from the config that changes the result.
+    """
+
+    config: str
+    figure: str
+    source: str
+    licence: str | None = None
+    url: str | None = None
+    folder: str | None = None
+    copies: tuple[str, ...] = ()
+    remark: str = ""
 
 
 def _retinanet(arch: str, figure: str, theirs: str, stamp: str) -> tuple[str, WholeModelFile]:

@@ -10,7 +10,6 @@ from typing import Any
 from .layouts.authors import STAGES
 from .layouts.rules import renamer
 
-SCHEME = "mmvit://"
 stage_name = renamer(STAGES)  # where authors number the stages: block3.0.norm1.weight becomes stages.2.blocks.0.norm1.weight
 
 
@@ -34,28 +33,6 @@ class Released:
     folder: str | None = None
     img_size: int = 224
     copies: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class WholeModelFile:
-    """A detector or segmenter that somebody published: a row of `published.WHOLE_MODELS`.
-
-    Attributes:
-        config: name of our config for the same model.
-        figure: result of its source: box AP on COCO, or mean IoU on ADE20K, in percent.
-        source: toolkit or repository that published it.
-        licence, url, folder, copies: see `Released`.
-        remark: difference from the config that changes the result.
-    """
-
-    config: str
-    figure: str
-    source: str
-    licence: str | None = None
-    url: str | None = None
-    folder: str | None = None
-    copies: tuple[str, ...] = ()
-    remark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,8 +31,7 @@ from mmvit.predict.predictor import Predictor
 from mmvit.weights import layouts
 from mmvit.weights.archives import read_checkpoint
 from mmvit.weights.loading import require_match
-from mmvit.weights.published import WHOLE_MODELS
-from mmvit.weights.released import WholeModelFile
+from mmvit.weights.published import WHOLE_MODELS, WholeModelFile
 from mmvit.weights.whole import NORM_EPS, WholeModel, whole_of
 
 pytestmark = pytest.mark.stack
