@@ -32,14 +32,14 @@ def check_channels(plan: Plan) -> Iterator[Finding]:
 class Misfit(NamedTuple):
     """Options of a part that do not match the maps it gets."""
 
-    part: str  # its config key, such as `model.neck`
+    key: str  # of the part, such as `model.neck`
     text: str  # the key of the option, its value, and what the part gets
     right: Mapping[str, Any]  # options that match
 
 
 def channel_faults(model: Mapping[str, Any], backbone: Pyramid, key: str = "model") -> Iterator[Finding]:
     """Compare the channels that each part expects with those that it gets, and run the parts that look wrong."""
-    suspects = {misfit.part: misfit for misfit in misfits(model, backbone.out_channels, key)}
+    suspects = {misfit.key: misfit for misfit in misfits(model, backbone.out_channels, key)}
     if not suspects:
         return
     with torch.device("meta"):
