@@ -77,7 +77,8 @@ def main(arguments: Sequence[str]) -> int:
     suites.add_argument("--select", default="", metavar="WORDS", help="as pytest's -k")
     asked = parser.parse_args(arguments)
     if asked.what == "suites":
-        return max(run_suite(*checkout.split("=", 1), asked.select) for checkout in asked.checkouts)
+        pairs = [checkout.partition("=") for checkout in asked.checkouts]
+        return max(run_suite(name, folder, asked.select) for name, _, folder in pairs)
     if asked.what == "random":
         checked = disagreements(asked.files, asked.seed)
     else:
