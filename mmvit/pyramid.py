@@ -86,7 +86,7 @@ class Pyramid(BaseModule):
         norm_eps: epsilon of all layer norms; None keeps the authors'. mmdet and transformers have 1e-6 throughout, and loading
             a file of theirs sets it.
         init_cfg: `dict(type='Pretrained', checkpoint=PATH_OR_URL)` loads a released file exactly (see `weights.loading`);
-            other types are mmengine's listed.
+            other types are mmengine's initialisers.
 
     Attributes:
         out_channels, out_strides: channels and stride of each returned map, aligned with `out_indices`.
