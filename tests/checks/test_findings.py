@@ -206,7 +206,11 @@ ROWS: dict[Check, list[Row]] = {
         ),
         (DETECTOR, {MEAN: [103.53, 116.28, 123.675], STD: [1.0, 1.0, 1.0]}, ""),
         (DETECTOR, {VAL_STEPS: NORMALIZED}, f"doubtful {VAL_STEPS} has Normalize, and model.data_preprocessor normalises, too"),
-        (DETECTOR, {VAL_STEPS: NORMALIZED, MEAN: None, STD: None}, f"wrong {VAL_STEPS} has Normalize, train_... has not"),
+        (
+            DETECTOR,
+            {VAL_STEPS: NORMALIZED, MEAN: None, STD: None},
+            f"wrong {VAL_STEPS} has Normalize, train_... has not: the",
+        ),
         (DETECTOR, dict.fromkeys((TRAIN_STEPS, VAL_STEPS, TEST_STEPS), NORMALIZED) | {MEAN: None, STD: None}, ""),
         (DETECTOR, {MEAN: None, STD: None}, "doubtful model.data_preprocessor has no mean and std: pixels from 0 to 255"),
         (DETECTOR, {"optim_wrapper.optimizer.lr": 0}, "wrong optim_wrapper.optimizer.lr is 0: nothing learns"),
