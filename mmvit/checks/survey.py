@@ -27,7 +27,6 @@ KEPT = 32  # surveys in the cache
 LEFT_OUT = -2  # place of an image that is not taken
 FORMAT = 5  # of a cached survey; raise it when what a survey says changes
 
-
 Some = tuple[int, list[str]]  # a number of annotations, and the first ids
 
 

@@ -102,25 +102,25 @@ def pixel_fault(counts: np.ndarray, labels: Labels) -> str | None:
 
 def absent_classes(counts: np.ndarray, labels: Labels) -> str | None:
     """Return a sentence about classes of which there is nothing to count; None if all occur."""
-    classes = labels.classes
-    never = [name for number, name in enumerate(classes) if not counts[number]]
+    never = _never(counts, labels)
     if not never:
         return None
-    text = f"{len(never)} of {len(classes)} classes never occur: {first_few(never)}"
+    text = f"{len(never)} of {len(labels.classes)} classes never occur: {first_few(never)}"
     shift = shifted_classes(counts, labels)
     return f"{text}. {shift}" if shift else text
 
 
 def shifted_classes(counts: np.ndarray, labels: Labels) -> str | None:
     """Return a sentence on `reduce_zero_label`, if it seems to take the first class away and to shift the others."""
-    classes = labels.classes
-    if (
-        not labels.reduced
-        or not counts[IGNORED]
-        or [name for number, name in enumerate(classes) if not counts[number]] != [classes[-1]]
-    ):
+    count = len(labels.classes)
+    if not labels.reduced or not counts[IGNORED] or _never(counts, labels) != [*labels.classes[-1:]]:
         return None
     return (
-        f"reduce_zero_label=True ignores 0 and makes {len(classes) - 1} of {len(classes)}, which no map has: where 0 is the "
-        "first class, set it to False"
+        f"reduce_zero_label=True ignores 0 and makes {count - 1} of {count}, which no map has: where 0 is the first class, set "
+        "it to False"
     )
+
+
+def _never(counts: np.ndarray, labels: Labels) -> list[str]:
+    """Return the classes that no pixel has."""
+    return [name for number, name in enumerate(labels.classes) if not counts[number]]
