@@ -21,9 +21,12 @@ def message_of(error: InputError) -> str:
     return str(error).rpartition(f"{type(error).__name__}: ")[2].strip()
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of what an error of others says; empty if it says nothing."""
-    return next(iter(str(error).strip().splitlines()), "")
+def brief(error: BaseException) -> str:
+    """Return the message of an InputError; of any other error, its type and its first paragraph, if any, on one line."""
+    if isinstance(error, InputError):
+        return str(error)
+    words = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)  # str() of a KeyError adds quotes
+    return ": ".join(filter(None, [type(error).__name__, " ".join(words.strip().split("\n\n")[0].split())]))
 
 
 def nearest(name: str, names: Iterable[str], most: int = 3, cutoff: float = 0.4, otherwise: str | None = None) -> str:

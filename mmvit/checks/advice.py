@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import InputError
-from .findings import brief
+from ..errors import InputError, brief
 
 LAYOUT = "view size is not compatible"
 ADVICE = {

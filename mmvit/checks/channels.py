@@ -13,9 +13,10 @@ from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
 
 from ..config.parts import build, like, parts_of, plain, without_init
+from ..errors import brief
 from ..pyramid import Pyramid
 from .classes import our_backbone
-from .findings import Finding, brief, not_checked, wrong
+from .findings import Finding, not_checked, wrong
 from .plan import Plan
 
 SIDE = 128  # pixels, of the image that parts are run with

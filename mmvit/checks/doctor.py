@@ -20,9 +20,9 @@ from .. import compat
 from ..compat import operators
 from ..compat.systems import cores, inference_core, processor
 from ..compat.versions import lacking
-from ..errors import counted
+from ..errors import brief, counted
 from ..layers.forms import choices, fastest_precision
-from .findings import Finding, brief, guarded, ok, wrong
+from .findings import Finding, guarded, ok, wrong
 
 OFFICIAL = ("mmengine", "mmcv-lite", "mmcv", "mmdet", "mmsegmentation")
 FORKS = ("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentation")

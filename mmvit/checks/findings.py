@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from ..errors import InputError
+from ..errors import InputError, brief
 
 # Wrong: the run cannot begin, or its result cannot be what the config says. Doubtful: that may be meant. Not checked: nothing
 # is known.
@@ -50,12 +50,3 @@ def guarded(
         yield wrong(str(error), subject=subject)
     except Exception as error:
         yield Finding(unforeseen, brief(error), subject=subject)
-
-
-def brief(error: BaseException) -> str:
-    """Return the message of an InputError; of any other error, its type and its first paragraph on one line."""
-    if isinstance(error, InputError):
-        return str(error)
-    words = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)  # str() of a KeyError adds quotes
-    first = " ".join(words.strip().split("\n\n")[0].split())
-    return f"{type(error).__name__}: {first}"

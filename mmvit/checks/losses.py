@@ -11,7 +11,8 @@ from mmengine.registry import MODELS
 
 from ..arguments import name_of
 from ..config.parts import parts_of
-from .findings import Finding, brief, doubtful, not_checked, wrong
+from ..errors import brief
+from .findings import Finding, doubtful, not_checked, wrong
 from .plan import Plan
 
 CERTAIN = 15.0  # logit of a pixel without doubt

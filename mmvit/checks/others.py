@@ -12,8 +12,8 @@ from defusedxml import ElementTree
 from mmengine.dataset import BaseDataset
 
 from ..config.datasets import DatasetView, is_remote
-from ..errors import counted, first_few, nearest
-from .findings import Finding, brief, doubtful, not_checked, ok, wrong
+from ..errors import brief, counted, first_few, nearest
+from .findings import Finding, doubtful, not_checked, ok, wrong
 from .plan import Plan
 
 PICKLES = (".pkl", ".pickle")

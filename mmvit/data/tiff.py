@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..errors import InputError, first_line
+from ..errors import InputError, brief
 
 MOST = 32  # bands
 SUFFIXES = (".tif", ".tiff")
@@ -56,7 +56,7 @@ class Bands:
             return "no such file"
         if "imagecodecs" in str(error):
             return f"{error}: pip install 'mmvit[bands]'"
-        return f"it cannot be decoded ({type(error).__name__}: {first_line(error)})"
+        return f"it cannot be decoded ({brief(error)})"
 
     def __enter__(self) -> "Bands":
         return self

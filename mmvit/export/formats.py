@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ..compat.versions import EXPORTING, HEADS, PROGRAMS, require
-from ..errors import InputError, first_line
+from ..errors import InputError, brief
 from ..predict.sessions import FIELD, needed, open_session
 from .feeds import images_of
 from .integers import QUANTIZE, require_faster, save_openvino
@@ -159,7 +159,7 @@ def trace(exportable: Exportable, size: tuple[int, int] | None) -> tuple[Any, in
     except Exception as error:
         raise InputError(
             f"{type(exportable.model).__name__} cannot be exported, tried torch.export of {type(exportable.program).__name__}: "
-            f"{type(error).__name__}: {first_line(error)}. Nothing was written"
+            f"{brief(error)}. Nothing was written"
         ) from error
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from ..errors import InputError, counted, first_line
+from ..errors import InputError, brief, counted
 from ..predict.runner import paste
 from ..predict.sessions import Run
 from .feeds import feed_of, normalised
@@ -109,7 +109,7 @@ def require_nothing(exportable: Exportable, run: Run, image: Tensor) -> None:
     try:
         boxes, *_ = run(feed_of(exportable.metadata, image.numpy(), 1.0))
     except Exception as error:
-        _refuse(image, f"a picture without an object ends in {type(error).__name__}: {first_line(error)}")
+        _refuse(image, f"a picture without an object ends in {brief(error)}")
     if len(boxes):
         _refuse(image, f"{len(boxes)} detections have a score above 1")
 

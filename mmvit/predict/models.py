@@ -27,7 +27,7 @@ from ..config.sizes import other_sizes
 from ..config.unlabelled import without_annotations
 from ..data.bands import LoadBands
 from ..data.images import LoadImage
-from ..errors import CheckpointError, InputError, counted, first_line
+from ..errors import CheckpointError, InputError, brief, counted
 from ..weights.archives import implausible, plain, read_checkpoint
 from ..weights.downloads import fetch
 from ..weights.loading import require_match
@@ -221,5 +221,5 @@ def torch_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {name}: {first_line(error)}. Expected auto, cpu, cuda or cuda:1") from error
+        raise InputError(f"device {name}: {brief(error)}. Expected auto, cpu, cuda or cuda:1") from error
     return device

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..data.tiff import visible
-from ..errors import InputError, first_line
+from ..errors import InputError, brief
 from .results import Detections, LabelMap, Result
 from .runner import SUFFIXES, Runner, require_score
 from .sessions import PRECISIONS
@@ -204,9 +204,8 @@ class Predictor:
             if isinstance(error, InputError) and image.name in str(error):
                 raise
             size = " of {} x {} pixels".format(*data["img"].shape) if "img" in data else ""
-            kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
             raise InputError(
-                f"image {image.name}{size}: it cannot be read, or the test pipeline fails on it: {kind}{first_line(error)}"
+                f"image {image.name}{size}: it cannot be read, or the test pipeline fails on it: {brief(error)}"
             ) from error
         return Prepared(image.name, pixels, data["inputs"], data["data_samples"])
 
@@ -235,7 +234,7 @@ class Predictor:
             if not any(part in f"{type(error)} {error}".lower() for part in ("memory", "alloc", "int32 index")):
                 if not isinstance(error, InputError) and not isinstance(self.loaded, Runner):
                     raise
-                reason = f"not what the exported model takes: {first_line(error) or type(error).__name__}"
+                reason = f"not what the exported model takes: {brief(error)}"
             told = InputError(f"image {image.name}: {image.size[0]} x {image.size[1]} pixels are {reason}")
             _fail(error if isinstance(error, InputError) else told, failed)
             return [None]

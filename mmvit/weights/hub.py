@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import CheckpointError, first_few, first_line
+from ..errors import CheckpointError, brief, first_few
 
 SCHEME = "hf://"
 FORM = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:/(?P<file>[^@\\]+))?(?:@(?P<revision>[\w./-]+))?")
@@ -83,7 +83,7 @@ def download(address: str) -> Path:
         raise
     except Exception as error:  # several libraries raise their own
         raise CheckpointError(
-            f"{address} could not be downloaded ({type(error).__name__}: {first_line(error)}). Set HF_ENDPOINT for another "
+            f"{address} could not be downloaded ({brief(error)}). Set HF_ENDPOINT for another "
             "host, or HF_TOKEN for a private repository; or download the file elsewhere and name its path"
         ) from error
 
@@ -125,6 +125,6 @@ def upload(folder: Path, repo: str, names: Sequence[str]) -> None:
         api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=list(names), commit_message="Published with mmvit")
     except Exception as error:  # several libraries raise their own
         raise CheckpointError(
-            f"--hub {repo}: not uploaded ({type(error).__name__}: {first_line(error)}). Log in with `hf auth login`, or set "
+            f"--hub {repo}: not uploaded ({brief(error)}). Log in with `hf auth login`, or set "
             f"HF_TOKEN to a token that may write there. The files are in {folder}"
         ) from error

@@ -221,7 +221,7 @@ def test_an_error_without_words_is_named_by_its_kind(monkeypatch: pytest.MonkeyP
         raise AssertionError
 
     monkeypatch.setattr(formats, "exported", asserting)
-    with pytest.raises(InputError, match=r"NoneType cannot be exported, .*: AssertionError: "):
+    with pytest.raises(InputError, match=r"NoneType cannot be exported, .*: AssertionError\. Nothing was written"):
         formats.trace(stub, None)
 
 
