@@ -56,8 +56,8 @@ def describe(error: BaseException, model: Any = None) -> str:
         owner = names.get(id(frame.f_locals.get("self")), owner)
         at = f"{Path(frame.f_code.co_filename).name}, line {line}"
         source = getline(frame.f_code.co_filename, line).strip()
-    if text == f"{type(error).__name__}: ":
-        text += source  # an assertion without a message
+    if text == type(error).__name__:
+        text += f": {source}"  # an assertion without a message
     text += f"; in {', '.join(filter(None, (owner, at)))}"
     known = next((advice for words, advice in ADVICE.items() if words in text), None)
     return f"{text}\n{known}" if known else text
