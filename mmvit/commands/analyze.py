@@ -1,4 +1,4 @@
-"""`mmvit analyze CONFIG CHECKPOINT`: a page on where a trained model fails."""
+"""`mmvit analyze CONFIG [CHECKPOINT]`: a page on where a trained model fails."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit analyze") -> int
     """Analyze with the options of the command line; return the exit status."""
     parser = ArgumentParser(prog, description="Shows where a trained model fails: one page of HTML.")
     add_data_options(parser, "val", ("val", "test"))
-    parser.add_argument("checkpoint", help="file of a training")
+    parser.add_argument("checkpoint", nargs="?", help="file of a training (default: the best of the config's)")
     parser.add_argument("--out", type=Path, default=Path("analysis.html"), metavar="FILE", help="page (default: %(default)s)")
     parser.add_argument("--score", type=float, default=0.3, help="from which detections count as there (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: %(default)s)")
@@ -20,11 +20,13 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit analyze") -> int
 
 
 def _analyze(asked: Namespace) -> None:
-    from ..look.analysis import analyze  # not before it is needed: --help does without torch
+    from ..config.work_dirs import best_of  # not before it is needed: --help does without torch
+    from ..look.analysis import analyze
     from ..look.charts import number
 
     cfg = config_of(asked)
-    metrics = analyze(cfg, asked.checkpoint, asked.out, asked.split, asked.score, asked.device, asked.images)
+    checkpoint = asked.checkpoint or best_of(asked.config, "_demo" if asked.demo else "")
+    metrics = analyze(cfg, checkpoint, asked.out, asked.split, asked.score, asked.device, asked.images)
     rows: dict[str, list[str]] = {}
     for name, value in metrics.items():
         dataset, _, figure = name.rpartition("/")

@@ -1,11 +1,11 @@
-"""`mmvit export CONFIG CHECKPOINT --to onnx --out FILE`: a trained model as one file, compared with the model."""
+"""`mmvit export [CONFIG] [CHECKPOINT] --to onnx --out FILE`: a trained model as one file, compared with the model."""
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
-from .options import exit_status
+from .options import exit_status, is_checkpoint
 
 FORMATS = ("onnx", "openvino", "pt2")
 
@@ -16,9 +16,10 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit export") -> int:
     parser.add_argument(
         "words",
         nargs="+",
-        metavar="CONFIG CHECKPOINT",
-        help="a config (file or name; left out, the checkpoint's own is used) and a checkpoint; or the name of an arch, "
-        "for a backbone alone, and its weights: a file, URL or mmvit://NAME, left out for random ones",
+        metavar="[CONFIG] CHECKPOINT",
+        help="a config (file or name; left out, the checkpoint's own is used) and a checkpoint (left out, the best of the "
+        "config, of a project or of a training, given as its folder); or the name of an arch, for a backbone alone, and its "
+        "weights: a file, URL or mmvit://NAME, left out for random ones",
     )
     parser.add_argument("--to", choices=FORMATS, default="onnx", help="format of the file (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="the file to write: .onnx, .xml for openvino, or .pt2")
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit export") -> int:
 
 
 def write(asked: Namespace) -> None:
+    from ..config.work_dirs import best_of
     from ..export.formats import Wanted, export  # not before it is needed: --help does without torch
     from ..export.models import from_arch, from_config
     from ..zoo import list_archs
@@ -68,7 +70,7 @@ def write(asked: Namespace) -> None:
             raise InputError(f"--raw-masks: {first} is a backbone alone and gives no masks; leave it out")
         exportable = from_arch(first, second)
     else:
-        config, checkpoint = (first, second) if second else (None, first)
+        config, checkpoint = (None, first) if second is None and is_checkpoint(first) else (first, second or best_of(first))
         exportable = from_config(config, checkpoint, asked.score, asked.raw_masks)
     precision = "int8" if asked.int8 else "float16" if asked.half else "float32"
     difference = export(exportable, asked.out, Wanted(asked.to, asked.size, precision, asked.calibration, asked.force))

@@ -12,6 +12,7 @@ from typing import Any
 from ..compat.systems import FULL
 from ..errors import InputError, message_of
 
+CHECKPOINTS = (".pth", ".pt", ".bin", ".tar", ".safetensors", ".index.json", ".onnx", ".xml", ".pt2")
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 TAKEN = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)  # by a file where a folder is wanted, or by a folder
 USAGE_ERROR = 2  # exit status of errors that a user can mend, like argparse's
@@ -31,6 +32,11 @@ def demo_variant(asked: bool) -> Any:
     from ..demo.recipe import DEMO
 
     return DEMO
+
+
+def is_checkpoint(word: str) -> bool:
+    """Return whether an argument names a checkpoint, and neither a config nor a folder."""
+    return "://" in word or word.lower().endswith(CHECKPOINTS)
 
 
 def at_least_one(word: str) -> int:

@@ -8,9 +8,7 @@ from threading import current_thread, main_thread
 
 from ..compat.systems import processor
 from ..errors import InputError
-from .options import at_least_one, exit_status
-
-CHECKPOINTS = (".pth", ".pt", ".bin", ".tar", ".safetensors", ".index.json", ".onnx", ".xml", ".pt2")
+from .options import at_least_one, exit_status, is_checkpoint
 
 
 def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int:
@@ -20,8 +18,8 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int
         "words",
         nargs="+",
         metavar="[CONFIG] CHECKPOINT INPUT",
-        help="config (file or name; left out, the checkpoint's own is used), checkpoint (after the folder of a project: its "
-        "best, if left out), images, folders, globs, videos",
+        help="config (file or name; left out, the checkpoint's own is used), checkpoint (after the folder of a project or "
+        "of a training: its best, if left out), images, folders, globs, videos",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to (default: predictions, or predictions_2 and so on)")
     parser.add_argument("--score", type=float, default=0.3, help="least score of an object (default: %(default)s)")
@@ -95,14 +93,10 @@ def parts(words: Sequence[str]) -> tuple[str | None, str | None, Sequence[str]]:
         InputError: words are lacking.
     """
     rest = list(words)
-    config = None if _is_checkpoint(rest[0]) else rest.pop(0)
-    named = bool(rest) and _is_checkpoint(rest[0])
+    config = None if is_checkpoint(rest[0]) else rest.pop(0)
+    named = bool(rest) and is_checkpoint(rest[0])
     checkpoint = None if config is not None and not named and Path(config).is_dir() else next(iter(rest), None)
     inputs = rest if checkpoint is None else rest[1:]
     if not inputs:
         raise InputError(f"expected [CONFIG] CHECKPOINT INPUT..., got {' '.join(words)}")
     return config, checkpoint, inputs
-
-
-def _is_checkpoint(word: str) -> bool:
-    return "://" in word or word.lower().endswith(CHECKPOINTS)

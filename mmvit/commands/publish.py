@@ -1,4 +1,4 @@
-"""`mmvit publish WORK_DIR_OR_FILE --out DIR [--hub OWNER/REPO]`: files of a trained model for others to use."""
+"""`mmvit publish FOLDER_OR_FILE --out DIR [--hub OWNER/REPO]`: files of a trained model for others to use."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -11,7 +11,9 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit publish") -> int
     """Publish with the options of the command line; return the exit status."""
     parser = ArgumentParser(prog, description="Writes a trained model without its optimiser, with a model card.")
     parser.add_argument(
-        "source", metavar="WORK_DIR_OR_FILE", help="a work dir (its best checkpoint, or else the newest), or a file"
+        "source",
+        metavar="FOLDER_OR_FILE",
+        help="a work dir or a project (its best checkpoint, or else the newest), or a file",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where to")
     parser.add_argument("--name", help="first part of the files' names (default: the work dir's)")

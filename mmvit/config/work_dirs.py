@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
 
 from ..compat.texts import plain_values
 from ..errors import InputError
@@ -25,13 +27,26 @@ def work_dir_of(cfg: Config, suffix: str = "") -> Path:
     return Path(cfg.get("work_dir") or Path("work_dirs") / f"{Path(cfg.filename).stem}{suffix}")
 
 
-def best_of(project: str | Path) -> str:
-    """Return the best checkpoint of the trainings of a config, or of a project's folder.
+def trained_in(source: str | Path, suffix: str = "") -> Path:
+    """Return the work dir of a training, given as itself, as a config or as the folder of a project.
+
+    Raises:
+        InputError: there is no such config.
+    """
+    folder = Path(source)
+    trained = (folder / RESULTS).is_file() or (folder / LAST).is_file() or any(folder.glob("best_*.pth"))
+    if trained or (folder.is_dir() and not any(folder.glob("*.py"))):
+        return folder  # wherever the config in it says that it lies
+    return work_dir_of(open_config(source), suffix)
+
+
+def best_of(source: str | Path, suffix: str = "") -> str:
+    """Return the best checkpoint of a training, see `trained_in`.
 
     Raises:
         InputError: there is no such config, or no training of it.
     """
-    return best_checkpoint(work_dir_of(open_config(project)))
+    return best_checkpoint(trained_in(source, suffix))
 
 
 def last_checkpoint(work_dir: str | Path) -> str | None:
@@ -64,7 +79,8 @@ def best_checkpoint(work_dir: str | Path) -> str:
     files = sorted(Path(work_dir).glob("best_*.pth"), key=lambda path: path.stat().st_mtime)
     newest = str(files[-1]) if files else last_checkpoint(work_dir)
     if newest is None:
-        raise InputError(f"{work_dir}: no best_*.pth and no last_checkpoint in it; expected a work dir of a training")
+        expected = "a work dir of a training, or a project of mmvit new"
+        raise InputError(f"{work_dir}: no best_*.pth and no last_checkpoint in it; expected {expected}")
     return newest
 
 
@@ -74,13 +90,38 @@ def beside(path: str, folder: str | Path) -> str:
     return local if os.path.isfile(local) else path
 
 
+def carry_over(cfg: Config, content: Any) -> bool:
+    """Copy logs and validations from beside a checkpoint into a work dir that has none; return whether there were any.
+
+    What was tested stays behind: checkpoints to come will have the names of those.
+    """
+    old, new = Path(cfg.load_from).parent, Path(cfg.work_dir)
+    run = STAMP.search(str(entry_of(content, "meta.experiment_name")))
+    if run is None or run[0] not in _runs(old) or _runs(new) or Path(new, RESULTS).exists():
+        return False
+    if is_main_process():
+        for file in (old / name / "vis_data" / part for name in _runs(old) for part in ("scalars.json", "config.py")):
+            if file.is_file():
+                os.makedirs(new / file.relative_to(old).parent, exist_ok=True)
+                shutil.copy2(file, new / file.relative_to(old))
+        if Path(old, RESULTS).is_file():
+            noted = json.loads(Path(old, RESULTS).read_text(encoding="utf-8"))
+            Path(new, RESULTS).write_text(json.dumps(noted | dict(tests={})), encoding="utf-8")
+    barrier()
+    return True
+
+
+def _runs(work_dir: str | Path) -> list[str]:
+    """Return the runs whose logs are in a work dir."""
+    return sorted(path.name for path in Path(work_dir).glob("*") if STAMP.fullmatch(path.name))
+
+
 def joined(cfg: Config, content: Any) -> dict[str, int]:
     """Return the last steps of the losses and metrics in a work dir that are those of the training of a checkpoint.
 
     They are 0 if it is another training: the folder has logs, and none of the run that wrote the checkpoint.
     """
-    run = STAMP.search(str(entry_of(content, "meta.experiment_name")))
-    runs = {path.name for path in Path(cfg.work_dir).glob("*") if STAMP.fullmatch(path.name)}
+    run, runs = STAMP.search(str(entry_of(content, "meta.experiment_name"))), _runs(cfg.work_dir)
     if run and runs and run[0] not in runs:
         return dict.fromkeys(KINDS, 0)
     by_epoch = entry_of(cfg, "default_hooks.logger.log_metric_by_epoch") is not False  # mmengine's default

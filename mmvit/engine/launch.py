@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 from ..checks.pretrained import fetch_pretrained
 from ..checks.table import check_start
 from ..compat.python import add_note
-from ..config.work_dirs import JOINED, joined
+from ..config.work_dirs import JOINED, carry_over, joined
 from ..errors import InputError
 from ..weights.whole import use_threshold
 from . import minutes
@@ -28,7 +28,7 @@ from .precision import keep_amp
 from .progress import ProgressHook
 from .results import Results, ResultsHook, note_test
 from .start import Start, start_of
-from .terminal import Terminal, terminal
+from .terminal import Terminal, near, terminal
 
 RUNS = count()  # of this process
 FIRST_STEPS = 3  # a dry run would have found an error in these
@@ -68,6 +68,8 @@ def train(options: TrainOptions) -> Results:
         cfg.pop(JOINED, None)  # which a config of a work dir may have
         if start is not None and cfg.get("resume"):
             cfg.changed += keep_amp(cfg, start.content)
+            if carry_over(cfg, start.content):
+                cfg.changed.append(f"--resume: logs and validations beside {near(start.source)} go on in {near(cfg.work_dir)}")
             cfg[JOINED] = joined(cfg, start.content)
         _set_minutes(cfg, options, start, began, shown)
         runner = _runner(cfg)

@@ -11,7 +11,7 @@ from ..compat.systems import file_name
 from ..compat.texts import plain_values, read_config, text_of
 from ..config.datasets import datasets_of
 from ..config.parts import entry_of
-from ..config.work_dirs import best_checkpoint, read_scalars
+from ..config.work_dirs import best_checkpoint, read_scalars, trained_in
 from ..data.files import write_whole
 from ..errors import InputError
 from ..version import REPOSITORY, __version__
@@ -65,7 +65,7 @@ def publish(source: str | Path, out: Path, hub: str | None = None, name: str | N
     Return these three files. A card that is there already may have been edited, and is kept.
 
     Args:
-        source: a checkpoint; or a work dir, whose best checkpoint is taken, or else the newest.
+        source: a checkpoint; or a work dir or the folder of a project, whose best checkpoint is taken, or else the newest.
         out: folder for the files.
         hub: `OWNER/REPO` of a Hugging Face hub to upload the folder to.
         name: first part of the files' names; None for the work dir's name.
@@ -74,7 +74,7 @@ def publish(source: str | Path, out: Path, hub: str | None = None, name: str | N
         InputError: there is no checkpoint, it lacks the config of its training, or the folder has the card of another model.
         CheckpointError: it is unreadable, or the hub refuses.
     """
-    folder = Path(source) if Path(source).is_dir() else None
+    folder = trained_in(source) if Path(source).is_dir() else None
     checkpoint = source if folder is None else best_checkpoint(folder)
     path = fetch(checkpoint)
     content = read_checkpoint(path, checkpoint)
