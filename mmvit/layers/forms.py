@@ -55,24 +55,15 @@ BFLOAT16_WITHOUT_AMX = Processors(
 
 @dataclass(frozen=True)
 class Form:
-    """A faster form of a computation: where it can run, and on which processors it is chosen.
+    """A faster form of a computation: where it can run, and on which processors it is chosen."""
 
-    Attributes:
-        name: what it is.
-        instead: the form that runs otherwise.
-        variable: the environment variable that fixes it: 1 always, 0 never.
-        inference, training: the processors that it is chosen on.
-        device: the type of device that it is written for.
-        in_programs: whether compiled programs have it, too; exported ones never do.
-    """
-
-    name: str
-    instead: str
-    variable: str
-    inference: Processors
+    name: str  # what it is
+    instead: str  # the form that runs otherwise
+    variable: str  # the environment variable that fixes it: 1 always, 0 never
+    inference: Processors  # that it is chosen on
     training: Processors
-    device: str = "cpu"
-    in_programs: bool = False
+    device: str = "cpu"  # the type of device that it is written for
+    in_programs: bool = False  # whether compiled programs have it, too; exported ones never do
 
     def is_fixed(self) -> bool | None:
         """Return what the environment fixes; None if nothing.

@@ -31,21 +31,13 @@ def class_names(loaded: Loaded) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Given:
-    """An image as a model gets it.
+    """An image as a model gets it."""
 
-    Attributes:
-        path: its file.
-        original: height and width of the image in the file.
-        batch: (1, C, H, W), normalised, padded at the bottom and right.
-        sample: its data sample.
-        inside: height and width of the image in the batch, without the padding.
-    """
-
-    path: str
-    original: Size
-    batch: Tensor
-    sample: Any
-    inside: Size
+    path: str  # its file
+    original: Size  # height and width of the image in the file
+    batch: Tensor  # (1, C, H, W), normalised, padded at the bottom and right
+    sample: Any  # its data sample
+    inside: Size  # height and width of the image in the batch, without the padding
 
     def place(self, point: tuple[float, float]) -> tuple[float, float]:
         """Return the coordinates x, y in the batch of a point in the original image."""

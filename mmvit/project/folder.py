@@ -29,13 +29,9 @@ UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name 
 
 
 class Folder:
-    """The files below a folder. Hidden files and folders are left out.
+    """The files below a folder, relative to it and sorted. Hidden files and folders are left out.
 
-    Attributes:
-        root: the folder, absolute.
-        files: all files, relative to the root, sorted.
-        links: links to folders, which are not followed: they may lead out of the root.
-        broken: files that were read and hold neither JSON nor XML, as their names say, with the reason.
+    Links to folders are not followed: they may lead out of it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -44,7 +40,7 @@ class Folder:
             raise InputError(f"{root} is {kind}. Expected the folder that a labelling tool wrote; unpack archives first")
         self.root = root.resolve()
         self.files, self.links = _walked(self.root)
-        self.broken: dict[Path, str] = {}
+        self.broken: dict[Path, str] = {}  # files that were read and hold neither JSON nor XML, as their names say: the reason
         self._contents: dict[Path, Any] = {}
         if not self.pictures:
             archives = self.of(".zip", ".tar", ".gz", ".7z", ".rar")

@@ -34,20 +34,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Found:
-    """A folder that was read, split and judged.
-
-    Attributes:
-        task: what the model learns.
-        same: groups of files with the same content.
-        decisions: what was decided: what it is about, and a sentence.
-    """
+    """A folder that was read, split and judged."""
 
     folder: Folder
     collection: Collection
-    task: plan.Task
+    task: plan.Task  # what the model learns
     facts: Facts
-    same: list[list[Path]]
-    decisions: list[tuple[str, str]]
+    same: list[list[Path]]  # groups of files with the same content
+    decisions: list[tuple[str, str]]  # what was decided: what it is about, and a sentence
 
     @property
     def counted(self) -> list[str]:

@@ -52,13 +52,9 @@ HEADS = {  # levels as in torchvision's own, on ResNet
 
 
 class PyramidWithFPN(nn.Module):
-    """Backbone and feature pyramid network, as torchvision's detectors take them.
+    """Backbone and feature pyramid network, as torchvision's detectors take them."""
 
-    Attributes:
-        out_channels: of all maps.
-    """
-
-    out_channels = CHANNELS
+    out_channels = CHANNELS  # of all maps
 
     def __init__(self, body: Pyramid, coarser: ExtraFPNBlock) -> None:
         super().__init__()
