@@ -66,11 +66,7 @@ class Form:
     in_programs: bool = False  # whether compiled programs have it, too; exported ones never do
 
     def is_fixed(self) -> bool | None:
-        """Return what the environment fixes; None if nothing.
-
-        Raises:
-            InputError: the variable is neither 0 nor 1.
-        """
+        """Return what the environment fixes; None if nothing. Raise InputError if the variable is neither 0 nor 1."""
         value = os.environ.get(self.variable, "")
         if value not in ("", "0", "1"):
             raise InputError(f"{self.variable}={value!r}: expected 1 ({self.name}), 0 ({self.instead}), or no value")
@@ -135,11 +131,7 @@ class Choice(NamedTuple):
 
 
 def choices() -> Iterator[Choice]:
-    """Yield which forms this machine computes with, and why.
-
-    Raises:
-        InputError: an environment variable has an impossible value.
-    """
+    """Yield which forms this machine computes with, and why. Raise InputError if a variable has an impossible value."""
     for form in FORMS:
         reason = f"inference: {form.inference.words}; training: {form.training.words}"
         if form.is_fixed() is not None:

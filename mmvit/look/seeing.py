@@ -53,11 +53,7 @@ class Given:
 
 
 def give(loaded: Loaded, path: str) -> Given:
-    """Return an image as the model of a config gets it.
-
-    Raises:
-        InputError: the file is not an image.
-    """
+    """Return an image as the model of a config gets it. Raise InputError if the file is not an image."""
     data: Any = loaded.read.transform(dict(img_path=path, img_id=0))
     original = data["ori_shape"]
     data = loaded.prepare(data)
@@ -68,11 +64,7 @@ def give(loaded: Loaded, path: str) -> Given:
 
 
 def backbone_of(loaded: Loaded) -> Pyramid:
-    """Return the backbone of a model.
-
-    Raises:
-        InputError: it is not one of this package.
-    """
+    """Return the backbone of a model. Raise InputError if it is not one of this package."""
     backbone = loaded.model.backbone
     if not isinstance(backbone, Pyramid):
         raise InputError(f"backbone {type(backbone).__name__}: expected one of mmvit's. See mmvit list")

@@ -199,11 +199,7 @@ def _listed(value: Any) -> Any:
 
 
 def torch_device(name: str) -> torch.device:
-    """Return a device by its name; `auto` is the GPU if there is one.
-
-    Raises:
-        InputError: this machine has no such device.
-    """
+    """Return a device by its name; `auto` is the GPU if there is one. Raise InputError if this machine has no such device."""
     if name == "auto":
         name = fastest_device()
     try:

@@ -126,11 +126,7 @@ class Folder:
             return None
 
     def text(self, file: Path) -> str:
-        """Return a file's text.
-
-        Raises:
-            InputError: it is not UTF-8, or cannot be read.
-        """
+        """Return a file's text. Raise InputError if it is not UTF-8, or cannot be read."""
         try:
             return (self.root / file).read_bytes().decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:

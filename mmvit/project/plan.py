@@ -108,11 +108,7 @@ class Plan:
 
 
 def plan(task: Task, arch: str, head: str | None, facts: Facts) -> Plan:
-    """Return the plan of a task.
-
-    Raises:
-        InputError: no such backbone, or a head that does not do the task.
-    """
+    """Return the plan of a task. Raise InputError if there is no such backbone, or the head does not do the task."""
     head = head or HEADS[task][0]
     if head not in HEADS[task]:
         others = ", ".join(f"{name} for {', '.join(heads)}" for name, heads in HEADS.items())

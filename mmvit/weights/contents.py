@@ -50,11 +50,7 @@ class Contents:
 
 
 def read_contents(source: str | Path, sha256: str | None = None) -> Contents:
-    """Read a checkpoint file or URL.
-
-    Raises:
-        CheckpointError: see `fetch`, `read_checkpoint` and `contents_of`.
-    """
+    """Read a checkpoint file or URL. Raise CheckpointError as `fetch`, `read_checkpoint` and `contents_of` do."""
     path = fetch(source, sha256)
     return contents_of(read_checkpoint(path, source), path, source)
 

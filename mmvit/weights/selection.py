@@ -182,11 +182,7 @@ def best_of(contents: Contents, target: Target, choices: list[Choice]) -> list[T
 
 
 def _decide(contents: Contents, target: Target, equal: list[Taken]) -> Taken:
-    """Return one of several equally good choices.
-
-    Raises:
-        CheckpointError: they differ, and no rule prefers one.
-    """
+    """Return one of several equally good choices. Raise CheckpointError if they differ, and no rule prefers one."""
     if len({taken.choice.prefix for taken in equal}) == 1:
         whose = " and of ".join(str(taken.choice.layout or "the authors or ours") for taken in equal)
         raise CheckpointError(
