@@ -209,15 +209,9 @@ def agreeing(one: Iterable[str], other: Iterable[str]) -> int:
 
 
 WORDS = {  # in names of folders and files, and the split that each means
-    "train": "train",
-    "training": "train",
-    "train2017": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "val2017": "val",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training", "train2017"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "val2017"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 
 
