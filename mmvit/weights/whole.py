@@ -17,9 +17,7 @@ from .released import Record
 from .selection import Loadable, Target, select
 
 NORM_EPS = "mmvit_norm_eps"  # key in the meta of our checkpoints: a backbone's eps, if it is not the config's
-
 THRESHOLD = "mmvit_threshold"  # likewise: the probability beyond which a pixel is foreground, as a validation chose it
-
 KEPT = ("epoch", "iter", "mmengine_version", NORM_EPS, THRESHOLD)  # what a copy keeps of the meta, besides config and classes
 
 
