@@ -14,11 +14,7 @@ from .version import __version__
 
 
 def _install() -> None:
-    """Register the scope and install the stand-ins.
-
-    Raises:
-        ModuleNotFoundError: mmengine is not installed.
-    """
+    """Register the scope and install the stand-ins. Raise ModuleNotFoundError if mmengine is not installed."""
     try:
         import mmengine  # noqa: F401
     except ModuleNotFoundError as error:

@@ -67,11 +67,7 @@ def resolve_arch(family: str, arch: str | Mapping[str, Any] | Sizes, table: Mapp
 
 
 def check_options(kind: type, options: Mapping[str, Any]) -> None:
-    """Check the names of a backbone's options.
-
-    Raises:
-        UnknownOptionError: one that it does not take.
-    """
+    """Raise UnknownOptionError if a backbone has no option of one of the names."""
     taken = _keywords(kind)
     if taken is not None and (unknown := {name: value for name, value in options.items() if name not in taken}):
         raise UnknownOptionError(_explain_unknown(kind.__name__, unknown, taken))
@@ -109,11 +105,7 @@ def _explain_unknown(family: str, unknown: Mapping[str, Any], taken: Sequence[st
 
 
 def check_indices(out_indices: Iterable[int], levels: int) -> tuple[int, ...]:
-    """Return `out_indices` as a tuple.
-
-    Raises:
-        InputError: empty, not rising, or beyond the levels.
-    """
+    """Return `out_indices` as a tuple. Raise InputError if they are empty, not rising, or beyond the levels."""
     indices = tuple(out_indices) if isinstance(out_indices, Iterable) else (out_indices,)
     if not indices or any(index not in range(levels) for index in indices) or list(indices) != sorted(set(indices)):
         choice = ", ".join(map(str, range(levels)))

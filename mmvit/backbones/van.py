@@ -24,15 +24,7 @@ from ..arguments import resolve_arch
 from ..layers.bands import in_bands
 from ..layers.forms import MAP_BANDS
 from ..layers.mlp import MlpBase
-from ..layers.parts import (
-    Grid,
-    batch_norm,
-    drop_path_rates,
-    init_convolution,
-    init_transformer,
-    to_map,
-    to_tokens,
-)
+from ..layers.parts import Grid, batch_norm, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
 from ..pyramid import Pyramid, PyramidOptions, StageBase
 from ..registry import MODELS
 from ..weights.released import Record, Released

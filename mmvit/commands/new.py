@@ -54,10 +54,7 @@ def _new(asked: Namespace) -> int:
     status = _examine(console, config)
     name = shlex.quote(str(config.parent))
     picture = options.data / (found.collection.of("val") + found.collection.pictures)[0].file
-    tell.commands(
-        console,
-        [f"mmvit train {name}", f"mmvit predict {name} {shlex.quote(str(picture))}"],
-    )
+    tell.commands(console, [f"mmvit train {name}", f"mmvit predict {name} {shlex.quote(str(picture))}"])
     return status
 
 

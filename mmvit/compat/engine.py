@@ -31,11 +31,7 @@ def is_installed(package: str) -> bool:
 
 
 def package2module(package: str) -> str:
-    """Return the import name of a distribution.
-
-    Raises:
-        ValueError: the distribution does not give it.
-    """
+    """Return the import name of a distribution. Raise ValueError if the distribution does not give it."""
     top_level = (metadata.distribution(package).read_text("top_level.txt") or "").split()
     if not top_level:
         raise ValueError(f"cannot infer the module name of {package}")

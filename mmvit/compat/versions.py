@@ -47,11 +47,7 @@ NEEDS: dict[str, Version] = {
 
 
 def require(feature: str) -> None:
-    """Check that this version of torch can do it.
-
-    Raises:
-        InputError: it cannot.
-    """
+    """Raise InputError if this version of torch cannot do it."""
     least = NEEDS[feature]
     if least > TORCH:
         install = "pip install -U torch torchvision"

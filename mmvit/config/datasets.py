@@ -65,11 +65,7 @@ class DatasetView:
 
     @cached_property
     def kind(self) -> Any:
-        """The dataset's class.
-
-        Raises:
-            InputError: no registry has the type.
-        """
+        """The dataset's class. Raise InputError if no registry has the type."""
         if self._class is None:
             raise InputError(f"dataset type {self.config.type} is in none of the registries of default_scope {self.scope}")
         return self._class

@@ -119,11 +119,7 @@ def _project_config(folder: Path) -> Path:
 
 
 def load_config(path: Path) -> Config:
-    """Read a config.
-
-    Raises:
-        InputError: there is no such file (the message suggests the nearest), or it does not parse.
-    """
+    """Read a config. Raise InputError if there is no such file (the message suggests the nearest), or it does not parse."""
     if not path.is_file():
         names = [file.name for file in sorted(path.parent.glob("*.py"))]
         raise InputError(

@@ -5,11 +5,14 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 from pycocotools import mask as rle
 from scipy import ndimage
 
+from ..measure.objects import Outline, encoded
+from ..predict.formats import outlines
 from .scenes import Scene
 from .spec import ADE20K, BINARY, CITYSCAPES, CLASSES
 
@@ -89,32 +92,26 @@ def _image_record(image_id: int, scene: Scene) -> dict:
 
 def _annotation_records(image_id: int, scene: Scene) -> list[dict]:
     """Return COCO's records of an image's digits, boxes in pixels (x, y, w, h), with the index of each scan."""
+    codes = encoded(np.array([digit.mask for digit in scene.digits]))
     return [
         {
             "id": image_id * 100 + index,
             "image_id": image_id,
             "category_id": digit.label + 1,
-            "bbox": _box(digit.mask),
-            "area": int(np.count_nonzero(digit.mask)),
+            "bbox": rle.toBbox(code).astype(int).tolist(),
+            "area": int(rle.area(code)),
             "iscrowd": 0,
-            "segmentation": _segmentation(digit.mask),
+            "segmentation": _segmentation(digit.mask, code),
             "scan": digit.scan,
         }
-        for index, digit in enumerate(scene.digits)
+        for index, (digit, code) in enumerate(zip(scene.digits, codes, strict=True))
     ]
 
 
-def _box(mask: np.ndarray) -> list[int]:
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    (top, bottom), (left, right) = rows[[0, -1]].tolist(), columns[[0, -1]].tolist()
-    return [left, top, right - left + 1, bottom - top + 1]
-
-
-def _segmentation(mask: np.ndarray) -> list[list[int]] | dict:
+def _segmentation(mask: np.ndarray, code: Outline) -> list[list[int]] | dict:
     """Return a polygon if one describes the mask exactly, otherwise a compressed run-length code."""
     if (polygon := outline(mask)) is not None:
         return [polygon]
-    code = rle.encode(np.asfortranarray(mask.astype(np.uint8)))
     return {"size": code["size"], "counts": code["counts"].decode()}
 
 
@@ -123,23 +120,8 @@ def outline(mask: np.ndarray) -> list[int] | None:
 
     pycocotools fills such a polygon to exactly the mask. Pieces that touch only at a corner count as apart.
     """
-    inside = np.pad(mask, 1).astype(np.int8)
-    across, down = np.diff(inside, axis=1)[1:-1], np.diff(inside, axis=0)[:, 1:-1]
-    steps: dict[tuple[int, int], tuple[int, int]] = {}  # corner to next corner, mask to the right
-    edges = [((x, y), (x + 1, y)) for y, x in np.argwhere(down > 0).tolist()]
-    edges += [((x + 1, y), (x, y)) for y, x in np.argwhere(down < 0).tolist()]
-    edges += [((x, y + 1), (x, y)) for y, x in np.argwhere(across > 0).tolist()]
-    edges += [((x, y), (x, y + 1)) for y, x in np.argwhere(across < 0).tolist()]
-    steps.update(edges)
-    if len(steps) < len(edges):  # a corner left twice: two pieces or a hole meet there
+    around, *others = outlines(mask)
+    touches = len(np.unique(around, axis=0)) < len(around)  # itself, at a corner
+    if others or touches or cv2.contourArea(around) != np.count_nonzero(mask):
         return None
-    polygon: list[int] = []
-    start = before = edges[0][0]
-    corner, walked = steps[start], 1
-    while True:
-        after = steps[corner]
-        if after[0] - corner[0] != corner[0] - before[0]:
-            polygon += corner
-        if corner == start:
-            return polygon if walked == len(edges) else None
-        before, corner, walked = corner, after, walked + 1
+    return around.ravel().tolist()

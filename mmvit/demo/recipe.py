@@ -74,6 +74,7 @@ def apply(cfg: Config, root: Path, from_file: bool = False) -> None:
     else:
         _segmenter(cfg.model, SEGMENTATION[kind])
         _segmentation_data(cfg, root, SEGMENTATION[kind])
+    _loaders(cfg)
     cfg.merge_from_dict({f"model.{key}": value for key, value in KINDS[name].demo.items()})
     _schedule(cfg, KINDS[name].pace)
 
@@ -138,7 +139,6 @@ def _detection_data(cfg: Config, data_root: str) -> None:
         dataset.metainfo = dict(classes=CLASSES)
         if split != "train":
             cfg[f"{split}_evaluator"].ann_file = data_root + dataset.ann_file
-    _loaders(cfg)
 
 
 def _segmentation_data(cfg: Config, root: Path, layout: LabelMaps) -> None:
@@ -157,7 +157,6 @@ def _segmentation_data(cfg: Config, root: Path, layout: LabelMaps) -> None:
             metainfo=dict(classes=layout.classes, palette=palette_of(layout.classes)),
             test_mode=split != "train",
         )
-    _loaders(cfg)
 
 
 def _views(annotations: dict, pack: dict) -> dict:

@@ -110,11 +110,7 @@ def scenes(split: str, spec: DemoSpec) -> Iterator[Scene]:
 
 
 def compose(sources: Sources, spec: DemoSpec, rng: np.random.Generator) -> Scene:
-    """Return one scene.
-
-    Raises:
-        RuntimeError: no digit found a legible place.
-    """
+    """Return one scene. Raise RuntimeError if no digit found a legible place."""
     photograph = list(sources.photographs)[rng.integers(len(sources.photographs))]
     canvas = _crop(sources.photographs[photograph], spec.image_size, rng)
     behind = canvas @ _LUMA

@@ -8,17 +8,10 @@ SEGMENTATION_CLASSES = ("background", *CLASSES)
 
 @dataclass(frozen=True)
 class DemoSpec:
-    """Settings of a build; two builds with equal settings are equal byte for byte on one set of library versions.
+    """Settings of a build; two builds with equal settings are equal byte for byte on one set of library versions."""
 
-    Args:
-        seed: every image draws from a generator of its own, seeded by this seed, its split and its index.
-        image_size: side of the square images, pixels.
-        train_images: number of images in train.
-        val_images: number of images in val.
-    """
-
-    seed: int = 0
-    image_size: int = 96
+    seed: int = 0  # with its split and its index, it seeds a generator for each image
+    image_size: int = 96  # side of the square images, pixels
     train_images: int = 1200
     val_images: int = 100
 

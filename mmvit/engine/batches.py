@@ -77,11 +77,7 @@ class Plan:
         return getattr(self.batches, name)  # batch_size, drop_last, ...
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        """Yield the batches.
-
-        Raises:
-            InputError: an epoch without a batch.
-        """
+        """Yield the batches. Raise InputError in an epoch without a batch."""
         epoch, iteration = self.epoch, self.first
         while True:
             began = iteration

@@ -41,11 +41,7 @@ class CheckSettingsHook(Hook):
         require((finding for finding in found if finding not in before), "settings")
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, Any] | None = None) -> None:
-        """Check the metric that selects the best checkpoint.
-
-        Raises:
-            InputError: the evaluation does not give this metric.
-        """
+        """Check the metric that selects the best checkpoint. Raise InputError if the evaluation does not give this metric."""
         saving = best_hook(runner)
         for name in listed(saving.save_best) if saving else ():
             require(best_faults(next(iter(metrics or ()), "") if name == "auto" else name, metrics or {}), "best")

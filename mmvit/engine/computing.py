@@ -61,11 +61,7 @@ class CompileHook(Hook):
 
 
 def compile_parts(model: nn.Module, **options: Any) -> None:
-    """Compile the parts of a detector or segmenter that are not compiled yet.
-
-    Raises:
-        InputError: this version of torch cannot.
-    """
+    """Compile a detector's or segmenter's parts that are not compiled yet. Raise InputError if this version of torch cannot."""
     require(COMPILING)
     for name in PARTS:
         part = getattr(model, name, None)

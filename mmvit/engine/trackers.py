@@ -26,11 +26,7 @@ TRACKERS = {  # by the names of their options, which are those of the packages t
 
 
 def track(cfg: Config, names: Iterable[str], project: str, run: str) -> None:
-    """Add trackers to a config.
-
-    Raises:
-        InputError: there is no such tracker, or its package is not installed.
-    """
+    """Add trackers to a config. Raise InputError if there is no such tracker, or its package is not installed."""
     for name in names:
         if name not in TRACKERS:
             raise InputError(f"track has {name!r}. Expected some of {', '.join(TRACKERS)}")

@@ -35,20 +35,15 @@ TRACED = (289, 421)  # no level of a detector's pyramid has one row or column at
 class Wanted:
     """Kind of file to write.
 
-    Attributes:
-        to: one of `FORMATS`.
-        size: height and width of all images, which then come one by one; None for any.
-        precision: `float32`, `float16` or `int8`. In float16 the network computes in half precision and boxes stay float32;
-            OpenVINO keeps its weights in float16 and computes in what the CPU supports. int8 is not for pt2.
-        images: folder of images that give the ranges of activations for int8, and on which it is timed.
-        force: whether to keep an int8 file that is not faster than float32 on this machine.
+    In float16 the network computes in half precision and boxes stay float32; OpenVINO keeps its weights in float16 and computes
+    in what the CPU supports. int8 is not for pt2.
     """
 
-    to: str = "onnx"
-    size: tuple[int, int] | None = None
-    precision: str = "float32"
-    images: Path | None = None
-    force: bool = False
+    to: str = "onnx"  # one of `FORMATS`
+    size: tuple[int, int] | None = None  # height and width of all images, which then come one by one; None for any
+    precision: str = "float32"  # `float32`, `float16` or `int8`
+    images: Path | None = None  # folder of images that give the ranges of activations for int8, and on which it is timed
+    force: bool = False  # whether to keep an int8 file that is not faster than float32 on this machine
 
 
 def export(exportable: Exportable, out: Path, wanted: Wanted) -> str:

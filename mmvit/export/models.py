@@ -31,19 +31,12 @@ TRIED = "tried: dense heads that are tested like RetinaNet's, Faster and Mask R-
 
 @dataclass(frozen=True)
 class Exportable:
-    """A program, the model that it must agree with, and the metadata of its file.
+    """A program, the model that it must agree with, and the metadata of its file."""
 
-    Attributes:
-        program: takes the inputs that it names and gives the outputs that it names.
-        model: of mmdet or mmseg; the backbone itself for a backbone.
-        metadata: plain values for JSON.
-        config: that the model was built from; None for a backbone.
-    """
-
-    program: Any
-    model: Any
-    metadata: dict[str, Any]
-    config: Config | None = None
+    program: Any  # takes the inputs that it names and gives the outputs that it names
+    model: Any  # of mmdet or mmseg; the backbone itself for a backbone
+    metadata: dict[str, Any]  # plain values for JSON
+    config: Config | None = None  # that the model was built from; None for a backbone
 
     @property
     def kind(self) -> str:

@@ -55,31 +55,18 @@ BFLOAT16_WITHOUT_AMX = Processors(
 
 @dataclass(frozen=True)
 class Form:
-    """A faster form of a computation: where it can run, and on which processors it is chosen.
+    """A faster form of a computation: where it can run, and on which processors it is chosen."""
 
-    Attributes:
-        name: what it is.
-        instead: the form that runs otherwise.
-        variable: the environment variable that fixes it: 1 always, 0 never.
-        inference, training: the processors that it is chosen on.
-        device: the type of device that it is written for.
-        in_programs: whether compiled programs have it, too; exported ones never do.
-    """
-
-    name: str
-    instead: str
-    variable: str
-    inference: Processors
+    name: str  # what it is
+    instead: str  # the form that runs otherwise
+    variable: str  # the environment variable that fixes it: 1 always, 0 never
+    inference: Processors  # that it is chosen on
     training: Processors
-    device: str = "cpu"
-    in_programs: bool = False
+    device: str = "cpu"  # the type of device that it is written for
+    in_programs: bool = False  # whether compiled programs have it, too; exported ones never do
 
     def is_fixed(self) -> bool | None:
-        """Return what the environment fixes; None if nothing.
-
-        Raises:
-            InputError: the variable is neither 0 nor 1.
-        """
+        """Return what the environment fixes; None if nothing. Raise InputError if the variable is neither 0 nor 1."""
         value = os.environ.get(self.variable, "")
         if value not in ("", "0", "1"):
             raise InputError(f"{self.variable}={value!r}: expected 1 ({self.name}), 0 ({self.instead}), or no value")
@@ -144,11 +131,7 @@ class Choice(NamedTuple):
 
 
 def choices() -> Iterator[Choice]:
-    """Yield which forms this machine computes with, and why.
-
-    Raises:
-        InputError: an environment variable has an impossible value.
-    """
+    """Yield which forms this machine computes with, and why. Raise InputError if a variable has an impossible value."""
     for form in FORMS:
         reason = f"inference: {form.inference.words}; training: {form.training.words}"
         if form.is_fixed() is not None:

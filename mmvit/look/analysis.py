@@ -68,11 +68,7 @@ def analyze(
 
 
 def named_datasets(cfg: Config, split: str) -> dict[str, DatasetView]:
-    """Return the datasets of a split by the shortest ends of their paths that differ.
-
-    Raises:
-        InputError: there is none.
-    """
+    """Return the datasets of a split by the shortest ends of their paths that differ. Raise InputError if there is none."""
     found = list(datasets_of(cfg, (split,)))
     if not found:
         raise InputError(f"{cfg.filename}: it has no {split}_dataloader. Choose another with --split")

@@ -25,24 +25,16 @@ SMALL, LARGE = 32, 96  # COCO's: square roots of areas
 
 @dataclass(frozen=True)
 class Sample:
-    """What is kept of a sample that is not shown.
+    """What is kept of a sample that is not shown."""
 
-    Attributes:
-        original, given: height and width of the image in its file, and of the model's input.
-        mean, std: those of the model's input, (C,) each.
-        boxes, labels: see `Fed`.
-        fit: (N,) IoU of each object with the anchor that overlaps it most; empty without anchors.
-        pixels: (256,) number of pixels of each label, for label maps.
-    """
-
-    original: tuple[int, int]
-    given: tuple[int, int]
-    mean: np.ndarray
-    std: np.ndarray
-    boxes: np.ndarray
-    labels: np.ndarray
-    fit: np.ndarray
-    pixels: np.ndarray
+    original: tuple[int, int]  # height and width of the image in its file
+    given: tuple[int, int]  # those of the model's input
+    mean: np.ndarray  # of the model's input, (C,)
+    std: np.ndarray  # likewise
+    boxes: np.ndarray  # see `Fed`
+    labels: np.ndarray  # likewise
+    fit: np.ndarray  # (N,) IoU of each object with the anchor that overlaps it most; empty without anchors
+    pixels: np.ndarray  # (256,) number of pixels of each label, for label maps
 
     @classmethod
     def of(cls, fed: Fed, anchors: Anchors | None) -> "Sample":

@@ -44,18 +44,13 @@ class Axis:
 
 @dataclass
 class Chart:
-    """Lines, bars and points over two axes; it grows by its methods.
-
-    Attributes:
-        shapes: class of the style, colour and SVG path of each.
-        legend: colours by name.
-    """
+    """Lines, bars and points over two axes; it grows by its methods."""
 
     title: str
     x: Axis
     y: Axis
-    shapes: list[tuple[str, str, str]] = field(default_factory=list)
-    legend: dict[str, str] = field(default_factory=dict)
+    shapes: list[tuple[str, str, str]] = field(default_factory=list)  # class of the style, colour and SVG path of each
+    legend: dict[str, str] = field(default_factory=dict)  # colours by name
     size = (400, 270)  # width, height
     frame = (62, 8, 390, 230)  # left, top, right, bottom
 

@@ -24,22 +24,14 @@ ReadImage = Callable[[str], np.ndarray]
 
 @dataclass(frozen=True)
 class Detected:
-    """A detector's results on annotated images.
+    """A detector's results on annotated images."""
 
-    Attributes:
-        paths: files of the images.
-        truth, found: their annotated and found objects.
-        classes: names of the classes.
-        score: least score of a detection that counts as positive.
-        sets: the images of each dataset, by its name.
-    """
-
-    paths: Sequence[str]
-    truth: Objects
+    paths: Sequence[str]  # files of the images
+    truth: Objects  # annotated in them
     found: Objects
-    classes: tuple[str, ...]
-    score: float
-    sets: Mapping[str, np.ndarray]
+    classes: tuple[str, ...]  # their names
+    score: float  # least score of a detection that counts as positive
+    sets: Mapping[str, np.ndarray]  # the images of each dataset, by its name
 
     def evaluation(self, found: Objects) -> Evaluation:
         return Evaluation(self.truth, found, len(self.paths), len(self.classes))

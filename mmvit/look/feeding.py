@@ -20,27 +20,16 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class Fed:
-    """A sample after the pipeline.
+    """A sample after the pipeline."""
 
-    Attributes:
-        path: file of the image.
-        original: height and width of the image in the file.
-        image: (H, W, 3) uint8, BGR.
-        batch: (C, H', W') float, the image after the preprocessor: normalised and padded.
-        boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of `image`; empty for label maps.
-        labels: (N,) int64.
-        masks: (N, H, W) bool, or None.
-        label_map: (H, W) uint8, or None.
-    """
-
-    path: str
-    original: tuple[int, int]
-    image: np.ndarray
-    batch: Tensor
-    boxes: np.ndarray
-    labels: np.ndarray
-    masks: np.ndarray | None
-    label_map: np.ndarray | None
+    path: str  # file of the image
+    original: tuple[int, int]  # height and width of the image in the file
+    image: np.ndarray  # (H, W, 3) uint8, BGR
+    batch: Tensor  # (C, H', W') float, the image after the preprocessor: normalised and padded
+    boxes: np.ndarray  # (N, 4) float32, x1 y1 x2 y2 in pixels of `image`; empty for label maps
+    labels: np.ndarray  # (N,) int64
+    masks: np.ndarray | None  # (N, H, W) bool
+    label_map: np.ndarray | None  # (H, W) uint8
 
 
 class Feed:
@@ -103,17 +92,11 @@ def spread(total: int, most: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Anchors:
-    """The anchors of a detector.
+    """The anchors of a detector."""
 
-    Attributes:
-        generator: mmdet's anchor generator.
-        enough: least IoU at which an anchor is assigned to an object.
-        least: least IoU at which the best anchor of an object is assigned to it anyway.
-    """
-
-    generator: Any
-    enough: float
-    least: float
+    generator: Any  # mmdet's anchor generator
+    enough: float  # least IoU at which an anchor is assigned to an object
+    least: float  # least IoU at which the best anchor of an object is assigned to it anyway
 
     @property
     def sizes(self) -> np.ndarray:

@@ -143,10 +143,7 @@ def draw_contact_sheet(samples: Sequence[Any], metainfo: Any, target: Path) -> N
         axes.set_title(title, fontsize=9)
     handles = [Patch(color=f"#{bytes(colour).hex()}", label=name) for name, colour in _legend(samples, metainfo).items()]
     legend = figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=-(-len(handles) // (1 + (len(handles) > NAMED // 2))),
-        frameon=False,
+        handles=handles, loc="outside lower center", ncols=-(-len(handles) // (1 + (len(handles) > NAMED // 2))), frameon=False
     )
     for entry in legend.get_texts():
         entry.set_fontproperties(FontProperties(fname=font_file(entry.get_text()), size=9))

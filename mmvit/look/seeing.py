@@ -31,21 +31,13 @@ def class_names(loaded: Loaded) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Given:
-    """An image as a model gets it.
+    """An image as a model gets it."""
 
-    Attributes:
-        path: its file.
-        original: height and width of the image in the file.
-        batch: (1, C, H, W), normalised, padded at the bottom and right.
-        sample: its data sample.
-        inside: height and width of the image in the batch, without the padding.
-    """
-
-    path: str
-    original: Size
-    batch: Tensor
-    sample: Any
-    inside: Size
+    path: str  # its file
+    original: Size  # height and width of the image in the file
+    batch: Tensor  # (1, C, H, W), normalised, padded at the bottom and right
+    sample: Any  # its data sample
+    inside: Size  # height and width of the image in the batch, without the padding
 
     def place(self, point: tuple[float, float]) -> tuple[float, float]:
         """Return the coordinates x, y in the batch of a point in the original image."""
@@ -61,11 +53,7 @@ class Given:
 
 
 def give(loaded: Loaded, path: str) -> Given:
-    """Return an image as the model of a config gets it.
-
-    Raises:
-        InputError: the file is not an image.
-    """
+    """Return an image as the model of a config gets it. Raise InputError if the file is not an image."""
     data: Any = loaded.read.transform(dict(img_path=path, img_id=0))
     original = data["ori_shape"]
     data = loaded.prepare(data)
@@ -76,11 +64,7 @@ def give(loaded: Loaded, path: str) -> Given:
 
 
 def backbone_of(loaded: Loaded) -> Pyramid:
-    """Return the backbone of a model.
-
-    Raises:
-        InputError: it is not one of this package.
-    """
+    """Return the backbone of a model. Raise InputError if it is not one of this package."""
     backbone = loaded.model.backbone
     if not isinstance(backbone, Pyramid):
         raise InputError(f"backbone {type(backbone).__name__}: expected one of mmvit's. See mmvit list")

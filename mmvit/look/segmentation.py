@@ -24,20 +24,13 @@ LEAST_SHARE = 0.5  # least share of correct pixels in a segment that counts as f
 
 @dataclass(frozen=True)
 class Measured:
-    """An image with its figures.
-
-    Attributes:
-        iou: mean IoU of the classes that occur or were found.
-        right: share of correct pixels.
-        classes: number of classes that occur.
-        labels: true and found labels (H, W), or None of an image that is not shown.
-    """
+    """An image with its figures."""
 
     path: str
-    iou: float
-    right: float
-    classes: int
-    labels: tuple[np.ndarray, np.ndarray] | None
+    iou: float  # mean IoU of the classes that occur or were found
+    right: float  # share of correct pixels
+    classes: int  # number of classes that occur
+    labels: tuple[np.ndarray, np.ndarray] | None  # true and found labels (H, W), or None of an image that is not shown
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -47,31 +40,21 @@ class Measured:
 
 @dataclass
 class Tally:
-    """Statistics over images with label maps; `add` takes one at a time, so that memory stays constant.
+    """Statistics over images with label maps; `add` takes one at a time, so that memory stays constant."""
 
-    Attributes:
-        classes: number of classes.
-        binary: whether to measure the figures of binary segmentation.
-        ignored: the true label that the evaluator leaves out.
-        pixels: the confusion matrix.
-        calibration: pixels by their score.
-        places: all pixels and wrong ones, within `RIM` of a border and farther away, (2, 2).
-        segments: number of pixels and share of correct ones of each connected segment of a label.
-        singles: of binary segmentation, the figures of each image.
-        sets, counts: of each dataset, the figures and the number of images.
-    """
-
-    classes: int
-    binary: bool = False
-    ignored: int = IGNORED
-    pixels: np.ndarray = field(init=False)
-    calibration: Calibration = field(default_factory=Calibration)
+    classes: int  # their number
+    binary: bool = False  # whether to measure the figures of binary segmentation
+    ignored: int = IGNORED  # the true label that the evaluator leaves out
+    pixels: np.ndarray = field(init=False)  # the confusion matrix
+    calibration: Calibration = field(default_factory=Calibration)  # pixels by their score
+    # all pixels and wrong ones, within `RIM` of a border and farther away, (2, 2)
     places: np.ndarray = field(default_factory=lambda: np.zeros((2, 2), dtype=np.int64))
+    # number of pixels and share of correct ones of each connected segment of a label
     segments: list[tuple[int, float]] = field(default_factory=list)
     images: list[Measured] = field(default_factory=list)
-    singles: list[dict[str, float]] = field(default_factory=list)
-    sets: dict[str, dict[str, float]] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    singles: list[dict[str, float]] = field(default_factory=list)  # of binary segmentation, the figures of each image
+    sets: dict[str, dict[str, float]] = field(default_factory=dict)  # of each dataset, the figures
+    counts: dict[str, int] = field(default_factory=dict)  # of each dataset, the number of images
 
     def __post_init__(self) -> None:
         self.pixels = np.zeros((self.classes + 1, self.classes), dtype=np.int64)

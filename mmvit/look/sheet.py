@@ -13,19 +13,8 @@ from ..predict.predictor import Predictor
 from ..predict.results import LabelMap, Result
 from ..predict.writing import Names
 from ..weights.downloads import require_no_export
+from . import seeing
 from .pictures import drawn, figure_of
-from .seeing import (
-    attention,
-    backbone_of,
-    class_activation,
-    class_names,
-    colours,
-    give,
-    half_side,
-    has_activation,
-    maps,
-    receptive_field,
-)
 
 CELL = 2.1  # inches
 DPI = 200
@@ -48,8 +37,8 @@ def look(predictor: Predictor, paths: list[str], out: Path, point: Point | None,
     """
     require_no_export(predictor.settings["checkpoint"])
     require_drawing()
-    backbone_of(predictor.loaded)
-    classes = class_names(predictor.loaded)
+    seeing.backbone_of(predictor.loaded)
+    classes = seeing.class_names(predictor.loaded)
     if name is not None and name not in classes:
         raise InputError(f"--class: the model has no class {name!r}; {nearest(name, classes)}")
     names, written = Names(), []
@@ -71,26 +60,26 @@ def sheet(predictor: Predictor, path: str, result: Result, point: Point | None, 
     x, y = point or (width / 2, height / 2)
     if not (0 <= x < width and 0 <= y < height):
         raise InputError(f"--at {x:g},{y:g}: it is outside of {path}, which has {width} x {height} pixels (width x height)")
-    given = give(loaded, path)
-    classes = class_names(loaded)
-    asked = name is not None or has_activation(loaded)  # a class that is asked for by name ends in an error otherwise
+    given = seeing.give(loaded, path)
+    classes = seeing.class_names(loaded)
+    asked = name is not None or seeing.has_activation(loaded)  # a class that is asked for by name ends in an error otherwise
     label = _label(result, (x, y), classes, name) if asked else None
-    strides = backbone_of(loaded).out_strides
-    levels, fields = maps(loaded, given), receptive_field(loaded, given, (x, y))
+    strides = seeing.backbone_of(loaded).out_strides
+    levels, fields = seeing.maps(loaded, given), seeing.receptive_field(loaded, given, (x, y))
     heats: dict[str, Sequence[np.ndarray | None]] = {"norm": [np.linalg.norm(level, axis=2) for level in levels]}
-    if attended := attention(loaded, given, (x, y)):
+    if attended := seeing.attention(loaded, given, (x, y)):
         heats[ATTENTION] = [attended.get(stride) for stride in strides]
     if label is not None:
-        heats[f"activation of {classes[label]}"] = class_activation(loaded, given, label)
+        heats[f"activation of {classes[label]}"] = seeing.class_activation(loaded, given, label)
     heats["receptive field"] = [np.power(field, 0.25) for field in fields]  # a few of its pixels are far above the rest
     figure, cells = _cells(len(strides), 2 + len(heats), height / width)
     cells[0, 0].imshow(pixels[..., ::-1])
     cells[0, 0].plot([x], [y], "+", color="red", markersize=8)
     cells[1, 0].imshow(drawn(pixels, result, loaded.palette)[..., ::-1])
     for row, (level, stride) in enumerate(zip(levels, strides, strict=True)):
-        cells[row, 1].imshow(cv2.resize(colours(level), (width, height), interpolation=cv2.INTER_NEAREST))
+        cells[row, 1].imshow(cv2.resize(seeing.colours(level), (width, height), interpolation=cv2.INTER_NEAREST))
         cells[row, 1].set_ylabel(f"stride {stride}", fontsize=8)
-        side = half_side(fields[row], given.place((x, y)))
+        side = seeing.half_side(fields[row], given.place((x, y)))
         cells[row, -1].set_xlabel(f"half within {side} px", fontsize=7, labelpad=2)
     for column, (title, by_level) in enumerate(heats.items(), 2):
         for row, heat in enumerate(by_level):

@@ -19,19 +19,12 @@ from .segmentation import confusion, figures, ignored_of
 
 @dataclass(frozen=True)
 class Validation:
-    """Annotated images, of which a model's results are measured.
+    """Annotated images, of which a model's results are measured."""
 
-    Attributes:
-        dataset: their dataset, in COCO's format or one of mmseg's.
-        paths: their files.
-        annotated: the sizes of a detector's images, as their annotations have them.
-        ignored: the label of label maps that the config's evaluator leaves out.
-    """
-
-    dataset: DatasetView
-    paths: list[str]
-    annotated: list[Size] = field(default_factory=list)
-    ignored: int = IGNORED
+    dataset: DatasetView  # their dataset, in COCO's format or one of mmseg's
+    paths: list[str]  # their files
+    annotated: list[Size] = field(default_factory=list)  # the sizes of a detector's images, as their annotations have them
+    ignored: int = IGNORED  # the label of label maps that the config's evaluator leaves out
 
     def figures(self, results: Iterable[Result]) -> dict[str, float]:
         """Return AP and AP50 of boxes, and of masks if there are any; or the mean IoU of all classes.

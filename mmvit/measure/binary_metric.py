@@ -42,11 +42,7 @@ class BinaryMetric(IoUMetric):
         self.results[start:] = list(zip(self.results[start:], own, strict=True))
 
     def _set_of(self, sample: dict) -> str:
-        """Return the test set of an image.
-
-        Raises:
-            InputError: it is of none, or of several.
-        """
+        """Return the test set of an image. Raise InputError if it is of none, or of several."""
         found = [name for name in self.sets if f"/{name}/" in f"/{PurePath(sample['img_path']).as_posix()}"]
         if self.sets and len(found) != 1:
             raise InputError(

@@ -6,11 +6,7 @@ BINS = 10
 
 
 class Calibration:
-    """Predictions by tenths of their scores.
-
-    Attributes:
-        sums, right, numbers: (10,) sums of the scores, numbers of correct predictions and of all.
-    """
+    """Predictions by tenths of their scores: (10,) sums of the scores, numbers of correct predictions and of all."""
 
     def __init__(self) -> None:
         self.sums, self.right, self.numbers = np.zeros((3, BINS))

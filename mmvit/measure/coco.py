@@ -22,12 +22,7 @@ AREAS = ("all", "small", "medium", "large")
 
 
 class Evaluation:
-    """COCO's evaluation of annotated and found objects, by the masks of the found ones if there are any.
-
-    Attributes:
-        cells: (classes, 4, images), the evaluator's matches by range of areas; None where a class has no objects.
-        overlaps: IoU of found and annotated objects (D, G) by image and class; the found ones in the order of their scores.
-    """
+    """COCO's evaluation of annotated and found objects, by the masks of the found ones if there are any."""
 
     def __init__(self, truth: Objects, found: Objects, images: int, classes: int) -> None:
         from pycocotools.cocoeval import COCOeval
@@ -39,7 +34,9 @@ class Evaluation:
             evaluator = COCOeval(*tables, "segm" if masks else "bbox")
             evaluator.params.maxDets = [sys.maxsize]  # `accumulated` takes as many as count
             evaluator.evaluate()
+        # (classes, 4, images), the evaluator's matches by range of areas; None where a class has no objects
         self.cells = np.array(evaluator.evalImgs, dtype=object).reshape(classes, len(AREAS), images)
+        # IoU of found and annotated objects (D, G) by image and class; the found ones in the order of their scores
         self.overlaps: dict[tuple[int, int], Any] = evaluator.ious
 
     @cached_property

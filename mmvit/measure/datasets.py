@@ -36,11 +36,7 @@ class LabelledImage:
 
 
 def labelled_images(dataset: DatasetView) -> list[LabelledImage]:
-    """Return the images of one of mmseg's datasets.
-
-    Raises:
-        InputError: a dataset of another kind, or without files.
-    """
+    """Return the images of one of mmseg's datasets. Raise InputError if it is of another kind, or without files."""
     reader = dataset.label_map_reader()
     if reader is None:
         raise InputError(f"{dataset.key} is {dataset.type_name}: expected one of mmseg's, with its files on this machine")

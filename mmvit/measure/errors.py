@@ -20,23 +20,14 @@ NEAR = 0.1  # IoU
 
 @dataclass(frozen=True)
 class Judged:
-    """Objects with verdicts.
+    """Objects with verdicts."""
 
-    Attributes:
-        truth: the annotated objects.
-        found: the found objects by image, in each the highest scores first.
-        verdicts: (D,) for each found object `right`, `set aside` (in a group), or one of `KINDS`.
-        targets: (D,) the annotated object of a correct detection, or that a class or place error is about; or -1.
-        nearest: (D,) the annotated object of any class that each found one takes at IoU 0.5, or -1.
-        missed: (G,) bool, whether each annotated object is missed.
-    """
-
-    truth: Objects
-    found: Objects
-    verdicts: np.ndarray
-    targets: np.ndarray
-    nearest: np.ndarray
-    missed: np.ndarray
+    truth: Objects  # the annotated objects
+    found: Objects  # the found objects by image, in each the highest scores first
+    verdicts: np.ndarray  # (D,) for each found object `right`, `set aside` (in a group), or one of `KINDS`
+    targets: np.ndarray  # (D,) the annotated object of a correct detection, or that a class or place error is about; or -1
+    nearest: np.ndarray  # (D,) the annotated object of any class that each found one takes at IoU 0.5, or -1
+    missed: np.ndarray  # (G,) bool, whether each annotated object is missed
 
     @property
     def right(self) -> np.ndarray:

@@ -14,25 +14,15 @@ Outline = dict[str, Any]  # a mask as COCO's compressed run lengths
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of a list of images, one in a row.
+    """The objects of a list of images, one in a row."""
 
-    Attributes:
-        images: (N,) int64, index of the image of each object.
-        boxes: (N, 4) float64, x1 y1 x2 y2 in pixels of the image.
-        labels: (N,) int64, indices into the classes.
-        areas: (N,) float64 in pixels; for annotations those in the file.
-        scores: (N,) float64; NaN for annotations.
-        crowd: (N,) bool, whether an annotation is a group: detections in groups count neither for nor against a model.
-        masks: an outline for each object, or None.
-    """
-
-    images: np.ndarray
-    boxes: np.ndarray
-    labels: np.ndarray
-    areas: np.ndarray
-    scores: np.ndarray
-    crowd: np.ndarray
-    masks: list[Outline] | None = None
+    images: np.ndarray  # (N,) int64, index of the image of each object
+    boxes: np.ndarray  # (N, 4) float64, x1 y1 x2 y2 in pixels of the image
+    labels: np.ndarray  # (N,) int64, indices into the classes
+    areas: np.ndarray  # (N,) float64 in pixels; for annotations those in the file
+    scores: np.ndarray  # (N,) float64; NaN for annotations
+    crowd: np.ndarray  # (N,) bool, whether an annotation is a group: detections in groups count neither for nor against a model
+    masks: list[Outline] | None = None  # an outline for each object, or None
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -53,27 +53,16 @@ class Annotations(msgspec.Struct):
 
 
 class Loaded(NamedTuple):
-    """A model on its device, in evaluation mode, with its reading steps and classes.
+    """A model on its device, in evaluation mode, with its reading steps and classes."""
 
-    Attributes:
-        model: a model of mmdet or mmseg, or one that merges the views of test-time augmentation.
-        scope: `mmdet` or `mmseg`.
-        read: the step that reads an image file.
-        prepare: the steps after it.
-        classes: names of the classes.
-        palette: a colour (red, green, blue) for each class, or None.
-        category_ids: ids of the classes in the file of the training, or None if they are not known.
-        config: the config that the model was built from.
-    """
-
-    model: Any
-    scope: str
-    read: LoadImage | LoadBands
-    prepare: Compose
-    classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...] | None
-    category_ids: tuple[int, ...] | None
-    config: Config
+    model: Any  # a model of mmdet or mmseg, or one that merges the views of test-time augmentation
+    scope: str  # `mmdet` or `mmseg`
+    read: LoadImage | LoadBands  # the step that reads an image file
+    prepare: Compose  # the steps after it
+    classes: tuple[str, ...]  # names of the classes
+    palette: tuple[tuple[int, int, int], ...] | None  # a colour (red, green, blue) for each class, or None
+    category_ids: tuple[int, ...] | None  # ids of the classes in the file of the training, or None if they are not known
+    config: Config  # the config that the model was built from
 
     @property
     def digest(self) -> str:
@@ -210,11 +199,7 @@ def _listed(value: Any) -> Any:
 
 
 def torch_device(name: str) -> torch.device:
-    """Return a device by its name; `auto` is the GPU if there is one.
-
-    Raises:
-        InputError: this machine has no such device.
-    """
+    """Return a device by its name; `auto` is the GPU if there is one. Raise InputError if this machine has no such device."""
     if name == "auto":
         name = fastest_device()
     try:

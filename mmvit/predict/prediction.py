@@ -28,31 +28,18 @@ SOME_FAILED, STOPPED = 1, 130  # exit statuses
 
 @dataclass(frozen=True)
 class Options:
-    """What to write, and of which files.
+    """What to write, and of which files."""
 
-    Attributes:
-        out: folder of `overlays/` and, from segmenters, `labels/`.
-        json: file for all results; by default `predictions.json` in `out`.
-        classes: names of the classes whose objects are kept; by default all.
-        overlays: whether to draw the results, on pictures and videos.
-        boxes: whether to draw boxes around masks.
-        recursive: whether to take the images of subfolders, too.
-        every_page: whether to take all pages of TIFF files and animations.
-        ann: file in COCO's format whose image and category ids the results shall have.
-        format: tool for which the objects are written, too: a key of `FORMATS`, or coco, whose JSON is always written.
-        resume: whether to go on with a run that was stopped.
-    """
-
-    out: Path
-    json: Path | None = None
-    classes: Sequence[str] | None = None
-    overlays: bool = True
-    boxes: bool = False
-    recursive: bool = False
-    every_page: bool = False
-    ann: Path | None = None
-    format: str = "coco"
-    resume: bool = False
+    out: Path  # folder of `overlays/` and, from segmenters, `labels/`
+    json: Path | None = None  # file for all results; by default `predictions.json` in `out`
+    classes: Sequence[str] | None = None  # names of the classes whose objects are kept; by default all
+    overlays: bool = True  # whether to draw the results, on pictures and videos
+    boxes: bool = False  # whether to draw boxes around masks
+    recursive: bool = False  # whether to take the images of subfolders, too
+    every_page: bool = False  # whether to take all pages of TIFF files and animations
+    ann: Path | None = None  # file in COCO's format whose image and category ids the results shall have
+    format: str = "coco"  # tool to write the objects for, too: a key of `FORMATS`, or coco, whose JSON is always written
+    resume: bool = False  # whether to go on with a run that was stopped
 
 
 class Prediction:

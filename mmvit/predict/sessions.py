@@ -100,11 +100,7 @@ def processes() -> int:
 
 
 def require_own(precision: str | None, metadata: dict[str, Any], runtime: str) -> str:
-    """Return the precision of a file that computes in no other.
-
-    Raises:
-        InputError: another one is asked for.
-    """
+    """Return the precision of a file that computes in no other. Raise InputError if another one is asked for."""
     own = str(metadata.get("precision", "float32"))
     if precision not in (None, "auto", own):
         raise InputError(
@@ -203,11 +199,7 @@ SESSIONS = {".onnx": open_onnx, ".xml": open_openvino, ".pt2": open_pt2}
 
 
 def needed(package: str, extra: str) -> Any:
-    """Import a package of an extra.
-
-    Raises:
-        InputError: it is not installed.
-    """
+    """Import a package of an extra. Raise InputError if it is not installed."""
     try:
         return import_module(package)
     except ImportError as error:

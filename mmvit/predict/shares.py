@@ -40,11 +40,7 @@ class Share(NamedTuple):
         return self.all(value)[0]
 
     def all(self, value: Any) -> list[Any]:
-        """Return the values of all processes.
-
-        Raises:
-            InputError: one of them has ended.
-        """
+        """Return the values of all processes. Raise InputError if one of them has ended."""
         if self.processes == 1:
             return [value]
         import torch

@@ -21,19 +21,12 @@ HERE = "{{ fileDirname }}/"  # mmengine puts the config's own folder there
 
 @dataclass(frozen=True)
 class Files:
-    """Where a run finds its data.
+    """Where a run finds its data."""
 
-    Attributes:
-        root: the folder with the pictures.
-        labels: of each split, the annotation file or the list; beside the config, or absolute.
-        prefixes: of each split, the folders of pictures (and of label maps) below the root.
-        suffixes: ends of the names of pictures and label maps, for label maps.
-    """
-
-    root: Path
-    labels: Mapping[str, str]
-    prefixes: Mapping[str, Mapping[str, str]]
-    suffixes: tuple[str, str] = ("", "")
+    root: Path  # the folder with the pictures
+    labels: Mapping[str, str]  # of each split, the annotation file or the list; beside the config, or absolute
+    prefixes: Mapping[str, Mapping[str, str]]  # of each split, the folders of pictures (and of label maps) below the root
+    suffixes: tuple[str, str] = ("", "")  # ends of the names of pictures and label maps, for label maps
 
 
 def quoted(value: str) -> str:

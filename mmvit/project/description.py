@@ -30,23 +30,15 @@ class Thing(NamedTuple):
 
 @dataclass
 class Picture:
-    """A picture and its labels.
+    """A picture and its labels."""
 
-    Attributes:
-        file: relative to the folder.
-        things: its objects, and regions of crowds.
-        maps: its label map, relative to the folder, in a tuple; empty if it has objects.
-        pixels: for a label map, the number of pixels of each class.
-        split: train, val or test; None if nothing says so.
-    """
-
-    file: Path
+    file: Path  # relative to the folder
     width: int
     height: int
-    things: list[Thing] = field(default_factory=list)
-    maps: tuple[Path, ...] = ()
-    pixels: Counter[str] = field(default_factory=Counter)
-    split: str | None = None
+    things: list[Thing] = field(default_factory=list)  # its objects, and regions of crowds
+    maps: tuple[Path, ...] = ()  # its label map, relative to the folder, in a tuple; empty if it has objects
+    pixels: Counter[str] = field(default_factory=Counter)  # for a label map, the number of pixels of each class
+    split: str | None = None  # train, val or test; None if nothing says so
 
     def counts(self) -> Counter[str]:
         """Return the number of objects of each class, crowds not counted, or of pixels of a label map."""
@@ -59,29 +51,18 @@ class Picture:
 
 @dataclass
 class Collection:
-    """All that a format's reader found.
+    """All that a format's reader found."""
 
-    Attributes:
-        classes: names, in the order of the file that lists them.
-        pictures: those that can be used.
-        format: what it is called, as `formats.read` sets it.
-        splits: where the splits of the pictures come from, if they have any.
-        values: for label maps, the value or the colour (r, g, b) of a pixel for each class.
-        direct: for COCO files that a run can read as they are, the file of each split and the folder of its pictures.
-        aside: what was left out, with where it was.
-        doubts: what was read although it is odd, with where it is.
-        notes: what was decided while reading.
-    """
-
-    classes: list[str]
-    pictures: list[Picture] = field(default_factory=list)
-    format: str = ""
-    splits: str = "folders"
-    values: list[Any] = field(default_factory=list)
+    classes: list[str]  # names, in the order of the file that lists them
+    pictures: list[Picture] = field(default_factory=list)  # those that can be used
+    format: str = ""  # what it is called, as `formats.read` sets it
+    splits: str = "folders"  # where the splits of the pictures come from, if they have any
+    values: list[Any] = field(default_factory=list)  # for label maps, the pixel of each class: a value, or a colour (r, g, b)
+    # for COCO files that a run can read as they are, the file of each split and the folder of its pictures
     direct: dict[str, tuple[Path, str]] = field(default_factory=dict)
-    aside: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    doubts: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    notes: list[str] = field(default_factory=list)
+    aside: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # what was left out, and where
+    doubts: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # what was read and is odd, and where
+    notes: list[str] = field(default_factory=list)  # what was decided while reading
 
     @property
     def has_maps(self) -> bool:

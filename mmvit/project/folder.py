@@ -29,13 +29,9 @@ UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name 
 
 
 class Folder:
-    """The files below a folder. Hidden files and folders are left out.
+    """The files below a folder, relative to it and sorted. Hidden files and folders are left out.
 
-    Attributes:
-        root: the folder, absolute.
-        files: all files, relative to the root, sorted.
-        links: links to folders, which are not followed: they may lead out of the root.
-        broken: files that were read and hold neither JSON nor XML, as their names say, with the reason.
+    Links to folders are not followed: they may lead out of it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -44,7 +40,7 @@ class Folder:
             raise InputError(f"{root} is {kind}. Expected the folder that a labelling tool wrote; unpack archives first")
         self.root = root.resolve()
         self.files, self.links = _walked(self.root)
-        self.broken: dict[Path, str] = {}
+        self.broken: dict[Path, str] = {}  # files that were read and hold neither JSON nor XML, as their names say: the reason
         self._contents: dict[Path, Any] = {}
         if not self.pictures:
             archives = self.of(".zip", ".tar", ".gz", ".7z", ".rar")
@@ -130,11 +126,7 @@ class Folder:
             return None
 
     def text(self, file: Path) -> str:
-        """Return a file's text.
-
-        Raises:
-            InputError: it is not UTF-8, or cannot be read.
-        """
+        """Return a file's text. Raise InputError if it is not UTF-8, or cannot be read."""
         try:
             return (self.root / file).read_bytes().decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
@@ -217,15 +209,9 @@ def agreeing(one: Iterable[str], other: Iterable[str]) -> int:
 
 
 WORDS = {  # in names of folders and files, and the split that each means
-    "train": "train",
-    "training": "train",
-    "train2017": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "val2017": "val",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training", "train2017"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "val2017"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 
 

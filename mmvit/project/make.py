@@ -34,20 +34,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Found:
-    """A folder that was read, split and judged.
-
-    Attributes:
-        task: what the model learns.
-        same: groups of files with the same content.
-        decisions: what was decided: what it is about, and a sentence.
-    """
+    """A folder that was read, split and judged."""
 
     folder: Folder
     collection: Collection
-    task: plan.Task
+    task: plan.Task  # what the model learns
     facts: Facts
-    same: list[list[Path]]
-    decisions: list[tuple[str, str]]
+    same: list[list[Path]]  # groups of files with the same content
+    decisions: list[tuple[str, str]]  # what was decided: what it is about, and a sentence
 
     @property
     def counted(self) -> list[str]:
@@ -57,11 +51,7 @@ class Found:
 
 
 def find(options: Options) -> Found:
-    """Read, split and judge a folder.
-
-    Raises:
-        InputError: the folder's labels were not recognised, or nothing in it can be used.
-    """
+    """Read, split and judge a folder. Raise InputError if its labels were not recognised, or nothing in it can be used."""
     if not 0 < options.val < 1:
         raise InputError(f"--val {options.val:g}: expected a share between 0 and 1, such as 0.2")
     free(options)
@@ -80,11 +70,7 @@ def find(options: Options) -> Found:
 
 
 def free(options: Options) -> Path:
-    """Return the folder that the project goes to.
-
-    Raises:
-        InputError: there is something, or it lies within the data.
-    """
+    """Return the folder that the project goes to. Raise InputError if there is something, or it lies within the data."""
     data = options.data.resolve()
     out = options.out or Path("projects") / data.name
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -40,18 +40,12 @@ RANDOM_RATES = {"boxes": 5e-4, "masks": 1.4e-4, "classes": 5e-4, "binary": 5e-4}
 
 @dataclass(frozen=True)
 class Light:
-    """What a head has less of where no GPU trains it, and no weights were trained for its width; options as source.
-
-    Attributes:
-        neck, head: the options.
-        time: what a training step takes of the recipe's, with PVTv2 b0 on one core.
-        norms: whether neck and head get norms, which the recipe has not.
-    """
+    """What a head has less of where no GPU trains it, and no weights were trained for its width; options as source."""
 
     neck: str
     head: str
-    time: str
-    norms: bool = False
+    time: str  # what a training step takes of the recipe's, with PVTv2 b0 on one core
+    norms: bool = False  # whether neck and head get norms, which the recipe has not
 
 
 DENSE = Light("out_channels=128", "in_channels=128, feat_channels=128, stacked_convs=2", "a third of its time", True)
@@ -76,36 +70,24 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a config says.
-
-    Attributes:
-        base: name of the recipe, such as retinanet_van_b0_coco.
-        source: its text, if mmvit ships no such config.
-        weights: None if the recipe's file can be loaded, else what follows from its absence.
-        epochs, steps: epochs, and iterations of one.
-        lr, lr_reason: the learning rate as it is printed.
-        fine: side of the typical object of the smallest class in training, if the recipe's anchors are too large for it.
-        light: what the head has less of than the recipe's, if anything.
-        one_rate: whether a rate of its own, which the recipe gives a part, goes.
-        bands: mean and deviation of each band of TIFF files; None for other pictures.
-    """
+    """All that a config says."""
 
     task: Task
-    base: str
-    source: str | None
-    weights: str | None
+    base: str  # name of the recipe, such as retinanet_van_b0_coco
+    source: str | None  # its text, if mmvit ships no such config
+    weights: str | None  # None if the recipe's file can be loaded, else what follows from its absence
     sizes: Sizes
     batch: int
     batch_reason: str
     epochs: int
-    steps: int
+    steps: int  # iterations of an epoch
     warm_up: int
-    lr: str
+    lr: str  # the learning rate as it is printed
     lr_reason: str
-    fine: float | None
-    light: Light | None
-    one_rate: bool
-    bands: tuple[list[float], list[float]] | None
+    fine: float | None  # if the recipe's anchors are too large, side of the smallest class's typical object in training
+    light: Light | None  # what the head has less of than the recipe's, if anything
+    one_rate: bool  # whether a rate of its own, which the recipe gives a part, goes
+    bands: tuple[list[float], list[float]] | None  # mean and deviation of each band of TIFF files; None for other pictures
 
     @property
     def head(self) -> str:
@@ -126,11 +108,7 @@ class Plan:
 
 
 def plan(task: Task, arch: str, head: str | None, facts: Facts) -> Plan:
-    """Return the plan of a task.
-
-    Raises:
-        InputError: no such backbone, or a head that does not do the task.
-    """
+    """Return the plan of a task. Raise InputError if there is no such backbone, or the head does not do the task."""
     head = head or HEADS[task][0]
     if head not in HEADS[task]:
         others = ", ".join(f"{name} for {', '.join(heads)}" for name, heads in HEADS.items())

@@ -17,26 +17,16 @@ SMALL = 16  # pixels: below two steps of the finest map that detectors use
 
 @dataclass(frozen=True)
 class Facts:
-    """Figures from which a config follows.
+    """Figures from which a config follows."""
 
-    Attributes:
-        pictures: number of each split.
-        size: median width and height.
-        same_size: whether all pictures have it.
-        side: for objects, the square root of the box area that a tenth of them is below; None for label maps.
-        least: likewise, the median of the class with the smallest objects, of those with a few.
-        most: objects in the fullest picture.
-        empty: training pictures without objects.
-        bands: mean and deviation of each band of TIFF files that are more than 8-bit grey or RGB; None for other pictures.
-    """
-
-    pictures: Counter[str]
-    size: tuple[int, int]
-    same_size: bool
-    side: float | None
-    least: float | None
-    most: int
-    empty: int
+    pictures: Counter[str]  # number of each split
+    size: tuple[int, int]  # median width and height
+    same_size: bool  # whether all pictures have it
+    side: float | None  # for objects, the square root of the box area that a tenth of them is below; None for label maps
+    least: float | None  # likewise, the median of the class with the smallest objects, of those with a few
+    most: int  # objects in the fullest picture
+    empty: int  # training pictures without objects
+    # mean and deviation of each band of TIFF files that are more than 8-bit grey or RGB; None for other pictures
     bands: tuple[list[float], list[float]] | None = None
 
 

@@ -98,11 +98,7 @@ def write_lists(collection: Collection, out: Path, prefix: str, suffix: str) -> 
 
 
 def save_text(file: Path, text: str) -> None:
-    """Write a text in UTF-8.
-
-    Raises:
-        InputError: a path in it is not UTF-8, as those from old archives.
-    """
+    """Write a text in UTF-8. Raise InputError if a path in it is not UTF-8, as those from old archives."""
     try:
         file.write_text(text, encoding="utf-8")
     except UnicodeEncodeError as error:

@@ -96,10 +96,7 @@ def recipe_of(leaf: Leaf) -> Recipe:
     ours = Recipe((leaf.head,), f"; ours: {pairing.ours}", published=False)
     recipe = next((recipe for recipe in known if recipe.covers(leaf)), ours)
     return replace(
-        recipe,
-        images=recipe.images or pairing.images,
-        lr=recipe.lr or pairing.lr,
-        slide=recipe.slide or pairing.slide,
+        recipe, images=recipe.images or pairing.images, lr=recipe.lr or pairing.lr, slide=recipe.slide or pairing.slide
     )
 
 

@@ -23,26 +23,17 @@ class Rates:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How leaves are trained: a family's own recipe, as far as it is known. `configs.recipe_of` completes it for a leaf.
+    """How leaves are trained: a family's own recipe, as far as it is known. `configs.recipe_of` completes it for a leaf."""
 
-    Attributes:
-        heads, archs: the leaves that it applies to, of those of its family and dataset; empty archs mean all.
-        source: its source and any contradictions there; a comment in the leaf.
-        published: False if the authors published only a part of it, or nothing.
-        lr, weight_decay: None if they are the pairing's or the schedule's.
-        images, slide: 0 and None if they are the pairing's.
-        drop_path: None if it is the family's.
-    """
-
-    heads: tuple[str, ...]
-    source: str
-    archs: tuple[str, ...] = ()
-    published: bool = True
-    lr: str | None = None
-    weight_decay: str | None = None
-    images: int = 0
-    slide: tuple[int, int] | None = None
-    drop_path: Rates | None = None
+    heads: tuple[str, ...]  # of the leaves that it applies to, of those of its family and dataset
+    source: str  # its source and any contradictions there; a comment in the leaf
+    archs: tuple[str, ...] = ()  # likewise; empty means all
+    published: bool = True  # False if the authors published only a part of it, or nothing
+    lr: str | None = None  # None if it is the pairing's or the schedule's
+    weight_decay: str | None = None  # likewise
+    images: int = 0  # 0 if it is the pairing's
+    slide: tuple[int, int] | None = None  # None if it is the pairing's
+    drop_path: Rates | None = None  # None if it is the family's
 
     def covers(self, leaf: Leaf) -> bool:
         return leaf.head in self.heads and (not self.archs or leaf.arch in self.archs)

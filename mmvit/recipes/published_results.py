@@ -17,21 +17,15 @@ class Reference:
 
 @dataclass(frozen=True)
 class Published:
-    """Results of a family with a head on a dataset, from one source.
-
-    Attributes:
-        figures: arch to the numbers as they are printed: box AP, box AP / mask AP, or mean IoU, in percent.
-        test: scales of the test images; None if the source does not say.
-        under: conditions that are not in the leaf's name.
-    """
+    """Results of a family with a head on a dataset, from one source."""
 
     head: str
     family: str
     dataset: str
     source: Reference
-    figures: Mapping[str, str]
-    test: Literal["single scale", "multi-scale"] | None = None
-    under: str | None = None
+    figures: Mapping[str, str]  # arch to the numbers as they are printed: box AP, box AP / mask AP, or mean IoU, in percent
+    test: Literal["single scale", "multi-scale"] | None = None  # scales of the test images; None if the source does not say
+    under: str | None = None  # conditions that are not in the leaf's name
 
     def leaves(self) -> Iterator[Leaf]:
         return (Leaf(self.head, self.family, arch, self.dataset) for arch in self.figures)

@@ -27,27 +27,16 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset with a base in `configs/_base_/datasets`.
+    """A dataset with a base in `configs/_base_/datasets`."""
 
-    Attributes:
-        title: its name on pages.
-        kind: its type in configs.
-        layout: its files, under data_root.
-        download: what to download from where.
-        classes: how many it has, where the base of a head has another number.
-        head: more settings of each head that takes num_classes.
-        families: those that have a config for it; all by default.
-        published: whether everyone's files are the same; otherwise they are the user's own.
-    """
-
-    title: str
-    kind: str
-    layout: str
-    download: str
-    classes: int | None = None
-    head: Mapping[str, Any] = field(default_factory=dict)
-    families: tuple[str, ...] = ()
-    published: bool = True
+    title: str  # its name on pages
+    kind: str  # its type in configs
+    layout: str  # its files, under data_root
+    download: str  # what to download from where
+    classes: int | None = None  # how many it has, where the base of a head has another number
+    head: Mapping[str, Any] = field(default_factory=dict)  # more settings of each head that takes num_classes
+    families: tuple[str, ...] = ()  # those that have a config for it; all by default
+    published: bool = True  # whether everyone's files are the same; otherwise they are the user's own
 
     def has(self, family: str) -> bool:
         return not self.families or family in self.families
@@ -55,25 +44,15 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Pairing:
-    """Head on a dataset: the settings of families that have no recipe of their own there.
+    """Head on a dataset: the settings of families that have no recipe of their own there."""
 
-    Attributes:
-        data, schedule: bases, of `configs/_base_/datasets` and `configs/_base_/schedules`.
-        ours: where the recipe is taken from, for families without a published one.
-        crop: height and width in training; None for detection.
-        lr: learning rate, if it is not the schedule's.
-        images: images per GPU.
-        slide: stride of a sliding-window test with windows of the training crop; None tests whole images.
-        gpus: number of GPUs.
-    """
-
-    data: str
-    schedule: str
-    ours: str
-    crop: tuple[int, int] | None = None
-    lr: str | None = None
-    images: int = 2
-    slide: tuple[int, int] | None = None
+    data: str  # base in `configs/_base_/datasets`
+    schedule: str  # base in `configs/_base_/schedules`
+    ours: str  # where the recipe is taken from, for families without a published one
+    crop: tuple[int, int] | None = None  # height and width in training; None for detection
+    lr: str | None = None  # learning rate, if it is not the schedule's
+    images: int = 2  # images per GPU
+    slide: tuple[int, int] | None = None  # stride of a test with sliding windows of the training crop; None tests whole images
     gpus: int = GPUS
 
 
@@ -89,33 +68,20 @@ class Pace:
 
 @dataclass(frozen=True)
 class Head:
-    """A head with a base in `configs/_base_/heads`, the settings that a leaf has to pass to it, and its datasets.
+    """A head with a base in `configs/_base_/heads`, the settings that a leaf has to pass to it, and its datasets."""
 
-    Attributes:
-        title: its name on pages.
-        kind: the type in configs that a model with this head has, or its head.
-        metrics: what is measured, as pages call it.
-        pace: of the demo.
-        on: its pairings, by dataset.
-        runtime: base of the runs.
-        inputs: part of the model to the level whose channels it takes; None for all four.
-        classifiers: parts that take num_classes.
-        first: the first level that its neck takes.
-        skips: whether the neck leaves out earlier levels by its start_level; False if the backbone must not return them.
-        demo: what the demo changes in the model, for images of 96 pixels.
-    """
-
-    title: str
-    kind: str
-    metrics: tuple[str, ...]
-    pace: Pace
-    on: Mapping[str, Pairing]
-    runtime: str = "runtime_detection"
+    title: str  # its name on pages
+    kind: str  # the type in configs that a model with this head has, or its head
+    metrics: tuple[str, ...]  # what is measured, as pages call it
+    pace: Pace  # of the demo
+    on: Mapping[str, Pairing]  # its pairings, by dataset
+    runtime: str = "runtime_detection"  # base of the runs
+    # part of the model to the level whose channels it takes; None for all four
     inputs: Mapping[str, int | None] = field(default_factory=lambda: {"neck": None})
-    classifiers: tuple[str, ...] = ()
-    first: int = 0
-    skips: bool = True
-    demo: Mapping[str, object] = field(default_factory=dict)
+    classifiers: tuple[str, ...] = ()  # parts that take num_classes
+    first: int = 0  # the first level that its neck takes
+    skips: bool = True  # whether the neck leaves out earlier levels by start_level; False if the backbone must not return them
+    demo: Mapping[str, object] = field(default_factory=dict)  # what the demo changes in the model, for images of 96 pixels
 
 
 DATASETS = {

@@ -28,14 +28,7 @@ HEAD = ("num_classes", "global_pool", "drop_rate")  # options of a classifier, w
 
 
 class FeatureNet(nn.Module):
-    """Backbone as timm's feature extractors are: a list of maps, and `feature_info` about them.
-
-    Args:
-        model: the backbone.
-
-    Attributes:
-        return_layers: names and levels of the returned maps; transformers sets it to ask for all levels.
-    """
+    """Backbone as timm's feature extractors are: a list of maps, and `feature_info` about them."""
 
     output_fmt = "NCHW"
 
@@ -91,6 +84,7 @@ class FeatureNet(nn.Module):
 
     @property
     def return_layers(self) -> dict[str, str]:
+        """Names and levels of the returned maps; transformers sets it to ask for all levels."""
         return {f"stages.{level}": str(level) for level in self.model.out_indices}
 
     @return_layers.setter

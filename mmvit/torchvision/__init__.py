@@ -17,12 +17,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torchvision.models.detection import FCOS, FasterRCNN, MaskRCNN, RetinaNet
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops.feature_pyramid_network import (
-    ExtraFPNBlock,
-    FeaturePyramidNetwork,
-    LastLevelMaxPool,
-    LastLevelP6P7,
-)
+from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, FeaturePyramidNetwork, LastLevelMaxPool, LastLevelP6P7
 
 from ..errors import InputError, nearest
 from ..pyramid import Pyramid
@@ -52,13 +47,9 @@ HEADS = {  # levels as in torchvision's own, on ResNet
 
 
 class PyramidWithFPN(nn.Module):
-    """Backbone and feature pyramid network, as torchvision's detectors take them.
+    """Backbone and feature pyramid network, as torchvision's detectors take them."""
 
-    Attributes:
-        out_channels: of all maps.
-    """
-
-    out_channels = CHANNELS
+    out_channels = CHANNELS  # of all maps
 
     def __init__(self, body: Pyramid, coarser: ExtraFPNBlock) -> None:
         super().__init__()

@@ -187,11 +187,7 @@ def implausible(tensors: Mapping[str, Any], source: str | Path) -> str | None:
 
 
 def _check_digest(path: Path, source: str | Path) -> None:
-    """Check a file that has no checksums inside against the sha256 in its name, or in a file beside it.
-
-    Raises:
-        CheckpointError: they differ.
-    """
+    """Raise CheckpointError if a file without checksums inside has another sha256 than its name or a file beside it says."""
     for where, expected in _digests(path):
         if not (digest := sha256_of(path)).startswith(expected):
             raise CheckpointError(

@@ -23,18 +23,12 @@ SWAPPED = "ema_state_dict"  # mmengine saves averaged weights as state_dict, raw
 
 @dataclass(frozen=True)
 class Contents:
-    """Tensors of a file by their full names, and its metadata.
+    """Tensors of a file by their full names, and its metadata."""
 
-    Attributes:
-        source: how messages name the file.
-        containers: prefixes that are containers of the file, such as `state_dict.`, outermost first.
-        meta: the metadata that mmengine or `mmvit publish` wrote.
-    """
-
-    source: str
+    source: str  # how messages name the file
     tensors: Mapping[str, Tensor]
-    containers: tuple[str, ...]
-    meta: Mapping[str, Any]
+    containers: tuple[str, ...]  # prefixes that are containers of the file, such as `state_dict.`, outermost first
+    meta: Mapping[str, Any]  # the metadata that mmengine or `mmvit publish` wrote
 
     def is_averaged(self, prefix: str) -> bool:
         """Return whether the name of a prefix says that its tensors are weights averaged over a training."""
@@ -56,11 +50,7 @@ class Contents:
 
 
 def read_contents(source: str | Path, sha256: str | None = None) -> Contents:
-    """Read a checkpoint file or URL.
-
-    Raises:
-        CheckpointError: see `fetch`, `read_checkpoint` and `contents_of`.
-    """
+    """Read a checkpoint file or URL. Raise CheckpointError as `fetch`, `read_checkpoint` and `contents_of` do."""
     path = fetch(source, sha256)
     return contents_of(read_checkpoint(path, source), path, source)
 

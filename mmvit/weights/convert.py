@@ -23,19 +23,12 @@ BLOCK = re.compile(r"(.*?blocks\.)(\d+)(\..+)")
 
 @dataclass(frozen=True)
 class Converted:
-    """Tensors under a toolkit's names.
+    """Tensors under a toolkit's names."""
 
-    Attributes:
-        tensors: by their new names, which begin with `backbone.` in a whole model.
-        whole: whether this is a whole model.
-        left_out: names of the file without a counterpart in the toolkit.
-        remarks: notes for the user.
-    """
-
-    tensors: Mapping[str, Tensor]
-    whole: bool
-    left_out: tuple[str, ...]
-    remarks: tuple[str, ...]
+    tensors: Mapping[str, Tensor]  # by their new names, which begin with `backbone.` in a whole model
+    whole: bool  # whether this is a whole model
+    left_out: tuple[str, ...]  # names of the file without a counterpart in the toolkit
+    remarks: tuple[str, ...]  # notes for the user
 
     def __str__(self) -> str:
         lines = [counted(len(self.tensors), "tensor"), *(f"  {remark}" for remark in self.remarks)]

@@ -29,11 +29,7 @@ class Place(NamedTuple):
 
 
 def parse(address: str) -> Place:
-    """Return the place that an address names.
-
-    Raises:
-        CheckpointError: the address is malformed.
-    """
+    """Return the place that an address names. Raise CheckpointError if the address is malformed."""
     found = FORM.fullmatch(address)
     parts = (found["file"] or "").split("/") if found else []
     if found is None or ".." in parts or (found["file"] and "" in parts):

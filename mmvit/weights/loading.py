@@ -238,11 +238,7 @@ def _table_layout(table: Tensor) -> tuple[int, Grid | None]:
 
 def _explain(source: str, what: str, matched: int, lacking: list[str], unknown: list[str], misfits: list[str]) -> str:
     lines = [f"{source} does not fit the {what} ({matched} tensors match); nothing was loaded"]
-    for title, names in (
-        ("missing in the file", lacking),
-        ("not in the model", unknown),
-        ("of another shape", misfits),
-    ):
+    for title, names in (("missing in the file", lacking), ("not in the model", unknown), ("of another shape", misfits)):
         if names:
             lines.append(f"  {len(names)} {title}: {first_few(names)}")
     return "\n".join(lines)

@@ -16,24 +16,16 @@ RESIZED = (
 
 @dataclass(frozen=True)
 class WholeModelFile:
-    """A detector or segmenter that somebody published: a row of `WHOLE_MODELS`.
+    """A detector or segmenter that somebody published: a row of `WHOLE_MODELS`. Of `licence` and its like see `Released`."""
 
-    Attributes:
-        config: name of our config for the same model.
-        figure: result of its source: box AP on COCO, or mean IoU on ADE20K, in percent.
-        source: toolkit or repository that published it.
-        licence, url, folder, copies: see `released.Released`.
-        remark: difference from the config that changes the result.
-    """
-
-    config: str
-    figure: str
-    source: str
+    config: str  # name of our config for the same model
+    figure: str  # result of its source: box AP on COCO, or mean IoU on ADE20K, in percent
+    source: str  # toolkit or repository that published it
     licence: str | None = None
     url: str | None = None
     folder: str | None = None
     copies: tuple[str, ...] = ()
-    remark: str = ""
+    remark: str = ""  # difference from the config that changes the result
 
 
 def _retinanet(arch: str, figure: str, theirs: str, stamp: str) -> tuple[str, WholeModelFile]:

@@ -15,53 +15,31 @@ stage_name = renamer(STAGES)  # where authors number the stages: block3.0.norm1.
 
 @dataclass(frozen=True)
 class Released:
-    """A file that the authors published: a row of a family's `RELEASED`.
+    """A file that the authors published: a row of a family's `RELEASED`."""
 
-    Attributes:
-        arch: the arch that it belongs to.
-        top1: ImageNet-1k accuracy in percent, from the authors.
-        licence: licence of its repository; None if there is none.
-        url: its address; None if it is in a `folder` that only a browser opens.
-        img_size: side in pixels of the images that it was last trained on.
-        copies: more addresses, tried in order if the first fails, of the same tensors in the names of a toolkit.
-    """
-
-    arch: str
-    top1: float
-    licence: str | None = None
-    url: str | None = None
+    arch: str  # the arch that it belongs to
+    top1: float  # ImageNet-1k accuracy in percent, from the authors
+    licence: str | None = None  # licence of its repository; None if there is none
+    url: str | None = None  # its address; None if it is in a `folder` that only a browser opens
     folder: str | None = None
-    img_size: int = 224
-    copies: tuple[str, ...] = ()
+    img_size: int = 224  # side in pixels of the images that it was last trained on
+    copies: tuple[str, ...] = ()  # tried in order if the url fails: the same tensors in the names of a toolkit
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What is known of a family beside its network; `record` of its class.
+    """What is known of a family beside its network; `record` of its class."""
 
-    Attributes:
-        name: first part of the names of released files and configs: `volo` of volo_d1.
-        paper: its arXiv number.
-        archs: names and sizes of the paper's models.
-        released: the authors' files by arch, or by arch and image size.
-        small: the arch that has a config for every head and dataset.
-        our_name: gives our name of a tensor of the authors' files; our own names stay as they are.
-        input_tensors: our names of the tensors whose size follows from in_channels.
-        classifier: first parts of the names that only a classifier uses.
-        as_classifier: options with which the network is the one of the authors' classifier.
-        table_mode: how position tables (tensors named pos_embed) are interpolated, where there are any.
-    """
-
-    name: str
-    paper: str
-    archs: Mapping[str, Any]
-    released: Mapping[str, Released]
-    small: str
-    our_name: Callable[[str], str] = stage_name
-    input_tensors: tuple[str, ...]
-    classifier: tuple[str, ...] = ("head",)
-    table_mode: str = "bilinear"
-    as_classifier: Mapping[str, Any] = field(default_factory=dict)
+    name: str  # first part of the names of released files and configs: `volo` of volo_d1
+    paper: str  # its arXiv number
+    archs: Mapping[str, Any]  # names and sizes of the paper's models
+    released: Mapping[str, Released]  # the authors' files by arch, or by arch and image size
+    small: str  # the arch that has a config for every head and dataset
+    our_name: Callable[[str], str] = stage_name  # gives our name for the authors' of a tensor; our own stay as they are
+    input_tensors: tuple[str, ...]  # our names of the tensors whose size follows from in_channels
+    classifier: tuple[str, ...] = ("head",)  # first parts of the names that only a classifier uses
+    table_mode: str = "bilinear"  # how position tables (tensors named pos_embed) are interpolated, where there are any
+    as_classifier: Mapping[str, Any] = field(default_factory=dict)  # options for the network of the authors' classifier
 
 
 BACKBONES: dict[str, Any] = {}  # the class of each family by its name

@@ -51,20 +51,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class Taken:
-    """Tensors of a choice, under our names.
-
-    Attributes:
-        tensors: by our names; by the file's names if there is no counterpart.
-        origin: the file's name of each, below the prefix.
-        dropped: the file's names outside the prefix, and those below it that the layout drops.
-        remarks: notes on the choice for the user.
-    """
+    """Tensors of a choice, under our names."""
 
     choice: Choice
-    tensors: Mapping[str, Tensor]
-    origin: Mapping[str, str]
-    dropped: tuple[str, ...]
-    remarks: tuple[str, ...] = ()
+    tensors: Mapping[str, Tensor]  # by our names; by the file's names if there is no counterpart
+    origin: Mapping[str, str]  # the file's name of each, below the prefix
+    dropped: tuple[str, ...]  # the file's names outside the prefix, and those below it that the layout drops
+    remarks: tuple[str, ...] = ()  # notes on the choice for the user
 
 
 class Target:
@@ -189,11 +182,7 @@ def best_of(contents: Contents, target: Target, choices: list[Choice]) -> list[T
 
 
 def _decide(contents: Contents, target: Target, equal: list[Taken]) -> Taken:
-    """Return one of several equally good choices.
-
-    Raises:
-        CheckpointError: they differ, and no rule prefers one.
-    """
+    """Return one of several equally good choices. Raise CheckpointError if they differ, and no rule prefers one."""
     if len({taken.choice.prefix for taken in equal}) == 1:
         whose = " and of ".join(str(taken.choice.layout or "the authors or ours") for taken in equal)
         raise CheckpointError(

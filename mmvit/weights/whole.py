@@ -17,29 +17,19 @@ from .released import Record
 from .selection import Loadable, Target, select
 
 NORM_EPS = "mmvit_norm_eps"  # key in the meta of our checkpoints: a backbone's eps, if it is not the config's
-
 THRESHOLD = "mmvit_threshold"  # likewise: the probability beyond which a pixel is foreground, as a validation chose it
-
 KEPT = ("epoch", "iter", "mmengine_version", NORM_EPS, THRESHOLD)  # what a copy keeps of the meta, besides config and classes
 
 
 @dataclass(frozen=True)
 class WholeModel:
-    """A checkpoint in the names of a model.
+    """A checkpoint in the names of a model."""
 
-    Attributes:
-        state: its tensors.
-        meta: its metadata, such as the config and the classes.
-        layout: the prefix in the file, and the toolkit whose names it uses.
-        translated: whether names were changed, so that mmengine's own loading would not find the tensors.
-        remarks: notes on what else was chosen or set.
-    """
-
-    state: Mapping[str, Tensor]
-    meta: Mapping[str, Any]
-    layout: str
-    translated: bool
-    remarks: tuple[str, ...]
+    state: Mapping[str, Tensor]  # its tensors
+    meta: Mapping[str, Any]  # its metadata, such as the config and the classes
+    layout: str  # the prefix in the file, and the toolkit whose names it uses
+    translated: bool  # whether names were changed, so that mmengine's own loading would not find the tensors
+    remarks: tuple[str, ...]  # notes on what else was chosen or set
 
     def __str__(self) -> str:
         return "\n  ".join([f"{len(self.state)} tensors, {self.layout}", *self.remarks])

@@ -45,14 +45,7 @@ def _suppress(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int, 
 
 @kernel
 def softnms(
-    boxes: Tensor,
-    scores: Tensor,
-    dets: Tensor,
-    iou_threshold: float,
-    sigma: float,
-    min_score: float,
-    method: int,
-    offset: int,
+    boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, sigma: float, min_score: float, method: int, offset: int
 ) -> Tensor:
     """Lower the scores of boxes (N, 4) by their overlap with better ones; drop those that fall below `min_score`.
 

@@ -108,14 +108,7 @@ def carafe_backward(
 
 @kernel
 def masked_im2col_forward(
-    im: Tensor,
-    mask_h_idx: Tensor,
-    mask_w_idx: Tensor,
-    col: Tensor,
-    kernel_h: int,
-    kernel_w: int,
-    pad_h: int,
-    pad_w: int,
+    im: Tensor, mask_h_idx: Tensor, mask_w_idx: Tensor, col: Tensor, kernel_h: int, kernel_w: int, pad_h: int, pad_w: int
 ) -> None:
     """Fill `col` (C * kernel_h * kernel_w, M) with the windows of `im` (1, C, H, W) for M pixels, zero outside."""
     padded = F.pad(im[0], (pad_w, pad_w, pad_h, pad_h))

@@ -171,13 +171,7 @@ def _planes(rois: Tensor, shape: torch.Size) -> Tensor:
 
 @kernel_of_values
 def roi_pool_forward(
-    input: Tensor,
-    rois: Tensor,
-    output: Tensor,
-    argmax: Tensor,
-    pooled_height: int,
-    pooled_width: int,
-    spatial_scale: float,
+    input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor, pooled_height: int, pooled_width: int, spatial_scale: float
 ) -> None:
     """Fill `output` (N, C, pooled_height, pooled_width) with the largest pixel of each bin, `argmax` with its index.
 

@@ -62,13 +62,7 @@ def sync_bn_backward_param(grad_output: Tensor, norm: Tensor, grad_weight: Tenso
 
 @kernel
 def sync_bn_backward_data(
-    grad_output: Tensor,
-    weight: Tensor,
-    grad_weight: Tensor,
-    grad_bias: Tensor,
-    norm: Tensor,
-    std: Tensor,
-    grad_input: Tensor,
+    grad_output: Tensor, weight: Tensor, grad_weight: Tensor, grad_bias: Tensor, norm: Tensor, std: Tensor, grad_input: Tensor
 ) -> None:
     """Fill `grad_input` (N, C, S), with the parameters' gradients averaged over all processes."""
     count = norm.shape[0] * norm.shape[2]

@@ -15,19 +15,12 @@ def in_files(suffix: str, is_ours: Callable[[Any], bool]) -> Callable[[Folder], 
 
 
 class Format(NamedTuple):
-    """A way in which labels are written down.
+    """A way in which labels are written down."""
 
-    Attributes:
-        title: as people call it.
-        recognise: whether a folder has it; reads little.
-        read: the folder's pictures and labels.
-        maps: whether it labels pixels, not objects.
-    """
-
-    title: str
-    recognise: Callable[[Folder], bool]
-    read: Callable[[Folder], Collection]
-    maps: bool = False
+    title: str  # as people call it
+    recognise: Callable[[Folder], bool]  # whether a folder has it; reads little
+    read: Callable[[Folder], Collection]  # the folder's pictures and labels
+    maps: bool = False  # whether it labels pixels, not objects
 
 
 FORMATS = {  # what comes first wins where tools leave several: a COCO file beside the label maps that were drawn from it

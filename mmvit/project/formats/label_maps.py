@@ -207,11 +207,7 @@ def _are_greys(values: Sequence[int]) -> bool:
 
 
 def _pair(folder: Folder, names: dict[int, str]) -> dict[int, str]:
-    """Return the names of masks of 0 and 255: two of a list, or one beside the background.
-
-    Raises:
-        InputError: the list has more.
-    """
+    """Return the names of masks of 0 and 255: two of a list, or one beside the background. Raise InputError if it has more."""
     if len(names) > 2:
         listed = first_few([*names.values()], 3)
         raise InputError(f"{folder.root}: label maps of 0 and 255, and a list of {len(names)} classes: {listed}. Expected two")

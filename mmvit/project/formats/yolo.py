@@ -29,11 +29,7 @@ def looks_like(folder: Folder) -> bool:
 
 
 def read(folder: Folder) -> Collection:
-    """Return the pictures of a folder in YOLO's layout.
-
-    Raises:
-        InputError: nothing names the classes.
-    """
+    """Return the pictures of a folder in YOLO's layout. Raise InputError if nothing names the classes."""
     names, source = names_of(folder)
     gathering = Gathering(folder, names.values())
     listed, said = _listed(folder), _said(folder)

@@ -14,25 +14,15 @@ FRESH = ("taps.", "laterals.")  # our names without a counterpart elsewhere, exc
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Names of a toolkit for the tensors of a family.
+    """Names of a toolkit for the tensors of a family."""
 
-    Attributes:
-        toolkit: timm, huggingface, mmdet, mmpretrain, authors or mmvit.
-        family: our name of it, such as `pvt_v2`.
-        marks: pattern of the beginnings of names that only files in this layout have, compared with the family's other layouts.
-        rules: for each name, the first rule that matches applies.
-        drops: pattern of names without a counterpart in a backbone.
-        eps: eps of all layer norms; None for the authors'.
-        version: name of an older variant, which is read but not written.
-    """
-
-    toolkit: str
-    family: str
-    marks: str
-    rules: tuple[Rule, ...]
-    drops: str | None = None
-    eps: float | None = None
-    version: str = ""
+    toolkit: str  # timm, huggingface, mmdet, mmpretrain, authors or mmvit
+    family: str  # our name of it, such as `pvt_v2`
+    marks: str  # pattern of beginnings of names that, of the family's layouts, only this one's files have
+    rules: tuple[Rule, ...]  # for each name, the first rule that matches applies
+    drops: str | None = None  # pattern of names without a counterpart in a backbone
+    eps: float | None = None  # eps of all layer norms; None for the authors'
+    version: str = ""  # name of an older variant, which is read but not written
 
     def __str__(self) -> str:
         return f"{self.toolkit} {self.family}{self.version and f' ({self.version})'}"

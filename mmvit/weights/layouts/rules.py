@@ -55,17 +55,14 @@ class Template:
 class Rule:
     """A pair of names for the same tensor, theirs and ours.
 
-    Attributes:
-        theirs, ours: a template; or several with their shares of the first axis, such as `{"q": 1, "kv": 2}`, whose tensors
-            are the same when they are concatenated along it.
-        pointwise: whether theirs is a 1 x 1 convolution (D, C, 1, 1) and ours a linear layer (D, C).
-        table: whether this is a position table; theirs may begin with a row for the class token, ours does not.
+    Either is a template, or several with their shares of the first axis, such as `{"q": 1, "kv": 2}`: concatenated along it,
+    their tensors are the same.
     """
 
     theirs: str | Mapping[str, int]
     ours: str | Mapping[str, int]
-    pointwise: bool = False
-    table: bool = False
+    pointwise: bool = False  # whether theirs is a 1 x 1 convolution (D, C, 1, 1) and ours a linear layer (D, C)
+    table: bool = False  # whether this is a position table; theirs may begin with a row for the class token, ours does not
 
     @cached_property
     def templates(self) -> tuple[list[Template], list[Template]]:
