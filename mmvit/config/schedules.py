@@ -193,7 +193,8 @@ def _steps_an_epoch(cfg: Config) -> tuple[int | None, str]:
             images = len(registry.build(replaced(loader.dataset, "pipeline", [])))
     except Exception as error:  # the checks of a run name what is missing in words of their own
         return None, str(error)
-    return max(1, (floor if loader.get("drop_last") else ceil)(images / (loader.batch_size * processes_of(cfg)))), ""
+    share = ceil(images / processes_of(cfg))  # mmengine's samplers round up
+    return max(1, (floor if loader.get("drop_last") else ceil)(share / loader.batch_size)), ""
 
 
 def processes_of(cfg: Config) -> int:

@@ -147,11 +147,13 @@ def test_epochs_of_a_training_that_counts_iterations(counted: None) -> None:
     assert not list(schedule_faults(cfg))
 
 
-def test_epochs_of_several_processes(counted: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    cfg = train_config(TrainOptions("fpn_van_b0_ade20k", epochs=10, batch_size=1, launcher="pytorch"))
-    assert cfg.train_cfg.max_iters == 10 * 7
-    assert any(line.startswith("--epochs 10: train_cfg.max_iters 40000 -> 70 (7 an epoch)") for line in cfg.changed)
+@pytest.mark.parametrize(("processes", "batch", "steps"), [(4, 1, 7), (3, 2, 5)])
+def test_epochs_of_several_processes(counted: None, monkeypatch: Any, processes: int, batch: int, steps: int) -> None:
+    monkeypatch.setenv("WORLD_SIZE", str(processes))  # each has at most a tenth image, which another has, too
+    options: Any = dict(launcher="pytorch", cfg_options={"train_dataloader.drop_last": True})
+    cfg = train_config(TrainOptions("fpn_van_b0_ade20k", epochs=10, batch_size=batch, **options))
+    assert cfg.train_cfg.max_iters == 10 * steps
+    assert any(line.startswith(f"--epochs 10: train_cfg.max_iters 40000 -> {steps}0 ({steps} an") for line in cfg.changed)
 
 
 def test_epochs_of_stock_configs() -> None:
@@ -262,9 +264,8 @@ def test_another_copy_of_the_data(leaf: Any, tmp_path: Path) -> None:
     cfg.train_dataloader.dataset = dict(type="RepeatDataset", times=2, dataset=cfg.train_dataloader.dataset)
     cfg.val_dataloader.dataset = dict(type="ConcatDataset", datasets=[cfg.val_dataloader.dataset])
     set_data_root(cfg, tmp_path)
-    assert (
-        set(values_of(cfg.train_dataloader, "data_root")) == set(values_of(cfg.val_dataloader, "data_root")) == {str(tmp_path)}
-    )
+    for name in ("train_dataloader", "val_dataloader"):
+        assert set(values_of(cfg[name], "data_root")) == {str(tmp_path)}
     files = list(values_of([cfg.val_evaluator, cfg.test_evaluator], "ann_file"))
     assert files == [f"{tmp_path}/annotations/instances_val2017.json"] * 2 * ("coco" in leaf.name)
     assert old not in str(cfg.test_dataloader)
