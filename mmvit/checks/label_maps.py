@@ -9,8 +9,8 @@ import numpy as np
 from ..arguments import name_of
 from ..config.datasets import LOADERS, DatasetView
 from ..config.parts import mappings
-from ..data.label_maps import IGNORED, LoadLabelMap
-from ..errors import counted, first_few
+from ..data.label_maps import IGNORED, OF_CITYSCAPES, ORIGINAL_IDS, TRAIN_IDS, LoadLabelMap
+from ..errors import InputError, counted, first_few
 from .annotations import files_below
 from .findings import Finding, doubtful, wrong
 from .paths import layout_of
@@ -69,7 +69,18 @@ def _pixels(view: DatasetView, reader: Any, labels: Labels, ignored: set[int]) -
             f"{where}: {lossy} is a JPEG, which changes the numbers of pixels: classes become others along every border",
             "Create them again as PNG",
         )
-    counts = count_pixels(entries, lambda entry: load.transform({**entry, "seg_fields": []})["gt_seg_map"], labels)
+    broken: list[InputError] = []
+
+    def read(entry: dict[str, Any]) -> np.ndarray:
+        try:
+            return load.transform({**entry, "seg_fields": []})["gt_seg_map"]
+        except InputError as error:
+            broken.append(error)
+            raise
+
+    counts = count_pixels(entries, read, labels)
+    if broken:
+        yield (wrong if stock(view) else doubtful)(f"{view.key}: {broken[0]}")
     if view.for_training:
         fault = pixel_fault(counts, labels)
     else:
@@ -78,16 +89,23 @@ def _pixels(view: DatasetView, reader: Any, labels: Labels, ignored: set[int]) -
         yield wrong(f"{where}: {fault}")
     elif view.for_training and (shift := shifted_classes(counts, labels)):
         yield doubtful(f"{where}: {shift}")
+    original = any(entry["seg_map_path"].endswith(ORIGINAL_IDS) for entry in entries)
+    if original and view.for_training:
+        yield doubtful(f"{where}: {OF_CITYSCAPES[0]}", OF_CITYSCAPES[1])
     # Before a training the first batches tell; a validation may be hours away.
     classes = max(len(labels.classes), 2)  # one class: background and foreground
     strange = [label for label in np.flatnonzero(counts).tolist() if label >= classes and label not in ignored]
     if strange and labels.classes and not view.for_training:
         shift = " (in the files each is one more: reduce_zero_label)" if labels.reduced else ""
-        remedy = "" if labels.reduced else ", or set reduce_zero_label=True where 0 is no class"
+        remedy = "Correct the files or metainfo.classes"
+        if original:
+            remedy = ". ".join(OF_CITYSCAPES)
+        elif not labels.reduced:
+            remedy += ", or set reduce_zero_label=True where 0 is no class"
         yield (wrong if stock(view) else doubtful)(
             f"{where}: labels {first_few(strange)}{shift} are none of the {counted(len(labels.classes), 'class')}, which are 0 "
             f"to {len(labels.classes) - 1}: a figure would leave their pixels out",
-            f"Correct the files or metainfo.classes{remedy}",
+            remedy,
         )
 
 
@@ -168,9 +186,11 @@ def _unpaired(reader: Any, key: str, known: bool) -> str | None:
     present = {maps / name for name in files_below(str(maps)) if name.endswith(reader.seg_map_suffix)}
     lost = sorted(file for file in wanted - present if not file.exists())
     if lost:
+        original = f"{lost[0]}".replace(TRAIN_IDS, ORIGINAL_IDS)
+        remedy = ". ".join(OF_CITYSCAPES) if Path(original).exists() else "Complete the folder, or take the images out"
         return (
             f"{len(lost)} of the {len(entries)} images of {images} have no label map; the first that is missing is "
-            f"{lost[0]} ({key}.data_prefix.seg_map_path). Complete the folder, or take the images out"
+            f"{lost[0]} ({key}.data_prefix.seg_map_path). {remedy}"
             + ("; for images without labels: --no-labels --out DIR" if key.startswith("test_") else "")
         )
     alone = sorted(present - wanted)

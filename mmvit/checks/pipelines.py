@@ -1,4 +1,4 @@
-"""Checks of what reaches the model: sizes of crops and batches, and packages that steps and metrics need."""
+"""Checks of what reaches the model: sizes of crops, windows and batches, and packages that steps and metrics need."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -7,6 +7,7 @@ from typing import Any
 from ..arguments import name_of
 from ..config.datasets import DatasetView
 from ..config.parts import entry_of, mappings, parts_of
+from ..config.windows import windows_fault
 from ..errors import first_few
 from .findings import Finding, doubtful, wrong
 from .plan import Plan
@@ -72,6 +73,14 @@ def crop_of(view: DatasetView) -> tuple[int, int] | None:
     steps = [step for _, step in parts_of(view.config, "pipeline") if name_of(step.get("type")) == "RandomCrop"]
     last = steps[-1].get("crop_size") if steps else None
     return (last, last) if isinstance(last, int) else tuple(last) if last else None
+
+
+def check_windows(plan: Plan) -> Iterator[Finding]:
+    """Report windows of a segmenter's test at which its first validation stops."""
+    models = plan.models if plan.config.get("default_scope") == "mmseg" and plan.splits != ("train",) else ()
+    for key, model in models:
+        if fault := windows_fault(model, key):
+            yield wrong(fault)
 
 
 def check_views(plan: Plan) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ from .model import check_forward, check_model
 from .options import check_options
 from .others import check_datasets, check_other_data
 from .paths import check_paths
-from .pipelines import check_packages, check_sizes, check_views
+from .pipelines import check_packages, check_sizes, check_views, check_windows
 from .plan import Plan
 from .pretrained import check_checkpoints, check_files_of_weights
 from .settings import check_keys, check_settings
@@ -54,6 +54,7 @@ CHECKS = (
     Check("pipeline", check_packages),
     Check("pipeline", check_sizes),
     Check("pipeline", check_views),
+    Check("settings", check_windows),
     Check("data", check_paths),
     Check("annotations", check_datasets),
     Check("annotations", check_annotations),

@@ -19,6 +19,7 @@ REQUIRED = {
     "annotations": ("id", "image_id", "category_id", "bbox", "area"),
 }
 FARTHEST = 1e6  # pixels
+OF_PANOPTIC = "take instances_*.json, or what panopticapi's panoptic2detection_coco_format.py makes of the file"
 
 
 def read(path: Path, label: str, annotated: bool) -> dict[str, Any]:
@@ -154,7 +155,14 @@ def _odd(entry: Mapping[str, Any]) -> str | None:
     return None
 
 
+def is_panoptic(entry: Any) -> bool:
+    """Return whether an annotation is of COCO's panoptic format, which has one for each image."""
+    return isinstance(entry, dict) and "segments_info" in entry
+
+
 def _broken(entry: Any) -> str | None:
+    if is_panoptic(entry):
+        return f"of COCO's panoptic format, whose segments lie in PNG files ({OF_PANOPTIC})"
     if fault := _lacks(entry, REQUIRED["annotations"]):
         return fault
     try:

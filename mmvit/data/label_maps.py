@@ -15,6 +15,13 @@ from .orientation import turned
 
 IGNORED = 255
 EXPECTED = "Expected an image with one channel, the number of each pixel's class, as large as the image that it belongs to"
+ORIGINAL_IDS = "_labelIds.png"  # end of the names of such files of Cityscapes; those with the classes to train: TRAIN_IDS
+TRAIN_IDS = "_labelTrainIds.png"
+OF_CITYSCAPES = (
+    "*_labelIds.png have Cityscapes' original numbers: 7 is road, and 15 of 0 to 33 are no classes to train",
+    "Make *_labelTrainIds.png beside them with pip install cityscapesscripts, then CITYSCAPES_DATASET=FOLDER "
+    "csCreateTrainIdLabelImgs, or with mmsegmentation's tools/dataset_converters/cityscapes.py FOLDER",
+)
 
 
 @TRANSFORMS.register_module()

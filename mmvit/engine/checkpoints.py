@@ -24,7 +24,7 @@ from ..pyramid import Pyramid
 from ..registry import HOOKS
 from ..weights.whole import NORM_EPS, THRESHOLD
 from . import storage
-from .models import unwrapped
+from .models import of_first, unwrapped
 
 INTERRUPTED = "interrupted.pth"
 KEPT = "keep_ckpt_ids"  # mmengine's key in the message hub: steps of the checkpoints that are kept
@@ -66,7 +66,13 @@ class CheckpointHook(MMEngineCheckpointHook):
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
         runner.message_hub.update_info(RANKED, self.ranked(runner.cfg))
-        self._set_best({name: path and beside(path, self.out_dir) for name, path in self._best().items()})
+        best = {name: path and beside(path, self.out_dir) for name, path in self._best().items()}
+        for name, path in best.items():
+            if path and not of_first(self.file_backend.exists(path)):  # this run resumes from before a better one replaced it
+                runner.logger.warning(f"{path}, the best checkpoint so far, is gone: the best is looked for anew")
+                best[name] = None
+                runner.message_hub.runtime_info.pop(f"{SCORE}_{name}" if name else SCORE, None)
+        self._set_best(best)
         self._remove_outdated_best(runner)  # a run that was killed may have left some
         # Without it, mmengine would not save a best metric in it.
         self.last_ckpt = runner.message_hub.runtime_info.get("last_ckpt")

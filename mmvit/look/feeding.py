@@ -15,7 +15,7 @@ from torchvision.ops import box_iou
 from ..config.datasets import metainfo_of
 from ..data.reading import name_files
 from ..data.tiff import visible
-from ..errors import InputError
+from ..errors import InputError, brief
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Feed:
             import_modules_from_strings([f"{self.scope}.registry", f"{self.scope}.datasets", f"{self.scope}.models"])
             try:
                 self.dataset = DATASETS.build(loader.dataset)
-            except FileNotFoundError as error:
-                raise InputError(f"{split}_dataloader.dataset: {error}. See mmvit doctor {cfg.filename}") from error
+            except Exception as error:  # the checks before a run say what is wrong, in words of their own
+                raise InputError(f"{split}_dataloader.dataset: {brief(error)}. See mmvit doctor {cfg.filename}") from error
             self.preprocessor = MODELS.build(cfg.model.data_preprocessor)
         name_files(self.dataset)
         metainfo = metainfo_of(self.dataset)

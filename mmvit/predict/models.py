@@ -25,6 +25,7 @@ from ..config.files import open_config
 from ..config.parts import entry_of, is_ours
 from ..config.sizes import other_sizes
 from ..config.unlabelled import without_annotations
+from ..config.windows import windows_fault
 from ..data.bands import LoadBands
 from ..data.images import LoadImage
 from ..errors import CheckpointError, InputError, brief, counted
@@ -97,6 +98,8 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
     source, scope = str(config or checkpoint), cfg.get("default_scope")
     if scope not in ("mmdet", "mmseg"):
         raise InputError(f"{source}: default_scope is {scope!r}. Expected mmdet or mmseg")
+    if scope == "mmseg" and (fault := windows_fault(cfg.model)):
+        raise InputError(f"{source}: {fault}")
     with BUILDING, DefaultScope.overwrite_default_scope(scope):
         import_modules_from_strings([f"{scope}.registry", f"{scope}.datasets", f"{scope}.models"])
         read, steps = steps_of_test(cfg, tta, source)

@@ -29,6 +29,10 @@ def left_out(cfg: Config, *verdicts: str) -> list[str]:
         (dict(category_id=None), "1 without category_id: 7"),
         (dict(image_id=None), "1 without image_id: 7"),
         (dict(id=None), "1 without id: number 3 of the list"),
+        (
+            dict(id=None, segments_info=[]),
+            "1 of COCO's panoptic format, whose segments lie in PNG files (take instances_*.json",
+        ),
         (dict(id=[10]), "1 with an id that is neither a number nor a name: [10]"),
         (dict(id=12), "1 with the id of another: 12"),
         (dict(image_id=[1]), "an image_id, category_id, area or bbox"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from PIL import Image
 from small_datasets import refused, texts
 from test_before_a_run import LEAF
 
@@ -14,14 +15,14 @@ pytestmark = pytest.mark.stack
 
 
 def write_label_maps(root: Path, image: str, labels: str, splits: tuple[str, str] = ("train", "val")) -> dict[str, Path]:
-    """Two empty images a split with label maps, at paths with {split} and {name}; the first files of train and of val."""
+    """Two images a split with label maps, at paths with {split} and {name}; the first files of train and of val."""
     first = {}
     for key, split in zip(("train", "val"), splits, strict=True):
         for name in ("a", "b"):
             for what, path in (("image", image), ("labels", labels)):
                 file = root / path.format(split=split, name=name)
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.touch()
+                Image.new("L", (8, 8), 1).save(file)
                 first.setdefault(f"{key} {what}", file)
     return first
 
@@ -127,3 +128,20 @@ def test_the_first_images_alone(segmentation: tuple[Config, dict[str, Path]]) ->
     assert "the figures are of these alone" in for_validation
     cfg.train_dataloader.batch_size = cfg.val_dataloader.batch_size = 2
     assert not [text for text in texts(cfg, ("train", "val"), "doubtful") if "num_batch_per_epoch" in text]
+
+
+def test_files_with_the_original_numbers_of_cityscapes(folder: Path) -> None:
+    """What the archive has: 34 numbers. The files with the classes to train have to be made of them."""
+    cfg = load_config(LEAF.parent / "fpn_van_b2_cityscapes.py")
+    cfg.model.backbone.init_cfg = None
+    root, image, labels = LAYOUTS["cityscapes"]
+    write_label_maps(root, image, labels.replace("labelTrainIds", "labelIds"))
+    assert "Make *_labelTrainIds.png beside them with pip install cityscapesscripts" in refused(cfg)
+    for split in ("train", "val"):
+        cfg[f"{split}_dataloader"].dataset.seg_map_suffix = "_gtFine_labelIds.png"
+    (told,) = texts(cfg, ("train",), "doubtful")
+    assert "*_labelIds.png have Cityscapes' original numbers" in told
+    for file in (root / "gtFine" / "val" / "ulm").iterdir():
+        Image.new("L", (8, 8), 26).save(file)
+    assert "labels 26 are none of the 19 classes" in refused(cfg, "val")
+    assert "csCreateTrainIdLabelImgs" in refused(cfg, "val")

@@ -188,3 +188,12 @@ def test_a_step_that_moves_labels_in_another_way_than_its_dataset(tmp_path: Path
     assert "train_dataloader.dataset: LoadAnnotations has reduce_zero_label=True, its dataset False" in told
     step.reduce_zero_label = False
     check_start(cfg, ("train",))
+
+
+def test_label_maps_that_cannot_be_read(tmp_path: Path) -> None:
+    """Such as COCO's panoptic PNG files: a training of hours would end at its first validation."""
+    cfg = two_classes(tmp_path)
+    colour_image(tmp_path / "maps" / "2.png")
+    assert "maps/2.png of image" in refused(cfg)
+    assert "val_dataloader.dataset: label map" in refused(cfg, "val")
+    assert "3 channels, like a colour image" in refused(cfg, "val")

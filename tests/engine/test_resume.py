@@ -18,7 +18,7 @@ from small_run import SAMPLES, Killed, KillHook, kill, resumed, runner, train
 
 from benchmarks.stress import differing, outcome
 from mmvit.compat.checkpoints import safe_load
-from mmvit.engine.checkpoints import INTERRUPTED
+from mmvit.engine.checkpoints import INTERRUPTED, CheckpointHook
 from mmvit.engine.interruption import Interruption
 from mmvit.engine.storage import WholeFiles, write_whole
 from mmvit.errors import CheckpointError, InputError
@@ -84,6 +84,20 @@ MOMENTS = {
     "whole, but not yet named": (Path, "replace"),
     "the outdated not yet removed": (WholeFiles, "remove"),
 }
+
+
+def test_a_best_checkpoint_that_is_gone_is_not_the_best(tmp_path: Path) -> None:
+    """A run that resumes from before a better one replaced it ended with the name of a file that is not there."""
+    options: dict[str, Any] = dict(by_epoch=False, seed=3)
+    train(runner(tmp_path, checkpoint=dict(max_keep_ckpts=-1), **options))
+    for file in tmp_path.glob("best_*.pth"):
+        file.unlink()
+    loop = dict(type="mmvit.IterBasedTrainLoop", max_iters=7, val_interval=7)
+    run = runner(tmp_path, resume=True, load_from=str(tmp_path / "iter_5.pth"), train_cfg=loop, **options)
+    train(run)
+    hook = next(hook for hook in run.hooks if isinstance(hook, CheckpointHook))
+    assert Path(str(hook.best_ckpt_path)).name == "best_score_iter_7.pth"
+    assert Path(str(hook.best_ckpt_path)).is_file()
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

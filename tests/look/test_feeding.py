@@ -48,3 +48,6 @@ def test_a_sample_is_what_the_run_feeds(tmp_path: Path) -> None:
     torch.testing.assert_close(fed.batch[:, :height, :width], (rgb - mean) / std)
     with pytest.raises(InputError, match="no nowhere_dataloader"):
         Feed(trained.cfg, "nowhere")
+    trained.cfg.train_dataloader.dataset.unknown = 1
+    with pytest.raises(InputError, match=r"^train_dataloader\.dataset: TypeError: .*See mmvit doctor"):
+        Feed(trained.cfg, "train")  # it ended with a traceback

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...checks.files import rle_fault
 from ...config.datasets import SPLITS
-from ...data.annotations import check_annotations, check_lists, check_masks
+from ...data.annotations import OF_PANOPTIC, check_annotations, check_lists, check_masks, is_panoptic
 from ...errors import InputError, first_few
 from ..description import Collection, Picture, Thing
 from ..folder import Folder, folder_split, split_of
@@ -30,10 +30,17 @@ def read(folder: Folder) -> Collection:
     """Return the pictures of a folder with COCO's files.
 
     Raises:
-        InputError: two files are for the same split, and none of them is called `instances`.
+        InputError: two files are for the same split, and none of them is called `instances`; or all are panoptic.
     """
     found = _files(folder)
-    files = _one_a_split(found)
+    objects = [file for file in found if not any(map(is_panoptic, folder.content(file)["annotations"]))]
+    if not objects:
+        raise InputError(
+            f"{folder.root}: {first_few(found)}: annotations of COCO's panoptic format, whose segments lie in PNG files, which "
+            f"is not read. For objects {OF_PANOPTIC}; for classes of pixels, its panoptic2semantic_segmentation.py makes label "
+            "maps (then --format maps)"
+        )
+    files = _one_a_split(objects)
     gathering = Gathering(folder, _classes([folder.content(file) for file in files.values()]))
     for file in found:
         if file not in files.values():

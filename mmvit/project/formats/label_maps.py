@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...data.label_maps import OF_CITYSCAPES, ORIGINAL_IDS
 from ...errors import InputError, first_few
 from ..description import BACKGROUND, FOREGROUND, IGNORED, Collection, Picture
 from ..folder import Folder, folder_split, in_common, listed_splits, plain
@@ -18,15 +19,18 @@ from .label_pixels import LOSSLESS, LOSSY, counts_of, read_map
 
 MAP_FOLDERS = re.compile(r"mask|label|annot|gt|truth|segment", re.IGNORECASE)
 MAP_NAMES = re.compile(
-    r"((^|[_\-. ]|(?<=\d))(labeltrainids|labelids|instanceids|masks?|labels?|seg|segmentation|gt|groundtruth|gtfine|watershed)"
+    r"((^|[_\-. ]|(?<=\d))(labeltrainids|labelids|instanceids|masks?|labels?|seg|segmentation|gt|groundtruth|gtfine|watershed"
+    r"|gtfine_color)"
     r"|[_-][lp])$",  # not bowl, nor cup
     re.IGNORECASE,
 )
+TRAINED = re.compile(r"_gt[a-z]*_labelTrainIds\.", re.IGNORECASE)  # of Cityscapes; COCO-Stuff's have no _gt
 OBJECTS = re.compile(r"object|instance", re.IGNORECASE)  # numbers of single objects, as in Pascal VOC's SegmentationObject
 NAME_FILES = ("classes.txt", "labels.txt", "codes.txt", "labelmap.txt", "label_names.txt", "class_names.txt", "class_dict.csv")
 TINTS = ("classes.csv", "colors.csv", "label_colors.txt", "colormap.csv", "class_colors.csv", *NAME_FILES)
 SPARE = "further label maps of the same pictures, such as those of single objects"
 NUMBERED = re.compile(r"(\d+)[\s,;:=.)]+([^\d\s,;:][^,;:\t]*?)\s*([,;:\t].*|(\s\d+){3,4})?")  # value, name, perhaps a colour
+MAPS_OF_PANOPTIC = "of COCO's panoptic PNG files, panopticapi's panoptic2semantic_segmentation.py makes label maps"
 MOST = 255
 CHANGED = "label maps saved as JPEG, which changes the numbers of classes (save them as PNG)"
 
@@ -68,6 +72,8 @@ def read(folder: Folder) -> Collection:
         collection.aside[SPARE].append(str(file))
     for file in sorted(set(folder.pictures) - set(pairs) - set(pairs.values()) - spare):
         collection.aside[NO_LABELS if file.suffix.lower() in LOSSY or _in_pictures(file) else NO_PICTURE].append(str(file))
+    if original := [str(picture.maps[0]) for picture in collection.pictures if picture.maps[0].name.endswith(ORIGINAL_IDS)]:
+        collection.doubts[". ".join(OF_CITYSCAPES)] = original
     if found:
         _name_values(folder, collection, found)
     return collection
@@ -135,9 +141,11 @@ def _name_values(folder: Folder, collection: Collection, found: list[Counter[Any
     coloured = {value for counts in found for value in counts if isinstance(value, tuple)}
     if coloured:
         if colours is None:
+            panoptic = "panoptic" in str(collection.pictures[0].maps[0]).lower()
+            made = f"; {MAPS_OF_PANOPTIC}" if panoptic else ""
             raise InputError(
                 f"{folder.root}: its label maps are coloured ({first_few(sorted(coloured), 3)}), and no file says "
-                "which class a colour is. Add class_dict.csv with lines name,red,green,blue"
+                f"which class a colour is. Add class_dict.csv with lines name,red,green,blue{made}"
             )
         collection.classes, collection.values = list(colours), list(colours.values())
         for picture, counts in zip(collection.pictures, found, strict=True):
@@ -165,7 +173,7 @@ def _name_values(folder: Folder, collection: Collection, found: list[Counter[Any
 
 
 def _by_number(folder: Folder, collection: Collection, values: list[int]) -> None:
-    names = _listed_names(folder)
+    names = _listed_names(folder) or _names_of_cityscapes(collection, values)
     if set(values) <= {0, IGNORED} and IGNORED not in names and (IGNORED in values or len(names) <= 2):
         names = _pair(folder, names)
     if len(values) < 2:
@@ -198,6 +206,15 @@ def _by_number(folder: Folder, collection: Collection, values: list[int]) -> Non
     if names or values != [0, 1]:
         why = f"a list names {len(names)} classes, and others occur" if names else "nothing names the classes"
         collection.notes.append(f"{why}: they are called by their values; classes.txt or --classes a,b,c names them")
+
+
+def _names_of_cityscapes(collection: Collection, values: list[int]) -> dict[int, str]:
+    """Return the names of the classes of Cityscapes' labelTrainIds, none of other label maps."""
+    from mmseg.datasets import CityscapesDataset  # torch, which other formats do without
+
+    names = dict(enumerate(CityscapesDataset.METAINFO["classes"]))
+    ours = all(TRAINED.search(picture.maps[0].name) for picture in collection.pictures)
+    return names if ours and {*values} <= {*names, IGNORED} else {}
 
 
 def _are_greys(values: Sequence[int]) -> bool:
