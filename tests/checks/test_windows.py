@@ -40,7 +40,7 @@ def test_windows_that_cannot_be(test: dict | None, told: str) -> None:
 
 @pytest.mark.parametrize("test", [SLIDE, dict(SLIDE, crop_size=[64, 64], stride=[64, 64]), dict(mode="whole"), {}])
 def test_windows_that_can_be(test: dict) -> None:
-    assert windows_fault(dict(backbone={}, decode_head={}, test_cfg=test)) is None
+    assert windows_fault(dict(type="EncoderDecoder", test_cfg=test)) is None
 
 
 def test_a_prediction_says_it_too(tmp_path: Path) -> None:

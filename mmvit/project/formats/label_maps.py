@@ -210,11 +210,12 @@ def _by_number(folder: Folder, collection: Collection, values: list[int]) -> Non
 
 def _names_of_cityscapes(collection: Collection, values: list[int]) -> dict[int, str]:
     """Return the names of the classes of Cityscapes' labelTrainIds, none of other label maps."""
-    from mmseg.datasets import CityscapesDataset  # torch, which other formats do without
+    if not all(TRAINED.search(picture.maps[0].name) for picture in collection.pictures):
+        return {}
+    from mmseg.datasets import CityscapesDataset  # torch, which other label maps do without
 
     names = dict(enumerate(CityscapesDataset.METAINFO["classes"]))
-    ours = all(TRAINED.search(picture.maps[0].name) for picture in collection.pictures)
-    return names if ours and {*values} <= {*names, IGNORED} else {}
+    return names if {*values} <= {*names, IGNORED} else {}
 
 
 def _are_greys(values: Sequence[int]) -> bool:
