@@ -116,15 +116,15 @@ def test_what_the_message_advises_works(there: Path) -> None:
 
 def test_a_run_resumed_in_another_folder_goes_on_with_its_figures(there: Path) -> None:
     options = {**SHORT, "train_cfg.val_interval": 1}
-    mmvit.train("detector.py", work_dir="first", cfg_options=options)
-    mmvit.evaluate("detector.py", "first/iter_2.pth", work_dir="first")
-    files = [path for path in Path("first").rglob("*") if path.is_file() and path.suffix != ".log"]  # this process has it open
+    mmvit.train("detector.py", work_dir="begun", cfg_options=options)
+    mmvit.evaluate("detector.py", "begun/iter_2.pth", work_dir="begun")
+    files = [path for path in Path("begun").rglob("*") if path.is_file() and path.suffix != ".log"]  # this process has it open
     before = {path: path.read_bytes() for path in files}
     options["train_cfg.max_iters"] = 3
-    results = mmvit.train("detector.py", work_dir="second", resume="first/iter_2.pth", cfg_options=options)
+    results = mmvit.train("detector.py", work_dir="elsewhere", resume="begun/iter_2.pth", cfg_options=options)
     assert [entry.iteration for entry in results.validations] == [1, 2, 3]
     assert not results.tests, "of checkpoints that are elsewhere"
-    assert [entry["step"] for entry in read_scalars(there / "second") if "loss" in entry] == [1, 2, 3]
+    assert [entry["step"] for entry in read_scalars(there / "elsewhere") if "loss" in entry] == [1, 2, 3]
     assert before == {path: path.read_bytes() for path in before}, "the first folder stays as it was"
 
 
