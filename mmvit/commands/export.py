@@ -14,12 +14,16 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit export") -> int:
     """Export with the options of the command line; return the exit status."""
     parser = ArgumentParser(prog, description="Writes a trained model as one file that runs without the training stack.")
     parser.add_argument(
-        "words",
-        nargs="+",
-        metavar="[CONFIG] CHECKPOINT",
-        help="a config (file or name; left out, the checkpoint's own is used) and a checkpoint (left out, the best of the "
-        "config, of a project or of a training, given as its folder); or the name of an arch, for a backbone alone, and its "
-        "weights: a file, URL or mmvit://NAME, left out for random ones",
+        "source",
+        metavar="CONFIG",
+        help="file or name of a config, folder of a project or training, or a checkpoint that has its config in it; or the "
+        "name of an arch, for a backbone alone",
+    )
+    parser.add_argument(
+        "checkpoint",
+        nargs="?",
+        metavar="CHECKPOINT",
+        help="file or URL (left out, the config's best); weights of an arch, such as mmvit://NAME (left out, random ones)",
     )
     parser.add_argument("--to", choices=FORMATS, default="onnx", help="format of the file (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="the file to write: .onnx, .xml for openvino, or .pt2")
@@ -53,8 +57,6 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit export") -> int:
         parser.error("--force goes with --int8")
     if asked.int8 != (asked.calibration is not None):
         parser.error("--int8 and --calibration DIR go together: give a folder of images like those that the model will see")
-    if len(asked.words) > 2:
-        parser.error(f"expected CONFIG CHECKPOINT, got {' '.join(asked.words)}")
     return exit_status(write, asked)
 
 
@@ -64,7 +66,7 @@ def write(asked: Namespace) -> None:
     from ..export.models import from_arch, from_config
     from ..zoo import list_archs
 
-    first, second = asked.words[0], asked.words[1] if len(asked.words) == 2 else None
+    first, second = asked.source, asked.checkpoint
     if first in list_archs():
         if asked.raw_masks:
             raise InputError(f"--raw-masks: {first} is a backbone alone and gives no masks; leave it out")

@@ -15,12 +15,12 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int
     """Predict with the options of the command line; return 0, 1 where images were left out, 130 after Ctrl-C, or 2."""
     parser = ArgumentParser(prog, description="Finds objects or labels pixels in images and videos.")
     parser.add_argument(
-        "words",
-        nargs="+",
-        metavar="[CONFIG] CHECKPOINT INPUT",
-        help="config (file or name; left out, the checkpoint's own is used), checkpoint (after the folder of a project or "
-        "of a training: its best, if left out), images, folders, globs, videos",
+        "first",
+        metavar="[CONFIG] CHECKPOINT",
+        help="config (file or name; left out, the checkpoint's own is used) and checkpoint (after the folder of a project or "
+        "of a training: its best, if left out)",
     )
+    parser.add_argument("others", nargs="*", metavar="INPUT", help="images, folders, globs, videos")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to (default: predictions, or predictions_2 and so on)")
     parser.add_argument("--score", type=float, default=0.3, help="least score of an object (default: %(default)s)")
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="only these classes of objects")
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str], prog: str = "python -m mmvit predict") -> int
 
 
 def _predict(asked: Namespace) -> int:
-    config, checkpoint, inputs = parts(asked.words)
+    config, checkpoint, inputs = parts([asked.first, *asked.others])
     from ..predict.prediction import Options, Prediction  # not before they are needed: --help does without torch
     from ..predict.predictor import Predictor
     from ..predict.shares import start
