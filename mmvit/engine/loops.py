@@ -32,7 +32,7 @@ from .interruption import Interruption
 from .models import largest, of_first
 
 # Keys in the message hub:
-VALIDATED = "validated_iter"  # iteration after which the last validation began
+VALIDATED = "iter_validated"  # iteration after which the last validation began; the log would show a key that begins with "val"
 EPOCH_BEGAN = "epoch_began"  # an epoch and the iteration of its first batch
 BATCHES = "batches"  # see `Exact.batches`
 FORMS = "forms"  # what `forms_in_training` returned
