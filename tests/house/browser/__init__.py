@@ -55,7 +55,8 @@ def report_of(site: Path, pages: list[str], width: int, whole: list[str]) -> dic
     program = browser()
     assert program
     handler = partial(Handler, reports, directory=str(site))
-    with tempfile.TemporaryDirectory() as profile, served(handler) as address:
+    # Processes of the browser's own may still write into its profile when it has ended.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, served(handler) as address:
         words = [program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
         words += [f"--user-data-dir={profile}", "--window-size=1600,1000", "--remote-debugging-port=0"]
         words.append(f"{address}/harness.html#{asked}")
