@@ -1,7 +1,7 @@
 """A peer of docs/results.md: smp's Unet, from random weights, on our config for street scenes.
 
     pip install segmentation-models-pytorch
-    OMP_NUM_THREADS=1 python -m benchmarks.trained_unet --iterations 800
+    OMP_NUM_THREADS=2 python -m benchmarks.trained_unet --iterations 800
 
 Pictures, flips, colours, batch, optimiser, rate, loss and evaluation are those of the config. Unet's sides are multiples of 32,
 so crops are 256 x 256 instead of 240 x 240.
