@@ -153,7 +153,7 @@ def test_epochs_of_several_processes(counted: None, monkeypatch: Any, processes:
     options: Any = dict(launcher="pytorch", cfg_options={"train_dataloader.drop_last": True})
     cfg = train_config(TrainOptions("fpn_van_b0_ade20k", epochs=10, batch_size=batch, **options))
     assert cfg.train_cfg.max_iters == 10 * steps
-    assert any(line.startswith(f"--epochs 10: train_cfg.max_iters 40000 -> {steps}0 ({steps} an") for line in cfg.changed)
+    assert any(one.startswith(f"--epochs 10: train_cfg.max_iters 40000 -> {steps}0 ({steps} an epoch)") for one in cfg.changed)
 
 
 def test_epochs_of_stock_configs() -> None:
