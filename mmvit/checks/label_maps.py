@@ -10,7 +10,7 @@ from ..arguments import name_of
 from ..config.datasets import LOADERS, DatasetView
 from ..config.parts import mappings
 from ..data.label_maps import IGNORED, OF_CITYSCAPES, ORIGINAL_IDS, TRAIN_IDS, LoadLabelMap
-from ..errors import InputError, counted, first_few
+from ..errors import counted, first_few
 from .annotations import files_below
 from .findings import Finding, doubtful, wrong
 from .paths import layout_of
@@ -69,18 +69,10 @@ def _pixels(view: DatasetView, reader: Any, labels: Labels, ignored: set[int]) -
             f"{where}: {lossy} is a JPEG, which changes the numbers of pixels: classes become others along every border",
             "Create them again as PNG",
         )
-    broken: list[InputError] = []
-
-    def read(entry: dict[str, Any]) -> np.ndarray:
-        try:
-            return load.transform({**entry, "seg_fields": []})["gt_seg_map"]
-        except InputError as error:
-            broken.append(error)
-            raise
-
-    counts = count_pixels(entries, read, labels)
+    counts, broken = count_pixels(entries, lambda entry: load.transform({**entry, "seg_fields": []})["gt_seg_map"], labels)
     if broken:
-        yield (wrong if stock(view) else doubtful)(f"{view.key}: {broken[0]}")
+        rest = f" (and {len(broken) - 1} more of those that were looked at)" if len(broken) > 1 else ""
+        yield (wrong if stock(view) else doubtful)(f"{view.key}: {broken[0]}{rest}")
     if view.for_training:
         fault = pixel_fault(counts, labels)
     else:
@@ -186,8 +178,8 @@ def _unpaired(reader: Any, key: str, known: bool) -> str | None:
     present = {maps / name for name in files_below(str(maps)) if name.endswith(reader.seg_map_suffix)}
     lost = sorted(file for file in wanted - present if not file.exists())
     if lost:
-        original = f"{lost[0]}".replace(TRAIN_IDS, ORIGINAL_IDS)
-        remedy = ". ".join(OF_CITYSCAPES) if Path(original).exists() else "Complete the folder, or take the images out"
+        original = Path(str(lost[0]).replace(TRAIN_IDS, ORIGINAL_IDS))
+        remedy = ". ".join(OF_CITYSCAPES) if original.exists() else "Complete the folder, or take the images out"
         return (
             f"{len(lost)} of the {len(entries)} images of {images} have no label map; the first that is missing is "
             f"{lost[0]} ({key}.data_prefix.seg_map_path). {remedy}"

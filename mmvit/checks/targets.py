@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,22 +38,27 @@ def sampled(entries: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     return entries[:: max(1, len(entries) // SAMPLED)]
 
 
-def count_pixels(entries: Sequence[dict[str, Any]], read: Read, labels: Labels) -> np.ndarray:
+def count_pixels(entries: Sequence[dict[str, Any]], read: Read, labels: Labels) -> tuple[np.ndarray, list[InputError]]:
     """Return the number of pixels (256,) of each label in a sample of maps, or in all if the sample leaves nothing to learn.
+
+    With them, return the errors of the maps that cannot be read.
 
     Args:
         entries: the list that mmseg's dataset makes.
         read: returns the labels (H, W), uint8, of an entry, as training gets them.
     """
-    counts = np.zeros(IGNORED + 1, dtype=np.int64)
+    counts, broken = np.zeros(IGNORED + 1, dtype=np.int64), list[InputError]()
     for chosen in (sampled(entries), entries):
         counts[:] = 0
+        broken.clear()
         for entry in chosen:
-            with suppress(InputError):  # a file that cannot be read is reported by the run or by `doctor --data`
+            try:
                 counts += pixels(read(entry))
+            except InputError as error:
+                broken.append(error)
         if not counts.any() or pixel_fault(counts, labels) is None:
             break
-    return counts
+    return counts, broken
 
 
 def reader_of(view: DatasetView, kind: type, names: Sequence[str]) -> Any:
