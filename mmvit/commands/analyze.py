@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .cfg_options import add_data_options, config_of
-from .options import exit_status
+from .options import demo_variant, exit_status
 
 
 def main(arguments: Sequence[str], prog: str = "python -m mmvit analyze") -> int:
@@ -25,7 +25,7 @@ def _analyze(asked: Namespace) -> None:
     from ..look.charts import number
 
     cfg = config_of(asked)
-    checkpoint = asked.checkpoint or best_of(asked.config, "_demo" if asked.demo else "")
+    checkpoint = asked.checkpoint or best_of(asked.config, demo_variant(asked.demo))
     metrics = analyze(cfg, checkpoint, asked.out, asked.split, asked.score, asked.device, asked.images)
     rows: dict[str, list[str]] = {}
     for name, value in metrics.items():

@@ -1,4 +1,4 @@
-"""`mmvit export [CONFIG] [CHECKPOINT] --to onnx --out FILE`: a trained model as one file, compared with the model."""
+"""`mmvit export CONFIG [CHECKPOINT] --to onnx --out FILE`: a trained model as one file, compared with the model."""
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
@@ -72,7 +72,8 @@ def write(asked: Namespace) -> None:
             raise InputError(f"--raw-masks: {first} is a backbone alone and gives no masks; leave it out")
         exportable = from_arch(first, second)
     else:
-        config, checkpoint = (None, first) if second is None and is_checkpoint(first) else (first, second or best_of(first))
+        alone = is_checkpoint(first) or (Path(first).is_file() and Path(first).suffix != ".py")
+        config, checkpoint = (None, first) if alone and second is None else (first, second or best_of(first))
         exportable = from_config(config, checkpoint, asked.score, asked.raw_masks)
     precision = "int8" if asked.int8 else "float16" if asked.half else "float32"
     difference = export(exportable, asked.out, Wanted(asked.to, asked.size, precision, asked.calibration, asked.force))

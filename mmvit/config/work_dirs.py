@@ -3,16 +3,14 @@
 import json
 import os
 import re
-import shutil
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
 
 from ..compat.texts import plain_values
 from ..errors import InputError
-from .files import open_config
+from .files import Variant, open_config
 from .parts import entry_of
 
 RESULTS = "results.json"  # what a training of ours leaves, see `engine.results`
@@ -22,12 +20,13 @@ STAMP = re.compile(r"\d{8}_\d{6}$")  # of a run, in mmengine's name for it and o
 LAST = "last_checkpoint"  # file of the work dir that names the checkpoint to resume from
 
 
-def work_dir_of(cfg: Config, suffix: str = "") -> Path:
-    """Return the folder of a config's trainings; `suffix` ends the name of a variant's."""
-    return Path(cfg.get("work_dir") or Path("work_dirs") / f"{Path(cfg.filename).stem}{suffix}")
+def work_dir_of(cfg: Config, variant: Variant | None = None) -> Path:
+    """Return the folder of a config's trainings, or of those of a variant of it."""
+    name = "_".join(filter(None, [Path(cfg.filename).stem, variant and variant.name]))
+    return Path(cfg.get("work_dir") or Path("work_dirs") / name)
 
 
-def trained_in(source: str | Path, suffix: str = "") -> Path:
+def trained_in(source: str | Path, variant: Variant | None = None) -> Path:
     """Return the work dir of a training, given as itself, as a config or as the folder of a project.
 
     Raises:
@@ -37,16 +36,16 @@ def trained_in(source: str | Path, suffix: str = "") -> Path:
     trained = (folder / RESULTS).is_file() or (folder / LAST).is_file() or any(folder.glob("best_*.pth"))
     if trained or (folder.is_dir() and not any(folder.glob("*.py"))):
         return folder  # wherever the config in it says that it lies
-    return work_dir_of(open_config(source), suffix)
+    return work_dir_of(open_config(source), variant)
 
 
-def best_of(source: str | Path, suffix: str = "") -> str:
+def best_of(source: str | Path, variant: Variant | None = None) -> str:
     """Return the best checkpoint of a training, see `trained_in`.
 
     Raises:
         InputError: there is no such config, or no training of it.
     """
-    return best_checkpoint(trained_in(source, suffix))
+    return best_checkpoint(trained_in(source, variant))
 
 
 def last_checkpoint(work_dir: str | Path) -> str | None:
@@ -90,28 +89,13 @@ def beside(path: str, folder: str | Path) -> str:
     return local if os.path.isfile(local) else path
 
 
-def carry_over(cfg: Config, content: Any) -> bool:
-    """Copy logs and validations from beside a checkpoint into a work dir that has none; return whether there were any.
-
-    What was tested stays behind: checkpoints to come will have the names of those.
-    """
-    old, new = Path(cfg.load_from).parent, Path(cfg.work_dir)
+def run_of(content: Any) -> str | None:
+    """Return the run that wrote a checkpoint."""
     run = STAMP.search(str(entry_of(content, "meta.experiment_name")))
-    if run is None or run[0] not in _runs(old) or _runs(new) or Path(new, RESULTS).exists():
-        return False
-    if is_main_process():
-        for file in (old / name / "vis_data" / part for name in _runs(old) for part in ("scalars.json", "config.py")):
-            if file.is_file():
-                os.makedirs(new / file.relative_to(old).parent, exist_ok=True)
-                shutil.copy2(file, new / file.relative_to(old))
-        if Path(old, RESULTS).is_file():
-            noted = json.loads(Path(old, RESULTS).read_text(encoding="utf-8"))
-            Path(new, RESULTS).write_text(json.dumps(noted | dict(tests={})), encoding="utf-8")
-    barrier()
-    return True
+    return run and run[0]
 
 
-def _runs(work_dir: str | Path) -> list[str]:
+def runs_in(work_dir: str | Path) -> list[str]:
     """Return the runs whose logs are in a work dir."""
     return sorted(path.name for path in Path(work_dir).glob("*") if STAMP.fullmatch(path.name))
 
@@ -121,8 +105,8 @@ def joined(cfg: Config, content: Any) -> dict[str, int]:
 
     They are 0 if it is another training: the folder has logs, and none of the run that wrote the checkpoint.
     """
-    run, runs = STAMP.search(str(entry_of(content, "meta.experiment_name"))), _runs(cfg.work_dir)
-    if run and runs and run[0] not in runs:
+    run, runs = run_of(content), runs_in(cfg.work_dir)
+    if run and runs and run not in runs:
         return dict.fromkeys(KINDS, 0)
     by_epoch = entry_of(cfg, "default_hooks.logger.log_metric_by_epoch") is not False  # mmengine's default
     units = dict(metric="epoch" if by_epoch else "iter", loss="iter")

@@ -158,7 +158,7 @@ def test_config(options: TestOptions) -> Config:
 
 def _prepare(options: TrainOptions | TestOptions) -> Config:
     cfg = open_config(options.config, options.cfg_options, options.variant)
-    cfg.work_dir = str(options.work_dir or work_dir_of(cfg, f"_{options.variant.name}" if options.variant else ""))
+    cfg.work_dir = str(options.work_dir or work_dir_of(cfg, options.variant))
     _fill_in(cfg)
     cfg.changed = []  # by options, in words: the log has them, and the copy of the config in the work dir
     if options.data_root is not None:

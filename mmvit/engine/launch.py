@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 from ..checks.pretrained import fetch_pretrained
 from ..checks.table import check_start
 from ..compat.python import add_note
-from ..config.work_dirs import JOINED, carry_over, joined
+from ..config.work_dirs import JOINED, joined
 from ..errors import InputError
 from ..weights.whole import use_threshold
 from . import minutes
@@ -68,7 +68,7 @@ def train(options: TrainOptions) -> Results:
         cfg.pop(JOINED, None)  # which a config of a work dir may have
         if start is not None and cfg.get("resume"):
             cfg.changed += keep_amp(cfg, start.content)
-            if carry_over(cfg, start.content):
+            if start.carry_over(cfg):
                 cfg.changed.append(f"--resume: logs and validations beside {near(start.source)} go on in {near(cfg.work_dir)}")
             cfg[JOINED] = joined(cfg, start.content)
         _set_minutes(cfg, options, start, began, shown)

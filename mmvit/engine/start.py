@@ -5,12 +5,15 @@ exactly. Other names, such as those of mmdet's own networks or the authors' dete
 """
 
 import re
+import shutil
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 from mmengine.runner import CheckpointLoader, Runner
@@ -19,6 +22,7 @@ from ..checks.table import warn
 from ..compat.texts import plain_values, text_of
 from ..config.datasets import datasets_of
 from ..config.sizes import other_sizes
+from ..config.work_dirs import RESULTS, run_of, runs_in
 from ..errors import InputError, counted, first_few
 from ..predict.models import dataset_meta
 from ..weights.archives import implausible, read_checkpoint
@@ -26,6 +30,7 @@ from ..weights.downloads import OWN_SCHEMES, fetch
 from ..weights.loading import require_match
 from ..weights.whole import whole_of
 from .models import unwrapped
+from .results import read_results
 from .terminal import near
 
 
@@ -107,6 +112,26 @@ class Start:
         if others := other_sizes(cfg, plain_values(text_of(self.content), ("test_dataloader",))):
             own = self.path.parent / Path(cfg.filename or "").name
             warn("checkpoint", others, f"{near(str(own))} has the training's" if own.is_file() else "")
+
+    def carry_over(self, cfg: Config) -> bool:
+        """Copy the logs and validations beside it into a work dir that has none; return whether there were any.
+
+        What was tested stays behind: checkpoints to come will have the names of those.
+        """
+        old, new = self.path.parent, Path(cfg.work_dir)
+        runs = runs_in(old)
+        if run_of(self.content) not in runs or runs_in(new) or (new / RESULTS).exists():
+            return False
+        if is_main_process():
+            for file in (old / name / "vis_data" / part for name in runs for part in ("scalars.json", "config.py")):
+                if file.is_file():
+                    copy = new / file.relative_to(old)
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(file, copy)
+            if results := read_results(old):
+                replace(results, work_dir=str(new), tests={}).write()
+        barrier()
+        return True
 
     def require_progress(self) -> None:
         """Check that training can continue from it; mmengine would raise a KeyError or start again.

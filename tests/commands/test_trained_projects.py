@@ -42,6 +42,12 @@ def test_a_work_dir_that_was_moved(project: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "published").glob("moved-*"))) == 2
 
 
+def test_a_checkpoint_with_an_ending_of_its_own(project: Path, tmp_path: Path) -> None:
+    shutil.copy(project / "runs" / "best_mIoU_iter_1.pth", tmp_path / "model.ckpt")
+    words = [str(tmp_path / "model.ckpt"), "--to", "pt2", "--size", "64x64", "--out", str(tmp_path / "model.pt2")]
+    assert main(["export", *words]) == 0
+
+
 def test_a_project_without_a_training(tmp_path: Path, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = (project / "fpn.py").read_text(encoding="utf-8").replace(str(project / "runs"), str(tmp_path / "none"))
     (tmp_path / "fpn.py").write_text(config, encoding="utf-8")
