@@ -26,6 +26,7 @@ from mmengine.registry import (
 )
 from torch.utils.data import DataLoader
 
+from ..arguments import name_of
 from ..config.datasets import SPLITS, DatasetView, datasets_of, loaders_of, wrapped_datasets
 from ..config.parts import class_of, is_ours, parts_of
 from ..errors import nearest
@@ -44,7 +45,8 @@ TYPES: dict[str, tuple[Any, str]] = {
     "data_prefix": (Mapping, "a dict of folders, such as dict(img='train/') or dict(img_path=..., seg_map_path=...)"),
     "metainfo": (Mapping, "a dict, such as dict(classes=(...))"),
 }
-# Options that are tuples of names: in a string each letter would count as a name, and every class name inside it.
+# Options that are tuples of names: in a string each letter would count as a name, and every class name inside it. Only
+# mmseg's LovaszLoss takes a word for one: "present" or "all".
 TUPLES = ("classes", "thing_classes", "stuff_classes", "meta_keys", "iou_metrics")
 
 
@@ -185,6 +187,8 @@ def _pretrained(model: Any) -> Iterator[Finding]:
 def _strings(part: Any, key: str = "") -> Iterator[Finding]:
     """Yield a finding for each string that should be a tuple, such as `("cat")`, which lacks a comma."""
     entries = part.items() if isinstance(part, Mapping) else enumerate(part) if isinstance(part, list | tuple) else ()
+    if isinstance(part, Mapping) and name_of(part.get("type")) == "LovaszLoss":
+        return
     for name, value in entries:
         inner = f"{key}.{name}" if key else str(name)
         if name in TUPLES and isinstance(value, str) and not Path(value).suffix and not Path(value).is_file():

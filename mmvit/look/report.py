@@ -25,6 +25,7 @@ from ..errors import InputError
 from ..measure.coco import Evaluation
 from ..measure.errors import judge
 from ..measure.objects import found_objects
+from ..measure.segmentation import ignored_of
 from ..predict.drawing import colour_of, drawable, require_drawing
 from ..predict.fonts import font_file
 from ..predict.results import Detections
@@ -59,7 +60,8 @@ class PicturesHook(Hook):
             if is_main_process():
                 draw_curves(read_scalars(folder), *_metric(runner), folder / CURVES)
             if is_main_process() and samples:
-                draw_contact_sheet(samples, metainfo_of(runner.val_dataloader.dataset), folder / PREDICTIONS)
+                metainfo, ignored = metainfo_of(runner.val_dataloader.dataset), ignored_of(runner.cfg.get("val_evaluator"))
+                draw_contact_sheet(samples, metainfo, folder / PREDICTIONS, ignored)
         except Exception as error:  # the training is done, and what it left is worth more than its pictures
             runner.logger.warning(f"no pictures of this training: {type(error).__name__}: {error}")
 
@@ -122,12 +124,14 @@ def draw_curves(log: list[dict[str, float]], metric: str | None, rule: str | Non
     figure.savefig(target, dpi=120)
 
 
-def draw_contact_sheet(samples: Sequence[Any], metainfo: Any, target: Path) -> None:
-    """Draw ground truth beside predictions; beside label maps also where they are wrong."""
+def draw_contact_sheet(samples: Sequence[Any], metainfo: Any, target: Path, ignored: int = IGNORED) -> None:
+    """Draw ground truth beside predictions; beside label maps also where they are wrong and the truth is not `ignored`."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.patches import Patch
 
     segments = "pred_sem_seg" in samples[0]
+    for sample in samples if segments else ():
+        sample.gt_sem_seg.data[sample.gt_sem_seg.data == ignored] = IGNORED
     heads = ["ground truth", "prediction", "wrong pixels"] if segments else ["ground truth", f"found, score from {LEAST_SCORE}"]
     pictures = list(chain.from_iterable((_labels if segments else _objects)(samples, metainfo)))
     columns = min(6 if segments else 4, len(pictures))  # names of objects must be readable

@@ -261,6 +261,7 @@ ROWS: dict[Check, list[Row]] = {
         (DETECTOR, {"model.bbox_head": dict(_delete_=True, type="DETRHead", **DETR)}, ""),  # which it takes out of its loss
         (DETECTOR, {f"{DATA}.classes": "cat"}, "wrong ... is the string 'cat', where ... Write classes=('cat',) with a comma"),
         (SEGMENTER, {"test_evaluator.iou_metrics": "mIoU"}, "wrong ... is the string 'mIoU', ... Write iou_metrics=('mIoU',) "),
+        (SEGMENTER, {"model.decode_head.loss_decode": dict(_delete_=True, type="LovaszLoss", classes="present")}, ""),
         (
             DETECTOR,
             {"val_dataloader.dataset.metainfo.thing_classes": "a"},

@@ -111,6 +111,21 @@ class Sample(SimpleNamespace):
         return name in vars(self)
 
 
+def test_pixels_that_the_evaluator_ignores_are_not_wrong(tmp_path: Path) -> None:
+    """A training's evaluator may leave out another label than 255, such as background."""
+    Image.fromarray(np.zeros((32, 48, 3), np.uint8)).save(tmp_path / "a.png")
+    truth = torch.arange(3).repeat_interleave(16 * 32).reshape(1, 32, 48)
+    found = SimpleNamespace(data=torch.full((1, 32, 48), 2))
+    metainfo = dict(classes=("background", "road", "sky"), palette=[(9, 9, 9), (0, 200, 0), (0, 0, 200)])
+    red = {}
+    for ignored in (0, 255):
+        sample = Sample(img_path=str(tmp_path / "a.png"), gt_sem_seg=SimpleNamespace(data=truth.clone()), pred_sem_seg=found)
+        draw_contact_sheet([sample], metainfo, tmp_path / "sheet.png", ignored)
+        sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB")).astype(int)
+        red[ignored] = int((sheet[..., 0] - sheet[..., 1:].max(axis=-1) > 50).sum())
+    assert 1.9 < red[255] / red[0] < 2.1, red  # two thirds are wrong; one of them is ignored
+
+
 @pytest.mark.once
 def test_names_without_a_font_are_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Matplotlib draws an empty box for a character that its own font lacks."""
