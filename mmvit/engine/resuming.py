@@ -2,54 +2,36 @@
 
 mmengine resumes the optimiser's and the schedulers' settings with their state: another learning rate, weight decay or milestone
 in the config changes nothing, and nothing says so. The number of epochs or iterations, clipping, data, batch size and the
-weights of losses are the config's in any case.
+model's options are the config's in any case.
 """
 
 import inspect
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from mmengine.hooks import EMAHook, Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 
-from ..arguments import name_of
 from ..checks.table import warn
-from ..compat.texts import plain_values, text_of
+from ..compat.texts import text_of
 from ..config.parts import like
-from ..errors import InputError
+from ..errors import InputError, first_few
 from ..layers.forms import forms_in_training
 from ..registry import HOOKS
 from .checkpoints import forget_other_best
+from .differences import NOTHING, OPTIMIZER_TYPE, Difference, of_parts, of_settings, of_wrapper
 from .loops import BATCHES, FORMS
 
 MOVING = ("betas", "momentum")  # options that a scheduler of momenta changes as it goes
-OPTIMIZER_TYPE = "optim_wrapper.optimizer.type"
-GROUPING = ("optim_wrapper.constructor", "optim_wrapper.paramwise_cfg")
-FROZEN = re.compile(r"froz|freeze")  # frozen_stages, freeze, frozen_exclude, ...
-# Options of `optim_wrapper` that are the config's in any case, with their defaults:
-WRAPPER: dict[str, Any] = dict(type="OptimWrapper", accumulative_counts=1, clip_grad=None)
 AVERAGES = ("exp_avg", "momentum_buffer", "square_avg")  # these have the shape of the parameter; others need not
 # Options that make an optimiser what it is; later versions of torch add others to all of them.
 OWN = ("alpha", "amsgrad", "betas", "centered", "dampening", "eps", "etas", "lambd", "momentum", "nesterov", "rho")
-NOTHING = "nothing"
 SHOWN = 6  # differences in a message
 COUNTERS = ("self", "optimizer", "last_step", "verbose", "args", "kwargs")
 Group = Mapping[str, Any]
-
-
-class Difference(NamedTuple):
-    """An option that the config and the checkpoint have with other values."""
-
-    key: str
-    config: Any
-    checkpoint: Any
-
-    def __str__(self) -> str:
-        return f"{self.key}: {self.config} in the config, {self.checkpoint} in the checkpoint"
 
 
 @HOOKS.register_module()
@@ -112,7 +94,7 @@ def _require_same_parameters(runner: Runner, wrapper: OptimWrapper, checkpoint: 
     """
     ours, theirs = wrapper.optimizer.param_groups, checkpoint["optimizer"]["param_groups"]
     counts = [[len(group["params"]) for group in groups] for groups in (ours, theirs)]
-    changed = list(_of_configs(runner.cfg, text_of(checkpoint)))
+    changed = list(of_settings(runner.cfg, text_of(checkpoint)))
     lacking = [name for name in OWN if name in wrapper.optimizer.defaults and name not in theirs[0]]
     if lacking or any(entry.key == OPTIMIZER_TYPE for entry in changed):
         without = f" (it has no {', '.join(lacking)})" if lacking else ""
@@ -130,45 +112,6 @@ def _require_same_parameters(runner: Runner, wrapper: OptimWrapper, checkpoint: 
         f"--resume {runner._load_from}: {fault}. What differs:\n  {why}\nResume with the settings of the checkpoint, or begin "
         f"anew from its weights, without --resume: --cfg-options load_from={runner._load_from}"
     )
-
-
-def _of_configs(cfg: Mapping[str, Any], text: str | None) -> Iterator[Difference]:
-    """Yield the settings of parameter groups that differ between a config and the text of a checkpoint's config."""
-    before = plain_values(text, ("optim_wrapper", "model"))
-    if not before:
-        return
-    ours, theirs = (dict(_settings({name: part.get(name) for name in before})) for part in (cfg, before))
-    for key in sorted(ours.keys() | theirs.keys(), key=lambda key: (key != OPTIMIZER_TYPE, key)):
-        mine, other = ours.get(key, NOTHING), theirs.get(key, NOTHING)
-        if mine != like(other, mine):
-            yield Difference(key, mine, other)
-
-
-def _settings(part: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the entries of a config that decide which parameters are optimised, by which optimiser, in which groups."""
-    if isinstance(part, Mapping):
-        for name, value in part.items():
-            yield from _settings(value, f"{key}.{name}" if key else str(name))
-    elif isinstance(part, list | tuple) and any(isinstance(entry, Mapping) for entry in part):
-        for index, entry in enumerate(part):
-            yield from _settings(entry, f"{key}.{index}")
-    elif key in (OPTIMIZER_TYPE, GROUPING[0]):  # a pure-Python config has the class, its text a path
-        yield key, name_of(part)
-    elif key.startswith(GROUPING) or (key.startswith("model.") and FROZEN.search(key)):
-        yield key, part
-
-
-def _of_wrapper(cfg: Mapping[str, Any], text: str | None) -> Iterator[Difference]:
-    """Yield the options of `WRAPPER` that differ between a config and the text of a checkpoint's config."""
-    before, now = plain_values(text, ("optim_wrapper",)).get("optim_wrapper"), cfg.get("optim_wrapper")
-    if not isinstance(before, Mapping) or not isinstance(now, Mapping):
-        return
-    for name, default in WRAPPER.items():
-        mine, other = now.get(name, default), before.get(name, default)
-        if name == "type":
-            mine, other = name_of(mine), name_of(other)
-        if mine != other:
-            yield Difference(f"optim_wrapper.{name}", mine, other)
 
 
 def _first_misfit(ours: Sequence[Group], theirs: Mapping[str, Any]) -> int | None:
@@ -258,10 +201,12 @@ def _others(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[str]:
     averaged = any(isinstance(hook, EMAHook) for hook in runner.hooks)
     if "ema_state_dict" in checkpoint and not averaged:
         yield "the checkpoint has averaged weights, the config no EMAHook: training goes on from the averages without it"
-    for entry in _of_configs(runner.cfg, text_of(checkpoint)):
+    for entry in of_settings(runner.cfg, text_of(checkpoint)):
         if entry.key.startswith("model."):  # the optimiser has their parameters in any case, frozen or not
             yield f"{entry}. {entry.config} holds. --cfg-options load_from={runner._load_from} starts a new training with it"
-    for entry in _of_wrapper(runner.cfg, text_of(checkpoint)):
+    if found := list(map(str, of_parts(runner.cfg, text_of(checkpoint)))):
+        yield f"the config's count of: {first_few(found, SHOWN)}"
+    for entry in of_wrapper(runner.cfg, text_of(checkpoint)):
         yield f"{entry}. {entry.config} counts. To go on as it began, give its --amp or --cfg-options again"
     noted = checkpoint["message_hub"].get("runtime_info") or {}
     before, forms = noted.get(BATCHES), noted.get(FORMS)

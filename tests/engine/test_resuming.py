@@ -17,7 +17,7 @@ from small_run import kill, resumed, runner, train
 
 from mmvit.compat.checkpoints import safe_load
 from mmvit.engine.checkpoints import CheckpointHook, forget_other_best
-from mmvit.engine.resuming import _of_wrapper
+from mmvit.engine.differences import of_parts, of_wrapper
 from mmvit.errors import InputError
 from mmvit.layers.forms import BANDS
 
@@ -111,11 +111,33 @@ def test_an_option_that_is_not_given_again_is_told() -> None:
     """`--amp` and accumulation, of which a type may be a class, and the text of it a path."""
     text = "optim_wrapper = dict(type='mmvit.BFloat16OptimWrapper', accumulative_counts=5, clip_grad=dict(max_norm=1))"
     now = Config(dict(optim_wrapper=dict(type=OptimWrapper, clip_grad=dict(max_norm=1))))
-    assert list(map(str, _of_wrapper(now, text))) == [
+    assert list(map(str, of_wrapper(now, text))) == [
         "optim_wrapper.type: OptimWrapper in the config, BFloat16OptimWrapper in the checkpoint",
         "optim_wrapper.accumulative_counts: 1 in the config, 5 in the checkpoint",
     ]
-    assert not list(_of_wrapper(now, "optim_wrapper = dict(type='mmengine.optim.OptimWrapper', clip_grad=dict(max_norm=1))"))
+    assert not list(of_wrapper(now, "optim_wrapper = dict(type='mmengine.optim.OptimWrapper', clip_grad=dict(max_norm=1))"))
+
+
+def test_options_of_the_model_and_the_pipeline_are_told() -> None:
+    """These are the config's; a user who forgets an option of the command line should know."""
+    text = """
+model = dict(
+    backbone=dict(type='PVT', drop_path_rate=0.1, frozen_stages=1, init_cfg=dict(type='Pretrained', checkpoint='a')),
+    head=dict(loss=[dict(type='mmengine.optim.OptimWrapper', class_weight=[1, 2])]), test_cfg=dict(k=1))
+train_dataloader = dict(batch_size=2, dataset=dict(data_root='a', pipeline=[dict(type='Resize', scale=(8, 8))]))
+"""
+    changes = {"0.1": "0.2", "[1, 2]": "[1, 3]", "(8, 8)": "(9, 8)", "'a'": "'b'", "k=1": "k=2", "stages=1": "stages=2"}
+    changed = text
+    for before, after in changes.items():
+        changed = changed.replace(before, after)
+    same, now = Config.fromstring(text, ".py"), Config.fromstring(changed, ".py")
+    same.model.head.loss[0].type = now.model.head.loss[0].type = OptimWrapper
+    assert not list(of_parts(same, text))
+    assert list(map(str, of_parts(now, text))) == [
+        "model.backbone.drop_path_rate: 0.2 in the config, 0.1 in the checkpoint",
+        "model.head.loss.0.class_weight: [1, 3] in the config, [1, 2] in the checkpoint",
+        "train_dataloader.dataset.pipeline.0.scale: (9, 8) in the config, (8, 8) in the checkpoint",
+    ]
 
 
 @pytest.mark.parametrize("by_epoch", [True, False])
