@@ -229,7 +229,8 @@ def _run_on_cpu(cfg: Config) -> None:
             broadcast_buffers=False,
             find_unused_parameters=cfg.get("find_unused_parameters", False),
         )
-        if cfg.get("sync_bn") == "torch" or any(name_of(part.get("type")) == "SyncBN" for part in mappings(cfg.get("model"))):
+        kinds = {name_of(part.get("type")) for part in mappings(cfg.get("model"))}
+        if cfg.get("sync_bn") == "torch" or not kinds.isdisjoint(("SyncBN", "SyncBatchNorm")):
             cfg.sync_bn = "mmcv"
             cfg.changed += ["torch's SyncBN runs on GPUs only: sync_bn='mmcv' synchronises all batch norms of the model"]
 

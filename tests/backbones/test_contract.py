@@ -220,9 +220,11 @@ def test_init_weights_is_reproducible(family: Family) -> None:
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
-def test_norm_cfg_reaches_the_batch_norms() -> None:
+@pytest.mark.parametrize("kind", ["SyncBN", torch.nn.SyncBatchNorm])
+def test_norm_cfg_reaches_the_batch_norms(kind: str | type) -> None:
+    """A pure-Python config has the class."""
     van = BY_NAME["VAN"]
-    kinds = {type(module) for module in van.build(norm_cfg=dict(type="SyncBN")).modules() if isinstance(module, _BatchNorm)}
+    kinds = {type(module) for module in van.build(norm_cfg=dict(type=kind)).modules() if isinstance(module, _BatchNorm)}
     assert kinds == {torch.nn.SyncBatchNorm}
     frozen = van.build(norm_cfg=dict(type="BN", requires_grad=False, eps=1e-3))
     norms = [module for module in frozen.modules() if isinstance(module, _BatchNorm)]
