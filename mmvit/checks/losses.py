@@ -10,7 +10,7 @@ import torch
 from mmengine.registry import MODELS
 
 from ..arguments import name_of
-from ..config.parts import parts_of
+from ..config.parts import class_of, parts_of
 from ..errors import brief
 from .findings import Finding, doubtful, not_checked, wrong
 from .plan import Plan
@@ -98,7 +98,11 @@ def _tried(head_key: str, head: Mapping[str, Any], loss_key: str, loss: dict[str
     try:
         right, opposite = costs(loss, channels, None)
     except Exception as error:
-        yield not_checked(f"{loss_key}: whether it rewards what is right was not checked: {brief(error)}")
+        if isinstance(error, TypeError) and _calls_as_most(head):
+            fault = f"{loss_key}: {name_of(head['type'])} gives its losses options that {name} does not take"
+            yield wrong(f"{fault}: {brief(error)}", "Take another loss; for hard pixels CrossEntropyLoss with OHEMPixelSampler")
+        else:
+            yield not_checked(f"{loss_key}: whether it rewards what is right was not checked: {brief(error)}")
         return
     try:
         right, opposite = costs(loss, channels, ignored)
@@ -115,6 +119,14 @@ def _tried(head_key: str, head: Mapping[str, Any], loss_key: str, loss: dict[str
             + ("it teaches nothing" if right <= opposite else "it teaches the wrong one"),
             f"Take it out, or {ONE_CHANNEL if channels == 1 else 'use another loss'}",
         )
+
+
+def _calls_as_most(head: Mapping[str, Any]) -> bool:
+    """Return whether a head calls its losses as mmseg's base class does, with weights of pixels and the ignored label."""
+    from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+
+    kind = class_of(head, MODELS)
+    return kind is not None and getattr(kind, "loss_by_feat", None) is BaseDecodeHead.loss_by_feat
 
 
 def _sampled(

@@ -11,10 +11,10 @@ import torch
 from families import FAMILIES
 from makers import tiers
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from mmengine.utils import is_installed
+from mmengine.registry import MODELS, DefaultScope
 from small_datasets import coco, own_config, refused, write
 from test_findings import CE, found
+from torch import Tensor, nn
 
 from mmvit.checks.channels import check_channels, misfits
 from mmvit.checks.classes import class_faults, known_classes
@@ -205,6 +205,14 @@ STRUCTURE = dict(type="mmvit.StructureLoss")
 OHEM = dict(type="OHEMPixelSampler", thresh=0.7, min_kept=100)
 
 
+@MODELS.register_module()
+class PickyLoss(nn.Module):
+    def forward(self, logits: Tensor, labels: Tensor, **_: Any) -> Tensor:
+        if labels.max() > 1:
+            raise IndexError(f"no class {labels.max()}")
+        return nn.functional.cross_entropy(logits, labels)
+
+
 REWARDS: dict[str, tuple[Config, str | None, str]] = {
     "dice of one channel": (
         binary([SIGMOID, DICE]),
@@ -234,13 +242,21 @@ REWARDS: dict[str, tuple[Config, str | None, str]] = {
         "model.decode_head has one channel, and model.decode_head.loss_decode has no use_",
     ),
     "its brother": (binary(CE, num_classes=1, out_channels=None), "wrong", "model.decode_head has one channel"),
-    "class weights and ignored pixels": (
-        binary(dict(CE, class_weight=[1.0, 2.0]), out_channels=2),
+    "a loss of every pixel": (
+        binary(dict(type="PickyLoss"), out_channels=2),
         "doubtful",
-        "model.decode_head.loss_decode (CrossEntropyLoss) fails where a pixel is ignored (255): IndexError",
+        "model.decode_head.loss_decode (PickyLoss) fails where a pixel is ignored (255): IndexError: no class 255",
     ),
+    "class weights and ignored pixels": (binary(dict(CE, class_weight=[1.0, 2.0]), out_channels=2), None, ""),
+    "class weights of sigmoids": (binary(dict(SIGMOID, class_weight=[1.0, 2.0]), out_channels=2), None, ""),
+    "focal loss": (binary(dict(type="FocalLoss"), num_classes=5, out_channels=5), None, ""),
     "another signature": (
         binary(dict(type="BoundaryLoss")),
+        "wrong",
+        "model.decode_head.loss_decode: FPNHead gives its losses options that BoundaryLoss does not take: ",
+    ),
+    "another signature in a head that knows": (
+        binary(dict(type="BoundaryLoss"), leaf="fpn_van_b0_ade20k", type="PIDHead"),
         "not checked",
         "model.decode_head.loss_decode: whether it rewards",
     ),
@@ -255,10 +271,6 @@ REWARDS: dict[str, tuple[Config, str | None, str]] = {
     "a sampler of two": (binary(CE, out_channels=2, sampler=OHEM), None, ""),
     "150 channels": (own_config("upernet_van_b0_ade20k"), None, ""),
 }
-
-
-if is_installed("onedl-mmsegmentation"):
-    REWARDS.pop("class weights and ignored pixels")  # the forks have mended it
 
 
 @pytest.mark.parametrize("what", REWARDS)

@@ -13,6 +13,8 @@ import mmvit  # noqa: F401
 
 pytest.importorskip("mmseg.models")
 
+pytestmark = pytest.mark.stack
+
 IGNORED, CLASSES = 255, 3
 WEIGHTS = [0.5, 1.0, 4.0]
 
