@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from textwrap import shorten
 from typing import Any, NamedTuple
 
 from ..arguments import name_of
@@ -14,6 +15,7 @@ FROZEN = re.compile(r"froz|freeze")  # frozen_stages, freeze, frozen_exclude, ..
 # Options of `optim_wrapper` that are the config's in any case, with their defaults:
 WRAPPER: dict[str, Any] = dict(type="OptimWrapper", accumulative_counts=1, clip_grad=None)
 NOTHING = "nothing"
+LONG = 40  # characters of a value in a message
 # Options of models and data loaders that change no step of a training, and those that other checks compare:
 ELSEWHERE = re.compile(
     r"\.(init_cfg|pretrained|test_cfg|data_root|data_prefix|ann_file|metainfo|indices|backend_args|batch_size|num_workers|"
@@ -44,7 +46,7 @@ def of_parts(cfg: Mapping[str, Any], text: str | None) -> Iterator[Difference]:
     """Yield the differences of the model and of the training data's pipelines, except frozen parts."""
     for entry in _differences(cfg, text, ("model", "train_dataloader")):
         if not FROZEN.search(entry.key) and not ELSEWHERE.search(entry.key):
-            yield entry
+            yield Difference(entry.key, *(shorten(str(value), LONG, placeholder="...") for value in entry[1:]))
 
 
 def of_wrapper(cfg: Mapping[str, Any], text: str | None) -> Iterator[Difference]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..checks.table import warn
 from ..compat.texts import text_of
 from ..config.parts import like
-from ..errors import InputError, first_few
+from ..errors import InputError
 from ..layers.forms import forms_in_training
 from ..registry import HOOKS
 from .checkpoints import forget_other_best
@@ -205,7 +205,9 @@ def _others(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[str]:
         if entry.key.startswith("model."):  # the optimiser has their parameters in any case, frozen or not
             yield f"{entry}. {entry.config} holds. --cfg-options load_from={runner._load_from} starts a new training with it"
     if found := list(map(str, of_parts(runner.cfg, text_of(checkpoint)))):
-        yield f"the config's count of: {first_few(found, SHOWN)}"
+        rest = [f"and {len(found) - SHOWN} more"] * (len(found) > SHOWN)
+        lines = "\n  ".join([*found[:SHOWN], *rest])
+        yield f"the config has other options of the model or the data than the checkpoint, and the config's count:\n  {lines}"
     for entry in of_wrapper(runner.cfg, text_of(checkpoint)):
         yield f"{entry}. {entry.config} counts. To go on as it began, give its --amp or --cfg-options again"
     noted = checkpoint["message_hub"].get("runtime_info") or {}
