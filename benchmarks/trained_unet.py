@@ -3,8 +3,8 @@
     pip install segmentation-models-pytorch
     OMP_NUM_THREADS=2 python -m benchmarks.trained_unet --iterations 800
 
-Pictures, flips, colours, batch, optimiser, rate, loss and evaluation are those of the config. Unet's sides are multiples of 32,
-so crops are 256 x 256 instead of 240 x 240.
+Pictures, crops, flips, colours, batch, optimiser, rate, loss and evaluation are those of the config, whose crops have sides that
+are multiples of 32, as Unet needs them.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from mmvit.config.files import load_config
 
-CONFIG, CROP, WIDTH = Path("configs/examples/segformer_pvt_v2_b0_camvid.py"), (256, 256), 16
+CONFIG, WIDTH = Path("configs/examples/segformer_pvt_v2_b0_camvid.py"), 16
 
 
 @MODELS.register_module()
@@ -71,11 +71,7 @@ def adapted(cfg: Config, encoder: str, iterations: int, work_dir: str) -> Config
     head = cfg.model.decode_head
     cfg.model.backbone = dict(type="Unet", encoder=encoder)
     cfg.model.decode_head = dict(type="UnetHead", num_classes=head.num_classes, loss_decode=head.loss_decode)
-    cfg.model.data_preprocessor.size = CROP
     cfg.model.data_preprocessor.test_cfg = dict(size_divisor=32)
-    for step in cfg.train_dataloader.dataset.pipeline:
-        if step.type == "RandomCrop":
-            step.crop_size = CROP
     cfg.train_cfg.update(max_iters=iterations, val_interval=iterations // 10)
     cfg.param_scheduler[-1].end = iterations
     cfg.default_hooks.checkpoint.interval = iterations // 10
