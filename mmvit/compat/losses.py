@@ -6,13 +6,12 @@
 """
 
 from functools import wraps
-from typing import Any
-
-import torch
-from torch import Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING, Any
 
 from .imports import when_imported
+
+if TYPE_CHECKING:  # `import mmvit` does without torch
+    from torch import Tensor
 
 
 def install() -> None:
@@ -23,20 +22,21 @@ def install() -> None:
 
 def _weigh() -> None:
     import mmseg.models.losses.cross_entropy_loss as stock
+    import torch
 
     softmax, sigmoid = stock.cross_entropy, stock.binary_cross_entropy
 
     @wraps(softmax)
     def cross_entropy(
-        pred: Tensor,
-        label: Tensor,
-        weight: Tensor | None = None,
-        class_weight: Tensor | None = None,
+        pred: "Tensor",
+        label: "Tensor",
+        weight: "Tensor | None" = None,
+        class_weight: "Tensor | None" = None,
         reduction: str = "mean",
-        avg_factor: float | Tensor | None = None,
+        avg_factor: "float | Tensor | None" = None,
         ignore_index: int = -100,
         **options: Any,
-    ) -> Tensor:
+    ) -> "Tensor":
         if class_weight is not None and avg_factor is None and reduction == "mean":
             counts = torch.bincount(label[label != ignore_index], minlength=len(class_weight))[: len(class_weight)]
             avg_factor = (counts * class_weight).sum()
@@ -44,8 +44,8 @@ def _weigh() -> None:
 
     @wraps(sigmoid)
     def binary_cross_entropy(
-        pred: Tensor, label: Tensor, *args: Any, class_weight: Tensor | None = None, **options: Any
-    ) -> Tensor:
+        pred: "Tensor", label: "Tensor", *args: Any, class_weight: "Tensor | None" = None, **options: Any
+    ) -> "Tensor":
         if class_weight is not None and pred.ndim > 2 and pred.size(1) > 1:
             class_weight = class_weight.view(-1, *[1] * (pred.ndim - 2))  # (C, 1, 1)
         return sigmoid(pred, label, *args, class_weight=class_weight, **options)
@@ -55,19 +55,20 @@ def _weigh() -> None:
 
 def _focus() -> None:
     import mmseg.models.losses.focal_loss as stock
+    from torch.nn import functional
 
     forward = stock.FocalLoss.forward
 
     @wraps(forward)
     def focal_loss(
         self: Any,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
+        pred: "Tensor",
+        target: "Tensor",
+        weight: "Tensor | None" = None,
         *args: Any,
         ignore_index: int = 255,
         **options: Any,
-    ) -> Tensor:
+    ) -> "Tensor":
         if pred.size(1) > 1 and not pred.is_cuda and pred.shape != target.shape:
             valid = target != ignore_index
             weight = (valid if weight is None else valid * weight).flatten()
