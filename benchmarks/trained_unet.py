@@ -3,8 +3,8 @@
     pip install segmentation-models-pytorch
     OMP_NUM_THREADS=2 python -m benchmarks.trained_unet --iterations 800
 
-Pictures, crops, flips, colours, batch, optimiser, rate, loss and evaluation are those of the config, whose crops have sides that
-are multiples of 32, as Unet needs them.
+Pictures, crops, flips, colours, batch, optimiser, rate, loss and evaluation are those of the config. The sides of its crops are
+multiples of 32, as Unet needs them.
 """
 
 import argparse

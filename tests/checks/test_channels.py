@@ -11,14 +11,12 @@ import torch
 from families import FAMILIES
 from makers import tiers
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DefaultScope
 from small_datasets import coco, own_config, refused, write
-from test_findings import CE, found
-from torch import Tensor, nn
+from test_findings import found
 
 from mmvit.checks.channels import check_channels, misfits
 from mmvit.checks.classes import class_faults, known_classes
-from mmvit.checks.losses import check_rewards
 from mmvit.checks.model import Fake, check_forward
 from mmvit.checks.pipelines import check_packages
 from mmvit.checks.plan import Plan
@@ -191,94 +189,6 @@ def test_things_and_stuff() -> None:
             "model.panoptic_head.num_stuff_classes is 50, but train_dataloader.dataset (CocoPanopticDataset) has 53 classes of "
             "stuff. Set it to 53",
         ]
-
-
-def binary(loss: Any, head: str = "decode_head", leaf: str = "fpn_van_b0_ade20k", **options: Any) -> Config:
-    cfg = own_config(leaf)
-    for key, value in {"num_classes": 2, "out_channels": 1, "loss_decode": loss, **options}.items():
-        cfg.model[head][key] = value
-    return cfg
-
-
-DICE, SIGMOID = dict(type="DiceLoss"), dict(type="CrossEntropyLoss", use_sigmoid=True)
-STRUCTURE = dict(type="mmvit.StructureLoss")
-OHEM = dict(type="OHEMPixelSampler", thresh=0.7, min_kept=100)
-
-
-@MODELS.register_module()
-class PickyLoss(nn.Module):
-    def forward(self, logits: Tensor, labels: Tensor, **_: Any) -> Tensor:
-        if labels.max() > 1:
-            raise IndexError(f"no class {labels.max()}")
-        return nn.functional.cross_entropy(logits, labels)
-
-
-REWARDS: dict[str, tuple[Config, str | None, str]] = {
-    "dice of one channel": (
-        binary([SIGMOID, DICE]),
-        "wrong",
-        "model.decode_head.loss_decode.1 (DiceLoss) with one channel costs 1.000 for a perfect prediction and ",
-    ),
-    "the same, called one class": (binary(DICE, num_classes=1, out_channels=None), "wrong", "model.decode_head.loss_decode"),
-    "dice of the second head": (
-        binary(DICE, "auxiliary_head", "upernet_van_b0_ade20k"),
-        "wrong",
-        "model.auxiliary_head.loss_decode (DiceLoss) with one channel",
-    ),
-    "tversky of one channel": (
-        binary(dict(type="TverskyLoss")),
-        "wrong",
-        "model.decode_head.loss_decode (TverskyLoss) with one channel costs 0.000 for a perfect prediction and 0.000 for "
-        "the inverted one: it teaches nothing",
-    ),
-    "labels taken for probabilities": (
-        binary(dict(type="HuasdorffDisstanceLoss"), num_classes=5, out_channels=5),
-        "wrong",
-        "model.decode_head.loss_decode (HuasdorffDisstanceLoss) with 5 channels costs",
-    ),
-    "a softmax of one": (
-        binary(CE),
-        "wrong",
-        "model.decode_head has one channel, and model.decode_head.loss_decode has no use_",
-    ),
-    "its brother": (binary(CE, num_classes=1, out_channels=None), "wrong", "model.decode_head has one channel"),
-    "a loss of every pixel": (
-        binary(dict(type="PickyLoss"), out_channels=2),
-        "doubtful",
-        "model.decode_head.loss_decode (PickyLoss) fails where a pixel is ignored (255): IndexError: no class 255",
-    ),
-    "class weights and ignored pixels": (binary(dict(CE, class_weight=[1.0, 2.0]), out_channels=2), None, ""),
-    "class weights of sigmoids": (binary(dict(SIGMOID, class_weight=[1.0, 2.0]), out_channels=2), None, ""),
-    "focal loss": (binary(dict(type="FocalLoss"), num_classes=5, out_channels=5), None, ""),
-    "another signature": (
-        binary(dict(type="BoundaryLoss")),
-        "wrong",
-        "model.decode_head.loss_decode: FPNHead gives its losses options that BoundaryLoss does not take: ",
-    ),
-    "another signature in a head that knows": (
-        binary(dict(type="BoundaryLoss"), leaf="fpn_van_b0_ade20k", type="PIDHead"),
-        "not checked",
-        "model.decode_head.loss_decode: whether it rewards",
-    ),
-    "two channels": (binary([CE, DICE, dict(type="TverskyLoss")], out_channels=2), None, ""),
-    "one channel": (binary([SIGMOID, STRUCTURE]), None, ""),
-    "a sampler of one channel": (
-        binary(SIGMOID, sampler=OHEM),
-        "wrong",
-        "model.decode_head.sampler: OHEMPixelSampler fails with",
-    ),
-    "a sampler of one number": (binary(STRUCTURE, sampler=dict(OHEM, thresh=None)), "wrong", "model.decode_head.sampler: OHEM"),
-    "a sampler of two": (binary(CE, out_channels=2, sampler=OHEM), None, ""),
-    "150 channels": (own_config("upernet_van_b0_ade20k"), None, ""),
-}
-
-
-@pytest.mark.parametrize("what", REWARDS)
-def test_losses_are_tried_on_a_perfect_and_on_an_inverted_prediction(what: str) -> None:
-    cfg, verdict, words = REWARDS[what]
-    told = found(check_rewards, cfg)
-    assert [given for given, _ in told] == ([verdict] if verdict else [])
-    assert all(text.startswith(words) for _, text in told)
 
 
 @pytest.mark.parametrize(
