@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from jobs import write_jobs
 from mmengine.config import Config
 from mmengine.fileio import load
@@ -214,3 +215,12 @@ def test_a_run_that_dies_early_is_offered_a_dry_run(there: Path, at: int, caplog
     with pytest.raises(RuntimeError, match="out of luck") as raised:
         begin(f"dead_{at}", {"custom_hooks": [dict(type="DyingHook", at=at)], "train_cfg.max_iters": 9})
     assert told(raised, caplog) == ([OFFER] if at <= FIRST_STEPS else [])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="GPUs have torch's SyncBN")
+@pytest.mark.parametrize(("norm", "chosen"), [("SyncBN", "mmcv"), (torch.nn.SyncBatchNorm, "mmcv"), ("BN", None)])
+def test_batch_norms_of_several_processes_on_cpus(there: Path, norm: Any, chosen: str | None) -> None:
+    """Torch's are for GPUs; a pure-Python config names the class itself."""
+    options = {"model.neck.norm_cfg": dict(type=norm)}
+    cfg = train_config(TrainOptions(Path("detector.py"), Path("norms"), launcher="pytorch", cfg_options=options))
+    assert cfg.get("sync_bn") == chosen
