@@ -125,8 +125,7 @@ def _calls_as_most(head: Mapping[str, Any]) -> bool:
     """Return whether a head calls its losses as mmseg's base class does, with weights of pixels and the ignored label."""
     from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 
-    kind = class_of(head, MODELS)
-    return kind is not None and getattr(kind, "loss_by_feat", None) is BaseDecodeHead.loss_by_feat
+    return getattr(class_of(head, MODELS), "loss_by_feat", None) is BaseDecodeHead.loss_by_feat
 
 
 def _sampled(

@@ -186,9 +186,7 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
 
 
 BATCH_NORMS = {"BN": nn.BatchNorm2d, "SyncBN": nn.SyncBatchNorm}
-LONG = {
-    kind.__name__: name for name, kind in BATCH_NORMS.items()
-}  # of the classes themselves, as pure-Python configs have them
+ALIASES = {kind.__name__: name for name, kind in BATCH_NORMS.items()}  # pure-Python configs have the classes
 
 
 def batch_norm(norm_cfg: Mapping[str, Any] | None) -> Callable[[int], _BatchNorm]:
@@ -201,7 +199,7 @@ def batch_norm(norm_cfg: Mapping[str, Any] | None) -> Callable[[int], _BatchNorm
     """
     options = dict(norm_cfg or {})
     kind = options.pop("type", "BN")
-    kind = LONG.get(getattr(kind, "__name__", kind), kind)
+    kind = ALIASES.get(getattr(kind, "__name__", kind), kind)
     if kind not in BATCH_NORMS:
         raise InputError(f"norm_cfg type {kind!r}: expected one of {', '.join(BATCH_NORMS)}")
     learns = options.pop("requires_grad", True)
