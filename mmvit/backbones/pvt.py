@@ -24,25 +24,13 @@ from ..arguments import resolve_arch
 from ..layers.attention import AttentionBase, limit_keys
 from ..layers.mlp import Mlp
 from ..layers.parts import Grid, drop_path_rates, init_transformer, resize_table, to_map, to_tokens
-from ..pyramid import LAST, STRIDES, Pyramid, PyramidOptions, StageBase
+from ..layers.stages import PatchEmbed, StageBase
+from ..pyramid import LAST, STRIDES, Pyramid, PyramidOptions
 from ..registry import MODELS
 from ..weights.released import Record, Released
 
 TRAINED_SIZE = 224  # pixels: the image that the position tables belong to
 PATCHES = (4, 2, 2, 2)
-
-
-class PatchEmbed(nn.Module):
-    """Non-overlapping patches to tokens (section 3.2)."""
-
-    def __init__(self, in_channels: int, dim: int, patch: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(in_channels, dim, kernel_size=patch, stride=patch)
-        self.norm = nn.LayerNorm(dim)
-
-    def forward(self, feature_map: Tensor) -> tuple[Tensor, Grid]:
-        patches = self.proj(feature_map)
-        return self.norm(to_tokens(patches)), tuple(patches.shape[-2:])
 
 
 class SpatialReductionAttention(AttentionBase):
@@ -85,7 +73,7 @@ class Block(nn.Module):
 class Stage(StageBase):
     def __init__(self, in_channels: int, dim: int, patch: int, trained_grid: Grid, blocks: Iterable[Block]) -> None:
         super().__init__()
-        self.patch_embed = PatchEmbed(in_channels, dim, patch)
+        self.patch_embed = PatchEmbed(in_channels, dim, patch, stride=patch)
         self.trained_grid = trained_grid
         self.pos_embed = nn.Parameter(torch.zeros(1, trained_grid[0] * trained_grid[1], dim))
         self.blocks = nn.ModuleList(blocks)

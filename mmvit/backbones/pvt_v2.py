@@ -6,7 +6,7 @@ Differences from the authors' code: none in what it computes; the first embeddin
 `PVTv2.init_parts`). Maps whose sides the reduction does not divide lose the rest at the bottom and right, as theirs do.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
@@ -21,24 +21,12 @@ from ..layers.attention import AttentionBase, limit_keys
 from ..layers.mlp import MixingMlp
 from ..layers.parts import Grid, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
 from ..layers.pooling import adaptive_average
-from ..pyramid import Pyramid, PyramidOptions, StageBase
+from ..layers.stages import PatchEmbed, Stage
+from ..pyramid import Pyramid, PyramidOptions
 from ..registry import MODELS
 from ..weights.released import Record, Released
 
 POOLED = 7  # side of the map that linear attention takes keys and values from
-
-
-class OverlapPatchEmbed(nn.Module):
-    """Overlapping patches to tokens (section 3.2): a strided convolution, padded by half its kernel."""
-
-    def __init__(self, in_channels: int, dim: int, patch: int, stride: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(in_channels, dim, kernel_size=patch, stride=stride, padding=patch // 2)
-        self.norm = nn.LayerNorm(dim)
-
-    def forward(self, feature_map: Tensor) -> tuple[Tensor, Grid]:
-        patches = self.proj(feature_map)
-        return self.norm(to_tokens(patches)), tuple(patches.shape[-2:])
 
 
 class SpatialReductionAttention(AttentionBase):
@@ -94,20 +82,6 @@ class Block(nn.Module):
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), grid))
         return tokens + self.drop_path(self.mlp(self.norm2(tokens), grid))
-
-
-class Stage(StageBase):
-    def __init__(self, patch_embed: OverlapPatchEmbed, blocks: Iterable[Block], dim: int) -> None:
-        super().__init__()
-        self.patch_embed = patch_embed
-        self.blocks = nn.ModuleList(blocks)
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
-
-    def forward(self, feature_map: Tensor, run_block: Callable[..., Tensor]) -> Tensor:
-        tokens, grid = self.patch_embed(feature_map)
-        for block in self.blocks:
-            tokens = run_block(block, tokens, grid)
-        return to_map(self.norm(tokens), grid)
 
 
 @dataclass(frozen=True)
@@ -185,11 +159,11 @@ class PVTv2(Pyramid):
         self.stages = nn.ModuleList()
         for stage in range(self.out_indices[-1] + 1):
             dim, heads = sizes.dims[stage], sizes.heads[stage]
-            patch, stride = (7, 4) if stage == 0 else (3, 2)
+            patch, stride = (7, 4) if stage == 0 else (3, 2)  # overlapping (section 3.2)
             blocks = [
                 Block(dim, heads, sizes.mlp_ratios[stage], sizes.reductions[stage], sizes.linear, rate) for rate in rates[stage]
             ]
-            self.stages.append(Stage(OverlapPatchEmbed(inputs[stage], dim, patch, stride), blocks, dim))
+            self.stages.append(Stage(PatchEmbed(inputs[stage], dim, patch, stride, padding=patch // 2), blocks, dim))
         limit_keys(self, max_keys)
         self.finish()
 

@@ -8,7 +8,7 @@ Differences from the authors' code:
 - The four stages' normed outputs are the maps; their dense-prediction code was never released.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,8 @@ from ..layers.parts import (
     to_map,
     to_tokens,
 )
-from ..pyramid import Pyramid, PyramidOptions, StageBase
+from ..layers.stages import PatchEmbed, Stage
+from ..pyramid import Pyramid, PyramidOptions
 from ..registry import MODELS
 from ..weights.released import Record, Released
 
@@ -48,19 +49,6 @@ class Stem(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Grid]:
         patches = self.conv(images)
-        return self.norm(to_tokens(patches)), tuple(patches.shape[-2:])
-
-
-class PatchEmbed(nn.Module):
-    """Overlapping patches to tokens at twice the stride."""
-
-    def __init__(self, inputs: int, dim: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(inputs, dim, kernel_size=3, stride=2, padding=1)
-        self.norm = nn.LayerNorm(dim)
-
-    def forward(self, feature_map: Tensor) -> tuple[Tensor, Grid]:
-        patches = self.proj(feature_map)
         return self.norm(to_tokens(patches)), tuple(patches.shape[-2:])
 
 
@@ -141,20 +129,6 @@ class Block(nn.Module):
         return tokens + self.drop_path(self.mlp(self.norm2(tokens), grid))
 
 
-class Stage(StageBase):
-    def __init__(self, patch_embed: Stem | PatchEmbed, blocks: Iterable[Block], dim: int) -> None:
-        super().__init__()
-        self.patch_embed = patch_embed
-        self.blocks = nn.ModuleList(blocks)
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
-
-    def forward(self, feature_map: Tensor, run_block: Callable[..., Tensor]) -> Tensor:
-        tokens, grid = self.patch_embed(feature_map)
-        for block in self.blocks:
-            tokens = run_block(block, tokens, grid)
-        return to_map(self.norm(tokens), grid)
-
-
 @dataclass(frozen=True)
 class Sizes:
     """Sizes of one of the paper's models; `stem_repeats` is the number of 3 x 3 convolutions in the stem."""
@@ -227,7 +201,7 @@ class ShuntedTransformer(Pyramid):
             if stage == 0:
                 patch_embed: Stem | PatchEmbed = Stem(self.in_channels, dim, sizes.stem_repeats, batch_norm(norm_cfg))
             else:
-                patch_embed = PatchEmbed(sizes.dims[stage - 1], dim)
+                patch_embed = PatchEmbed(sizes.dims[stage - 1], dim, patch=3, stride=2, padding=1)
             shape = (dim, sizes.heads[stage], sizes.mlp_ratios[stage], sizes.reductions[stage])
             self.stages.append(Stage(patch_embed, [Block(*shape, rate) for rate in rates[stage]], dim))
         limit_keys(self, max_keys)

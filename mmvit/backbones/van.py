@@ -25,7 +25,8 @@ from ..layers.bands import in_bands
 from ..layers.forms import MAP_BANDS
 from ..layers.mlp import MlpBase
 from ..layers.parts import Grid, batch_norm, drop_path_rates, init_convolution, init_transformer, to_map, to_tokens
-from ..pyramid import Pyramid, PyramidOptions, StageBase
+from ..layers.stages import StageBase
+from ..pyramid import Pyramid, PyramidOptions
 from ..registry import MODELS
 from ..weights.released import Record, Released
 from .van_depthwise import depthwise

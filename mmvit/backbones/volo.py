@@ -11,7 +11,7 @@ Differences from the authors' code:
 Kept on purpose: outlookers get no drop path, because the authors' code never passes it on to them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,9 +36,11 @@ from ..layers.parts import (
     resize_table,
     to_map,
     to_tokens,
+    trained_grid,
 )
+from ..layers.stages import StageBase
 from ..layers.transformer import TransformerBlock
-from ..pyramid import LAST, STRIDES, Layer, Pyramid, PyramidOptions, StageBase
+from ..pyramid import LAST, STRIDES, Layer, Pyramid, PyramidOptions
 from ..registry import MODELS
 from ..weights.layouts import authors
 from ..weights.layouts.rules import renamer
@@ -172,8 +174,8 @@ class VOLO(Pyramid):
         strides: strides of the four levels; None leaves the taps as they are, at strides 8, 16, 16, 16.
         window_size: side in tokens of the windows in which transformer blocks attend, except for each last one of a tap, as in
             ViTDet. None, as in the authors' code, is global attention: its cost grows with the square of the number of pixels.
-        pretrain_img_size: side in pixels of the images that the position table belongs to. Loading resizes the table of a file
-            of another size; with the file's own size (384, 448, 512) it stays exact.
+        pretrain_img_size: side in pixels, or height and width, of the images that the position table belongs to. Loading
+            resizes the table of a file of another size; with the file's own size (384, 448, 512) it stays exact.
         max_keys: cap every global attention at this many keys; in larger maps, keys and values are averaged over squares of
             tokens (`attention.limit_keys`). None, as in the authors' code, sets no limit: the cost grows with the square of the
             number of pixels.
@@ -207,7 +209,7 @@ class VOLO(Pyramid):
         *,
         strides: Iterable[int] | None = STRIDES,
         window_size: int | None = None,
-        pretrain_img_size: int = 224,
+        pretrain_img_size: int | Sequence[int] = 224,
         max_keys: int | None = None,
         drop_path_rate: float = 0.0,
         norm_cfg: Mapping[str, Any] | None = None,
@@ -228,7 +230,7 @@ class VOLO(Pyramid):
                 TransformerBlock(dim, SelfAttention(dim, sizes.heads[1]), Mlp(dim, sizes.mlp_ratio * dim), rate, window)
                 for rate, window in zip(rates[stage], windows, strict=True)
             ]
-            grid = (pretrain_img_size // TAP_STRIDES[stage], pretrain_img_size // TAP_STRIDES[stage])
+            grid = trained_grid(pretrain_img_size, TAP_STRIDES[stage])
             self.stages.append(Stage(blocks, Downsample(sizes.dims[0], dim, grid) if stage == 1 else None))
         self.heads, self.mlp_ratio = sizes.heads[1], sizes.mlp_ratio
         self.taps = Taps(self.out_indices, channels, TAP_STRIDES, strides)

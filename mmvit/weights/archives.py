@@ -178,7 +178,7 @@ def implausible(tensors: Mapping[str, Any], source: str | Path) -> str | None:
     for name, value in tensors.items():
         if isinstance(value, Tensor) and value.is_floating_point() and value.numel():
             most = float(value.float().abs().max())  # float8 has no maximum
-            if most > BEYOND:
+            if most > (BEYOND**2 if name.endswith("running_var") else BEYOND):
                 return (
                     f"{source}: {name} has a value of {most:.1e}, beyond any trained weight: the file may be damaged. Get it "
                     "again, and compare its sha256 with its authors'"
@@ -237,7 +237,10 @@ def _check_archive(path: Path, source: str | Path) -> None:
             "other and uncompressed: get the file from its authors, or save it again with torch.save"
         )
     if damaged is not None:
-        raise CheckpointError(f"{source} is damaged: the bytes of {damaged} do not have the checksum beside them. Get it again")
+        raise CheckpointError(
+            f"{source} is damaged: the bytes of {damaged} do not have the checksum beside them. Get it again; if it was "
+            "written without checksums (torch.serialization.set_crc32_options), save it again with torch.save"
+        )
 
 
 def _refused(said: str) -> str:

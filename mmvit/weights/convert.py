@@ -13,6 +13,7 @@ from .archives import write_tensors
 from .contents import Contents, cuts, read_contents
 from .layouts import LAYOUTS, layout_of
 from .layouts.layout import Layout
+from .selection import is_counter
 from .suggestions import networks
 from .whole import KEPT
 
@@ -90,6 +91,8 @@ def _convert(contents: Contents, to: str, prefix: str | None) -> Converted:
     elif start.endswith(INSIDE):
         left_out += around
     remarks = [f"from {layout} under {start!r} to {target}"]
+    if outside := [name for name in contents.tensors if not name.startswith(root)]:
+        remarks.append(f"left out, as not under {root!r}: {first_few(outside)}")
     if unbuilt:
         remarks.append(f"not in the file, as of a backbone of which no later level is asked for: {first_few(unbuilt)}")
     if layout.eps != target.eps:
@@ -164,7 +167,7 @@ def lacking(family: str, found: Collection[str]) -> list[str]:
                 names = [f"{start}{number}{part}" for number in range(depths.get(start, 1))]
                 if all(part in others for others in alike.values()) or any(name in found for name in names):
                     expected += names
-        missing.append([name for name in expected if name not in found])
+        missing.append([name for name in expected if name not in found and not is_counter(name)])
     return min(missing, key=len)
 
 

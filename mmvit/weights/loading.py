@@ -20,7 +20,7 @@ from .addresses import row_of
 from .archives import implausible
 from .contents import Contents, common_prefixes, read_contents
 from .released import Released
-from .selection import Loadable, Taken, Target, select
+from .selection import Loadable, Taken, Target, is_counter, select
 from .suggestions import nearest_arch
 
 
@@ -94,7 +94,7 @@ def load_pretrained(
             adapted.append(f"{name} {tuple(value.shape)} -> {tuple(fitted.shape)}")
         found[name] = fitted
     missing = [name for name in target if name not in found and name not in misfits]
-    lacking = [name for name in missing if not model.is_fresh(name)]
+    lacking = [name for name in missing if not model.is_fresh(name) and not is_counter(name)]
     if unknown or misfits or lacking or not found:
         text = _explain(str(checkpoint), f"{type(model).__name__} backbone", len(found), lacking, unknown, [*misfits.values()])
         raise CheckpointError("\n".join([text, *_hints(contents, taken)]))
@@ -143,7 +143,7 @@ def require_match(model: torch.nn.Module, state: Mapping[str, Tensor], source: s
         for name, value in state.items()
         if name in target and target[name].shape != value.shape
     ]
-    lacking = [name for name in target if name not in state]
+    lacking = [name for name in target if name not in state and not is_counter(name)]
     unknown = [name for name in state if name not in target]
     if misfits or lacking or unknown:
         matched = len(target) - len(lacking) - len(misfits)

@@ -128,8 +128,21 @@ class Target:
 
     def score(self, taken: Taken) -> tuple[int, int]:
         """Return how many tensors of the network were taken: those with its shape, and all."""
-        named = [name for name in taken.tensors if name in self.state]
+        named = [name for name in taken.tensors if name in self.state and not is_counter(name)]
         return sum(taken.tensors[name].shape == self.state[name].shape for name in named), len(named)
+
+    def strangers(self, taken: Taken) -> int:
+        """Return how many of the tensors taken are neither the network's nor those of a classifier or of a part not built."""
+        return sum(not (name in self.state or self.ignores(name) or is_counter(name)) for name in taken.tensors)
+
+    def alike(self, one: Taken, other: Taken) -> bool:
+        """Return whether two choices have the same names and shapes, classifiers apart: one network's, raw and averaged."""
+        classifier = () if self.backbone is None else tuple(f"{self.inside}{name}." for name in self.backbone.record.classifier)
+        first, second = (
+            {name: value.shape for name, value in taken.tensors.items() if value.ndim and not name.startswith(classifier)}
+            for taken in (one, other)
+        )
+        return first == second
 
     def choices(self, contents: Contents) -> list[Choice]:
         """Return what might be chosen: prefixes below which names of the network's, or marks of a layout, stand."""
@@ -142,6 +155,11 @@ class Target:
                     inner = rest[len(self.inside) :]
                     found.update({Choice(prefix, layout): None for layout in self.layouts if layout.mark.match(inner)})
         return list(found)
+
+
+def is_counter(name: str) -> bool:
+    """Return whether a tensor counts the batches of a norm, which no result depends on, and which some files leave out."""
+    return name.endswith("num_batches_tracked")
 
 
 def select(contents: Contents, target: Target, prefix: str | None = None) -> Taken:
@@ -189,6 +207,9 @@ def _decide(contents: Contents, target: Target, equal: list[Taken]) -> Taken:
             f"{contents.source} holds the names of {whose} at once, and either could be meant; remove those of one of them"
         )
     averaged = [taken for taken in equal if contents.is_averaged(taken.choice.prefix)]
+    if not averaged or not all(target.alike(averaged[0], other) for other in equal):
+        fewest = min(map(target.strangers, equal))
+        averaged, equal = [], [taken for taken in equal if target.strangers(taken) == fewest]
     candidates = averaged or equal
     first = candidates[0]
     if not all(_same(first, other) for other in candidates[1:]):

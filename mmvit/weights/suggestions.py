@@ -12,7 +12,7 @@ from ..errors import CheckpointError
 from ..registry import MODELS
 from .contents import Contents
 from .released import BACKBONES
-from .selection import Loadable, Target, best_of
+from .selection import Loadable, Target, best_of, is_counter
 
 LEAST = 0.5  # share of all tensors of file and arch that must fit
 ALIKE = 0.5  # share of an arch's shapes that must be in the file; layouts change few shapes
@@ -34,11 +34,11 @@ def nearest_arch(contents: Contents) -> str | None:
             continue
         if not good:
             continue
-        fitting, _ = target.score(good[0])
-        strange = sum(not target.ignores(key) for key in good[0].tensors) - fitting
-        if (share := fitting / (len(target.state) + strange)) > best:
+        fitting, named = target.score(good[0])
+        own = sum(not is_counter(key) for key in target.state)
+        if (share := fitting / (own + named - fitting + target.strangers(good[0]))) > best:
             best = share
-            sentence = f"its names and shapes fit {name} best: {fitting} of its {len(target.state)} tensors"
+            sentence = f"its names and shapes fit {name} best: {fitting} of its {own} tensors"
     return sentence
 
 

@@ -14,7 +14,8 @@ from typing_extensions import Unpack
 from mmvit.arguments import resolve_arch
 from mmvit.layers.mlp import Mlp
 from mmvit.layers.parts import drop_path_rates, init_transformer, to_map, to_tokens
-from mmvit.pyramid import Pyramid, PyramidOptions, StageBase
+from mmvit.layers.stages import StageBase
+from mmvit.pyramid import Pyramid, PyramidOptions
 from mmvit.registry import MODELS
 from mmvit.weights.released import Record, Released
 

@@ -127,6 +127,29 @@ def test_two_different_networks(write: Write) -> None:
     loads(file, released(seed=2), prefix="second.")
 
 
+def test_a_student_beside_its_teacher(write: Write) -> None:
+    """A teacher of the same widths has all of its student's names and shapes, and more blocks."""
+    student, larger = (PVT.build(dict(PVT.tiny, depths=depths)) for depths in ((1, 1, 1, 1), (1, 1, 2, 1)))
+    for model in (student, larger):
+        model.init_weights()
+    for names in (("student", "teacher"), ("small", "big")):
+        file = write(under(f"{names[0]}.", student.state_dict()) | under(f"{names[1]}.", larger.state_dict()))
+        model = PVT.build(dict(PVT.tiny, depths=(1, 1, 1, 1)))
+        load_pretrained(model, file)
+        assert all(torch.equal(value, student.state_dict()[name]) for name, value in model.state_dict().items())
+        with pytest.raises(CheckpointError, match=f"different weights of this network under '{names[0]}.' and under"):
+            load_pretrained(PVT.build(dict(PVT.tiny, depths=(1, 1, 1, 1)), out_indices=(0, 1)), file)
+
+
+def test_files_without_counters(write: Write) -> None:
+    """Frozen batch norms, as of transformers, keep no number of batches; averages may have none beside raw weights."""
+    family = BY_NAME["VAN"]
+    averaged, raw = (released(family, seed=seed) for seed in (1, 2))
+    averaged = {name: value for name, value in averaged.items() if "num_batches" not in name}
+    loads(write(averaged), averaged, family)
+    assert "took the averaged weights" in loads(write({"state_dict": raw, "state_dict_ema": averaged}), averaged, family)
+
+
 def test_the_nearest_arch_is_named(write: Write) -> None:
     """Computed from the tables: the file of another arch, and of another family."""
     file = write({"model": under("module.", BY_NAME["PVTv2"].build("b1").state_dict())})

@@ -104,6 +104,10 @@ def test_whole_models_keep_their_heads(tmp_path: Path, capsys: pytest.CaptureFix
     assert "eps of the layer norms: the authors' in mmvit, 1e-06 in mmdet" in capsys.readouterr().out
     assert main(["convert", str(tmp_path / "epoch_1.pth"), "--to", "timm", "--out", str(tmp_path / "timm.pth")]) == 0
     assert "left out: bbox_head.retina_cls.bias" in capsys.readouterr().out
+    unet = under("encoder.model.", BY_NAME["PVTv2"].build().state_dict()) | {"decoder.conv.weight": torch.ones(3)}
+    torch.save(unet, tmp_path / "unet.pth")
+    assert main(["convert", str(tmp_path / "unet.pth"), "--to", "timm", "--out", str(tmp_path / "encoder.pth")]) == 0
+    assert "left out, as not under 'encoder.model.': decoder.conv.weight" in capsys.readouterr().out
 
 
 @pytest.mark.stack
