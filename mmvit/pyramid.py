@@ -19,18 +19,19 @@ import torch.nn.functional as F
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModule, initialize
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from typing_extensions import Self
 
 from .arguments import check_indices, check_options, is_pretrained, listed
 from .errors import InputError
-from .layers.parts import checkpointed
+from .layers.parts import checkpointed, tracks_statistics
+from .layers.stages import StageBase
 from .registry import MODELS
 from .weights import loading
 from .weights.released import BACKBONES, Record, register
 
 STRIDES = (4, 8, 16, 32)
 LAST = len(STRIDES) - 1  # the level whose tap has a released norm
+LOADING = ("checkpoint", "prefix", "sha256")  # options of an `init_cfg` that loads a file
 SMALLEST = 32  # pixels a side: one token of the coarsest map
 
 
@@ -62,12 +63,6 @@ class Layer(NamedTuple):
                 yield part
             elif part is not None:
                 yield from part.parameters()
-
-
-class StageBase(nn.Module):
-    """Stage of a pyramid: what comes before its blocks, the `blocks`, and the `norm` of its output if it has one."""
-
-    blocks: nn.ModuleList
 
 
 class Pyramid(BaseModule):
@@ -234,11 +229,12 @@ class Pyramid(BaseModule):
             yield from self.stage_parts(stage)
 
     def finish(self) -> None:
-        """Apply the options that concern all parts, frozen stages and `norm_eps`; the last line of every constructor."""
+        """Apply the options that concern all parts, such as `frozen_stages`; the last line of every constructor."""
         for part in self.frozen_parts():
             part.requires_grad_(False)
         if self.norm_eps is not None:
             self.set_norm_eps(self.norm_eps)
+        self.train(self.training)
 
     def set_norm_eps(self, eps: float) -> None:
         """Give all layer norms another epsilon."""
@@ -255,7 +251,7 @@ class Pyramid(BaseModule):
                 part.eval()
             if self.norm_eval:
                 for module in self.modules():
-                    if isinstance(module, _BatchNorm):
+                    if tracks_statistics(module):
                         module.eval()
         return self
 
@@ -263,6 +259,8 @@ class Pyramid(BaseModule):
         """Return whether a tensor belongs to a part that is not built, because no level of `out_indices` needs it."""
         first, _, rest = name.partition(".")
         number = rest.partition(".")[0]
+        if not number.isdecimal():  # another network's
+            return False
         if first == "stages":
             return int(number) > self.out_indices[-1]
         return first in ("taps", "laterals") and int(number) not in self.out_indices
@@ -289,7 +287,9 @@ class Pyramid(BaseModule):
         pretrained = [cfg for cfg in entries if is_pretrained(cfg)]
         initialize(self, [cfg for cfg in entries if cfg not in pretrained])
         for cfg in pretrained:
-            options = {key: value for key, value in cfg.items() if key != "type"}
+            options = {key: value for key, value in cfg.items() if key not in ("type", "map_location")}
+            if unknown := options.keys() - LOADING:
+                raise InputError(f"init_cfg has no option {min(unknown)}; expected {', '.join(LOADING)}")
             MMLogger.get_current_instance().info(str(loading.load_pretrained(self, **options)), extra={"first_line": "weights"})
         self._is_init = True
 

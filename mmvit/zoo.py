@@ -15,6 +15,7 @@ from typing import Any, Literal, overload
 
 from torch import Tensor, nn
 
+from .arguments import is_pretrained, listed
 from .errors import InputError, nearest
 from .pyramid import LAST, Pyramid, families
 from .weights.published import SCHEME
@@ -50,6 +51,7 @@ class Classifier(nn.Module):
             raise InputError(f"classifier=True: {', '.join(taken)}: the classifier of {family.__name__} has {settings}")
         self.backbone = family(arch, **options | settings)  # type: ignore[arg-type]  # every family takes arch first
         self.backbone.add_classifier(CLASSES)
+        self.backbone.finish()  # of the added parts
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, 1000) of images (B, in_channels, H, W), of any size: they are padded as those of the backbone.
@@ -87,7 +89,7 @@ def create(
     name: str, checkpoint: str | Path | None = None, *, classifier: Literal[False] = False, **options: Any
 ) -> Pyramid: ...
 def create(
-    name: str, checkpoint: str | Path | None = None, *, classifier: bool = False, **options: Any
+    name: str, checkpoint: str | Path | None = None, *, classifier: bool = False, prefix: str | None = None, **options: Any
 ) -> Pyramid | Classifier:
     """Return a backbone with weights, ready to use: images (B, 3, H, W) to a tuple of maps.
 
@@ -97,19 +99,26 @@ def create(
             None leaves random weights.
         classifier: return the authors' ImageNet classifier instead, images to logits (B, 1000). The checkpoint
             has to hold its tensors, too.
-        options: options of the backbone, such as out_indices, in_channels, frozen_stages, drop_path_rate.
+        prefix: which tensors of the checkpoint, see `weights.loading.load_pretrained`.
+        options: options of the backbone, such as out_indices, in_channels, frozen_stages, drop_path_rate; `init_cfg` stands
+            for `checkpoint`, as in a config.
 
     Raises:
-        InputError: no such name, or an option of timm's.
+        InputError: no such name, an option of timm's, or `init_cfg` beside `checkpoint`.
         CheckpointError: the file is not available, or does not fit exactly.
         ValueError, TypeError: options that the backbone refuses.
     """
     family, arch = find(name)
     if others := OF_TIMM.keys() & options.keys():
         raise InputError(f"create has no option {min(others)}: {OF_TIMM[min(others)].format(name=name)}")
-    options["init_cfg"] = None if checkpoint is None else dict(type="Pretrained", checkpoint=str(checkpoint))
+    if checkpoint is not None:
+        if options.get("init_cfg") is not None:
+            raise InputError("create: both checkpoint and init_cfg say what to load; give one of them")
+        options["init_cfg"] = dict(type="Pretrained", checkpoint=str(checkpoint)) | (dict(prefix=prefix) if prefix else {})
+    elif prefix is not None:
+        raise InputError(f"create: prefix={prefix!r} chooses tensors of a checkpoint; give that, too")
     if classifier:
-        whole = Classifier(family, arch, **released_options(str(checkpoint)) | options)
+        whole = Classifier(family, arch, **released_options(options.get("init_cfg")) | options)
         whole.backbone.init_weights()
         return whole
     model = family(arch, **options)  # type: ignore[arg-type]  # every family takes arch first
@@ -117,7 +126,10 @@ def create(
     return model
 
 
-def released_options(checkpoint: str) -> dict[str, int]:
-    """Return the size of images that `mmvit://NAME` was trained with, as an option, if it is not 224."""
-    row = FILES.get(checkpoint.removeprefix(SCHEME)) if checkpoint.startswith(SCHEME) else None
-    return dict(pretrain_img_size=row.img_size) if row is not None and row.img_size != 224 else {}
+def released_options(init_cfg: Any) -> dict[str, int]:
+    """Return the size of images that the `mmvit://NAME` of an `init_cfg` was trained with, as an option, if it is not 224."""
+    for checkpoint in (str(entry.get("checkpoint")) for entry in listed(init_cfg) if is_pretrained(entry)):
+        row = FILES.get(checkpoint.removeprefix(SCHEME)) if checkpoint.startswith(SCHEME) else None
+        if row is not None and row.img_size != 224:
+            return dict(pretrain_img_size=row.img_size)
+    return {}

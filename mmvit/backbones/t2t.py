@@ -17,7 +17,7 @@ Differences from the authors' code:
 Kept on purpose: transformer tokens (`t2t_tokens`) scale by the *input* width, 147 ** -0.5 and 576 ** -0.5.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
@@ -32,7 +32,7 @@ from ..arguments import resolve_arch
 from ..errors import InputError
 from ..layers.attention import SelfAttention, check_window, limit_keys
 from ..layers.mlp import Mlp, MlpBase
-from ..layers.parts import Grid, Taps, check_strides, drop_path_rates, init_convolution, init_transformer
+from ..layers.parts import Grid, Taps, check_strides, drop_path_rates, init_convolution, init_transformer, trained_grid
 from ..layers.transformer import TransformerBlock
 from ..pyramid import LAST, STRIDES, Layer, Pyramid, PyramidOptions
 from ..registry import MODELS
@@ -144,8 +144,8 @@ class T2TViT(Pyramid):
         window_size: side in tokens of the windows in which all blocks attend but the last of each tap, as in ViTDet. The class
             token is in all windows, and its results are averaged. None, as in the authors' code, is global attention, whose
             cost grows with the square of the number of pixels.
-        pretrain_img_size: side in pixels of the images that the position table belongs to. Loading resizes the table of a file
-            of another size; with the file's own size (384) it stays exact.
+        pretrain_img_size: side in pixels, or height and width, of the images that the position table belongs to. Loading
+            resizes the table of a file of another size; with the file's own size (384) it stays exact.
         max_keys: cap every global attention at this many keys; in larger maps, keys and values are averaged over squares of
             tokens (`attention.limit_keys`). None, as in the authors' code, sets no limit: the cost grows with the square of the
             number of pixels.
@@ -184,7 +184,7 @@ class T2TViT(Pyramid):
         strides: Iterable[int] | None = STRIDES,
         token_laterals: bool = True,
         window_size: int | None = None,
-        pretrain_img_size: int = 224,
+        pretrain_img_size: int | Sequence[int] = 224,
         max_keys: int | None = None,
         drop_path_rate: float = 0.0,
         **options: Unpack[PyramidOptions],
@@ -200,7 +200,7 @@ class T2TViT(Pyramid):
         super().__init__(channels, strides=strides, **options)
         self.ends = ends
         self.tokens_to_token = token_module(tokens or sizes.tokens, self.in_channels, sizes.embed_dim)
-        self.embedding = ClassAndPosition(sizes.embed_dim, (pretrain_img_size // STRIDE, pretrain_img_size // STRIDE))
+        self.embedding = ClassAndPosition(sizes.embed_dim, trained_grid(pretrain_img_size, STRIDE))
         rates = iter(drop_path_rates(drop_path_rate, (sum(sizes.depths),))[0])
         self.blocks = nn.ModuleList()
         entries = pairwise([sizes.embed_dim, *widths[: ends[self.out_indices[-1]]]])

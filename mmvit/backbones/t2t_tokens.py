@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..layers.attention import AttentionBase
+from ..layers.bands import is_plain
 from ..layers.mlp import Mlp
 from ..layers.parts import Grid, resize_table, to_map, to_tokens
 
@@ -117,9 +118,14 @@ class TokensToToken(nn.Module):
         height, width = images.shape[-2:]
         fine = to_map(run_block(self.attention1, images, FIRST), (height // 4, width // 4))
         coarse = to_map(run_block(self.attention2, fine, LATER), (height // 8, width // 8))
+        return self.split_and_project(coarse), (height // STRIDE, width // STRIDE), [fine, coarse]
+
+    def split_and_project(self, feature_map: Tensor) -> Tensor:
+        """Return (B, N, dim) tokens of a (B, 64, h, w) map: a soft split and a linear layer, together a convolution."""
+        if not is_plain(self.project, nn.Linear):
+            return self.project(soft_split(feature_map, LATER))
         kernels = self.project.weight.unflatten(1, (TOKEN_DIM, LATER.kernel, LATER.kernel))
-        patches = F.conv2d(coarse, kernels, self.project.bias, LATER.stride, LATER.padding)  # a soft split and a linear layer
-        return to_tokens(patches), (height // STRIDE, width // STRIDE), [fine, coarse]
+        return to_tokens(F.conv2d(feature_map, kernels, self.project.bias, LATER.stride, LATER.padding))
 
 
 class ConvolutionTokens(nn.Module):

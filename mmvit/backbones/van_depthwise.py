@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import conv_flop_count
 
 from ..compat.versions import autocast_dtype, flop_formula, operator
+from ..layers.bands import is_plain
 from ..layers.forms import PHASES
 
 BAND = 16  # rows
@@ -23,7 +24,8 @@ Phase = tuple[slice, slice, slice, slice]
 
 def depthwise(convolution: nn.Conv2d, feature_map: Tensor) -> Tensor:
     """Return `convolution(feature_map)` for stride 1, one odd kernel a channel, and padding that keeps the size."""
-    if not PHASES.runs_on(feature_map) or not feature_map.is_contiguous(memory_format=torch.channels_last):
+    is_ours = PHASES.runs_on(feature_map) and feature_map.is_contiguous(memory_format=torch.channels_last)
+    if not is_ours or not is_plain(convolution, nn.Conv2d):
         return convolution(feature_map)
     kernels, bias = convolution.weight, convolution.bias
     if (dtype := autocast_dtype("cpu")) is not None:

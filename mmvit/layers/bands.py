@@ -8,7 +8,7 @@ Cost", arXiv 1604.06174). Where `forms` says so, an MLP processes the whole imag
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from .parts import Grid
 BAND = 1 << 21  # hidden values of a band: 8 MB
 WHOLE = 2 * BAND  # fewer hidden values than this are computed at once (timings in docs/performance.md)
 HALO = 1  # rows above and below that a 3 x 3 convolution reads
+Kind = TypeVar("Kind", bound=nn.Module)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -60,3 +61,8 @@ def is_hooked(mlp: nn.Module) -> bool:
     """Return whether a part of an MLP has hooks, or all modules have: counters of multiply-adds hook all modules."""
     everywhere = any(getattr(torch_module, f"_global{kind}") for kind in HOOKS)
     return everywhere or any(getattr(part, kind) for part in mlp.modules() for kind in HOOKS)
+
+
+def is_plain(layer: nn.Module, kind: type[Kind]) -> TypeGuard[Kind]:
+    """Return whether a layer may be computed from its weights without being called: no wrapper, as of LoRA, and no hooks."""
+    return type(layer) is kind and not is_hooked(layer)

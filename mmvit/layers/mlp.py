@@ -5,7 +5,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .bands import in_bands, is_hooked
+from .bands import in_bands, is_plain
 from .forms import BANDS, CONVOLUTIONAL_BANDS, is_exporting
 from .parts import Grid, to_map, to_tokens
 
@@ -73,7 +73,7 @@ class MixingMlp(MlpBase):
 
 def pointwise(layer: nn.Module, feature_map: Tensor) -> Tensor:
     """Return a layer's values for each pixel of a (B, C, h, w) map: of a linear layer as a convolution of 1 x 1."""
-    if type(layer) is nn.Linear and not is_hooked(layer):
+    if is_plain(layer, nn.Linear):
         return F.conv2d(feature_map, layer.weight[:, :, None, None], layer.bias)
     height, width = feature_map.shape[-2:]
     return to_map(layer(to_tokens(feature_map)), (height, width))

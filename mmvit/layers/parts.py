@@ -3,7 +3,7 @@
 Layouts: tokens are (B, N, C), row-major over their grid (h, w); maps are (B, C, h, w).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from math import sqrt
 from typing import Any, cast
@@ -39,6 +39,21 @@ def to_tokens(feature_map: Tensor) -> Tensor:
     return feature_map.permute(0, 2, 3, 1).flatten(1, 2)
 
 
+def trained_grid(size: int | Sequence[int], stride: int) -> Grid:
+    """Return the grid of tokens at a stride of the images that a position table belongs to.
+
+    Args:
+        size: their side in pixels, or their height and width.
+
+    Raises:
+        InputError: the size is something else, or less than one token.
+    """
+    sides = [size, size] if isinstance(size, int) else [*size]
+    if len(sides) != 2 or min(sides) < stride:
+        raise InputError(f"pretrain_img_size={size!r}: expected a side of at least {stride} pixels, or a height and a width")
+    return sides[0] // stride, sides[1] // stride
+
+
 def resize_table(table: Tensor, old: Grid, new: Grid, mode: str) -> Tensor:
     """Return a position table (1, old_h * old_w, C) interpolated to (1, new_h * new_w, C), or itself if the grids agree."""
     if all(isinstance(side, int) for side in new) and old == new:  # a program for any size has other grids to come
@@ -62,7 +77,13 @@ def _weights(old: int, new: int, mode: str, like: Tensor) -> Tensor:
 
 
 def drop_path_rates(rate: float, depths: tuple[int, ...]) -> list[list[float]]:
-    """Return rates of stochastic depth (arXiv 1603.09382), rising from 0 to `rate` over all blocks, one list a stage."""
+    """Return rates of stochastic depth (arXiv 1603.09382), rising from 0 to `rate` over all blocks, one list a stage.
+
+    Raises:
+        InputError: the rate is no probability below 1.
+    """
+    if not 0 <= rate < 1:
+        raise InputError(f"drop_path_rate={rate!r}: expected a probability from 0 to below 1")
     last = max(sum(depths) - 1, 1)
     rates = iter([rate * block / last for block in range(sum(depths))])
     return [[next(rates) for _ in range(depth)] for depth in depths]
@@ -174,7 +195,7 @@ def checkpointed(block: nn.Module, *inputs: Any) -> Tensor:
 @contextmanager
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
     """Let batch norms normalise as in training, and keep their running statistics."""
-    norms = [module for module in block.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    norms = [cast("_BatchNorm", module) for module in block.modules() if tracks_statistics(module)]
     before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm, _, count in before:
         norm.momentum, norm.num_batches_tracked = 0.0, cast("Tensor", count).clone()
@@ -183,6 +204,11 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
     finally:
         for norm, momentum, count in before:
             norm.momentum, norm.num_batches_tracked = momentum, count
+
+
+def tracks_statistics(module: nn.Module) -> bool:
+    """Return whether a module is a batch norm with running statistics: torch's, or mmcv's, which has no class in common."""
+    return getattr(module, "num_batches_tracked", None) is not None
 
 
 BATCH_NORMS = {"BN": nn.BatchNorm2d, "SyncBN": nn.SyncBatchNorm}

@@ -7,6 +7,7 @@ FlexibleUNet asks for maps from stride 2 on. These backbones begin at 4, so that
 stride 2, as segmentation_models_pytorch gives its Unet.
 """
 
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -77,7 +78,8 @@ def register(name: str, checkpoint: str | Path | None = None, **options: Any) ->
     family, arch = find(name)
     with torch.device("meta"):
         channels = family(arch).out_channels  # type: ignore[arg-type]  # every family takes arch first
-    key = f"mmvit_{name}"
+    taken = FLEXUNET_BACKBONE.register_dict
+    key = next(key for number in count(1) if (key := f"mmvit_{name}" + (f"_{number}" if number > 1 else "")) not in taken)
     own = dict(known_as=key, channels=(0, *channels), options=dict(options, name=name, checkpoint=checkpoint))
     FLEXUNET_BACKBONE.register_class(type("Encoder", (PyramidEncoder,), own))
     return key

@@ -20,7 +20,6 @@ from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..checks.advice import describe
 from ..checks.findings import Finding, not_checked, ok, wrong
@@ -32,6 +31,7 @@ from ..engine.configuration import TrainOptions, tell_nobody, train_config, with
 from ..engine.models import unwrapped
 from ..engine.start import start_of
 from ..errors import first_few
+from ..layers.parts import tracks_statistics
 from ..pyramid import Pyramid
 
 SAMPLES = 2  # that are validated
@@ -53,7 +53,7 @@ class Watch(Hook):
 
     def before_train(self, runner: Runner) -> None:
         model = unwrapped(runner.model)
-        self.normed = any(isinstance(module, _BatchNorm) for module in model.modules())
+        self.normed = any(tracks_statistics(module) for module in model.modules())
         runner.optim_wrapper.optimizer.register_step_pre_hook(lambda *_: self._look(model))
         for module in model.modules():
             if isinstance(module, Pyramid):

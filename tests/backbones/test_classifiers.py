@@ -209,8 +209,19 @@ def test_create_and_its_options() -> None:
         assert model(torch.rand(1, 4, 64, 96)).shape == (1, 1000)
     with pytest.raises(InputError, match=r"classifier=True: strides=\(4, 8, 16, 32\): the classifier of VOLO has"):
         mmvit.create("volo_d1", classifier=True, strides=(4, 8, 16, 32))
-    assert released_options("mmvit://volo_d1_384") == dict(pretrain_img_size=384)
-    assert released_options("mmvit://volo_d1") == released_options("volo_d1_384.pth") == {}
+    files = ("mmvit://volo_d1_384", "mmvit://volo_d1", "volo_d1_384.pth")
+    larger, usual, own = (released_options(dict(type="Pretrained", checkpoint=file)) for file in files)
+    assert larger == dict(pretrain_img_size=384)
+    assert usual == own == released_options(None) == {}
+
+
+@pytest.mark.parametrize("name", ["pvt_tiny", "volo_d1"])
+def test_options_reach_the_parts_of_a_classifier(name: str) -> None:
+    with torch.device("meta"):
+        model = mmvit.create(name, classifier=True, frozen_stages=4, norm_eps=1e-3).backbone
+    assert {module.eps for module in model.modules() if isinstance(module, torch.nn.LayerNorm)} == {1e-3}
+    frozen = [parameter for part in model.frozen_parts() for parameter in part.parameters()]
+    assert not any(parameter.requires_grad for parameter in frozen)
 
 
 def test_timms_registry_has_the_classifiers(tmp_path: Path) -> None:

@@ -87,11 +87,12 @@ def test_bad_images_are_refused(family: Family, bad: tuple[int, ...]) -> None:
         dict(out_indices=(1, 0)),
         dict(out_indices=(4,)),
         dict(frozen_stages=5),
+        dict(drop_path_rate=30),
     ],
     ids=str,
 )
 def test_bad_options_are_refused(family: Family, options: dict) -> None:
-    with pytest.raises(ValueError, match=r"arch|sizes|out_indices|frozen_stages"):
+    with pytest.raises(ValueError, match=r"arch|sizes|out_indices|frozen_stages|drop_path_rate"):
         family.build(**options)
 
 
@@ -157,6 +158,17 @@ def test_frozen_stages(family: Family, frozen_stages: int) -> None:
     if learning:
         loss.backward()
     assert [name for name in learning if model.get_parameter(name).grad is None] == []
+
+
+@each_family
+def test_frozen_and_held_as_built(family: Family) -> None:
+    """Loops that never call `train` get the same: a new module is in training mode."""
+    model = family.build(frozen_stages=2, norm_eval=True)
+    frozen = [module for part in model.frozen_parts() for module in part.modules()]
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    assert not any(module.training for module in (*frozen, *norms))
+    assert model.training
+    assert all(module.training for part in model.stage_parts(2) for module in part.modules() if module not in norms)
 
 
 @each_family

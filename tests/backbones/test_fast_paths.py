@@ -172,6 +172,21 @@ def test_hooks_on_modules_see_the_whole_image(family: Family, monkeypatch: pytes
 
 
 @each_family
+@pytest.mark.parametrize("training", [False, True])
+def test_every_layer_is_called(family: Family, training: bool) -> None:
+    """Hooks and wrappers, as of LoRA, work on any layer: none is computed behind its back from its weights."""
+    model = family.build(drop_path_rate=0.1).train(training)
+    layers = {name for name, module in model.named_modules() if next(module.parameters(recurse=False), None) is not None}
+    layers -= {name for name in layers if next(model.get_submodule(name).children(), None)}  # holders of tables
+    seen: set[str] = set()
+    for name in layers:
+        model.get_submodule(name).register_forward_hook(lambda *_, name=name: seen.add(name))
+    with torch.set_grad_enabled(training):
+        model(images(64, 96).float())
+    assert layers == seen
+
+
+@each_family
 def test_bands_are_used(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without hooks, the widest MLP runs several times an image: what the other tests compare is not one form with itself."""
     model = family.randomised().eval()

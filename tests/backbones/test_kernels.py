@@ -7,6 +7,7 @@ import torch
 from families import BY_NAME
 from makers import HOME, needs_compiling, run_python
 from torch import Tensor, nn
+from torch.nn.utils import prune
 from torch.profiler import profile
 
 from benchmarks.written_out import outlook_attention
@@ -33,6 +34,15 @@ def test_depthwise_is_the_convolution(size: tuple[int, int], kernel: int, dilati
         parameter.requires_grad_(False)
     (alone,) = torch.autograd.grad(depthwise(convolution, feature_map).square().sum(), feature_map)
     torch.testing.assert_close(alone, found[1][1], rtol=1e-10, atol=1e-10)
+
+
+def test_a_pruned_convolution_trains() -> None:
+    """Its weight is made anew by a hook each time that it is called."""
+    convolution = prune.l1_unstructured(nn.Conv2d(6, 6, 7, padding=9, dilation=3, groups=6), "weight", 0.5)
+    feature_map = torch.randn(2, 6, 20, 21).contiguous(memory_format=torch.channels_last)
+    for _ in range(2):
+        depthwise(convolution, feature_map).square().sum().backward()
+    assert (convolution.weight_orig.grad == 0).float().mean() == 0.5
 
 
 def test_depthwise_runs_in_the_dtype_of_autocast() -> None:

@@ -39,6 +39,16 @@ def test_create_takes_a_file_and_options(tmp_path: Path) -> None:
     assert encoder.out_channels == (64, 160)
     assert [tuple(level.shape) for level in encoder(images(64, 64))] == [(2, 64, 8, 8), (2, 160, 4, 4)]
     assert all(torch.equal(value, source.state_dict()[name]) for name, value in encoder.state_dict().items())
+    cfg = dict(type="Pretrained", checkpoint=str(tmp_path / "pvt_v2_b0.pth"), map_location="cpu")
+    again = mmvit.create("pvt_v2_b0", init_cfg=cfg)
+    assert all(torch.equal(value, source.state_dict()[name]) for name, value in again.state_dict().items())
+    for wrong, told in (
+        (dict(checkpoint="a.pth", init_cfg=cfg), "both checkpoint and init_cfg"),
+        (dict(prefix="student."), "prefix='student.' chooses tensors of a checkpoint"),
+        (dict(init_cfg=dict(cfg, strict=True)), "init_cfg has no option strict; expected checkpoint, prefix, sha256"),
+    ):
+        with pytest.raises(mmvit.InputError, match=told):
+            mmvit.create("pvt_v2_b0", **wrong)
     with pytest.raises(mmvit.InputError, match=r"did you mean .*van_b2"):
         mmvit.create("van_2")
     with pytest.raises(TypeError, match="depth"):

@@ -7,9 +7,11 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from definitions import same_gradients, wave
+from families import BY_NAME, images
 from mmcv import ops
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 from mmcv.ops.psa_mask import psa_mask
+from mmengine.model import convert_sync_batchnorm
 from torch.autograd import gradcheck
 
 pytestmark = pytest.mark.stack
@@ -193,6 +195,20 @@ def test_sync_batch_norm_of_nothing_and_in_half(process_group):
     result = layer(wave(2, 3, 4, 4).half())
     assert result.dtype == torch.float16
     assert result.isfinite().all()
+
+
+def test_sync_batch_norms_of_a_backbone(process_group):
+    """They are held by `norm_eval`, and count a batch once under `with_cp`, as torch's."""
+    family = BY_NAME["VAN"]
+    held = convert_sync_batchnorm(family.build(norm_eval=True), "mmcv").train()
+    assert not any(module.training for module in held.modules() if isinstance(module, ops.SyncBatchNorm))
+    states = []
+    for with_cp in (False, True):
+        model = convert_sync_batchnorm(family.initialised(with_cp=with_cp), "mmcv").train()
+        sum(level.mean() for level in model(images(64, 64))).backward()
+        states.append(dict(model.named_buffers()))
+    torch.testing.assert_close(*states)
+    assert states[1]["stages.0.patch_embed.norm.num_batches_tracked"] == 1
 
 
 @pytest.mark.parametrize("operator", ["roi_align", "deform_conv2d"])

@@ -103,7 +103,10 @@ def test_monai(tmp_path: Path) -> None:
     torch.testing.assert_close(model.encoder.backbone.state_dict(), trained.state_dict(), rtol=0, atol=0)
     with pytest.raises(InputError, match=r"\(64, 80\) pixels: FlexibleUNet takes sides that are multiples of 32"):
         model(torch.rand(1, 3, 64, 80))
-    model = flexible(in_channels=4, out_channels=3, backbone=register("van_b0"))
+    first, second = register("van_b0", tmp_path / "own.pth"), register("van_b0")
+    again = flexible(in_channels=3, out_channels=3, backbone=first).encoder.backbone
+    torch.testing.assert_close(again.state_dict(), trained.state_dict(), rtol=0, atol=0)
+    model = flexible(in_channels=4, out_channels=3, backbone=second)
     learns(model, model(torch.rand(2, 4, 64, 96)), (2, 3, 64, 96))
     for options in (dict(spatial_dims=3), dict(pretrained=True)):
         with pytest.raises(InputError, match="expected 2 and False; weights are register's checkpoint"):
