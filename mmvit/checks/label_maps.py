@@ -22,20 +22,21 @@ JPEG = b"\xff\xd8"  # first bytes
 
 
 def check_label_maps(plan: Plan) -> Iterator[Finding]:
-    meanings: dict[str, Labels] = {}
+    meanings: dict[str, tuple[Labels, str]] = {}
     for view in plan.datasets:
         # mmseg's PascalVOCDataset and others assert that their folders are there.
         reader = None if any(view.absent()) else view.label_map_reader()
         if reader is None:
             yield from _unlabelled(plan, view)
             continue
-        meanings[view.key] = labels_of(reader)
+        labels = labels_of(reader)
+        meanings[view.key] = labels, view.root
         yield from _shifted(view, reader)
         layout = layout_of(view)
         if fault := _unpaired(reader, view.key, known=bool(layout)):
             yield wrong("\n".join([fault, *layout]))
         else:
-            yield from _pixels(view, reader, meanings[view.key], ignored_by(plan))
+            yield from _pixels(view, reader, labels, ignored_by(plan))
         yield from _left_aside(view, reader)
     yield from _disagreement(meanings)
 
@@ -136,6 +137,8 @@ def _left_aside(view: DatasetView, reader: Any) -> Iterator[Finding]:
         end = "." + suffix.rpartition(".")[2]
         there = list(files_below(folder))
         others = [file for file in there if Path(file).suffix.lower() in IMAGES and not file.endswith(end)]
+        if reader.data_prefix["img_path"] == reader.data_prefix["seg_map_path"]:  # side by side
+            others = [file for file in others if not file.endswith((reader.img_suffix, reader.seg_map_suffix))]
         if others:
             yield doubtful(
                 f"{len(others)} of {len(there)} files of {folder} ({view.key}.data_prefix.{name}) are left aside, because "
@@ -144,22 +147,22 @@ def _left_aside(view: DatasetView, reader: Any) -> Iterator[Finding]:
             )
 
 
-def _disagreement(found: dict[str, Labels]) -> Iterator[Finding]:
-    """Yield a finding for each dataset in which a number means another class than in the first."""
+def _disagreement(found: dict[str, tuple[Labels, str]]) -> Iterator[Finding]:
+    """Yield a finding for each dataset in which a number may mean another class than in the first."""
     first = next(iter(found), "")
-    for key, labels in found.items():
-        if labels.classes != found[first].classes:
-            ours = found[first].classes
+    for key, (labels, root) in found.items():
+        ours, reduced = found[first][0].classes, found[first][0].reduced
+        if labels.classes != ours:
             yield wrong(
                 f"{first} has {len(ours)} classes ({first_few(ours)}), {key} has {len(labels.classes)} "
                 f"({first_few(labels.classes) or 'none'}): the numbers in label maps would mean different classes",
                 "Give both the same metainfo.classes in the same order",
             )
-        elif labels.reduced != found[first].reduced:
-            yield wrong(
-                f"{first} has reduce_zero_label={found[first].reduced}, {key} has {labels.reduced}: the numbers in label maps "
-                "would mean different classes",
-                "Give both the same",
+        elif labels.reduced != reduced:  # COCO-Stuff's two releases differ so
+            yield (wrong if root == found[first][1] else doubtful)(
+                f"{first} has reduce_zero_label={reduced}, {key} has {labels.reduced}: the numbers in label maps would mean "
+                "different classes",
+                "Give both the same" + ", unless the files themselves differ so" * (root != found[first][1]),
             )
 
 

@@ -24,7 +24,7 @@ NEEDS = {
     "Corrupt": ("imagecorruptions", "imagecorruptions"),
     "InstaBoost": ("instaboostfast", "instaboostfast"),
     "LoadBiomedicalImageFromFile": ("nibabel", "nibabel"),
-    "LoadSingleRSImageFromFile": ("osgeo", "gdal"),
+    **dict.fromkeys(("LoadSingleRSImageFromFile", "LoadMultipleRSImageFromFile"), ("osgeo", "gdal")),
     "BoxInstDataPreprocessor": ("skimage", "scikit-image"),
     "PAAHead": ("sklearn", "scikit-learn"),
     "BertModel": ("transformers", "transformers"),

@@ -249,10 +249,15 @@ def _same_data(plan: Plan) -> Iterator[Finding]:
     def place_of(view: Any) -> tuple[str, ...]:
         return tuple(str(path) for _, path in view.paths())
 
-    trained = {place_of(view): view.key for view in plan.trained}
+    def apart(view: Any, other: Any) -> bool:
+        chosen = [each.config.get("indices") for each in (view, other)]
+        return None not in chosen and chosen[0] != chosen[1]
+
+    trained = {place_of(view): view for view in plan.trained}
     for view in plan.datasets:
-        if view.split == "val" and (place := place_of(view)) and place in trained:
-            sentence = f"{view.key} reads the data of {trained[place]} ({place[0]}): its results say nothing about other images"
+        other = trained.get(place_of(view)) if view.split == "val" else None
+        if other is not None and (place := place_of(view)) and not apart(view, other):
+            sentence = f"{view.key} reads the data of {other.key} ({place[0]}): its results say nothing about other images"
             yield doubtful(sentence)
 
 

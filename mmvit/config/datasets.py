@@ -10,7 +10,7 @@ from mmengine.config import Config, ConfigDict
 
 from ..arguments import name_of
 from ..errors import InputError, first_few
-from .parts import class_of, entry_of, mappings, parts_of
+from .parts import class_of, default_of, entry_of, mappings, parts_of
 
 SPLITS = ("train", "val", "test")
 LOADERS = ("LoadAnnotations", "LoadLabelMap")
@@ -47,8 +47,11 @@ class DatasetView:
 
     @property
     def prefixes(self) -> Mapping[str, str | None]:
-        """The folders of images, label maps, ... in `data_prefix`."""
-        return self.config.get("data_prefix") or {}
+        """The folders of images, label maps, ... in `data_prefix`; of mmseg's datasets, the default of their class."""
+        given = self.config.get("data_prefix")
+        if given is None and self.scope == "mmseg":
+            given = default_of(self._class, "data_prefix")
+        return given or {}
 
     @property
     def ann_file(self) -> Path:

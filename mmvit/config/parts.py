@@ -1,7 +1,7 @@
 """Parts of a model's config: how to find them, and how to build them without loading files."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from inspect import signature
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
@@ -99,6 +99,15 @@ def evaluators_of(cfg: Config, split: str) -> list[tuple[str, dict[str, Any]]]:
 def takes(kind: type | None, option: str) -> bool:
     """Return whether a class, or one that it derives from, names an option."""
     return any(option in signature(base.__init__).parameters for base in getattr(kind, "__mro__", ()))
+
+
+def default_of(kind: type | None, option: str) -> Any:
+    """Return the default of an option that a class, or one that it derives from, names; None without one."""
+    for base in getattr(kind, "__mro__", ()):
+        named = signature(base.__init__).parameters.get(option)
+        if named is not None:
+            return None if named.default is Parameter.empty else named.default
+    return None
 
 
 def class_of(part: Mapping[str, Any], registry: "Registry", scope: str | None = None) -> type | None:

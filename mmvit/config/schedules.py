@@ -71,7 +71,7 @@ def set_epochs(cfg: Config, epochs: int) -> str:
     _, unit = length_of(cfg, "--epochs")
     if unit == "max_epochs":
         return set_length(cfg, epochs)
-    steps, fault = _steps_an_epoch(cfg)
+    steps, fault = _steps_an_epoch(cfg, once=True)
     if steps is None:
         raise InputError(f"--epochs: this training counts iterations, and its images cannot be counted: {fault}")
     return set_length(cfg, epochs * steps, f" ({steps} an epoch)")
@@ -179,8 +179,11 @@ def _change(part: Any, name: str, moved: Any, prefix: str) -> Iterator[str]:
         yield f"{prefix}{name} {old} -> {new}"
 
 
-def _steps_an_epoch(cfg: Config) -> tuple[int | None, str]:
-    """Return the iterations of a pass over the training's images; None and the reason if these cannot be counted."""
+def _steps_an_epoch(cfg: Config, once: bool = False) -> tuple[int | None, str]:
+    """Return the iterations of a pass over the training's images; None and the reason if these cannot be counted.
+
+    A dataset that repeats all its images counts them as often, or, if asked for, `once`: mmseg's retina sets have 40,000.
+    """
     loader: Any = cfg.get("train_dataloader") or {}
     if loader.get("num_batch_per_epoch"):
         return loader["num_batch_per_epoch"], ""
@@ -190,7 +193,10 @@ def _steps_an_epoch(cfg: Config) -> tuple[int | None, str]:
 
     try:
         with redirect_stdout(None), DATASETS.switch_scope_and_registry(cfg.get("default_scope")) as registry:
-            images = len(registry.build(replaced(loader.dataset, "pipeline", [])))
+            dataset = loader.dataset
+            while once and name_of(dataset.get("type")) == "RepeatDataset":
+                dataset = dataset["dataset"]
+            images = len(registry.build(replaced(dataset, "pipeline", [])))
     except Exception as error:  # the checks of a run name what is missing in words of their own
         return None, str(error)
     share = ceil(images / processes_of(cfg))  # mmengine's samplers round up

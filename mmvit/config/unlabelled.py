@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mmengine.config import Config
 
@@ -38,6 +38,7 @@ def without_labels(cfg: Config, out: Path) -> None:
             )
         name = names[index] if names and index < len(names) else index
         evaluator.update(format_only=True, **(dict(outfile_prefix=f"{out}_{name}") if several else where))
+        _keep_results(evaluator, cfg.get("default_scope"))
 
 
 def with_label_maps(cfg: Config, out: Path) -> None:
@@ -50,14 +51,41 @@ def with_label_maps(cfg: Config, out: Path) -> None:
     if not writing:
         raise InputError(f"--out {out}: no test_evaluator writes label maps; expected one with output_dir, such as IoUMetric")
     writing[0].update(output_dir=str(out))
+    _keep_results(writing[0], cfg.get("default_scope"))
+
+
+def require_names(dataset: Any, option: str, part: Literal["name", "stem"] = "name") -> None:
+    """Check that no two images of a test have the same file name, or stem, by which mmdet and mmseg name what they write.
+
+    Raises:
+        InputError: two have; the message names both.
+    """
+    paths: dict[str, str] = {}
+    for index in range(len(dataset) if hasattr(dataset, "get_data_info") else 0):
+        path = dataset.get_data_info(index).get("img_path")
+        if path is not None and (first := paths.setdefault(getattr(Path(path), part), str(path))) != str(path):
+            raise InputError(
+                f"{option}: {first} and {path} have the same name, and the file of one would replace that of the other. Test "
+                "one folder at a time, or use mmvit predict, which gives each a name of its own"
+            )
 
 
 def _refuses(evaluator: Mapping[str, Any], option: str, scope: str | None) -> bool:
     """Return whether a metric is known to lack an option; the run names an unknown one."""
+    kind = _kind(evaluator, scope)
+    return kind is not None and not takes(kind, option)
+
+
+def _keep_results(evaluator: Any, scope: str | None) -> None:
+    """Set `keep_results`: without it, mmseg's CityscapesMetric removes its folder with all that is in it, at the end."""
+    if takes(_kind(evaluator, scope), "keep_results"):
+        evaluator.update(keep_results=True)
+
+
+def _kind(evaluator: Mapping[str, Any], scope: str | None) -> type | None:
     from mmengine.registry import METRICS  # torch, which --help does without
 
-    kind = class_of(evaluator, METRICS, scope)
-    return kind is not None and not takes(kind, option)
+    return class_of(evaluator, METRICS, scope)
 
 
 def without_annotations(steps: Any) -> Any:

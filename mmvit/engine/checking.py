@@ -77,7 +77,7 @@ class CheckLabelsHook(Hook):
         model = unwrapped(runner.model)
         heads = list(_modules(model, "decode_head"))
         if heads:
-            self.pixels, self.ignored = heads[-1].num_classes, heads[-1].ignore_index
+            self.pixels, self.ignored = heads[-1].num_classes, getattr(heads[-1], "ignore_index", 255)  # one of depths has none
             if getattr(heads[-1], "out_channels", None) == 1:  # background and foreground, which mmseg also calls one class
                 self.pixels = max(self.pixels, 2)
         else:

@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 from ..checks.pretrained import fetch_pretrained
 from ..checks.table import check_start
 from ..compat.python import add_note
+from ..config.unlabelled import require_names
 from ..config.work_dirs import JOINED, joined
 from ..errors import InputError
 from ..weights.whole import use_threshold
@@ -121,6 +122,10 @@ def test(options: TestOptions) -> Mapping[str, float]:
         if options.out is not None and not options.no_labels and cfg.get("default_scope") != "mmseg":
             dump = _dump(cfg, options)
             runner.test_evaluator.metrics.append(dump)
+        if options.show_dir is not None:
+            require_names(runner.test_loop.dataloader.dataset, f"--show-dir {options.show_dir}")
+        if options.out is not None and cfg.get("default_scope") == "mmseg":
+            require_names(runner.test_loop.dataloader.dataset, f"--out {options.out}", "stem")
         with whole_counts():
             metrics = _run(runner, "test")
         if dump is not None and dump.results:  # MultiDatasetsEvaluator asks only as many metrics as there are datasets

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from mmengine.dataset import RepeatDataset
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -105,7 +106,10 @@ def weights(runner: Runner) -> str:
 def train_data(runner: Runner) -> str:
     loader = runner.train_dataloader
     classes = metainfo_of(loader.dataset).get("classes") or ()
-    said = [f"{counted(len(loader.dataset), 'image')} to train"]
+    dataset, times = loader.dataset, 1
+    while isinstance(dataset, RepeatDataset):
+        dataset, times = dataset.dataset, times * dataset.times
+    said = [f"{counted(len(dataset), 'image')} to train" + f" {times:,} times an epoch" * (times > 1)]
     said += [f"{len(runner.val_dataloader.dataset):,} to validate"] if runner.val_loop is not None else ["no validation"]
     said += [f"{len(classes)} class{'es' * (len(classes) != 1)}"] * bool(classes)
     batch = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None)

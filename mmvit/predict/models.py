@@ -95,7 +95,7 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
     content = read_checkpoint(path, checkpoint)
     with BUILDING:  # Python 3.11 counts the depth of parsed source for all threads at once, and raises SystemError
         cfg = _config(config or config_of(str(checkpoint)), content, str(checkpoint))
-    source, scope = str(config or checkpoint), cfg.get("default_scope")
+    source, scope = str(getattr(config, "filename", config) or checkpoint), cfg.get("default_scope")
     if scope not in ("mmdet", "mmseg"):
         raise InputError(f"{source}: default_scope is {scope!r}. Expected mmdet or mmseg")
     if scope == "mmseg" and (fault := windows_fault(cfg.model)):

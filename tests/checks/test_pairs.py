@@ -1,11 +1,12 @@
 """Images and label maps are paired by their names before a run; what lacks its counterpart is named."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mmengine.config import Config
 from PIL import Image
-from small_datasets import refused, texts
+from small_datasets import colour_image, label_map, refused, segmenter, texts
 from test_before_a_run import LEAF
 
 from mmvit.checks.table import check_start
@@ -145,3 +146,45 @@ def test_files_with_the_original_numbers_of_cityscapes(folder: Path) -> None:
         Image.new("L", (8, 8), 26).save(file)
     assert "labels 26 are none of the 19 classes" in refused(cfg, "val")
     assert "csCreateTrainIdLabelImgs" in refused(cfg, "val")
+
+
+def test_images_and_label_maps_in_one_folder(tmp_path: Path) -> None:
+    """Also where no `data_prefix` is written: both are then the root, as mmseg has it by default."""
+    for name in ("a", "b"):
+        colour_image(tmp_path / f"{name}.jpg")
+        label_map(tmp_path / f"{name}.png")
+    (tmp_path / "image of it.png").unlink()
+    cfg = segmenter(tmp_path / "other")
+    cfg.model.decode_head.num_classes = 2
+    for given in (dict(img_path="", seg_map_path=""), None):
+        for split in ("train", "val", "test"):
+            dataset = cfg[f"{split}_dataloader"].dataset
+            dataset.update(data_root=str(tmp_path), img_suffix=".jpg", seg_map_suffix=".png", data_prefix=given)
+            if given is None:
+                del dataset["data_prefix"]
+        assert not [line for line in texts(cfg, ("train",), "doubtful", "wrong") if "left aside" in line]
+        told = texts(cfg, ("train", "val"), "doubtful")
+        assert [line for line in told if "reads the data of train_dataloader.dataset" in line]
+        assert not texts(cfg, ("train", "val"), "wrong")
+    (tmp_path / "b.png").unlink()
+    assert "1 of the 2 images" in refused(cfg)
+
+
+@pytest.mark.parametrize(("trained", "validated", "told"), [([0], [1], False), ([0], [0], True), (None, [1], True)])
+def test_a_validation_on_other_indices_of_the_same_folder(tmp_path: Path, trained: Any, validated: Any, told: bool) -> None:
+    cfg = segmenter(tmp_path)
+    cfg.train_dataloader.dataset.indices, cfg.val_dataloader.dataset.indices = trained, validated
+    found = texts(cfg, ("train", "val"), "doubtful")
+    assert any("reads the data of train_dataloader.dataset" in line for line in found) == told
+
+
+def test_zero_may_mean_another_label_in_another_folder(tmp_path: Path) -> None:
+    """COCO-Stuff's label maps of 164k count from 0, those of 10k from 1."""
+    cfg, other = segmenter(tmp_path / "a"), segmenter(tmp_path / "b", 2)
+    cfg.model.decode_head.num_classes = 2
+    cfg.val_dataloader.dataset = dict(other.val_dataloader.dataset, reduce_zero_label=True)
+    (hint,) = [line for line in texts(cfg, ("train", "val"), "doubtful") if "reduce_zero_label" in line]
+    assert "unless the files themselves differ so" in hint
+    cfg.val_dataloader.dataset.update(data_root=str(tmp_path / "a"))
+    told = refused(cfg, "train", "val")
+    assert "val_dataloader.dataset has True: the numbers in label maps would mean different classes" in told

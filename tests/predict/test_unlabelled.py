@@ -2,14 +2,18 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from PIL import Image
 from trained import SIZES, Trained
 
 from mmvit.__main__ import main
+from mmvit.config.unlabelled import require_names, with_label_maps, without_labels
+from mmvit.errors import InputError
 
 pytestmark = pytest.mark.stack
 
@@ -52,3 +56,38 @@ def test_detection_without_annotations(tmp_path: Path, head: str) -> None:
         masks = json.loads((tmp_path / "submission.segm.json").read_text())
         assert len(masks) == len(written)
         assert {tuple(entry["segmentation"]["size"]) for entry in masks} == set(SIZES)
+
+
+@pytest.mark.parametrize("change", [with_label_maps, without_labels])
+def test_mmsegs_metrics_do_not_remove_a_users_folder(change: Callable[[Config, Path], None], tmp_path: Path) -> None:
+    """CityscapesMetric removes its folder at its end, unless it keeps its results; others take no such option."""
+    dataset = dict(type="CityscapesDataset", data_root="data", data_prefix=dict(img_path="images"), pipeline=[])
+    cfg = Config(dict(default_scope="mmseg", test_dataloader=dict(dataset=dataset)))
+    cfg.test_evaluator = [dict(type="CityscapesMetric", output_dir="labels"), dict(type="IoUMetric")]
+    change(cfg, tmp_path)
+    first, second = cfg.test_evaluator
+    assert (first.output_dir, first.keep_results) == (str(tmp_path), True)
+    assert "keep_results" not in second
+
+
+class Paths(list):
+    def get_data_info(self, index: int) -> dict[str, str]:
+        return dict(img_path=self[index])
+
+
+@pytest.mark.parametrize(
+    ("paths", "part", "clash"),
+    [
+        (["s1/0.jpg", "s2/0.jpg"], "name", True),
+        (["s1/0.jpg", "s2/0.png"], "stem", True),
+        (["s1/0.jpg", "s1/0.png"], "name", False),
+        (["s1/0.jpg", "s1/0.jpg", "s2/1.jpg"], "stem", False),  # one image twice
+    ],
+)
+def test_images_of_one_name_are_refused_where_files_take_it(paths: list[str], part: str, clash: bool) -> None:
+    if clash:
+        with pytest.raises(InputError, match=rf"--out maps: {paths[0]} and {paths[1]} have the same name"):
+            require_names(Paths(paths), "--out maps", part)  # type: ignore[arg-type]
+    else:
+        require_names(Paths(paths), "--out maps", part)  # type: ignore[arg-type]
+    require_names([1, 2], "--out maps")  # a dataset that does not tell
