@@ -13,6 +13,7 @@ from ..data.label_maps import IGNORED, OF_CITYSCAPES, ORIGINAL_IDS, TRAIN_IDS, L
 from ..errors import counted, first_few
 from .annotations import files_below
 from .findings import Finding, doubtful, wrong
+from .losses import check_ignored_pixels
 from .paths import layout_of
 from .plan import Plan
 from .targets import Labels, count_pixels, labels_of, may_load_labels, pixel_fault, reader_of, sampled, shifted_classes, stock
@@ -36,7 +37,7 @@ def check_label_maps(plan: Plan) -> Iterator[Finding]:
         if fault := _unpaired(reader, view.key, known=bool(layout)):
             yield wrong("\n".join([fault, *layout]))
         else:
-            yield from _pixels(view, reader, labels, ignored_by(plan))
+            yield from _pixels(plan, view, reader, labels)
         yield from _left_aside(view, reader)
     yield from _disagreement(meanings)
 
@@ -62,7 +63,7 @@ def needs_labels(evaluator: Mapping[str, Any]) -> bool:
     return name_of(evaluator.get("type")) in ("IoUMetric", "BinaryMetric") and not evaluator.get("format_only")
 
 
-def _pixels(view: DatasetView, reader: Any, labels: Labels, ignored: set[int]) -> Iterator[Finding]:
+def _pixels(plan: Plan, view: DatasetView, reader: Any, labels: Labels) -> Iterator[Finding]:
     load, entries = reader_of(view, LoadLabelMap, LOADERS), view.chosen(reader.load_data_list())
     where = f"label maps of {Path(reader.data_prefix['seg_map_path'])} ({view.key}.data_prefix.seg_map_path)"
     if lossy := next((entry["seg_map_path"] for entry in sampled(entries) if is_lossy(entry["seg_map_path"])), None):
@@ -82,11 +83,13 @@ def _pixels(view: DatasetView, reader: Any, labels: Labels, ignored: set[int]) -
         yield wrong(f"{where}: {fault}")
     elif view.for_training and (shift := shifted_classes(counts, labels)):
         yield doubtful(f"{where}: {shift}")
+    if view.for_training:
+        yield from check_ignored_pixels(plan, counts)
     original = any(entry["seg_map_path"].endswith(ORIGINAL_IDS) for entry in entries)
     if original and view.for_training:
         yield doubtful(f"{where}: {OF_CITYSCAPES[0]}", OF_CITYSCAPES[1])
     # Before a training the first batches tell; a validation may be hours away.
-    classes = max(len(labels.classes), 2)  # one class: background and foreground
+    classes, ignored = max(len(labels.classes), 2), ignored_by(plan)  # one class: background and foreground
     strange = [label for label in np.flatnonzero(counts).tolist() if label >= classes and label not in ignored]
     if strange and labels.classes and not view.for_training:
         shift = " (in the files each is one more: reduce_zero_label)" if labels.reduced else ""

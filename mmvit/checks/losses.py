@@ -6,16 +6,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.registry import MODELS
 
 from ..arguments import name_of
 from ..config.parts import class_of, parts_of
+from ..data.label_maps import IGNORED
 from ..errors import brief
 from .findings import Finding, doubtful, not_checked, wrong
 from .plan import Plan
 
 CERTAIN = 15.0  # logit of a pixel without doubt
+CHANGED = 1e-4  # in what a loss costs
 ONE_CHANNEL = "use CrossEntropyLoss with use_sigmoid=True or mmvit.StructureLoss"
 
 
@@ -80,21 +83,49 @@ def _weights_of_second_heads(losses: Sequence[tuple[str, Mapping[str, Any]]], mo
 
 def check_rewards(plan: Plan) -> Iterator[Finding]:
     """Report losses of mmseg's heads that cost no less for a perfect prediction than for an inverted one."""
+    for decoded in _decoded(plan):
+        yield from _tried(*decoded)
+
+
+def check_ignored_pixels(plan: Plan, counts: np.ndarray) -> Iterator[Finding]:
+    """Report losses of mmseg's heads that count ignored pixels.
+
+    Args:
+        counts: the number of pixels (256,) of each label in the label maps.
+    """
+    for _, head, channels, loss_key, loss in _decoded(plan):
+        ignored = head.get("ignore_index", IGNORED)
+        if ignored not in range(len(counts)) or not counts[ignored]:
+            continue
+        try:
+            sure, unsure = (costs(loss, channels, ignored, blank=blank)[0] for blank in (False, True))
+        except Exception:  # check_rewards reports it
+            continue
+        if abs(sure - unsure) > CHANGED:
+            name, remedy = name_of(loss.get("type")), "mmvit.StructureLoss" if channels == 1 else "TverskyLoss or LovaszLoss"
+            yield doubtful(
+                f"{loss_key} ({name}) counts ignored pixels ({ignored}), which the label maps have: a perfect prediction costs "
+                f"{sure:.3f}, and {unsure:.3f} if it is unsure at these alone",
+                f"Use {remedy}, or label them",
+            )
+
+
+def _decoded(plan: Plan) -> Iterator[tuple[str, Mapping[str, Any], int, str, dict[str, Any]]]:
+    """Yield the heads of mmseg with their keys and numbers of channels, each with the key and config of a loss that counts."""
     for key, model in plan.models:
         for head_key, head in parts_of(model, ("decode_head", "auxiliary_head"), key):
+            channels = head.get("out_channels") or head.get("num_classes")
             for loss_key, loss in parts_of(head, "loss_decode", head_key):
-                yield from _tried(head_key, head, loss_key, loss)
+                if isinstance(channels, int) and loss.get("loss_weight") != 0:
+                    yield head_key, head, channels, loss_key, loss
 
 
-def _tried(head_key: str, head: Mapping[str, Any], loss_key: str, loss: dict[str, Any]) -> Iterator[Finding]:
-    channels = head.get("out_channels") or head.get("num_classes")
-    if not isinstance(channels, int) or loss.get("loss_weight") == 0:
-        return
+def _tried(head_key: str, head: Mapping[str, Any], channels: int, loss_key: str, loss: dict[str, Any]) -> Iterator[Finding]:
     if channels == 1 and name_of(loss.get("type")) == "CrossEntropyLoss" and not loss.get("use_sigmoid"):
         sentence = f"{head_key} has one channel, and {loss_key} has no use_sigmoid: a softmax of one number is 1"
         yield wrong(sentence, f"Set {loss_key}.use_sigmoid=True, or num_classes=2 and out_channels=2")
         return
-    ignored, name = head.get("ignore_index", 255), name_of(loss.get("type"))
+    ignored, name = head.get("ignore_index", IGNORED), name_of(loss.get("type"))
     try:
         right, opposite = costs(loss, channels, None)
     except Exception as error:
@@ -146,12 +177,12 @@ def _counted(channels: int) -> str:
 
 
 def costs(
-    loss: dict[str, Any], channels: int, ignored: int | None, sampler: Mapping[str, Any] | None = None
+    loss: dict[str, Any], channels: int, ignored: int | None, sampler: Mapping[str, Any] | None = None, blank: bool = False
 ) -> tuple[float, float]:
     """Return what a loss of mmseg costs for a perfect and for an inverted prediction of all classes.
 
     A single channel is the logit of class 1. Pixels with the label `ignored`, if it is given, are ignored; of the others, those
-    count that a head's `sampler` chooses.
+    count that a head's `sampler` chooses. The ignored are predicted like the others, or with logits of 0 if they are `blank`.
     """
     side = max(16, ceil(sqrt(2 * channels)))
     labels = torch.arange(side * side).view(side, side).expand(2, side, side) % max(channels, 2)
@@ -161,6 +192,8 @@ def costs(
     if ignored is not None:
         labels = labels.masked_fill(torch.arange(side) == 0, ignored)  # a column
         options["ignore_index"] = ignored
+        if blank:
+            logits = logits * labels.ne(ignored)[:, None]
     built = MODELS.build(dict(loss))
     if sampler is not None:
         from mmseg.structures import build_pixel_sampler

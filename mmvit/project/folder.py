@@ -3,10 +3,10 @@
 import json
 import os
 import re
+from codecs import BOM_UTF8
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from functools import cached_property
-from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any
 from unicodedata import normalize
@@ -69,39 +69,63 @@ class Folder:
 
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:
-        index: dict[str, list[Path]] = defaultdict(list)
+        names, stems = defaultdict[str, list[Path]](list), defaultdict[str, list[Path]](list)
         for file in self.pictures:
-            for name in {plain(file.name), plain(file.stem)}:
-                index[name].append(file)
+            names[plain(file.name)].append(file)
+            stems[plain(file.stem)].append(file)
+        return {**stems, **names}  # 0.jpg is not 0.jpg.png
+
+    @cached_property
+    def _by_place(self) -> dict[str, list[Path]]:
+        """Pictures by the folder that they lie in and the name."""
+        index: dict[str, list[Path]] = defaultdict(list)
+        for name, files in self._by_name.items():
+            for file in files:
+                index[plain(f"{file.parent.name}/{name}")].append(file)
         return index
 
+    @cached_property
+    def _above(self) -> dict[Path, tuple[Path, str | None]]:
+        """The folder of each picture, and the split that it names."""
+        return {file: (file.parent, folder_split(file)) for file in self.pictures}
+
     def picture(self, named: str, near: Path = Path()) -> Path | None:
-        """Return the picture that a label file means, None if there is none or more than one.
+        """Return the picture that a label file means, None if there is none or more than one; see `likeliest`."""
+        best = self.likeliest(named, near)
+        return best[0] if len(best) == 1 else None
+
+    def likeliest(self, named: str, near: Path, among: Container[Path] | None = None) -> list[Path]:
+        """Return the pictures that a label file may mean.
 
         Tools write paths of the machine that they ran on, other separators, and addresses. What counts is the end: of all
         pictures with that name, the one is meant that shares most of the path, or else the one of the label file's split, or
-        the one nearest to it.
+        the one in folders of the same names, or the one nearest to it.
 
         Args:
             named: what the label file says.
             near: the label file, relative to the root.
+            among: the pictures that count; None for all.
         """
-        words, found = words_of(named), self.called(named)
+        words = words_of(named)
+        found: list[Path] = []
+        for files in (self._by_place.get(plain("/".join(words[-2:])), ()), self.called(named)):
+            found = found or [file for file in files if among is None or file in among]
         if len(found) < 2:
-            return found[0] if found else None
-        split = split_of(near) or ""
+            return found
+        split, above, beside = split_of(near) or "", words[:-1], near.parent.parts
         ranks = [
             (
-                shared(file, words),
+                shared(parent, above) if above else 0,
                 words[-1] in (file.name, file.stem),  # A.jpg and a.jpg differ on some systems
-                folder_split(file) == split,
-                2 * agreeing(file.parent.parts, near.parent.parts) - len(file.parts),  # most: fewest folders up and down
-                in_common(file, near),
+                own == split,
+                len({*parent.parts}.intersection(beside)),
+                2 * agreeing(parent.parts, beside) - len(parent.parts),  # most: fewest folders up and down
             )
             for file in found
+            for parent, own in [self._above[file]]
         ]
         best = max(ranks)
-        return found[ranks.index(best)] if ranks.count(best) == 1 else None
+        return [file for file, rank in zip(found, ranks, strict=True) if rank == best]
 
     def called(self, named: str) -> list[Path]:
         """Return the pictures of the name that a label file says, whatever folder they are in."""
@@ -131,6 +155,11 @@ class Folder:
             return (self.root / file).read_bytes().decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{self.root / file} cannot be read: {error}. Expected text in UTF-8") from error
+
+    def marked(self, file: Path) -> bool:
+        """Return whether a text begins with a byte order mark, which other readers of JSON refuse."""
+        with (self.root / file).open("rb") as stream:
+            return stream.read(len(BOM_UTF8)) == BOM_UTF8
 
     def lines(self, file: Path) -> list[str]:
         """Return the lines of a text file, without spaces around them and without empty ones."""
@@ -181,10 +210,11 @@ def _walked(root: Path) -> tuple[list[Path], list[Path]]:
 
 def words_of(named: str) -> list[str]:
     """Return the parts of a path or an address, without what points up."""
-    if "://" in named or named.startswith("/data/local-files"):
+    if named.startswith(("http://", "https://", "/data/local-files")):
         address = urlparse(named)
-        named = parse_qs(address.query).get("d", [address.path])[0]
-        named = unquote(named)
+        named = unquote(parse_qs(address.query).get("d", [address.path])[0])
+    elif "://" in named:  # a bucket's: # and ? belong to the name
+        named = unquote(named.partition("://")[2].partition("/")[2])
     return [word for word in named.replace("\\", "/").split("/") if word not in ("", ".", "..")]
 
 
@@ -205,39 +235,61 @@ def shared(file: Path, words: list[str]) -> int:
 
 def agreeing(one: Iterable[str], other: Iterable[str]) -> int:
     """Return how many parts at the beginning are the same."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    count = 0
+    for ours, theirs in zip(one, other, strict=False):
+        if ours != theirs:
+            break
+        count += 1
+    return count
 
 
 WORDS = {  # in names of folders and files, and the split that each means
-    **dict.fromkeys(("train", "training", "train2017"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "val2017"), "val"),
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+# what lists have behind a name: whether a class is there, or the label map
+BEHIND = re.compile(r"(\s+-1|\s\s+[01]|(?<=\.jpg|jpeg|\.png|\.bmp|\.tif|tiff)\s+\S+\.png)$", re.IGNORECASE)
+
+
+def split_in(word: str) -> str | None:
+    """Return the split that a word means, such as Train, valid or val2014."""
+    return WORDS.get(re.sub(r"\d{4}$", "", word.lower()))
 
 
 def split_of(path: Path) -> str | None:
     """Return the split that a folder of the path, or a word of the file's name, names."""
-    words = [part.lower() for part in path.parts[:-1]] + re.split(r"[^a-z0-9]+", path.stem.lower())
-    found = {WORDS[word] for word in words if word in WORDS}
+    words = [*path.parts[:-1], *re.split(r"[^a-z0-9]+", path.stem.lower())]
+    found = {split for word in words if (split := split_in(word))}
     return found.pop() if len(found) == 1 else None
 
 
 def folder_split(path: Path) -> str | None:
     """Return the split that a folder of the path names; a picture's own name says nothing."""
-    return next((WORDS[part.lower()] for part in reversed(path.parts[:-1]) if part.lower() in WORDS), None)
+    return next((split for part in reversed(path.parts[:-1]) if (split := split_in(part))), None)
 
 
-def listed_splits(folder: Folder, kind: str) -> dict[str, str]:
-    """Return the split of each picture that the lists of Pascal VOC's ImageSets name.
+def named_lists(folder: Folder) -> list[tuple[Path, str]]:
+    """Return the text files that are called like a split, and the split; those of training first."""
+    texts = [(file, split) for file in folder.of(".txt") if (split := split_in(file.stem))]
+    return sorted(texts, key=lambda entry: (SPLITS.index(entry[1]), len(entry[0].parts)))
+
+
+def listed_splits(folder: Folder, lists: Sequence[tuple[Path, str]], among: Container[Path] | None = None) -> dict[Path, str]:
+    """Return the split of each picture that is named in a list, a line each, by name or path, with a suffix or without.
+
+    The line counts whose path ends most like the picture's; of several, the first.
 
     Args:
-        kind: Main or Segmentation, the folder of lists that counts first: a picture may be in several.
+        lists: text files, each with its split; those that come first win.
+        among: the pictures that count; None for all.
     """
-    found: dict[str, str] = {}
-    lists = [(file, split) for split in SPLITS for file in folder.named(f"{split}.txt")]
-    for parent in (kind, "ImageSets", "Main", "Segmentation"):
-        for file, split in lists:
-            for line in folder.lines(file) if file.parent.name == parent else ():
-                name = Path(re.sub(r"(\s+-1|\s\s+[01])$", "", line))  # lists of a class say whether it is there
-                found.setdefault(plain(name.stem if name.suffix.lower() in PICTURES else name.name), split)
-    return found
+    found: dict[Path, tuple[int, str]] = {}
+    for file, split in lists:
+        for line in folder.lines(file):
+            name = BEHIND.sub("", line)
+            for picture in folder.likeliest(name, file, among):
+                agreed = shared(picture.parent, words_of(name)[:-1])
+                if picture not in found or agreed > found[picture][0]:
+                    found[picture] = (agreed, split)
+    return {picture: split for picture, (_, split) in found.items()}

@@ -65,6 +65,8 @@ def find(options: Options) -> Found:
     task, decided = retarget(collection, options.task)
     same = split.doubled(folder, (picture.file for picture in collection.pictures))
     splits = split.complete(collection, options.val, options.seed, options.group_by, same)
+    if {*collection.direct} != {picture.split for picture in collection.pictures}:
+        collection.direct = {}  # a file has pictures of another split, too
     decisions = [("task", decided), ("splits", splits), *(("labels", note) for note in collection.notes)]
     return Found(folder, collection, task, facts_of(collection, folder.root), same, decisions)
 
@@ -113,7 +115,7 @@ def _labels(found: Found, made: plan.Plan, out: Path) -> tuple[config.Files, str
     collection, root = found.collection, found.folder.root
     if made.pixels:
         return _maps(found, out)
-    if collection.direct and all(collection.of(name) for name in ("train", "val")):
+    if collection.direct:
         labels = {name: (root / file).as_posix() for name, (file, _) in collection.direct.items()}
         prefixes = {name: dict(img=prefix) for name, (_, prefix) in collection.direct.items()}
         return config.Files(root, labels, prefixes), "annotations are read from your files as they are"

@@ -3,7 +3,7 @@
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ..compat.python import sha256_of
@@ -37,14 +37,18 @@ def complete(collection: Collection, share: float, seed: int, pattern: str | Non
         InputError: the pattern is none, finds nothing, or leaves fewer than two groups.
     """
     found = Counter(picture.split for picture in collection.pictures)
-    if found["train"] and found["val"]:
-        loose = [picture for picture in collection.pictures if picture.split is None]
-        if loose:
-            names = first_few([picture.file for picture in loose])
-            collection.pictures = [picture for picture in collection.pictures if picture.split is not None]
-            collection.aside["pictures that are in no split"] += [str(picture.file) for picture in loose]
-            return f"as in {collection.splits}; {len(loose)} pictures are in none ({names})"
-        return f"as in {collection.splits}"
+    loose = [picture for picture in collection.pictures if picture.split is None]
+    told = ""
+    if loose and found["train"]:
+        collection.pictures = [picture for picture in collection.pictures if picture.split is not None]
+        collection.aside["pictures that are in no split"] += [str(picture.file) for picture in loose]
+        told = f"; {counted(len(loose), 'picture')} in no split, left aside ({first_few([picture.file for picture in loose])})"
+    elif loose and found["val"]:
+        for picture in loose:
+            picture.split = "train"
+        told = "; pictures that are in no split train"
+    if found["val"] and (found["train"] or loose):
+        return f"as in {collection.splits}{told}"
     pool = [picture for picture in collection.pictures if picture.split != "test"]
     if found["test"] and not pool:
         pool = collection.pictures
@@ -57,12 +61,14 @@ def complete(collection: Collection, share: float, seed: int, pattern: str | Non
         for picture in group:
             picture.split = "val" if index in chosen else "train"
     what = "groups" if pattern else "pictures"
+    if found["val"]:
+        told = f"; {collection.splits}: none for training, so those for validation were split"
     kept = f"; test as in {collection.splits}" if found["test"] and len(pool) < len(collection.pictures) else ""
-    return f"{share:.0%} of the {what} for validation, classes in proportion (--val {share:g} --seed {seed}){kept}"
+    return f"{share:.0%} of the {what} for validation, classes in proportion (--val {share:g} --seed {seed}){kept}{told}"
 
 
 def _groups(pool: Sequence[Picture], pattern: str | None, same: Sequence[Sequence[Path]]) -> list[list[Picture]]:
-    leader = {file: alike[0] for alike in same for file in alike}
+    leader = _leaders(same)
     groups: dict[object, list[Picture]] = defaultdict(list)
     try:
         compiled = re.compile(pattern) if pattern else None
@@ -72,11 +78,28 @@ def _groups(pool: Sequence[Picture], pattern: str | None, same: Sequence[Sequenc
     for picture in pool:
         found = compiled.search(picture.file.as_posix()) if compiled else None
         matched += found is not None
-        key = (found.groups() or found[0]) if found else leader.get(picture.file, picture.file)
+        key = (found.groups() or found[0]) if found else leader(picture.file)
         groups[key].append(picture)
     if compiled and not matched:
         raise InputError(f"--group-by {pattern}: no picture's path has it, such as {pool[0].file}")
     return list(groups.values())
+
+
+def _leaders(same: Sequence[Sequence[Path]]) -> Callable[[Path], Path]:
+    """Return what names the pictures that belong with one: those of the same content, and Roboflow's versions of a picture."""
+    above: dict[Path, Path] = {}
+
+    def leader(file: Path) -> Path:
+        name = Path(file.stem.rpartition(".rf.")[0] or file)
+        while name in above:
+            name = above[name]
+        return name
+
+    for first, *others in same:
+        for file in others:
+            if leader(file) != leader(first):
+                above[leader(file)] = leader(first)
+    return leader
 
 
 def _validation(groups: Sequence[Sequence[Picture]], share: float, seed: int) -> set[int]:
@@ -110,7 +133,8 @@ def _validation(groups: Sequence[Sequence[Picture]], share: float, seed: int) ->
     labelled = [index for index in order if classes[index]]
     if len(labelled) > 1 and not chosen & set(labelled):  # few groups: one validates whose classes others have, too
         counts = Counter(name for index in labelled for name in classes[index])
-        chosen = {max(labelled, key=lambda index: (min(counts[name] for name in classes[index]), -len(groups[index])))}
+        best = max(labelled, key=lambda index: (min(counts[name] for name in classes[index]), -len(groups[index])))
+        chosen = {best, *sorted(chosen)[1:]}  # instead of one without labels
     elif not chosen or len(chosen) == len(groups):
         chosen = {min(order, key=lambda index: len(groups[index]))}
     return chosen

@@ -1,12 +1,15 @@
 """From what a folder holds to what a model shall learn: boxes, masks, classes of pixels, or one object against the rest."""
 
 from collections.abc import Sequence
+from statistics import median
 
 from ..errors import InputError, first_few
-from .description import BACKGROUND, FOREGROUND, IGNORED, Collection
+from .description import BACKGROUND, FOREGROUND, IGNORED, Collection, area_of
 from .plan import Task
 
-MOSTLY = 0.9  # share of objects with a drawn area from which on masks are learned
+MOSTLY = 0.9  # share of objects with a drawn area from which on masks are learned; share of a picture that areas fill
+
+AREAS = "objects fill their pictures, each class once: areas rather than objects (COCO-Stuff); --task classes draws label maps"
 
 
 def name_classes(collection: Collection, names: Sequence[str]) -> None:
@@ -51,6 +54,8 @@ def retarget(collection: Collection, asked: Task | None) -> tuple[Task, str]:
     if drawn < len(things):
         _without_boxes(collection, task)
     if task == "masks":
+        if asked is None and _are_areas(collection):
+            collection.notes.append(AREAS)
         why = "objects have drawn areas (--task boxes for boxes alone)"
         return task, f"masks: {why}" if asked is None else "masks, as asked for"
     collection.direct = {}
@@ -68,6 +73,16 @@ def _of_maps(collection: Collection, asked: Task | None) -> tuple[Task, str]:
     if asked is None and (collection.classes == [BACKGROUND, FOREGROUND] or collection.values == [0, IGNORED]):
         return "binary", "binary: label maps have two values (--task classes for two ordinary classes)"
     return asked or "classes", "classes of pixels, from label maps" if asked is None else f"{asked}, as asked for"
+
+
+def _are_areas(collection: Collection) -> bool:
+    """Return whether objects look like areas of classes: no picture has one twice, and several together fill most pictures."""
+    labelled = [picture for picture in collection.pictures if picture.things]
+    several = [picture for picture in labelled if len(picture.things) > 1]
+    if 2 * len(several) <= len(labelled) or any(max(picture.counts().values(), default=0) > 1 for picture in labelled):
+        return False
+    filled = [sum(map(area_of, picture.things)) / (picture.width * picture.height) for picture in several]
+    return median(filled) > MOSTLY
 
 
 def _without_boxes(collection: Collection, task: Task) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..config.datasets import SPLITS
-from ..errors import InputError
+from ..errors import InputError, first_few
 from .description import IGNORED, Collection, Picture, Thing, area_of
 from .folder import Folder, agreeing
 from .formats.label_pixels import flat, numbers_of
@@ -73,7 +73,9 @@ def parallel(folder: Folder, collection: Collection) -> Parallel | None:
         return None
     found = {_roots(picture.file, picture.maps[0]) for picture in collection.pictures}
     place = found.pop() if len(found) == 1 else None
-    if place is None or not all(flat(folder, picture.maps[0]) for picture in collection.pictures):
+    if place is None or any(_is_cut(_listed(picture, place.pictures, place.suffixes[0])) for picture in collection.pictures):
+        return None
+    if not all(flat(folder, picture.maps[0]) for picture in collection.pictures):
         return None
     return place._replace(maps=(folder.root / place.maps).as_posix())
 
@@ -89,12 +91,27 @@ def _roots(picture: Path, label: Path) -> Parallel | None:
 
 
 def write_lists(collection: Collection, out: Path, prefix: str, suffix: str) -> None:
-    """Write the names of each split's pictures, one a line, without the folder and the suffix that all share."""
+    """Write the names of each split's pictures, one a line, without the folder and the suffix that all share.
+
+    Raises:
+        InputError: a name begins or ends with a space, or is not UTF-8.
+    """
     out.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         if pictures := collection.of(split):
-            names = [picture.file.relative_to(prefix).as_posix().removesuffix(suffix) for picture in pictures]
+            names = [_listed(picture, prefix, suffix) for picture in pictures]
+            if cut := [f"'{name}'" for name in names if _is_cut(name)]:
+                raise InputError(f"{first_few(cut)}: mmseg cuts spaces around a name in a list. Rename the file or folder")
             save_text(out / f"{split}.txt", "\n".join(names) + "\n")
+
+
+def _listed(picture: Picture, prefix: str, suffix: str) -> str:
+    return picture.file.relative_to(prefix).as_posix().removesuffix(suffix)
+
+
+def _is_cut(name: str) -> bool:
+    """Return whether mmseg, which cuts spaces around the lines of a list, would read another name."""
+    return name != name.strip()
 
 
 def save_text(file: Path, text: str) -> None:

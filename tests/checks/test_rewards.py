@@ -1,15 +1,18 @@
 """What losses of mmseg's heads cost for a perfect and for an inverted prediction."""
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS
-from small_datasets import own_config
+from small_datasets import own_config, segmenter, texts
 from test_findings import CE, found
 from torch import Tensor, nn
 
-from mmvit.checks.losses import check_rewards
+from mmvit.checks.losses import check_ignored_pixels, check_rewards
 
 pytestmark = pytest.mark.stack
 
@@ -92,6 +95,26 @@ REWARDS: dict[str, tuple[Config, str | None, str]] = {
     "a sampler of two": (binary(CE, out_channels=2, sampler=OHEM), None, ""),
     "150 channels": (own_config("upernet_van_b0_ade20k"), None, ""),
 }
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+@pytest.mark.parametrize("loss", [DICE, CE, SIGMOID, *(dict(type=f"{name}Loss") for name in ("Tversky", "Focal", "Lovasz"))])
+def test_losses_that_count_ignored_pixels(loss: dict[str, Any], channels: int) -> None:
+    cfg = binary(
+        dict(loss, reduction="none") if "Lovasz" in loss["type"] else loss, out_channels=channels, num_classes=channels
+    )
+    told = found(partial(check_ignored_pixels, counts=np.full(256, 5)), cfg)
+    assert [text.partition(", ")[0].partition(".decode_head.")[2] for _, text in told] == (
+        ["loss_decode (DiceLoss) counts ignored pixels (255)"] if loss is DICE else []
+    )
+
+
+@pytest.mark.parametrize("rest", [1, 255])
+def test_ignored_pixels_are_looked_for_in_the_label_maps(tmp_path: Path, rest: int) -> None:
+    cfg = segmenter(tmp_path, [0, 1, rest, rest] * 10)
+    cfg.model.decode_head.loss_decode = DICE
+    told = [text for text in texts(cfg, ("train",), "doubtful") if "counts ignored pixels" in text]
+    assert len(told) == (rest == 255)
 
 
 @pytest.mark.parametrize("what", REWARDS)

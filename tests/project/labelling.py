@@ -116,6 +116,20 @@ def voc(root: Path) -> None:
         (root / "Annotations" / f"{Path(name).stem}.xml").write_text(text, encoding="utf-8")
 
 
+def labelme_xml(root: Path, kind: str = "bounding_box") -> None:
+    """The older LabelMe's, CVAT's "LabelMe 3.0": all shapes are polygons, and those that were deleted stay in the file."""
+    pictures(root / "default")
+    for name in PICTURES:
+        objects = "<object><name>old</name><deleted>1</deleted><polygon/></object>"
+        for label, box in BOXES[Path(name).stem]:
+            points = "".join(f"<pt><x>{x}.00</x><y>{y}.00</y></pt>" for x, y in ring(box))
+            shape = f"<type>{kind}</type><polygon>{points}<username/></polygon>"
+            objects += f"<object><name>{escape(label)}</name><deleted>0</deleted>{shape}</object>"
+        size = f"<imagesize><nrows>{SIZE[1]}</nrows><ncols>{SIZE[0]}</ncols></imagesize>"
+        text = f"<annotation><filename>{name}</filename><folder></folder>{size}{objects}</annotation>"
+        (root / "default" / f"{Path(name).stem}.xml").write_text(text, encoding="utf-8")
+
+
 def yolo_line(label: str, box: tuple[int, int, int, int], polygon: bool) -> str:
     values = [value / SIZE[index % 2] for index, value in enumerate(flat(ring(box)))]
     if not polygon:
@@ -242,6 +256,8 @@ TOOLS: dict[str, Callable[[Path], None]] = {
     "label_studio_coco": label_studio_coco,
     "roboflow_coco": roboflow_coco,
     "voc": voc,
+    "old_xml": labelme_xml,
+    "old_xml_polygons": partial(labelme_xml, kind="polygon"),
     "yolo": yolo,
     "yolo_polygons": partial(yolo, polygon=True),
     "yolo_beside": yolo_beside,

@@ -1,11 +1,11 @@
 """What labelling tools write: a file a format, a row of `FORMATS` each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ...errors import InputError, first_few, nearest
 from ..description import Collection
-from ..folder import Folder
+from ..folder import Folder, listed_splits, named_lists
 from . import coco, cvat, label_maps, label_studio, labelme, masks, objects, voc, yolo
 
 
@@ -21,18 +21,21 @@ class Format(NamedTuple):
     recognise: Callable[[Folder], bool]  # whether a folder has it; reads little
     read: Callable[[Folder], Collection]  # the folder's pictures and labels
     maps: bool = False  # whether it labels pixels, not objects
+    lists: tuple[str, ...] = ()  # where lists of its splits are looked for: folders' names, "" for any above the pictures
 
 
+IMAGE_SETS = ("Main", "ImageSets", "Segmentation")  # of Pascal VOC; a picture may be in several
+OF_OBJECTS, OF_PIXELS = (*IMAGE_SETS, ""), ("Segmentation", *IMAGE_SETS, "")
 FORMATS = {  # what comes first wins where tools leave several: a COCO file beside the label maps that were drawn from it
     "coco": Format("COCO JSON", coco.recognise, coco.read),
-    "label-studio": Format("Label Studio JSON", in_files(".json", label_studio.is_ours), label_studio.read),
+    "label-studio": Format("Label Studio JSON", in_files(".json", label_studio.is_ours), label_studio.read, lists=OF_OBJECTS),
     "cvat": Format("CVAT for images XML", in_files(".xml", cvat.is_ours), cvat.read),
     "yolo": Format("YOLO text", yolo.recognise, yolo.read),
-    "voc": Format("Pascal VOC XML", in_files(".xml", voc.is_ours), voc.read),
-    "labelme": Format("LabelMe JSON", in_files(".json", labelme.is_ours), labelme.read),
-    "masks": Format("one mask an object", masks.recognise, masks.read),
-    "maps": Format("label maps", label_maps.recognise, label_maps.read, maps=True),
-    "objects": Format("maps of classes and objects", objects.recognise, objects.read_objects),
+    "voc": Format("Pascal VOC XML", in_files(".xml", voc.is_ours), voc.read, lists=OF_OBJECTS),
+    "labelme": Format("LabelMe JSON", in_files(".json", labelme.is_ours), labelme.read, lists=OF_OBJECTS),
+    "masks": Format("one mask an object", masks.recognise, masks.read, lists=OF_OBJECTS),
+    "maps": Format("label maps", label_maps.recognise, label_maps.read, maps=True, lists=OF_PIXELS),
+    "objects": Format("maps of classes and objects", objects.recognise, objects.read_objects, lists=OF_PIXELS),
 }
 
 
@@ -66,6 +69,7 @@ def read(folder: Folder, name: str | None = None, pixels: bool | None = None) ->
         )
     collection = found[0].read(folder)
     collection.format = found[0].title
+    _take_lists(folder, collection, found[0].lists)
     if folder.broken:
         collection.aside["label files that are broken"] += folder.broken.values()
     if folder.links:
@@ -74,3 +78,18 @@ def read(folder: Folder, name: str | None = None, pixels: bool | None = None) ->
         others = ", ".join(f"{row.title} (--format {key})" for key, row in FORMATS.items() if row in found[1:])
         collection.notes.append(f"labels are read as {found[0].title}; the folder has {others}, too")
     return collection
+
+
+def _take_lists(folder: Folder, collection: Collection, names: Sequence[str]) -> None:
+    """Give pictures the splits of the lists that name them."""
+    pictures = {picture.file for picture in collection.pictures}
+    above = {parent for file in pictures for parent in file.parents}
+    named = named_lists(folder)
+    lists = [
+        entry for name in names for entry in named if entry[0].parent.name == name or (not name and entry[0].parent in above)
+    ]
+    found = listed_splits(folder, lists, pictures)
+    for picture in collection.pictures:
+        picture.split = found.get(picture.file, picture.split)
+    if found:
+        collection.splits = "ImageSets" if any(file.parent.name in IMAGE_SETS for file, _ in lists) else "lists"

@@ -117,8 +117,8 @@ def _read(gathering: Gathering, file: Path, split: str | None) -> str | None:
                 gathering.doubt("pictures that a file lists twice, read as one", f"{file}: {named}")
             files.add(picture.file)
     _objects(gathering, content, pictures, file)
-    clean = gathering.noted == before and len(prefixes) == 1 and _usable(content, str(file), gathering.collection.classes)
-    return prefixes.pop() if clean else None
+    clean = gathering.noted == before and len(prefixes) == 1 and not gathering.folder.marked(file)
+    return prefixes.pop() if clean and _usable(content, str(file), gathering.collection.classes) else None
 
 
 def _usable(content: Mapping[str, Any], label: str, classes: list[str]) -> bool:
@@ -137,7 +137,11 @@ def _usable(content: Mapping[str, Any], label: str, classes: list[str]) -> bool:
 
 
 def _has_id(entry: Any) -> bool:
-    return isinstance(entry, dict) and isinstance(entry.get("id"), int | str)
+    return isinstance(entry, dict) and _is_id(entry.get("id"))
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | str)
 
 
 def _prefix(file: Path, named: str) -> str | None:
@@ -148,6 +152,13 @@ def _prefix(file: Path, named: str) -> str | None:
 
 def _objects(gathering: Gathering, content: Mapping[str, Any], pictures: Mapping[Any, Picture], file: Path) -> None:
     listed = {entry["id"] for entry in content["images"] if _has_id(entry)}
+    meant = {entry["image_id"] for entry in content["annotations"] if isinstance(entry, dict) and _is_id(entry.get("image_id"))}
+    if listed and meant and listed.isdisjoint(meant):
+        ours, theirs = (first_few(sorted(map(repr, ids)), 3) for ids in (meant, listed))
+        raise InputError(
+            f"{gathering.folder.root / file}: no object has a picture: image_id is {ours}, the id of images {theirs}. Expected "
+            "the same in both, numbers or texts"
+        )
     names = {entry["id"]: str(entry.get("name") or "") for entry in content["categories"] if _has_id(entry)}
     for entry in content["annotations"]:
         where = f"{file} (id {entry.get('id')})" if isinstance(entry, dict) else str(file)

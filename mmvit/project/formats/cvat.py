@@ -5,7 +5,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from ..description import Collection, Picture, Thing, thing_of_mask
-from ..folder import WORDS, Folder, folder_split
+from ..folder import Folder, folder_split, split_in
 from ..gather import NO_SHAPE, Gathering
 from .shapes import ellipse, from_corners, from_polygons, turned
 
@@ -20,8 +20,7 @@ def read(folder: Folder) -> Collection:
         for track in root.iter("track"):
             gathering.note("tracks of a video: export the task as CVAT for images", f"{file} ({track.get('label')})")
         for entry in root.iter("image"):
-            subset = (entry.get("subset") or "").lower()
-            split = WORDS.get(subset) or folder_split(file)
+            split = split_in(entry.get("subset") or "") or folder_split(file)
             picture = gathering.picture(entry.get("name") or "", file, (entry.get("width"), entry.get("height")), split)
             if picture is not None:
                 _objects(gathering, picture, entry)

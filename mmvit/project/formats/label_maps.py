@@ -13,7 +13,7 @@ import numpy as np
 from ...data.label_maps import OF_CITYSCAPES, ORIGINAL_IDS
 from ...errors import InputError, first_few
 from ..description import BACKGROUND, FOREGROUND, IGNORED, Collection, Picture
-from ..folder import Folder, folder_split, in_common, listed_splits, plain
+from ..folder import Folder, folder_split, in_common, plain
 from ..gather import NO_LABELS, NO_PICTURE, OTHER_SIZE, UNREADABLE
 from .label_pixels import LOSSLESS, LOSSY, counts_of, read_map
 
@@ -49,8 +49,7 @@ def read(folder: Folder) -> Collection:
         InputError: colours without a list of what they mean, or more values than a label map can have.
     """
     pairs, spare = pairs_of(folder)
-    lists = listed_splits(folder, "Segmentation")
-    collection = Collection([], splits="ImageSets" if lists else "folders")
+    collection = Collection([])
     shared = {label for label, count in Counter(pairs.values()).items() if count > 1}
     found = []
     for file, label in pairs.items():
@@ -66,8 +65,7 @@ def read(folder: Folder) -> Collection:
             collection.aside[CHANGED if label.suffix.lower() in LOSSY else UNREADABLE].append(str(label))
         else:
             found.append(counts)
-            split = lists.get(plain(file.stem)) or folder_split(file)
-            collection.pictures.append(Picture(file, *size, maps=(label,), split=split))
+            collection.pictures.append(Picture(file, *size, maps=(label,), split=folder_split(file)))
     for file in sorted(spare):
         collection.aside[SPARE].append(str(file))
     for file in sorted(set(folder.pictures) - set(pairs) - set(pairs.values()) - spare):

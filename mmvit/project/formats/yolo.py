@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...config.datasets import SPLITS
 from ...errors import InputError
 from ..description import Collection, Picture, Thing
-from ..folder import Folder, folder_split, plain, shared, split_of, words_of
+from ..folder import Folder, folder_split, listed_splits, named_lists, plain, shared, words_of
 from ..gather import Gathering
 from .shapes import from_polygons
 
@@ -119,19 +120,16 @@ def _splits(folder: Folder) -> list[tuple[str, str]]:
         for key, split in KEYS.items():
             said = content.get(key)
             found += [(str(path), split) for path in (said if isinstance(said, list) else [said]) if path]
-    return found
+    return sorted(found, key=lambda entry: SPLITS.index(entry[1]))
 
 
 def _listed(folder: Folder) -> dict[Path, str]:
-    """Return the split of each picture that is named in a list: train.txt, or what data.yaml calls train."""
-    found: dict[Path, str] = {}
-    wanted = {Path(path).name: split for path, split in _splits(folder) if path.endswith(".txt")}
-    for file in folder.of(".txt"):
-        split = wanted.get(file.name) or (split_of(file) if file.stem in KEYS else None)
-        for line in folder.lines(file) if split else ():
-            if (picture := folder.picture(line, file)) is not None:
-                found.setdefault(picture, str(split))
-    return found
+    """Return the split of each picture that is named in a list: what data.yaml calls train, or train.txt."""
+    lists, texts = [], folder.of(".txt")
+    for said, split in _splits(folder):
+        agreed = {file: shared(file, words_of(said)) for file in texts if said.lower().endswith(".txt")}
+        lists += [(file, split) for file, count in agreed.items() if count and count == max(agreed.values())]
+    return listed_splits(folder, [*lists, *named_lists(folder)])
 
 
 def _said(folder: Folder) -> dict[Path, str]:
@@ -149,7 +147,11 @@ def _said(folder: Folder) -> dict[Path, str]:
 def _lines(folder: Folder, file: Path) -> list[list[float]] | None:
     """Return the numbers of each line, an empty list for a line that has others; None if it is no file of labels."""
     lines: list[list[float]] = []
-    for line in folder.lines(file):
+    try:
+        texts = folder.lines(file)
+    except InputError:  # notes in another encoding
+        return None
+    for line in texts:
         try:
             lines.append([float(word) for word in line.split()])
         except ValueError:
