@@ -22,6 +22,7 @@ DURATIONS = ("T_max", "step_size", "total_steps")
 HOOK_POINTS = ("switch_epoch", "switch_iter", "begin_epoch", "begin_iter")
 HOOK_DURATIONS = ("num_last_epochs", "num_last_iters")
 PROCESSES = ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")  # of torchrun, srun, mpirun
+RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,12 @@ def _steps_an_epoch(cfg: Config) -> tuple[int | None, str]:
         return None, str(error)
     share = ceil(images / processes_of(cfg))  # mmengine's samplers round up
     return max(1, (floor if loader.get("drop_last") else ceil)(share / loader.batch_size)), ""
+
+
+def is_first(cfg: Config) -> bool:
+    """Return whether this is the first of the processes that the launcher of a config has started, before they are a group."""
+    launched = cfg.get("launcher", "none") != "none"
+    return not launched or next((os.environ[name] for name in RANKS if name in os.environ), "0") == "0"
 
 
 def processes_of(cfg: Config) -> int:

@@ -51,14 +51,15 @@ def write_whole(path: str | Path, content: bytes) -> None:
 
 
 def _flush_names(folder: Path) -> None:
-    """Make a rename survive a power failure, on systems that can flush folders."""
+    """Make a rename survive a power failure, on systems and disks that can flush folders."""
     if not hasattr(os, "O_DIRECTORY"):
         return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def set_aside(folder: Path, names: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from math import ceil
 from numbers import Real
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -35,6 +35,7 @@ from ..errors import first_few
 from ..pyramid import Pyramid
 
 SAMPLES = 2  # that are validated
+WRITTEN = ("outfile_prefix", "out_file_path", "output_dir", "proposals_file")  # options of metrics that name what they write
 
 
 class Watch(Hook):
@@ -214,7 +215,10 @@ def without_gradient(names: list[str], used: set[int], cfg: Config) -> str:
 
 
 def shrink(cfg: Config) -> None:
-    """Change a config in place so that a run of it trains one step, validates a few samples, saves, and sends nothing."""
+    """Change a config in place so that a run of it trains one step, validates a few samples, saves, and sends nothing.
+
+    What it writes goes to the work dir.
+    """
     without_pretrained(cfg)
     cfg.load_from, cfg.resume, cfg.log_level = None, False, "ERROR"
     for split in ("train", "val"):
@@ -232,7 +236,12 @@ def shrink(cfg: Config) -> None:
     train.pop("dynamic_intervals", None)
     cfg.optim_wrapper.pop("accumulative_counts", None)
     cfg.default_hooks.setdefault("checkpoint", dict(type="mmvit.CheckpointHook"))
-    cfg.default_hooks.checkpoint.update(interval=1, by_epoch="max_iters" not in train)
+    if cfg.default_hooks.checkpoint is not None:
+        cfg.default_hooks.checkpoint.update(interval=1, by_epoch="max_iters" not in train)
+    for number, metric in enumerate(mappings(cfg.get("val_evaluator"))):
+        for key in WRITTEN:
+            if metric.get(key):  # some metrics delete what is there
+                metric[key] = str(Path(cfg.work_dir, f"metric_{number}", PureWindowsPath(metric[key]).name))
     tell_nobody(cfg)
     part: Any
     for part in mappings(cfg.model):

@@ -222,3 +222,16 @@ def test_nothing_is_sent_and_nothing_downloaded(at_home: Path, tmp_path: Path) -
     assert cfg.visualizer.vis_backends == [dict(type="LocalVisBackend")]
     assert cfg.model.backbone.init_cfg is None
     assert cfg.train_dataloader.dataset.indices == 4
+
+
+def test_what_metrics_write_stays_where_it_is(at_home: Path, tmp_path: Path) -> None:
+    metric = dict(type="CocoMetric", ann_file="a.json", outfile_prefix="runs/mine/val")
+    written = [dict(type="DumpDetResults", out_file_path="runs/mine/val.pkl"), dict(type="IoUMetric", output_dir="runs/mine")]
+    options: dict[str, Any] = {"val_evaluator": [metric, *written], "default_hooks.checkpoint": None}
+    cfg = train_config(TrainOptions(Path("detector.py"), tmp_path, cfg_options=options))
+    dry.shrink(cfg)
+    paths = [cfg.val_evaluator[0].outfile_prefix, cfg.val_evaluator[1].out_file_path, cfg.val_evaluator[2].output_dir]
+    assert [Path(path).relative_to(tmp_path).name for path in paths] == ["val", "val.pkl", "mine"]
+    assert len({Path(path).parent for path in paths}) == 3
+    assert cfg.val_evaluator[0].ann_file == "a.json"
+    assert cfg.default_hooks.checkpoint is None
