@@ -72,7 +72,7 @@ def set_epochs(cfg: Config, epochs: int) -> str:
     _, unit = length_of(cfg, "--epochs")
     if unit == "max_epochs":
         return set_length(cfg, epochs)
-    steps, fault = _steps_an_epoch(cfg)
+    steps, fault = steps_an_epoch(cfg)
     if steps is None:
         raise InputError(f"--epochs: this training counts iterations, and its images cannot be counted: {fault}")
     return set_length(cfg, epochs * steps, f" ({steps} an epoch)")
@@ -84,7 +84,7 @@ def set_length(cfg: Config, length: int, remark: str = "") -> str:
     by_epoch = unit == "max_epochs"
     parts = [part for part in mappings(cfg.get("param_scheduler")) if "type" in part]
     mixed = by_epoch and any(not part.get("by_epoch", True) for part in parts)
-    steps, fault = _steps_an_epoch(cfg) if mixed else (None, "")
+    steps, fault = steps_an_epoch(cfg) if mixed else (None, "")
     axes = {by_epoch: _axis(parts, by_epoch, old, length)}
     if steps is not None:
         axes[False] = _axis(parts, False, None, length * steps)
@@ -180,7 +180,7 @@ def _change(part: Any, name: str, moved: Any, prefix: str) -> Iterator[str]:
         yield f"{prefix}{name} {old} -> {new}"
 
 
-def _steps_an_epoch(cfg: Config) -> tuple[int | None, str]:
+def steps_an_epoch(cfg: Config) -> tuple[int | None, str]:
     """Return the iterations of a pass over the training's images; None and the reason if these cannot be counted."""
     loader: Any = cfg.get("train_dataloader") or {}
     if loader.get("num_batch_per_epoch"):

@@ -110,7 +110,8 @@ def train_config(options: TrainOptions) -> Config:
     if based and (options.auto_scale_lr or cfg.auto_scale_lr.get("enable")):
         cfg.changed += [scale_rate(cfg)]
     last = (*CLOSING, *(options.variant.hooks if options.variant else ()))
-    cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *cfg.custom_hooks, *(dict(type=kind) for kind in last)]
+    others = _without(cfg.custom_hooks, *last)
+    cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *others, *(dict(type=kind) for kind in last)]
     track(cfg, options.track, Path(cfg.filename).stem, Path(cfg.work_dir).name)
     return cfg
 
@@ -261,7 +262,8 @@ def _resume(cfg: Config, resume: str) -> None:
 
 
 def without_pretrained(cfg: Config) -> None:
-    """Remove the pretrained file of the backbone, because the checkpoint holds the whole model."""
-    for part in cfg.model.values():
-        if isinstance(part, dict) and part.get("init_cfg"):
+    """Remove the pretrained files of a model and its parts, because the checkpoint holds the whole model."""
+    part: Any
+    for part in mappings(cfg.model):
+        if part.get("init_cfg"):
             part["init_cfg"] = [entry for entry in listed(part["init_cfg"]) if not is_pretrained(entry)] or None

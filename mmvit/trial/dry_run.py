@@ -9,7 +9,6 @@ that keep logs.
 import sys
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from math import ceil
 from numbers import Real
 from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory
@@ -27,6 +26,7 @@ from ..checks.findings import Finding, not_checked, ok, wrong
 from ..checks.settings import never_ends, schedule_faults
 from ..config.datasets import datasets_of
 from ..config.parts import mappings, parts_of
+from ..config.schedules import steps_an_epoch
 from ..config.work_dirs import last_checkpoint
 from ..engine.configuration import TrainOptions, tell_nobody, train_config, without_pretrained
 from ..engine.models import unwrapped
@@ -55,7 +55,8 @@ class Watch(Hook):
     def before_train(self, runner: Runner) -> None:
         model = unwrapped(runner.model)
         self.normed = any(isinstance(module, _BatchNorm) for module in model.modules())
-        runner.optim_wrapper.optimizer.register_step_pre_hook(lambda *_: self._look(model))
+        if hasattr(runner.optim_wrapper, "optimizer"):  # of several, each steps when only its own parameters have gradients
+            runner.optim_wrapper.optimizer.register_step_pre_hook(lambda *_: self._look(model))
         for module in model.modules():
             if isinstance(module, Pyramid):
                 module.register_forward_hook(self._watch_maps)
@@ -132,7 +133,11 @@ def _schedule(cfg: Config, loader: Mapping[str, Any]) -> Iterator[Finding]:
     """Check schedules that count iterations in a training that counts epochs, whose length depends on the data."""
     mixed = any(not part.get("by_epoch", True) for _, part in parts_of(cfg, "param_scheduler", ""))
     if mixed and cfg.train_cfg.get("max_epochs"):
-        per_epoch = ceil(_samples(cfg, loader) / (loader.get("batch_size") or 1))
+        whole = Config(dict(train_dataloader=loader, default_scope=cfg.get("default_scope")))
+        per_epoch, fault = steps_an_epoch(whole)
+        if per_epoch is None:
+            yield not_checked(f"not checked, as images cannot be counted: {fault}", subject="settings")
+            return
         before = set(schedule_faults(cfg))
         yield from (finding.about("settings") for finding in schedule_faults(cfg, per_epoch) if finding not in before)
 

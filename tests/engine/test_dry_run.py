@@ -217,11 +217,22 @@ def test_the_command(at_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_nothing_is_sent_and_nothing_downloaded(at_home: Path, tmp_path: Path) -> None:
     options = {"visualizer.vis_backends": [dict(type="WandbVisBackend")], "model.backbone.init_cfg": None}
     cfg = train_config(TrainOptions(Path("detector.py"), tmp_path, cfg_options=options))
-    cfg.model.backbone.init_cfg = dict(type="Pretrained", checkpoint="https://example.org/absent.pth")
+    absent = dict(type="Pretrained", checkpoint="https://example.org/absent.pth")
+    cfg.model.backbone.init_cfg = cfg.model.init_cfg = cfg.model.bbox_head.anchor_generator.init_cfg = absent
     dry.shrink(cfg)
     assert cfg.visualizer.vis_backends == [dict(type="LocalVisBackend")]
-    assert cfg.model.backbone.init_cfg is None
+    parts = cfg.model, cfg.model.backbone, cfg.model.bbox_head.anchor_generator
+    assert [part.init_cfg for part in parts] == [None] * 3
     assert cfg.train_dataloader.dataset.indices == 4
+
+
+@pytest.mark.parametrize(("loader", "told"), [({}, 0), (dict(drop_last=True), 1), (dict(num_batch_per_epoch=4), 1)])
+def test_epochs_have_as_many_iterations_as_the_loop(at_home: Path, tmp_path: Path, loader: dict, told: int) -> None:
+    """Nine images in batches of two; the schedule has five iterations."""
+    cfg = train_config(TrainOptions(Path("segmenter.py"), tmp_path))
+    cfg.train_cfg = dict(type="mmvit.EpochBasedTrainLoop", max_epochs=1)
+    cfg.param_scheduler = [dict(type="PolyLR", by_epoch=False, begin=0, end=5)]
+    assert len(list(dry._schedule(cfg, {**cfg.train_dataloader, "batch_size": 2, **loader}))) == told
 
 
 def test_what_metrics_write_stays_where_it_is(at_home: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import VISBACKENDS
 from small_run import kill, resumed, runner, train
 
+from mmvit.config.work_dirs import read_scalars
 from mmvit.engine import configuration
 from mmvit.engine.configuration import TrainOptions, train_config
 from mmvit.engine.launch import _other_figures
@@ -103,6 +104,13 @@ def test_a_run_that_resumes_another_folder_begins_anew(tmp_path: Path, last: int
     other.val_evaluator, other.timestamp, hook = None, "1", ResultsHook()
     hook.before_train(other)
     assert [entry.iteration for entry in hook.results.validations] == kept
+
+
+def test_half_a_line_of_a_log_is_left_out(tmp_path: Path) -> None:
+    log = tmp_path / "20261130_101010" / "vis_data" / "scalars.json"
+    log.parent.mkdir(parents=True)
+    log.write_text('{"loss": 1.0, "step": 1}\n{"loss": 1.{"loss": 2.0, "step": 2}\n{"loss": 3.0, "step": 3}\n{"lo')
+    assert [entry["step"] for entry in read_scalars(tmp_path)] == [1, 3]
 
 
 def test_figures_of_classes() -> None:
