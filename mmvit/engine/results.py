@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from io import StringIO
@@ -15,6 +14,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 
+from ..compat.systems import typed
 from ..config.datasets import metainfo_of
 from ..config.work_dirs import JOINED, RESULTS
 from ..registry import HOOKS
@@ -141,8 +141,8 @@ def closing_lines(results: Results) -> str:
     if best_or_last := results.best or results.checkpoint:
         file = near(best_or_last)
         words = [near(results.config), file, "--out", near(results.work_dir, "analysis.html")]
-        lines.append(f"next: python -m mmvit predict {shlex.quote(file)} IMAGES")
-        lines.append(f"      python -m mmvit analyze {shlex.join(words)}")
+        lines.append(f"next: python -m mmvit predict {typed(file)} IMAGES")
+        lines.append(f"      python -m mmvit analyze {typed(*words)}")
     return "\n".join(lines)
 
 
