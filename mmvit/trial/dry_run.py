@@ -243,12 +243,12 @@ def shrink(cfg: Config) -> None:
     cfg.default_hooks.setdefault("checkpoint", dict(type="mmvit.CheckpointHook"))
     if cfg.default_hooks.checkpoint is not None:
         cfg.default_hooks.checkpoint.update(interval=1, by_epoch="max_iters" not in train)
-    for number, metric in enumerate(mappings(cfg.get("val_evaluator"))):
-        for key in WRITTEN:
-            if metric.get(key):  # some metrics delete what is there
-                metric[key] = str(Path(cfg.work_dir, f"metric_{number}", PureWindowsPath(metric[key]).name))
-    tell_nobody(cfg)
     part: Any
+    for number, part in enumerate(mappings(cfg.get("val_evaluator"))):
+        for key in WRITTEN:
+            if part.get(key):  # some metrics delete what is there
+                part[key] = str(Path(cfg.work_dir, f"metric_{number}", PureWindowsPath(part[key]).name))
+    tell_nobody(cfg)
     for part in mappings(cfg.model):
         if isinstance(part.get("score_thr"), float):
             part["score_thr"] = 0.0  # an untrained model predicts something, too, that can be evaluated
