@@ -1,5 +1,6 @@
 """Entries of a config as options of the command line."""
 
+import re
 from argparse import ArgumentError, ArgumentParser, Namespace
 from typing import Any
 
@@ -10,23 +11,41 @@ from ..config.roots import set_data_root
 from ..errors import InputError
 from .options import add_demo, at_least_one, demo_variant
 
+STAND_IN = "\ue000"  # for a space that is part of a word; Unicode leaves it to programs
+SPACES = re.compile(r"""(?<=[^\s,(\['"]) +(?=[^\s,)\]'"])""")  # not at the ends of an entry of a list
+DICT = re.compile(r"""dict\(|[=,(\[]\s*['"]*\{(?!:?\w*\}[\w.])""")  # but not a template such as {:06d}.pth
+
 
 class OptionsAction(DictAction):
-    """mmengine's `KEY=VALUE` options, with a message for what it cannot parse instead of an endless recursion."""
+    """mmengine's `KEY=VALUE` options, with spaces inside values, which mmengine removes.
+
+    What it cannot parse gets a message instead of an endless recursion.
+    """
 
     def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None) -> None:
         for pair in values or ():
             try:
-                if "dict(" in pair or "{" in pair:
+                if DICT.search(pair):
                     raise ValueError("a dict as a value")
                 super().__call__(parser, namespace, [pair], option_string)
             except (RecursionError, AssertionError, ValueError) as error:
                 raise ArgumentError(
                     self,
-                    f"{pair!r} was not understood. Expected KEY=VALUE with numbers, words, [lists] or (tuples), no spaces, "
-                    "such as optim_wrapper.optimizer.lr=1e-4 or train_dataloader.batch_size=4. A dict cannot be a value: "
-                    "name its entries (KEY.type=NAME KEY.option=VALUE), or write a config of your own",
+                    f"{pair!r} was not understood. Expected KEY=VALUE with numbers, words, [lists] or (tuples), in quotes if "
+                    "they have spaces, such as optim_wrapper.optimizer.lr=1e-4 or train_dataloader.batch_size=4. A dict cannot "
+                    "be a value: name its entries (KEY.type=NAME KEY.option=VALUE), or write a config of your own",
                 ) from error
+
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:
+        """Parse a value as mmengine does, but keep the spaces between two words."""
+        return _with_spaces(DictAction._parse_iterable(SPACES.sub(lambda found: STAND_IN * len(found[0]), val)))
+
+
+def _with_spaces(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(map(_with_spaces, value))
+    return value.replace(STAND_IN, " ") if isinstance(value, str) else value
 
 
 def add_cfg_options(parser: ArgumentParser) -> None:

@@ -1,13 +1,13 @@
 """`mmvit new DATA`: from a folder of labelled pictures to a config."""
 
 import logging
-import shlex
 import warnings
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from ..compat.systems import typed
 from .options import exit_status
 
 TASKS = ("boxes", "masks", "classes", "binary")
@@ -52,9 +52,9 @@ def _new(asked: Namespace) -> int:
     config, written = make.write(options, found, planned)
     tell.decided(console, found, planned, written)
     status = _examine(console, config)
-    name = shlex.quote(str(config.parent))
+    name = typed(str(config.parent))
     picture = options.data / (found.collection.of("val") + found.collection.pictures)[0].file
-    tell.commands(console, [f"mmvit train {name}", f"mmvit predict {name} {shlex.quote(str(picture))}"])
+    tell.commands(console, [f"mmvit train {name}", f"mmvit predict {name} {typed(str(picture))}"])
     return status
 
 

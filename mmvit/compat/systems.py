@@ -5,7 +5,9 @@ import logging
 import os
 import platform
 import re
+import shlex
 import signal
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -27,6 +29,11 @@ def file_name(text: str, otherwise: str = "unnamed") -> str:
     """Return a name from data, such as that of a class, as a file name without suffix that each system takes."""
     name = REFUSED.sub("_", text).encode()[:LONGEST].decode(errors="ignore").rstrip(". ") or otherwise
     return f"_{name}" if DEVICES.match(name) else name
+
+
+def typed(*words: str) -> str:
+    """Return words of a command line as one types them in the system's terminal; cmd.exe takes single quotes literally."""
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
 def lock(file: IO[Any]) -> bool:

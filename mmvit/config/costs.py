@@ -34,15 +34,16 @@ def costs_of_config(file: str | Path, height: int, width: int) -> dict[str, Comp
     model_cfg = Config(dict(model=cfg.model)).model
     with torch.device("meta"):
         backbone = MODELS.build(model_cfg.backbone)
-    return dict(backbone=complexity(backbone, height, width), model=whole_model(model_cfg, scope, height, width))
+    cost = complexity(backbone, height, width, model_cfg.backbone.get("in_channels", 3))
+    return dict(backbone=cost, model=whole_model(model_cfg, scope, height, width))
 
 
 def whole_model(model_cfg: Any, scope: str, height: int, width: int) -> Complexity:
     """Return the cost of a detector or segmenter, counted on the meta device if possible."""
 
     def cost() -> Complexity:
-        model = MODELS.build(model_cfg)
-        return counted(model, lambda: pass_through(model, scope, torch.zeros(1, 3, height, width)))
+        model, channels = MODELS.build(model_cfg), model_cfg.backbone.get("in_channels", 3)
+        return counted(model, lambda: pass_through(model, scope, torch.zeros(1, channels, height, width)))
 
     try:
         with torch.device("meta"):

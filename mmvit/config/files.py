@@ -6,6 +6,7 @@ packages, and reads a model index for each; `install` adds ours.
 
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,10 @@ from .datasets import SPLITS, loaders_of
 from .parts import mappings
 
 PACKAGE = Path(__file__).parent.parent
+READ = (  # keys of configs that are read, and that mmengine's runner has no option for
+    *("sync_bn", "find_unused_parameters", "model_wrapper_cfg", "runner_type", "compile", "strategy", "custom_imports"),
+    *("auto_scale_lr", "test_pipeline", "tta_model", "tta_pipeline"),
+)
 OURS = "mmvit::"  # prefix of the name of a config of this package
 
 
@@ -40,6 +45,7 @@ def open_config(source: str | Path, options: Mapping[str, Any] | None = None, va
     """
     cfg = load_config(config_file(str(source)))
     options = dict(options or {})
+    _require_known(cfg, options)
     if variant is not None:
         variant.change(cfg, options)
     try:
@@ -48,6 +54,16 @@ def open_config(source: str | Path, options: Mapping[str, Any] | None = None, va
         raise InputError(f"--cfg-options {options} do not fit {source}: {error}") from error
     _colour(cfg)
     return cfg
+
+
+def _require_known(cfg: Config, options: Collection[str]) -> None:
+    """Raise InputError if an option's first part is no key of a config, but nearly one: it would change nothing."""
+    from mmengine.runner import Runner  # torch, not before it is needed
+
+    known = [*cfg, *signature(Runner).parameters, *READ]
+    for key in dict.fromkeys(option.partition(".")[0] for option in options):
+        if key not in known and (hint := nearest(key, known, most=1, cutoff=0.8, otherwise="")):
+            raise InputError(f"--cfg-options {key}: no such key in the config; {hint}")
 
 
 def _colour(cfg: Config) -> None:

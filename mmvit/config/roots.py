@@ -1,6 +1,6 @@
 """Another copy of the data: `--data-root`, for all datasets of a config and their evaluators."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath
 from typing import Any
 
 from mmengine.config import Config
@@ -23,7 +23,7 @@ def set_data_root(cfg: Config, root: str | Path) -> str:
         raise InputError(f"--data-root {root}: no such folder. Expected a copy of the data of {cfg.filename}")
     views = list(datasets_of(cfg, SPLITS))
     lacking = [view.key for view in views if not view.root]
-    roots = sorted({PurePosixPath(view.root) for view in views if view.root})
+    roots = sorted({PurePath(view.root) for view in views if view.root})
     if lacking or len(roots) != 1:
         what = f"{lacking[0]} has no data_root" if lacking else f"its datasets have {len(roots)}: {', '.join(map(str, roots))}"
         raise InputError(f"--data-root: expected a config whose datasets have one data_root; {what}. Use --cfg-options")
@@ -42,8 +42,8 @@ def _move(part: Any, names: tuple[str, ...], old: str, new: str) -> int:
     count = 0
     for name in names:
         path = part.get(name)
-        if isinstance(path, str) and PurePosixPath(old) in PurePosixPath(path).parents:
-            rest = PurePosixPath(path).relative_to(old)
+        if isinstance(path, str) and PurePath(old) in PurePath(path).parents:
+            rest = PurePath(path).relative_to(old).as_posix()
             part[name] = f"{new.rstrip('/')}/{rest}"
             count += 1
     return count

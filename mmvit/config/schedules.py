@@ -22,6 +22,7 @@ DURATIONS = ("T_max", "step_size", "total_steps")
 HOOK_POINTS = ("switch_epoch", "switch_iter", "begin_epoch", "begin_iter")
 HOOK_DURATIONS = ("num_last_epochs", "num_last_iters")
 PROCESSES = ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")  # of torchrun, srun, mpirun
+RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def set_epochs(cfg: Config, epochs: int) -> str:
     _, unit = length_of(cfg, "--epochs")
     if unit == "max_epochs":
         return set_length(cfg, epochs)
-    steps, fault = _steps_an_epoch(cfg, once=True)
+    steps, fault = steps_an_epoch(cfg, once=True)
     if steps is None:
         raise InputError(f"--epochs: this training counts iterations, and its images cannot be counted: {fault}")
     return set_length(cfg, epochs * steps, f" ({steps} an epoch)")
@@ -83,7 +84,7 @@ def set_length(cfg: Config, length: int, remark: str = "") -> str:
     by_epoch = unit == "max_epochs"
     parts = [part for part in mappings(cfg.get("param_scheduler")) if "type" in part]
     mixed = by_epoch and any(not part.get("by_epoch", True) for part in parts)
-    steps, fault = _steps_an_epoch(cfg) if mixed else (None, "")
+    steps, fault = steps_an_epoch(cfg) if mixed else (None, "")
     axes = {by_epoch: _axis(parts, by_epoch, old, length)}
     if steps is not None:
         axes[False] = _axis(parts, False, None, length * steps)
@@ -179,7 +180,7 @@ def _change(part: Any, name: str, moved: Any, prefix: str) -> Iterator[str]:
         yield f"{prefix}{name} {old} -> {new}"
 
 
-def _steps_an_epoch(cfg: Config, once: bool = False) -> tuple[int | None, str]:
+def steps_an_epoch(cfg: Config, once: bool = False) -> tuple[int | None, str]:
     """Return the iterations of a pass over the training's images; None and the reason if these cannot be counted.
 
     A dataset that repeats all its images counts them as often, or, if asked for, `once`: mmseg's retina sets have 40,000.
@@ -201,6 +202,12 @@ def _steps_an_epoch(cfg: Config, once: bool = False) -> tuple[int | None, str]:
         return None, str(error)
     share = ceil(images / processes_of(cfg))  # mmengine's samplers round up
     return max(1, (floor if loader.get("drop_last") else ceil)(share / loader.batch_size)), ""
+
+
+def is_first(cfg: Config) -> bool:
+    """Return whether this is the first of the processes that the launcher of a config has started, before they are a group."""
+    launched = cfg.get("launcher", "none") != "none"
+    return not launched or next((os.environ[name] for name in RANKS if name in os.environ), "0") == "0"
 
 
 def processes_of(cfg: Config) -> int:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -127,6 +128,7 @@ def read_scalars(work_dir: Path) -> list[dict[str, float]]:
         elif most := begun.get(JOINED):
             entries = {(step, is_loss): entry for (step, is_loss), entry in entries.items() if step <= most[KINDS[is_loss]]}
         for line in file.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            entries[entry["step"], "loss" in entry] = entry
+            with suppress(ValueError):  # half a line, of a run that was killed or had no space
+                entry = json.loads(line)
+                entries[entry["step"], "loss" in entry] = entry
     return [entries[key] for key in sorted(entries)]

@@ -1,16 +1,28 @@
 """Training and evaluation as functions: what `mmvit.train` and `mmvit.evaluate` are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from ..errors import InputError, nearest
-from .configuration import TestOptions, TrainOptions
+from .configuration import Launcher, TestOptions, TrainOptions
 from .launch import test
 from .launch import train as launch
+from .precision import Amp
 from .results import Results
+from .trackers import TRACKERS
+
+EXPECTED: dict[str, tuple[Any, str]] = {  # values or the type of options that the command line checks by itself
+    "amp": (get_args(Amp), f"True or {', '.join(get_args(Amp))}"),
+    "launcher": (get_args(Launcher), ", ".join(get_args(Launcher))),
+    "resume": (str, "True for the newest checkpoint of the work dir, or a path"),
+    "minutes": (Real, "a number"),
+    "cfg_options": (Mapping, "a dict such as {'optim_wrapper.optimizer.lr': 1e-4}"),
+    "track": (Sequence, f"some of {', '.join(TRACKERS)}"),
+}
 
 
 def train(config: str | Path, **options: Any) -> Results:
@@ -48,4 +60,15 @@ def _made(kind: Any, **options: Any) -> Any:
     for name in ("work_dir", "out", "show_dir"):
         if isinstance(options.get(name), str):
             options[name] = Path(options[name])
+    for name in ("resume", "amp"):
+        if isinstance(options.get(name), bool):  # as --resume alone, and as nothing
+            options[name] = "auto" if options[name] else None
+    if isinstance(options.get("resume"), Path):
+        options["resume"] = str(options["resume"])
+    if isinstance(options.get("track"), str):
+        options["track"] = [options["track"]]
+    for name, (kinds, expected) in EXPECTED.items():
+        value = options.get(name)
+        if value is not None and not (value in kinds if isinstance(kinds, tuple) else isinstance(value, kinds)):
+            raise InputError(f"option {name}: {value!r}. Expected {expected}")
     return kind(**options)

@@ -50,6 +50,7 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     keep_ckpt_ids: deque[int]  # mmengine's
     saved: int | None = None  # iterations that the newest checkpoint of this run has
+    threshold: float | None = None  # that it holds
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -80,11 +81,16 @@ class CheckpointHook(MMEngineCheckpointHook):
     def before_val(self, runner: Runner) -> None:
         average_statistics(runner)
 
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
+        """Save the checkpoint of this iteration again, if the validation chose another threshold than it holds."""
+        super().after_val_epoch(runner, metrics)
+        if self.saved == runner.iter and self.threshold != _threshold(runner):
+            self._save_now(runner)
+
     def after_train(self, runner: Runner) -> None:
         """Save the last state of a training that another hook, such as EarlyStoppingHook, has ended before its length."""
         if self.save_last and getattr(runner.train_loop, "stop_training", False) and self.saved != runner.iter:
-            step = runner.epoch if self.by_epoch else runner.iter
-            self._save_checkpoint_with_step(runner, step, dict(epoch=runner.epoch, iter=runner.iter))
+            self._save_now(runner)
         super().after_train(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -102,16 +108,20 @@ class CheckpointHook(MMEngineCheckpointHook):
         for part in model.modules():
             if isinstance(part, Pyramid) and part.norm_eps is not None:
                 checkpoint["meta"][NORM_EPS] = part.norm_eps
-        if chosen := runner.message_hub.log_scalars.get("val/threshold"):  # of mmvit.BinaryMetric, in the newest validation
-            checkpoint["meta"][THRESHOLD] = float(chosen.current())
+        if (threshold := _threshold(runner)) is not None:
+            checkpoint["meta"][THRESHOLD] = threshold
         if isinstance(noted := checkpoint["meta"].get("dataset_meta"), list):  # of a ConcatDataset whose parts differ
             checkpoint["meta"]["dataset_meta"] = dict(noted[0])
         if ids := category_ids(runner.train_dataloader.dataset):  # for results that others can compare with their annotations
             checkpoint["meta"].setdefault("dataset_meta", {})["category_ids"] = ids
 
+    def _save_now(self, runner: Runner) -> None:
+        step = runner.epoch if self.by_epoch else runner.iter
+        self._save_checkpoint_with_step(runner, step, dict(epoch=runner.epoch, iter=runner.iter))
+
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         average_statistics(runner)
-        self.saved = meta["iter"]
+        self.saved, self.threshold = meta["iter"], _threshold(runner)
         before = self.keep_ckpt_ids if self.max_keep_ckpts > 0 else ()
         there = [*(other for other in before if other != step), step]
         outdated = there[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
@@ -157,9 +167,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         """Return the paths of the best checkpoints so far, by metric."""
         if not self.save_best:
             return {}
-        if len(self.key_indicators) == 1:
-            return {"": self.best_ckpt_path}
-        return dict(self.best_ckpt_path_dict)
+        return {"": self.best_ckpt_path} if len(self.key_indicators) == 1 else dict(self.best_ckpt_path_dict)
 
     def _set_best(self, paths: dict[str, str | None]) -> None:
         if "" in paths:
@@ -171,12 +179,18 @@ class CheckpointHook(MMEngineCheckpointHook):
         if not is_main_process():
             return
         for path in paths:
-            if not Path(path).is_relative_to(self.out_dir):
+            if not Path(path).parent.resolve().is_relative_to(Path(self.out_dir).resolve()):
                 continue  # of the training that this one's work dir is a copy of
             if self.file_backend.isfile(path):
                 self.file_backend.remove(path)
             elif self.file_backend.isdir(path):  # some strategies save one file per process
                 self.file_backend.rmtree(path)
+
+
+def _threshold(runner: Runner) -> float | None:
+    """Return what mmvit.BinaryMetric chose in the newest validation."""
+    chosen = runner.message_hub.log_scalars.get("val/threshold")
+    return float(chosen.current()) if chosen else None
 
 
 def save_interrupted(runner: Runner) -> None:
@@ -185,8 +199,7 @@ def save_interrupted(runner: Runner) -> None:
     folder = (hook and hook.out_dir) or runner.work_dir
     place = dict(backend_args=hook.backend_args) if hook else {}
     average_statistics(runner)
-    meta = dict(epoch=runner.epoch, iter=runner.iter)
-    runner.save_checkpoint(folder, INTERRUPTED, meta=meta, by_epoch=False, **place)
+    runner.save_checkpoint(folder, INTERRUPTED, meta=dict(epoch=runner.epoch, iter=runner.iter), by_epoch=False, **place)
     path = f"{str(folder).rstrip('/')}/{INTERRUPTED}"
     publish(runner, path)
     runner.logger.warning(f"stopped after {counted(runner.iter, 'iteration')}; saved {path}, continue with --resume")

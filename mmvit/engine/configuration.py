@@ -35,6 +35,8 @@ RUNTIME: dict[str, Any] = {
     "resume": False,
 }
 CLOSING = ("mmvit.PicturesHook", "mmvit.ResultsHook")  # hooks at the end of a training
+CHECKING = ("mmvit.NameFilesHook", "mmvit.CheckLabelsHook", "mmvit.OpeningHook", "mmvit.ProgressHook")  # hooks of every run
+OURS = (*CHECKING, "mmvit.CheckSettingsHook", "mmvit.ResumeHook", *CLOSING)  # which the config of a work dir has, too
 TELLING = ("mmvit.OpeningHook", "mmvit.ProgressHook", *CLOSING)  # hooks that tell of a run
 TOOLKITS = {"mmdet": "Det", "mmseg": "Seg"}  # by scope, how names of their hooks and visualizers begin
 Launcher = Literal["none", "pytorch", "slurm", "mpi"]
@@ -107,8 +109,8 @@ def train_config(options: TrainOptions) -> Config:
     cfg.changed += apply_short(cfg, options)
     if based and (options.auto_scale_lr or cfg.auto_scale_lr.get("enable")):
         cfg.changed += [scale_rate(cfg)]
-    others = _without(cfg.custom_hooks, *CLOSING)  # which a config of a work dir has
     last = (*CLOSING, *(options.variant.hooks if options.variant else ()))
+    others = _without(cfg.custom_hooks, *last)
     cfg.custom_hooks = [dict(type="mmvit.CheckSettingsHook"), *others, *(dict(type=kind) for kind in last)]
     track(cfg, options.track, Path(cfg.filename).stem, Path(cfg.work_dir).name)
     return cfg
@@ -167,8 +169,7 @@ def _prepare(options: TrainOptions | TestOptions) -> Config:
         cfg.changed = [f"--data-root {options.data_root}: {set_data_root(cfg, options.data_root)}"]
     cfg.launcher = options.launcher
     cfg.changed += _fit_workers(cfg)
-    ours = [dict(type=f"mmvit.{name}") for name in ("NameFilesHook", "CheckLabelsHook", "OpeningHook", "ProgressHook")]
-    cfg.custom_hooks = [*cfg.custom_hooks, *ours]
+    cfg.custom_hooks = [*_without(cfg.custom_hooks, *OURS), *(dict(type=kind) for kind in CHECKING)]
     if not torch.cuda.is_available():
         _run_on_cpu(cfg)
     return cfg
@@ -238,7 +239,7 @@ def _run_on_cpu(cfg: Config) -> None:
 def _use_compile(cfg: Config) -> None:
     if name_of(cfg.get("runner_type")) == "FSDPRunner":
         raise InputError("--compile: not together with runner_type mmvit.FSDPRunner, which has not been tried; leave one out")
-    cfg.custom_hooks = [*cfg.custom_hooks, dict(type="mmvit.CompileHook")]
+    cfg.custom_hooks = [*_without(cfg.custom_hooks, "mmvit.CompileHook"), dict(type="mmvit.CompileHook")]
 
 
 def _resume(cfg: Config, resume: str) -> None:
@@ -261,7 +262,8 @@ def _resume(cfg: Config, resume: str) -> None:
 
 
 def without_pretrained(cfg: Config) -> None:
-    """Remove the pretrained file of the backbone, because the checkpoint holds the whole model."""
-    for part in cfg.model.values():
-        if isinstance(part, dict) and part.get("init_cfg"):
+    """Remove the pretrained files of a model and its parts, because the checkpoint holds the whole model."""
+    part: Any
+    for part in mappings(cfg.model):
+        if part.get("init_cfg"):
             part["init_cfg"] = [entry for entry in listed(part["init_cfg"]) if not is_pretrained(entry)] or None

@@ -1,6 +1,6 @@
 """Losses and gradients that are not finite: detected before they reach the weights, traced to the module that causes them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -39,32 +40,35 @@ class FiniteLossHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self.runner = runner
-        self.update = runner.optim_wrapper.update_params
-        runner.optim_wrapper.update_params = self._update_params
-        self.handle = runner.optim_wrapper.optimizer.register_step_pre_hook(self._check_gradients)
+        several = isinstance(runner.optim_wrapper, OptimWrapperDict)
+        self.wrappers: list[Any] = list(runner.optim_wrapper.values()) if several else [runner.optim_wrapper]
+        self.updates = [wrapper.update_params for wrapper in self.wrappers]
+        for wrapper in self.wrappers:
+            wrapper.update_params = partial(self._update_params, wrapper, wrapper.update_params)
+        self.handles = [wrapper.optimizer.register_step_pre_hook(self._check_gradients) for wrapper in self.wrappers]
 
     def after_train(self, runner: Runner) -> None:
-        runner.optim_wrapper.update_params = self.update
-        self.handle.remove()
+        for wrapper, update, handle in zip(self.wrappers, self.updates, self.handles, strict=True):
+            wrapper.update_params = update
+            handle.remove()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self.batch = data_batch
 
-    def _update_params(self, loss: Tensor, *arguments: Any, **options: Any) -> None:
+    def _update_params(self, wrapper: Any, update: Callable, loss: Tensor, *arguments: Any, **options: Any) -> None:
         if not largest(not torch.isfinite(loss.detach()).all()):  # on no process
             self.left_out = 0
-            self.update(loss, *arguments, **options)
+            update(loss, *arguments, **options)
             return
         self.left_out += 1
         what = f"iteration {self.runner.iter + 1}: the loss is {loss.item():g}"
         model = unwrapped(self.runner.model)
         if name := first_nonfinite(model.state_dict(), dict(model.named_buffers())):
             raise InputError(f"{what}, and {name} holds values that are not finite. {advice(self.runner.work_dir)}")
-        source = self._source()
+        source = self._source(wrapper)
         if self.left_out > self.patience:
             raise InputError(f"{what}, for {self.left_out} steps in a row. {source}. {advice(self.runner.work_dir)}")
         self.runner.logger.warning(f"{what}; this step is skipped ({self.left_out} of {self.patience} in a row). {source}")
-        wrapper = self.runner.optim_wrapper
         wrapper._inner_count += 1  # where gradients are accumulated, the other steps stay where they were
         if wrapper.should_update():
             wrapper.zero_grad()  # processes would have exchanged those before in the backward pass that is left out
@@ -85,11 +89,11 @@ class FiniteLossHook(Hook):
             f"{advice(self.runner.work_dir)}"
         )
 
-    def _source(self) -> str:
+    def _source(self, wrapper: Any) -> str:
         """Name the first module whose output is not finite, for the current batch."""
         begin_streams(Position(getattr(self.runner.train_loop, "seed", self.runner.seed), get_rank(), self.runner.iter))
         model: Any = unwrapped(self.runner.model)
-        with torch.no_grad(), self.runner.optim_wrapper.optim_context(model), watched(model) as found:
+        with torch.no_grad(), wrapper.optim_context(model), watched(model) as found:
             try:
                 losses = model._run_forward(model.data_preprocessor(self.batch, True), mode="loss")
             except Exception as error:

@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from io import StringIO
@@ -15,11 +14,12 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 
+from ..compat.systems import typed
 from ..config.datasets import metainfo_of
 from ..config.work_dirs import JOINED, RESULTS
 from ..registry import HOOKS
 from .checkpoints import best_hook
-from .storage import write_whole
+from .storage import set_aside, write_whole
 from .terminal import near
 
 TABLE = "results.csv"
@@ -106,7 +106,8 @@ def read_results(work_dir: str | Path) -> Results | None:
     """Return the results of a training in its folder; None where there are none that can be read."""
     try:
         content = json.loads(Path(work_dir, RESULTS).read_text(encoding="utf-8"))
-        return Results(**{**content, "validations": [Validation(**entry) for entry in content["validations"]]})
+        validations = [Validation(**entry) for entry in content["validations"]]
+        return Results(**{**content, "work_dir": str(work_dir), "validations": validations})  # it may be a copy, or moved
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -140,8 +141,8 @@ def closing_lines(results: Results) -> str:
     if best_or_last := results.best or results.checkpoint:
         file = near(best_or_last)
         words = [near(results.config), file, "--out", near(results.work_dir, "analysis.html")]
-        lines.append(f"next: python -m mmvit predict {shlex.quote(file)} IMAGES")
-        lines.append(f"      python -m mmvit analyze {shlex.join(words)}")
+        lines.append(f"next: python -m mmvit predict {typed(file)} IMAGES")
+        lines.append(f"      python -m mmvit analyze {typed(*words)}")
     return "\n".join(lines)
 
 
@@ -150,6 +151,7 @@ class ResultsHook(Hook):
     """Hook that keeps `results.json` and `results.csv` in the work dir up to date, and ends the log with them in short."""
 
     priority = "LOWEST"  # after the checkpoint hook has judged, and after the progress bar has returned the terminal
+    anew = False  # whether results in the work dir are of a training before
 
     def before_train(self, runner: Runner) -> None:
         folder = Path(runner.work_dir)
@@ -158,7 +160,7 @@ class ResultsHook(Hook):
         before = read_results(folder) if last else None
         if before is not None:  # this run resumes it, possibly from before its end
             self.results.validations = [entry for entry in before.validations if entry.iteration <= last]
-            self.results.tests = before.tests
+        self.anew = before is None
         self.tables: dict[str, Sequence[float]] = {}
         metrics = runner.val_evaluator.metrics if runner.val_loop is not None else ()
         counting = [metric for metric in metrics if hasattr(metric, "total_area_to_metrics")]
@@ -168,6 +170,12 @@ class ResultsHook(Hook):
         for metric, prefix in zip(metrics, prefixes, strict=False):
             if getattr(metric, "classwise", False) and len(metric.metrics) > 1:
                 metric.compute_metrics = self._apart(metric, prefix)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Move the results of a training before away: from now on, the run to resume in this folder is this one."""
+        if self.anew and is_main_process():
+            set_aside(Path(runner.work_dir), (RESULTS, TABLE))
+        self.anew = False
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
@@ -219,7 +227,10 @@ class ResultsHook(Hook):
             several = len(saving.key_indicators) > 1
             best = saving.best_ckpt_path_dict.get(metric) if several else saving.best_ckpt_path
             self.results.metric, self.results.best = metric, None if best is None else str(best)
+        self.before_save_checkpoint(runner, {})
         if is_main_process():
+            noted = read_results(runner.work_dir)
+            self.results.tests = noted.tests if noted else {}  # by `mmvit test`, which may run at the same time
             self.results.checkpoint = find_latest_checkpoint(runner.work_dir)
             self.results.write()
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 from mmengine.runner import CheckpointLoader, Runner
@@ -21,6 +20,7 @@ from mmengine.runner import CheckpointLoader, Runner
 from ..checks.table import warn
 from ..compat.texts import plain_values, text_of
 from ..config.datasets import datasets_of
+from ..config.schedules import is_first
 from ..config.sizes import other_sizes
 from ..config.work_dirs import RESULTS, run_of, runs_in
 from ..errors import InputError, counted, first_few
@@ -114,23 +114,22 @@ class Start:
             warn("checkpoint", others, f"{near(str(own))} has the training's" if own.is_file() else "")
 
     def carry_over(self, cfg: Config) -> bool:
-        """Copy the logs and validations beside it into a work dir that has none; return whether there were any.
+        """Copy the logs and validations beside it into a work dir that has none; return whether this process did.
 
-        What was tested stays behind: checkpoints to come will have the names of those.
+        The first of several does: the others may look when it has begun. What was tested stays behind: checkpoints to come
+        will have the names of those.
         """
         old, new = self.path.parent, Path(cfg.work_dir)
         runs = runs_in(old)
-        if run_of(self.content) not in runs or runs_in(new) or (new / RESULTS).exists():
+        if not is_first(cfg) or run_of(self.content) not in runs or runs_in(new) or (new / RESULTS).exists():
             return False
-        if is_main_process():
-            for file in (old / name / "vis_data" / part for name in runs for part in ("scalars.json", "config.py")):
-                if file.is_file():
-                    copy = new / file.relative_to(old)
-                    copy.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(file, copy)
-            if results := read_results(old):
-                replace(results, work_dir=str(new), tests={}).write()
-        barrier()
+        for file in (old / name / "vis_data" / part for name in runs for part in ("scalars.json", "config.py")):
+            if file.is_file():
+                copy = new / file.relative_to(old)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(file, copy)
+        if results := read_results(old):
+            replace(results, work_dir=str(new), tests={}).write()
         return True
 
     def require_progress(self) -> None:

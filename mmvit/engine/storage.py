@@ -6,7 +6,9 @@ mmengine writes in place: a run that is killed while it saves leaves half a chec
 
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from mmengine.dist import get_rank
@@ -49,14 +51,31 @@ def write_whole(path: str | Path, content: bytes) -> None:
 
 
 def _flush_names(folder: Path) -> None:
-    """Make a rename survive a power failure, on systems that can flush folders."""
+    """Make a rename survive a power failure, on systems and disks that can flush folders."""
     if not hasattr(os, "O_DIRECTORY"):
         return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def set_aside(folder: Path, names: Sequence[str]) -> None:
+    """Rename the files in a folder that have one of the names: `x` to `before_1_x`, with the first number that none has.
+
+    Raises:
+        CheckpointError: another program has one open, no permission, ...
+    """
+    number = next(number for number in count(1) if not any((folder / f"before_{number}_{name}").exists() for name in names))
+    for name in names:
+        try:
+            (folder / name).rename(folder / f"before_{number}_{name}")
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise CheckpointError(f"{folder / name}, of a training before, cannot be renamed ({error.strerror})") from error
 
 
 def _free(folder: Path) -> int:

@@ -66,6 +66,9 @@ def terminal(verbose: bool) -> Iterator[Terminal]:
 
     def make(self: MMLogger, *arguments: Any, **options: Any) -> None:
         made(self, *arguments, **options)
+        for handler in self.handlers:  # mmengine opens files in the system's encoding, which may lack a character
+            if isinstance(handler, logging.FileHandler):
+                handler.stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is open
         ours.dress(self)
         ours.keep_early(self)
 

@@ -9,9 +9,8 @@ that keep logs.
 import sys
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from math import ceil
 from numbers import Real
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -26,6 +25,7 @@ from ..checks.findings import Finding, not_checked, ok, wrong
 from ..checks.settings import never_ends, schedule_faults
 from ..config.datasets import datasets_of
 from ..config.parts import mappings, parts_of
+from ..config.schedules import steps_an_epoch
 from ..config.work_dirs import last_checkpoint
 from ..engine.configuration import TrainOptions, tell_nobody, train_config, without_pretrained
 from ..engine.models import unwrapped
@@ -35,6 +35,7 @@ from ..layers.parts import tracks_statistics
 from ..pyramid import Pyramid
 
 SAMPLES = 2  # that are validated
+WRITTEN = ("outfile_prefix", "out_file_path", "output_dir", "proposals_file")  # options of metrics that name what they write
 
 
 class Watch(Hook):
@@ -54,7 +55,8 @@ class Watch(Hook):
     def before_train(self, runner: Runner) -> None:
         model = unwrapped(runner.model)
         self.normed = any(tracks_statistics(module) for module in model.modules())
-        runner.optim_wrapper.optimizer.register_step_pre_hook(lambda *_: self._look(model))
+        if hasattr(runner.optim_wrapper, "optimizer"):  # of several, each steps when only its own parameters have gradients
+            runner.optim_wrapper.optimizer.register_step_pre_hook(lambda *_: self._look(model))
         for module in model.modules():
             if isinstance(module, Pyramid):
                 module.register_forward_hook(self._watch_maps)
@@ -131,7 +133,11 @@ def _schedule(cfg: Config, loader: Mapping[str, Any]) -> Iterator[Finding]:
     """Check schedules that count iterations in a training that counts epochs, whose length depends on the data."""
     mixed = any(not part.get("by_epoch", True) for _, part in parts_of(cfg, "param_scheduler", ""))
     if mixed and cfg.train_cfg.get("max_epochs"):
-        per_epoch = ceil(_samples(cfg, loader) / (loader.get("batch_size") or 1))
+        whole = Config(dict(train_dataloader=loader, default_scope=cfg.get("default_scope")))
+        per_epoch, fault = steps_an_epoch(whole)
+        if per_epoch is None:
+            yield not_checked(f"not checked, as images cannot be counted: {fault}", subject="settings")
+            return
         before = set(schedule_faults(cfg))
         yield from (finding.about("settings") for finding in schedule_faults(cfg, per_epoch) if finding not in before)
 
@@ -214,7 +220,10 @@ def without_gradient(names: list[str], used: set[int], cfg: Config) -> str:
 
 
 def shrink(cfg: Config) -> None:
-    """Change a config in place so that a run of it trains one step, validates a few samples, saves, and sends nothing."""
+    """Change a config in place so that a run of it trains one step, validates a few samples, saves, and sends nothing.
+
+    What it writes goes to the work dir.
+    """
     without_pretrained(cfg)
     cfg.load_from, cfg.resume, cfg.log_level = None, False, "ERROR"
     for split in ("train", "val"):
@@ -232,9 +241,14 @@ def shrink(cfg: Config) -> None:
     train.pop("dynamic_intervals", None)
     cfg.optim_wrapper.pop("accumulative_counts", None)
     cfg.default_hooks.setdefault("checkpoint", dict(type="mmvit.CheckpointHook"))
-    cfg.default_hooks.checkpoint.update(interval=1, by_epoch="max_iters" not in train)
-    tell_nobody(cfg)
+    if cfg.default_hooks.checkpoint is not None:
+        cfg.default_hooks.checkpoint.update(interval=1, by_epoch="max_iters" not in train)
     part: Any
+    for number, part in enumerate(mappings(cfg.get("val_evaluator"))):
+        for key in WRITTEN:
+            if part.get(key):  # some metrics delete what is there
+                part[key] = str(Path(cfg.work_dir, f"metric_{number}", PureWindowsPath(part[key]).name))
+    tell_nobody(cfg)
     for part in mappings(cfg.model):
         if isinstance(part.get("score_thr"), float):
             part["score_thr"] = 0.0  # an untrained model predicts something, too, that can be evaluated

@@ -7,6 +7,7 @@ import pytest
 from mmengine.config import Config
 
 from mmvit.commands.predict import parts
+from mmvit.config.costs import costs_of_config
 from mmvit.config.datasets import datasets_of
 from mmvit.config.files import config_file, open_config
 from mmvit.config.work_dirs import best_of
@@ -59,6 +60,15 @@ def test_a_dataset_is_known_by_the_scope_of_its_config() -> None:
     cfg = Config(dict(default_scope="mmdet", val_dataloader=dict(dataset=dict(type="CityscapesDataset", ann_file="a.json"))))
     (view,) = datasets_of(cfg, ("val",))
     assert view.is_coco
+
+
+def test_costs_of_a_network_for_four_channels(tmp_path: Path) -> None:
+    costs = {}
+    for channels in (3, 4):
+        text = f"_base_ = 'mmvit::fpn_van_b0_ade20k.py'\nmodel = dict(backbone=dict(in_channels={channels}, init_cfg=None))\n"
+        (tmp_path / "c.py").write_text(text)
+        costs[channels] = costs_of_config(tmp_path / "c.py", 64, 64)
+    assert all(costs[4][part].multiply_adds > costs[3][part].multiply_adds for part in ("backbone", "model"))
 
 
 def test_a_dataset_that_stands_in_a_list(tmp_path: Path) -> None:

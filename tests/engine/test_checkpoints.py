@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+import stat
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -15,10 +16,15 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
+from mmengine.registry import METRICS
 from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
+from small_run import Score, runner, train
 
 from mmvit.compat.checkpoints import safe_load
-from mmvit.engine.start import start_of
+from mmvit.engine.checkpoints import CheckpointHook
+from mmvit.engine.start import Start, start_of
+from mmvit.engine.storage import WholeFiles, write_whole
+from mmvit.weights.whole import THRESHOLD
 
 pytestmark = pytest.mark.stack
 
@@ -108,6 +114,70 @@ def test_hostile_files_are_refused(tmp_path: Path, address: str, attack: str, wa
     with pytest.raises((pickle.UnpicklingError, ValueError)):
         CheckpointLoader.load_checkpoint(source[way], map_location="cpu")
     assert not planted.exists()
+
+
+@METRICS.register_module()
+class Choosing(Score):
+    """A metric that chooses another threshold in each validation, and has ever worse figures."""
+
+    count = 0
+
+    def compute_metrics(self, results: list[float]) -> dict[str, float]:
+        self.count += 1
+        return dict(score=-self.count, threshold=self.count / 10)
+
+
+def test_each_checkpoint_holds_the_threshold_of_its_validation(tmp_path: Path) -> None:
+    """Also those that are not the best."""
+    run = runner(
+        tmp_path, val_evaluator=dict(type="Choosing"), checkpoint=dict(interval=2, max_keep_ckpts=9), param_scheduler=None
+    )
+    train(run)
+    noted = {number: safe_load(tmp_path / f"iter_{number}.pth")["meta"].get(THRESHOLD) for number in (2, 4, 6, 8, 10, 12)}
+    assert noted == {2: None, 4: 0.1, 6: 0.1, 8: 0.2, 10: 0.2, 12: 0.3}
+
+
+def test_former_best_of_a_folder_that_is_named_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    hook = CheckpointHook()
+    hook.out_dir, hook.file_backend = "runs/../runs/a", WholeFiles()
+    for name in ("a/best.pth", "b/best.pth"):
+        (tmp_path / "runs" / name).parent.mkdir(parents=True)
+        (tmp_path / "runs" / name).touch()
+    hook._remove([str(tmp_path / "runs" / name) for name in ("a/best.pth", "b/best.pth")])
+    assert [path.parent.name for path in tmp_path.rglob("*.pth")] == ["b"]
+
+
+def test_disks_that_cannot_flush_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flush = os.fsync
+
+    def only_files(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, "Invalid argument")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", only_files)
+    write_whole(tmp_path / "a.txt", b"a")
+    assert (tmp_path / "a.txt").read_bytes() == b"a"
+
+
+@pytest.mark.parametrize(
+    ("launcher", "variable", "copied"), [("pytorch", "RANK", False), ("slurm", "SLURM_PROCID", False), ("none", "RANK", True)]
+)
+def test_only_the_first_process_copies_logs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str, variable: str, copied: bool
+) -> None:
+    """mmengine makes a group of the processes later."""
+    old, new, run = tmp_path / "old", tmp_path / "new", "20261130_101010"
+    (old / run / "vis_data").mkdir(parents=True)
+    (old / run / "vis_data" / "scalars.json").touch()
+    torch.save(dict(state_dict={}, meta=dict(experiment_name=f"x_{run}")), old / "iter_1.pth")
+    start, cfg = Start(str(old / "iter_1.pth")), Config(dict(work_dir=str(new), launcher=launcher))
+    monkeypatch.setenv(variable, "1")
+    assert start.carry_over(cfg) == (new / run).exists() == copied
+    monkeypatch.setenv(variable, "0")
+    assert start.carry_over(cfg) != copied
+    assert (new / run).exists()
 
 
 def test_it_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

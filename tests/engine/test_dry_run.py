@@ -217,8 +217,32 @@ def test_the_command(at_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_nothing_is_sent_and_nothing_downloaded(at_home: Path, tmp_path: Path) -> None:
     options = {"visualizer.vis_backends": [dict(type="WandbVisBackend")], "model.backbone.init_cfg": None}
     cfg = train_config(TrainOptions(Path("detector.py"), tmp_path, cfg_options=options))
-    cfg.model.backbone.init_cfg = dict(type="Pretrained", checkpoint="https://example.org/absent.pth")
+    absent = dict(type="Pretrained", checkpoint="https://example.org/absent.pth")
+    cfg.model.backbone.init_cfg = cfg.model.init_cfg = cfg.model.bbox_head.anchor_generator.init_cfg = absent
     dry.shrink(cfg)
     assert cfg.visualizer.vis_backends == [dict(type="LocalVisBackend")]
-    assert cfg.model.backbone.init_cfg is None
+    parts = cfg.model, cfg.model.backbone, cfg.model.bbox_head.anchor_generator
+    assert [part.init_cfg for part in parts] == [None] * 3
     assert cfg.train_dataloader.dataset.indices == 4
+
+
+@pytest.mark.parametrize(("loader", "told"), [({}, 0), (dict(drop_last=True), 1), (dict(num_batch_per_epoch=4), 1)])
+def test_epochs_have_as_many_iterations_as_the_loop(at_home: Path, tmp_path: Path, loader: dict, told: int) -> None:
+    """Nine images in batches of two; the schedule has five iterations."""
+    cfg = train_config(TrainOptions(Path("segmenter.py"), tmp_path))
+    cfg.train_cfg = dict(type="mmvit.EpochBasedTrainLoop", max_epochs=1)
+    cfg.param_scheduler = [dict(type="PolyLR", by_epoch=False, begin=0, end=5)]
+    assert len(list(dry._schedule(cfg, {**cfg.train_dataloader, "batch_size": 2, **loader}))) == told
+
+
+def test_what_metrics_write_stays_where_it_is(at_home: Path, tmp_path: Path) -> None:
+    metric = dict(type="CocoMetric", ann_file="a.json", outfile_prefix="runs/mine/val")
+    written = [dict(type="DumpDetResults", out_file_path="runs/mine/val.pkl"), dict(type="IoUMetric", output_dir="runs/mine")]
+    options: dict[str, Any] = {"val_evaluator": [metric, *written], "default_hooks.checkpoint": None}
+    cfg = train_config(TrainOptions(Path("detector.py"), tmp_path, cfg_options=options))
+    dry.shrink(cfg)
+    paths = [cfg.val_evaluator[0].outfile_prefix, cfg.val_evaluator[1].out_file_path, cfg.val_evaluator[2].output_dir]
+    assert [Path(path).relative_to(tmp_path).name for path in paths] == ["val", "val.pkl", "mine"]
+    assert len({Path(path).parent for path in paths}) == 3
+    assert cfg.val_evaluator[0].ann_file == "a.json"
+    assert cfg.default_hooks.checkpoint is None

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.registry import HOOKS, MODELS
 from mmengine.runner import Runner, find_latest_checkpoint
-from small_run import BFLOAT16, KillHook, kill, runner, train
+from small_run import BFLOAT16, Classifier, KillHook, kill, runner, train
 from torch import Tensor, nn
 
 from mmvit.compat.checkpoints import safe_load
@@ -36,6 +37,35 @@ def test_a_loss_that_is_not_finite_is_left_out(tmp_path: Path, capsys: pytest.Ca
     assert "iteration 3: the loss is inf; this step is skipped (1 of 3 in a row)" in capsys.readouterr().out
 
 
+@MODELS.register_module()
+class Alternating(Classifier):
+    """A model whose backbone and head have an optimiser each."""
+
+    def train_step(self, data: Any, optim_wrapper: Any) -> dict:
+        for wrapper in optim_wrapper.values():
+            losses = self._run_forward(self.data_preprocessor(data, True), mode="loss")
+            wrapper.update_params(losses["loss"])
+        return losses
+
+
+def test_several_optimisers_are_guarded(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The third loss, after which the backbone would change in the second iteration, is infinite."""
+    model = Alternating(poison=3)
+    parts = dict(backbone=model.backbone, head=model.head)
+    wrappers = {name: OptimWrapper(torch.optim.AdamW(part.parameters(), lr=1e-2)) for name, part in parts.items()}
+    hooks = [dict(type="mmvit.FiniteLossHook"), dict(type="KillHook", at=3)]
+    options = dict(optim_wrapper=OptimWrapperDict(**wrappers), param_scheduler=None, log_level="WARNING")
+    kept: dict[str, list[Tensor]] = dict(backbone=[], head=[])
+    run = runner(tmp_path, hooks, model=model, **options)
+    for name, part in parts.items():
+        run.register_hook(Watch(kept[name], next(part.parameters())))
+    kill(run)
+    assert {name: [torch.equal(*pair) for pair in pairwise(values)] for name, values in kept.items()} == dict(
+        backbone=[True, False], head=[False, False]
+    )
+    assert "iteration 2: the loss is inf; this step is skipped (1 of 3 in a row)" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("poison", "updates"), [(2, [4, 8, 12]), (4, [8, 12]), (12, [4, 8])])
 def test_accumulated_gradients_are_applied_where_they_were(tmp_path: Path, poison: int, updates: list[int]) -> None:
     """Weights change after the same iterations, so that checkpoints between them lose nothing; the last update is not lost."""
@@ -49,11 +79,12 @@ def test_accumulated_gradients_are_applied_where_they_were(tmp_path: Path, poiso
 
 
 class Watch(Hook):
-    def __init__(self, kept: list[Tensor]) -> None:
-        self.kept = kept
+    def __init__(self, kept: list[Tensor], weight: Tensor | None = None) -> None:
+        self.kept, self.weight = kept, weight
 
     def after_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
-        self.kept.append(runner.model.head[1].weight.detach().clone())
+        weight = runner.model.head[1].weight if self.weight is None else self.weight
+        self.kept.append(weight.detach().clone())
 
 
 def test_losses_that_stay_infinite_stop_the_run(tmp_path: Path) -> None:

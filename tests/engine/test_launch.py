@@ -1,11 +1,13 @@
 """Trainings as `tools/train.py` starts them: what is said when an optimiser cannot go on, and when a run dies early."""
 
 import json
+import re
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from jobs import write_jobs
@@ -16,6 +18,7 @@ from mmengine.registry import HOOKS
 
 import mmvit
 from mmvit.config.work_dirs import read_scalars
+from mmvit.engine.api import _made
 from mmvit.engine.configuration import TrainOptions, train_config
 from mmvit.engine.launch import FIRST_STEPS, OFFER, train
 from mmvit.errors import InputError
@@ -172,6 +175,29 @@ def test_several_datasets_whose_metainfo_differs(there: Path) -> None:
 def test_an_unknown_option_in_python() -> None:
     with pytest.raises(InputError, match="option epoch: unknown; did you mean epochs"):
         mmvit.train("retinanet_pvt_tiny_coco", epoch=3)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (dict(amp="fp16"), "amp: 'fp16'. Expected True or auto, float16, bfloat16"),
+        (dict(launcher="torchrun"), "launcher: 'torchrun'. Expected none, pytorch"),
+        (dict(minutes="30"), "minutes: '30'. Expected a number"),
+        (dict(resume=3), "resume: 3. Expected True"),
+        (dict(cfg_options=["a=1"]), "cfg_options: ['a=1']. Expected a dict"),
+        (dict(track=dict(wandb=True)), "track: {'wandb': True}. Expected some of"),
+    ],
+)
+def test_values_that_an_option_cannot_have(option: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=re.escape(words)):
+        mmvit.train("retinanet_pvt_tiny_coco", **option)
+
+
+def test_values_as_python_has_them() -> None:
+    made = _made(TrainOptions, config="c", amp=True, resume=Path("a.pth"), track="wandb", minutes=np.float32(3))
+    assert (made.amp, made.resume, made.track, made.minutes) == ("auto", "a.pth", ["wandb"], 3)
+    made = _made(TrainOptions, config="c", amp=False, resume=True)
+    assert (made.amp, made.resume) == (None, "auto")
 
 
 def test_frozen_stages_that_the_optimiser_has_all_the_same(there: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -43,16 +43,20 @@ def test_what_a_terminal_shows() -> None:
 
 
 @pytest.mark.parametrize("verbose", [False, True])
-def test_the_log_has_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str], verbose: bool) -> None:
+def test_the_log_has_everything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verbose: bool
+) -> None:
+    monkeypatch.setattr(logging.FileHandler.__init__, "__defaults__", ("a", "cp1252", False, None))  # as on Windows
     with terminal(verbose):
         MMLogger(f"early {verbose}").info("before there is a file")
         logger = MMLogger.get_instance(f"log {verbose}", log_file=str(tmp_path / "log"))
         logger.info("environment")
+        logger.info("class 木")
         if not verbose:
             warnings.warn("a library's remark", stacklevel=1)
         logger.info("model", extra={FOR_TERMINAL: True})
     said, log = capsys.readouterr().out, (tmp_path / "log").read_text(encoding="utf-8")
-    for words in ("before there is a file", "environment", *(("a library's remark",) if not verbose else ())):
+    for words in ("before there is a file", "environment", "class 木", *(("a library's remark",) if not verbose else ())):
         assert words in log
         assert (words in said) == verbose
     assert "model" in said.splitlines()

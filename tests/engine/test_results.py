@@ -1,10 +1,11 @@
-"""Every training leaves its results as files, whole at any time; `--minutes` shortens it; trackers get what they take."""
+"""Every training leaves its results as files, whole at any time; trackers get what they take."""
 
 import csv
 import json
 import re
+import shutil
 import sys
-import time
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -13,16 +14,16 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import VISBACKENDS
 from small_run import kill, resumed, runner, train
 
-from mmvit.engine import configuration, minutes
+from mmvit.config.work_dirs import read_scalars
+from mmvit.engine import configuration
 from mmvit.engine.configuration import TrainOptions, train_config
 from mmvit.engine.launch import _other_figures
-from mmvit.engine.minutes import Pace, PaceHook, fit, fitting, keep
 from mmvit.engine.progress import ProgressHook
-from mmvit.engine.results import Results, ResultsHook, Validation, closing_lines, read_results, split_by_class
-from mmvit.engine.terminal import Terminal
+from mmvit.engine.results import Results, ResultsHook, Validation, closing_lines, note_test, read_results, split_by_class
 from mmvit.engine.trackers import TRACKERS
 from mmvit.errors import InputError
 
@@ -63,10 +64,36 @@ def test_a_killed_run_has_results_and_goes_on_with_them(tmp_path: Path) -> None:
 
 
 def test_another_training_in_the_folder_begins_anew(tmp_path: Path) -> None:
-    Results(str(tmp_path), "x.py", validations=[Validation(1, 1, 0.5, {"score": 9.0})]).write()
-    kill(runner(tmp_path, hooks=[HOOK, dict(type="KillHook", at=5)]))
+    """What was there is kept under another name, from the first checkpoint on: until then, one resumes the old training."""
+    old = Results(str(tmp_path), "x.py", validations=[Validation(1, 1, 0.5, {"score": 9.0})], tests={"old.pth": {"score": 8.0}})
+    old.write()
+    (tmp_path / "before_1_results.csv").touch()
+    kill(runner(tmp_path, hooks=[HOOK, dict(type="KillHook", at=1, moment="before_train_iter")]))
+    assert read_results(tmp_path) == old
+    kill(runner(tmp_path, hooks=[HOOK, dict(type="KillHook", at=2)]))
+    assert json.loads((tmp_path / "before_2_results.json").read_text()) == asdict(old)
+    assert (tmp_path / "before_2_results.csv").read_text().splitlines()[1].startswith("1,1,0.5,9.0")
+    assert read_results(tmp_path) is None
+    run = resumed(tmp_path, hooks=[HOOK, dict(type="KillHook", at=3)])
+    testing: Any = Hook()
+    testing.before_val = lambda runner: note_test(runner, "iter_3.pth", {"score": 5.0})
+    run.register_hook(testing)
+    kill(run)
     results = read_results(tmp_path)
     assert [entry.iteration for entry in results.validations] == [4]
+    assert results.tests == {"iter_3.pth": {"score": 5.0}}, "measured while it trained"
+    assert len(list(tmp_path.glob("before_*"))) == 3
+
+
+@pytest.mark.parametrize("way", [shutil.copytree, shutil.move])
+def test_a_test_in_a_copy_or_moved_folder_leaves_the_original(tmp_path: Path, way: Any) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    Results(str(old), "x.py", validations=[Validation(1, 1, 0.5, {"score": 9.0})]).write()
+    way(old, new)
+    before = {file: file.read_bytes() for file in old.glob("*")}
+    note_test(SimpleNamespace(work_dir=str(new), cfg=SimpleNamespace(filename="x.py")), "x.pth", {"score": 3.0})  # type: ignore[arg-type]
+    assert read_results(new).tests == {"x.pth": {"score": 3.0}}
+    assert {file: file.read_bytes() for file in old.glob("*")} == before
 
 
 @pytest.mark.parametrize(("last", "kept"), [(0, []), (6, [4])])
@@ -77,6 +104,13 @@ def test_a_run_that_resumes_another_folder_begins_anew(tmp_path: Path, last: int
     other.val_evaluator, other.timestamp, hook = None, "1", ResultsHook()
     hook.before_train(other)
     assert [entry.iteration for entry in hook.results.validations] == kept
+
+
+def test_half_a_line_of_a_log_is_left_out(tmp_path: Path) -> None:
+    log = tmp_path / "20261130_101010" / "vis_data" / "scalars.json"
+    log.parent.mkdir(parents=True)
+    log.write_text('{"loss": 1.0, "step": 1}\n{"loss": 1.{"loss": 2.0, "step": 2}\n{"loss": 3.0, "step": 3}\n{"lo')
+    assert [entry["step"] for entry in read_scalars(tmp_path)] == [1, 3]
 
 
 def test_figures_of_classes() -> None:
@@ -184,82 +218,6 @@ def test_a_file_for_programs(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert content["validations"][0]["by_class"] == {"Über": {"IoU": 3.0}}
     assert (tmp_path / "results.csv").read_text(encoding="utf-8") == "iteration,epoch,loss,mIoU,IoU/Über\n1,1,,,3.0\n"
-
-
-@pytest.mark.parametrize(
-    ("old", "by_epoch", "interval", "seconds", "length"),
-    [
-        (50, True, 1, 120.0, 10),  # 10 s an epoch, 2 s a validation
-        (50, True, 4, 120.0, 11),
-        (50, True, 1, 11.9, 0),
-        (5, True, 1, 1e6, 5),
-        (500, False, 100, 120.0, 110),  # five validations in any case
-        (500, False, 100, 9.0, 0),
-    ],
-)
-def test_the_longest_that_fits(old: int, by_epoch: bool, interval: int, seconds: float, length: int) -> None:
-    assert fitting(Pace(1.0, 2.0, 10), old, by_epoch, interval, seconds) == length
-
-
-@pytest.mark.parametrize(
-    ("by_epoch", "interval", "seconds", "length"),
-    [
-        (True, 1, 120.0, 30),  # 20 epochs are done
-        (True, 7, 24.0, 22),  # two validations
-        (True, 1, 11.9, 20),
-        (True, 1, 1e6, 50),
-        (False, 10, 16.0, 30),  # three validations
-    ],
-)
-def test_the_longest_rest_that_fits(by_epoch: bool, interval: int, seconds: float, length: int) -> None:
-    assert fitting(Pace(1.0, 2.0, 10), 50, by_epoch, interval, seconds, done=20) == length
-
-
-def test_the_schedule_ends_with_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minutes, "measured", lambda *_: Pace(0.5, 1.0, 10))
-    options = TrainOptions("fpn_van_b0_ade20k", tmp_path)
-    cfg, again, terminal = train_config(options), train_config(options), Terminal(begun=False)
-    said = fit(cfg, 10, time.monotonic(), None, terminal)  # type: ignore[arg-type]
-    length = cfg.train_cfg.max_iters
-    assert 1000 < length <= 1060, "0.9 x 600 s less ten validations, at 0.5 s an iteration"
-    assert "train_cfg.max_iters 40000 -> " in said
-    assert max(part["end"] for part in cfg.param_scheduler) == length
-    assert cfg[minutes.KEY] == dict(minutes=10, length=length, instead_of=40000)
-    assert "as chosen before" in (keep(again, dict(meta=dict(cfg=cfg.pretty_text))) or "")
-    assert again.train_cfg == cfg.train_cfg
-    assert again.param_scheduler == cfg.param_scheduler
-    for iterations in (length, length + 5):  # the work dir's config, and a longer training
-        longer = train_config(TrainOptions("fpn_van_b0_ade20k", tmp_path, cfg_options={"train_cfg.max_iters": iterations}))
-        assert keep(longer, dict(meta=dict(cfg=cfg.pretty_text))) is None
-        assert longer.train_cfg.max_iters == iterations
-    rest = train_config(options)
-    fit(rest, 10, time.monotonic(), None, terminal, dict(meta=dict(iter=30000)))  # type: ignore[arg-type]
-    assert 31000 < rest.train_cfg.max_iters <= 31080
-    assert fit(rest, 10, time.monotonic(), None, terminal, dict(meta=dict(iter=40000))) is None  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"--minutes 0\.001: too short for its validations"):
-        fit(train_config(options), 0.001, time.monotonic(), None, terminal)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("limit", "count"), [(0.0, 2), (100.0, 12)])
-def test_the_first_iterations_are_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float, count: int) -> None:
-    monkeypatch.setattr(minutes, "COUNTED", 9)
-    run, hook = runner(tmp_path), PaceHook(limit)
-    run.register_hook(hook)
-    with pytest.raises(minutes._MeasuredError):
-        run.train()
-    assert (hook.count, hook.pace.steps) == (count, 4)
-    assert hook.pace.step > 0
-
-
-@pytest.mark.parametrize("iterations", [1, 3, 7])
-def test_a_training_shorter_than_the_measurement_is_timed(tmp_path: Path, iterations: int) -> None:
-    loop = dict(type="mmvit.IterBasedTrainLoop", max_iters=iterations, val_interval=10)
-    run, hook = runner(tmp_path, train_cfg=loop, param_scheduler=None), PaceHook(100.0)
-    run.register_hook(hook)
-    train(run)
-    assert hook.count == iterations
-    assert hook.pace.step < 10
-    assert hook.pace.validation > 0
 
 
 NAMED = {

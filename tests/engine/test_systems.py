@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 from jobs import write_jobs
 from makers import HOME
+from mmengine.config import Config
 
-from mmvit.compat.systems import file_name
+from mmvit.compat.systems import file_name, typed
+from mmvit.config import roots
 from mmvit.engine.checkpoints import CheckpointHook
 
 pytestmark = pytest.mark.stack
@@ -79,6 +81,23 @@ def test_the_best_of_a_class_has_a_name_that_each_system_takes() -> None:
     hook = CheckpointHook(save_best="coco/crack: <5 mm?_precision", rule="greater")
     assert f"best_{hook.key_indicators[0]}_epoch_1.pth" == "best_coco/crack_ _5 mm__precision_epoch_1.pth"
     assert hook.is_better_than["coco/crack: <5 mm?_precision"](0.2, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("system", "line"), [("linux", r"predict 'my run/b.pth' 'a\b.pth' c"), ("win32", r'predict "my run/b.pth" a\b.pth c')]
+)
+def test_commands_as_each_terminal_takes_them(monkeypatch: pytest.MonkeyPatch, system: str, line: str) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    assert typed("predict", "my run/b.pth", r"a\b.pth", "c") == line
+
+
+def test_data_roots_with_backslashes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(roots, "PurePath", PureWindowsPath)
+    dataset = dict(type="CocoDataset", data_root="D:/coco/", ann_file=r"D:\coco\val\a.json")
+    evaluator = dict(type="CocoMetric", ann_file=r"D:\coco\val\a.json")
+    cfg = Config(dict(val_dataloader=dict(dataset=dataset), val_evaluator=evaluator))
+    roots.set_data_root(cfg, tmp_path)
+    assert cfg.val_dataloader.dataset.ann_file == cfg.val_evaluator.ann_file == f"{tmp_path}/val/a.json"
 
 
 BLOCKED = ["torch", "torchvision", "timm", "mmcv", "mmdet", "mmseg", "mmengine"]
