@@ -20,6 +20,7 @@ PROPOSALS = ("AR@100", "AR@300", "AR@1000", "AR_s@1000", "AR_m@1000", "AR_l@1000
 COCO_METRICS = {"bbox": (COCO, "bbox_"), "segm": (COCO, "segm_"), "proposal": (PROPOSALS, ""), "proposal_fast": (PROPOSALS, "")}
 IOU = {"mIoU": ("mIoU", "mAcc"), "mDice": ("mDice", "mAcc"), "mFscore": ("mFscore", "mPrecision", "mRecall")}
 PREFIXES = {"CocoMetric": "coco", "CocoPanopticMetric": "coco_panoptic", "VOCMetric": "pascal_voc", "IoUMetric": ""}
+LESS = ("loss", "mMR", "MAE")  # ends of the names of figures of which less is better
 SAVING = "default_hooks.checkpoint"
 
 
@@ -35,7 +36,10 @@ def check_best(plan: Plan) -> Iterator[Finding]:
             yield wrong(f"{key} is {name!r}, and the validation gives no such figure; {nearest(name, sorted(given))}")
         elif ranks is not None and not _inferred(ranks):
             rule = f"{key.rpartition('.')[0]}.rule"
-            yield wrong(f"{key} is {name!r}, and mmengine cannot tell whether more of it is better", f"Set {rule}='greater'")
+            remedy = (
+                f"Set {rule}='less'" if name.endswith(LESS) else f"Set {rule}='greater', or 'less' where less of it is better"
+            )
+            yield wrong(f"{key} is {name!r}, and mmengine cannot tell whether more of it is better", remedy)
 
 
 Wanted = tuple[str, str, tuple[type, dict[str, Any]] | None]  # key, figure, and the hook that finds out what is better

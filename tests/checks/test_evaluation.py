@@ -10,6 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, EVALUATOR, DefaultScope
 from small_datasets import coco, refused, texts, with_annotation, write
 
+from mmvit.checks.best import check_best
+from mmvit.checks.plan import Plan
 from mmvit.checks.table import check_start
 
 pytestmark = pytest.mark.stack
@@ -180,3 +182,16 @@ def test_several_sets_are_measured_as_the_message_says(tmp_path: Path, cfg: Conf
             evaluator.process([seen], [seen])
         figures = evaluator.evaluate(len(dataset))
     assert {name: figures[f"{name}/coco/bbox_mAP"] for name in ("a", "b")} == {"a": 1.0, "b": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "figure", "rule"),
+    [
+        (dict(type="CrowdHumanMetric"), "crowd_human/mMR", "Set default_hooks.checkpoint.rule='less'"),
+        (dict(type="CrowdHumanMetric"), "crowd_human/JI", "rule='greater', or 'less' where less of it is better"),
+        (dict(type="mmvit.BinaryMetric"), "MAE", "Set default_hooks.checkpoint.rule='less'"),
+    ],
+)
+def test_figures_of_which_less_is_better(cfg: Config, options: dict[str, Any], figure: str, rule: str) -> None:
+    cfg.val_evaluator, cfg.default_hooks.checkpoint.save_best = dict(options), figure
+    assert any(rule in finding.text for finding in check_best(Plan(cfg, ("train", "val"))))
