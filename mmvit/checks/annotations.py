@@ -88,12 +88,8 @@ def _boxes(view: DatasetView, found: Survey) -> Iterator[Finding]:
         sentence = f"{label}: mmdet leaves out {reason}: {count} annotations (ids {first_few(ids, total=count)})"
         yield ok(sentence) if reason == OTHER else doubtful(sentence)
     if view.for_training and found.targets:
-        never = [name for name, count in found.boxes.items() if not count]
         boxes = f"{counted(found.targets, 'box')} in {counted(found.images, 'image')} to learn from"
         yield ok(f"{label}: {boxes}, {counted(found.crowds, 'crowd')} to ignore")
-        if never:
-            sentence = f"{label}: {len(never)} of {len(found.boxes)} classes have no box to learn from: {first_few(never)}"
-            yield doubtful(sentence)
 
 
 def check_targets(plan: Plan) -> Iterator[Finding]:

@@ -24,6 +24,7 @@ class Plan:
     config: Config
     splits: tuple[str, ...]  # the parts of the data that it reads: train, val, test
     found: dict[tuple[Path, Reading], Survey | InputError] = field(default_factory=dict)  # or why a file cannot be used
+    learned: dict[str, Mapping[str, int]] = field(default_factory=dict)  # objects of each class, by a training dataset's key
 
     @cached_property
     def datasets(self) -> tuple[DatasetView, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from ..arguments import name_of
-from ..errors import InputError, first_few
+from ..errors import InputError, brief, first_few
 from .parts import class_of, entry_of, mappings, parts_of
 
 SPLITS = ("train", "val", "test")
@@ -123,11 +123,14 @@ class DatasetView:
         """Return the names of the classes to train.
 
         Raises:
-            InputError: `metainfo.classes` is a string instead of a tuple, or has names that are not strings.
+            InputError: `metainfo.classes` is a string instead of a tuple, or has names that are not strings, or the file of
+                names that a type reads is not there.
         """
         given = entry_of(self.config, "metainfo.classes")
         if given is None:
             given = self.kind.METAINFO.get("classes", ())
+        if given is None:
+            given = self._listed_classes()
         if isinstance(given, str):
             if Path(given).is_file():  # mmengine reads one name per line
                 from mmengine.fileio import list_from_file
@@ -144,6 +147,13 @@ class DatasetView:
                 "names. Write them in quotes, in a config of your own: --cfg-options turns digits into numbers"
             )
         return classes
+
+    def _listed_classes(self) -> Sequence[str]:
+        """Return the classes of a type that reads their names from a file of its own, like V3Det's."""
+        try:
+            return self.built().metainfo.get("classes") or ()
+        except Exception as error:
+            raise InputError(f"{self.key}: {self.type_name} cannot tell its classes: {brief(error)}") from error
 
     def chosen(self, images: Sequence[Any]) -> Sequence[Any]:
         """Return the images that `indices` leaves of all; see `chosen`."""
