@@ -1,6 +1,7 @@
 """Evaluations that give another figure than the model deserves: each is reported before the run."""
 
 import json
+from ast import literal_eval
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, EVALUATOR, DefaultScope
+from mmengine.structures import InstanceData
 from small_datasets import coco, refused, texts, with_annotation, write
 
 from mmvit.checks.best import check_best
@@ -31,6 +33,44 @@ def evaluated(root: Path, content: dict[str, Any]) -> Config:
     (root / "other.json").write_text(json.dumps(content))
     cfg.val_evaluator.ann_file = str(root / "other.json")
     return cfg
+
+
+def measured(cfg: Config, evaluator: dict[str, Any]) -> dict[str, float]:
+    """The figures of perfect predictions, in a run's way."""
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        dataset = DATASETS.build(cfg.val_dataloader.dataset)
+        metric = EVALUATOR.build(dict(type="Evaluator", metrics=[evaluator]))
+        metric.dataset_meta = dataset.metainfo
+        for place, sample in enumerate(dataset):
+            objects = dataset.get_data_info(place)["instances"]
+            boxes, labels = (torch.tensor([entry[name] for entry in objects]) for name in ("bbox", "bbox_label"))
+            found = InstanceData(bboxes=boxes, labels=labels, scores=torch.ones(len(boxes)))
+            sample["data_samples"].pred_instances = found
+            metric.process([sample["data_samples"]], sample)
+        return metric.evaluate(len(dataset))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (dict(iou_thrs=[0.5, 0.75]), "val_evaluator.iou_thrs is [0.5, 0.75], with which pycocotools cannot sum up"),
+        (dict(iou_thrs=0.5), "val_evaluator.iou_thrs is 0.5, with which"),
+        (dict(proposal_nums=[100]), "val_evaluator.proposal_nums has 1 number, and pycocotools reads three"),
+        (dict(proposal_nums=[100], use_mp_eval=True), ""),
+        (dict(proposal_nums=[1, 10, 100]), ""),
+        (dict(metric="proposal_fast", iou_thrs=0.5, proposal_nums=[100]), ""),
+    ],
+)
+def test_options_at_which_the_first_evaluation_stops(cfg: Config, options: dict[str, Any], told: str) -> None:
+    cfg.val_evaluator.update(options)
+    found = texts(cfg, ("val",), "wrong")
+    assert len(found) == bool(told)
+    assert all(text.startswith(told) for text in found)
+    try:
+        (figure,) = measured(cfg, dict(cfg.val_evaluator, metric_items=["mAP_75"])).values()
+    except (TypeError, ValueError, IndexError):
+        figure = -1  # as NumPy 1 says it
+    assert figure == (-1 if told else 1)
 
 
 @pytest.mark.parametrize("number", [0, "12", "a"])
@@ -87,7 +127,11 @@ def test_an_evaluation_of_some_images(cfg: Config) -> None:
     assert "val_dataloader.dataset.indices leaves out 1 of its 2 images, whose objects count as missed" in told
     assert "set val_evaluator.ann_file=None" in told
     cfg.val_evaluator.ann_file = None
+    (refusal,) = texts(cfg, ("val",), "wrong", "doubtful")
+    assert "val_evaluator has no ann_file, and val_dataloader.dataset.pipeline packs no objects to compare with" in refusal
+    cfg.val_dataloader.dataset.pipeline[-1].meta_keys = literal_eval(told.partition("meta_keys=")[2])
     assert texts(cfg, ("val",), "wrong", "doubtful") == []
+    assert measured(cfg, dict(cfg.val_evaluator))["coco/bbox_mAP"] == 1
     cfg.test_dataloader.update(num_batch_per_epoch=1, batch_size=1)
     (told,) = texts(cfg, ("test",), "wrong", "doubtful")
     assert "test_dataloader.num_batch_per_epoch leaves out 1 of its 2 images" in told
