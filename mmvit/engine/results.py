@@ -28,6 +28,9 @@ SHOWN = 20  # classes in the closing table
 WINDOW = 50  # iterations over which the loss is averaged
 PRECISION = "_precision"  # end of the names of CocoMetric's figures by class
 
+# Figures that are -1 where there is nothing to measure: pycocotools' and lvis', whatever the prefix of their metric.
+NOTHING = re.compile(r"(?:bbox|segm)_m?AP|AR[sml]?@|AR_[sml]@", re.ASCII)
+
 
 @dataclass
 class Validation:
@@ -251,7 +254,7 @@ def split_by_class(
             known = any(table.startswith(" ".join(dataset)) for table in tables)
             by_class.setdefault(kind, {}).update({} if known else {" ".join([*dataset, "AP"]): finite(number)})
         else:
-            nothing = "coco" in name.split("/")[:-1] and number == -1  # pycocotools' figure where there is nothing to measure
+            nothing = number == -1 and NOTHING.match(name.rpartition("/")[2])
             figures[name] = None if nothing else finite(number)
     return figures, by_class
 

@@ -84,6 +84,9 @@ def test_figures_of_classes() -> None:
     figures, by_class = split_by_class(metrics, {}, ["a nut", "bolt"])
     assert figures == {"coco/bbox_mAP": 0.25, "coco/bbox_mAP_s": None}, "-1 stands for nothing to measure"
     assert by_class == {"a nut": {"AP": 0.5}, "bolt": {"AP": None}}
+    names = ("lvis/bbox_APl", "lvis/segm_AP75", "lvis/ARs@300", "x/bbox_mAP_s", "coco/AR_l@1000", "coco/AR@100")
+    assert split_by_class(dict.fromkeys(names, -1.0), {}, []) == (dict.fromkeys(names), {})
+    assert split_by_class({"own/correlation": -1.0}, {}, []) == ({"own/correlation": -1.0}, {}), "of a metric that can be -1"
     assert split_by_class({"mIoU": 50.0}, {"IoU": [40.0, float("nan")]}, ["sky", "road"]) == (
         {"mIoU": 50.0},
         {"sky": {"IoU": 40.0}, "road": {"IoU": None}},
