@@ -17,7 +17,7 @@ from .plan import SEPARATE, Plan
 
 COCO = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
 PROPOSALS = ("AR@100", "AR@300", "AR@1000", "AR_s@1000", "AR_m@1000", "AR_l@1000")
-COCO_METRICS = {"bbox": (COCO, "bbox_"), "segm": (COCO, "segm_"), "proposal": (PROPOSALS, ""), "proposal_fast": (PROPOSALS, "")}
+COCO_METRICS = {"bbox": (COCO, "bbox_"), "segm": (COCO, "segm_"), "proposal": (PROPOSALS, ""), "proposal_fast": ((), "")}
 IOU = {"mIoU": ("mIoU", "mAcc"), "mDice": ("mDice", "mAcc"), "mFscore": ("mFscore", "mPrecision", "mRecall")}
 PREFIXES = {"CocoMetric": "coco", "CocoPanopticMetric": "coco_panoptic", "VOCMetric": "pascal_voc", "IoUMetric": ""}
 LESS = ("loss", "mMR", "MAE")  # ends of the names of figures of which less is better
@@ -75,7 +75,7 @@ def figures(plan: Plan) -> set[str] | None:
     apart = isinstance(whole, Mapping) and name_of(whole.get("type")) == SEPARATE
     for number, (_, evaluator, views) in enumerate(plan.evaluators("val")):
         kind = name_of(evaluator.get("type"))
-        if kind not in PREFIXES or evaluator.get("proposal_nums"):
+        if kind not in PREFIXES:
             return None
         parts = [evaluator.get("prefix") or PREFIXES[kind]]
         if apart:
@@ -88,7 +88,7 @@ def figures(plan: Plan) -> set[str] | None:
 
 
 def _names(kind: str, evaluator: Mapping[str, Any], views: list[DatasetView]) -> Iterator[str]:
-    wanted = listed(evaluator.get("metric"))
+    wanted, counts = listed(evaluator.get("metric")), evaluator.get("proposal_nums") or (100, 300, 1000)
     if kind == "IoUMetric":
         yield "aAcc"
         for name in evaluator.get("iou_metrics") or ("mIoU",):
@@ -96,8 +96,8 @@ def _names(kind: str, evaluator: Mapping[str, Any], views: list[DatasetView]) ->
     elif kind == "VOCMetric":
         thresholds = listed(evaluator.get("iou_thrs", 0.5))
         if wanted == ["recall"]:
-            yield from (f"recall@{count}@{threshold}" for count in (100, 300, 1000) for threshold in thresholds)
-            yield from (f"AR@{count}" for count in (100, 300, 1000) if len(thresholds) > 1)
+            yield from (f"recall@{count}@{threshold}" for count in counts for threshold in thresholds)
+            yield from (f"AR@{count}" for count in counts if len(thresholds) > 1)
         else:
             yield from ("mAP", *(f"AP{int(threshold * 100):02d}" for threshold in thresholds))
     elif kind == "CocoPanopticMetric":
@@ -105,6 +105,9 @@ def _names(kind: str, evaluator: Mapping[str, Any], views: list[DatasetView]) ->
     else:
         for name in wanted or ["bbox"]:
             items, prefix = COCO_METRICS[name]
-            yield from (f"{prefix}{item}" for item in evaluator.get("metric_items") or items)
+            if name == "proposal_fast":  # which knows no metric_items
+                yield from (f"AR@{count}" for count in counts)
+            else:
+                yield from (f"{prefix}{item}" for item in evaluator.get("metric_items") or items)
         if evaluator.get("classwise"):
             yield from (f"{name}_precision" for view in views for name in view.classes())

@@ -30,7 +30,7 @@ def check_evaluators(plan: Plan) -> Iterator[Finding]:
         if not views or len(surveys) < len(views):
             continue  # the check of annotations has reported the dataset's file
         try:
-            found = plan.survey(views[0], file, label)
+            found = plan.survey(views[0], evaluator, label)
         except InputError as error:
             yield wrong(str(error))
             continue

@@ -84,10 +84,16 @@ class DatasetView:
         """
         if not self.config.get("ann_file") or is_remote(self.ann_file):
             return False
-        return "Coco" in str(self.config.type) or any(
-            base.__name__ == "CocoDataset" and base.load_data_list is self._class.load_data_list
-            for base in getattr(self._class, "__mro__", ())
-        )
+        return "Coco" in str(self.config.type) or self._loads_like("CocoDataset") or self.sorts_categories
+
+    @property
+    def sorts_categories(self) -> bool:
+        """Whether it numbers the categories of a COCO file by their ids, not in the file's order."""
+        return self._loads_like("Objects365V1Dataset")
+
+    def _loads_like(self, name: str) -> bool:
+        parents = getattr(self._class, "__mro__", ())
+        return any(base.__name__ == name and base.load_data_list is self._class.load_data_list for base in parents)
 
     @property
     def reads_boxes(self) -> bool:

@@ -10,9 +10,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, EVALUATOR, DefaultScope
 from mmengine.structures import InstanceData
-from small_datasets import coco, refused, texts, with_annotation, write
+from small_datasets import NAMES, coco, refused, texts, with_annotation, write
 
-from mmvit.checks.best import check_best
+from mmvit.checks.best import check_best, figures
 from mmvit.checks.plan import Plan
 from mmvit.checks.table import check_start
 
@@ -118,6 +118,22 @@ def test_an_evaluator_with_other_ids(tmp_path: Path) -> None:
     told = refused(evaluated(tmp_path, swapped), "val")
     assert "2 of its images have the ids of others in" in told
     assert "1 is of_training_1.png and 1.png" in told
+
+
+@pytest.mark.parametrize("kind", ["CocoDataset", "Objects365V1Dataset"])
+@pytest.mark.parametrize("sorts", [False, True])
+def test_categories_that_one_side_sorts(tmp_path: Path, kind: str, sorts: bool) -> None:
+    """By their ids: perfect predictions are measured as those of other classes."""
+    content = coco(categories=[dict(id=2, name="nut"), dict(id=1, name="screw")])
+    content["annotations"][1]["category_id"] = 2
+    cfg = write(tmp_path, content)
+    cfg.val_dataloader.dataset.type = kind
+    cfg.val_dataloader.dataset.metainfo.classes = ("nut", "screw") if kind == "CocoDataset" else NAMES
+    cfg.val_evaluator.sort_categories = sorts
+    told = texts(cfg, ("val",), "wrong")
+    assert measured(cfg, dict(cfg.val_evaluator))["coco/bbox_mAP"] == float(not told)
+    assert len(told) == (sorts != (kind == "Objects365V1Dataset"))
+    assert all("val_evaluator.ann_file have the same categories in different orders" in text for text in told)
 
 
 def test_an_evaluation_of_some_images(cfg: Config) -> None:
@@ -226,6 +242,22 @@ def test_several_sets_are_measured_as_the_message_says(tmp_path: Path, cfg: Conf
             evaluator.process([seen], [seen])
         figures = evaluator.evaluate(len(dataset))
     assert {name: figures[f"{name}/coco/bbox_mAP"] for name in ("a", "b")} == {"a": 1.0, "b": 1.0}
+
+
+FAST = dict(metric=["bbox", "proposal_fast"], metric_items=["mAP"])
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (FAST, {"coco/bbox_mAP", "coco/AR@100", "coco/AR@300", "coco/AR@1000"}),
+        (dict(FAST, proposal_nums=[1, 2, 3, 4]), {"coco/bbox_mAP", "coco/AR@1", "coco/AR@2", "coco/AR@3", "coco/AR@4"}),
+        (dict(metric="proposal", metric_items=["AR@100"], proposal_nums=[1, 2, 3]), {"coco/AR@100"}),
+    ],
+)
+def test_figures_that_a_validation_gives(cfg: Config, options: dict[str, Any], names: set[str]) -> None:
+    cfg.val_evaluator.update(options)
+    assert figures(Plan(cfg, ("train", "val"))) == names == set(measured(cfg, dict(cfg.val_evaluator)))
 
 
 @pytest.mark.parametrize(
