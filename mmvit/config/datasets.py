@@ -111,6 +111,11 @@ class DatasetView:
     def reads_masks(self) -> bool:
         return any(step.get("with_mask") for step in self.steps())
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether `analyze` reads its labels: boxes of a COCO file, or label maps."""
+        return (self.is_coco and self.reads_boxes) or self.label_map_reader() is not None
+
     def label_map_reader(self) -> Any:
         """Return mmseg's dataset without reading its data; None if it reads no images with label maps from this machine."""
         folders = [self.prefixes.get(name) for name in ("img_path", "seg_map_path")]

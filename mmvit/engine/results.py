@@ -15,7 +15,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 
-from ..config.datasets import metainfo_of
+from ..config.datasets import datasets_of, metainfo_of
 from ..config.work_dirs import JOINED, RESULTS
 from ..registry import HOOKS
 from .checkpoints import best_hook
@@ -124,8 +124,12 @@ def note_test(runner: Runner, name: str, metrics: Mapping[str, Any]) -> None:
         results.write()
 
 
-def closing_lines(results: Results) -> str:
-    """Return a table of the last and the best validation, by class where they were measured, and what to do next."""
+def closing_lines(results: Results, analyzed: bool = True) -> str:
+    """Return a table of the last and the best validation, by class where they were measured, and what to do next.
+
+    Args:
+        analyzed: whether `analyze` can read the data of the validation.
+    """
     lines, last, best = [], results.last, results.best_validation
     if last is not None:
         shown = [last] if best in (None, last) else [best, last]
@@ -144,7 +148,7 @@ def closing_lines(results: Results) -> str:
         file = near(best_or_last)
         words = [near(results.config), file, "--out", near(results.work_dir, "analysis.html")]
         lines.append(f"next: python -m mmvit predict {shlex.quote(file)} IMAGES")
-        lines.append(f"      python -m mmvit analyze {shlex.join(words)}")
+        lines += [f"      python -m mmvit analyze {shlex.join(words)}"] * analyzed
     return "\n".join(lines)
 
 
@@ -186,7 +190,8 @@ class ResultsHook(Hook):
 
     def after_run(self, runner: Runner) -> None:
         if hasattr(self, "results"):  # a training's: the config of a work dir, with which one tests, has the hook, too
-            runner.logger.info(f"done\n{closing_lines(self.results)}")
+            analyzed = all(view.is_measured for view in datasets_of(runner.cfg, ("val",)))
+            runner.logger.info(f"done\n{closing_lines(self.results, analyzed)}")
 
     def _kept(self, compute: Any) -> Any:
         def keep(*arguments: Any, **options: Any) -> Any:

@@ -4,7 +4,7 @@ import json
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +12,13 @@ from mmdet.datasets import api_wrappers
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
-from small_datasets import NAMES, coco, refused, segmenter, texts, write
+from small_datasets import NAMES, coco, refusal, refused, segmenter, texts, write
 
 from mmvit.checks.plan import Plan
 from mmvit.checks.table import check_start
+from mmvit.config.datasets import DatasetView
+from mmvit.config.unlabelled import without_labels
+from mmvit.look import analysis
 
 pytestmark = pytest.mark.stack
 
@@ -153,6 +156,25 @@ def test_names_of_classes_in_a_file_of_the_dataset(tmp_path: Path, cfg: Config) 
     assert any("2 boxes in 2 images to learn from" in text for text in texts(cfg, ("train",), "ok"))
     (tmp_path / "names.txt").unlink()
     assert "V3DetDataset cannot tell its classes: FileNotFoundError" in refused(cfg)
+
+
+def test_commands_that_read_no_other_data(tmp_path: Path, cfg: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They say so, of what is no COCO file, before anything else."""
+    assert DatasetView("val_dataloader.dataset", cfg.val_dataloader.dataset, "mmdet").is_measured
+    model = SimpleNamespace(loaded=SimpleNamespace(scope="mmdet"), classes=("cat",))
+    monkeypatch.setattr(analysis, "Predictor", lambda *_, **__: model)
+    cfg.val_dataloader.dataset.type = "OpenImagesDataset"
+    told = refusal(analysis.analyze, cfg, "x.pth", tmp_path / "a.html")
+    assert told.startswith("val_dataloader.dataset is OpenImagesDataset: expected CocoDataset")
+    cfg.test_dataloader.dataset = voc(tmp_path / "voc", "screw").train_dataloader.dataset
+    assert not DatasetView("test_dataloader.dataset", cfg.test_dataloader.dataset, "mmdet").is_measured
+    cfg.test_evaluator = dict(type="VOCMetric")
+    told = refusal(without_labels, cfg, tmp_path / "out")
+    assert "test_dataloader.dataset is XMLDataset, which reads labels even so. Expected CocoDataset and" in told
+
+
+def test_segmentation_can_be_analyzed(tmp_path: Path) -> None:
+    assert DatasetView("val_dataloader.dataset", segmenter(tmp_path).val_dataloader.dataset, "mmseg").is_measured
 
 
 def panoptic(root: Path, **changed: Any) -> Config:

@@ -180,6 +180,7 @@ def test_closing_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "and 5 more in results.csv" in said
     assert said[-2] == "next: python -m mmvit predict 'my run/best_mIoU_iter_10.pth' IMAGES"
     assert said[-1].split(" analyze ")[1].startswith("'my run/c.py' 'my run/best_mIoU_iter_10.pth' --out ")
+    assert closing_lines(results, analyzed=False).splitlines() == said[:-1]
 
 
 def test_a_file_for_programs(tmp_path: Path) -> None:
