@@ -38,6 +38,7 @@ def _classes(view: DatasetView, found: Survey) -> Iterator[Finding]:
     mmdet numbers the classes by the file's list of categories, and names them by the dataset's list of classes.
     """
     classes, known = view.classes(), set(found.categories)
+    order = "by their ids" if view.sorts_categories else "in the file's order"
     there = named(found, classes)
     ordered = [name for name in classes if name in known]
     lacking = [name for name in classes if name not in known]
@@ -54,9 +55,8 @@ def _classes(view: DatasetView, found: Survey) -> Iterator[Finding]:
     elif view.reads_boxes and there != ordered:
         yield wrong(
             f"{view.label}: its categories are in the order {first_few(there)}, the classes of {view.type_name} "
-            f"in the order {first_few(ordered)}. mmdet numbers them in the file's order, so "
-            "results would get the wrong names",
-            f"Write {view.key}.metainfo.classes in the file's order",
+            f"in the order {first_few(ordered)}. mmdet numbers them {order}, so results would get the wrong names",
+            f"Write {view.key}.metainfo.classes in that order",
         )
     elif lacking and view.reads_boxes and there != classes[: len(there)]:
         yield wrong(
@@ -88,12 +88,8 @@ def _boxes(view: DatasetView, found: Survey) -> Iterator[Finding]:
         sentence = f"{label}: mmdet leaves out {reason}: {count} annotations (ids {first_few(ids, total=count)})"
         yield ok(sentence) if reason == OTHER else doubtful(sentence)
     if view.for_training and found.targets:
-        never = [name for name, count in found.boxes.items() if not count]
         boxes = f"{counted(found.targets, 'box')} in {counted(found.images, 'image')} to learn from"
         yield ok(f"{label}: {boxes}, {counted(found.crowds, 'crowd')} to ignore")
-        if never:
-            sentence = f"{label}: {len(never)} of {len(found.boxes)} classes have no box to learn from: {first_few(never)}"
-            yield doubtful(sentence)
 
 
 def check_targets(plan: Plan) -> Iterator[Finding]:
@@ -126,9 +122,10 @@ def check_same_classes(plan: Plan) -> Iterator[Finding]:
         if labelled and (survey := plan.surveyed(view)) is not None:
             found[view.key] = named(survey, view.classes())
     for key, evaluator, views in plan.coco_evaluators():
-        file = Path(evaluator["ann_file"])
-        if views and file.is_file() and all(file.resolve() != view.ann_file.resolve() for view in views):
-            survey = plan.survey(views[0], file, f"{file} ({key}.ann_file)")
+        file, sorts = Path(evaluator["ann_file"]), bool(evaluator.get("sort_categories"))
+        same = any(file.resolve() == view.ann_file.resolve() and sorts == view.sorts_categories for view in views)
+        if views and file.is_file() and not same:
+            survey = plan.survey(views[0], evaluator, f"{file} ({key}.ann_file)")
             found[f"{key}.ann_file"] = named(survey, views[0].classes())
     first = next(iter(found), "")
     for key, names in found.items():
@@ -144,8 +141,9 @@ def _differing(first: str, names: list[str], key: str, others: list[str]) -> Fin
     place = next(place for place, pair in enumerate(zip(names, others, strict=True)) if len({*pair}) > 1)
     return wrong(
         f"{first} and {key} have the same categories in different orders (number {place + 1} is {names[place]!r} and "
-        f"{others[place]!r}). mmdet numbers classes as each file lists them, so labels would mean different classes",
-        "Write the list of categories in the same order into all files",
+        f"{others[place]!r}). mmdet numbers classes as each file lists them, or by id (Objects365V1Dataset, an evaluator's "
+        "sort_categories=True), so labels would mean different classes",
+        "Write the list of categories in the same order into all files; where one is read by id, in the order of ids",
     )
 
 

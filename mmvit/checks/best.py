@@ -17,9 +17,10 @@ from .plan import SEPARATE, Plan
 
 COCO = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
 PROPOSALS = ("AR@100", "AR@300", "AR@1000", "AR_s@1000", "AR_m@1000", "AR_l@1000")
-COCO_METRICS = {"bbox": (COCO, "bbox_"), "segm": (COCO, "segm_"), "proposal": (PROPOSALS, ""), "proposal_fast": (PROPOSALS, "")}
+COCO_METRICS = {"bbox": (COCO, "bbox_"), "segm": (COCO, "segm_"), "proposal": (PROPOSALS, ""), "proposal_fast": ((), "")}
 IOU = {"mIoU": ("mIoU", "mAcc"), "mDice": ("mDice", "mAcc"), "mFscore": ("mFscore", "mPrecision", "mRecall")}
 PREFIXES = {"CocoMetric": "coco", "CocoPanopticMetric": "coco_panoptic", "VOCMetric": "pascal_voc", "IoUMetric": ""}
+LESS = ("loss", "mMR", "MAE")  # ends of the names of figures of which less is better
 SAVING = "default_hooks.checkpoint"
 
 
@@ -35,7 +36,10 @@ def check_best(plan: Plan) -> Iterator[Finding]:
             yield wrong(f"{key} is {name!r}, and the validation gives no such figure; {nearest(name, sorted(given))}")
         elif ranks is not None and not _inferred(ranks):
             rule = f"{key.rpartition('.')[0]}.rule"
-            yield wrong(f"{key} is {name!r}, and mmengine cannot tell whether more of it is better", f"Set {rule}='greater'")
+            remedy = (
+                f"Set {rule}='less'" if name.endswith(LESS) else f"Set {rule}='greater', or 'less' where less of it is better"
+            )
+            yield wrong(f"{key} is {name!r}, and mmengine cannot tell whether more of it is better", remedy)
 
 
 Wanted = tuple[str, str, tuple[type, dict[str, Any]] | None]  # key, figure, and the hook that finds out what is better
@@ -71,7 +75,7 @@ def figures(plan: Plan) -> set[str] | None:
     apart = isinstance(whole, Mapping) and name_of(whole.get("type")) == SEPARATE
     for number, (_, evaluator, views) in enumerate(plan.evaluators("val")):
         kind = name_of(evaluator.get("type"))
-        if kind not in PREFIXES or evaluator.get("proposal_nums"):
+        if kind not in PREFIXES:
             return None
         parts = [evaluator.get("prefix") or PREFIXES[kind]]
         if apart:
@@ -84,7 +88,7 @@ def figures(plan: Plan) -> set[str] | None:
 
 
 def _names(kind: str, evaluator: Mapping[str, Any], views: list[DatasetView]) -> Iterator[str]:
-    wanted = listed(evaluator.get("metric"))
+    wanted, counts = listed(evaluator.get("metric")), evaluator.get("proposal_nums") or (100, 300, 1000)
     if kind == "IoUMetric":
         yield "aAcc"
         for name in evaluator.get("iou_metrics") or ("mIoU",):
@@ -92,8 +96,8 @@ def _names(kind: str, evaluator: Mapping[str, Any], views: list[DatasetView]) ->
     elif kind == "VOCMetric":
         thresholds = listed(evaluator.get("iou_thrs", 0.5))
         if wanted == ["recall"]:
-            yield from (f"recall@{count}@{threshold}" for count in (100, 300, 1000) for threshold in thresholds)
-            yield from (f"AR@{count}" for count in (100, 300, 1000) if len(thresholds) > 1)
+            yield from (f"recall@{count}@{threshold}" for count in counts for threshold in thresholds)
+            yield from (f"AR@{count}" for count in counts if len(thresholds) > 1)
         else:
             yield from ("mAP", *(f"AP{int(threshold * 100):02d}" for threshold in thresholds))
     elif kind == "CocoPanopticMetric":
@@ -101,6 +105,9 @@ def _names(kind: str, evaluator: Mapping[str, Any], views: list[DatasetView]) ->
     else:
         for name in wanted or ["bbox"]:
             items, prefix = COCO_METRICS[name]
-            yield from (f"{prefix}{item}" for item in evaluator.get("metric_items") or items)
+            if name == "proposal_fast":  # which knows no metric_items
+                yield from (f"AR@{count}" for count in counts)
+            else:
+                yield from (f"{prefix}{item}" for item in evaluator.get("metric_items") or items)
         if evaluator.get("classwise"):
             yield from (f"{name}_precision" for view in views for name in view.classes())

@@ -1,18 +1,20 @@
 """Checks that an evaluation measures what its dataset predicts, and gives a figure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..arguments import listed, name_of
 from ..config.datasets import DatasetView
 from ..config.parts import entry_of, mappings, parts_of
 from ..config.schedules import processes_of
-from ..errors import InputError, first_few, nearest
+from ..errors import InputError, counted, first_few, nearest
 from .best import COCO_METRICS, IOU, SAVING
 from .findings import Finding, doubtful, wrong
 from .plan import SEPARATE, Plan
 from .survey import Survey
 
+GIVEN = "For this, PackDetInputs needs meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances')"
 COUNTED = 100  # detections of an image that pycocotools counts for AP
 
 
@@ -28,7 +30,7 @@ def check_evaluators(plan: Plan) -> Iterator[Finding]:
         if not views or len(surveys) < len(views):
             continue  # the check of annotations has reported the dataset's file
         try:
-            found = plan.survey(views[0], file, label)
+            found = plan.survey(views[0], evaluator, label)
         except InputError as error:
             yield wrong(str(error))
             continue
@@ -51,7 +53,8 @@ def _some_images(plan: Plan, key: str, label: str, found: Survey, view: DatasetV
     missed = [number for number in found.ids if number not in images]
     if missed and (batches or view.config.get("indices") is not None):
         sentence = f"{label}: {option} leaves out {len(missed)} of its {len(found.ids)} images, whose objects count as missed"
-        yield doubtful(sentence, f"Measure all, or set {key}.ann_file=None, for the objects of the images that are read")
+        remedy = f"Measure all, or set {key}.ann_file=None, for the objects of the images that are read. {GIVEN}"
+        yield doubtful(sentence, remedy)
 
 
 def _uncounted(label: str, found: Survey) -> Iterator[Finding]:
@@ -177,6 +180,8 @@ def check_metrics(plan: Plan) -> Iterator[Finding]:
                 yield wrong(
                     f"{key}.metric has 'segm', and the model has no head of masks", "Leave it out, or take such a model"
                 )
+            if kind == "CocoMetric" and not evaluator.get("format_only"):
+                yield from _unmeasured(key, evaluator, views)
             if kind == "IoUMetric":
                 from mmseg.datasets import BaseSegDataset
 
@@ -187,3 +192,22 @@ def check_metrics(plan: Plan) -> Iterator[Finding]:
                 for name in evaluator.get("iou_metrics") or ():
                     if name not in IOU:
                         yield wrong(f"{key}.iou_metrics has {name!r}; {nearest(str(name), IOU)}")
+
+
+def _unmeasured(key: str, evaluator: Mapping[str, Any], views: list[DatasetView]) -> Iterator[Finding]:
+    """Yield findings for options of `CocoMetric` at which the first evaluation stops."""
+    steps = [step for view in views for step in view.steps() if name_of(step.get("type")) == "PackDetInputs"]
+    if not evaluator.get("ann_file") and any("instances" not in step.get("meta_keys", ()) for step in steps):
+        yield wrong(f"{key} has no ann_file, and {views[0].key}.pipeline packs no objects to compare with", GIVEN)
+    wanted = {*(listed(evaluator.get("metric")) or ["bbox"])} - {"proposal_fast"}  # which mmdet measures itself
+    counts = evaluator.get("proposal_nums")
+    if wanted and evaluator.get("iou_thrs") is not None:
+        sentence = (
+            f"{key}.iou_thrs is {evaluator['iou_thrs']}, with which pycocotools cannot sum up: it looks for 0.5 in an array"
+        )
+        yield wrong(sentence, "Leave it out, for 0.5 to 0.95; of these, mAP_50 and mAP_75 are given by themselves")
+    reads = wanted if not evaluator.get("use_mp_eval") else wanted & {"proposal"}
+    if reads and isinstance(counts, list | tuple) and len(counts) < 3:
+        yield wrong(
+            f"{key}.proposal_nums has {counted(len(counts), 'number')}, and pycocotools reads three", "Write (100, 300, 1000)"
+        )

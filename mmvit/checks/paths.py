@@ -25,7 +25,7 @@ def check_paths(plan: Plan) -> Iterator[Finding]:
         lines += [f"  {path}   ({', '.join(names)})" for path, names in lost.items()]
         yield wrong("\n".join([*lines, *layout_of(affected[0]), *_remedies(lost, affected[0])]))
     elif plan.splits:
-        yield ok(f"all files of {', '.join(plan.splits)} are there")
+        yield ok(f"all files and folders that the config names for {', '.join(plan.splits)} are there")
     else:
         yield ok("the config has no datasets")
 

@@ -13,11 +13,12 @@ from .findings import Finding, doubtful, wrong
 from .plan import Plan
 
 LEAST_FILLED = 0.5  # share of a batch's pixels that come from images
+LVIS = "git+https://github.com/lvis-dataset/lvis-api.git"  # PyPI's has np.float, which NumPy 1.24 removed
 PANOPTIC = "git+https://github.com/cocodataset/panopticapi.git"
 # Types that import a package of which neither mmdet nor mmseg say that they need it: the module, and what to install.
 NEEDS = {
     **dict.fromkeys(("CocoPanopticMetric", "LoadPanopticAnnotations"), ("panopticapi", PANOPTIC)),
-    **dict.fromkeys(("LVISDataset", "LVISV05Dataset", "LVISV1Dataset", "LVISMetric", "LVISFixedAPMetric"), ("lvis", "lvis")),
+    **dict.fromkeys(("LVISDataset", "LVISV05Dataset", "LVISV1Dataset", "LVISMetric", "LVISFixedAPMetric"), ("lvis", LVIS)),
     **dict.fromkeys(("CityScapesMetric", "CityscapesMetric"), ("cityscapesscripts", "cityscapesscripts")),
     "COCOCaptionMetric": ("pycocoevalcap", "pycocoevalcap"),
     "Albu": ("albumentations", "albumentations"),

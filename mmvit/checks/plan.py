@@ -24,6 +24,7 @@ class Plan:
     config: Config
     splits: tuple[str, ...]  # the parts of the data that it reads: train, val, test
     found: dict[tuple[Path, Reading], Survey | InputError] = field(default_factory=dict)  # or why a file cannot be used
+    learned: dict[str, Mapping[str, int]] = field(default_factory=dict)  # objects of each class, by a training dataset's key
 
     @cached_property
     def datasets(self) -> tuple[DatasetView, ...]:
@@ -66,14 +67,14 @@ class Plan:
                 if measures and file and not is_remote(Path(file)):
                     yield key, evaluator, [view for view in views if view.is_coco and view.reads_boxes]
 
-    def survey(self, view: DatasetView, file: Path | None = None, label: str = "") -> Survey:
-        """Return the survey of a dataset's annotation file, or of a whole `file` as this dataset would read it.
+    def survey(self, view: DatasetView, evaluator: Mapping[str, Any] | None = None, label: str = "") -> Survey:
+        """Return the survey of a dataset's annotation file, or of an evaluator's whole file as this dataset would read it.
 
         Raises:
             InputError: the file cannot be used.
         """
-        indices = None if file else view.config.get("indices")
-        file, label = file or view.ann_file, label or view.label
+        indices = None if evaluator else view.config.get("indices")
+        file, label = Path(evaluator["ann_file"]) if evaluator else view.ann_file, label or view.label
         reading = Reading(
             classes=tuple(view.classes()),
             boxes=view.reads_boxes,
@@ -81,6 +82,7 @@ class Plan:
             annotated=view.loads_annotations and view.split != "test",
             least_side=view.filter.get("min_size") or 0,
             full=bool(view.filter.get("filter_empty_gt")),
+            sorts=bool(evaluator.get("sort_categories")) if evaluator else view.sorts_categories,
             indices=indices if indices is None or isinstance(indices, int) else tuple(indices),
         )
         key = (file.resolve(), reading)

@@ -36,7 +36,7 @@ class Survey:
 
     names: list[str]  # of images, as `ids`
     ids: list[Any]
-    categories: list[str]
+    categories: list[str]  # as they are numbered
     annotations: int = 0
     left_out: dict[str, Some] = field(default_factory=dict)  # by the reason why mmdet skips them
     boxes: dict[str, int] = field(default_factory=dict)  # to learn from, by class
@@ -64,6 +64,7 @@ class Reading:
     annotated: bool  # whether the file must have annotations
     least_side: float = 0  # length in pixels that the shorter side of an image needs, or the image is left out
     full: bool = False  # whether images without objects of the classes are left out
+    sorts: bool = False  # whether categories are numbered by their ids, not in the file's order
     indices: int | tuple[int, ...] | None = None  # which of these images are taken; None for all
 
 
@@ -134,7 +135,7 @@ def _taken(table: Table, reading: Reading) -> Table:
 
 
 def _summary(table: Table, reading: Reading) -> Survey:
-    found = Survey(table.names, table.ids, table.categories)
+    found = Survey(table.names, table.ids, by_id(table) if reading.sorts else table.categories)
     lists = dict(images=table.ids, categories=table.category_ids)
     found.mixed = [name for name, ids in lists.items() if len({isinstance(number, str) for number in ids}) > 1]
     columns = table.columns
@@ -163,6 +164,11 @@ def _summary(table: Table, reading: Reading) -> Survey:
     sizes = table.sizes[columns.image[here]]
     found.wrong, found.odd = contradictions(columns.bbox[here], columns.area[here], sizes, columns.crowd[here])
     return found
+
+
+def by_id(table: Table) -> list[str]:
+    pairs = zip(table.category_ids, table.categories, strict=True)
+    return [name for _, name in sorted(pairs, key=lambda pair: (isinstance(pair[0], str), pair[0]))]
 
 
 def _some(columns: Columns, which: Any) -> Some:

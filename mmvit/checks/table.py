@@ -22,7 +22,7 @@ from .label_maps import check_label_maps
 from .losses import check_losses, check_rewards
 from .model import check_forward, check_model
 from .options import check_options
-from .others import check_datasets, check_other_data
+from .others import check_datasets, check_other_data, check_unlearned
 from .paths import check_paths
 from .pipelines import check_packages, check_sizes, check_views, check_windows
 from .plan import Plan
@@ -61,6 +61,7 @@ CHECKS = (
     Check("annotations", check_same_classes),
     Check("annotations", check_targets),
     Check("annotations", check_other_data),
+    Check("annotations", check_unlearned),
     Check("label maps", check_label_maps),
     Check("settings", check_first_images),
     Check("evaluator", check_evaluators),

@@ -19,8 +19,9 @@ from .imports import when_imported
 
 SCOPES = ("mmcv", "mmdet", "mmengine", "mmpretrain", "mmseg", "mmvit")
 FUNCTIONS = ("nms", "soft_nms", "nms_rotated", "deconv", "nearest", "bilinear", "pixel_shuffle", "carafe")  # types, too
-PATH = re.compile(rf"({'|'.join(SCOPES)})\.(?:[a-z_]\w*\.)+([A-Z]\w*|{'|'.join(FUNCTIONS)})", re.ASCII)
-TYPE = re.compile(rf"(?:(?:{'|'.join(SCOPES)})\.)?[A-Z]\w*", re.ASCII)
+NAMED = r"(?:[A-Z]\w*|iSAIDDataset|gRefCOCOMetric)"  # classes, of which the toolkits begin two with a small letter
+PATH = re.compile(rf"({'|'.join(SCOPES)})\.(?:[a-z_]\w*\.)+({NAMED}|{'|'.join(FUNCTIONS)})", re.ASCII)
+TYPE = re.compile(rf"(?:(?:{'|'.join(SCOPES)})\.)?{NAMED}", re.ASCII)
 TAKEN = ("model", "default_scope", "test_dataloader", "test_pipeline", "tta_model", "tta_pipeline")
 REMEDY = "mmvit predict takes a config as a file: mmvit predict CONFIG CHECKPOINT ..."
 STOCK = (*TAKEN, "train_dataloader", "visualizer")  # SAHI asks the training data whether there are masks

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from ..arguments import name_of
-from ..errors import InputError, first_few
+from ..errors import InputError, brief, first_few
 from .parts import class_of, default_of, entry_of, mappings, parts_of
 
 SPLITS = ("train", "val", "test")
@@ -87,10 +87,16 @@ class DatasetView:
         """
         if not self.config.get("ann_file") or is_remote(self.ann_file):
             return False
-        return "Coco" in str(self.config.type) or any(
-            base.__name__ == "CocoDataset" and base.load_data_list is self._class.load_data_list
-            for base in getattr(self._class, "__mro__", ())
-        )
+        return "Coco" in str(self.config.type) or self._loads_like("CocoDataset") or self.sorts_categories
+
+    @property
+    def sorts_categories(self) -> bool:
+        """Whether it numbers the categories of a COCO file by their ids, not in the file's order."""
+        return self._loads_like("Objects365V1Dataset")
+
+    def _loads_like(self, name: str) -> bool:
+        parents = getattr(self._class, "__mro__", ())
+        return any(base.__name__ == name and base.load_data_list is self._class.load_data_list for base in parents)
 
     @property
     def reads_boxes(self) -> bool:
@@ -107,6 +113,11 @@ class DatasetView:
     @property
     def reads_masks(self) -> bool:
         return any(step.get("with_mask") for step in self.steps())
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether `analyze` reads its labels: boxes of a COCO file, or label maps."""
+        return (self.is_coco and self.reads_boxes) or self.label_map_reader() is not None
 
     def label_map_reader(self) -> Any:
         """Return mmseg's dataset without reading its data; None if it reads no images with label maps from this machine."""
@@ -126,11 +137,14 @@ class DatasetView:
         """Return the names of the classes to train.
 
         Raises:
-            InputError: `metainfo.classes` is a string instead of a tuple, or has names that are not strings.
+            InputError: `metainfo.classes` is a string instead of a tuple, or has names that are not strings, or the file of
+                names that a type reads is not there.
         """
         given = entry_of(self.config, "metainfo.classes")
         if given is None:
             given = self.kind.METAINFO.get("classes", ())
+        if given is None:
+            given = self._listed_classes()
         if isinstance(given, str):
             if Path(given).is_file():  # mmengine reads one name per line
                 from mmengine.fileio import list_from_file
@@ -147,6 +161,13 @@ class DatasetView:
                 "names. Write them in quotes, in a config of your own: --cfg-options turns digits into numbers"
             )
         return classes
+
+    def _listed_classes(self) -> Sequence[str]:
+        """Return the classes of a type that reads their names from a file of its own, like V3Det's."""
+        try:
+            return self.built().metainfo.get("classes") or ()
+        except Exception as error:
+            raise InputError(f"{self.key}: {self.type_name} cannot tell its classes: {brief(error)}") from error
 
     def chosen(self, images: Sequence[Any]) -> Sequence[Any]:
         """Return the images that `indices` leaves of all; see `chosen`."""

@@ -9,7 +9,7 @@ from ..errors import InputError
 from .datasets import SPLITS, datasets_of
 from .parts import mappings
 
-FILES = ("ann_file", "seg_prefix", "proposal_file")  # of datasets and evaluators
+FILES = ("ann_file", "extra_ann_file", "seg_prefix", "proposal_file")  # of datasets and evaluators
 
 
 def set_data_root(cfg: Config, root: str | Path) -> str:

@@ -31,14 +31,26 @@ def without_labels(cfg: Config, out: Path) -> None:
     names = cfg.test_evaluator.get("dataset_prefixes") if isinstance(cfg.test_evaluator, Mapping) else None
     for index, (key, evaluator) in enumerate(evaluators):
         if _refuses(evaluator, "format_only", cfg.get("default_scope")):
+            kind = name_of(evaluator.get("type"))
             raise InputError(
-                f"--no-labels: {key} is {name_of(evaluator.get('type'))}, which cannot write results without measuring them. "
-                "Expected an evaluator with the option format_only, such as CocoMetric or IoUMetric: --cfg-options "
-                f"{key}.type=CocoMetric"
+                f"--no-labels: {key} is {kind}, which cannot write results without measuring them. {_remedy(cfg, key)}"
             )
         name = names[index] if names and index < len(names) else index
         evaluator.update(format_only=True, **(dict(outfile_prefix=f"{out}_{name}") if several else where))
         _keep_results(evaluator, cfg.get("default_scope"))
+
+
+def _remedy(cfg: Config, key: str) -> str:
+    others = [view for view in datasets_of(cfg, ("test",)) if not view.is_coco and cfg.get("default_scope") == "mmdet"]
+    if not others:
+        return (
+            "Expected an evaluator with the option format_only, such as CocoMetric or IoUMetric: --cfg-options "
+            f"{key}.type=CocoMetric"
+        )
+    return (
+        f"{others[0].key} is {others[0].type_name}, which reads labels even so. Expected CocoDataset and CocoMetric with a "
+        "file in COCO's format that lists the images; without one: mmvit predict CONFIG CHECKPOINT IMAGES"
+    )
 
 
 def with_label_maps(cfg: Config, out: Path) -> None:

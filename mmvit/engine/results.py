@@ -15,7 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 
 from ..compat.systems import typed
-from ..config.datasets import metainfo_of
+from ..config.datasets import datasets_of, metainfo_of
 from ..config.work_dirs import JOINED, RESULTS
 from ..registry import HOOKS
 from .checkpoints import best_hook
@@ -27,6 +27,9 @@ PICTURES = ("curves.png", "predictions.png")  # by a hook of another room
 SHOWN = 20  # classes in the closing table
 WINDOW = 50  # iterations over which the loss is averaged
 PRECISION = "_precision"  # end of the names of CocoMetric's figures by class
+
+# Figures that are -1 where there is nothing to measure: pycocotools' and lvis', whatever the prefix of their metric.
+NOTHING = re.compile(r"(?:bbox|segm)_m?AP|AR[sml]?@|AR_[sml]@", re.ASCII)
 
 
 @dataclass
@@ -122,8 +125,12 @@ def note_test(runner: Runner, name: str, metrics: Mapping[str, Any]) -> None:
         results.write()
 
 
-def closing_lines(results: Results) -> str:
-    """Return a table of the last and the best validation, by class where they were measured, and what to do next."""
+def closing_lines(results: Results, analyzed: bool = True) -> str:
+    """Return a table of the last and the best validation, by class where they were measured, and what to do next.
+
+    Args:
+        analyzed: whether `analyze` can read the data of the validation.
+    """
     lines, last, best = [], results.last, results.best_validation
     if last is not None:
         shown = [last] if best in (None, last) else [best, last]
@@ -142,7 +149,7 @@ def closing_lines(results: Results) -> str:
         file = near(best_or_last)
         words = [near(results.config), file, "--out", near(results.work_dir, "analysis.html")]
         lines.append(f"next: python -m mmvit predict {typed(file)} IMAGES")
-        lines.append(f"      python -m mmvit analyze {typed(*words)}")
+        lines += [f"      python -m mmvit analyze {typed(*words)}"] * analyzed
     return "\n".join(lines)
 
 
@@ -191,7 +198,8 @@ class ResultsHook(Hook):
 
     def after_run(self, runner: Runner) -> None:
         if hasattr(self, "results"):  # a training's: the config of a work dir, with which one tests, has the hook, too
-            runner.logger.info(f"done\n{closing_lines(self.results)}")
+            analyzed = all(view.is_measured for view in datasets_of(runner.cfg, ("val",)))
+            runner.logger.info(f"done\n{closing_lines(self.results, analyzed)}")
 
     def _kept(self, compute: Any) -> Any:
         def keep(*arguments: Any, **options: Any) -> Any:
@@ -262,7 +270,7 @@ def split_by_class(
             known = any(table.startswith(" ".join(dataset)) for table in tables)
             by_class.setdefault(kind, {}).update({} if known else {" ".join([*dataset, "AP"]): finite(number)})
         else:
-            nothing = "coco" in name.split("/")[:-1] and number == -1  # pycocotools' figure where there is nothing to measure
+            nothing = number == -1 and NOTHING.match(name.rpartition("/")[2])
             figures[name] = None if nothing else finite(number)
     return figures, by_class
 

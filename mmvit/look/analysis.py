@@ -14,7 +14,7 @@ from ..arguments import name_of
 from ..config.datasets import DatasetView, datasets_of
 from ..config.parts import mappings
 from ..errors import InputError, first_few
-from ..measure.datasets import annotated_objects, labelled_images, of_annotated
+from ..measure.datasets import annotated_objects, labelled_images, of_annotated, require_boxes
 from ..measure.objects import found_objects, joined
 from ..measure.segmentation import ignored_of
 from ..predict.drawing import require_drawing
@@ -54,6 +54,8 @@ def analyze(
     sets = named_datasets(cfg, split)
     predictor = Predictor(cfg, checkpoint, device=device, score=0.0)
     for dataset in sets.values():
+        if predictor.loaded.scope == "mmdet":
+            require_boxes(dataset)
         require_classes(predictor.classes, dataset.classes(), dataset.key)
     if predictor.loaded.scope == "mmseg":
         evaluator = cfg.get(f"{split}_evaluator")

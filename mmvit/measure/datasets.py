@@ -46,16 +46,21 @@ def labelled_images(dataset: DatasetView) -> list[LabelledImage]:
     return images
 
 
+def require_boxes(dataset: DatasetView) -> None:
+    """Raise InputError if a dataset is none in COCO's format, or reads no boxes."""
+    if not dataset.is_coco or not dataset.reads_boxes:
+        raise InputError(
+            f"{dataset.key} is {dataset.type_name}: expected CocoDataset with a local ann_file, whose boxes are read"
+        )
+
+
 def annotated_objects(dataset: DatasetView, masks: bool, most: int | None = None) -> tuple[list[str], Objects, list[Size]]:
     """Return the first `most` images of a dataset in COCO's format, by default all: files, objects, and annotated sizes.
 
     Raises:
         InputError: the dataset is of another kind, its annotation file cannot be read, or a mask cannot be drawn.
     """
-    if not dataset.is_coco or not dataset.reads_boxes:
-        raise InputError(
-            f"{dataset.key} is {dataset.type_name}: expected CocoDataset with a local ann_file, whose boxes are read"
-        )
+    require_boxes(dataset)
     classes, label = dataset.classes(), f"annotations {dataset.ann_file}"
     content = read(dataset.ann_file, label, annotated=True)
     check_lists(content, label, classes)

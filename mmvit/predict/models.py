@@ -185,6 +185,8 @@ def ids_of_categories(noted: Mapping[str, Any], classes: tuple[str, ...], datase
     except msgspec.MsgspecError:
         return None
     found = [entry.id for entry in content.categories if entry.name in classes]  # in the file's order, like mmdet's labels
+    if name_of(dataset.get("type")) == "Objects365V1Dataset":
+        found.sort()
     return tuple(found) if len(found) == len(classes) else None
 
 

@@ -18,7 +18,7 @@ from test_findings import found
 from mmvit.checks.channels import check_channels, misfits
 from mmvit.checks.classes import class_faults, known_classes
 from mmvit.checks.model import Fake, check_forward
-from mmvit.checks.pipelines import check_packages
+from mmvit.checks.pipelines import LVIS, check_packages
 from mmvit.checks.plan import Plan
 from mmvit.checks.table import check_start
 from mmvit.config.datasets import datasets_of
@@ -148,9 +148,14 @@ def test_mmengine_adds_up_what_has_loss_in_its_name() -> None:
 def test_packages_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmvit.checks.pipelines.find_spec", lambda name: None)
     cfg = own_config(**{"visualizer.vis_backends": [dict(type="WandbVisBackend")], "model.bbox_head.type": "mmdet.PAAHead"})
+    cfg.val_evaluator = dict(type="LVISMetric")
     assert found(check_packages, cfg) == [
         ("wrong", f"{kind} needs the package {module}, which is not installed. pip install {package}")
-        for kind, module, package in (("PAAHead", "sklearn", "scikit-learn"), ("WandbVisBackend", "wandb", "wandb"))
+        for kind, module, package in (
+            ("PAAHead", "sklearn", "scikit-learn"),
+            ("WandbVisBackend", "wandb", "wandb"),
+            ("LVISMetric", "lvis", LVIS),
+        )
     ]
 
 

@@ -1,6 +1,7 @@
 """Evaluations that give another figure than the model deserves: each is reported before the run."""
 
 import json
+from ast import literal_eval
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,11 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, EVALUATOR, DefaultScope
-from small_datasets import coco, refused, texts, with_annotation, write
+from mmengine.structures import InstanceData
+from small_datasets import NAMES, coco, refused, texts, with_annotation, write
 
+from mmvit.checks.best import check_best, figures
+from mmvit.checks.plan import Plan
 from mmvit.checks.table import check_start
 
 pytestmark = pytest.mark.stack
@@ -29,6 +33,44 @@ def evaluated(root: Path, content: dict[str, Any]) -> Config:
     (root / "other.json").write_text(json.dumps(content))
     cfg.val_evaluator.ann_file = str(root / "other.json")
     return cfg
+
+
+def measured(cfg: Config, evaluator: dict[str, Any]) -> dict[str, float]:
+    """The figures of perfect predictions, in a run's way."""
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        dataset = DATASETS.build(cfg.val_dataloader.dataset)
+        metric = EVALUATOR.build(dict(type="Evaluator", metrics=[evaluator]))
+        metric.dataset_meta = dataset.metainfo
+        for place, sample in enumerate(dataset):
+            objects = dataset.get_data_info(place)["instances"]
+            boxes, labels = (torch.tensor([entry[name] for entry in objects]) for name in ("bbox", "bbox_label"))
+            found = InstanceData(bboxes=boxes, labels=labels, scores=torch.ones(len(boxes)))
+            sample["data_samples"].pred_instances = found
+            metric.process([sample["data_samples"]], sample)
+        return metric.evaluate(len(dataset))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (dict(iou_thrs=[0.5, 0.75]), "val_evaluator.iou_thrs is [0.5, 0.75], with which pycocotools cannot sum up"),
+        (dict(iou_thrs=0.5), "val_evaluator.iou_thrs is 0.5, with which"),
+        (dict(proposal_nums=[100]), "val_evaluator.proposal_nums has 1 number, and pycocotools reads three"),
+        (dict(proposal_nums=[100], use_mp_eval=True), ""),
+        (dict(proposal_nums=[1, 10, 100]), ""),
+        (dict(metric="proposal_fast", iou_thrs=0.5, proposal_nums=[100]), ""),
+    ],
+)
+def test_options_at_which_the_first_evaluation_stops(cfg: Config, options: dict[str, Any], told: str) -> None:
+    cfg.val_evaluator.update(options)
+    found = texts(cfg, ("val",), "wrong")
+    assert len(found) == bool(told)
+    assert all(text.startswith(told) for text in found)
+    try:
+        (figure,) = measured(cfg, dict(cfg.val_evaluator, metric_items=["mAP_75"])).values()
+    except (TypeError, ValueError, IndexError):
+        figure = -1  # as NumPy 1 says it
+    assert figure == (-1 if told else 1)
 
 
 @pytest.mark.parametrize("number", [0, "12", "a"])
@@ -78,6 +120,22 @@ def test_an_evaluator_with_other_ids(tmp_path: Path) -> None:
     assert "1 is of_training_1.png and 1.png" in told
 
 
+@pytest.mark.parametrize("kind", ["CocoDataset", "Objects365V1Dataset"])
+@pytest.mark.parametrize("sorts", [False, True])
+def test_categories_that_one_side_sorts(tmp_path: Path, kind: str, sorts: bool) -> None:
+    """By their ids: perfect predictions are measured as those of other classes."""
+    content = coco(categories=[dict(id=2, name="nut"), dict(id=1, name="screw")])
+    content["annotations"][1]["category_id"] = 2
+    cfg = write(tmp_path, content)
+    cfg.val_dataloader.dataset.type = kind
+    cfg.val_dataloader.dataset.metainfo.classes = ("nut", "screw") if kind == "CocoDataset" else NAMES
+    cfg.val_evaluator.sort_categories = sorts
+    told = texts(cfg, ("val",), "wrong")
+    assert measured(cfg, dict(cfg.val_evaluator))["coco/bbox_mAP"] == float(not told)
+    assert len(told) == (sorts != (kind == "Objects365V1Dataset"))
+    assert all("val_evaluator.ann_file have the same categories in different orders" in text for text in told)
+
+
 def test_an_evaluation_of_some_images(cfg: Config) -> None:
     """The evaluator's file has all: perfect boxes would not reach an AP of 1."""
     cfg.val_dataloader.dataset.indices = [1]
@@ -85,7 +143,11 @@ def test_an_evaluation_of_some_images(cfg: Config) -> None:
     assert "val_dataloader.dataset.indices leaves out 1 of its 2 images, whose objects count as missed" in told
     assert "set val_evaluator.ann_file=None" in told
     cfg.val_evaluator.ann_file = None
+    (refusal,) = texts(cfg, ("val",), "wrong", "doubtful")
+    assert "val_evaluator has no ann_file, and val_dataloader.dataset.pipeline packs no objects to compare with" in refusal
+    cfg.val_dataloader.dataset.pipeline[-1].meta_keys = literal_eval(told.partition("meta_keys=")[2])
     assert texts(cfg, ("val",), "wrong", "doubtful") == []
+    assert measured(cfg, dict(cfg.val_evaluator))["coco/bbox_mAP"] == 1
     cfg.test_dataloader.update(num_batch_per_epoch=1, batch_size=1)
     (told,) = texts(cfg, ("test",), "wrong", "doubtful")
     assert "test_dataloader.num_batch_per_epoch leaves out 1 of its 2 images" in told
@@ -180,3 +242,32 @@ def test_several_sets_are_measured_as_the_message_says(tmp_path: Path, cfg: Conf
             evaluator.process([seen], [seen])
         figures = evaluator.evaluate(len(dataset))
     assert {name: figures[f"{name}/coco/bbox_mAP"] for name in ("a", "b")} == {"a": 1.0, "b": 1.0}
+
+
+FAST = dict(metric=["bbox", "proposal_fast"], metric_items=["mAP"])
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (FAST, {"coco/bbox_mAP", "coco/AR@100", "coco/AR@300", "coco/AR@1000"}),
+        (dict(FAST, proposal_nums=[1, 2, 3, 4]), {"coco/bbox_mAP", "coco/AR@1", "coco/AR@2", "coco/AR@3", "coco/AR@4"}),
+        (dict(metric="proposal", metric_items=["AR@100"], proposal_nums=[1, 2, 3]), {"coco/AR@100"}),
+    ],
+)
+def test_figures_that_a_validation_gives(cfg: Config, options: dict[str, Any], names: set[str]) -> None:
+    cfg.val_evaluator.update(options)
+    assert figures(Plan(cfg, ("train", "val"))) == names == set(measured(cfg, dict(cfg.val_evaluator)))
+
+
+@pytest.mark.parametrize(
+    ("options", "figure", "rule"),
+    [
+        (dict(type="CrowdHumanMetric"), "crowd_human/mMR", "Set default_hooks.checkpoint.rule='less'"),
+        (dict(type="CrowdHumanMetric"), "crowd_human/JI", "rule='greater', or 'less' where less of it is better"),
+        (dict(type="mmvit.BinaryMetric"), "MAE", "Set default_hooks.checkpoint.rule='less'"),
+    ],
+)
+def test_figures_of_which_less_is_better(cfg: Config, options: dict[str, Any], figure: str, rule: str) -> None:
+    cfg.val_evaluator, cfg.default_hooks.checkpoint.save_best = dict(options), figure
+    assert any(rule in finding.text for finding in check_best(Plan(cfg, ("train", "val"))))

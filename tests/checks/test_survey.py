@@ -108,7 +108,8 @@ def test_evaluation_needs_iscrowd(tmp_path: Path) -> None:
     check_start(cfg, ("train",))
     told = refused(cfg, "train", "val")
     assert f"{tmp_path}/ann.json (val_evaluator.ann_file): 1 annotations have no iscrowd (ids 7)" in told
-    cfg.val_evaluator.ann_file = None  # mmdet makes one from the dataset
+    cfg.val_evaluator.ann_file = None  # mmdet makes one from what is packed
+    cfg.val_dataloader.dataset.pipeline[-1].meta_keys = ("img_id", "ori_shape", "instances")
     check_start(cfg, ("train", "val"))
 
 

@@ -273,12 +273,12 @@ def test_another_copy_of_the_data(leaf: Any, tmp_path: Path) -> None:
 
 def test_absolute_paths_move_with_the_root(tmp_path: Path) -> None:
     (tmp_path / "copy").mkdir()
-    cfg = segmenter(tmp_path / "maps")
-    cfg.train_dataloader.dataset.data_prefix.img_path = str(tmp_path / "maps" / "images")
-    cfg.train_dataloader.dataset.ann_file = str(tmp_path / "list.txt")
+    dataset = (cfg := segmenter(tmp_path / "maps")).train_dataloader.dataset
+    dataset.data_prefix.img_path, dataset.extra_ann_file = (str(tmp_path / "maps" / name) for name in ("images", "sizes.json"))
+    dataset.ann_file = str(tmp_path / "list.txt")
     set_data_root(cfg, tmp_path / "copy")
-    dataset = cfg.train_dataloader.dataset
     assert dataset.data_prefix.img_path == str(tmp_path / "copy" / "images")
+    assert dataset.extra_ann_file == str(tmp_path / "copy" / "sizes.json"), "CrowdHuman's"
     assert dataset.ann_file == str(tmp_path / "list.txt"), "beside the data, it stays"
 
 

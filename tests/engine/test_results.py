@@ -118,6 +118,9 @@ def test_figures_of_classes() -> None:
     figures, by_class = split_by_class(metrics, {}, ["a nut", "bolt"])
     assert figures == {"coco/bbox_mAP": 0.25, "coco/bbox_mAP_s": None}, "-1 stands for nothing to measure"
     assert by_class == {"a nut": {"AP": 0.5}, "bolt": {"AP": None}}
+    names = ("lvis/bbox_APl", "lvis/segm_AP75", "lvis/ARs@300", "x/bbox_mAP_s", "coco/AR_l@1000", "coco/AR@100")
+    assert split_by_class(dict.fromkeys(names, -1.0), {}, []) == (dict.fromkeys(names), {})
+    assert split_by_class({"own/correlation": -1.0}, {}, []) == ({"own/correlation": -1.0}, {}), "of a metric that can be -1"
     assert split_by_class({"mIoU": 50.0}, {"IoU": [40.0, float("nan")]}, ["sky", "road"]) == (
         {"mIoU": 50.0},
         {"sky": {"IoU": 40.0}, "road": {"IoU": None}},
@@ -211,6 +214,7 @@ def test_closing_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "and 5 more in results.csv" in said
     assert said[-2] == "next: python -m mmvit predict 'my run/best_mIoU_iter_10.pth' IMAGES"
     assert said[-1].split(" analyze ")[1].startswith("'my run/c.py' 'my run/best_mIoU_iter_10.pth' --out ")
+    assert closing_lines(results, analyzed=False).splitlines() == said[:-1]
 
 
 def test_a_file_for_programs(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from test_outputs import read, words_of
@@ -17,9 +18,17 @@ from trained import Trained, write_film
 
 from mmvit.__main__ import main
 from mmvit.engine.checkpoints import category_ids
+from mmvit.predict.models import ids_of_categories
 from mmvit.predict.predictor import Predictor
 
 pytestmark = pytest.mark.stack
+
+
+@pytest.mark.parametrize(("kind", "ids"), [("CocoDataset", (2, 1)), ("Objects365V1Dataset", (1, 2))])
+def test_ids_of_a_file_in_the_order_that_mmdet_numbers_them(tmp_path: Path, kind: str, ids: tuple[int, ...]) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(dict(categories=[dict(id=2, name="nut"), dict(id=1, name="screw")])))
+    dataset = ConfigDict(type=kind, data_root=str(tmp_path), ann_file="a.json")
+    assert ids_of_categories({}, ("screw", "nut"), dataset) == ids
 
 
 @pytest.mark.parametrize("head", ["retinanet", "mask_rcnn", "fpn"])

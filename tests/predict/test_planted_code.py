@@ -141,6 +141,11 @@ def test_types_that_are_no_classes_are_refused(kind: str) -> None:
         read_config(text, "x.pth")
 
 
+@pytest.mark.parametrize("kind", ["iSAIDDataset", "mmseg.iSAIDDataset", "mmdet.datasets.isaid.iSAIDDataset", "gRefCOCOMetric"])
+def test_classes_that_begin_with_a_small_letter(kind: str) -> None:
+    read_config(f"default_scope = 'mmdet'\nmodel = dict(type='X')\ntest_dataloader = dict(dataset=dict(type='{kind}'))\n", "x")
+
+
 def test_statements_are_refused() -> None:
     with pytest.raises(CheckpointError, match="line 1 has a statement of kind Import"):
         read_config("import os", "x.pth")
