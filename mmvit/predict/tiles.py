@@ -81,8 +81,8 @@ def _detections(source: str, size: tuple[int, int], parts: Sequence[tuple[Tile, 
     owners = np.repeat(np.arange(len(parts)), [len(part) for _, part in parts])
     kept = np.arange(len(boxes))
     if len(parts) > 1:
-        kept = batched_nms(torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(labels), SAME).numpy()
-        kept = kept[~_cut_off(boxes[kept], labels[kept], owners[kept], [tile for tile, _ in parts], size)]
+        kept = np.flatnonzero(~_cut_off(boxes, labels, owners, [tile for tile, _ in parts], size))  # a part may be the surer
+        kept = kept[batched_nms(*(torch.from_numpy(column[kept]) for column in (boxes, scores, labels)), SAME).numpy()]
     masks = None
     if parts[0][1].masks is not None:
         masks = np.zeros((len(kept), *size), dtype=bool)  # the system allocates only the parts that are written

@@ -49,12 +49,12 @@ def test_label_maps_are_joined(overlap: float) -> None:
     assert (found.labels == labels).all()
 
 
-def seen_by(tile: Tile, boxes: np.ndarray, labels: np.ndarray) -> Detections:
-    """What a perfect detector finds in a tile: objects clipped to it, the surer the more it sees of them."""
+def seen_by(tile: Tile, boxes: np.ndarray, labels: np.ndarray, sure: np.ndarray | None) -> Detections:
+    """What a perfect detector finds in a tile: objects clipped to it, by default the surer the more it sees of them."""
     limits = np.array([tile.left, tile.top, tile.right, tile.bottom], np.float32)
     inside = boxes.clip(np.tile(limits[:2], 2), np.tile(limits[2:], 2))
     areas = (inside[:, 2:] - inside[:, :2]).prod(axis=1)
-    scores = areas / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    scores = areas / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) if sure is None else sure
     kept = areas > 0
     moved = inside[kept] - np.tile(limits[:2], 2)
     masks = np.zeros((kept.sum(), tile.bottom - tile.top, tile.right - tile.left), bool)
@@ -63,18 +63,24 @@ def seen_by(tile: Tile, boxes: np.ndarray, labels: np.ndarray) -> Detections:
     return Detections("a", masks.shape[1:], moved, scores[kept].astype(np.float32), labels[kept], CLASSES, masks)
 
 
-def test_detections_are_merged() -> None:
+@pytest.mark.parametrize("sure", ["of what it sees whole", "of any part"])
+def test_detections_are_merged(sure: str) -> None:
     """Objects that fit into the overlap come out once and whole, with their masks; neighbours of another class stay."""
     rows, columns = np.meshgrid(np.arange(0, 270, 33), np.arange(0, 400, 33), indexing="ij")
     corners = np.stack([columns, rows], -1).reshape(-1, 2)
     boxes = np.concatenate([corners, corners + 25], axis=1).astype(np.float32)
     labels = np.arange(len(boxes)) % 2
-    found = merged("a", SIZE, [(tile, seen_by(tile, boxes, labels)) for tile in tiles(SIZE, 100, 0.3)])
+    places = tiles(SIZE, 100, 0.3)
+    whole = np.array([(boxes >= tile[1::-1] * 2).all(1) & (boxes <= tile[:1:-1] * 2).all(1) for tile in places])
+    random = np.random.default_rng(0).uniform(0.3, 1, whole.shape).astype(np.float32)
+    scores = random if sure == "of any part" else [None] * len(places)
+    found = merged("a", SIZE, [(tile, seen_by(tile, boxes, labels, own)) for tile, own in zip(places, scores, strict=True)])
     assert found.size == SIZE
     order, wanted = (np.lexsort(boxes.T) for boxes in (found.boxes, boxes))
     np.testing.assert_array_equal(found.boxes[order], boxes[wanted])
     assert (found.labels[order] == labels[wanted]).all()
-    assert (found.scores == 1).all()
+    best = (random * whole).max(axis=0)  # of the tiles that have it whole
+    assert (found.scores[order] == (best[wanted] if sure == "of any part" else 1)).all()
     for mask, (left, top, right, bottom) in zip(found.masks, found.boxes.astype(int).tolist(), strict=True):
         assert mask[top:bottom, left:right].all()
         assert mask.sum() == 25 * 25
