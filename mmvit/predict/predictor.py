@@ -163,7 +163,10 @@ class Predictor:
         Raises:
             InputError: it cannot be read.
         """
-        return visible(self.loaded.read.transform(dict(img_path=path))["img"])
+        return self._visible(self.loaded.read.transform(dict(img_path=path))["img"])
+
+    def _visible(self, pixels: np.ndarray) -> np.ndarray:
+        return visible(pixels, normalised=hasattr(self.loaded.read, "windows"))
 
     def _stream(self, images: Iterable[Source], failed: Failed | None) -> Iterator[tuple[Result, np.ndarray]]:
         prepared = self._prepared(images, failed)
@@ -196,7 +199,7 @@ class Predictor:
             else:
                 size = image.pixels.shape[:2]
                 data.update(img=as_read(image, self.loaded.read), img_shape=size, ori_shape=size)
-            pixels = visible(data["img"])
+            pixels = self._visible(data["img"])
             data = self.loaded.prepare(data)
             if not isinstance(self.loaded, Runner):
                 self.loaded.require_channels(image.name, data["inputs"])
