@@ -16,6 +16,7 @@ from .results import Detections, LabelMap, Result
 from .runner import SUFFIXES, Runner, require_score
 from .sessions import PRECISIONS
 from .sources import Channels, Source, Tell, as_read, dark, sources, tell_of, warn
+from .tiles import merged, tiles
 
 WINDOW = 4  # number of batches in which images of the same size are searched
 
@@ -132,8 +133,6 @@ class Predictor:
 
     def _tiled(self, images: Iterable[Source], failed: Failed | None, side: int) -> Iterator[tuple[Result, np.ndarray]]:
         """Yield the results of images that are cut into tiles; the tiles of an image share batches."""
-        from .tiles import merged, tiles  # torchvision's, which exported models do without
-
         for image in images:
             try:
                 whole = self._opened(image)
