@@ -259,6 +259,7 @@ class Prediction:
                 numbered = dict(film=str(path), name=f"{name}_{number:06d}", **self._place(str(path)))
                 self.journal.add(result, self.ids.new(), self.ids.of_labels, **numbered)
                 self._count()
+            film.finish()
             end = dict(source=str(path), name=name, film=str(path), frames=film.frames)  # all of them are there
             self.journal.write(end | self._place(str(path)))
             film.require_whole()
