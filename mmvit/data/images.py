@@ -15,8 +15,8 @@ class LoadImage(LoadImageFromFile):
 
     With the defaults every image becomes 8-bit BGR, as OpenCV reads it: grey images get three equal channels, palettes their
     colours, CMYK is converted, and transparency is dropped with the colours beneath it kept (in TIFF multiplied by it). Of 16
-    bits the upper 8 are kept, so that ten or twelve bits in a 16-bit file come out nearly black. EXIF's orientation is applied
-    to JPEG, PNG and TIFF, but not to WebP and AVIF by OpenCV 4.12.
+    bits the upper 8 are kept, in TIFF with colours rounded, so that ten or twelve bits in a 16-bit file come out nearly black.
+    EXIF's orientation is applied to JPEG, PNG and TIFF, but not to WebP and AVIF by OpenCV 4.12.
     """
 
     def transform(self, results: dict) -> dict | None:

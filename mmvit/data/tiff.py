@@ -17,6 +17,7 @@ from ..errors import InputError, brief
 
 MOST = 32  # bands
 SUFFIXES = (".tif", ".tiff")
+NEARLY_BLACK = 32  # of 255; a picture that holds twelve bits in a file of 16 comes out with less than this
 NODATA = 42113  # GDAL's tag of the value of pixels without data
 GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)  # scale, tie points, transformation, GeoTIFF's lists of keys
 JPEGS = (6, 7, 34892, 33007)

@@ -154,7 +154,11 @@ class Predictor:
         if windows := getattr(self.loaded.read, "windows", None):
             return windows(image.name)
         read = self.loaded.read
-        return getattr(read, "unchecked", read.transform)(dict(img_path=image.name))["img"]  # of any shape, tiles are cut of it
+        found = getattr(read, "unchecked", read.transform)(dict(img_path=image.name))[
+            "img"
+        ]  # of any shape, tiles are cut of it
+        dark(image.name, found, self.tell)
+        return found
 
     def read(self, path: str) -> np.ndarray:
         """Return the pixels (H, W, 3), BGR, uint8, of an image file as the model's training reads it; of many bands, three.
@@ -193,8 +197,7 @@ class Predictor:
         try:
             if image.pixels is None:
                 data = self.loaded.read.transform(data)
-                if remark := dark(image.name, data["img"]):
-                    self.tell(remark)
+                dark(image.name, data["img"], self.tell)
             else:
                 size = image.pixels.shape[:2]
                 data.update(img=as_read(image, self.loaded.read), img_shape=size, ori_shape=size)

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from trained import Trained, write_film
 
@@ -81,13 +82,24 @@ def test_colours_that_pillow_does_not_convert_are_refused() -> None:
         pixels(Image.new("La", (8, 8)), None, "a")
 
 
-def test_twelve_bits_in_sixteen_are_said(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize("options", ["", "--tile 64", "--pages all"])
+@pytest.mark.parametrize(("shape", "brightest"), [((64, 96), 15), ((64, 96, 3), 16)])  # OpenCV rounds colours in TIFF
+def test_twelve_bits_in_sixteen_are_said(
+    detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture, shape: tuple, brightest: int, options: str
+) -> None:
     file = tmp_path / "dark.tif"
-    Image.fromarray(NOISE.integers(0, 4096, (64, 96), dtype=np.uint16)).save(file)
-    assert detector.predict(file, out=tmp_path / "out") == 0
-    assert f"{file}: nearly black, the brightest value is 15 of 255" in capsys.readouterr().err
-    with pytest.warns(UserWarning, match="nearly black"):
-        list(detector.predictor()(file))
+    for _ in range(2 if "pages" in options else 1):
+        page = NOISE.integers(0, 4096, shape, dtype=np.uint16)
+        page[0] = 4095
+        tifffile.imwrite(file, page, append=True, photometric="rgb" if len(shape) > 2 else "minisblack")
+    assert detector.predict(file, out=tmp_path / "out", options=options) == 0
+    page = " page 0" if "pages" in options else ""
+    told = f"{file}{page}: nearly black, the brightest value is {brightest} of 255. Of its 16 bits the upper 8 are read"
+    said = capsys.readouterr().err
+    assert (told in said, said.count("nearly black")) == (True, 1)
+    if not options:
+        with pytest.warns(UserWarning, match="nearly black"):
+            list(detector.predictor()(file))
 
 
 def test_of_eight_bits_nothing_is_said_about_sixteen(tmp_path: Path, capsys: pytest.CaptureFixture, detector: Trained) -> None:
