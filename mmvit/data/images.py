@@ -5,6 +5,7 @@ from mmcv.transforms import LoadImageFromFile
 from ..errors import InputError
 from ..registry import TRANSFORMS
 from .orientation import turned
+from .tiff import too_large
 
 MOST_UNEQUAL = 400  # long to short side: beyond it, resizing can leave one pixel, which mmdet and mmseg cannot flip, or none
 
@@ -37,6 +38,8 @@ class LoadImage(LoadImageFromFile):
         try:
             return super().transform(results)
         except Exception as error:
+            if advice := too_large(error):
+                raise InputError(f"image {path}: {advice}") from error
             reason = "no such file" if isinstance(error, FileNotFoundError) else "it cannot be decoded as an image"
             raise InputError(
                 f"image {path}: {reason}. Expected a JPEG, PNG or other image that OpenCV reads; "

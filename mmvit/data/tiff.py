@@ -241,6 +241,16 @@ def visible(pixels: np.ndarray, normalised: bool) -> np.ndarray:
     return np.clip(chosen * 64 + 128 if normalised else np.rint(chosen), 0, 255).astype(np.uint8)
 
 
+def too_large(error: Exception) -> str | None:
+    """Return what to do about a picture that is too large for OpenCV; None of any other error."""
+    if not isinstance(error, cv2.error) or "CV_IO_MAX_IMAGE" not in str(error):
+        return None
+    return (
+        "it is larger than OpenCV reads, which is 2^30 pixels, and 2^20 a side. Cut it into pieces, or set the environment "
+        "variables OPENCV_IO_MAX_IMAGE_PIXELS, OPENCV_IO_MAX_IMAGE_WIDTH and OPENCV_IO_MAX_IMAGE_HEIGHT to more"
+    )
+
+
 def picture_of(path: str) -> np.ndarray:
     """Return an image file as a picture (H, W, 3), BGR, uint8; many bands with their own mean and deviation.
 

@@ -23,6 +23,7 @@ from mmvit.predict.sessions import Session, by_name
 from mmvit.predict.sources import pages, paths, pixels
 
 pytestmark = pytest.mark.stack
+TOO_LARGE = "it is larger than OpenCV reads, which is 2^30 pixels"
 NOISE = np.random.default_rng(0)
 
 
@@ -226,7 +227,7 @@ def test_one_picture_does_not_end_the_run(
 ) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
-    Image.new("L", (3, 900)).save(folder / "a_thin.png")
+    Image.new("L", (3, 900), 200).save(folder / "a_thin.png")
     Image.new("1", (33000, 33000)).save(folder / "b_large.png")
     (folder / "c_broken.png").write_bytes(b"no image")
     colour().save(folder / "d_good.png")
@@ -238,6 +239,9 @@ def test_one_picture_does_not_end_the_run(
     told = capsys.readouterr()
     assert [name in told.err for name in ("a_thin.png", "b_large.png", "c_broken.png")] == [not tile, True, True]
     assert "Traceback" not in told.err
+    assert f"{folder / 'b_large.png'}: {TOO_LARGE}" in told.err
+    with pytest.raises(InputError, match=rf"b_large\.png: {re.escape(TOO_LARGE)}"):
+        Read().transform(dict(img_path=folder / "b_large.png"))
     assert (tmp_path / "out/overlays/d_good.jpg").is_file()
 
 
