@@ -88,8 +88,10 @@ def paths(words: str | Path, recursive: bool = False, tell: Tell = warn, out: Pa
     What `mmvit predict` drew or labelled, in `out` or an earlier run's folder, is taken only where it is named.
 
     Raises:
-        InputError: a folder or glob has no images, or it is an address.
+        InputError: a folder or glob has no images, or it is an address or an empty word.
     """
+    if not str(words):
+        raise InputError("an empty word for a path, as of a variable of the shell that is not set. Name a file, folder or glob")
     if "://" in str(words):
         raise InputError(f"{words}: an address, and only files are read. Download it, and name the file")
     path = Path(words)

@@ -135,6 +135,12 @@ def test_an_address_is_refused(detector: Trained, tmp_path: Path, capsys: pytest
     assert "http://localhost:1/a.jpg: an address, and only files are read. Download it" in capsys.readouterr().err
 
 
+def test_an_empty_word_is_refused(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """It would name the current folder."""
+    assert detector.predict("", out=tmp_path / "out") == 2
+    assert "an empty word for a path, as of a variable of the shell that is not set" in capsys.readouterr().err
+
+
 def test_what_a_folder_has_besides_is_said(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jfif", "c", "d.heic", "e.mp4", "f.txt", "inner/g.png", ".hidden.png"):
         file = tmp_path / name
