@@ -178,7 +178,7 @@ class Prediction:
         config = [settings["config"], getattr(self.predictor.loaded, "digest", None)]
         head = settings | dict(config=config, checkpoint=content_of(settings["checkpoint"]))
         head |= dict(ann=content_of(options.ann), classes=options.classes, categories=self.ids.categories)
-        head |= dict(out=str(options.out), pages=options.every_page)
+        head |= dict(out=str(options.out), pages=options.every_page, overlays=options.overlays, boxes=options.boxes)
         target, resume, made = self.target, options.resume, self._made()
         self.share.require(self.parts, target.with_suffix(".jsonl"), resume)
         if self.share.processes > 1:
