@@ -96,11 +96,12 @@ class Predictor:
             self.precision = self.loaded.precision
         else:
             from ..layers.forms import fastest_precision
-            from .models import load, torch_device
+            from .models import load, require_results, torch_device
 
             self.device = torch_device(device)
             self.precision = fastest_precision(self.device.type) if precision == "auto" else precision or "float32"
             self.loaded = load(config, checkpoint, self.device, tta)
+            require_results(self.loaded.config, str(config or checkpoint))
         name = None if config is None else getattr(config, "filename", str(config))
         options = dict(score=score, precision=self.precision, tta=tta, tile=tile, overlap=overlap)
         self.settings = dict(config=name, checkpoint=str(checkpoint), **options)
@@ -154,9 +155,8 @@ class Predictor:
         if windows := getattr(self.loaded.read, "windows", None):
             return windows(image.name)
         read = self.loaded.read
-        found = getattr(read, "unchecked", read.transform)(dict(img_path=image.name))[
-            "img"
-        ]  # of any shape, tiles are cut of it
+        transform = getattr(read, "unchecked", read.transform)  # of any shape: tiles are cut of it
+        found = transform(dict(img_path=image.name))["img"]
         dark(image.name, found, self.tell)
         return found
 
