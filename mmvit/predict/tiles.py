@@ -77,7 +77,7 @@ def _detections(source: str, size: tuple[int, int], parts: Sequence[tuple[Tile, 
     scores = np.concatenate([part.scores for _, part in parts])
     labels = np.concatenate([part.labels for _, part in parts])
     owners = np.repeat(np.arange(len(parts)), [len(part) for _, part in parts])
-    kept = np.arange(len(boxes))
+    kept: np.ndarray = np.arange(len(boxes))
     if len(parts) > 1:
         kept = np.flatnonzero(~_cut_off(boxes, labels, owners, [tile for tile, _ in parts], size))  # a part may be the surer
         kept = kept[best(boxes[kept], scores[kept], labels[kept])]
