@@ -70,6 +70,8 @@ def write(asked: Namespace) -> None:
     if first in list_archs():
         if asked.raw_masks:
             raise InputError(f"--raw-masks: {first} is a backbone alone and gives no masks; leave it out")
+        if asked.score is not None:
+            raise InputError(f"--score: {first} is a backbone alone and finds no objects; leave it out")
         exportable = from_arch(first, second)
     else:
         alone = is_checkpoint(first) or (Path(first).is_file() and Path(first).suffix != ".py")

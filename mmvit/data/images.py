@@ -5,6 +5,7 @@ from mmcv.transforms import LoadImageFromFile
 from ..errors import InputError
 from ..registry import TRANSFORMS
 from .orientation import turned
+from .tiff import too_large
 
 MOST_UNEQUAL = 400  # long to short side: beyond it, resizing can leave one pixel, which mmdet and mmseg cannot flip, or none
 
@@ -15,8 +16,8 @@ class LoadImage(LoadImageFromFile):
 
     With the defaults every image becomes 8-bit BGR, as OpenCV reads it: grey images get three equal channels, palettes their
     colours, CMYK is converted, and transparency is dropped with the colours beneath it kept (in TIFF multiplied by it). Of 16
-    bits the upper 8 are kept, so that ten or twelve bits in a 16-bit file come out nearly black. EXIF's orientation is applied
-    to JPEG, PNG and TIFF, but not to WebP and AVIF by OpenCV 4.12.
+    bits the upper 8 are kept, in TIFF with colours rounded, so that ten or twelve bits in a 16-bit file come out nearly black.
+    EXIF's orientation is applied to JPEG, PNG and TIFF, but not to WebP and AVIF by OpenCV 4.12.
     """
 
     def transform(self, results: dict) -> dict | None:
@@ -37,6 +38,8 @@ class LoadImage(LoadImageFromFile):
         try:
             return super().transform(results)
         except Exception as error:
+            if advice := too_large(error):
+                raise InputError(f"image {path}: {advice}") from error
             reason = "no such file" if isinstance(error, FileNotFoundError) else "it cannot be decoded as an image"
             raise InputError(
                 f"image {path}: {reason}. Expected a JPEG, PNG or other image that OpenCV reads; "

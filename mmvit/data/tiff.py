@@ -17,6 +17,7 @@ from ..errors import InputError, brief
 
 MOST = 32  # bands
 SUFFIXES = (".tif", ".tiff")
+NEARLY_BLACK = 32  # of 255; a picture that holds twelve bits in a file of 16 comes out with less than this
 NODATA = 42113  # GDAL's tag of the value of pixels without data
 GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)  # scale, tie points, transformation, GeoTIFF's lists of keys
 JPEGS = (6, 7, 34892, 33007)
@@ -223,18 +224,31 @@ def is_banded(path: str | Path) -> bool:
         return False
 
 
-def visible(pixels: np.ndarray) -> np.ndarray:
+def visible(pixels: np.ndarray, normalised: bool) -> np.ndarray:
     """Return a picture (H, W, 3), BGR, uint8, to draw on, of what a model reads.
 
-    That is BGR, with or without transparency, grey (H, W), of 16 bits the upper 8, or normalised bands (H, W, C), floats, of
-    which the first three are red, green and blue.
+    Args:
+        pixels: BGR, with or without transparency, or grey (H, W): of 16 bits the upper 8, of floats, from 0 to 255, the nearest
+            whole numbers; or normalised bands (H, W, C), of which the first three are red, green and blue.
+        normalised: whether they are such bands.
     """
     count = pixels.shape[2] if pixels.ndim == 3 else 1
-    whole = pixels.dtype.kind != "f"
-    chosen = np.atleast_3d(pixels)[..., (0, 0, 0) if count < 3 else (0, 1, 2) if whole else (2, 1, 0)]
+    chosen = np.atleast_3d(pixels)[..., (0, 0, 0) if count < 3 else (2, 1, 0) if normalised else (0, 1, 2)]
     if pixels.dtype == np.uint8:
         return np.ascontiguousarray(chosen) if count != 3 else pixels
-    return (chosen >> 8 if whole else np.clip(chosen * 64 + 128, 0, 255)).astype(np.uint8)
+    if pixels.dtype.kind != "f":
+        return (chosen >> 8).astype(np.uint8)
+    return np.clip(chosen * 64 + 128 if normalised else np.rint(chosen), 0, 255).astype(np.uint8)
+
+
+def too_large(error: Exception) -> str | None:
+    """Return what to do about a picture that is too large for OpenCV; None of any other error."""
+    if not isinstance(error, cv2.error) or "CV_IO_MAX_IMAGE" not in str(error):
+        return None
+    return (
+        "it is larger than OpenCV reads, which is 2^30 pixels, and 2^20 a side. Cut it into pieces, or set the environment "
+        "variables OPENCV_IO_MAX_IMAGE_PIXELS, OPENCV_IO_MAX_IMAGE_WIDTH and OPENCV_IO_MAX_IMAGE_HEIGHT to more"
+    )
 
 
 def picture_of(path: str) -> np.ndarray:
@@ -248,7 +262,7 @@ def picture_of(path: str) -> np.ndarray:
         return image
     mean, std = statistics([path])
     with Bands(path) as bands:
-        return visible(Scale(mean, std).of(bands))
+        return visible(Scale(mean, std).of(bands), True)
 
 
 def georeference(path: str | Path) -> list[tuple[int, Any, int, Any, bool]]:

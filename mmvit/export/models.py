@@ -61,7 +61,7 @@ def from_config(
         raw_masks: give a mask head's probabilities within the boxes instead of masks of the picture.
 
     Raises:
-        InputError: no such config, a head or a test pipeline that cannot be exported, or a score that is none.
+        InputError: no such config, a head or a test pipeline that cannot be exported, or a score that is none or of no object.
         CheckpointError: the checkpoint is missing, unreadable, or does not fit the config's model.
     """
     if score is not None:
@@ -76,6 +76,8 @@ def from_config(
     program: Any = program_of(loaded.model, preprocessing, source, raw_masks)
     if raw_masks and "masks" not in program.outputs:
         raise InputError(f"--raw-masks: {source} gives no masks; leave it out")
+    if score is not None and "score_threshold" not in program.inputs:
+        raise InputError(f"--score: {source} labels every pixel, and has no scores of objects; leave it out")
     metadata = dict(
         kind="segmenter" if isinstance(program, Segmenter) else "detector",
         config=Path(source).stem,

@@ -1,7 +1,7 @@
 """`mmvit analyze`: comparison of a trained model with the annotations of a dataset, as one page of HTML."""
 
 from collections.abc import Sequence
-from itertools import zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..measure.segmentation import ignored_of
 from ..predict.drawing import require_drawing
 from ..predict.models import Loaded
 from ..predict.predictor import Predictor
+from ..predict.results import Detections
 from ..predict.runner import require_score
 from ..weights.downloads import require_no_export
 from . import detection, page, segmentation
@@ -96,12 +97,15 @@ def require_classes(trained: Sequence[str], there: Sequence[str], key: str) -> N
 def _detector(
     predictor: Predictor, sets: dict[str, DatasetView], score: float, most: int | None
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    masks = bool(getattr(predictor.loaded.model, "with_mask", False))
-    parts = [annotated_objects(dataset, masks, most) for dataset in sets.values()]
+    parts = [annotated_objects(dataset, False, most) for dataset in sets.values()]
     ends = np.cumsum([0] + [len(paths) for paths, _, _ in parts])
     paths = [path for ours, _, _ in parts for path in ours]
+    results = predictor(paths)
+    first = list(islice(results, 1))  # tells whether the model gives masks; what is wrong with those of the truth comes early
+    if any(isinstance(result, Detections) and result.masks is not None for result in first):
+        parts = [annotated_objects(dataset, True, most) for dataset in sets.values()]
     truth = joined([objects for _, objects, _ in parts], ends)
-    found = found_objects(of_annotated(predictor(paths), [size for _, _, sizes in parts for size in sizes]))
+    found = found_objects(of_annotated(chain(first, results), [size for _, _, sizes in parts for size in sizes]))
     images = {name: np.arange(*ends[place : place + 2]) for place, name in enumerate(sets)}
     return detection.report(detection.Detected(paths, truth, found, predictor.classes, score, images), predictor.read)
 

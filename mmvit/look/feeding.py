@@ -12,10 +12,14 @@ from mmengine.utils import import_modules_from_strings
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from ..arguments import name_of
 from ..config.datasets import metainfo_of
+from ..config.parts import mappings
 from ..data.reading import name_files
 from ..data.tiff import visible
 from ..errors import InputError, brief
+
+NORMALISE = ("LoadBands", "Normalize")  # steps of pipelines
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Feed:
         if self.scope not in ("mmdet", "mmseg"):
             raise InputError(f"{cfg.filename}: default_scope is {self.scope!r}. Expected mmdet or mmseg")
         self.training = split == "train"
+        self.normalised = any(name_of(part.get("type")) in NORMALISE for part in mappings(loader.dataset))
         with DefaultScope.overwrite_default_scope(self.scope):
             import_modules_from_strings([f"{self.scope}.registry", f"{self.scope}.datasets", f"{self.scope}.models"])
             try:
@@ -70,7 +75,7 @@ class Feed:
 
     def _fed(self, data: dict[str, Any]) -> Fed:
         inputs, sample = data["inputs"], data["data_samples"]
-        image = visible(inputs.permute(1, 2, 0).numpy())
+        image = visible(inputs.permute(1, 2, 0).numpy(), self.normalised)
         height, width = image.shape[:2]
         boxes, labels, masks, label_map = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), None, None
         if "gt_instances" in sample:

@@ -43,7 +43,9 @@ class Film:
             self.frames += 1
 
     def require_whole(self) -> None:
-        """Raise InputError if fewer frames were read than the header says; headers may be wrong by one in a hundred."""
+        """Raise InputError if no frame was read, or fewer than the header says; headers may be wrong by one in a hundred."""
+        if not self.frames:
+            raise InputError(f"video {self.path}: no frame of it could be read; it is empty, damaged or cut short")
         told = int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if told - self.frames > max(1, told // 100):
             raise InputError(
@@ -63,8 +65,15 @@ class Film:
                 raise InputError(f"video {self.out} cannot be written: this OpenCV lacks mp4v. Use --no-overlays")
         self.writer.write(drawn)
 
-    def close(self) -> None:
-        self.capture.release()
+    def finish(self) -> None:
+        """Complete the video of the drawn frames."""
         if self.writer is not None and self.partial is not None and self.out is not None:
             self.writer.release()
             self.partial.replace(self.out)
+
+    def close(self) -> None:
+        """Close the files; a video that is not complete goes."""
+        self.capture.release()
+        if self.writer is not None and self.partial is not None:
+            self.writer.release()
+            self.partial.unlink(missing_ok=True)

@@ -120,6 +120,16 @@ def load(config: str | Path | Config | None, checkpoint: str | Path, device: tor
         return Loaded(model.to(device).eval(), scope, read, Compose(steps), classes, palette, ids, cfg)
 
 
+def require_results(config: Config, source: str) -> None:
+    """Raise InputError if a model gives neither objects nor a label map, but panoptic segmentation alone."""
+    test = config.model.get("test_cfg") or {}
+    if config.get("default_scope") == "mmdet" and "panoptic_fusion_head" in config.model and not test.get("instance_on"):
+        raise InputError(
+            f"{source}: a model of panoptic segmentation, which gives no objects as its config is. For those of MaskFormer and "
+            "Mask2Former, set model.test_cfg.instance_on=True in a config, and name that before the checkpoint"
+        )
+
+
 def _built(config: ConfigDict) -> Any:
     with warnings.catch_warnings():  # of mmdet and mmseg, about calls of their own
         warnings.filterwarnings("ignore", module=r"mm(det|seg|cv|engine)\.")

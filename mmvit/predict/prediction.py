@@ -178,7 +178,7 @@ class Prediction:
         config = [settings["config"], getattr(self.predictor.loaded, "digest", None)]
         head = settings | dict(config=config, checkpoint=content_of(settings["checkpoint"]))
         head |= dict(ann=content_of(options.ann), classes=options.classes, categories=self.ids.categories)
-        head |= dict(out=str(options.out), pages=options.every_page)
+        head |= dict(out=str(options.out), pages=options.every_page, overlays=options.overlays, boxes=options.boxes)
         target, resume, made = self.target, options.resume, self._made()
         self.share.require(self.parts, target.with_suffix(".jsonl"), resume)
         if self.share.processes > 1:
@@ -259,6 +259,7 @@ class Prediction:
                 numbered = dict(film=str(path), name=f"{name}_{number:06d}", **self._place(str(path)))
                 self.journal.add(result, self.ids.new(), self.ids.of_labels, **numbered)
                 self._count()
+            film.finish()
             end = dict(source=str(path), name=name, film=str(path), frames=film.frames)  # all of them are there
             self.journal.write(end | self._place(str(path)))
             film.require_whole()

@@ -16,6 +16,7 @@ from .results import Detections, LabelMap, Result
 from .runner import SUFFIXES, Runner, require_score
 from .sessions import PRECISIONS
 from .sources import Channels, Source, Tell, as_read, dark, sources, tell_of, warn
+from .tiles import merged, tiles
 
 WINDOW = 4  # number of batches in which images of the same size are searched
 
@@ -95,11 +96,12 @@ class Predictor:
             self.precision = self.loaded.precision
         else:
             from ..layers.forms import fastest_precision
-            from .models import load, torch_device
+            from .models import load, require_results, torch_device
 
             self.device = torch_device(device)
             self.precision = fastest_precision(self.device.type) if precision == "auto" else precision or "float32"
             self.loaded = load(config, checkpoint, self.device, tta)
+            require_results(self.loaded.config, str(config or checkpoint))
         name = None if config is None else getattr(config, "filename", str(config))
         options = dict(score=score, precision=self.precision, tta=tta, tile=tile, overlap=overlap)
         self.settings = dict(config=name, checkpoint=str(checkpoint), **options)
@@ -132,8 +134,6 @@ class Predictor:
 
     def _tiled(self, images: Iterable[Source], failed: Failed | None, side: int) -> Iterator[tuple[Result, np.ndarray]]:
         """Yield the results of images that are cut into tiles; the tiles of an image share batches."""
-        from .tiles import merged, tiles  # torchvision's, which exported models do without
-
         for image in images:
             try:
                 whole = self._opened(image)
@@ -155,7 +155,10 @@ class Predictor:
         if windows := getattr(self.loaded.read, "windows", None):
             return windows(image.name)
         read = self.loaded.read
-        return getattr(read, "unchecked", read.transform)(dict(img_path=image.name))["img"]  # of any shape, tiles are cut of it
+        transform = getattr(read, "unchecked", read.transform)  # of any shape: tiles are cut of it
+        found = transform(dict(img_path=image.name))["img"]
+        dark(image.name, found, self.tell)
+        return found
 
     def read(self, path: str) -> np.ndarray:
         """Return the pixels (H, W, 3), BGR, uint8, of an image file as the model's training reads it; of many bands, three.
@@ -163,7 +166,10 @@ class Predictor:
         Raises:
             InputError: it cannot be read.
         """
-        return visible(self.loaded.read.transform(dict(img_path=path))["img"])
+        return self._visible(self.loaded.read.transform(dict(img_path=path))["img"])
+
+    def _visible(self, pixels: np.ndarray) -> np.ndarray:
+        return visible(pixels, normalised=hasattr(self.loaded.read, "windows"))
 
     def _stream(self, images: Iterable[Source], failed: Failed | None) -> Iterator[tuple[Result, np.ndarray]]:
         prepared = self._prepared(images, failed)
@@ -191,12 +197,11 @@ class Predictor:
         try:
             if image.pixels is None:
                 data = self.loaded.read.transform(data)
-                if remark := dark(image.name, data["img"]):
-                    self.tell(remark)
+                dark(image.name, data["img"], self.tell)
             else:
                 size = image.pixels.shape[:2]
                 data.update(img=as_read(image, self.loaded.read), img_shape=size, ori_shape=size)
-            pixels = visible(data["img"])
+            pixels = self._visible(data["img"])
             data = self.loaded.prepare(data)
             if not isinstance(self.loaded, Runner):
                 self.loaded.require_channels(image.name, data["inputs"])

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..data.tiff import too_large
 from ..errors import InputError
 from .results import Detections, LabelMap, Result
 from .sessions import SESSIONS, Session, open_session
@@ -43,7 +44,7 @@ def decoded(content: bytes, name: str) -> np.ndarray:
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
     except cv2.error as error:
-        raise InputError(f"{name}: {str(error).strip()}. Is it too large? Cut it into pieces") from error
+        raise InputError(f"{name}: {too_large(error) or str(error).strip()}") from error
     if image is None:
         raise InputError(f"{name}: it cannot be decoded as an image. Expected a JPEG, PNG or other that OpenCV reads")
     return image

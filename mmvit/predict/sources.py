@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from ..data.files import opencv_takes
+from ..data.tiff import NEARLY_BLACK
 from ..errors import InputError, counted
 
 Channels = Literal["rgb", "bgr"]
@@ -24,7 +25,6 @@ SUFFIXES = frozenset(".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pgm .png .ppm 
 FILMS = frozenset(".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())  # noqa: SIM905
 TIFF = frozenset({".tif", ".tiff"})
 PAGED = TIFF | {".avif", ".gif", ".png", ".webp"}
-NEARLY_BLACK = 16  # of 255; twelve bits in a file of 16 come out below it
 HELP = {".heic": "convert it to JPEG", ".heif": "convert it to JPEG"} | dict.fromkeys(FILMS, "name a film to predict on it")
 HELP |= {"subfolder": "mmvit predict --recursive takes them", "linked folder": "name it to take its images"}
 HELP |= {"dead link": "its file is missing", "result folder": "mmvit predict wrote it"}
@@ -88,8 +88,10 @@ def paths(words: str | Path, recursive: bool = False, tell: Tell = warn, out: Pa
     What `mmvit predict` drew or labelled, in `out` or an earlier run's folder, is taken only where it is named.
 
     Raises:
-        InputError: a folder or glob has no images, or it is an address.
+        InputError: a folder or glob has no images, or it is an address or an empty word.
     """
+    if not str(words):
+        raise InputError("an empty word for a path, as of a variable of the shell that is not set. Name a file, folder or glob")
     if "://" in str(words):
         raise InputError(f"{words}: an address, and only files are read. Download it, and name the file")
     path = Path(words)
@@ -186,14 +188,15 @@ def as_read(image: Source, read: Any) -> np.ndarray:
     return cv2.cvtColor(image.pixels, cv2.COLOR_BGR2GRAY) if grey else image.pixels
 
 
-def dark(name: str, pixels: np.ndarray) -> str | None:
-    """Return a remark on an image file whose pixels came out nearly black."""
+def dark(name: str, pixels: np.ndarray, tell: Tell, path: str | Path | None = None) -> bool:
+    """Tell of an image that came out nearly black, and return whether it did; `path` is its file, if `name` is a page's."""
     if pixels.dtype != np.uint8 or pixels.max() >= NEARLY_BLACK:
-        return None
-    whole = cv2.imdecode(np.fromfile(name, np.uint8), cv2.IMREAD_UNCHANGED)
+        return False
+    whole = cv2.imdecode(np.fromfile(path or name, np.uint8), cv2.IMREAD_UNCHANGED)
     deep = whole is not None and whole.dtype == np.uint16
     advice = ". Of its 16 bits the upper 8 are read: if it holds ten or twelve, scale it to 8 bits" if deep else ""
-    return f"image {name}: nearly black, the brightest value is {pixels.max()} of 255{advice}"
+    tell(f"image {name}: nearly black, the brightest value is {pixels.max()} of 255{advice}")
+    return True
 
 
 def pages(path: Path, every: bool, tell: Tell) -> Iterator[Source]:
@@ -208,8 +211,10 @@ def pages(path: Path, every: bool, tell: Tell) -> Iterator[Source]:
             tell(f"{path}: the first of its {count} pages is taken; mmvit predict --pages all takes them all")
         yield Source(str(path))
         return
+    told = False  # a file of many pages gets one remark
     for number, page in enumerate(_decoded(path, count)):
         name = f"{path} page {number}"
+        told = told or (page is not None and dark(name, page, tell, path))
         yield Source(name, np.empty((0, 0, 3), np.uint8) if page is None else np.ascontiguousarray(page[..., :3]))
 
 

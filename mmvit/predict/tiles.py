@@ -5,8 +5,6 @@ from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torchvision.ops import batched_nms
 
 from .results import Detections, LabelMap, Result, shared
 
@@ -79,10 +77,10 @@ def _detections(source: str, size: tuple[int, int], parts: Sequence[tuple[Tile, 
     scores = np.concatenate([part.scores for _, part in parts])
     labels = np.concatenate([part.labels for _, part in parts])
     owners = np.repeat(np.arange(len(parts)), [len(part) for _, part in parts])
-    kept = np.arange(len(boxes))
+    kept: np.ndarray = np.arange(len(boxes))
     if len(parts) > 1:
-        kept = batched_nms(torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(labels), SAME).numpy()
-        kept = kept[~_cut_off(boxes[kept], labels[kept], owners[kept], [tile for tile, _ in parts], size)]
+        kept = np.flatnonzero(~_cut_off(boxes, labels, owners, [tile for tile, _ in parts], size))  # a part may be the surer
+        kept = kept[best(boxes[kept], scores[kept], labels[kept])]
     masks = None
     if parts[0][1].masks is not None:
         masks = np.zeros((len(kept), *size), dtype=bool)  # the system allocates only the parts that are written
@@ -91,6 +89,22 @@ def _detections(source: str, size: tuple[int, int], parts: Sequence[tuple[Tile, 
             tile, found = ordered[index]
             tile.of(mask)[:] = found
     return Detections(source, size, boxes[kept], scores[kept], labels[kept], parts[0][1].classes, masks)
+
+
+def best(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the indices of boxes (N, 4), highest score first, without those that a better one of their class overlaps."""
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    kept: list[int] = []
+    for label in np.unique(labels):
+        left = np.flatnonzero(labels == label)
+        left = left[np.argsort(-scores[left], kind="stable")]
+        while len(left):
+            first, left = int(left[0]), left[1:]
+            kept.append(first)
+            common = shared(boxes[first], boxes[left])
+            left = left[common <= SAME * (areas[first] + areas[left] - common)]
+    found = np.array(sorted(kept), dtype=np.int64)
+    return found[np.argsort(-scores[found], kind="stable")]
 
 
 def _cut_off(

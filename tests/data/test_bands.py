@@ -63,15 +63,16 @@ def test_pixels_without_data_are_the_mean(tmp_path: Path) -> None:
         found = Scale([5] * 4, [2] * 4).of(bands)
     assert found[0, 0].tolist() == [0] * 4
     assert found[1, 1].tolist() == [1, 1, 0, 1]
-    assert visible(found)[5, 5].tolist() == [192] * 3
-    for pixels, wanted in (
+    assert visible(found, True)[5, 5].tolist() == visible(found[..., :2], True)[5, 5].tolist() == [192] * 3
+    for pixels, wanted in (  # floats of a picture's reading step, as of a Mask2Former's, are bands no more than others
+        (np.array([[[1.5, 254.7, 300]]], np.float32), [2, 255, 255]),
+        (np.full((4, 5), -1, np.float32), [0] * 3),
         (np.full((4, 5), 9, np.uint8), [9] * 3),
         (np.full((4, 5, 1), 2560, np.uint16), [10] * 3),
         (np.array([[[1, 2, 3, 4]]], np.uint8), [1, 2, 3]),
         (np.array([[[256, 512, 768]]], np.uint16), [1, 2, 3]),
-        (np.full((4, 5, 2), 1, np.float32), [192] * 3),
     ):
-        picture = visible(pixels)
+        picture = visible(pixels, False)
         assert (picture.dtype, picture.shape, picture[0, 0].tolist()) == (np.uint8, (*pixels.shape[:2], 3), wanted)
 
 

@@ -70,11 +70,15 @@ def test_raw_masks_are_pasted_by_the_runner(exporting: Export, photographs: Path
     exported.require_same(photographs)
 
 
-def test_raw_masks_of_what_has_none_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    config, checkpoint = write_model(tmp_path)
+@pytest.mark.parametrize(("head", "option"), [("retinanet", "--raw-masks"), ("fpn", "--raw-masks"), ("fpn", "--score 0.4")])
+def test_options_for_what_a_model_does_not_give_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture, head: str, option: str
+) -> None:
+    config, checkpoint = write_model(tmp_path, head)
     for words in ([str(config), str(checkpoint)], ["pvt_v2_b0"]):
-        assert export.main([*words, "--raw-masks", "--out", str(tmp_path / "model.onnx")]) == 2
-        assert "leave it out" in capsys.readouterr().err
+        assert export.main([*words, *option.split(), "--out", str(tmp_path / "model.onnx")]) == 2
+        told = capsys.readouterr().err
+        assert (option.split()[0] in told, "leave it out" in told) == (True, True)
 
 
 @pytest.mark.once

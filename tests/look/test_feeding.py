@@ -46,6 +46,9 @@ def test_a_sample_is_what_the_run_feeds(tmp_path: Path) -> None:
     mean, std = (torch.tensor(trained.cfg.model.data_preprocessor[name])[:, None, None] for name in ("mean", "std"))
     height, width = fed.image.shape[:2]
     torch.testing.assert_close(fed.batch[:, :height, :width], (rgb - mean) / std)
+    trained.cfg.train_dataloader.dataset.pipeline[0].to_float32 = True  # as of large-scale jittering
+    (floats,) = list(Feed(trained.cfg, "train").samples([0]))
+    np.testing.assert_allclose(floats.image.astype(int), fed.image, atol=1)
     with pytest.raises(InputError, match="no nowhere_dataloader"):
         Feed(trained.cfg, "nowhere")
     trained.cfg.train_dataloader.dataset.unknown = 1

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from trained import Trained, write_film
 
@@ -38,6 +39,34 @@ def test_a_damaged_film_is_said(detector: Trained, tmp_path: Path, capsys: pytes
     assert (tmp_path / "cut/overlays/film.mp4").is_file()
     film.write_bytes(content)
     assert detector.predict(film, out=tmp_path / "whole", options="--score 0.9") == 0
+
+
+@pytest.mark.parametrize("told", [0, 1])
+def test_a_film_without_a_frame_is_said(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture, told: int) -> None:
+    """Its header may tell of one."""
+    film = write_film(tmp_path / "film.avi", told)
+    content = film.read_bytes()
+    film.write_bytes(content[: content.index(b"movi") + 4] if told else content)
+    assert detector.predict(film, out=tmp_path / "out") == 1
+    assert f"left out: video {film}: " in capsys.readouterr().err
+
+
+def test_a_film_that_was_stopped_leaves_no_overlay(detector: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of it under the film's name would pass for the whole."""
+    add = Film.add
+
+    def stopped(self: Film, drawn: np.ndarray) -> None:
+        if self.frames > 6:
+            raise KeyboardInterrupt
+        add(self, drawn)
+
+    film = write_film(tmp_path / "film.avi", 10)
+    with monkeypatch.context() as patched:
+        patched.setattr(Film, "add", stopped)
+        assert detector.predict(film, out=tmp_path / "out", options="--score 0.9") == 130
+    assert list((tmp_path / "out/overlays").iterdir()) == []
+    assert detector.predict(film, out=tmp_path / "out", options="--score 0.9 --resume") == 0
+    assert [path.name for path in (tmp_path / "out/overlays").iterdir()] == ["film.mp4"]
 
 
 def test_films_of_one_name_and_of_names_that_windows_refuses(detector: Trained, tmp_path: Path) -> None:

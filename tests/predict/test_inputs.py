@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from trained import Trained, write_film
 
@@ -22,6 +23,7 @@ from mmvit.predict.sessions import Session, by_name
 from mmvit.predict.sources import pages, paths, pixels
 
 pytestmark = pytest.mark.stack
+TOO_LARGE = "it is larger than OpenCV reads, which is 2^30 pixels"
 NOISE = np.random.default_rng(0)
 
 
@@ -81,13 +83,24 @@ def test_colours_that_pillow_does_not_convert_are_refused() -> None:
         pixels(Image.new("La", (8, 8)), None, "a")
 
 
-def test_twelve_bits_in_sixteen_are_said(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize("options", ["", "--tile 64", "--pages all"])
+@pytest.mark.parametrize(("shape", "brightest"), [((64, 96), 15), ((64, 96, 3), 16)])  # OpenCV rounds colours in TIFF
+def test_twelve_bits_in_sixteen_are_said(
+    detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture, shape: tuple, brightest: int, options: str
+) -> None:
     file = tmp_path / "dark.tif"
-    Image.fromarray(NOISE.integers(0, 4096, (64, 96), dtype=np.uint16)).save(file)
-    assert detector.predict(file, out=tmp_path / "out") == 0
-    assert f"{file}: nearly black, the brightest value is 15 of 255" in capsys.readouterr().err
-    with pytest.warns(UserWarning, match="nearly black"):
-        list(detector.predictor()(file))
+    for _ in range(2 if "pages" in options else 1):
+        page = NOISE.integers(0, 4096, shape, dtype=np.uint16)
+        page[0] = 4095
+        tifffile.imwrite(file, page, append=True, photometric="rgb" if len(shape) > 2 else "minisblack")
+    assert detector.predict(file, out=tmp_path / "out", options=options) == 0
+    page = " page 0" if "pages" in options else ""
+    told = f"{file}{page}: nearly black, the brightest value is {brightest} of 255. Of its 16 bits the upper 8 are read"
+    said = capsys.readouterr().err
+    assert (told in said, said.count("nearly black")) == (True, 1)
+    if not options:
+        with pytest.warns(UserWarning, match="nearly black"):
+            list(detector.predictor()(file))
 
 
 def test_of_eight_bits_nothing_is_said_about_sixteen(tmp_path: Path, capsys: pytest.CaptureFixture, detector: Trained) -> None:
@@ -120,6 +133,12 @@ def test_names_that_opencv_does_not_take(detector: Trained, tmp_path: Path, caps
 def test_an_address_is_refused(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert detector.predict("http://localhost:1/a.jpg", out=tmp_path / "out") == 2
     assert "http://localhost:1/a.jpg: an address, and only files are read. Download it" in capsys.readouterr().err
+
+
+def test_an_empty_word_is_refused(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """It would name the current folder."""
+    assert detector.predict("", out=tmp_path / "out") == 2
+    assert "an empty word for a path, as of a variable of the shell that is not set" in capsys.readouterr().err
 
 
 def test_what_a_folder_has_besides_is_said(tmp_path: Path) -> None:
@@ -214,7 +233,7 @@ def test_one_picture_does_not_end_the_run(
 ) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
-    Image.new("L", (3, 900)).save(folder / "a_thin.png")
+    Image.new("L", (3, 900), 200).save(folder / "a_thin.png")
     Image.new("1", (33000, 33000)).save(folder / "b_large.png")
     (folder / "c_broken.png").write_bytes(b"no image")
     colour().save(folder / "d_good.png")
@@ -226,6 +245,9 @@ def test_one_picture_does_not_end_the_run(
     told = capsys.readouterr()
     assert [name in told.err for name in ("a_thin.png", "b_large.png", "c_broken.png")] == [not tile, True, True]
     assert "Traceback" not in told.err
+    assert f"{folder / 'b_large.png'}: {TOO_LARGE}" in told.err
+    with pytest.raises(InputError, match=rf"b_large\.png: {re.escape(TOO_LARGE)}"):
+        Read().transform(dict(img_path=folder / "b_large.png"))
     assert (tmp_path / "out/overlays/d_good.jpg").is_file()
 
 

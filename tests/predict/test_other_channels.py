@@ -46,6 +46,18 @@ def test_a_model_of_bands_takes_files_alone(detector: Trained, tmp_path: Path, c
             Prediction(predictor, Options(tmp_path, every_page=True))
 
 
+@pytest.mark.parametrize("tile", [None, 48])
+def test_pictures_that_are_read_as_floats_are_drawn_as_they_are(detector: Trained, tile: int | None) -> None:
+    cfg = deepcopy(detector.cfg)
+    cfg.test_dataloader.dataset.pipeline[0].to_float32 = True
+    predictor = Predictor(cfg, detector.checkpoint, tile=tile)
+    wanted = cv2.imread(str(detector.images / "0.png"))
+    assert (predictor.read(str(detector.images / "0.png")) == wanted).all()
+    for given in (detector.images / "0.png", wanted):
+        ((_, seen),) = predictor.with_pixels(given, "bgr")
+        assert (seen == wanted).all()
+
+
 def test_a_picture_of_other_channels_is_left_out(detector: Trained, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Among pictures that the reading step leaves unchanged."""
     cfg = deepcopy(detector.cfg)

@@ -188,6 +188,8 @@ def test_nothing_is_replaced(detector: Trained, tmp_path: Path, capsys: pytest.C
         (["--tta"], "another tta"),
         (["--classes", "1"], "another classes"),
         (["--pages", "all"], "another pages"),
+        (["--no-overlays"], "another overlays"),
+        (["--show-boxes"], "another boxes"),
         (["--out", "other"], "another out"),
         ([], "no run was stopped"),
     ],

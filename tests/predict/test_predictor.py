@@ -228,3 +228,13 @@ def test_results_convert(detector: Trained, tmp_path: Path) -> None:
     LabelMap("a", (2, 2), labels, ("x", "y")).to_png(tmp_path / "a.png")
     assert (np.asarray(Image.open(tmp_path / "a.png")) == labels).all()
     assert LabelMap("a", (2, 2), labels, ("x", "y")).shares == {"y": 0.75, "x": 0.25}
+
+
+def test_a_model_that_gives_no_objects_is_refused(model_of: Callable[[str], Trained]) -> None:
+    """Mask2Former as mmdet's panoptic configs have it."""
+    trained = model_of("mask2former")
+    cfg = deepcopy(trained.cfg)
+    for test in (dict(panoptic_on=True, instance_on=False), dict(panoptic_on=True)):
+        cfg.model.test_cfg = test
+        with pytest.raises(InputError, match=r"no objects as its config is.* set model\.test_cfg\.instance_on=True"):
+            mmvit.Predictor(cfg, trained.checkpoint)

@@ -1,17 +1,22 @@
 """Images in tiles: what is cut is put together again."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from makers import HOME
 from PIL import Image
+from torchvision.ops import batched_nms
 from trained import Trained
 
 from mmvit.errors import InputError
 from mmvit.predict.results import Detections, LabelMap
-from mmvit.predict.tiles import Tile, merged, tiles
+from mmvit.predict.tiles import SAME, Tile, best, merged, tiles
 
 pytestmark = pytest.mark.stack
 SIZE = (300, 430)
@@ -49,12 +54,12 @@ def test_label_maps_are_joined(overlap: float) -> None:
     assert (found.labels == labels).all()
 
 
-def seen_by(tile: Tile, boxes: np.ndarray, labels: np.ndarray) -> Detections:
-    """What a perfect detector finds in a tile: objects clipped to it, the surer the more it sees of them."""
+def seen_by(tile: Tile, boxes: np.ndarray, labels: np.ndarray, sure: np.ndarray | None) -> Detections:
+    """What a perfect detector finds in a tile: objects clipped to it, by default the surer the more it sees of them."""
     limits = np.array([tile.left, tile.top, tile.right, tile.bottom], np.float32)
     inside = boxes.clip(np.tile(limits[:2], 2), np.tile(limits[2:], 2))
     areas = (inside[:, 2:] - inside[:, :2]).prod(axis=1)
-    scores = areas / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    scores = areas / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) if sure is None else sure
     kept = areas > 0
     moved = inside[kept] - np.tile(limits[:2], 2)
     masks = np.zeros((kept.sum(), tile.bottom - tile.top, tile.right - tile.left), bool)
@@ -63,18 +68,24 @@ def seen_by(tile: Tile, boxes: np.ndarray, labels: np.ndarray) -> Detections:
     return Detections("a", masks.shape[1:], moved, scores[kept].astype(np.float32), labels[kept], CLASSES, masks)
 
 
-def test_detections_are_merged() -> None:
+@pytest.mark.parametrize("sure", ["of what it sees whole", "of any part"])
+def test_detections_are_merged(sure: str) -> None:
     """Objects that fit into the overlap come out once and whole, with their masks; neighbours of another class stay."""
     rows, columns = np.meshgrid(np.arange(0, 270, 33), np.arange(0, 400, 33), indexing="ij")
     corners = np.stack([columns, rows], -1).reshape(-1, 2)
     boxes = np.concatenate([corners, corners + 25], axis=1).astype(np.float32)
     labels = np.arange(len(boxes)) % 2
-    found = merged("a", SIZE, [(tile, seen_by(tile, boxes, labels)) for tile in tiles(SIZE, 100, 0.3)])
+    places = tiles(SIZE, 100, 0.3)
+    whole = np.array([(boxes >= tile[1::-1] * 2).all(1) & (boxes <= tile[:1:-1] * 2).all(1) for tile in places])
+    random = np.random.default_rng(0).uniform(0.3, 1, whole.shape).astype(np.float32)
+    scores = random if sure == "of any part" else [None] * len(places)
+    found = merged("a", SIZE, [(tile, seen_by(tile, boxes, labels, own)) for tile, own in zip(places, scores, strict=True)])
     assert found.size == SIZE
     order, wanted = (np.lexsort(boxes.T) for boxes in (found.boxes, boxes))
     np.testing.assert_array_equal(found.boxes[order], boxes[wanted])
     assert (found.labels[order] == labels[wanted]).all()
-    assert (found.scores == 1).all()
+    best = (random * whole).max(axis=0)  # of the tiles that have it whole
+    assert (found.scores[order] == (best[wanted] if sure == "of any part" else 1)).all()
     for mask, (left, top, right, bottom) in zip(found.masks, found.boxes.astype(int).tolist(), strict=True):
         assert mask[top:bottom, left:right].all()
         assert mask.sum() == 25 * 25
@@ -92,6 +103,38 @@ def test_overlapping_boxes_of_two_tiles_are_one_object(shift: int, kept: int) ->
     places = [Tile(0, 0, 100, 100), Tile(0, 10, 100, 110)]
     joined = merged("a", (100, 110), [(places[0], found(0)), (places[1], found(shift - 10))])
     assert len(joined) == kept
+
+
+def test_of_boxes_of_a_class_the_best_stay() -> None:
+    """As torchvision's suppression, which exported models do without."""
+    random = np.random.default_rng(0)
+    corners = random.uniform(0, 60, (300, 2))
+    boxes = np.concatenate([corners, corners + random.uniform(5, 40, (300, 2))], axis=1).astype(np.float32)
+    scores, labels = random.uniform(0, 1, 300).astype(np.float32), random.integers(0, 3, 300)
+    wanted = batched_nms(*map(torch.from_numpy, (boxes, scores, labels)), SAME).tolist()
+    assert 30 < len(wanted) < 250
+    assert best(boxes, scores, labels).tolist() == wanted
+    assert best(boxes[:0], scores[:0], labels[:0]).tolist() == []
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules.update(dict.fromkeys(["torch", "torchvision", "timm", "mmcv", "mmdet", "mmseg", "mmengine"]))
+import numpy as np
+from mmvit.predict import predictor, runner
+
+about = dict(kind="detector", classes=["a"], palette=None, inputs=["image"], size=None, scale=None, score_threshold=0.0)
+found = [np.array([[5, 5, 25, 25]], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64)]
+runner.open_session = lambda *given: runner.Session(lambda feed: found, about)
+(result,) = predictor.Predictor(None, "model.onnx", tile=40)(np.zeros((60, 90, 3), np.uint8), "bgr")
+print(len(result))
+"""
+
+
+def test_an_exported_model_on_tiles_without_torch() -> None:
+    """One object in each of the tiles."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True, check=False, cwd=HOME)
+    assert done.stdout == f"{len(tiles((60, 90), 40, 0.2))}\n", done.stderr
 
 
 @pytest.fixture(scope="module", params=["mask_rcnn", "segformer"])

@@ -19,6 +19,7 @@ from mmvit.demo.recipe import apply
 HEADS = {
     "retinanet": "retinanet_pvt_tiny_coco",
     "mask_rcnn": "mask_rcnn_pvt_tiny_coco",
+    "mask2former": "mask2former_instance_pvt_small_coco",
     "fpn": "fpn_pvt_tiny_ade20k",
     "upernet": "upernet_pvt_small_ade20k",
     "segformer": "segformer_pvt_small_ade20k",
@@ -112,6 +113,10 @@ def shrink(cfg: Config, family: str = "PVT") -> None:
         for extractor in ("bbox_roi_extractor", "mask_roi_extractor"):
             roi[extractor].out_channels = 16
         cfg.model.test_cfg.rcnn.score_thr = 0.0
+    elif "panoptic_head" in cfg.model:
+        head = cfg.model.panoptic_head
+        head.update(in_channels=tiny["dims"], num_queries=10)
+        head.pixel_decoder.encoder.num_layers = head.transformer_decoder.num_layers = 1
     elif "bbox_head" in cfg.model:
         cfg.model.bbox_head.update(in_channels=16, feat_channels=16, stacked_convs=1)
         cfg.model.test_cfg.update(score_thr=0.0, max_per_img=20)
