@@ -27,13 +27,13 @@ from ..data.coco import reasons, table_of
 from ..data.images import LoadImage
 from ..data.label_maps import IGNORED, LoadLabelMap
 from ..data.orientation import orientation
+from ..data.tiff import NEARLY_BLACK
 from ..errors import InputError, first_few
 from .findings import Finding, doubtful, not_checked, ok, wrong
 from .plan import Plan
 from .survey import Survey
 from .targets import Labels, absent_classes, labels_of, pixel_fault, pixels, reader_of
 
-NEARLY_BLACK = 32  # a 16-bit image whose brightest value is less than this of 255 holds fewer bits than it says
 CHUNK = 16  # images that a process gets at a time
 LINES = 3  # items that a finding lists in full
 

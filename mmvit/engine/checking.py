@@ -21,8 +21,8 @@ from ..config.datasets import first_meta
 from ..errors import InputError, counted, nearest
 from ..registry import HOOKS
 from .checkpoints import best_hook
+from .figures import number_of
 from .models import unwrapped
-from .results import number_of
 
 
 @HOOKS.register_module()

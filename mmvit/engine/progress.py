@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from ..compat.systems import peak_memory
 from ..errors import counted
 from ..registry import HOOKS
-from .results import number_of
+from .figures import number_of
 
 WINDOW = 20  # number of iterations over which the displayed loss is averaged
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from io import StringIO
-from math import isfinite, nan
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..config.datasets import datasets_of, metainfo_of
 from ..config.work_dirs import JOINED, RESULTS
 from ..registry import HOOKS
 from .checkpoints import best_hook
+from .figures import PRECISION, finite, split_by_class
 from .storage import set_aside, write_whole
 from .terminal import near
 
@@ -26,10 +27,6 @@ TABLE = "results.csv"
 PICTURES = ("curves.png", "predictions.png")  # by a hook of another room
 SHOWN = 20  # classes in the closing table
 WINDOW = 50  # iterations over which the loss is averaged
-PRECISION = "_precision"  # end of the names of CocoMetric's figures by class
-
-# Figures that are -1 where there is nothing to measure: pycocotools' and lvis', whatever the prefix of their metric.
-NOTHING = re.compile(r"(?:bbox|segm)_m?AP|AR[sml]?@|AR_[sml]@", re.ASCII)
 
 
 @dataclass
@@ -243,50 +240,6 @@ class ResultsHook(Hook):
             self.results.write()
 
     after_train = _write
-
-
-def split_by_class(
-    metrics: Mapping[str, float], tables: Mapping[str, Sequence[float]], classes: Sequence[str]
-) -> tuple[dict[str, float | None], dict[str, dict[str, float | None]]]:
-    """Return the figures of all classes together, and those of each class.
-
-    Args:
-        metrics: what the evaluator returned; CocoMetric's figures by class (`classwise=True`) are among them.
-        tables: figures by class, in the order of `classes`.
-    """
-    by_class: dict[str, dict[str, float | None]] = {}
-    for name, values in tables.items():
-        for kind, value in zip(classes, values, strict=False):
-            by_class.setdefault(kind, {})[name] = finite(value)
-    figures: dict[str, float | None] = {}
-    for name, value in metrics.items():
-        if (number := number_of(value)) is None:
-            continue
-        stem = name.removesuffix(PRECISION)
-        named = [kind for kind in classes if f"/{stem}".endswith(f"/{kind}")] if stem != name else []
-        if named:
-            kind = max(named, key=len)  # names may have slashes in them
-            dataset = stem.removesuffix(kind).split("/")[:-2]  # MultiDatasetsEvaluator's prefix, before that of the metric
-            known = any(table.startswith(" ".join(dataset)) for table in tables)
-            by_class.setdefault(kind, {}).update({} if known else {" ".join([*dataset, "AP"]): finite(number)})
-        else:
-            nothing = number == -1 and NOTHING.match(name.rpartition("/")[2])
-            figures[name] = None if nothing else finite(number)
-    return figures, by_class
-
-
-def number_of(value: Any) -> float | None:
-    """Return what a metric measured as a number; None for text, lists and arrays of several."""
-    try:
-        value = value.item() if hasattr(value, "item") else value
-    except (RuntimeError, ValueError):  # torch's and NumPy's
-        return None
-    return float(value) if isinstance(value, int | float) else None
-
-
-def finite(value: Any) -> float | None:
-    """Return a number for JSON, which has no NaN: None instead."""
-    return float(value) if isfinite(value) else None
 
 
 def _row(entry: Validation) -> dict[str, Any]:

@@ -21,9 +21,10 @@ from small_run import kill, resumed, runner, train
 from mmvit.config.work_dirs import read_scalars
 from mmvit.engine import configuration
 from mmvit.engine.configuration import TrainOptions, train_config
+from mmvit.engine.figures import split_by_class
 from mmvit.engine.launch import _other_figures
 from mmvit.engine.progress import ProgressHook
-from mmvit.engine.results import Results, ResultsHook, Validation, closing_lines, note_test, read_results, split_by_class
+from mmvit.engine.results import Results, ResultsHook, Validation, closing_lines, note_test, read_results
 from mmvit.engine.trackers import TRACKERS
 from mmvit.errors import InputError
 
