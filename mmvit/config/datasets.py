@@ -122,7 +122,8 @@ class DatasetView:
     def label_map_reader(self) -> Any:
         """Return mmseg's dataset without reading its data; None if it reads no images with label maps from this machine."""
         folders = [self.prefixes.get(name) for name in ("img_path", "seg_map_path")]
-        if not self.loads_annotations or any(name is None or is_remote(Path(self.root, name)) for name in folders):
+        named = all(name is not None and (self.root or name) and not is_remote(Path(self.root, name)) for name in folders)
+        if not self.loads_annotations or not named:
             return None
         from mmseg.datasets import BaseSegDataset
 
