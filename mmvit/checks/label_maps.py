@@ -212,8 +212,7 @@ def _list_fault(reader: Any, key: str) -> str | None:
         return f"{where} begins with a byte order mark, which would belong to the first name. Save it as UTF-8 without one"
     if blank := [number for number, line in enumerate(lines, 1) if not line.strip()]:
         return f"{where}: line {first_few(blank)} is blank, and would count as an image without a name. Take it out"
-    names = [line.strip() for line in lines if reader.img_suffix and line.strip().endswith(reader.img_suffix)]
-    suffixed = [name for name in names if not Path(reader.data_prefix["img_path"], name + reader.img_suffix).exists()]
+    suffixed = [line.strip() for line in lines if reader.img_suffix and line.strip().endswith(reader.img_suffix)]
     if suffixed:
         return f"{where} names {suffixed[0]}: expected names without {reader.img_suffix}, which img_suffix adds"
     return None

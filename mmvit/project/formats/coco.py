@@ -194,8 +194,6 @@ def _thing(entry: Mapping[str, Any], name: str) -> Thing | None:
             counts = mask.frPyObjects(lengths, height, width)["counts"].decode()
         rle = dict(size=[height, width], counts=counts)
         return Thing(name, box or tuple(mask.toBbox(rle).tolist()), rle=rle, crowd=crowd)
-    if isinstance(drawn, list) and drawn and isinstance(drawn[0], int | float):
-        drawn = [drawn]  # one polygon, as VIA and others write it
     polygons = [polygon for polygon in drawn if isinstance(polygon, list)] if isinstance(drawn, list) else []
     if (shape := from_polygons(name, polygons)) is not None:
         return shape._replace(crowd=crowd, box=box or shape.box)

@@ -1,9 +1,10 @@
 """Label maps: an image for each picture, whose values or colours are classes; masks of 0 and 255 are two classes."""
 
-import os
+import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,9 @@ from ...errors import InputError, first_few
 from ..description import BACKGROUND, FOREGROUND, IGNORED, Collection, Picture
 from ..folder import Folder, folder_split, in_common, plain
 from ..gather import NO_LABELS, NO_PICTURE, OTHER_SIZE, UNREADABLE
-from .class_lists import are_permuted, differing_palettes, listed_colours, listed_names
-from .label_pixels import LOSSLESS, LOSSY, counts_of, read_map, tints_of
+from .label_pixels import LOSSLESS, LOSSY, counts_of, read_map
 
-MAP_FOLDERS = re.compile(
-    r"mask|label|annot|truth|segment|(?<![a-z])(anns?|gts?|gt(fine|coarse))(?![a-z])", re.IGNORECASE
-)  # not Washington
+MAP_FOLDERS = re.compile(r"mask|label|annot|gt|truth|segment", re.IGNORECASE)
 MAP_NAMES = re.compile(
     r"((^|[_\-. ]|(?<=\d))(labeltrainids|labelids|instanceids|masks?|labels?|seg|segmentation|gt|groundtruth|gtfine|watershed"
     r"|gtfine_color)"
@@ -28,7 +26,10 @@ MAP_NAMES = re.compile(
 )
 TRAINED = re.compile(r"_gt[a-z]*_labelTrainIds\.", re.IGNORECASE)  # of Cityscapes; COCO-Stuff's have no _gt
 OBJECTS = re.compile(r"object|instance", re.IGNORECASE)  # numbers of single objects, as in Pascal VOC's SegmentationObject
+NAME_FILES = ("classes.txt", "labels.txt", "codes.txt", "labelmap.txt", "label_names.txt", "class_names.txt", "class_dict.csv")
+TINTS = ("classes.csv", "colors.csv", "label_colors.txt", "colormap.csv", "class_colors.csv", *NAME_FILES)
 SPARE = "further label maps of the same pictures, such as those of single objects"
+NUMBERED = re.compile(r"(\d+)[\s,;:=.)]+([^\d\s,;:][^,;:\t]*?)\s*([,;:\t].*|(\s\d+){3,4})?")  # value, name, perhaps a colour
 MAPS_OF_PANOPTIC = "of COCO's panoptic PNG files, panopticapi's panoptic2semantic_segmentation.py makes label maps"
 MOST = 255
 CHANGED = "label maps saved as JPEG, which changes the numbers of classes (save them as PNG)"
@@ -36,7 +37,7 @@ CHANGED = "label maps saved as JPEG, which changes the numbers of classes (save 
 
 def recognise(folder: Folder) -> bool:
     pairs, _ = pairs_of(folder)
-    return (bool(pairs) and listed_colours(folder) is not None) or any(
+    return (bool(pairs) and _listed_colours(folder) is not None) or any(
         read_map(folder, label) is not None for label in list(pairs.values())[:3]
     )
 
@@ -49,9 +50,6 @@ def read(folder: Folder) -> Collection:
     """
     pairs, spare = pairs_of(folder)
     collection = Collection([])
-    colours = listed_colours(folder)
-    tints = {label: tints_of(folder, label) for label in pairs.values()}
-    tinted = any(are_permuted(each, list((colours or {}).values())) for each in tints.values())
     shared = {label for label, count in Counter(pairs.values()).items() if count > 1}
     found = []
     for file, label in pairs.items():
@@ -63,22 +61,17 @@ def read(folder: Folder) -> Collection:
             collection.aside[UNREADABLE].append(str(label if size else file))
         elif size != other:
             collection.aside[OTHER_SIZE].append(f"{file} ({size[0]} x {size[1]}, label map: {other[0]} x {other[1]})")
-        elif not (counts := counts_of(folder, label, tinted)):
+        elif not (counts := counts_of(folder, label)):
             collection.aside[CHANGED if label.suffix.lower() in LOSSY else UNREADABLE].append(str(label))
         else:
             found.append(counts)
             collection.pictures.append(Picture(file, *size, maps=(label,), split=folder_split(file)))
     for file in sorted(spare):
         collection.aside[SPARE].append(str(file))
-    above = _above(folder)
     for file in sorted(set(folder.pictures) - set(pairs) - set(pairs.values()) - spare):
-        alone = file.suffix.lower() in LOSSY or _in_pictures(file, above)
-        collection.aside[NO_LABELS if alone else NO_PICTURE].append(str(file))
-    original = [str(picture.maps[0]) for picture in collection.pictures if picture.maps[0].name.endswith(ORIGINAL_IDS)]
-    if original and not colours:  # no list has numbers of its own
+        collection.aside[NO_LABELS if file.suffix.lower() in LOSSY or _in_pictures(file) else NO_PICTURE].append(str(file))
+    if original := [str(picture.maps[0]) for picture in collection.pictures if picture.maps[0].name.endswith(ORIGINAL_IDS)]:
         collection.doubts[". ".join(OF_CITYSCAPES)] = original
-    if not colours and (differing := differing_palettes(tints)):
-        collection.doubts["label maps whose palettes give one number two colours, read by their numbers"] = differing
     if found:
         _name_values(folder, collection, found)
     return collection
@@ -100,12 +93,11 @@ def lossy_of(folder: Folder) -> list[Path]:
 
 
 def _paired(folder: Folder, suffixes: Sequence[str]) -> tuple[dict[Path, Path], set[Path]]:
-    above = _above(folder)
     maps: dict[str, list[Path]] = {}
     for file in folder.of(*suffixes):
         stem = plain(file.stem)
         named = MAP_NAMES.search(stem)
-        if named or _in_maps(file, above):
+        if named or _in_maps(file):
             for key in {stem, MAP_NAMES.sub("", stem), MAP_NAMES.sub("", MAP_NAMES.sub("", stem))}:
                 maps.setdefault(key, []).append(file)
     pairs: dict[Path, Path] = {}
@@ -113,33 +105,22 @@ def _paired(folder: Folder, suffixes: Sequence[str]) -> tuple[dict[Path, Path], 
     taken = {file for files in maps.values() for file in files}
     for file in folder.pictures:
         found = [label for label in maps.get(plain(file.stem).removesuffix("_leftimg8bit"), ()) if label != file]
-        lies = _in_maps(file, above)
-        if file in taken and not (_in_pictures(file, above) or (not lies and any(_in_maps(label, above) for label in found))):
+        if file in taken and not (_in_pictures(file) or (not _in_maps(file) and any(map(_in_maps, found)))):
             continue
         if found:
             pairs[file] = max(found, key=lambda label: (folder_split(label) == folder_split(file), *_likely(file, label)))
-            several.update(label for label in found if not _in_pictures(label, above))
-    for label, count in Counter(pairs.values()).items():
-        if count > 1:  # as of MVTec AD, where each defect counts its pictures from 000
-            claims = {file: in_common(file, label) for file, its in pairs.items() if its == label}
-            nearest = [file for file, common in claims.items() if common == max(claims.values())]
-            pairs = {file: its for file, its in pairs.items() if file not in claims or len(nearest) > 1 or file in nearest}
+            several.update(label for label in found if not _in_pictures(label))
     labels = set(pairs.values())
     return {file: label for file, label in pairs.items() if file not in labels}, several - labels
 
 
-def _above(folder: Folder) -> int:
-    """Return how many folders all images lie in together, whose names say nothing of one of them."""
-    return len(Path(os.path.commonpath([file.parent for file in folder.pictures])).parts) if folder.pictures else 0
-
-
-def _in_pictures(file: Path, above: int) -> bool:
+def _in_pictures(file: Path) -> bool:
     """Return whether a folder of the file says that it is a picture, although its name looks like that of a map."""
-    return not _in_maps(file, above) and not MAP_NAMES.search(file.stem)
+    return not _in_maps(file) and not MAP_NAMES.search(file.stem)
 
 
-def _in_maps(file: Path, above: int) -> bool:
-    return any(MAP_FOLDERS.search(part) for part in file.parts[above:-1] or file.parts[-2:-1])
+def _in_maps(file: Path) -> bool:
+    return any(MAP_FOLDERS.search(part) for part in file.parts[:-1])
 
 
 def _likely(file: Path, label: Path) -> tuple[int, bool, bool, str]:
@@ -154,7 +135,7 @@ def _name_values(folder: Folder, collection: Collection, found: list[Counter[Any
     Args:
         found: of each picture, the number of pixels of each value or colour.
     """
-    colours = listed_colours(folder)
+    colours = _listed_colours(folder)
     coloured = {value for counts in found for value in counts if isinstance(value, tuple)}
     if coloured:
         if colours is None:
@@ -190,7 +171,7 @@ def _name_values(folder: Folder, collection: Collection, found: list[Counter[Any
 
 
 def _by_number(folder: Folder, collection: Collection, values: list[int]) -> None:
-    names = listed_names(folder) or _names_of_cityscapes(collection, values)
+    names = _listed_names(folder) or _names_of_cityscapes(collection, values)
     if set(values) <= {0, IGNORED} and IGNORED not in names and (IGNORED in values or len(names) <= 2):
         names = _pair(folder, names)
     if len(values) < 2:
@@ -248,3 +229,47 @@ def _pair(folder: Folder, names: dict[int, str]) -> dict[int, str]:
         raise InputError(f"{folder.root}: label maps of 0 and 255, and a list of {len(names)} classes: {listed}. Expected two")
     back, front = [BACKGROUND, *(names.values() or [FOREGROUND])][-2:]
     return {0: back, IGNORED: front}
+
+
+def _listed_names(folder: Folder) -> dict[int, str]:
+    """Return the names of the classes by their values, none if nothing lists them.
+
+    A line has the value and the name, as in Roboflow's _classes.csv, or the name alone; then the order counts, or the colour
+    where all are grey.
+    """
+    for file in (*folder.named("_classes.csv"), *folder.named(*TINTS)):
+        lines = [line for line in folder.lines(file) if not line.startswith("#")]
+        headed = file.suffix == ".csv" and lines and not NUMBERED.fullmatch(lines[0])
+        found = [NUMBERED.fullmatch(line) for line in lines[1 if headed else 0 :]]
+        numbered = {int(line[1]): line[2] for line in found if line}
+        if found and len(found) == len({*numbered.values()}):
+            return dict(sorted(numbered.items()))
+        three = any(re.search(r"\d+\D+\d+\D+\d+", line) for line in lines)
+        if file.name.lower() in NAME_FILES and file.suffix == ".txt" and lines and not three:
+            return dict(enumerate(line.rstrip(":,") for line in lines))
+    colours = _listed_colours(folder) or {}
+    greys = {red: name for name, (red, green, blue) in colours.items() if red == green == blue}
+    return dict(sorted(greys.items())) if len(greys) == len(colours) else dict(enumerate(colours))
+
+
+def _listed_colours(folder: Folder) -> dict[str, tuple[int, int, int]] | None:
+    """Return the colour of each class: `name,r,g,b` of a table, `name:r,g,b::` of CVAT, `r g b name` of CamVid.
+
+    Raises:
+        InputError: a class with two colours, or a colour with two classes.
+    """
+    for file in folder.named(*TINTS):
+        found: dict[str, tuple[int, int, int]] = {}
+        for line in folder.lines(file):
+            numbers = re.findall(r"(?<![\w.])\d{1,3}(?![\w.])", line)
+            words: list[Any] = [word for word in re.split(r"[,:;\t]+|\s{2,}", line) if not re.fullmatch(r"[\d\s]*", word)]
+            if len(numbers) >= 3 and words and not line.startswith("#"):
+                name = re.sub(r"^[\d\s]+", "", next(csv.reader(StringIO(words[0])))[0]).strip()
+                red, green, blue = (int(number) for number in numbers[-3:])
+                if name in found or (red, green, blue) in found.values():
+                    twice = f"this {'class' if name in found else 'colour'} stands above, too"
+                    raise InputError(f"{folder.root / file}: {line}: {twice}. Expected one colour a class")
+                found[name] = (red, green, blue)
+        if found:
+            return found
+    return None

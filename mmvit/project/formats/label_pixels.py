@@ -17,25 +17,23 @@ WIDE = ("I", "I;16")
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff")
 LOSSY = (".jpg", ".jpeg")  # black and white masks survive these: Kvasir-SEG has such
 MOSTLY = 0.97  # share of the pixels of such a mask that are as they were drawn
-PATCH = np.ones((6, 6), np.uint8)
 NEAR = np.ones((17, 17), np.uint8)  # JPEG's blocks are 8 pixels wide: white changes black pixels at most that far
 
 
-def read_map(folder: Folder, label: Path, void: int = IGNORED, tinted: bool = False) -> np.ndarray | None:
+def read_map(folder: Folder, label: Path, void: int = IGNORED) -> np.ndarray | None:
     """Return the values of a map (H, W), or its colours (H, W, 3); None if it cannot be read.
 
     A palette's image has values; a grey image in three channels, too. Of a JPEG, black and white is read alone.
 
     Args:
         void: what becomes of pixels whose bits are all set: 255, or 65535 of 16 bits.
-        tinted: whether a palette's image has its colours instead.
     """
     try:
         with Image.open(folder.root / label) as image:
             if image.format == "JPEG":
                 grey = np.array(image.convert("L"))
                 return np.where(grey > 127, IGNORED, 0) if _is_mask(grey) else None
-            if image.mode in (*EIGHT_BITS, *WIDE) and not (tinted and image.mode == "P"):
+            if image.mode in (*EIGHT_BITS, *WIDE):
                 values = np.array(image).astype(np.int64)
                 return np.where(values == (65535 if image.mode in WIDE else IGNORED), void, values)
             pixels = np.array(image.convert("RGB"))
@@ -47,7 +45,7 @@ def read_map(folder: Folder, label: Path, void: int = IGNORED, tinted: bool = Fa
 
 def numbers_of(folder: Folder, values: Sequence[Any], label: Path) -> np.ndarray:
     """Return the number of each pixel's class (H, W), uint8, in the order of the classes' values or colours; 255 is none."""
-    pixels = read_map(folder, label, tinted=any(isinstance(value, tuple) for value in values))
+    pixels = read_map(folder, label)
     assert pixels is not None  # it was read before
     labels = np.full(pixels.shape[:2], IGNORED, np.uint8)
     for number, value in enumerate(values):  # a map that is grey all over has one channel, among colours, too
@@ -60,26 +58,12 @@ def _is_mask(grey: np.ndarray) -> bool:
     """Return whether a JPEG (H, W) was black and white: black is black where no white is near, unlike classes 0 to 10."""
     black, white = grey < 64, grey > 191
     far = black & (cv2.dilate(white.astype(np.uint8), NEAR) == 0)
-    if (black | white).mean() <= MOSTLY or (far.any() and (grey[far] <= 2).mean() <= MOSTLY):
-        return False
-    classes = [((grey == level) & far).astype(np.uint8) for level in range(1, 11)]  # of which flat patches are left
-    return not white.any() or not any(cv2.erode(level, PATCH, borderValue=0).any() for level in classes)
+    return (black | white).mean() > MOSTLY and (not far.any() or (grey[far] <= 2).mean() > MOSTLY)
 
 
-def tints_of(folder: Folder, label: Path) -> dict[int, tuple[int, ...]]:
-    """Return the colours of the values that a palette's image has, 255 apart; none of other images."""
-    try:
-        with Image.open(folder.root / label) as image:
-            palette = image.getpalette("RGB") if image.mode == "P" else None
-            values = np.unique(np.array(image)).tolist() if palette else []
-    except NO_IMAGE:
-        return {}
-    return {value: tuple((palette or ())[3 * value : 3 * value + 3]) for value in values if value != IGNORED}
-
-
-def counts_of(folder: Folder, label: Path, tinted: bool = False) -> Counter[Any]:
-    """Return the number of pixels of each value or colour of a map; none if it cannot be read. See `read_map`."""
-    array = read_map(folder, label, tinted=tinted)
+def counts_of(folder: Folder, label: Path) -> Counter[Any]:
+    """Return the number of pixels of each value or colour of a map; none if it cannot be read."""
+    array = read_map(folder, label)
     if array is None:
         return Counter()
     values, counts = np.unique(packed(array), return_counts=True)

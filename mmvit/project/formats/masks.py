@@ -71,8 +71,6 @@ def _owned(folder: Folder) -> dict[Path, list[tuple[Path, str]]]:
 def _named(folder: Folder, mask: Path) -> tuple[Path, str] | None:
     """Return the picture and the class of PICTURE_CLASS_NUMBER, both of which may have words: the longest picture counts."""
     *words, number = mask.stem.split("_")
-    if (folder.root / mask).with_name("_".join(words) + mask.suffix).is_file():  # PICTURE_mask, too: maps of classes
-        return None
     for count in range(len(words) - 1, 0, -1) if number.isdecimal() else ():
         name = "_".join(words[count:])
         if re.fullmatch(r"[A-Za-z][\w ]*", name) and (owner := folder.picture("_".join(words[:count]), mask)) is not None:

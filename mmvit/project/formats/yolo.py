@@ -86,12 +86,7 @@ def names_of(folder: Folder) -> tuple[dict[int, str], str]:
                 raise InputError(f"{folder.root}: {file} and {other} name different classes. Keep the file of these labels")
         return names, str(file)
     for file in folder.named(*NAMES):
-        same = {other: folder.lines(other) for other in folder.named(file.name.lower())}  # LabelImg writes one in each folder
-        longest = max(same, key=lambda other: len(same[other]))
-        for other, lines in same.items():
-            if lines != same[longest][: len(lines)]:
-                raise InputError(f"{folder.root}: {longest} and {other} name different classes. Keep the file of these labels")
-        return _distinct(dict(enumerate(same[longest])), str(longest)), str(longest)
+        return _distinct(dict(enumerate(folder.lines(file))), str(file)), str(file)
     raise InputError(f"{folder.root}: YOLO labels without names of classes. Add data.yaml with names: [a, b], or classes.txt")
 
 
