@@ -79,11 +79,14 @@ def test_numbers_of_classes_in_a_jpeg_are_no_mask(tmp_path: Path, values: tuple[
 
 def test_masks_that_were_jpeg_twice(tmp_path: Path) -> None:
     """What the first left beside white, made larger, fills blocks of the second."""
-    maps(tmp_path, (0, 255), ".jpg")
-    for file in [*(tmp_path / "labels").iterdir(), *(tmp_path / "images").iterdir()]:
+    for number in range(3):
+        picture(tmp_path / "images" / f"{number}.png", number, (192, 144))
+        file = tmp_path / "labels" / f"{number}.jpg"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray((np.arange(64) > 36)[None].repeat(48, 0).astype(np.uint8) * 255).save(file)
         with Image.open(file) as image:
-            large = image.convert("L").resize((256, 192), Image.Resampling.BICUBIC)
-        large.save(file, quality=50)
+            large = image.resize((192, 144), Image.Resampling.BICUBIC)
+        large.save(file, quality=90)
     assert len(read(Folder(tmp_path)).pictures) == 3
 
 
