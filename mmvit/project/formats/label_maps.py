@@ -1,7 +1,7 @@
 """Label maps: an image for each picture, whose values or colours are classes; masks of 0 and 255 are two classes."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ..gather import NO_LABELS, NO_PICTURE, OTHER_SIZE, UNREADABLE
 from .label_lists import listed_colours, listed_names
 from .label_pixels import LOSSLESS, LOSSY, Colour, are_colours, counts_of, read_map
 
-MAP_FOLDERS = re.compile(r"mask|label|annot|gt|truth|segment", re.IGNORECASE)
+MAP_FOLDERS = re.compile(r"mask|label|annot|(?<![a-z])anns?(?![a-z])|(?<![a-z])gt|gt(?![a-z])|truth|segment", re.IGNORECASE)
 MAP_NAMES = re.compile(
     r"((^|[_\-. ]|(?<=\d))(labeltrainids|labelids|instanceids|masks?|labels?|seg|segmentation|gt|groundtruth|gtfine|watershed"
     r"|gtfine_color)"
@@ -67,9 +67,12 @@ def read(folder: Folder) -> Collection:
             collection.pictures.append(Picture(file, *size, maps=(label,), split=split))
     for file in sorted(spare):
         collection.aside[SPARE].append(str(file))
+    places = {file.parent for file in pairs}
     for file in sorted(set(folder.pictures) - set(pairs) - set(pairs.values()) - spare):
-        collection.aside[NO_LABELS if file.suffix.lower() in LOSSY or _in_pictures(file) else NO_PICTURE].append(str(file))
-    if original := [str(picture.maps[0]) for picture in collection.pictures if picture.maps[0].name.endswith(ORIGINAL_IDS)]:
+        pictured = not MAP_NAMES.search(file.stem) and (file.parent in places or not _in_maps(file))
+        collection.aside[NO_LABELS if file.suffix.lower() in LOSSY or pictured else NO_PICTURE].append(str(file))
+    original = [str(picture.maps[0]) for picture in collection.pictures if picture.maps[0].name.endswith(ORIGINAL_IDS)]
+    if original and not {value for counts, _ in found for value in counts} - {IGNORED} <= {*listed_names(folder)}:
         collection.doubts[". ".join(OF_CITYSCAPES)] = original
     if found:
         _name_values(folder, collection, *_in_colours(folder, found))
@@ -103,23 +106,35 @@ def _paired(folder: Folder, suffixes: Sequence[str]) -> tuple[dict[Path, Path], 
     several: set[Path] = set()
     taken = {file for files in maps.values() for file in files}
     for file in folder.pictures:
-        found = [label for label in maps.get(plain(file.stem).removesuffix("_leftimg8bit"), ()) if label != file]
-        if file in taken and not (_in_pictures(file) or (not _in_maps(file) and any(map(_in_maps, found)))):
-            continue
+        key = plain(file.stem).removesuffix("_leftimg8bit")
+        found = [label for label in maps.get(key, ()) if label != file]
+        if file in taken:
+            found = [label for label in found if _shows(label, file)]
         if found:
             pairs[file] = max(found, key=lambda label: (folder_split(label) == folder_split(file), *_likely(file, label)))
-            several.update(label for label in found if not _in_pictures(label))
+            several.update(found)
     labels = set(pairs.values())
-    return {file: label for file, label in pairs.items() if file not in labels}, several - labels
+    nearest = _nearest(pairs)
+    return {file: label for file, label in pairs.items() if file not in labels and file in nearest[label]}, several - labels
 
 
-def _in_pictures(file: Path) -> bool:
-    """Return whether a folder of the file says that it is a picture, although its name looks like that of a map."""
-    return not _in_maps(file) and not MAP_NAMES.search(file.stem)
+def _shows(label: Path, file: Path) -> bool:
+    """Return whether of two files that could be maps one is that of the other, by its folders or else by its name."""
+    named, other = MAP_NAMES.search(label.stem), MAP_NAMES.search(file.stem)
+    return not _in_maps(file, label) and (_in_maps(label, file) or (named is not None and other is None))
 
 
-def _in_maps(file: Path) -> bool:
-    return any(MAP_FOLDERS.search(part) for part in file.parts[:-1])
+def _in_maps(file: Path, other: Path = Path()) -> bool:
+    """Return whether a folder's name says that a file is a map, but for the folders that another file has, too."""
+    return any(MAP_FOLDERS.search(part) for part in file.parts[:-1] if part not in other.parts[:-1])
+
+
+def _nearest(pairs: dict[Path, Path]) -> dict[Path, list[Path]]:
+    """Return whose each map is: of the pictures that claim it, those in no folder of maps, with most folders in common."""
+    ranks: dict[Path, dict[Path, tuple[bool, int]]] = defaultdict(dict)
+    for file, label in pairs.items():
+        ranks[label][file] = (not _in_maps(file), in_common(file, label))
+    return {label: [file for file, rank in claims.items() if rank == max(claims.values())] for label, claims in ranks.items()}
 
 
 def _likely(file: Path, label: Path) -> tuple[int, bool, bool, str]:
