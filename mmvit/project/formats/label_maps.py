@@ -1,7 +1,7 @@
 """Label maps: an image for each picture, whose values or colours are classes; masks of 0 and 255 are two classes."""
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -114,8 +114,7 @@ def _paired(folder: Folder, suffixes: Sequence[str]) -> tuple[dict[Path, Path], 
             pairs[file] = max(found, key=lambda label: (folder_split(label) == folder_split(file), *_likely(file, label)))
             several.update(found)
     labels = set(pairs.values())
-    nearest = _nearest(pairs)
-    return {file: label for file, label in pairs.items() if file not in labels and file in nearest[label]}, several - labels
+    return {file: label for file, label in _nearest(pairs).items() if file not in labels}, several - labels
 
 
 def _shows(label: Path, file: Path) -> bool:
@@ -129,12 +128,13 @@ def _in_maps(file: Path, other: Path = Path()) -> bool:
     return any(MAP_FOLDERS.search(part) for part in file.parts[:-1] if part not in other.parts[:-1])
 
 
-def _nearest(pairs: dict[Path, Path]) -> dict[Path, list[Path]]:
-    """Return whose each map is: of the pictures that claim it, those in no folder of maps, with most folders in common."""
-    ranks: dict[Path, dict[Path, tuple[bool, int]]] = defaultdict(dict)
+def _nearest(pairs: dict[Path, Path]) -> dict[Path, Path]:
+    """Return the pairs without pictures of whose map another picture is the likelier: in no folder of maps, or nearer to it."""
+    ranks = {file: (not _in_maps(file), in_common(file, label)) for file, label in pairs.items()}
+    best: dict[Path, tuple[bool, int]] = {}
     for file, label in pairs.items():
-        ranks[label][file] = (not _in_maps(file), in_common(file, label))
-    return {label: [file for file, rank in claims.items() if rank == max(claims.values())] for label, claims in ranks.items()}
+        best[label] = max(ranks[file], best.get(label, (False, 0)))
+    return {file: label for file, label in pairs.items() if ranks[file] == best[label]}
 
 
 def _likely(file: Path, label: Path) -> tuple[int, bool, bool, str]:

@@ -90,7 +90,7 @@ def counts_of(folder: Folder, label: Path) -> tuple[Counter[Any], dict[int, Colo
     if array is None:
         return Counter(), {}
     values, counts = np.unique(packed(array), return_counts=True)
-    keys = [value if array.ndim == 2 else (value >> 16, value >> 8 & 255, value & 255) for value in values.tolist()]
+    keys: list[Any] = [value if array.ndim == 2 else (value >> 16, value >> 8 & 255, value & 255) for value in values.tolist()]
     return Counter(dict(zip(keys, counts.tolist(), strict=True))), {} if palette is None else _colours(palette, keys)
 
 
