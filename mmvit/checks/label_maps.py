@@ -1,6 +1,6 @@
 """Checks of datasets of label maps: pairs of files, what their numbers mean, and pixels to learn from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +86,11 @@ def _pixels(plan: Plan, view: DatasetView, reader: Any, labels: Labels) -> Itera
     if view.for_training:
         yield from check_ignored_pixels(plan, counts)
     original = any(entry["seg_map_path"].endswith(ORIGINAL_IDS) for entry in entries)
-    if original and view.for_training:
-        yield doubtful(f"{where}: {OF_CITYSCAPES[0]}", OF_CITYSCAPES[1])
     # Before a training the first batches tell; a validation may be hours away.
     classes, ignored = max(len(labels.classes), 2), ignored_by(plan)  # one class: background and foreground
     strange = [label for label in np.flatnonzero(counts).tolist() if label >= classes and label not in ignored]
+    if original and view.for_training and (strange or not _are_own(labels.classes)):
+        yield doubtful(f"{where}: {OF_CITYSCAPES[0]}", OF_CITYSCAPES[1])
     if strange and labels.classes and not view.for_training:
         shift = " (in the files each is one more: reduce_zero_label)" if labels.reduced else ""
         remedy = "Correct the files or metainfo.classes"
@@ -103,6 +103,13 @@ def _pixels(plan: Plan, view: DatasetView, reader: Any, labels: Labels) -> Itera
             f"to {len(labels.classes) - 1}: a figure would leave their pixels out",
             remedy,
         )
+
+
+def _are_own(classes: Sequence[str]) -> bool:
+    """Return whether classes have names, which are not those of Cityscapes."""
+    from mmseg.datasets import CityscapesDataset
+
+    return bool(classes) and tuple(classes) != CityscapesDataset.METAINFO["classes"] and "class_7" not in classes
 
 
 def _shifted(view: DatasetView, reader: Any) -> Iterator[Finding]:
@@ -212,7 +219,9 @@ def _list_fault(reader: Any, key: str) -> str | None:
         return f"{where} begins with a byte order mark, which would belong to the first name. Save it as UTF-8 without one"
     if blank := [number for number, line in enumerate(lines, 1) if not line.strip()]:
         return f"{where}: line {first_few(blank)} is blank, and would count as an image without a name. Take it out"
-    suffixed = [line.strip() for line in lines if reader.img_suffix and line.strip().endswith(reader.img_suffix)]
+    images, suffix = Path(reader.data_prefix["img_path"]), reader.img_suffix
+    names = [line.strip() for line in lines]
+    suffixed = [name for name in names if suffix and name.endswith(suffix) and not (images / f"{name}{suffix}").exists()]
     if suffixed:
-        return f"{where} names {suffixed[0]}: expected names without {reader.img_suffix}, which img_suffix adds"
+        return f"{where} names {suffixed[0]}: expected names without {suffix}, which img_suffix adds"
     return None

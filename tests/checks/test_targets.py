@@ -147,6 +147,26 @@ def test_lists_of_images(tmp_path: Path, content: bytes, words: str | None) -> N
         assert words in refused(cfg)
 
 
+def test_names_that_end_twice(tmp_path: Path) -> None:
+    """1.png.png, whose name without .png ends in .png."""
+    cfg = two_classes(tmp_path, ann_file=str(tmp_path / "list.txt"))
+    for folder in ("images", "maps"):
+        (tmp_path / folder / "1.png").rename(tmp_path / folder / "1.png.png")
+    (tmp_path / "list.txt").write_text("1.png\n2\n")
+    check_start(cfg, ("train",))
+
+
+def test_numbers_of_their_own_in_files_that_end_like_those_of_cityscapes(tmp_path: Path) -> None:
+    """CVAT numbers the classes of a list so; 7 is no road there."""
+    cfg = two_classes(tmp_path, seg_map_suffix="_labelIds.png")
+    for file in sorted((tmp_path / "maps").iterdir()):
+        file.rename(file.with_name(f"{file.stem}_labelIds.png"))
+    assert not [text for text in texts(cfg, ("train",), "doubtful") if "Cityscapes" in text]
+    cfg.train_dataloader.dataset.metainfo = dict(classes=[f"class_{number}" for number in range(8)])
+    cfg.model.decode_head.num_classes = 8
+    assert [text for text in texts(cfg, ("train",), "doubtful") if "Cityscapes' original numbers" in text]
+
+
 def test_a_validation_in_which_all_is_ignored(tmp_path: Path) -> None:
     cfg = two_classes(tmp_path)
     for name in ("1.png", "2.png"):

@@ -1,6 +1,7 @@
 """What the values of label maps mean: greys that people can tell apart, 255, and what JPEG leaves of them."""
 
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from mmvit.project.description import Collection
 from mmvit.project.folder import Folder
 from mmvit.project.formats import read
 from mmvit.project.formats.label_maps import CHANGED
-from mmvit.project.writing import write_maps
+from mmvit.project.writing import parallel, write_maps
 
 SIZE = (64, 48)
 
@@ -24,6 +25,19 @@ def maps(root: Path, values: tuple[int, ...], suffix: str = ".png", count: int =
     for number in range(count):
         picture(root / "images" / f"{number}.png", number, SIZE)
         Image.fromarray(stripes).save(root / "labels" / f"{number}{suffix}")
+
+
+def in_palettes(root: Path, names: str = "road,128,64,128\ncar,0,0,142\nsky,70,130,180\n", turn: bool = True) -> None:
+    """Pictures with label maps of 32 columns of sky and 32 of road, which have palettes in two orders, or all in that."""
+    for number in range(4):
+        picture(root / "images" / f"{number}.jpg", number, SIZE)
+        palette = [(70, 130, 180), (128, 64, 128)][:: -1 if turn and number % 2 else 1]
+        image = Image.fromarray((np.arange(64)[None].repeat(48, 0) // 32 ^ (turn and number % 2)).astype(np.uint8))
+        image.putpalette([part for colour in palette for part in colour])
+        (root / "masks").mkdir(exist_ok=True)
+        image.save(root / "masks" / f"{number}.png")
+    if names:
+        (root / "class_dict.csv").write_text(f"name,r,g,b\n{names}")
 
 
 def shares(collection: Collection) -> dict[str, int]:
@@ -55,11 +69,25 @@ def test_pixels_that_are_left_out_are_counted(tmp_path: Path, values: tuple[int,
     assert len(files) == 3
 
 
-def test_numbers_of_classes_in_a_jpeg_are_no_mask(tmp_path: Path) -> None:
+@pytest.mark.parametrize("values", [(0, 3, 7, 10, 255), (0, 0, 1, 2, 255), (0, 1)])
+def test_numbers_of_classes_in_a_jpeg_are_no_mask(tmp_path: Path, values: tuple[int, ...]) -> None:
     """All of 0 to 10 was taken for black, and 255 for the object."""
-    maps(tmp_path, (0, 3, 7, 10, 255), ".jpg")
+    maps(tmp_path, values, ".jpg")
     with pytest.raises(InputError, match=rf"labels were not recognised.* labels/0\.jpg.*: perhaps {CHANGED[:40]}"):
         read(Folder(tmp_path))
+
+
+def test_masks_that_were_jpeg_twice(tmp_path: Path) -> None:
+    """What the first left beside white, made larger, fills blocks of the second."""
+    for number in range(3):
+        picture(tmp_path / "images" / f"{number}.png", number, (192, 144))
+        file = tmp_path / "labels" / f"{number}.jpg"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray((np.arange(64) > 36)[None].repeat(48, 0).astype(np.uint8) * 255).save(file)
+        with Image.open(file) as image:
+            large = image.resize((192, 144), Image.Resampling.BICUBIC)
+        large.save(file, quality=90)
+    assert len(read(Folder(tmp_path)).pictures) == 3
 
 
 def test_a_jpeg_that_is_no_mask_among_masks(tmp_path: Path) -> None:
@@ -79,8 +107,44 @@ def test_colours_in_jpeg_files(tmp_path: Path) -> None:
     assert len(collection.aside[CHANGED]) == 3
 
 
-@pytest.mark.parametrize(("values", "suffix"), [((0,), ".png"), ((0, 1), ".jpg")])
+@pytest.mark.parametrize(("values", "suffix"), [((0,), ".png"), ((0,), ".jpg")])
 def test_maps_of_one_value(tmp_path: Path, values: tuple[int, ...], suffix: str) -> None:
     maps(tmp_path, values, suffix)
     with pytest.raises(InputError, match="every pixel of its label maps is 0"):
         read(Folder(tmp_path))
+
+
+@pytest.mark.parametrize("turn", [True, False])
+def test_colours_of_palettes_are_those_of_the_list(tmp_path: Path, turn: bool) -> None:
+    """Programs that make PNG files smaller sort colours as they occur: index 0 was taken for the first class of the list."""
+    in_palettes(tmp_path, turn=turn)
+    folder = Folder(tmp_path)
+    collection = read(folder)
+    assert collection.classes == ["road", "car", "sky"]
+    write_maps(folder, collection, tmp_path / "out")
+    for entry in collection.pictures:
+        assert entry.pixels == {"road": 32 * 48, "sky": 32 * 48}
+        with Image.open(tmp_path / "out" / f"{entry.file}.png") as written:
+            assert np.array(written)[0, [0, 63]].tolist() == [2, 0]
+    assert parallel(folder, collection) is None
+    (tmp_path / "masks").rename(tmp_path / "SegmentationClass")
+    copytree(tmp_path / "SegmentationClass", tmp_path / "SegmentationObject")
+    for entry in read(Folder(tmp_path), "objects").pictures:
+        assert sorted((thing.name, thing.box[0]) for thing in entry.things) == [("road", 32), ("sky", 0)]
+
+
+@pytest.mark.parametrize("names", ["", "lawn,0,200,0\n"])
+def test_palettes_that_differ_need_a_list(tmp_path: Path, names: str) -> None:
+    in_palettes(tmp_path, names)
+    with pytest.raises(InputError, match=r"no file says which class a colour is.*palettes differ from map to map.*grey PNG"):
+        read(Folder(tmp_path), pixels=True)
+    in_palettes(tmp_path, names, turn=False)
+    assert read(Folder(tmp_path), pixels=True).values[:2] == [0, 1]
+
+
+@pytest.mark.parametrize("names", ["sky,70,130,180\nroad,128,64,128\ncar,0,0,142\n", "lawn,70,130,180\nwall,0,0,9\n"])
+def test_palettes_whose_order_is_the_list_s_or_another_matter_stay_numbers(tmp_path: Path, names: str) -> None:
+    in_palettes(tmp_path, names, turn=False)
+    maps(tmp_path, (0, 1))
+    folder = Folder(tmp_path)
+    assert parallel(folder, read(folder)) is not None

@@ -266,3 +266,32 @@ def test_drawn_maps_have_the_pixels_of_the_polygons(tmp_path: Path) -> None:
         areas = Counter(drawn(entry, ("background", *CLASSES)).ravel().tolist())
         want = {"a b": {1: 384}, "Über 鸟": {1: 120, 2: 1600 - 120}}.get(entry.file.stem, {})
         assert {key: count for key, count in areas.items() if key} == want
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "obj.names"])
+def test_lists_of_one_name_in_several_folders(tmp_path: Path, name: str) -> None:
+    """LabelImg writes a list beside the labels of each folder, in the order in which classes were first drawn there."""
+    for split, names in (("train", "cat\ndog\n"), ("val", "cat\ndog\nbird\n")):
+        picture(tmp_path / split / "a.jpg")
+        (tmp_path / split / "a.txt").write_text("1 .5 .5 .2 .2\n")
+        (tmp_path / split / name).write_text(names)
+    collection = read(Folder(tmp_path))
+    assert collection.classes == ["cat", "dog", "bird"]
+    assert f"classes are those of val/{name}" in collection.notes
+    (tmp_path / "val" / name).write_text("dog\ncat\n")
+    with pytest.raises(InputError, match=rf"train/{name} and val/{name} name different classes. Keep the file of these labels"):
+        read(Folder(tmp_path))
+
+
+def test_polygons_without_a_list_of_polygons(tmp_path: Path) -> None:
+    """VIA writes the numbers of a polygon alone; boxes were read instead."""
+    for split in ("train", "val"):
+        pictures(tmp_path / split)
+        content = coco_content()
+        for entry in content["annotations"]:
+            (entry["segmentation"],) = entry["segmentation"]
+        write_json(tmp_path / f"{split}.json", content)
+    collection = read(Folder(tmp_path))
+    assert [round(area_of(thing)) for thing in collection.things()] == [384, 1600, 120] * 2
+    assert all(thing.has_mask for thing in collection.things())
+    assert collection.direct == {}, "mmdet would read no polygons"

@@ -10,6 +10,7 @@ from PIL import Image
 from mmvit.errors import InputError
 from mmvit.project.folder import Folder
 from mmvit.project.formats import read
+from mmvit.project.gather import NO_LABELS
 
 
 def cityscapes(root: Path, values: dict[str, int]) -> Folder:
@@ -69,3 +70,76 @@ def test_colours_of_panoptic_files_are_no_classes(tmp_path: Path) -> None:
         Image.new("RGB", SIZE, (1, 1, 0)).save(tmp_path / "panoptic_labels" / f"{file.stem}.png")
     with pytest.raises(InputError, match=r"are coloured.*panoptic2semantic_segmentation\.py"):
         read(Folder(tmp_path), pixels=True)
+
+
+def filled(path: Path, values: tuple[int, int] = (0, 1)) -> None:
+    """A map of two values, one above the other."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.array(values, np.uint8)[np.arange(SIZE[1]) // 24][:, None].repeat(SIZE[0], 1)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("img_dir/train/{}.png", "ann_dir/train/{}.png"),  # mmseg
+        ("Lung Segmentation/CXR_png/{}.png", "Lung Segmentation/masks/{}_mask.png"),
+        ("Dataset_BUSI_with_GT/benign/benign ({}).png", "Dataset_BUSI_with_GT/benign/benign ({})_mask.png"),
+        ("Washington/{}.png", "gt/{}.png"),
+        ("labels/{}.jpg", "labels/{}.png"),
+        ("segmented/strength/images/{}.png", "segmented/strength/GTs/{}.png"),
+        ("leftImg8bit/{}.png", "gtFine/{}.png"),
+    ],
+)
+def test_folders_of_maps_are_those_that_pictures_are_not_in(tmp_path: Path, image: str, label: str) -> None:
+    """A folder above both, such as that of the whole dataset, says nothing, whatever its name."""
+    for number in range(3):
+        picture(tmp_path / image.format(number), number)
+        filled(tmp_path / label.format(number))
+    picture(tmp_path / image.format("alone"))
+    collection = read(Folder(tmp_path))
+    assert [(str(entry.file), str(entry.maps[0])) for entry in collection.pictures] == [
+        (image.format(number), label.format(number)) for number in range(3)
+    ]
+    assert collection.aside == {NO_LABELS: [image.format("alone")]}
+
+
+def test_further_masks_of_a_picture_are_no_objects(tmp_path: Path) -> None:
+    """BUSI has several of few pictures: these became all of the dataset, with one class, "mask"."""
+    for number in range(4):
+        picture(tmp_path / "benign" / f"benign ({number}).png", number)
+        filled(tmp_path / "benign" / f"benign ({number})_mask.png", (0, 255))
+    for number in (1, 2):
+        filled(tmp_path / "benign" / f"benign (3)_mask_{number}.png", (0, 255))
+    collection = read(Folder(tmp_path))
+    assert len(collection.pictures) == 4
+    assert collection.has_maps
+    for file in (tmp_path / "benign").glob("*_mask.png"):
+        file.unlink()
+    assert [thing.name for thing in read(Folder(tmp_path)).things()] == ["mask"]
+
+
+def test_a_map_is_of_the_picture_in_folders_of_its_name(tmp_path: Path) -> None:
+    """MVTec AD counts pictures anew in each folder, and those without a fault have no map."""
+    for folder in ("train/good", "test/good", "test/crack", "test/hole"):
+        for number in range(2):
+            picture(tmp_path / "nut" / folder / f"{number:03d}.png", number)
+    for folder in ("crack", "hole"):
+        for number in range(2):
+            filled(tmp_path / "nut" / "ground_truth" / folder / f"{number:03d}_mask.png", (0, 255))
+    collection = read(Folder(tmp_path))
+    assert {str(entry.file): entry.maps[0].parts[2] for entry in collection.pictures} == {
+        f"nut/test/{folder}/{number:03d}.png": folder for folder in ("crack", "hole") for number in range(2)
+    }
+    assert {what: len(where) for what, where in collection.aside.items()} == {NO_LABELS: 4}
+
+
+def test_numbers_that_a_list_names_are_not_those_of_cityscapes(tmp_path: Path) -> None:
+    """CVAT writes files of Cityscapes' names with numbers of its own."""
+    cityscapes(tmp_path, dict(labelIds=7))
+    names = [f"{number} {number} 9 class {number}\n" for number in range(12)]
+    (tmp_path / "label_colors.txt").write_text("".join(names))
+    collection = read(Folder(tmp_path))
+    assert collection.classes[7] == "class 7"
+    assert not collection.doubts
+    (tmp_path / "label_colors.txt").write_text("".join(names[:8]))
+    assert read(Folder(tmp_path)).doubts

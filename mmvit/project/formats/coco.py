@@ -194,6 +194,8 @@ def _thing(entry: Mapping[str, Any], name: str) -> Thing | None:
             counts = mask.frPyObjects(lengths, height, width)["counts"].decode()
         rle = dict(size=[height, width], counts=counts)
         return Thing(name, box or tuple(mask.toBbox(rle).tolist()), rle=rle, crowd=crowd)
+    if isinstance(drawn, list) and all(isinstance(value, int | float) for value in drawn):
+        drawn = [drawn]  # one polygon, as VIA writes it
     polygons = [polygon for polygon in drawn if isinstance(polygon, list)] if isinstance(drawn, list) else []
     if (shape := from_polygons(name, polygons)) is not None:
         return shape._replace(crowd=crowd, box=box or shape.box)

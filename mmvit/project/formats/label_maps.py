@@ -1,10 +1,8 @@
 """Label maps: an image for each picture, whose values or colours are classes; masks of 0 and 255 are two classes."""
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,10 @@ from ...errors import InputError, first_few
 from ..description import BACKGROUND, FOREGROUND, IGNORED, Collection, Picture
 from ..folder import Folder, folder_split, in_common, plain
 from ..gather import NO_LABELS, NO_PICTURE, OTHER_SIZE, UNREADABLE
-from .label_pixels import LOSSLESS, LOSSY, counts_of, read_map
+from .label_lists import listed_colours, listed_names
+from .label_pixels import LOSSLESS, LOSSY, Colour, are_colours, counts_of, read_map
 
-MAP_FOLDERS = re.compile(r"mask|label|annot|gt|truth|segment", re.IGNORECASE)
+MAP_FOLDERS = re.compile(r"mask|label|annot|(?<![a-z])anns?(?![a-z])|(?<![a-z])gt|gt(?![a-z])|truth|segment", re.IGNORECASE)
 MAP_NAMES = re.compile(
     r"((^|[_\-. ]|(?<=\d))(labeltrainids|labelids|instanceids|masks?|labels?|seg|segmentation|gt|groundtruth|gtfine|watershed"
     r"|gtfine_color)"
@@ -26,18 +25,16 @@ MAP_NAMES = re.compile(
 )
 TRAINED = re.compile(r"_gt[a-z]*_labelTrainIds\.", re.IGNORECASE)  # of Cityscapes; COCO-Stuff's have no _gt
 OBJECTS = re.compile(r"object|instance", re.IGNORECASE)  # numbers of single objects, as in Pascal VOC's SegmentationObject
-NAME_FILES = ("classes.txt", "labels.txt", "codes.txt", "labelmap.txt", "label_names.txt", "class_names.txt", "class_dict.csv")
-TINTS = ("classes.csv", "colors.csv", "label_colors.txt", "colormap.csv", "class_colors.csv", *NAME_FILES)
 SPARE = "further label maps of the same pictures, such as those of single objects"
-NUMBERED = re.compile(r"(\d+)[\s,;:=.)]+([^\d\s,;:][^,;:\t]*?)\s*([,;:\t].*|(\s\d+){3,4})?")  # value, name, perhaps a colour
 MAPS_OF_PANOPTIC = "of COCO's panoptic PNG files, panopticapi's panoptic2semantic_segmentation.py makes label maps"
+SAVE_NUMBERS = "palettes differ from map to map; if their numbers are classes, save them as grey PNG"
 MOST = 255
 CHANGED = "label maps saved as JPEG, which changes the numbers of classes (save them as PNG)"
 
 
 def recognise(folder: Folder) -> bool:
     pairs, _ = pairs_of(folder)
-    return (bool(pairs) and _listed_colours(folder) is not None) or any(
+    return (bool(pairs) and listed_colours(folder) is not None) or any(
         read_map(folder, label) is not None for label in list(pairs.values())[:3]
     )
 
@@ -61,19 +58,22 @@ def read(folder: Folder) -> Collection:
             collection.aside[UNREADABLE].append(str(label if size else file))
         elif size != other:
             collection.aside[OTHER_SIZE].append(f"{file} ({size[0]} x {size[1]}, label map: {other[0]} x {other[1]})")
-        elif not (counts := counts_of(folder, label)):
+        elif not (counts := counts_of(folder, label))[0]:
             collection.aside[CHANGED if label.suffix.lower() in LOSSY else UNREADABLE].append(str(label))
         else:
             found.append(counts)
             collection.pictures.append(Picture(file, *size, maps=(label,), split=folder_split(file)))
     for file in sorted(spare):
         collection.aside[SPARE].append(str(file))
+    places = {file.parent for file in pairs}
     for file in sorted(set(folder.pictures) - set(pairs) - set(pairs.values()) - spare):
-        collection.aside[NO_LABELS if file.suffix.lower() in LOSSY or _in_pictures(file) else NO_PICTURE].append(str(file))
-    if original := [str(picture.maps[0]) for picture in collection.pictures if picture.maps[0].name.endswith(ORIGINAL_IDS)]:
+        pictured = not MAP_NAMES.search(file.stem) and (file.parent in places or not _in_maps(file))
+        collection.aside[NO_LABELS if file.suffix.lower() in LOSSY or pictured else NO_PICTURE].append(str(file))
+    original = [str(picture.maps[0]) for picture in collection.pictures if picture.maps[0].name.endswith(ORIGINAL_IDS)]
+    if original and not {value for counts, _ in found for value in counts} - {IGNORED} <= {*listed_names(folder)}:
         collection.doubts[". ".join(OF_CITYSCAPES)] = original
     if found:
-        _name_values(folder, collection, found)
+        _name_values(folder, collection, *_in_colours(folder, found))
     return collection
 
 
@@ -104,23 +104,35 @@ def _paired(folder: Folder, suffixes: Sequence[str]) -> tuple[dict[Path, Path], 
     several: set[Path] = set()
     taken = {file for files in maps.values() for file in files}
     for file in folder.pictures:
-        found = [label for label in maps.get(plain(file.stem).removesuffix("_leftimg8bit"), ()) if label != file]
-        if file in taken and not (_in_pictures(file) or (not _in_maps(file) and any(map(_in_maps, found)))):
-            continue
+        key = plain(file.stem).removesuffix("_leftimg8bit")
+        found = [label for label in maps.get(key, ()) if label != file]
+        if file in taken:
+            found = [label for label in found if _shows(label, file)]
         if found:
             pairs[file] = max(found, key=lambda label: (folder_split(label) == folder_split(file), *_likely(file, label)))
-            several.update(label for label in found if not _in_pictures(label))
+            several.update(found)
     labels = set(pairs.values())
-    return {file: label for file, label in pairs.items() if file not in labels}, several - labels
+    return {file: label for file, label in _nearest(pairs).items() if file not in labels}, several - labels
 
 
-def _in_pictures(file: Path) -> bool:
-    """Return whether a folder of the file says that it is a picture, although its name looks like that of a map."""
-    return not _in_maps(file) and not MAP_NAMES.search(file.stem)
+def _shows(label: Path, file: Path) -> bool:
+    """Return whether of two files that could be maps one is that of the other, by its folders or else by its name."""
+    named, other = MAP_NAMES.search(label.stem), MAP_NAMES.search(file.stem)
+    return not _in_maps(file, label) and (_in_maps(label, file) or (named is not None and other is None))
 
 
-def _in_maps(file: Path) -> bool:
-    return any(MAP_FOLDERS.search(part) for part in file.parts[:-1])
+def _in_maps(file: Path, other: Path = Path()) -> bool:
+    """Return whether a folder's name says that a file is a map, but for the folders that another file has, too."""
+    return any(MAP_FOLDERS.search(part) for part in file.parts[:-1] if part not in other.parts[:-1])
+
+
+def _nearest(pairs: dict[Path, Path]) -> dict[Path, Path]:
+    """Return the pairs without pictures of whose map another picture is the likelier: in no folder of maps, or nearer to it."""
+    ranks = {file: (not _in_maps(file), in_common(file, label)) for file, label in pairs.items()}
+    best: dict[Path, tuple[bool, int]] = {}
+    for file, label in pairs.items():
+        best[label] = max(ranks[file], best.get(label, (False, 0)))
+    return {file: label for file, label in pairs.items() if ranks[file] == best[label]}
 
 
 def _likely(file: Path, label: Path) -> tuple[int, bool, bool, str]:
@@ -129,18 +141,41 @@ def _likely(file: Path, label: Path) -> tuple[int, bool, bool, str]:
     return in_common(file, label), not single, "TrainIds" in label.stem, label.as_posix()
 
 
-def _name_values(folder: Folder, collection: Collection, found: list[Counter[Any]]) -> None:
+def _in_colours(folder: Folder, found: list[tuple[Counter[Any], dict[int, Colour]]]) -> tuple[list[Counter[Any]], bool]:
+    """Return the number of pixels of each value or colour of each map, and whether palettes differ from map to map.
+
+    Colours of palettes count instead of values where palettes differ, beside maps of colours, and where the list of colours
+    has most of them and numbers them in another way: programs that make files smaller sort colours as they like.
+    """
+    counted, palettes = [counts for counts, _ in found], [palette for _, palette in found]
+    used = {entry for palette in palettes for entry in palette.items() if entry[0] != IGNORED}
+    differ = len(used) > len(dict(used))
+    names, classes = listed_names(folder), {colour: name for name, colour in (listed_colours(folder) or {}).items()}
+    listed = [(value, classes[colour]) for value, colour in used if colour in classes]
+    sorted_otherwise = 2 * len(listed) > len(used) and any(names.get(value) != name for value, name in listed)
+    if differ or sorted_otherwise or are_colours(value for counts in counted for value in counts):
+        for number, palette in enumerate(palettes):
+            drawn: Counter[Any] = Counter()
+            for value, count in counted[number].items():
+                drawn[palette.get(value, value)] += count
+            counted[number] = drawn
+    return counted, differ
+
+
+def _name_values(folder: Folder, collection: Collection, found: list[Counter[Any]], differ: bool) -> None:
     """Set the collection's classes, the value or colour of each, and each picture's number of pixels of each class.
 
     Args:
         found: of each picture, the number of pixels of each value or colour.
+        differ: whether their palettes do.
     """
-    colours = _listed_colours(folder)
-    coloured = {value for counts in found for value in counts if isinstance(value, tuple)}
+    colours, occurring = listed_colours(folder), {value for counts in found for value in counts}
+    coloured = {value for value in occurring if isinstance(value, tuple)}
     if coloured:
-        if colours is None:
+        greys = {(value,) * 3 for value in occurring - coloured}
+        if colours is None or (coloured | greys).isdisjoint(colours.values()):
             panoptic = "panoptic" in str(collection.pictures[0].maps[0]).lower()
-            made = f"; {MAPS_OF_PANOPTIC}" if panoptic else ""
+            made = f"; {MAPS_OF_PANOPTIC}" if panoptic else f"; {SAVE_NUMBERS}" if differ else ""
             raise InputError(
                 f"{folder.root}: its label maps are coloured ({first_few(sorted(coloured), 3)}), and no file says "
                 f"which class a colour is. Add class_dict.csv with lines name,red,green,blue{made}"
@@ -151,7 +186,7 @@ def _name_values(folder: Folder, collection: Collection, found: list[Counter[Any
                 share = f"{counts[colour] / counts.total():.1%} of the pixels"
                 collection.aside["colours that the list does not have"].append(f"{picture.maps[0]} {colour}: {share}")
     else:
-        values = sorted({value for counts in found for value in counts})
+        values = sorted(occurring)
         _by_number(folder, collection, values)
         if IGNORED in values and IGNORED not in collection.values:
             left_out = sum(counts[IGNORED] for counts in found) / sum(counts.total() for counts in found)
@@ -171,7 +206,7 @@ def _name_values(folder: Folder, collection: Collection, found: list[Counter[Any
 
 
 def _by_number(folder: Folder, collection: Collection, values: list[int]) -> None:
-    names = _listed_names(folder) or _names_of_cityscapes(collection, values)
+    names = listed_names(folder) or _names_of_cityscapes(collection, values)
     if set(values) <= {0, IGNORED} and IGNORED not in names and (IGNORED in values or len(names) <= 2):
         names = _pair(folder, names)
     if len(values) < 2:
@@ -229,47 +264,3 @@ def _pair(folder: Folder, names: dict[int, str]) -> dict[int, str]:
         raise InputError(f"{folder.root}: label maps of 0 and 255, and a list of {len(names)} classes: {listed}. Expected two")
     back, front = [BACKGROUND, *(names.values() or [FOREGROUND])][-2:]
     return {0: back, IGNORED: front}
-
-
-def _listed_names(folder: Folder) -> dict[int, str]:
-    """Return the names of the classes by their values, none if nothing lists them.
-
-    A line has the value and the name, as in Roboflow's _classes.csv, or the name alone; then the order counts, or the colour
-    where all are grey.
-    """
-    for file in (*folder.named("_classes.csv"), *folder.named(*TINTS)):
-        lines = [line for line in folder.lines(file) if not line.startswith("#")]
-        headed = file.suffix == ".csv" and lines and not NUMBERED.fullmatch(lines[0])
-        found = [NUMBERED.fullmatch(line) for line in lines[1 if headed else 0 :]]
-        numbered = {int(line[1]): line[2] for line in found if line}
-        if found and len(found) == len({*numbered.values()}):
-            return dict(sorted(numbered.items()))
-        three = any(re.search(r"\d+\D+\d+\D+\d+", line) for line in lines)
-        if file.name.lower() in NAME_FILES and file.suffix == ".txt" and lines and not three:
-            return dict(enumerate(line.rstrip(":,") for line in lines))
-    colours = _listed_colours(folder) or {}
-    greys = {red: name for name, (red, green, blue) in colours.items() if red == green == blue}
-    return dict(sorted(greys.items())) if len(greys) == len(colours) else dict(enumerate(colours))
-
-
-def _listed_colours(folder: Folder) -> dict[str, tuple[int, int, int]] | None:
-    """Return the colour of each class: `name,r,g,b` of a table, `name:r,g,b::` of CVAT, `r g b name` of CamVid.
-
-    Raises:
-        InputError: a class with two colours, or a colour with two classes.
-    """
-    for file in folder.named(*TINTS):
-        found: dict[str, tuple[int, int, int]] = {}
-        for line in folder.lines(file):
-            numbers = re.findall(r"(?<![\w.])\d{1,3}(?![\w.])", line)
-            words: list[Any] = [word for word in re.split(r"[,:;\t]+|\s{2,}", line) if not re.fullmatch(r"[\d\s]*", word)]
-            if len(numbers) >= 3 and words and not line.startswith("#"):
-                name = re.sub(r"^[\d\s]+", "", next(csv.reader(StringIO(words[0])))[0]).strip()
-                red, green, blue = (int(number) for number in numbers[-3:])
-                if name in found or (red, green, blue) in found.values():
-                    twice = f"this {'class' if name in found else 'colour'} stands above, too"
-                    raise InputError(f"{folder.root / file}: {line}: {twice}. Expected one colour a class")
-                found[name] = (red, green, blue)
-        if found:
-            return found
-    return None

@@ -14,6 +14,7 @@ from PIL import Image
 from ..description import Collection, thing_of_mask
 from ..folder import NO_IMAGE, Folder, folder_split
 from ..gather import OTHER_SIZE, UNREADABLE, Gathering
+from .label_maps import MAP_NAMES
 
 OBJECT = "object"  # the class of masks that name none
 FEW = 12  # masks that are looked into before a folder is recognised
@@ -69,11 +70,16 @@ def _owned(folder: Folder) -> dict[Path, list[tuple[Path, str]]]:
 
 
 def _named(folder: Folder, mask: Path) -> tuple[Path, str] | None:
-    """Return the picture and the class of PICTURE_CLASS_NUMBER, both of which may have words: the longest picture counts."""
+    """Return the picture and the class of PICTURE_CLASS_NUMBER, both of which may have words: the longest picture counts.
+
+    PICTURE_mask_1 beside PICTURE_mask is a further mask of one kind, and no object of the class "mask".
+    """
     *words, number = mask.stem.split("_")
     for count in range(len(words) - 1, 0, -1) if number.isdecimal() else ():
-        name = "_".join(words[count:])
-        if re.fullmatch(r"[A-Za-z][\w ]*", name) and (owner := folder.picture("_".join(words[:count]), mask)) is not None:
+        first, name = "_".join(words[:count]), "_".join(words[count:])
+        if MAP_NAMES.fullmatch(name) and folder.called(f"{first}_{name}"):
+            continue
+        if re.fullmatch(r"[A-Za-z][\w ]*", name) and (owner := folder.picture(first, mask)) is not None:
             return owner, name
     return None
 

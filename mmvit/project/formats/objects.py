@@ -11,7 +11,7 @@ from ..description import IGNORED, Collection, Thing, thing_of_mask
 from ..folder import Folder
 from ..gather import OTHER_SIZE
 from .label_maps import OBJECTS, SPARE, pairs_of, read
-from .label_pixels import numbers_of, packed, read_map
+from .label_pixels import are_colours, numbers_of, packed, read_map
 
 VOID = 0xE0E0C0  # the colour of 255 in Pascal VOC's palette
 
@@ -32,7 +32,7 @@ def read_objects(folder: Folder) -> Collection:
         aside[SPARE] = spare
     for picture in maps.pictures:
         file = objects.get(picture.maps[0])
-        drawn = None if file is None else read_map(folder, file, void=0)
+        drawn = None if file is None else read_map(folder, file, 0, are_colours(maps.values))
         if drawn is None:
             aside["label maps without a map of objects"].append(str(picture.maps[0]))
         elif drawn.shape[:2] != (picture.height, picture.width):

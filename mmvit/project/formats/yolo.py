@@ -15,6 +15,7 @@ from ..gather import Gathering
 from .shapes import from_polygons
 
 NAMES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt", "predefined_classes.txt")
+DIFFERENT = "{}: {} and {} name different classes. Keep the file of these labels"
 KEYS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -83,10 +84,18 @@ def names_of(folder: Folder) -> tuple[dict[int, str], str]:
     for file, names in found.items():
         for other, theirs in found.items():
             if theirs != names:
-                raise InputError(f"{folder.root}: {file} and {other} name different classes. Keep the file of these labels")
+                raise InputError(DIFFERENT.format(folder.root, file, other))
         return names, str(file)
+    listed: dict[Path, list[str]] = {}
     for file in folder.named(*NAMES):
-        return _distinct(dict(enumerate(folder.lines(file))), str(file)), str(file)
+        if not listed or file.name.lower() == next(iter(listed)).name.lower():
+            listed[file] = folder.lines(file)
+    if listed:
+        best = max(listed, key=lambda file: len(listed[file]))
+        for file, lines in listed.items():
+            if lines != listed[best][: len(lines)]:
+                raise InputError(DIFFERENT.format(folder.root, best, file))
+        return _distinct(dict(enumerate(listed[best])), str(best)), str(best)
     raise InputError(f"{folder.root}: YOLO labels without names of classes. Add data.yaml with names: [a, b], or classes.txt")
 
 
