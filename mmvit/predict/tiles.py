@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise, product
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from .results import Detections, LabelMap, Result, shared
@@ -93,18 +94,9 @@ def _detections(source: str, size: tuple[int, int], parts: Sequence[tuple[Tile, 
 
 def best(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the indices of boxes (N, 4), highest score first, without those that a better one of their class overlaps."""
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    kept: list[int] = []
-    for label in np.unique(labels):
-        left = np.flatnonzero(labels == label)
-        left = left[np.argsort(-scores[left], kind="stable")]
-        while len(left):
-            first, left = int(left[0]), left[1:]
-            kept.append(first)
-            common = shared(boxes[first], boxes[left])
-            left = left[common <= SAME * (areas[first] + areas[left] - common)]
-    found = np.array(sorted(kept), dtype=np.int64)
-    return found[np.argsort(-scores[found], kind="stable")]
+    sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1, dtype=np.float64)
+    suppress: Any = cv2.dnn.NMSBoxesBatched  # its stubs ask for lists
+    return np.array(suppress(sides, scores, labels.astype(np.int32), -1.0, SAME), dtype=np.int64)
 
 
 def _cut_off(

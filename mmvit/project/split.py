@@ -90,7 +90,7 @@ def _leaders(same: Sequence[Sequence[Path]]) -> Callable[[Path], Path]:
     above: dict[Path, Path] = {}
 
     def leader(file: Path) -> Path:
-        name = Path(file.stem.rpartition(".rf.")[0] or file)
+        name = file.with_name(file.stem.rpartition(".rf.")[0] or file.name)
         while name in above:
             name = above[name]
         return name
